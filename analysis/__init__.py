@@ -1,0 +1,35 @@
+"""Prove that a structurally pruned network is right, and explain what pruning bought.
+
+The doors are imported when first used, so that ``python -m analysis doctor`` can speak of an
+environment in which torch does not import.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from analysis.pipeline import (
+        count_macs,
+        inspect_groups,
+        ratio_curve,
+        reproduce_residual_mismatch,
+        verify,
+    )
+
+__all__ = [
+    "count_macs",
+    "inspect_groups",
+    "ratio_curve",
+    "reproduce_residual_mismatch",
+    "verify",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        return getattr(import_module("analysis.pipeline"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

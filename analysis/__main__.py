@@ -1,0 +1,8 @@
+"""The command line: ``python -m analysis {groups,verify,macs,report,doctor}``."""
+
+import sys
+
+from analysis.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

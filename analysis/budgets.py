@@ -1,0 +1,53 @@
+"""A time budget for work that may not return.
+
+Building the graph of some networks does not end; the budget turns that into an answer.
+"""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from analysis.errors import BudgetExceededError, InputError
+
+__all__ = ["limited", "step"]
+
+_REPEAT_SECONDS = 1.0
+
+
+@contextmanager
+def limited(seconds: float | None) -> Iterator[None]:
+    """Raise `BudgetExceededError` inside the block once ``seconds`` have passed; None is no limit.
+
+    Raises:
+        InputError: not called from the main thread, where POSIX delivers the alarm.
+
+    """
+    if seconds is None:
+        yield
+        return
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "SIGALRM"):
+        raise InputError("a time budget needs the main thread of a POSIX process; pass budget=None")
+
+    def ring(_signal: int, _frame: FrameType | None) -> None:
+        raise BudgetExceededError(seconds)
+
+    previous = signal.signal(signal.SIGALRM, ring)
+    # The alarm repeats: torch-pruning's bare `except` around its traced forward swallows one.
+    signal.setitimer(signal.ITIMER_REAL, seconds, _REPEAT_SECONDS)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
+
+
+@contextmanager
+def step(name: str) -> Iterator[None]:
+    """Name the work of the block, for the answer when the budget runs out in it."""
+    try:
+        yield
+    except BudgetExceededError as error:
+        error.step = error.step or name
+        raise

@@ -1,0 +1,187 @@
+"""The catalogue of properties that a sound pruning has.
+
+Each is a plain function of one `analysis.pipeline.Outcome` that returns when the property holds
+and raises `CheckFailedError` with the reason when it does not. Pytest, the command line and
+Python run the same ones.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from analysis import surgery, verifying
+from analysis.inference import copy_of, forward, locate_failure, output_tensors
+from analysis.pipeline import Outcome
+from analysis.ranking import group_importances
+from analysis.records import CheckResult, PlannedGroup, Verdict
+
+__all__ = ["CATALOGUE", "CheckFailedError", "evaluate"]
+
+_FLOAT32_RESOLUTION = 1e-5
+"""torch-pruning ranks in float32; scores closer than this, relatively, may change places."""
+
+
+class CheckFailedError(AssertionError):
+    """A property does not hold; the message says where and by how much."""
+
+
+def check_something_removed(outcome: Outcome) -> None:
+    """Channels went, if any were asked to go."""
+    if outcome.run.config.ratio and not outcome.removals:
+        raise CheckFailedError(outcome.run.verification.reason)
+
+
+def check_forward_runs(outcome: Outcome) -> None:
+    """The pruned network runs on the example inputs."""
+    failure = locate_failure(outcome.pruned, outcome.dense.inputs)
+    if failure is not None:
+        raise CheckFailedError(str(failure))
+
+
+def check_output_shape_stays(outcome: Outcome) -> None:
+    """The pruned network's outputs have the dense network's shapes."""
+    check_forward_runs(outcome)
+    before, after = (
+        [tuple(tensor.shape) for tensor in _outputs(model, outcome)]
+        for model in (outcome.dense.model, outcome.pruned)
+    )
+    if before != after:
+        raise CheckFailedError(f"output shapes {before} became {after}")
+
+
+def check_ignored_layers_keep_outputs(outcome: Outcome) -> None:
+    """No output channel of an ignored layer went."""
+    lost = {
+        cut.layer: len(cut.removed)
+        for removal in outcome.removals
+        for cut in removal.cuts
+        if cut.axis == "out" and cut.layer in outcome.ignored
+    }
+    modules = dict(outcome.pruned.named_modules())
+    for name, module in outcome.dense.model.named_modules():
+        if name in outcome.ignored and _width(modules[name]) != _width(module):
+            lost.setdefault(name, abs((_width(module) or 0) - (_width(modules[name]) or 0)))
+    if lost:
+        raise CheckFailedError(
+            "ignored layers lost output channels: "
+            + ", ".join(f"`{layer}` {count}" for layer, count in sorted(lost.items()))
+        )
+
+
+def check_kept_weights_are_originals(outcome: Outcome) -> None:
+    """Every surviving parameter and buffer is the dense network's, bit for bit."""
+    if outcome.run.verification.verdict in (Verdict.UNPRUNABLE, Verdict.TIMEOUT):
+        raise CheckFailedError(outcome.run.verification.reason)
+    cuts = surgery.merge_cuts(outcome.removals)
+    changed = list(verifying.changed_tensors(outcome.dense.model, outcome.pruned, cuts))
+    if changed:
+        raise CheckFailedError(f"{len(changed)} tensors changed: {', '.join(changed[:5])}")
+
+
+def check_gradients_reach_parameters(outcome: Outcome) -> None:
+    """Every parameter that a gradient reached before pruning is reached after it."""
+    check_forward_runs(outcome)
+    starved = _reached(outcome.dense.model, outcome) - _reached(outcome.pruned, outcome)
+    if starved:
+        names = ", ".join(sorted(starved)[:5])
+        raise CheckFailedError(f"no gradient reaches {len(starved)} parameters: {names}")
+
+
+def check_removed_as_ranked(outcome: Outcome) -> None:
+    """The removed channels are those that rank below the threshold, by a recomputed importance.
+
+    Where asking is not defined (a pruner of the user's own) there is nothing to compare.
+    """
+    if outcome.planned is None:
+        return
+    scores = group_importances(
+        outcome.dense.model, outcome.dense.groups, outcome.run.config.importance
+    )
+    removed = {removal.root: set(removal.removed) for removal in outcome.removals}
+    for planned in outcome.planned:
+        differing = set(planned.expected) ^ removed.get(planned.root, set())
+        pool = outcome.planned if outcome.run.config.scope == "global" else (planned,)
+        if differing and not _within_resolution(differing, scores[planned.root], pool, scores):
+            raise CheckFailedError(
+                f"group `{planned.root}` lost {len(removed.get(planned.root, ()))} channels; "
+                f"{len(planned.expected)} rank below the threshold; {len(differing)} differ, "
+                f"e.g. channel {min(differing)}"
+            )
+
+
+def check_equivalent_to_masked(outcome: Outcome) -> None:
+    """The pruned network equals the masked dense network, in float64."""
+    verification = outcome.run.verification
+    if not verification.verdict.passes:
+        raise CheckFailedError(f"{verification.verdict}: {verification.reason}")
+
+
+def _within_resolution(
+    differing: set[int],
+    own: torch.Tensor,
+    pool: tuple[PlannedGroup, ...],
+    scores: dict[str, torch.Tensor],
+) -> bool:
+    """Whether float32 cannot tell the differing channels from the scope's threshold."""
+    asked = [scores[group.root][list(group.requested)] for group in pool if group.requested]
+    if not asked:
+        return False
+    threshold = float(torch.cat(asked).max())
+    return bool(((own[list(differing)] - threshold).abs() <= _FLOAT32_RESOLUTION * threshold).all())
+
+
+def _outputs(model: nn.Module, outcome: Outcome) -> list[torch.Tensor]:
+    with torch.no_grad():
+        return output_tensors(forward(model, outcome.dense.inputs))
+
+
+def _width(module: nn.Module) -> int | None:
+    """Output channels as the module itself states them."""
+    for attribute in ("out_channels", "out_features", "num_features"):
+        if hasattr(module, attribute):
+            return int(getattr(module, attribute))
+    return None
+
+
+def _reached(model: nn.Module, outcome: Outcome) -> set[str]:
+    """Names of the parameters that get a finite gradient; a dead rectifier's zeros count."""
+    trained = copy_of(model).requires_grad_(True)
+    with torch.enable_grad():
+        outputs = output_tensors(forward(trained, outcome.dense.inputs))
+        # A plain sum of outputs may have a gradient of zero (after a softmax).
+        sum(tensor.square().sum() for tensor in outputs).backward()  # type: ignore[union-attr]
+    return {
+        name
+        for name, parameter in trained.named_parameters()
+        if parameter.grad is not None and bool(parameter.grad.isfinite().all())
+    }
+
+
+CATALOGUE: dict[str, Callable[[Outcome], None]] = {
+    check.__name__.removeprefix("check_"): check
+    for check in (
+        check_something_removed,
+        check_forward_runs,
+        check_output_shape_stays,
+        check_ignored_layers_keep_outputs,
+        check_kept_weights_are_originals,
+        check_gradients_reach_parameters,
+        check_removed_as_ranked,
+        check_equivalent_to_masked,
+    )
+}
+"""Every property by name; the first line of each function's docstring is its meaning."""
+
+
+def evaluate(outcome: Outcome) -> tuple[CheckResult, ...]:
+    """Run the whole catalogue on one outcome."""
+    return tuple(_result(name, check, outcome) for name, check in CATALOGUE.items())
+
+
+def _result(name: str, check: Callable[[Outcome], None], outcome: Outcome) -> CheckResult:
+    try:
+        check(outcome)
+    except CheckFailedError as failure:
+        return CheckResult(name, False, str(failure))
+    return CheckResult(name, True)

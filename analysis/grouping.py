@@ -1,0 +1,225 @@
+"""Read the dependency groups out of torch-pruning's DepGraph.
+
+DepGraph (https://arxiv.org/abs/2301.12900) couples layers whose channels must go together. This
+module turns its live groups into records, and adds what it does not keep: which module's forward
+executes each addition, and why each layer belongs to its group.
+"""
+
+from collections.abc import Collection, Iterator
+from dataclasses import replace
+from typing import Any
+
+import torch
+import torch_pruning as tp
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from analysis.inference import Inputs, as_arguments, copy_of, module_scope, names_of
+from analysis.records import Group, Member
+
+__all__ = ["hold", "inspect_groups"]
+
+_ADDITIONS = frozenset({"add", "add_", "__add__", "__radd__", "__iadd__"})
+_NORMALISED_TOGETHER = (nn.GroupNorm,)
+
+
+def inspect_groups(
+    model: nn.Module, example_inputs: Inputs, ignored_layers: Collection[str | nn.Module] = ()
+) -> tuple[Group, ...]:
+    """The dependency groups of a model, in the order the model defines them.
+
+    The model is not changed: DepGraph traces a copy. Frozen layers are traced too.
+
+    Args:
+        model: any module that torch-pruning can trace.
+        example_inputs: a tensor, a tuple or a dict.
+        ignored_layers: modules or names whose output channels must stay; the groups that hold
+            one are listed all the same, with ``ignored`` set.
+
+    Raises:
+        InputError: an ignored layer is not part of the model.
+        Exception: whatever torch-pruning raises on a model it cannot trace.
+
+    """
+    ignored = names_of(ignored_layers, model)
+    traced = copy_of(model).requires_grad_(True)
+    args, kwargs = as_arguments(example_inputs)
+    with torch.enable_grad(), module_scope(traced) as scope, _Additions(scope) as additions:
+        graph = tp.DependencyGraph().build_dependency(
+            # A bare tensor would be unpacked along its batch axis and tried unbatched first.
+            traced,
+            example_inputs=kwargs or args,
+            verbose=False,
+        )
+    reader = _Reader(traced, graph, additions.module_of)
+    order = {name: index for index, (name, _) in enumerate(traced.named_modules())}
+    groups = [reader.group(items) for items in graph.get_all_groups()]
+    groups.sort(key=lambda group: min(order[layer] for layer in group.layers))
+    return hold(tuple(groups), ignored)
+
+
+def hold(groups: tuple[Group, ...], ignored: Collection[str]) -> tuple[Group, ...]:
+    """The same groups, those with an ignored layer among their output layers marked so."""
+    return tuple(
+        replace(group, ignored=not set(ignored).isdisjoint(group.layers)) for group in groups
+    )
+
+
+class _Additions(TorchFunctionMode):
+    """Note which module's forward adds two activations of one shape, by the sum's autograd node."""
+
+    def __init__(self, scope: list[str]) -> None:
+        super().__init__()
+        self._scope = scope
+        self.module_of: dict[Any, str] = {}
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        joins = (
+            getattr(func, "__name__", "") in _ADDITIONS
+            and len(args) == 2
+            and all(isinstance(arg, Tensor) and arg.grad_fn is not None for arg in args)
+            and args[0].shape == args[1].shape
+        )
+        result = func(*args, **(kwargs or {}))
+        if joins:
+            self.module_of[result.grad_fn] = self._scope[-1]
+        return result
+
+
+class _Reader:
+    """Turns DepGraph's live groups into records."""
+
+    def __init__(self, model: nn.Module, graph: Any, addition_of: dict[Any, str]) -> None:
+        self._graph = graph
+        self._addition_of = addition_of
+        self._names: dict[Any, str] = {module: name for name, module in model.named_modules()}
+        self._names |= {parameter: name for name, parameter in model.named_parameters()}
+        self._outputs = {
+            dep.target.module
+            for items in graph.get_all_groups()
+            if _is_output(graph, items)
+            for dep, _ in items
+        }
+
+    def group(self, items: Any) -> Group:
+        additions = [
+            self._addition_of[dep.target.grad_fn]
+            for dep, _ in items
+            if dep.target.grad_fn in self._addition_of
+        ]
+        producers = {
+            dep.target.module
+            for dep, _ in items
+            if _is_producer(dep.target.module) and self._axis(dep) == "out"
+        }
+        has_depthwise = any(_is_depthwise(dep.target.module) for dep, _ in items)
+        members = tuple(
+            self._member(item, items, len(producers), has_depthwise)
+            for item in items
+            if item.dep.target.module in self._names
+        )
+        order = {name: index for index, name in enumerate(self._names.values())}
+        return Group(
+            root=members[0].layer,
+            width=members[0].width,
+            members=members,
+            additions=tuple(sorted(dict.fromkeys(additions), key=order.__getitem__)),
+            is_output=_is_output(self._graph, items),
+        )
+
+    def _member(self, item: Any, items: Any, producers: int, has_depthwise: bool) -> Member:
+        dep, module, axis = item.dep, item.dep.target.module, self._axis(item.dep)
+        width = (
+            self._graph.get_out_channels(dep.target)
+            if axis == "out"
+            else self._graph.get_in_channels(dep.target)
+        )
+        roots = [-1] * width
+        for index, root in zip(item.idxs, item.root_idxs, strict=True):
+            roots[index] = -1 if root is None else root
+        via = self._nearest_addition(dep, items) if producers > 1 and _is_producer(module) else ""
+        return Member(
+            layer=self._names[module],
+            kind=_kind(module),
+            axis=axis,
+            width=width,
+            coupling=self._coupling(item, items, axis, via, has_depthwise),
+            via=via if axis == "out" else "",
+            reads=tuple(dict.fromkeys(self._reads(dep.target))),
+            roots=tuple(roots),
+            channel_groups=_channel_groups(module),
+        )
+
+    def _coupling(self, item: Any, items: Any, axis: str, via: str, has_depthwise: bool) -> str:
+        module = item.dep.target.module
+        if item is items[0]:
+            return "root"
+        if axis == "in":
+            return "classifier input" if module in self._outputs else "sequence"
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            return "batch norm"
+        if _is_depthwise(module):
+            return "depthwise"
+        if not _is_producer(module):
+            return "per-channel"
+        if via:
+            return "residual addition"
+        # The layer feeds a depthwise convolution that was met first.
+        return "depthwise" if has_depthwise else "elementwise"
+
+    def _axis(self, dep: Any) -> str:
+        return "out" if self._graph.is_out_channel_pruning_fn(dep.handler) else "in"
+
+    def _nearest_addition(self, dep: Any, items: Any) -> str:
+        """The first addition on the way that DepGraph came, or next to the root."""
+        arrived_by: dict[Any, Any] = {}
+        for other, _ in items:
+            arrived_by.setdefault(other.target, other.source)
+        node = dep.target
+        while arrived_by[node] is not node:
+            node = arrived_by[node]
+            if node.grad_fn in self._addition_of:
+                return self._addition_of[node.grad_fn]
+        return ""
+
+    def _reads(self, node: Any) -> Iterator[str]:
+        """Names of the layers upstream of a node, with only functions in between."""
+        pending, seen = list(node.inputs), set()
+        while pending:
+            upstream = pending.pop()
+            if upstream in seen:
+                continue
+            seen.add(upstream)
+            name = self._names.get(upstream.module)
+            if name is None:
+                pending.extend(upstream.inputs)
+            else:
+                yield name
+
+
+def _is_output(graph: Any, items: Any) -> bool:
+    """Whether the group's output channels leave the model: it ends in a node nobody reads."""
+    return any(
+        not dep.target.outputs and graph.is_out_channel_pruning_fn(dep.handler) for dep, _ in items
+    )
+
+
+def _is_producer(module: Any) -> bool:
+    """Dense convolutions and linear layers make channels; everything else passes them on."""
+    return isinstance(module, nn.modules.conv._ConvNd | nn.Linear) and not _is_depthwise(module)
+
+
+def _is_depthwise(module: Any) -> bool:
+    return isinstance(module, nn.modules.conv._ConvNd) and module.groups == module.out_channels > 1
+
+
+def _kind(module: Any) -> str:
+    kind = "Parameter" if isinstance(module, nn.Parameter) else type(module).__name__
+    return f"depthwise {kind}" if _is_depthwise(module) else kind
+
+
+def _channel_groups(module: Any) -> int:
+    """Blocks of channels that torch-pruning cuts alike, as its pruner registers them."""
+    if isinstance(module, nn.modules.conv._ConvNd) and not _is_depthwise(module):
+        return module.groups
+    return module.num_groups if isinstance(module, _NORMALISED_TOGETHER) else 1

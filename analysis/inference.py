@@ -1,0 +1,217 @@
+"""How a model is called, watched and left as it was found.
+
+Example inputs are a tensor (the only argument), a tuple (positional) or a dict (by name).
+"""
+
+import copy
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from analysis.errors import InputError
+
+__all__ = [
+    "Failure",
+    "Inputs",
+    "as_arguments",
+    "copy_of",
+    "forward",
+    "left_as_found",
+    "locate_failure",
+    "map_tensors",
+    "module_scope",
+    "names_of",
+    "one_line",
+    "output_tensors",
+]
+
+Inputs = Tensor | tuple[Any, ...] | dict[str, Any]
+
+
+def as_arguments(inputs: Inputs) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Positional and named arguments of a call with these example inputs."""
+    if isinstance(inputs, Mapping):
+        return (), dict(inputs)
+    if isinstance(inputs, tuple | list):
+        return tuple(inputs), {}
+    return (inputs,), {}
+
+
+def forward(model: nn.Module, inputs: Inputs) -> Any:
+    """Call the model on example inputs."""
+    args, kwargs = as_arguments(inputs)
+    return model(*args, **kwargs)
+
+
+def output_tensors(output: Any) -> list[Tensor]:
+    """The tensors of a model's output in order: a tensor, or nested sequences and mappings of them.
+
+    Raises:
+        InputError: the output holds no tensor.
+
+    """
+    found = list(_walk(output))
+    if not found:
+        raise InputError(
+            f"the model's output is a {type(output).__name__} without tensors; "
+            "expected a tensor, or a tuple, list or dict of tensors"
+        )
+    return found
+
+
+def _walk(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _walk(item)
+    elif isinstance(value, Sequence) and not isinstance(value, str):
+        for item in value:
+            yield from _walk(item)
+
+
+def map_tensors(inputs: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """The same structure with every tensor replaced by ``change(tensor)``."""
+    if isinstance(inputs, Tensor):
+        return change(inputs)
+    if isinstance(inputs, Mapping):
+        return {name: map_tensors(value, change) for name, value in inputs.items()}
+    if isinstance(inputs, tuple | list):
+        return tuple(map_tensors(value, change) for value in inputs)
+    return inputs
+
+
+def copy_of(model: nn.Module) -> nn.Module:
+    """An independent copy, in eval mode.
+
+    Raises:
+        InputError: the model holds something that cannot be copied.
+
+    """
+    try:
+        return copy.deepcopy(model).eval()
+    except Exception as error:
+        raise InputError(
+            f"{type(model).__name__} cannot be copied ({one_line(error)}); expected a module that "
+            "copy.deepcopy accepts: detach tensors it keeps as attributes"
+        ) from error
+
+
+def names_of(layers: Iterable[str | nn.Module], model: nn.Module) -> tuple[str, ...]:
+    """Names of these modules and of everything inside them, as torch-pruning ignores containers.
+
+    Raises:
+        InputError: a layer is not part of the model.
+
+    """
+    modules = dict(model.named_modules())
+    names_by_module = {module: name for name, module in modules.items()}
+    names: list[str] = []
+    for layer in layers:
+        module = modules.get(layer) if isinstance(layer, str) else layer
+        if not isinstance(module, nn.Module) or module not in names_by_module:
+            raise InputError(
+                f"ignored layer {layer!r} is not part of the model; expected modules of it, or "
+                "names from model.named_modules()"
+            )
+        names += [names_by_module[child] for child in module.modules()]
+    return tuple(dict.fromkeys(names))
+
+
+@contextmanager
+def left_as_found(model: nn.Module) -> Iterator[None]:
+    """Restore every module's train/eval flag and the CPU random state on the way out."""
+    training = {module: module.training for module in model.modules()}
+    state = torch.get_rng_state()
+    try:
+        yield
+    finally:
+        torch.set_rng_state(state)
+        for module, flag in training.items():
+            module.training = flag
+
+
+@contextmanager
+def module_scope(model: nn.Module) -> Iterator[list[str]]:
+    """A list whose last entry names the module whose forward is running ("" is the model).
+
+    After a forward that raised, the last entry names the module that raised.
+    """
+    stack: list[str] = []
+    handles = []
+    for name, module in model.named_modules():
+
+        def enter(_module: nn.Module, _inputs: Any, name: str = name) -> None:
+            stack.append(name)
+
+        def leave(_module: nn.Module, _inputs: Any, _output: Any) -> None:
+            stack.pop()
+
+        handles += [
+            module.register_forward_pre_hook(enter, prepend=True),
+            module.register_forward_hook(leave),
+        ]
+    try:
+        yield stack
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Where a forward pass raised: module, operation, operand shapes and the message."""
+
+    module: str
+    function: str
+    shapes: tuple[tuple[int, ...], ...]
+    error: str
+
+    def __str__(self) -> str:
+        where = f"`{self.module}`" if self.module else "the model's own forward"
+        shapes = " and ".join(str(shape) for shape in self.shapes) or "no tensors"
+        return f"{where} raised in {self.function or 'its code'} on {shapes}: {self.error}"
+
+
+class _ShapesOnFailure(TorchFunctionMode):
+    """Remember the operation that raised, and the shapes of its tensor operands."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.function = ""
+        self.shapes: tuple[tuple[int, ...], ...] = ()
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        try:
+            return func(*args, **(kwargs or {}))
+        except Exception:
+            self.function = getattr(func, "__name__", str(func)).strip("_")
+            self.shapes = tuple(tuple(tensor.shape) for tensor in _walk(args))
+            raise
+
+
+def locate_failure(model: nn.Module, inputs: Inputs) -> Failure | None:
+    """Run the model without gradients; None if it runs, else where and on what it raised."""
+    probe = _ShapesOnFailure()
+    with module_scope(model) as stack, torch.no_grad():
+        try:
+            with probe:
+                forward(model, inputs)
+        except Exception as error:
+            return Failure(
+                module=stack[-1] if stack else "",
+                function=probe.function,
+                shapes=probe.shapes,
+                error=one_line(error),
+            )
+    return None
+
+
+def one_line(error: BaseException) -> str:
+    """The message of an error on one line, never empty."""
+    return " ".join(str(error).split()) or type(error).__name__

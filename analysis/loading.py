@@ -1,0 +1,76 @@
+"""Fetch what the user names: ``package.module:attribute`` or ``path/to/file.py:attribute``."""
+
+import importlib
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from analysis.errors import InputError
+
+__all__ = ["load_callable"]
+
+
+def load_callable(reference: str, what: str) -> Any:
+    """Import the callable that ``reference`` names.
+
+    Args:
+        reference: ``package.module:attribute`` or ``path/to/file.py:attribute``.
+        what: what it is for, as the error message should call it ("model factory").
+
+    Raises:
+        InputError: malformed, no such module, file or attribute, the import raised, or the
+            attribute cannot be called.
+
+    """
+    location, colon, attribute = reference.rpartition(":")
+    if not colon or not location or not attribute:
+        raise InputError(
+            f"{what} {reference!r} is not of the form package.module:function or "
+            "path/to/file.py:function"
+        )
+    module = _load_file(location, what) if location.endswith(".py") else _load(location, what)
+    try:
+        target = getattr(module, attribute)
+    except AttributeError:
+        names = ", ".join(name for name in vars(module) if not name.startswith("_")) or "nothing"
+        raise InputError(
+            f"{what} {reference!r}: {location} has no {attribute!r}; it defines {names}"
+        ) from None
+    if not callable(target):
+        raise InputError(
+            f"{what} {reference!r} is a {type(target).__name__}; expected something to call"
+        )
+    return target
+
+
+def _load(name: str, what: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except Exception as error:
+        raise InputError(f"{what}: cannot import {name!r}: {_describe(error)}") from error
+
+
+def _load_file(location: str, what: str) -> ModuleType:
+    path = Path(location)
+    if not path.is_file():
+        raise InputError(f"{what}: no file {location!r}; expected path/to/file.py:function")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    # Importable siblings and picklable classes, as when the file is run as a script.
+    sys.modules.setdefault(path.stem, module)
+    sys.path.insert(0, str(path.resolve().parent))
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise InputError(f"{what}: {location!r} does not import: {_describe(error)}") from error
+    finally:
+        sys.path.remove(str(path.resolve().parent))
+    return module
+
+
+def _describe(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"

@@ -1,0 +1,479 @@
+"""The one place where the order is written: groups, plan, surgery, verification, costs."""
+
+from collections.abc import Callable, Collection, Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import Any
+
+from torch import nn
+
+from analysis import (
+    budgets,
+    costing,
+    grouping,
+    masking,
+    planning,
+    policies,
+    ranking,
+    residuals,
+    surgery,
+    symmetry,
+    verifying,
+)
+from analysis.errors import AnalysisError, BudgetExceededError, InputError
+from analysis.inference import (
+    Inputs,
+    copy_of,
+    left_as_found,
+    locate_failure,
+    names_of,
+    one_line,
+)
+from analysis.records import (
+    Channels,
+    Config,
+    CostTable,
+    CurvePoint,
+    Cut,
+    Group,
+    GroupAccount,
+    Mismatch,
+    PlannedGroup,
+    RatioCurve,
+    Reason,
+    Removal,
+    Run,
+    Sizes,
+    Verdict,
+    Verification,
+)
+
+__all__ = [
+    "Dense",
+    "Outcome",
+    "analyse",
+    "count_macs",
+    "inspect_groups",
+    "prove",
+    "prune_and_prove",
+    "ratio_curve",
+    "reproduce_residual_mismatch",
+    "verify",
+]
+
+count_macs = costing.count_macs
+inspect_groups = grouping.inspect_groups
+
+PrunerFactory = Callable[[nn.Module, Inputs, float], Any]
+"""The user's own pruner: (model, example inputs, ratio) -> a torch-pruning pruner on that model."""
+
+
+@dataclass(frozen=True)
+class Dense:
+    """A dense network and what is known of it before any pruning.
+
+    ``groups`` is empty and ``error`` says why where DepGraph could not trace the network.
+    """
+
+    model: nn.Module
+    inputs: Inputs
+    groups: tuple[Group, ...]
+    costs: CostTable
+    saved_bytes: int
+    error: Verification | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One pruning with its live networks, for the checks."""
+
+    dense: Dense
+    pruned: nn.Module
+    ignored: tuple[str, ...]
+    planned: tuple[PlannedGroup, ...] | None
+    removals: tuple[Removal, ...]
+    run: Run
+
+
+def analyse(model: nn.Module, example_inputs: Inputs, budget: float | None = None) -> Dense:
+    """Read the groups and count the costs of a dense network, once for all its runs."""
+    with left_as_found(model):
+        groups: tuple[Group, ...] = ()
+        error = None
+        try:
+            with budgets.limited(budget), budgets.step("reading the dependency groups"):
+                groups = grouping.inspect_groups(model, example_inputs)
+        except BudgetExceededError as exceeded:
+            error = _timed_out(exceeded)
+        except AnalysisError:
+            raise
+        except Exception as failure:
+            error = _unprunable("reading the dependency groups", failure)
+        return Dense(
+            model=model,
+            inputs=example_inputs,
+            groups=groups,
+            costs=costing.count_macs(model, example_inputs),
+            saved_bytes=costing.saved_bytes(model),
+            error=error,
+        )
+
+
+def prune_and_prove(
+    dense: Dense,
+    config: Config,
+    policy: str | Callable[[nn.Module], Iterable[Any]],
+    *,
+    pruner_factory: PrunerFactory | None = None,
+    budget: float | None = None,
+) -> Outcome:
+    """Prune a copy of the dense network as asked, prove it, and count what it saved.
+
+    Args:
+        dense: see `analyse`.
+        config: what is asked.
+        policy: a name of `analysis.policies.POLICIES`, or a function of the model.
+        pruner_factory: the user's own pruner instead of torch-pruning's MagnitudePruner; what it
+            asks of each group is then not defined, and the policy only serves the account.
+        budget: seconds for pruning and proof; None is no limit.
+
+    Raises:
+        InputError: an unknown policy, or a pruner function that returns something else.
+
+    """
+    ignored = policies.ignored_layers(policy, dense.model, dense.groups)
+    groups = grouping.hold(dense.groups, ignored)
+    pruned = copy_of(dense.model)
+    planned = None
+    removals: list[Removal] = []
+    if dense.error is not None:
+        verification = dense.error
+    else:
+        if pruner_factory is None:
+            importances = ranking.group_importances(dense.model, groups, config.importance)
+            planned = planning.plan(groups, importances, config)
+
+        def build() -> Any:
+            if pruner_factory is None:
+                return surgery.build_pruner(pruned, dense.inputs, config, ignored)
+            return _checked(pruner_factory(pruned, dense.inputs, config.ratio), pruned)
+
+        verification = _guarded(pruned, dense.inputs, build, removals, budget)
+    accounts = planning.account(groups, removals, planned, _frozen_layers(dense.model))
+    verification = _explained(replace(verification, groups=accounts), config.ratio)
+    run = _measured(dense, pruned, config, verification)
+    return Outcome(dense, pruned, ignored, planned, tuple(removals), run)
+
+
+def verify(
+    model: nn.Module, example_inputs: Inputs, pruner: Any, *, budget: float | None = None
+) -> Verification:
+    """Step a torch-pruning pruner to its end and prove every step.
+
+    ``model`` is pruned; its train/eval flags and the random state are left as found.
+
+    Args:
+        model: the network ``pruner`` was built on, not stepped yet.
+        example_inputs: a tensor, a tuple or a dict; the proof draws random values of these shapes.
+        pruner: any torch-pruning pruner whose ``step(interactive=True)`` yields groups.
+        budget: seconds for pruning and proof; None is no limit.
+
+    Returns:
+        The verdict with its evidence; ``groups`` holds what each group lost.
+
+    Raises:
+        InputError: the pruner was built on another model, or has been stepped to its end, or the
+            model does not run on the inputs.
+        UnsupportedLayerError: a layer was cut that the proof has no rule for.
+
+    """
+    _checked(pruner, model)
+    failure = locate_failure(model, example_inputs)
+    if failure is not None:
+        raise InputError(f"the model does not run on the example inputs: {failure}")
+    with left_as_found(model):
+        groups = _groups_or_none(model, example_inputs, names_of(pruner.ignored_layers, model))
+        frozen = _frozen_layers(model)
+        removals: list[Removal] = []
+        verification = _guarded(model, example_inputs, lambda: pruner, removals, budget)
+    accounts = planning.account(groups, removals, None, frozen)
+    return _explained(replace(verification, groups=accounts), pruner.pruning_ratio)
+
+
+def _groups_or_none(
+    model: nn.Module, inputs: Inputs, ignored: Collection[str]
+) -> tuple[Group, ...]:
+    """The account's rows; a network that only a custom pruner can trace has none."""
+    try:
+        return grouping.inspect_groups(model, inputs, ignored)
+    except AnalysisError:
+        raise
+    except Exception:
+        return ()
+
+
+def _checked(pruner: Any, model: nn.Module) -> Any:
+    if not all(hasattr(pruner, name) for name in ("step", "DG", "current_step", "model")):
+        raise InputError(
+            f"the pruner is a {type(pruner).__name__}; expected one of torch-pruning's, "
+            "built on the model"
+        )
+    if pruner.model is not model:
+        raise InputError(
+            f"the pruner was built on another {type(pruner.model).__name__}; build it on the "
+            "model that is to be pruned"
+        )
+    if pruner.current_step >= pruner.iterative_steps:
+        raise InputError(
+            f"the pruner has done all its {pruner.iterative_steps} steps; pass a fresh one, it is "
+            "stepped here"
+        )
+    return pruner
+
+
+def _guarded(
+    model: nn.Module,
+    inputs: Inputs,
+    build: Callable[[], Any],
+    removals: list[Removal],
+    budget: float | None,
+) -> Verification:
+    """Build, step and prove; what raises or does not end becomes a verdict."""
+    try:
+        with budgets.limited(budget):
+            try:
+                with budgets.step("building the pruner"):
+                    pruner = build()
+            except AnalysisError:
+                raise
+            except Exception as error:
+                return _unprunable("building the pruner", error)
+            return _step_to_the_end(model, inputs, pruner, removals)
+    except BudgetExceededError as exceeded:
+        return _timed_out(exceeded)
+
+
+def _step_to_the_end(
+    model: nn.Module, inputs: Inputs, pruner: Any, removals: list[Removal]
+) -> Verification:
+    """Prove each step against the network it started from; the chain proves the whole."""
+    steps = []
+    while pruner.current_step < pruner.iterative_steps:
+        steps.append(_prove_step(model, inputs, pruner, removals))
+        if steps[-1].verdict is not Verdict.EXACT:
+            return steps[-1]
+    return max(steps, key=lambda step: step.max_rel_error or 0.0)
+
+
+def _prove_step(
+    model: nn.Module, inputs: Inputs, pruner: Any, removals: list[Removal]
+) -> Verification:
+    with ExitStack() as until_proved:
+        dense: nn.Module | None = None
+        done: list[Removal] = []
+        try:
+            with budgets.step("pruning"):
+                for removal in surgery.step(pruner):
+                    if dense is None:
+                        # Every importance of the step is ranked by now and nothing is cut yet.
+                        until_proved.enter_context(symmetry.distinct_values(model, inputs))
+                        dense = copy_of(model)
+                    done.append(removal)
+        except AnalysisError:
+            raise
+        except Exception as error:
+            return _unprunable("pruning", error)
+        finally:
+            removals.extend(done)
+        if dense is None:
+            return Verification(Verdict.EXACT, max_rel_error=0.0)
+        with budgets.step("proving"):
+            return prove(dense, model, surgery.merge_cuts(done), inputs)
+
+
+def prove(
+    dense: nn.Module, pruned: nn.Module, cuts: tuple[Cut, ...], example_inputs: Inputs
+) -> Verification:
+    """Whether ``pruned`` equals the masked dense network, on random inputs in float64.
+
+    Neither network is changed.
+
+    Args:
+        dense: the network before the cuts.
+        pruned: the network after them.
+        cuts: every axis that was cut, with indices of ``dense``.
+        example_inputs: gives the shapes of the random inputs.
+
+    """
+    oracle, candidate = copy_of(dense).double(), copy_of(pruned).double()
+    inputs = verifying.random_inputs(example_inputs)
+    with masking.masked(oracle, cuts):
+        expected = verifying.observe(oracle, inputs)
+    answer = verifying.compare(expected, candidate, inputs, cuts)
+    if answer.verdict is not Verdict.EXACT:
+        return answer
+    # A channel that happens to be dead on these inputs hides what it is multiplied by.
+    changed = next(verifying.changed_tensors(oracle, candidate, cuts), None)
+    if changed is None:
+        return answer
+    return replace(
+        answer,
+        verdict=Verdict.WRONG,
+        reason=f"`{changed}` is not the dense network's, restricted to the kept channels; it does "
+        "not show on the inputs drawn, because what it multiplies is zero on them",
+        first_divergence=changed.rpartition(".")[0],
+    )
+
+
+def _has_weights(module: nn.Module) -> bool:
+    return next(module.parameters(recurse=False), None) is not None
+
+
+def _frozen_layers(model: nn.Module) -> frozenset[str]:
+    return frozenset(
+        name
+        for name, module in model.named_modules()
+        if _has_weights(module) and not any(p.requires_grad for p in module.parameters())
+    )
+
+
+def _unprunable(step: str, error: Exception) -> Verification:
+    return Verification(
+        Verdict.UNPRUNABLE, f"{step} raised {type(error).__name__}: {one_line(error)}"
+    )
+
+
+def _timed_out(exceeded: BudgetExceededError) -> Verification:
+    return Verification(Verdict.TIMEOUT, f"{exceeded} while {exceeded.step}")
+
+
+def _explained(verification: Verification, ratio: float) -> Verification:
+    """Say `unchanged`, and why, of a run that was asked for something and removed nothing."""
+    removed = sum(group.removed for group in verification.groups)
+    if verification.verdict is not Verdict.EXACT or removed or not ratio:
+        return verification
+    held = {group.reason for group in verification.groups}
+    counts = ", ".join(
+        f"{sum(group.reason is reason for group in verification.groups)} {reason}"
+        for reason in Reason
+        if reason in held
+    )
+    return replace(
+        verification,
+        verdict=Verdict.UNCHANGED,
+        reason=f"ratio {ratio:g} was asked and no channel was removed; groups: {counts or 'none'}",
+    )
+
+
+def _measured(dense: Dense, pruned: nn.Module, config: Config, verification: Verification) -> Run:
+    runs = verification.verdict not in (Verdict.UNPRUNABLE, Verdict.TIMEOUT) and (
+        locate_failure(pruned, dense.inputs) is None
+    )
+    costs = costing.count_macs(pruned, dense.inputs) if runs else None
+    return Run(
+        config=config,
+        verification=verification,
+        channels=_channels(verification.groups),
+        params=Sizes(dense.costs.params, costs.params if costs else None),
+        macs=Sizes(dense.costs.macs, costs.macs if costs else None),
+        bytes_=Sizes(dense.saved_bytes, costing.saved_bytes(pruned) if costs else None),
+        costs=costs,
+    )
+
+
+def _channels(accounts: tuple[GroupAccount, ...]) -> Channels:
+    requested = [account.requested for account in accounts]
+    return Channels(
+        prunable=sum(entry.width for entry in accounts if entry.reason is not Reason.IGNORED),
+        requested=None if None in requested else sum(count or 0 for count in requested),
+        removed=sum(entry.removed for entry in accounts),
+    )
+
+
+def ratio_curve(
+    model: nn.Module,
+    example_inputs: Inputs,
+    ratios: Iterable[float],
+    *,
+    ignored_layers: Collection[str | nn.Module] = (),
+    scope: str = "global",
+    importance: str = "l1",
+    round_to: int | None = None,
+) -> RatioCurve:
+    """MACs and parameters left at each ratio, each measured on a pruned copy of ``model``.
+
+    Args:
+        model: the dense network; not changed.
+        example_inputs: a tensor, a tuple or a dict.
+        ratios: in [0, 1).
+        ignored_layers: modules or names whose output channels must stay.
+        scope: ``global`` or ``local``.
+        importance: ``l1`` or ``l2``.
+        round_to: keep channel counts a multiple of this.
+
+    """
+    ignored = names_of(ignored_layers, model)
+    dense = costing.count_macs(model, example_inputs)
+    points = []
+    for ratio in ratios:
+        pruned = copy_of(model)
+        config = Config(ratio, scope, importance, round_to=round_to)
+        surgery.build_pruner(pruned, example_inputs, config, ignored).step()
+        costs = costing.count_macs(pruned, example_inputs)
+        points.append(CurvePoint(ratio, costs.macs, costs.params))
+    return RatioCurve(dense.macs, dense.params, tuple(points))
+
+
+def reproduce_residual_mismatch(
+    model: nn.Module, example_inputs: Inputs, *, share: float = 0.5
+) -> tuple[Mismatch, ...]:
+    """For each skip connection: the error when the block's projection alone is cut.
+
+    Beside it stands the proof of DepGraph's own group for the same layer and channels. The model
+    is not changed.
+
+    Args:
+        model: any network with residual additions; without one, the result is empty.
+        example_inputs: a tensor, a tuple or a dict.
+        share: how much of the layer is cut, the first channels.
+
+    """
+    groups = grouping.inspect_groups(model, example_inputs)
+    return tuple(
+        _mismatch(model, example_inputs, naive, share)
+        for naive in residuals.projection_cuts(groups)
+    )
+
+
+def reproduce_depthwise_mismatch(
+    model: nn.Module, example_inputs: Inputs, *, share: float = 0.5
+) -> tuple[Mismatch, ...]:
+    """The same for each depthwise convolution that is cut without the layer that feeds it."""
+    groups = grouping.inspect_groups(model, example_inputs)
+    return tuple(
+        _mismatch(model, example_inputs, naive, share) for naive in residuals.depthwise_cuts(groups)
+    )
+
+
+def _mismatch(
+    model: nn.Module, inputs: Inputs, naive: residuals.NaiveCut, share: float
+) -> Mismatch:
+    channels = range(int(naive.width * share))
+    broken = copy_of(model)
+    surgery.cut_alone(broken, naive.layers, channels)
+    failure = locate_failure(broken, inputs)
+
+    dense = copy_of(model)
+    symmetry.make_distinct(dense, inputs)
+    pruned = copy_of(dense)
+    removal = surgery.prune_group(pruned, inputs, naive.root, channels)
+    return Mismatch(
+        block=naive.block,
+        layers=naive.layers,
+        channels=len(channels),
+        raised_in=failure.module if failure else "",
+        function=failure.function if failure else "",
+        shapes=failure.shapes if failure else (),
+        error=failure.error if failure else "",
+        group=prove(dense, pruned, surgery.merge_cuts([removal]), inputs),
+    )

@@ -1,0 +1,88 @@
+"""Policies: named rules that say which layers must keep their output channels.
+
+A policy reads the model and its dependency groups and yields layer names. torch-pruning takes
+the modules of these as ``ignored_layers``; it still cuts their *input* channels.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from torch import nn
+
+from analysis.errors import InputError
+from analysis.inference import names_of
+from analysis.records import Group
+
+__all__ = ["POLICIES", "Policy", "ignored_layers"]
+
+Policy = Callable[[nn.Module, tuple[Group, ...]], tuple[str, ...]]
+
+_PRUNABLE = (nn.modules.conv._ConvNd, nn.Linear)
+
+
+def _none(model: nn.Module, groups: tuple[Group, ...]) -> tuple[str, ...]:
+    """Ignore nothing: the model's output channels may go too."""
+    return ()
+
+
+def _classifier(model: nn.Module, groups: tuple[Group, ...]) -> tuple[str, ...]:
+    """Ignore only the layers that produce the model's output."""
+    return tuple(layer for group in groups if group.is_output for layer in group.layers)
+
+
+def _skip_channels(model: nn.Module, groups: tuple[Group, ...]) -> tuple[str, ...]:
+    """Ignore the groups that an addition joins, and the output layers."""
+    joined = [layer for group in groups if group.additions for layer in group.layers]
+    return (*joined, *_classifier(model, groups))
+
+
+def _residual_blocks(model: nn.Module, groups: tuple[Group, ...]) -> tuple[str, ...]:
+    """Ignore every convolution and linear layer inside a block with a skip, and the output layers.
+
+    A block is the module whose own forward adds two tensors of one group.
+    """
+    modules = dict(model.named_modules())
+    blocks = dict.fromkeys(block for group in groups for block in group.additions)
+    inside = [
+        f"{block}.{name}" if block else name
+        for block in blocks
+        for name, module in modules[block].named_modules()
+        if isinstance(module, _PRUNABLE)
+    ]
+    return (*inside, *_classifier(model, groups))
+
+
+POLICIES: dict[str, Policy] = {
+    "residual-blocks": _residual_blocks,
+    "skip-channels": _skip_channels,
+    "classifier": _classifier,
+    "none": _none,
+}
+
+
+def ignored_layers(
+    policy: str | Callable[[nn.Module], Iterable[Any]],
+    model: nn.Module,
+    groups: tuple[Group, ...],
+) -> tuple[str, ...]:
+    """Names of the layers that ``policy`` holds, in model order.
+
+    Args:
+        policy: a name of `POLICIES`, or a function of the model that returns modules or names.
+        model: the dense model.
+        groups: its dependency groups with nothing ignored.
+
+    Raises:
+        InputError: unknown policy, or a layer that is not part of the model.
+
+    """
+    if isinstance(policy, str):
+        if policy not in POLICIES:
+            raise InputError(
+                f"unknown policy {policy!r}; expected one of {', '.join(POLICIES)}, or "
+                "package.module:function"
+            )
+        chosen = set(POLICIES[policy](model, groups))
+    else:
+        chosen = set(names_of(policy(model), model))
+    return tuple(name for name, _ in model.named_modules() if name in chosen)

@@ -1,0 +1,120 @@
+"""What the importance of a channel is, recomputed from the weights.
+
+torch-pruning's ``MagnitudeImportance(p)`` with its defaults averages |w|^p over the coupled
+layers and divides by the group's mean (``GroupMagnitudeImportance`` in its ``importance.py``).
+This is that rule written again from its definition, in float64, so that what was *asked* is
+known independently of what the pruner did.
+"""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from analysis.records import Group, Member
+
+__all__ = ["POWERS", "filter_norms", "group_importances", "spearman"]
+
+POWERS = {"l1": 1, "l2": 2}
+"""Exponent of |w| for each named importance."""
+
+
+@torch.no_grad()
+def group_importances(
+    model: nn.Module, groups: tuple[Group, ...], importance: str = "l1"
+) -> dict[str, Tensor]:
+    """Importance of every root channel of every group, by root.
+
+    A layer contributes the sum of |w|^p over each of its filters (output axis) or over what
+    reads each channel (input axis), a normalisation |gamma|^p; depthwise convolutions contribute
+    nothing in torch-pruning 1.6. Contributions are averaged over the layers and divided by their
+    mean over the channels.
+
+    Returns:
+        float64 tensors of shape (width,); groups with no contributing layer are left out.
+
+    """
+    power = POWERS[importance]
+    return {
+        group.root: scores / scores.mean()
+        for group in groups
+        if (scores := _average(model, group, power)) is not None
+    }
+
+
+def _average(model: nn.Module, group: Group, power: int) -> Tensor | None:
+    total = torch.zeros(group.width, dtype=torch.float64)
+    layers = 0
+    for member in group.members:
+        scores = _contribution(model, member, power)
+        if scores is None:
+            continue
+        roots = torch.tensor(member.roots)
+        total.index_add_(0, roots[roots >= 0], scores[roots >= 0])
+        layers += 1
+    return total / layers if layers else None
+
+
+def _contribution(model: nn.Module, member: Member, power: int) -> Tensor | None:
+    """|w|^p summed for each channel of the member's axis; None where torch-pruning counts none."""
+    if member.kind.startswith("depthwise"):
+        return None
+    module = dict(model.named_modules()).get(member.layer)
+    if not isinstance(
+        module,
+        nn.modules.conv._ConvNd | nn.Linear | nn.modules.batchnorm._BatchNorm | nn.LayerNorm,
+    ):
+        return None
+    weight = module.weight
+    if weight is None:
+        return None
+    magnitudes = weight.detach().cpu().double().abs().pow(power)
+    if magnitudes.dim() == 1:
+        return magnitudes
+    if isinstance(module, nn.modules.conv._ConvNd) and module.transposed:
+        magnitudes = magnitudes.transpose(0, 1)
+    if member.axis == "out":
+        return magnitudes.flatten(1).sum(1)
+    per_input = magnitudes.transpose(0, 1).flatten(1).sum(1)
+    return per_input.repeat(member.width // len(per_input))
+
+
+@torch.no_grad()
+def filter_norms(
+    model: nn.Module, groups: tuple[Group, ...], importance: str = "l1"
+) -> dict[str, Tensor]:
+    """The plain filter norm: sum |w|^p over the filters that *make* each channel.
+
+    For a group with several producers (a residual addition), their filters are added up.
+
+    Returns:
+        float64 tensors of shape (width,), by root.
+
+    """
+    norms = {}
+    for group in groups:
+        makers = list(_producers(model, group, POWERS[importance]))
+        if makers:
+            norms[group.root] = torch.stack(makers).sum(0)
+    return norms
+
+
+def _producers(model: nn.Module, group: Group, power: int) -> Iterator[Tensor]:
+    for member in group.members:
+        scores = _contribution(model, member, power) if member.axis == "out" else None
+        if scores is not None and member.coupling not in ("batch norm", "per-channel"):
+            roots = torch.tensor(member.roots)
+            norm = torch.zeros(group.width, dtype=torch.float64)
+            yield norm.index_add_(0, roots[roots >= 0], scores[roots >= 0])
+
+
+def spearman(first: Tensor, second: Tensor) -> float:
+    """Spearman's rank correlation of two score vectors without ties, in [-1, 1].
+
+    1 - 6 sum d^2 / (n (n^2 - 1)), d the difference of ranks (Spearman 1904).
+    """
+    count = len(first)
+    if count < 2:
+        return 1.0
+    difference = (first.argsort().argsort() - second.argsort().argsort()).double()
+    return 1.0 - 6.0 * float((difference**2).sum()) / (count * (count**2 - 1))

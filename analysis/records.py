@@ -1,0 +1,504 @@
+"""The records that pass between the steps: names, integers and floats, never live modules.
+
+Standard library only, so that every other module can import it and reports need no torch.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+__all__ = [
+    "Channels",
+    "CheckResult",
+    "Config",
+    "CostTable",
+    "CurvePoint",
+    "Cut",
+    "FaultCount",
+    "Group",
+    "GroupAccount",
+    "LayerCost",
+    "Member",
+    "Mismatch",
+    "PlannedGroup",
+    "PolicyCurve",
+    "RankAgreement",
+    "RatioCurve",
+    "Reason",
+    "Removal",
+    "Run",
+    "Sizes",
+    "Study",
+    "SubjectInfo",
+    "SubjectStudy",
+    "Verdict",
+    "Verification",
+]
+
+
+class Verdict(StrEnum):
+    """What the proof says of a pruned network."""
+
+    EXACT = "exact"
+    RENORMALIZED = "renormalized"
+    MIXED = "mixed"
+    WRONG = "wrong"
+    BROKEN = "broken"
+    UNPRUNABLE = "unprunable"
+    TIMEOUT = "timeout"
+    UNCHANGED = "unchanged"
+
+    @property
+    def passes(self) -> bool:
+        """Whether CI may go on."""
+        return self in (Verdict.EXACT, Verdict.RENORMALIZED, Verdict.MIXED)
+
+
+class Reason(StrEnum):
+    """Why a group lost what it lost."""
+
+    PRUNED = "pruned"
+    KEPT = "kept"
+    WOULD_EMPTY = "would-empty"
+    ROUNDED_AWAY = "rounded-away"
+    IGNORED = "ignored"
+    CAPPED = "capped"
+    SINGLE_CHANNEL = "single-channel"
+    FROZEN = "frozen"
+    UNTRACED = "untraced"
+
+
+@dataclass(frozen=True)
+class Config:
+    """What one run of the pruner is asked to do.
+
+    Attributes:
+        ratio: share of the prunable channels asked to go, in [0, 1).
+        scope: ``global`` ranks across groups, ``local`` inside each group.
+        importance: ``l1`` or ``l2``, the norm that ranks channels.
+        policy: name of the rule that chose the ignored layers.
+        round_to: keep channel counts a multiple of this, or None.
+        max_pruning_ratio: the cap handed to the pruner, in (0, 1].
+
+    """
+
+    ratio: float
+    scope: str = "global"
+    importance: str = "l1"
+    policy: str = "classifier"
+    round_to: int | None = None
+    max_pruning_ratio: float = 1.0
+
+
+@dataclass(frozen=True)
+class Member:
+    """One axis of one layer that loses channels together with its group.
+
+    Attributes:
+        layer: module name, as in ``model.named_modules()``.
+        kind: class name of the module; a depthwise convolution is told apart.
+        axis: ``out`` (filters, and everything per channel) or ``in`` (what the layer reads).
+        width: number of channels on that axis.
+        coupling: why it belongs to the group: ``root``, ``sequence``, ``batch norm``,
+            ``depthwise``, ``residual addition``, ``classifier input``, ``concatenation``,
+            ``per-channel``.
+        via: for a residual addition, the module whose forward adds; else empty.
+        reads: the layers whose outputs reach this one with no other layer in between.
+        roots: for each channel of the axis, the channel of the group's root that it follows
+            (-1 where DepGraph gives none).
+        channel_groups: number of blocks of channels that must lose the same channels
+            (grouped convolution, group norm); 1 otherwise.
+
+    """
+
+    layer: str
+    kind: str
+    axis: str
+    width: int
+    coupling: str
+    via: str
+    reads: tuple[str, ...]
+    roots: tuple[int, ...]
+    channel_groups: int = 1
+
+
+@dataclass(frozen=True)
+class Group:
+    """A dependency group: layers that DepGraph couples.
+
+    Attributes:
+        root: the layer whose output channels name the group.
+        width: number of channels of the root.
+        members: every axis that is cut along, the root first.
+        additions: modules whose forward adds two tensors of this group, in forward order.
+        is_output: whether the group's channels are the model's output.
+        ignored: whether a policy keeps one of its layers, and so the whole group.
+
+    """
+
+    root: str
+    width: int
+    members: tuple[Member, ...]
+    additions: tuple[str, ...]
+    is_output: bool
+    ignored: bool = False
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Layers whose *output* channels the group holds; ignoring one keeps the whole group."""
+        return tuple(member.layer for member in self.members if member.axis == "out")
+
+    @property
+    def channel_groups(self) -> int:
+        """Blocks of channels that must be cut alike, as the pruner ranks them."""
+        return max(member.channel_groups for member in self.members)
+
+
+@dataclass(frozen=True)
+class PlannedGroup:
+    """What a ratio asks of one group, and what torch-pruning's rules leave of that.
+
+    Attributes:
+        root: the group's root layer.
+        width: its channels.
+        requested: root channels that rank below the threshold.
+        expected: root channels that go once rounding and the emptiness guard have acted.
+        reason: why ``expected`` is what it is.
+
+    """
+
+    root: str
+    width: int
+    requested: tuple[int, ...]
+    expected: tuple[int, ...]
+    reason: Reason
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Channels removed from one axis of one layer, as indices of that axis before the run."""
+
+    layer: str
+    axis: str
+    width: int
+    removed: tuple[int, ...]
+
+    @property
+    def kept(self) -> tuple[int, ...]:
+        """The indices that stay, in order."""
+        gone = set(self.removed)
+        return tuple(index for index in range(self.width) if index not in gone)
+
+
+@dataclass(frozen=True)
+class Removal:
+    """One group as the pruner cut it: its root, the channels, and every axis that followed."""
+
+    root: str
+    removed: tuple[int, ...]
+    cuts: tuple[Cut, ...]
+
+
+@dataclass(frozen=True)
+class GroupAccount:
+    """Asked against done for one group; ``requested`` is None where asking is not defined."""
+
+    root: str
+    width: int
+    requested: int | None
+    removed: int
+    reason: Reason
+
+
+@dataclass(frozen=True)
+class Verification:
+    """The answer of the proof.
+
+    Attributes:
+        verdict: see `Verdict`.
+        reason: one line; empty when exact.
+        max_rel_error: greatest absolute difference of the outputs over the greatest absolute
+            output of the masked dense network, in float64; None where no comparison was made.
+        first_divergence: the first module, in forward order, whose output departs; None if none.
+        groups: asked against done, one entry a group.
+
+    """
+
+    verdict: Verdict
+    reason: str = ""
+    max_rel_error: float | None = None
+    first_divergence: str | None = None
+    groups: tuple[GroupAccount, ...] = ()
+
+
+@dataclass(frozen=True)
+class LayerCost:
+    """MACs and parameters that one module owns itself, without its children.
+
+    Attributes:
+        layer: module name; empty for what the model's own forward calls.
+        kind: class name of the module.
+        macs: multiply-accumulates, by fvcore's convention.
+        params: number of parameters.
+        operators: MACs by operator, e.g. ``(("conv", 9633792),)``.
+
+    """
+
+    layer: str
+    kind: str
+    macs: int
+    params: int
+    operators: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True)
+class CostTable:
+    """Where the MACs and parameters are; rows sum to the totals.
+
+    Attributes:
+        layers: one row for each module that owns MACs or parameters, in model order.
+        macs: total multiply-accumulates of one forward pass over the example inputs.
+        params: total parameters.
+        uncounted: operators fvcore has no rule for, with how often each is called.
+        uncalled: modules that own parameters and were never called.
+
+    """
+
+    layers: tuple[LayerCost, ...]
+    macs: int
+    params: int
+    uncounted: tuple[tuple[str, int], ...]
+    uncalled: tuple[str, ...]
+
+    def by_layer(self) -> dict[str, LayerCost]:
+        """Rows by module name."""
+        return {row.layer: row for row in self.layers}
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """What one ratio leaves."""
+
+    ratio: float
+    macs: int
+    params: int
+
+
+@dataclass(frozen=True)
+class RatioCurve:
+    """MACs and parameters left for each ratio asked, beside the dense network's."""
+
+    dense_macs: int
+    dense_params: int
+    points: tuple[CurvePoint, ...]
+
+    @property
+    def ratios(self) -> tuple[float, ...]:
+        """The ratios asked, in the order given."""
+        return tuple(point.ratio for point in self.points)
+
+    @property
+    def macs(self) -> tuple[int, ...]:
+        """MACs left, one for each ratio."""
+        return tuple(point.macs for point in self.points)
+
+    @property
+    def params(self) -> tuple[int, ...]:
+        """Parameters left, one for each ratio."""
+        return tuple(point.params for point in self.points)
+
+
+@dataclass(frozen=True)
+class Mismatch:
+    """What happens when one layer is cut without its group, and when its group is cut.
+
+    Attributes:
+        block: the module that owns the layer (the residual block).
+        layers: the layers that were cut alone.
+        channels: how many of their channels were cut.
+        raised_in: the module whose forward raised; empty if nothing did.
+        function: the operation that refused, e.g. ``add``.
+        shapes: shapes of the tensors it refused.
+        error: the message of the error.
+        group: verification of DepGraph's own group for the same root and channels.
+
+    """
+
+    block: str
+    layers: tuple[str, ...]
+    channels: int
+    raised_in: str
+    function: str
+    shapes: tuple[tuple[int, ...], ...]
+    error: str
+    group: Verification
+
+
+@dataclass(frozen=True)
+class FaultCount:
+    """How many faults of one kind were planted, and what saw them.
+
+    Attributes:
+        kind: what was planted.
+        planted: in how many layers, one at a time.
+        seen_by_shape: noticed by running the network and looking at its output shape.
+        seen_by_proof: noticed by the proof.
+        located: of those, how many were traced to the very layer.
+
+    """
+
+    kind: str
+    planted: int
+    seen_by_shape: int
+    seen_by_proof: int
+    located: int
+
+
+@dataclass(frozen=True)
+class RankAgreement:
+    """How far the pruner's importance and the plain filter norm rank a group's channels alike.
+
+    Attributes:
+        root: the group.
+        width: its channels.
+        correlation: Spearman's rank correlation, in [-1, 1].
+        same: for each ratio, the share of the lowest-ranked channels that both choose.
+
+    """
+
+    root: str
+    width: int
+    correlation: float
+    same: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """The outcome of one named property."""
+
+    name: str
+    passed: bool
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class SubjectInfo:
+    """A subject without its modules; ``input_size`` is None where inputs were given."""
+
+    name: str
+    input_size: tuple[int, ...] | None
+    weights: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class Channels:
+    """Channels that may go, that were asked to go, and that went."""
+
+    prunable: int
+    requested: int | None
+    removed: int
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """One quantity before and after pruning; ``after`` is None where it cannot be known."""
+
+    before: int
+    after: int | None
+
+    @property
+    def share(self) -> float | None:
+        """What is left, as a share of what was."""
+        return None if self.after is None or not self.before else self.after / self.before
+
+
+@dataclass(frozen=True)
+class Run:
+    """One pruning of one subject, from what was asked to what was proved.
+
+    ``costs`` is None where the pruned network could not be counted; ``bytes_`` is the size of
+    the saved state dict.
+    """
+
+    config: Config
+    verification: Verification
+    channels: Channels
+    params: Sizes
+    macs: Sizes
+    bytes_: Sizes
+    costs: CostTable | None
+    checks: tuple[CheckResult, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        """Whether the verdict and every check pass."""
+        return self.verification.verdict.passes and all(check.passed for check in self.checks)
+
+
+@dataclass(frozen=True)
+class PolicyCurve:
+    """What each ratio leaves under one policy and scope."""
+
+    policy: str
+    scope: str
+    curve: RatioCurve
+
+
+@dataclass(frozen=True)
+class SubjectStudy:
+    """Everything the report says of one subject.
+
+    Attributes:
+        info: name, input size, weights, seed.
+        groups: its dependency groups, nothing ignored.
+        ignored: for each policy, the layers it holds.
+        costs: the dense network's.
+        residual: what a cut of each projection alone does.
+        depthwise: what a cut of each depthwise convolution alone does.
+        runs: one for each policy, scope and ratio.
+        curves: one for each policy that keeps the outputs.
+        ranking: the two importances compared, group by group.
+
+    """
+
+    info: SubjectInfo
+    groups: tuple[Group, ...]
+    ignored: tuple[tuple[str, tuple[str, ...]], ...]
+    costs: CostTable
+    residual: tuple[Mismatch, ...]
+    depthwise: tuple[Mismatch, ...]
+    runs: tuple[Run, ...]
+    curves: tuple[PolicyCurve, ...]
+    ranking: tuple[RankAgreement, ...]
+
+
+@dataclass(frozen=True)
+class Study:
+    """The content of a report.
+
+    Attributes:
+        versions: of the packages that made the numbers.
+        subjects: one account each.
+        faulty: the subject that faults were planted in.
+        faults: what the proof sees that shapes do not.
+
+    """
+
+    versions: tuple[tuple[str, str], ...]
+    subjects: tuple[SubjectStudy, ...]
+    faulty: str
+    faults: tuple[FaultCount, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every run that keeps its outputs passes.
+
+        The policy ``none`` lets outputs go and so changes their shape: it is measured to show
+        what it costs, and is not asked to pass.
+        """
+        return all(
+            run.passed
+            for subject in self.subjects
+            for run in subject.runs
+            if run.config.policy != "none"
+        )

@@ -1,0 +1,241 @@
+"""The JSON that the commands print and the report keeps (schema 1)."""
+
+import json
+from collections.abc import Iterable, Sequence
+from math import isfinite
+from typing import Any
+
+from analysis.environment import versions
+from analysis.records import (
+    CostTable,
+    Group,
+    Mismatch,
+    Run,
+    Sizes,
+    Study,
+    SubjectInfo,
+    SubjectStudy,
+)
+from analysis.reporting.tables import bound
+
+__all__ = ["dump", "groups", "macs", "study", "verify"]
+
+SCHEMA = 1
+
+
+def dump(data: dict[str, Any]) -> str:
+    """The text of a JSON file."""
+    return json.dumps(data, indent=1) + "\n"
+
+
+def _head(info: SubjectInfo) -> dict[str, Any]:
+    return {"schema": SCHEMA, "versions": versions(), "subject": _subject(info)}
+
+
+def _subject(info: SubjectInfo) -> dict[str, Any]:
+    size = None if info.input_size is None else list(info.input_size)
+    return {"name": info.name, "input_size": size, "weights": info.weights, "seed": info.seed}
+
+
+def verify(info: SubjectInfo, runs: Iterable[Run]) -> dict[str, Any]:
+    """What ``verify --json`` prints."""
+    return {**_head(info), "runs": [_run(run) for run in runs]}
+
+
+def _run(run: Run) -> dict[str, Any]:
+    verification, config = run.verification, run.config
+    return {
+        "ratio": config.ratio,
+        "scope": config.scope,
+        "importance": config.importance,
+        "ignore": config.policy,
+        "round_to": config.round_to,
+        "max_pruning_ratio": config.max_pruning_ratio,
+        "verdict": verification.verdict.value,
+        "reason": verification.reason,
+        "max_rel_error": _finite(verification.max_rel_error),
+        "first_divergence": verification.first_divergence,
+        "channels": {
+            "prunable": run.channels.prunable,
+            "requested": run.channels.requested,
+            "removed": run.channels.removed,
+        },
+        "groups": [
+            {
+                "root": group.root,
+                "width": group.width,
+                "requested": group.requested,
+                "removed": group.removed,
+                "reason": group.reason.value,
+            }
+            for group in verification.groups
+        ],
+        "params": _sizes(run.params),
+        "macs": _sizes(run.macs),
+        "bytes": _sizes(run.bytes_),
+        "checks": [
+            {"name": check.name, "passed": check.passed, "message": check.message}
+            for check in run.checks
+        ],
+    }
+
+
+def _finite(number: float | None) -> float | None:
+    """JSON has no word for infinity."""
+    return number if number is not None and isfinite(number) else None
+
+
+def _sizes(sizes: Sizes) -> dict[str, int | None]:
+    return {"before": sizes.before, "after": sizes.after}
+
+
+def groups(info: SubjectInfo, policy: str, found: Iterable[Group]) -> dict[str, Any]:
+    """What ``groups --json`` prints."""
+    return {**_head(info), "ignore": policy, "groups": [_group(group) for group in found]}
+
+
+def _group(group: Group) -> dict[str, Any]:
+    return {
+        "root": group.root,
+        "width": group.width,
+        "reason": "ignored" if group.ignored else "",
+        "is_output": group.is_output,
+        "additions": list(group.additions),
+        "members": [
+            {
+                "layer": member.layer,
+                "kind": member.kind,
+                "axis": member.axis,
+                "width": member.width,
+                "coupling": member.coupling,
+                "via": member.via,
+            }
+            for member in group.members
+        ],
+    }
+
+
+def macs(info: SubjectInfo, dense: CostTable, runs: Sequence[Run]) -> dict[str, Any]:
+    """What ``macs --json`` prints."""
+    return {
+        **_head(info),
+        "convention": "one multiply-accumulate (MAC) is what fvcore calls a flop",
+        "dense": _costs(dense),
+        "runs": [
+            {
+                "ratio": run.config.ratio,
+                "scope": run.config.scope,
+                "importance": run.config.importance,
+                "ignore": run.config.policy,
+                "verdict": run.verification.verdict.value,
+                **(_costs(run.costs) if run.costs else {}),
+            }
+            for run in runs
+        ],
+    }
+
+
+def _costs(costs: CostTable) -> dict[str, Any]:
+    return {
+        "macs": costs.macs,
+        "params": costs.params,
+        "layers": [
+            {
+                "layer": row.layer,
+                "kind": row.kind,
+                "macs": row.macs,
+                "params": row.params,
+                "operators": dict(row.operators),
+            }
+            for row in costs.layers
+        ],
+        "uncounted": dict(costs.uncounted),
+        "uncalled": list(costs.uncalled),
+    }
+
+
+def study(content: Study) -> dict[str, Any]:
+    """What ``results.json`` holds.
+
+    Errors at rounding level differ between processors, so they stand as bounds; curves are
+    rounded to a thousandth for the same reason.
+    """
+    return {
+        "schema": SCHEMA,
+        "versions": dict(content.versions),
+        "subjects": [_subject_study(subject) for subject in content.subjects],
+        "faults": {
+            "subject": content.faulty,
+            "kinds": [
+                {
+                    "kind": fault.kind,
+                    "planted": fault.planted,
+                    "seen_by_forward_and_shape": fault.seen_by_shape,
+                    "seen_by_proof": fault.seen_by_proof,
+                    "located": fault.located,
+                }
+                for fault in content.faults
+            ],
+        },
+    }
+
+
+def _subject_study(subject: SubjectStudy) -> dict[str, Any]:
+    return {
+        "subject": _subject(subject.info),
+        "groups": [_group(group) for group in subject.groups],
+        "ignored_layers": {policy: list(layers) for policy, layers in subject.ignored},
+        "dense": _costs(subject.costs),
+        "runs": [_bounded(run) for run in subject.runs],
+        "layers_after": [
+            {"ratio": run.config.ratio, **_costs(run.costs)}
+            for run in subject.runs
+            if run.costs and (run.config.policy, run.config.scope) == ("residual-blocks", "global")
+        ],
+        "residual_mismatch": [_mismatch(found) for found in subject.residual],
+        "depthwise_mismatch": [_mismatch(found) for found in subject.depthwise],
+        "curves": [
+            {
+                "ignore": entry.policy,
+                "scope": entry.scope,
+                "points": [
+                    {
+                        "ratio": point.ratio,
+                        "macs_left": round(point.macs / entry.curve.dense_macs, 3),
+                        "params_left": round(point.params / entry.curve.dense_params, 3),
+                    }
+                    for point in entry.curve.points
+                ],
+            }
+            for entry in subject.curves
+        ],
+        "ranking": [
+            {
+                "root": entry.root,
+                "width": entry.width,
+                "spearman": round(entry.correlation, 2),
+                "same_channels": {f"{ratio:g}": round(same, 2) for ratio, same in entry.same},
+            }
+            for entry in subject.ranking
+        ],
+    }
+
+
+def _bounded(run: Run) -> dict[str, Any]:
+    entry = _run(run)
+    entry["max_rel_error"] = bound(run.verification)
+    return entry
+
+
+def _mismatch(found: Mismatch) -> dict[str, Any]:
+    return {
+        "block": found.block,
+        "cut_alone": list(found.layers),
+        "channels": found.channels,
+        "raised_in": found.raised_in,
+        "function": found.function,
+        "shapes": [list(shape) for shape in found.shapes],
+        "error": found.error,
+        "group_verdict": found.group.verdict.value,
+        "group_max_rel_error": bound(found.group),
+    }

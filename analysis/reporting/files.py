@@ -1,0 +1,57 @@
+"""Write a file whole or not at all."""
+
+import os
+import tempfile
+from pathlib import Path
+
+from analysis.errors import InputError
+
+__all__ = ["check_writable", "write_text"]
+
+
+def check_writable(path: str | Path) -> None:
+    """Fail before the work starts if the file could not be written after it.
+
+    Raises:
+        InputError: says which path and why.
+
+    """
+    target = Path(path)
+    if target.is_dir():
+        raise InputError(f"cannot write {str(path)!r}: it is a folder; give a file")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=target.parent):
+            pass
+    except OSError as error:
+        raise InputError(
+            f"cannot write {str(path)!r}: {error.strerror}; give a path that can be written"
+        ) from error
+
+
+def write_text(path: str | Path, text: str) -> Path:
+    """Write ``text`` beside ``path`` and rename it there.
+
+    Raises:
+        InputError: the path cannot be written; what was there is untouched.
+
+    """
+    target = Path(path)
+    check_writable(target)
+    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+        # mkstemp makes private files; a report is for everyone the folder is for.
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, target)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    return target
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

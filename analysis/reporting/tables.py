@@ -1,0 +1,67 @@
+"""A table, and how numbers are written in it."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from analysis.records import Sizes, Verification
+
+__all__ = ["Table", "as_markdown", "bound", "count", "left", "share"]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of cells under headers; ``wide`` ones are folded away on a page."""
+
+    caption: str
+    headers: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    wide: bool = False
+
+
+def as_markdown(headers: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """A pipe table, aligned so that it can be read as plain text; numbers to the right."""
+    lines = [tuple(headers), *(tuple(row) for row in rows)]
+    columns = list(zip(*lines, strict=True))
+    widths = [max(len(cell) for cell in column) for column in columns]
+    numeric = [all(_is_number(cell) for cell in column[1:]) for column in columns]
+
+    def line(cells: Iterable[str]) -> str:
+        padded = (
+            cell.rjust(width) if right else cell.ljust(width)
+            for cell, width, right in zip(cells, widths, numeric, strict=True)
+        )
+        return f"| {' | '.join(padded)} |"
+
+    rule = " | ".join(
+        "-" * (width - 1) + (":" if right else "-")
+        for width, right in zip(widths, numeric, strict=True)
+    )
+    return "\n".join([line(lines[0]), f"| {rule} |", *(line(row) for row in lines[1:])])
+
+
+def _is_number(cell: str) -> bool:
+    return not cell.strip("0123456789.,%- ") and cell != ""
+
+
+def count(number: int | None) -> str:
+    """A whole number with thousands separated; a dash for an unknown one."""
+    return "-" if number is None else f"{number:,}"
+
+
+def share(part: float | None) -> str:
+    """A share in per cent with one decimal."""
+    return "-" if part is None else f"{part:.1%}"
+
+
+def left(sizes: Sizes) -> str:
+    """What is left of a quantity, in per cent."""
+    return share(sizes.share)
+
+
+def bound(verification: Verification) -> str:
+    """The relative error as a bound: its last digits differ between processors."""
+    error = verification.max_rel_error
+    if error is None:
+        return "-"
+    limits = (1e-12, 1e-9)
+    return next((f"<= {limit:g}" for limit in limits if error <= limit), f"{error:.1g}")

@@ -1,0 +1,156 @@
+"""What the commands print on a terminal."""
+
+from collections.abc import Sequence
+
+from analysis.records import CostTable, Group, Run, Study
+from analysis.reporting.tables import as_markdown, bound, count, left, share
+
+__all__ = ["groups", "macs", "runs", "summary"]
+
+
+def groups(found: Sequence[Group]) -> str:
+    """One line a group, then the members of each with why they belong to it."""
+    overview = as_markdown(
+        ("root", "width", "joined by additions in", "held"),
+        [
+            (
+                group.root,
+                str(group.width),
+                ", ".join(group.additions) or "-",
+                "ignored" if group.ignored else "-",
+            )
+            for group in found
+        ],
+    )
+    members = as_markdown(
+        ("group", "layer", "kind", "axis", "width", "coupled by"),
+        [
+            (group.root, member.layer, member.kind, member.axis, str(member.width), why)
+            for group in found
+            for member in group.members
+            for why in [f"{member.coupling} in {member.via}" if member.via else member.coupling]
+        ],
+    )
+    held = sum(group.ignored for group in found)
+    return f"{overview}\n\n{members}\n\n{len(found)} groups, {held} held by the policy"
+
+
+def runs(found: Sequence[Run]) -> str:
+    """One line a run, then what failed."""
+    table = as_markdown(
+        (
+            "ratio",
+            "verdict",
+            "rel. error",
+            "prunable",
+            "asked",
+            "removed",
+            "MACs left",
+            "params left",
+            "bytes left",
+            "checks",
+        ),
+        [
+            (
+                f"{run.config.ratio:g}",
+                run.verification.verdict,
+                "-" if error is None else f"{error:.0e}",
+                count(run.channels.prunable),
+                count(run.channels.requested),
+                count(run.channels.removed),
+                left(run.macs),
+                left(run.params),
+                left(run.bytes_),
+                f"{sum(check.passed for check in run.checks)} of {len(run.checks)}",
+            )
+            for run in found
+            for error in [run.verification.max_rel_error]
+        ],
+    )
+    failures = [
+        f"ratio {run.config.ratio:g}: {check.name}: {check.message}"
+        for run in found
+        for check in run.checks
+        if not check.passed
+    ]
+    dropped = [
+        f"ratio {run.config.ratio:g}: group {group.root}: asked {group.requested} of "
+        f"{group.width}, removed {group.removed}: {group.reason}"
+        for run in found
+        for group in run.verification.groups
+        if group.requested and not group.removed
+    ]
+    return "\n".join([table, *failures, *dropped])
+
+
+def macs(dense: CostTable, found: Sequence[Run]) -> str:
+    """One line a layer with what each ratio leaves of it; the rows sum to the total."""
+    after = [run.costs.by_layer() for run in found if run.costs]
+    ratios = [f"MACs at {run.config.ratio:g}" for run in found if run.costs]
+    rows = [
+        (
+            row.layer or "(the model's own forward)",
+            row.kind,
+            count(row.params),
+            count(row.macs),
+            share(row.macs / dense.macs if dense.macs else 0.0),
+            *(count(costs[row.layer].macs if row.layer in costs else 0) for costs in after),
+        )
+        for row in dense.layers
+    ]
+    totals = [run.costs.macs for run in found if run.costs]
+    rows.append(
+        ("total", "", count(dense.params), count(dense.macs), "100.0%", *map(count, totals))
+    )
+    table = as_markdown(("layer", "kind", "parameters", "MACs", "share", *ratios), rows)
+    return "\n".join(
+        [
+            table,
+            "One MAC is one multiply-accumulate, what fvcore calls a flop.",
+            not_counted(dense),
+        ]
+    )
+
+
+def not_counted(costs: CostTable) -> str:
+    """The gap of the total, in a sentence."""
+    operators = ", ".join(f"{name.split('::')[-1]} ({times}x)" for name, times in costs.uncounted)
+    uncalled = ", ".join(costs.uncalled)
+    return (
+        f"Not counted by fvcore: {operators or 'nothing'}. "
+        f"Layers with parameters that were never called: {uncalled or 'none'}."
+    )
+
+
+def summary(study: Study) -> str:
+    """The table that ends a report run."""
+    return as_markdown(
+        (
+            "subject",
+            "policy",
+            "scope",
+            "ratio",
+            "verdict",
+            "rel. error",
+            "asked",
+            "removed",
+            "MACs left",
+            "params left",
+        ),
+        [
+            (
+                subject.info.name,
+                run.config.policy,
+                run.config.scope,
+                f"{run.config.ratio:g}",
+                run.verification.verdict,
+                bound(run.verification),
+                count(run.channels.requested),
+                count(run.channels.removed),
+                left(run.macs),
+                left(run.params),
+            )
+            for subject in study.subjects
+            for run in subject.runs
+        ],
+    )

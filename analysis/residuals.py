@@ -1,0 +1,66 @@
+"""The mismatch that a naive cut causes: which layers to cut alone to see it, and what was seen."""
+
+from dataclasses import dataclass
+
+from analysis.records import Group, Member
+
+__all__ = ["NaiveCut", "depthwise_cuts", "projection_cuts"]
+
+
+@dataclass(frozen=True)
+class NaiveCut:
+    """A layer to cut without its group.
+
+    Attributes:
+        block: the module that owns it.
+        root: the layer that makes or filters the channels.
+        layers: the root, and the batch norm that only it feeds.
+        width: its channels.
+
+    """
+
+    block: str
+    root: str
+    layers: tuple[str, ...]
+    width: int
+
+
+def projection_cuts(groups: tuple[Group, ...]) -> tuple[NaiveCut, ...]:
+    """For each addition, the last layer of its block that makes the channels it adds.
+
+    The batch norm behind the layer is cut with it: it treats channels one by one, and a naive
+    pruning script adapts it; left alone it would raise before the addition is reached.
+    """
+    cuts = []
+    for group in groups:
+        for block in group.additions:
+            makers = [
+                member
+                for member in group.members
+                if member.axis == "out"
+                and not member.kind.startswith(("BatchNorm", "depthwise"))
+                and member.layer.startswith(f"{block}." if block else "")
+            ]
+            if makers:
+                root = makers[0]
+                cuts.append(_naive(block, root, group))
+    return tuple(cuts)
+
+
+def depthwise_cuts(groups: tuple[Group, ...]) -> tuple[NaiveCut, ...]:
+    """Every depthwise convolution, to be cut without the layer that feeds it."""
+    return tuple(
+        _naive(member.layer.rpartition(".")[0], member, group)
+        for group in groups
+        for member in group.members
+        if member.kind.startswith("depthwise")
+    )
+
+
+def _naive(block: str, root: Member, group: Group) -> NaiveCut:
+    followers = [
+        member.layer
+        for member in group.members
+        if member.kind.startswith("BatchNorm") and member.reads == (root.layer,)
+    ]
+    return NaiveCut(block, root.layer, (root.layer, *followers), root.width)

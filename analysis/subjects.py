@@ -1,0 +1,183 @@
+"""The models under study: where they come from, their weights, and what they are fed."""
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+import torchvision
+from torch import Tensor, nn
+
+from analysis.errors import InputError
+from analysis.inference import Inputs, locate_failure, map_tensors, one_line
+from analysis.loading import load_callable
+
+__all__ = ["CASE_STUDY", "Subject", "build", "example_inputs", "mobilenet_v2_cifar", "resolve"]
+
+_DEFAULT_SIZE = (3, 224, 224)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model under study.
+
+    Attributes:
+        name: as the user gave it; used as pytest id and in reports.
+        factory: builds the network, without arguments.
+        input_size: channels, height, width of one input.
+        tags: free words to select by.
+
+    """
+
+    name: str
+    factory: Callable[[], nn.Module]
+    input_size: tuple[int, ...] = _DEFAULT_SIZE
+    tags: tuple[str, ...] = ()
+
+
+def mobilenet_v2_cifar() -> nn.Module:
+    """MobileNetV2 for 3x32x32 images and 10 classes.
+
+    torchvision's network with the strides of the stem and of the 24-channel stage set to 1, the
+    usual change for small images, so that four strides of 2 fewer pixels are lost early.
+    """
+    settings = [
+        # expansion, channels, blocks, stride
+        [1, 16, 1, 1],
+        [6, 24, 2, 1],
+        [6, 32, 3, 2],
+        [6, 64, 4, 2],
+        [6, 96, 3, 1],
+        [6, 160, 3, 2],
+        [6, 320, 1, 1],
+    ]
+    model = torchvision.models.MobileNetV2(num_classes=10, inverted_residual_setting=settings)
+    model.features[0][0].stride = (1, 1)
+    return model
+
+
+CASE_STUDY = (
+    Subject("mobilenet_v2", torchvision.models.mobilenet_v2, tags=("case-study",)),
+    Subject("mobilenet_v2_cifar", mobilenet_v2_cifar, (3, 32, 32), ("case-study",)),
+)
+
+
+def resolve(name: str) -> Subject:
+    """The subject for a torchvision name, ``package.module:factory`` or ``file.py:factory``.
+
+    Raises:
+        InputError: nothing by that name.
+
+    """
+    for subject in CASE_STUDY:
+        if subject.name == name:
+            return subject
+    if ":" in name:
+        return Subject(name, load_callable(name, "model factory"))
+    known = torchvision.models.list_models()
+    if name not in known:
+        names = [*known, *(subject.name for subject in CASE_STUDY)]
+        close = difflib.get_close_matches(name, names, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else "see torchvision.models.list_models()"
+        raise InputError(
+            f"unknown model {name!r}; expected a torchvision name, package.module:factory or "
+            f"path/to/file.py:factory; {hint}"
+        )
+    return Subject(name, partial(torchvision.models.get_model, name, weights=None))
+
+
+def build(subject: Subject, weights: str = "random", seed: int = 0) -> nn.Module:
+    """Build the network in eval mode, without touching the global random state.
+
+    Args:
+        subject: what to build.
+        weights: ``random`` (the factory's own initialisation under the seed), ``default``
+            (torchvision's published weights, which it may have to download) or the path of a
+            state dict.
+        seed: seed of the initialisation.
+
+    Raises:
+        InputError: the factory fails, returns no module, or the weights do not fit.
+
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = _default(subject) if weights == "default" else _call(subject)
+    if weights not in ("random", "default"):
+        _load_weights(model, weights, subject.name)
+    return model.eval()
+
+
+def _call(subject: Subject) -> nn.Module:
+    try:
+        model = subject.factory()
+    except Exception as error:
+        raise InputError(
+            f"model factory {subject.name!r} raised {type(error).__name__}: {one_line(error)}; "
+            "expected a function that takes no argument and returns an nn.Module"
+        ) from error
+    if not isinstance(model, nn.Module):
+        raise InputError(
+            f"model factory {subject.name!r} returned a {type(model).__name__}; "
+            "expected an nn.Module"
+        )
+    return model
+
+
+def _default(subject: Subject) -> nn.Module:
+    if subject.name not in torchvision.models.list_models():
+        raise InputError(
+            f"--weights default: torchvision publishes none for {subject.name!r}; "
+            "use random, or the path of a state dict"
+        )
+    try:
+        return torchvision.models.get_model(subject.name, weights="DEFAULT")
+    except Exception as error:
+        raise InputError(
+            f"--weights default: torchvision could not provide them for {subject.name!r} "
+            f"({one_line(error)}); download the file yourself and pass its path"
+        ) from error
+
+
+def _load_weights(model: nn.Module, path: str, name: str) -> None:
+    try:
+        state: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise InputError(
+            f"--weights {path!r} cannot be read as a state dict ({type(error).__name__}: "
+            f"{one_line(error)[:200]}); expected random, default, or a file that "
+            "torch.save(model.state_dict(), ...) wrote"
+        ) from error
+    try:
+        model.load_state_dict(state)
+    except Exception as error:
+        raise InputError(
+            f"--weights {path!r} does not fit {name!r}: {one_line(error)[:300]}"
+        ) from error
+
+
+def example_inputs(subject: Subject, model: nn.Module, given: Inputs | None, seed: int) -> Inputs:
+    """Inputs on the model's device: the given ones, else one standard normal image.
+
+    Raises:
+        InputError: the dense model does not run on them; says where it raised and why.
+
+    """
+    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+    generator = torch.Generator().manual_seed(seed)
+    inputs = torch.randn(1, *subject.input_size, generator=generator) if given is None else given
+
+    def place(tensor: Tensor) -> Tensor:
+        return tensor.to(device)
+
+    placed: Inputs = map_tensors(inputs, place)
+    failure = locate_failure(model, placed)
+    if failure is not None:
+        size = "x".join(map(str, subject.input_size)) if given is None else "the given inputs"
+        raise InputError(
+            f"{subject.name!r} does not run on {size}: {failure}; "
+            "give a size it takes with --input-size, or its inputs with --inputs"
+        )
+    return placed

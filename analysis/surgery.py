@@ -1,0 +1,170 @@
+"""The only writer of structure: torch-pruning's pruners, its groups, and the naive cut."""
+
+from collections.abc import Collection, Iterator
+from typing import Any
+
+import torch
+import torch_pruning as tp
+from torch import nn
+
+from analysis.errors import InputError
+from analysis.inference import Inputs, as_arguments
+from analysis.records import Config, Cut, Removal
+
+__all__ = ["IMPORTANCES", "build_pruner", "cut_alone", "merge_cuts", "prune_group", "step"]
+
+IMPORTANCES = {
+    "l1": lambda: tp.importance.MagnitudeImportance(p=1),
+    "l2": lambda: tp.importance.MagnitudeImportance(p=2),
+}
+"""torch-pruning's importance for each name."""
+
+
+def build_pruner(
+    model: nn.Module, example_inputs: Inputs, config: Config, ignored: Collection[str]
+) -> Any:
+    """torch-pruning's MagnitudePruner on ``model``, ready to step.
+
+    Args:
+        model: the network that will be pruned.
+        example_inputs: a tensor, a tuple or a dict.
+        config: what is asked.
+        ignored: names of the layers whose output channels must stay.
+
+    """
+    args, kwargs = as_arguments(example_inputs)
+    modules = dict(model.named_modules())
+    return tp.pruner.MagnitudePruner(
+        model,
+        example_inputs=kwargs or args,
+        importance=IMPORTANCES[config.importance](),
+        global_pruning=config.scope == "global",
+        pruning_ratio=config.ratio,
+        max_pruning_ratio=config.max_pruning_ratio,
+        ignored_layers=[modules[name] for name in ignored],
+        round_to=config.round_to,
+        # Its default is one dict shared by every pruner of the process (torch-pruning 1.6).
+        out_channel_groups={},
+        in_channel_groups={},
+        num_heads={},
+    )
+
+
+def step(pruner: Any) -> Iterator[Removal]:
+    """Run one step of any torch-pruning pruner, yielding each group just before it is cut.
+
+    All importances of a step are ranked before its first group is yielded. Indices in the
+    records are those of the network as it was when the step began.
+
+    Raises:
+        InputError: the pruner's step cannot be run group by group.
+
+    """
+    ledger = _Ledger(pruner.DG)
+    groups = pruner.step(interactive=True)
+    if groups is None:
+        raise InputError(
+            f"{type(pruner).__name__}.step(interactive=True) returned None; expected it to yield "
+            "groups, as torch-pruning's own pruners do"
+        )
+    for group in groups:
+        yield ledger.removal(group)
+        group.prune()
+
+
+def prune_group(
+    model: nn.Module, example_inputs: Inputs, root: str, channels: Collection[int]
+) -> Removal:
+    """Cut channels of one layer together with DepGraph's whole group for it.
+
+    Args:
+        model: the network that is pruned, in place.
+        example_inputs: a tensor, a tuple or a dict.
+        root: the layer whose output channels go.
+        channels: their indices.
+
+    """
+    args, kwargs = as_arguments(example_inputs)
+    graph = tp.DependencyGraph().build_dependency(
+        model, example_inputs=kwargs or args, verbose=False
+    )
+    module = dict(model.named_modules())[root]
+    prune = graph.get_pruner_of_module(module).prune_out_channels
+    group = graph.get_pruning_group(module, prune, list(channels))
+    removal = _Ledger(graph).removal(group)
+    group.prune()
+    return removal
+
+
+class _Ledger:
+    """Keeps, for each axis cut so far, the original indices that survive."""
+
+    def __init__(self, graph: Any) -> None:
+        self._graph = graph
+        self._names = {module: name for name, module in graph.model.named_modules()}
+        self._alive: dict[tuple[str, str], list[int]] = {}
+        self._width: dict[tuple[str, str], int] = {}
+
+    def removal(self, group: Any) -> Removal:
+        """Record a group that is about to be cut."""
+        cuts = tuple(
+            self._cut(dep, idxs) for dep, idxs in group if self._name(dep.target) is not None
+        )
+        return Removal(root=cuts[0].layer, removed=cuts[0].removed, cuts=cuts)
+
+    def _name(self, node: Any) -> str | None:
+        if isinstance(node.module, nn.Parameter):
+            return self._graph._param_to_name[node.module]
+        return self._names.get(node.module)
+
+    def _cut(self, dep: Any, idxs: list[int]) -> Cut:
+        is_out = self._graph.is_out_channel_pruning_fn(dep.handler)
+        count = self._graph.get_out_channels if is_out else self._graph.get_in_channels
+        key = (self._name(dep.target) or "", "out" if is_out else "in")
+        if key not in self._alive:
+            self._width[key] = count(dep.target)
+            self._alive[key] = list(range(self._width[key]))
+        alive, going = self._alive[key], set(idxs)
+        removed = tuple(alive[index] for index in sorted(going))
+        self._alive[key] = [channel for index, channel in enumerate(alive) if index not in going]
+        return Cut(layer=key[0], axis=key[1], width=self._width[key], removed=removed)
+
+
+def merge_cuts(removals: Collection[Removal]) -> tuple[Cut, ...]:
+    """All cuts of a step, one entry an axis: an axis that several groups cut loses them all."""
+    merged: dict[tuple[str, str], Cut] = {}
+    for cut in (cut for removal in removals for cut in removal.cuts):
+        key = (cut.layer, cut.axis)
+        before = merged[key].removed if key in merged else ()
+        merged[key] = Cut(cut.layer, cut.axis, cut.width, tuple(sorted((*before, *cut.removed))))
+    return tuple(merged.values())
+
+
+@torch.no_grad()
+def cut_alone(model: nn.Module, layers: Collection[str], channels: Collection[int]) -> None:
+    """Cut output channels of these layers and nothing else: pruning as it goes wrong.
+
+    Convolutions (depthwise ones with their channel groups) and batch norms are cut; what reads
+    them is left as it was.
+
+    Raises:
+        InputError: a layer of another kind.
+
+    """
+    modules = dict(model.named_modules())
+    for name in layers:
+        module = modules[name]
+        if isinstance(module, nn.modules.conv._ConvNd):
+            prune = (
+                tp.prune_depthwise_conv_out_channels
+                if module.groups == module.out_channels > 1
+                else tp.prune_conv_out_channels
+            )
+        elif isinstance(module, nn.modules.batchnorm._BatchNorm):
+            prune = tp.prune_batchnorm_out_channels
+        else:
+            raise InputError(
+                f"cannot cut {name!r} alone: it is a {type(module).__name__}; expected a "
+                "convolution or a batch norm"
+            )
+        prune(module, list(channels))
