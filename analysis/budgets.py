@@ -22,7 +22,6 @@ def limited(seconds: float | None) -> Iterator[None]:
 
     Raises:
         InputError: not called from the main thread, where POSIX delivers the alarm.
-
     """
     if seconds is None:
         yield

@@ -40,7 +40,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
         0 if all checks pass, 1 if one fails, 2 on bad input.
-
     """
     options = _parser().parse_args(argv)
     # What third parties warn of while tracing is not the user's to mend, and errors are ours.

@@ -32,7 +32,6 @@ def count_macs(model: nn.Module, example_inputs: Inputs) -> CostTable:
     Args:
         model: the network.
         example_inputs: a tensor, a tuple or a dict; the count is for exactly these.
-
     """
     traced = copy_of(model)
     args, kwargs = as_arguments(example_inputs)

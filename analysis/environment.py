@@ -30,7 +30,6 @@ def diagnose(python: str = sys.executable) -> list[str]:
 
     Args:
         python: the interpreter whose packages are tried.
-
     """
     troubles = [
         f"{package} is not installed: pip install {package}"

@@ -3,7 +3,17 @@
 Every message is one line that says what was given, what was expected and what to do.
 """
 
-__all__ = ["AnalysisError", "BudgetExceededError", "InputError", "UnsupportedLayerError"]
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+__all__ = [
+    "AnalysisError",
+    "BudgetExceededError",
+    "InputError",
+    "UnprunableError",
+    "UnsupportedLayerError",
+    "upstream",
+]
 
 
 class AnalysisError(Exception):
@@ -12,6 +22,10 @@ class AnalysisError(Exception):
 
 class InputError(AnalysisError):
     """The user gave something that cannot be used: a model, an option, an input, an output path."""
+
+
+class UnprunableError(AnalysisError):
+    """torch-pruning, or the user's pruner, raised while it traced or pruned a network."""
 
 
 class UnsupportedLayerError(AnalysisError):
@@ -27,3 +41,18 @@ class BudgetExceededError(AnalysisError):
     def __init__(self, seconds: float) -> None:
         super().__init__(f"no answer within {seconds:g} s")
         self.step = ""
+
+
+@contextmanager
+def upstream(step: str) -> Iterator[None]:
+    """Turn whatever foreign code raises inside the block into `UnprunableError`.
+
+    Only calls into that code belong inside: an error of our own must not look like a verdict.
+    """
+    try:
+        yield
+    except AnalysisError:
+        raise
+    except Exception as error:
+        message = " ".join(str(error).split())
+        raise UnprunableError(f"{step} raised {type(error).__name__}: {message}") from error

@@ -6,6 +6,7 @@ executes each addition, and why each layer belongs to its group.
 """
 
 from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +15,15 @@ import torch_pruning as tp
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from analysis.inference import Inputs, as_arguments, copy_of, module_scope, names_of
+from analysis.errors import upstream
+from analysis.inference import (
+    Inputs,
+    as_arguments,
+    copy_of,
+    module_scope,
+    names_of,
+    output_tensors,
+)
 from analysis.records import Group, Member
 
 __all__ = ["hold", "inspect_groups"]
@@ -38,23 +47,29 @@ def inspect_groups(
 
     Raises:
         InputError: an ignored layer is not part of the model.
-        Exception: whatever torch-pruning raises on a model it cannot trace.
-
+        UnprunableError: torch-pruning raised while it traced the model.
     """
     ignored = names_of(ignored_layers, model)
     traced = copy_of(model).requires_grad_(True)
     args, kwargs = as_arguments(example_inputs)
-    with torch.enable_grad(), module_scope(traced) as scope, _Additions(scope) as additions:
+    with (
+        torch.enable_grad(),
+        module_scope(traced) as scope,
+        _Additions(scope) as additions,
+        _outputs(traced) as leaving,
+        upstream("building the dependency graph"),
+    ):
         graph = tp.DependencyGraph().build_dependency(
             # A bare tensor would be unpacked along its batch axis and tried unbatched first.
             traced,
             example_inputs=kwargs or args,
             verbose=False,
         )
-    reader = _Reader(traced, graph, additions.module_of)
-    order = {name: index for index, (name, _) in enumerate(traced.named_modules())}
-    groups = [reader.group(items) for items in graph.get_all_groups()]
-    groups.sort(key=lambda group: min(order[layer] for layer in group.layers))
+    with upstream("reading the dependency groups"):
+        live = list(graph.get_all_groups())
+    reader = _Reader(traced, graph, live, additions.module_of, leaving)
+    groups = [reader.group(items) for items in live]
+    groups.sort(key=lambda group: min(reader.order[layer] for layer in group.layers))
     return hold(tuple(groups), ignored)
 
 
@@ -63,6 +78,34 @@ def hold(groups: tuple[Group, ...], ignored: Collection[str]) -> tuple[Group, ..
     return tuple(
         replace(group, ignored=not set(ignored).isdisjoint(group.layers)) for group in groups
     )
+
+
+@contextmanager
+def _outputs(model: nn.Module) -> Iterator[set[Any]]:
+    """Collect the autograd nodes of the model's outputs, and the layers that made them.
+
+    DepGraph keeps one node for a layer that is called several times, so the layer is kept too.
+    """
+    made_by: dict[Any, nn.Module] = {}
+    leaving: set[Any] = set()
+
+    def note(module: nn.Module, _args: Any, output: Any) -> None:
+        nodes = {tensor.grad_fn for tensor in output_tensors(output)}
+        if _is_producer(module):
+            made_by.update(dict.fromkeys(nodes, module))
+        if module is model:
+            leaving.update(nodes, (made_by[node] for node in nodes & made_by.keys()))
+
+    handles = [
+        module.register_forward_hook(note)
+        for module in model.modules()
+        if module is model or _is_producer(module)
+    ]
+    try:
+        yield leaving
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 class _Additions(TorchFunctionMode):
@@ -89,16 +132,22 @@ class _Additions(TorchFunctionMode):
 class _Reader:
     """Turns DepGraph's live groups into records."""
 
-    def __init__(self, model: nn.Module, graph: Any, addition_of: dict[Any, str]) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        graph: Any,
+        live: list[Any],
+        addition_of: dict[Any, str],
+        leaving: set[Any],
+    ) -> None:
         self._graph = graph
         self._addition_of = addition_of
+        self._leaving = leaving
         self._names: dict[Any, str] = {module: name for name, module in model.named_modules()}
         self._names |= {parameter: name for name, parameter in model.named_parameters()}
+        self.order = {name: index for index, name in enumerate(self._names.values())}
         self._outputs = {
-            dep.target.module
-            for items in graph.get_all_groups()
-            if _is_output(graph, items)
-            for dep, _ in items
+            dep.target.module for items in live if self._is_output(items) for dep, _ in items
         }
 
     def group(self, items: Any) -> Group:
@@ -118,13 +167,12 @@ class _Reader:
             for item in items
             if item.dep.target.module in self._names
         )
-        order = {name: index for index, name in enumerate(self._names.values())}
         return Group(
             root=members[0].layer,
             width=members[0].width,
             members=members,
-            additions=tuple(sorted(dict.fromkeys(additions), key=order.__getitem__)),
-            is_output=_is_output(self._graph, items),
+            additions=tuple(sorted(dict.fromkeys(additions), key=self.order.__getitem__)),
+            is_output=self._is_output(items),
         )
 
     def _member(self, item: Any, items: Any, producers: int, has_depthwise: bool) -> Member:
@@ -167,6 +215,14 @@ class _Reader:
         # The layer feeds a depthwise convolution that was met first.
         return "depthwise" if has_depthwise else "elementwise"
 
+    def _is_output(self, items: Any) -> bool:
+        """Whether channels of the group leave the model."""
+        return any(
+            self._axis(dep) == "out"
+            and not self._leaving.isdisjoint((dep.target.grad_fn, dep.target.module))
+            for dep, _ in items
+        )
+
     def _axis(self, dep: Any) -> str:
         return "out" if self._graph.is_out_channel_pruning_fn(dep.handler) else "in"
 
@@ -195,13 +251,6 @@ class _Reader:
                 pending.extend(upstream.inputs)
             else:
                 yield name
-
-
-def _is_output(graph: Any, items: Any) -> bool:
-    """Whether the group's output channels leave the model: it ends in a node nobody reads."""
-    return any(
-        not dep.target.outputs and graph.is_out_channel_pruning_fn(dep.handler) for dep, _ in items
-    )
 
 
 def _is_producer(module: Any) -> bool:

@@ -53,7 +53,6 @@ def output_tensors(output: Any) -> list[Tensor]:
 
     Raises:
         InputError: the output holds no tensor.
-
     """
     found = list(_walk(output))
     if not found:
@@ -91,7 +90,6 @@ def copy_of(model: nn.Module) -> nn.Module:
 
     Raises:
         InputError: the model holds something that cannot be copied.
-
     """
     try:
         return copy.deepcopy(model).eval()
@@ -107,7 +105,6 @@ def names_of(layers: Iterable[str | nn.Module], model: nn.Module) -> tuple[str, 
 
     Raises:
         InputError: a layer is not part of the model.
-
     """
     modules = dict(model.named_modules())
     names_by_module = {module: name for name, module in modules.items()}

@@ -22,7 +22,6 @@ def load_callable(reference: str, what: str) -> Any:
     Raises:
         InputError: malformed, no such module, file or attribute, the import raised, or the
             attribute cannot be called.
-
     """
     location, colon, attribute = reference.rpartition(":")
     if not colon or not location or not attribute:

@@ -58,7 +58,6 @@ def masked(model: nn.Module, cuts: Iterable[Cut]) -> Iterator[None]:
 
     Raises:
         UnsupportedLayerError: a layer was cut that has no rule here.
-
     """
     modules = dict(model.named_modules())
     handles = []

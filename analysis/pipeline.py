@@ -20,14 +20,13 @@ from analysis import (
     symmetry,
     verifying,
 )
-from analysis.errors import AnalysisError, BudgetExceededError, InputError
+from analysis.errors import BudgetExceededError, InputError, UnprunableError, upstream
 from analysis.inference import (
     Inputs,
     copy_of,
     left_as_found,
     locate_failure,
     names_of,
-    one_line,
 )
 from analysis.records import (
     Channels,
@@ -103,12 +102,8 @@ def analyse(model: nn.Module, example_inputs: Inputs, budget: float | None = Non
         try:
             with budgets.limited(budget), budgets.step("reading the dependency groups"):
                 groups = grouping.inspect_groups(model, example_inputs)
-        except BudgetExceededError as exceeded:
-            error = _timed_out(exceeded)
-        except AnalysisError:
-            raise
-        except Exception as failure:
-            error = _unprunable("reading the dependency groups", failure)
+        except (UnprunableError, BudgetExceededError) as failure:
+            error = _verdict_of(failure)
         return Dense(
             model=model,
             inputs=example_inputs,
@@ -139,7 +134,6 @@ def prune_and_prove(
 
     Raises:
         InputError: an unknown policy, or a pruner function that returns something else.
-
     """
     ignored = policies.ignored_layers(policy, dense.model, dense.groups)
     groups = grouping.hold(dense.groups, ignored)
@@ -156,7 +150,9 @@ def prune_and_prove(
         def build() -> Any:
             if pruner_factory is None:
                 return surgery.build_pruner(pruned, dense.inputs, config, ignored)
-            return _checked(pruner_factory(pruned, dense.inputs, config.ratio), pruned)
+            with upstream("the pruner function"):
+                pruner = pruner_factory(pruned, dense.inputs, config.ratio)
+            return _checked(pruner, pruned)
 
         verification = _guarded(pruned, dense.inputs, build, removals, budget)
     accounts = planning.account(groups, removals, planned, _frozen_layers(dense.model))
@@ -185,7 +181,6 @@ def verify(
         InputError: the pruner was built on another model, or has been stepped to its end, or the
             model does not run on the inputs.
         UnsupportedLayerError: a layer was cut that the proof has no rule for.
-
     """
     _checked(pruner, model)
     failure = locate_failure(model, example_inputs)
@@ -206,9 +201,7 @@ def _groups_or_none(
     """The account's rows; a network that only a custom pruner can trace has none."""
     try:
         return grouping.inspect_groups(model, inputs, ignored)
-    except AnalysisError:
-        raise
-    except Exception:
+    except UnprunableError:
         return ()
 
 
@@ -241,16 +234,11 @@ def _guarded(
     """Build, step and prove; what raises or does not end becomes a verdict."""
     try:
         with budgets.limited(budget):
-            try:
-                with budgets.step("building the pruner"):
-                    pruner = build()
-            except AnalysisError:
-                raise
-            except Exception as error:
-                return _unprunable("building the pruner", error)
+            with budgets.step("building the pruner"):
+                pruner = build()
             return _step_to_the_end(model, inputs, pruner, removals)
-    except BudgetExceededError as exceeded:
-        return _timed_out(exceeded)
+    except (UnprunableError, BudgetExceededError) as failure:
+        return _verdict_of(failure)
 
 
 def _step_to_the_end(
@@ -271,20 +259,14 @@ def _prove_step(
     with ExitStack() as until_proved:
         dense: nn.Module | None = None
         done: list[Removal] = []
-        try:
-            with budgets.step("pruning"):
-                for removal in surgery.step(pruner):
-                    if dense is None:
-                        # Every importance of the step is ranked by now and nothing is cut yet.
-                        until_proved.enter_context(symmetry.distinct_values(model, inputs))
-                        dense = copy_of(model)
-                    done.append(removal)
-        except AnalysisError:
-            raise
-        except Exception as error:
-            return _unprunable("pruning", error)
-        finally:
-            removals.extend(done)
+        with budgets.step("pruning"):
+            for removal in surgery.step(pruner):
+                if dense is None:
+                    # Every importance of the step is ranked by now and nothing is cut yet.
+                    until_proved.enter_context(symmetry.distinct_values(model, inputs))
+                    dense = copy_of(model)
+                done.append(removal)
+                removals.append(removal)
         if dense is None:
             return Verification(Verdict.EXACT, max_rel_error=0.0)
         with budgets.step("proving"):
@@ -303,7 +285,6 @@ def prove(
         pruned: the network after them.
         cuts: every axis that was cut, with indices of ``dense``.
         example_inputs: gives the shapes of the random inputs.
-
     """
     oracle, candidate = copy_of(dense).double(), copy_of(pruned).double()
     inputs = verifying.random_inputs(example_inputs)
@@ -337,14 +318,10 @@ def _frozen_layers(model: nn.Module) -> frozenset[str]:
     )
 
 
-def _unprunable(step: str, error: Exception) -> Verification:
-    return Verification(
-        Verdict.UNPRUNABLE, f"{step} raised {type(error).__name__}: {one_line(error)}"
-    )
-
-
-def _timed_out(exceeded: BudgetExceededError) -> Verification:
-    return Verification(Verdict.TIMEOUT, f"{exceeded} while {exceeded.step}")
+def _verdict_of(failure: UnprunableError | BudgetExceededError) -> Verification:
+    if isinstance(failure, BudgetExceededError):
+        return Verification(Verdict.TIMEOUT, f"{failure} while {failure.step}")
+    return Verification(Verdict.UNPRUNABLE, str(failure))
 
 
 def _explained(verification: Verification, ratio: float) -> Verification:
@@ -410,7 +387,6 @@ def ratio_curve(
         scope: ``global`` or ``local``.
         importance: ``l1`` or ``l2``.
         round_to: keep channel counts a multiple of this.
-
     """
     ignored = names_of(ignored_layers, model)
     dense = costing.count_macs(model, example_inputs)
@@ -436,7 +412,6 @@ def reproduce_residual_mismatch(
         model: any network with residual additions; without one, the result is empty.
         example_inputs: a tensor, a tuple or a dict.
         share: how much of the layer is cut, the first channels.
-
     """
     groups = grouping.inspect_groups(model, example_inputs)
     return tuple(

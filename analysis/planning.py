@@ -32,7 +32,6 @@ def plan(
         groups: the dependency groups, held ones marked ``ignored``.
         importances: by root, shape (width,); see `analysis.ranking.group_importances`.
         config: ratio, scope and ``round_to``.
-
     """
     scores = {group.root: _scores(group, importances) for group in groups if _ranked(group)}
     asked = _below_threshold({root: score for root, score in scores.items() if len(score)}, config)
@@ -166,7 +165,6 @@ def account(
         removals: what the pruner did.
         planned: what was asked; None where that is not defined (a pruner of the user's own).
         frozen: layers without a parameter that requires a gradient, which DepGraph cannot trace.
-
     """
     removed: Counter[str] = Counter()
     for removal in removals:

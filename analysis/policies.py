@@ -74,7 +74,6 @@ def ignored_layers(
 
     Raises:
         InputError: unknown policy, or a layer that is not part of the model.
-
     """
     if isinstance(policy, str):
         if policy not in POLICIES:

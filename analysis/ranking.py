@@ -32,7 +32,6 @@ def group_importances(
 
     Returns:
         float64 tensors of shape (width,); groups with no contributing layer are left out.
-
     """
     power = POWERS[importance]
     return {
@@ -89,7 +88,6 @@ def filter_norms(
 
     Returns:
         float64 tensors of shape (width,), by root.
-
     """
     norms = {}
     for group in groups:

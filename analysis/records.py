@@ -78,7 +78,6 @@ class Config:
         policy: name of the rule that chose the ignored layers.
         round_to: keep channel counts a multiple of this, or None.
         max_pruning_ratio: the cap handed to the pruner, in (0, 1].
-
     """
 
     ratio: float
@@ -107,7 +106,6 @@ class Member:
             (-1 where DepGraph gives none).
         channel_groups: number of blocks of channels that must lose the same channels
             (grouped convolution, group norm); 1 otherwise.
-
     """
 
     layer: str
@@ -132,7 +130,6 @@ class Group:
         additions: modules whose forward adds two tensors of this group, in forward order.
         is_output: whether the group's channels are the model's output.
         ignored: whether a policy keeps one of its layers, and so the whole group.
-
     """
 
     root: str
@@ -163,7 +160,6 @@ class PlannedGroup:
         requested: root channels that rank below the threshold.
         expected: root channels that go once rounding and the emptiness guard have acted.
         reason: why ``expected`` is what it is.
-
     """
 
     root: str
@@ -220,7 +216,6 @@ class Verification:
             output of the masked dense network, in float64; None where no comparison was made.
         first_divergence: the first module, in forward order, whose output departs; None if none.
         groups: asked against done, one entry a group.
-
     """
 
     verdict: Verdict
@@ -240,7 +235,6 @@ class LayerCost:
         macs: multiply-accumulates, by fvcore's convention.
         params: number of parameters.
         operators: MACs by operator, e.g. ``(("conv", 9633792),)``.
-
     """
 
     layer: str
@@ -260,7 +254,6 @@ class CostTable:
         params: total parameters.
         uncounted: operators fvcore has no rule for, with how often each is called.
         uncalled: modules that own parameters and were never called.
-
     """
 
     layers: tuple[LayerCost, ...]
@@ -320,7 +313,6 @@ class Mismatch:
         shapes: shapes of the tensors it refused.
         error: the message of the error.
         group: verification of DepGraph's own group for the same root and channels.
-
     """
 
     block: str
@@ -343,7 +335,6 @@ class FaultCount:
         seen_by_shape: noticed by running the network and looking at its output shape.
         seen_by_proof: noticed by the proof.
         located: of those, how many were traced to the very layer.
-
     """
 
     kind: str
@@ -362,7 +353,6 @@ class RankAgreement:
         width: its channels.
         correlation: Spearman's rank correlation, in [-1, 1].
         same: for each ratio, the share of the lowest-ranked channels that both choose.
-
     """
 
     root: str
@@ -458,7 +448,6 @@ class SubjectStudy:
         runs: one for each policy, scope and ratio.
         curves: one for each policy that keeps the outputs.
         ranking: the two importances compared, group by group.
-
     """
 
     info: SubjectInfo
@@ -481,7 +470,6 @@ class Study:
         subjects: one account each.
         faulty: the subject that faults were planted in.
         faults: what the proof sees that shapes do not.
-
     """
 
     versions: tuple[tuple[str, str], ...]

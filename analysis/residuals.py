@@ -16,7 +16,6 @@ class NaiveCut:
         root: the layer that makes or filters the channels.
         layers: the root, and the batch norm that only it feeds.
         width: its channels.
-
     """
 
     block: str

@@ -76,7 +76,6 @@ def study(
         requests: what to study.
         progress: wraps the iteration over finished parts, called with ``total``.
         workers: processes; 0 takes one for each core.
-
     """
     requests = tuple(requests)
     # Faults go into the network that is cheapest to run, as every layer gets each of them.

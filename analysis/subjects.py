@@ -28,7 +28,6 @@ class Subject:
         factory: builds the network, without arguments.
         input_size: channels, height, width of one input.
         tags: free words to select by.
-
     """
 
     name: str
@@ -69,7 +68,6 @@ def resolve(name: str) -> Subject:
 
     Raises:
         InputError: nothing by that name.
-
     """
     for subject in CASE_STUDY:
         if subject.name == name:
@@ -100,7 +98,6 @@ def build(subject: Subject, weights: str = "random", seed: int = 0) -> nn.Module
 
     Raises:
         InputError: the factory fails, returns no module, or the weights do not fit.
-
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -163,7 +160,6 @@ def example_inputs(subject: Subject, model: nn.Module, given: Inputs | None, see
 
     Raises:
         InputError: the dense model does not run on them; says where it raised and why.
-
     """
     device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
     generator = torch.Generator().manual_seed(seed)

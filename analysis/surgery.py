@@ -7,7 +7,7 @@ import torch
 import torch_pruning as tp
 from torch import nn
 
-from analysis.errors import InputError
+from analysis.errors import InputError, upstream
 from analysis.inference import Inputs, as_arguments
 from analysis.records import Config, Cut, Removal
 
@@ -31,23 +31,26 @@ def build_pruner(
         config: what is asked.
         ignored: names of the layers whose output channels must stay.
 
+    Raises:
+        UnprunableError: torch-pruning raised.
     """
     args, kwargs = as_arguments(example_inputs)
     modules = dict(model.named_modules())
-    return tp.pruner.MagnitudePruner(
-        model,
-        example_inputs=kwargs or args,
-        importance=IMPORTANCES[config.importance](),
-        global_pruning=config.scope == "global",
-        pruning_ratio=config.ratio,
-        max_pruning_ratio=config.max_pruning_ratio,
-        ignored_layers=[modules[name] for name in ignored],
-        round_to=config.round_to,
-        # Its default is one dict shared by every pruner of the process (torch-pruning 1.6).
-        out_channel_groups={},
-        in_channel_groups={},
-        num_heads={},
-    )
+    with upstream("building the pruner"):
+        return tp.pruner.MagnitudePruner(
+            model,
+            example_inputs=kwargs or args,
+            importance=IMPORTANCES[config.importance](),
+            global_pruning=config.scope == "global",
+            pruning_ratio=config.ratio,
+            max_pruning_ratio=config.max_pruning_ratio,
+            ignored_layers=[modules[name] for name in ignored],
+            round_to=config.round_to,
+            # Its default is one dict shared by every pruner of the process (torch-pruning 1.6).
+            out_channel_groups={},
+            in_channel_groups={},
+            num_heads={},
+        )
 
 
 def step(pruner: Any) -> Iterator[Removal]:
@@ -58,18 +61,30 @@ def step(pruner: Any) -> Iterator[Removal]:
 
     Raises:
         InputError: the pruner's step cannot be run group by group.
-
+        UnprunableError: the pruner raised.
     """
     ledger = _Ledger(pruner.DG)
-    groups = pruner.step(interactive=True)
+    with upstream("ranking"):
+        groups = pruner.step(interactive=True)
     if groups is None:
         raise InputError(
             f"{type(pruner).__name__}.step(interactive=True) returned None; expected it to yield "
             "groups, as torch-pruning's own pruners do"
         )
-    for group in groups:
+    for group in _ranked(groups):
         yield ledger.removal(group)
-        group.prune()
+        with upstream(f"pruning the group of `{ledger.name(group[0].dep.target)}`"):
+            group.prune()
+
+
+def _ranked(groups: Iterator[Any]) -> Iterator[Any]:
+    """The generator's groups; it ranks when the first is asked for."""
+    while True:
+        with upstream("ranking"):
+            group = next(groups, None)
+        if group is None:
+            return
+        yield group
 
 
 def prune_group(
@@ -82,7 +97,6 @@ def prune_group(
         example_inputs: a tensor, a tuple or a dict.
         root: the layer whose output channels go.
         channels: their indices.
-
     """
     args, kwargs = as_arguments(example_inputs)
     graph = tp.DependencyGraph().build_dependency(
@@ -108,11 +122,12 @@ class _Ledger:
     def removal(self, group: Any) -> Removal:
         """Record a group that is about to be cut."""
         cuts = tuple(
-            self._cut(dep, idxs) for dep, idxs in group if self._name(dep.target) is not None
+            self._cut(dep, idxs) for dep, idxs in group if self.name(dep.target) is not None
         )
         return Removal(root=cuts[0].layer, removed=cuts[0].removed, cuts=cuts)
 
-    def _name(self, node: Any) -> str | None:
+    def name(self, node: Any) -> str | None:
+        """The layer or parameter of a node; None for a function."""
         if isinstance(node.module, nn.Parameter):
             return self._graph._param_to_name[node.module]
         return self._names.get(node.module)
@@ -120,7 +135,7 @@ class _Ledger:
     def _cut(self, dep: Any, idxs: list[int]) -> Cut:
         is_out = self._graph.is_out_channel_pruning_fn(dep.handler)
         count = self._graph.get_out_channels if is_out else self._graph.get_in_channels
-        key = (self._name(dep.target) or "", "out" if is_out else "in")
+        key = (self.name(dep.target) or "", "out" if is_out else "in")
         if key not in self._alive:
             self._width[key] = count(dep.target)
             self._alive[key] = list(range(self._width[key]))
@@ -149,7 +164,6 @@ def cut_alone(model: nn.Module, layers: Collection[str], channels: Collection[in
 
     Raises:
         InputError: a layer of another kind.
-
     """
     modules = dict(model.named_modules())
     for name in layers:

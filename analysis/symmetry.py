@@ -37,7 +37,6 @@ def make_distinct(model: nn.Module, example_inputs: Inputs, seed: int = 0) -> di
 
     Returns:
         The constant each changed tensor held, by its name.
-
     """
     generator = torch.Generator().manual_seed(seed)
     constants = {}

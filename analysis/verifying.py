@@ -102,7 +102,6 @@ def compare(
 
     Raises:
         InputError: the dense network's outputs are not finite, so nothing can be compared.
-
     """
     outputs = expected.outputs
     if not all(bool(tensor.isfinite().all()) for tensor in outputs):

@@ -15,7 +15,6 @@ def write_report(study: Study, directory: str) -> list[Path]:
 
     Returns:
         The files written.
-
     """
     drawn = figures.draw(study)
     content = sections.sections(study, drawn)

@@ -14,7 +14,6 @@ def check_writable(path: str | Path) -> None:
 
     Raises:
         InputError: says which path and why.
-
     """
     target = Path(path)
     if target.is_dir():
@@ -34,7 +33,6 @@ def write_text(path: str | Path, text: str) -> Path:
 
     Raises:
         InputError: the path cannot be written; what was there is untouched.
-
     """
     target = Path(path)
     check_writable(target)

@@ -35,7 +35,6 @@ class Section:
         tables: evidence.
         drawings: pictures, each with its data in one of the tables.
         tests: the file whose tests assert the claim.
-
     """
 
     anchor: str
@@ -588,7 +587,7 @@ def _policies(study: Study) -> Section:
         "A policy names the layers whose output channels must stay. DepGraph couples residual "
         "additions itself, so excluding whole residual blocks is a choice, not a need. "
         + _proved_policies(study)
-        + " They differ in what they can save. `none` also cuts the classes, which nobody asks for.",
+        + " They differ in what they can save. `none` also cuts the classes.",
     ]
     tables = []
     for subject in study.subjects:
