@@ -15,7 +15,7 @@ import torch_pruning as tp
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from analysis.errors import upstream
+from analysis.errors import UnprunableError, upstream
 from analysis.inference import (
     Inputs,
     as_arguments,
@@ -47,7 +47,8 @@ def inspect_groups(
 
     Raises:
         InputError: an ignored layer is not part of the model.
-        UnprunableError: torch-pruning raised while it traced the model.
+        UnprunableError: torch-pruning raised while it traced the model, or its groups do not
+            fit the layers.
     """
     ignored = names_of(ignored_layers, model)
     traced = copy_of(model).requires_grad_(True)
@@ -182,6 +183,11 @@ class _Reader:
             if axis == "out"
             else self._graph.get_in_channels(dep.target)
         )
+        if max(item.idxs) >= width:
+            raise UnprunableError(
+                f"DepGraph couples channel {max(item.idxs)} of `{self._names[module]}`, whose "
+                f"{axis}put axis has {width} channels"
+            )
         roots = [-1] * width
         for index, root in zip(item.idxs, item.root_idxs, strict=True):
             roots[index] = -1 if root is None else root

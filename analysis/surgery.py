@@ -72,6 +72,8 @@ def step(pruner: Any) -> Iterator[Removal]:
             "groups, as torch-pruning's own pruners do"
         )
     for group in _ranked(groups):
+        if not any(idxs for _, idxs in group):
+            continue  # torch-pruning also yields groups of which nothing ranks low enough
         yield ledger.removal(group)
         with upstream(f"pruning the group of `{ledger.name(group[0].dep.target)}`"):
             group.prune()

@@ -1,0 +1,33 @@
+"""Fixtures shared by all tests."""
+
+from functools import lru_cache
+
+import pytest
+
+from analysis import pipeline, subjects
+from analysis.records import Config
+from analysis.study import SEED
+
+
+@lru_cache(maxsize=4)
+def _dense(name: str) -> pipeline.Dense:
+    subject = subjects.resolve(name)
+    model = subjects.build(subject, seed=SEED)
+    return pipeline.analyse(model, subjects.example_inputs(subject, model, None, SEED))
+
+
+@lru_cache(maxsize=4)
+def _outcome(name: str, config: Config) -> pipeline.Outcome:
+    return pipeline.prune_and_prove(_dense(name), config, config.policy)
+
+
+@pytest.fixture(scope="session")
+def dense_of():
+    """The analysed dense network of a case-study subject, made once a process."""
+    return _dense
+
+
+@pytest.fixture(scope="session")
+def outcome_of():
+    """One proved pruning; consecutive tests of one run share it."""
+    return _outcome
