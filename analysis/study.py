@@ -50,6 +50,14 @@ this seed every relative gap is over 5e-7, and a test holds that.
 _CURVE_POLICIES = tuple(policy for policy in policies.POLICIES if policy != "none")
 
 
+Progress = Callable[[Iterable[Any], int], Iterable[Any]]
+"""Wraps the finished parts, told how many there will be."""
+
+
+def _silently(parts: Iterable[Any], total: int) -> Iterable[Any]:
+    return parts
+
+
 @dataclass(frozen=True)
 class Request:
     """Which network to study: enough for another process to build the same one."""
@@ -67,14 +75,12 @@ def _dense(request: Request) -> pipeline.Dense:
     return pipeline.analyse(model, subjects.example_inputs(subject, model, None, request.seed))
 
 
-def study(
-    requests: Iterable[Request], progress: Callable[..., Iterable[Any]] = iter, workers: int = 0
-) -> Study:
+def study(requests: Iterable[Request], progress: Progress | None = None, workers: int = 0) -> Study:
     """Prune each network in every way the case study asks, prove each, gather the evidence.
 
     Args:
         requests: what to study.
-        progress: wraps the iteration over finished parts, called with ``total``.
+        progress: wraps the iteration over finished parts, as tqdm does.
         workers: processes; 0 takes one for each core.
     """
     requests = tuple(requests)
@@ -86,7 +92,7 @@ def study(
         parts += [(_curve, request, policy) for policy in _CURVE_POLICIES]
         parts += [(_mismatches, request, kind) for kind in ("residual", "depthwise")]
     parts += [(_faults, faulty, kind) for kind in faults.FAULTS]
-    done = _share_out(parts, progress, workers or os.cpu_count() or 1)
+    done = _share_out(parts, progress or _silently, workers or os.cpu_count() or 1)
     return Study(
         versions=tuple(versions().items()),
         subjects=tuple(_gather(request, done) for request in requests),
@@ -97,7 +103,7 @@ def study(
 
 def _share_out(
     parts: list[tuple[Callable[..., Any], Request, str]],
-    progress: Callable[..., Iterable[Any]],
+    progress: Progress,
     workers: int,
 ) -> dict[tuple[Callable[..., Any], Request, str], Any]:
     """Run every part on a pool of fresh processes with one thread each."""
@@ -112,7 +118,7 @@ def _share_out(
         try:
             return {
                 running[future]: future.result()
-                for future in progress(as_completed(running), total=len(running))
+                for future in progress(as_completed(running), len(running))
             }
         except BaseException:
             pool.shutdown(cancel_futures=True)

@@ -1,0 +1,38 @@
+"""What the case study runs, for parametrisation."""
+
+from itertools import product
+
+import pytest
+
+from analysis.policies import POLICIES
+from analysis.records import Config
+from analysis.study import RATIOS, SCOPES
+
+SUBJECTS = ("mobilenet_v2", "mobilenet_v2_cifar")
+
+CONFIGS = [
+    Config(ratio, scope, policy=policy)
+    for policy, scope, ratio in product(POLICIES, SCOPES, RATIOS)
+]
+
+# The ten inverted residuals of MobileNetV2 with stride 1 and equal widths (Sandler et al. 2018,
+# table 2: within each stage all blocks but the first).
+SKIPS = tuple(f"features.{index}" for index in (3, 5, 6, 8, 9, 10, 12, 13, 15, 16))
+
+
+def runs(*, policies=tuple(POLICIES)) -> list:
+    """One parameter set a run; those of one run stay in one process, which shares the work."""
+    return [
+        pytest.param(
+            name,
+            config,
+            id=f"{name}-{config.policy}-{config.scope}-{config.ratio:g}",
+            marks=pytest.mark.xdist_group(f"{name}-{config.policy}-{config.scope}"),
+        )
+        for name in SUBJECTS
+        for config in CONFIGS
+        if config.policy in policies
+    ]
+
+
+SAFE = ("residual-blocks", "skip-channels", "classifier")

@@ -1,0 +1,221 @@
+"""The commands as a user meets them: what is printed, what is returned, what is refused."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+from nets import Chain, make
+
+from analysis.cli import main
+
+MODELS = """
+import torch, torch_pruning as tp
+from nets import Chain, Flipped, Named
+
+chain, flipped, named = Chain, Flipped, Named
+number = 3
+
+def needs(argument): ...
+def fails(): raise ValueError("no\\ndata")
+def nothing(): return None
+def inputs(): return {"image": torch.randn(1, 3, 6, 6), "vector": torch.randn(1, 5)}
+def keep_second(model): return [model.second, model.head]
+
+def pruner(model, inputs, ratio):
+    return tp.pruner.MagnitudePruner(
+        model, inputs, importance=tp.importance.RandomImportance(), pruning_ratio=ratio,
+        ignored_layers=[model.head],
+    )
+
+def no_pruner(model, inputs, ratio): return "pruned"
+def failing_pruner(model, inputs, ratio): raise RuntimeError("not today")
+"""
+
+
+@pytest.fixture(autouse=True)
+def models(tmp_path, monkeypatch):
+    (tmp_path / "models.py").write_text(MODELS)
+    (tmp_path / "broken.py").write_text("def factory(:\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    sys.modules.pop("models", None)
+
+
+def run(*arguments: str) -> int:
+    return main([*arguments])
+
+
+SMALL = ("--input-size", "3,6,6")
+
+
+def test_verify_prints_the_json_of_the_contract_and_nothing_else(capsys) -> None:
+    ratios = ("--ratios", "0.3,0.5")
+    assert run("verify", "models.py:chain", *SMALL, *ratios, "--scope", "local", "--json", "-") == 0
+    data = json.loads(capsys.readouterr().out)
+    assert data["schema"] == 1
+    assert {"torch", "torch-pruning"} <= data["versions"].keys()
+    assert data["subject"] == {
+        "name": "models.py:chain", "input_size": [3, 6, 6], "weights": "random", "seed": 0,
+    }  # fmt: skip
+    assert [entry["ratio"] for entry in data["runs"]] == [0.3, 0.5]
+    half = data["runs"][1]
+    assert (half["scope"], half["importance"], half["ignore"]) == ("local", "l1", "classifier")
+    assert (half["verdict"], half["reason"], half["first_divergence"]) == ("exact", "", None)
+    assert half["max_rel_error"] < 1e-9
+    # 4 - int(4 * 0.5) = 2 and 5 - int(5 * 0.5) = 3.
+    assert half["channels"] == {"prunable": 9, "requested": 5, "removed": 5}
+    assert half["groups"] == [
+        {"root": "first", "width": 4, "requested": 2, "removed": 2, "reason": "pruned"},
+        {"root": "second", "width": 5, "requested": 3, "removed": 3, "reason": "pruned"},
+        {"root": "head", "width": 2, "requested": 0, "removed": 0, "reason": "ignored"},
+    ]
+    # first 3*4*9, norm 8, second 4*5+5, head 5*2+2; then 3*2*9, 4, 2*2+2, 2*2+2.
+    assert half["params"] == {"before": 153, "after": 70}
+    assert half["macs"]["after"] == 54 * 36 + 2 * 2 * 36 + 4 * 36 + 4
+    assert all(check["passed"] for check in half["checks"])
+
+
+def test_a_wrong_network_exits_1_and_names_the_layer(capsys) -> None:
+    assert run("verify", "models:flipped", *SMALL, "--ratios", "0.5", "--scope", "local") == 1
+    assert "`second` is the first to depart" in capsys.readouterr().out
+
+
+def test_ratios_may_be_a_range_with_its_end(capsys) -> None:
+    assert run("verify", "models:chain", *SMALL, "--ratios", "0:0.3:0.1", "--json", "-") == 0
+    ratios = [entry["ratio"] for entry in json.loads(capsys.readouterr().out)["runs"]]
+    assert ratios == [0.0, 0.1, 0.2, 0.3]
+
+
+def test_groups_lists_what_a_policy_holds(capsys) -> None:
+    options = ("--ignore", "models:keep_second", "--json", "-")
+    assert run("groups", "models:chain", *SMALL, *options) == 0
+    groups = json.loads(capsys.readouterr().out)["groups"]
+    assert [(group["root"], group["reason"]) for group in groups] == [
+        ("first", ""), ("second", "ignored"), ("head", "ignored"),
+    ]  # fmt: skip
+
+
+def test_macs_prints_rows_that_sum_to_the_total(capsys) -> None:
+    assert run("macs", "models:chain", *SMALL, "--ratios", "0.5", "--json", "-") == 0
+    data = json.loads(capsys.readouterr().out)
+    for table in (data["dense"], *data["runs"]):
+        assert sum(row["macs"] for row in table["layers"]) == table["macs"]
+        assert sum(row["params"] for row in table["layers"]) == table["params"]
+
+
+def test_inputs_by_name_and_the_users_own_pruner_are_taken(capsys) -> None:
+    named = ("verify", "models:named", "--inputs", "models:inputs", "--ratios", "0.5")
+    assert run(*named, "--json", "-") == 0
+    data = json.loads(capsys.readouterr().out)
+    assert data["subject"]["input_size"] is None
+    own = ("--pruner", "models:pruner", "--ratios", "0.5", "--json", "-")
+    assert run("verify", "models:chain", *SMALL, *own) == 0
+    runs = json.loads(capsys.readouterr().out)["runs"]
+    # What a pruner of the user's own asks of a group is not known.
+    assert {group["requested"] for entry in runs for group in entry["groups"]} == {None}
+    assert runs[0]["channels"]["removed"] == 5
+
+
+def test_weights_are_read_from_a_state_dict(capsys) -> None:
+    model = make(Chain, seed=7)
+    with torch.no_grad():
+        model.first.weight[:] = torch.arange(1.0, 5.0).view(4, 1, 1, 1)
+    torch.save(model.state_dict(), "chain.pt")
+    assert run("verify", "models:chain", *SMALL, "--weights", "chain.pt", "--ratios", "0.5") == 0
+
+
+def test_json_goes_to_a_file_whole(capsys, tmp_path) -> None:
+    assert run("groups", "models:chain", *SMALL, "--json", "out/groups.json") == 0
+    assert json.loads((tmp_path / "out/groups.json").read_text())["schema"] == 1
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["groups.json"]
+
+
+def test_a_failing_pruner_is_a_verdict(capsys) -> None:
+    options = ("--ratios", "0.5", "--pruner", "models:failing_pruner", "--json", "-")
+    assert run("verify", "models:chain", *SMALL, *options) == 1
+    entry = json.loads(capsys.readouterr().out)["runs"][0]
+    assert entry["verdict"] == "unprunable"
+    assert entry["reason"] == "the pruner function raised RuntimeError: not today"
+    assert entry["macs"]["after"] is None
+
+
+BAD = {
+    "unknown model": (("verify", "mobilenet_v22"), "did you mean 'mobilenet_v2'?"),
+    "unknown module": (("verify", "nowhere:f"), "cannot import 'nowhere'"),
+    "unknown file": (("verify", "nowhere.py:f"), "no file 'nowhere.py'"),
+    "unknown attribute": (("verify", "models.py:f"), "has no 'f'"),
+    "syntax error": (("verify", "broken.py:factory"), "SyntaxError"),
+    "not callable": (("verify", "models.py:number"), "is a int; expected something to call"),
+    "factory with arguments": (("verify", "models.py:needs"), "takes no argument"),
+    "factory that raises": (("verify", "models.py:fails"), "raised ValueError: no data"),
+    "factory without module": (("verify", "models.py:nothing"), "returned a NoneType"),
+    "refused size": (("verify", "models:chain", "--input-size", "1,6,6"), "--input-size"),
+    "not a size": (("verify", "models:chain", "--input-size", "3x6"), "'3x6' is not a size"),
+    "unknown policy": (("verify", "models:chain", *SMALL, "--ignore", "half"), "unknown policy"),
+    "unknown importance": (("verify", "models:chain", "--importance", "l3"), "choice: 'l3'"),
+    "unknown scope": (("verify", "models:chain", "--scope", "some"), "invalid choice: 'some'"),
+    "ratio of one": (("verify", "models:chain", "--ratios", "0.5,1"), "numbers in [0, 1)"),
+    "negative ratio": (("verify", "models:chain", "--ratios=-0.1"), "numbers in [0, 1)"),
+    "no ratio": (("verify", "models:chain", "--ratios", ""), "numbers in [0, 1)"),
+    "ratio not a number": (("verify", "models:chain", "--ratios", "nan"), "numbers in [0, 1)"),
+    "endless range": (("verify", "models:chain", "--ratios", "0:0.5:0"), "not positive"),
+    "round to nothing": (("verify", "models:chain", "--round-to", "0"), "at least 1"),
+    "cap of nothing": (("verify", "models:chain", "--max-pruning-ratio", "0"), "in (0, 1]"),
+    "no budget": (("verify", "models:chain", "--budget", "-1"), "positive number of seconds"),
+    "unknown device": (("verify", "models:chain", *SMALL, "--device", "abacus"), "--device"),
+    "missing weights": (("verify", "models:chain", "--weights", "no.pt"), "cannot be read"),
+    "weights of nobody": (("verify", "models:chain", "--weights", "default"), "publishes none"),
+    "no pruner": (
+        ("verify", "models:chain", *SMALL, "--pruner", "models:no_pruner"), "the pruner is a str",
+    ),
+    "unwritable json": (("verify", "models:chain", "--json", "/proc/no/x.json"), "cannot write"),
+    "json is a folder": (("verify", "models:chain", "--json", "."), "it is a folder"),
+    "unwritable report": (("report", "--out", "/proc/no"), "cannot write"),
+    "no model": (("verify",), "required: MODEL"),
+    "no command": ((), "required: COMMAND"),
+    "unknown command": (("prune",), "invalid choice: 'prune'"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("arguments", "message"), BAD.values(), ids=BAD.keys())
+def test_bad_input_exits_2_with_one_clear_line(arguments, message, capsys) -> None:
+    try:
+        status = main(list(arguments))
+    except SystemExit as usage:
+        status = usage.code
+    printed = capsys.readouterr()
+    assert status == 2
+    assert printed.out == ""
+    assert printed.err.count("\n") == 1
+    assert message in printed.err
+
+
+def test_weights_of_another_network_are_refused(capsys) -> None:
+    torch.save({"other": torch.ones(1)}, "other.pt")
+    assert run("verify", "models:chain", *SMALL, "--weights", "other.pt") == 2
+    assert "does not fit 'models:chain'" in capsys.readouterr().err
+
+
+def test_an_untrusted_pickle_is_not_executed(capsys, tmp_path) -> None:
+    class Harm:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "harmed"), "w"))
+
+    torch.save(Harm(), "harm.pt")
+    assert run("verify", "models:chain", *SMALL, "--weights", "harm.pt") == 2
+    assert not (tmp_path / "harmed").exists()
+
+
+def test_the_module_runs_as_a_command_without_a_progress_bar_in_a_pipe() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "analysis", "verify", "models.py:chain", *SMALL, "--ratios", "0.5"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**__import__("os").environ, "PYTHONPATH": ":".join(sys.path)},
+    )
+    assert done.returncode == 0
+    assert done.stderr == ""
+    assert "exact" in done.stdout

@@ -1,0 +1,153 @@
+"""Files are written whole, tables are readable, a page loads nothing."""
+
+import os
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+from nets import Chain, inputs_for, make
+
+from analysis import count_macs
+from analysis.errors import InputError
+from analysis.records import Sizes, Study, Verdict, Verification
+from analysis.reporting import files, markdown, page, write_report
+from analysis.reporting.sections import Section
+from analysis.reporting.stages import stages
+from analysis.reporting.tables import Table, as_markdown, bound, count, left
+from analysis.study import Request, study
+
+
+@pytest.fixture(scope="module")
+def small_study() -> Study:
+    """A real study of a small network, in one process."""
+    return study([Request("tests/nets.py:Residual", (3, 6, 6), "random", 0)], workers=1)
+
+
+@pytest.fixture
+def written(small_study: Study, tmp_path):
+    write_report(small_study, str(tmp_path))
+    return tmp_path
+
+
+def test_an_interrupted_write_leaves_the_old_file_whole(tmp_path, monkeypatch) -> None:
+    target = tmp_path / "report.md"
+    target.write_text("old")
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        files.write_text(target, "new")
+    assert target.read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["report.md"]
+
+
+def test_a_file_in_the_way_of_a_folder_is_refused(tmp_path) -> None:
+    (tmp_path / "reports").write_text("a file")
+    with pytest.raises(InputError, match="cannot write"):
+        files.check_writable(tmp_path / "reports" / "results.json")
+
+
+def test_others_may_read_what_was_written(tmp_path) -> None:
+    target = files.write_text(tmp_path / "page.html", "x")
+    mask = os.umask(0)
+    os.umask(mask)
+    assert target.stat().st_mode & 0o777 == 0o666 & ~mask
+
+
+def test_numbers_stand_to_the_right_and_words_to_the_left() -> None:
+    assert as_markdown(("layer", "MACs"), [("a", "1,200"), ("bcdefg", "7")]).splitlines() == [
+        "| layer  |  MACs |",
+        "| ------ | ----: |",
+        "| a      | 1,200 |",
+        "| bcdefg |     7 |",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [(6e-16, "<= 1e-12"), (1e-12, "<= 1e-12"), (3e-11, "<= 1e-09"), (0.25, "0.2"), (None, "-")],
+)
+def test_errors_at_rounding_level_stand_as_a_bound(error, text) -> None:
+    assert bound(Verification(Verdict.EXACT, max_rel_error=error)) == text
+
+
+def test_unknown_numbers_are_dashes() -> None:
+    assert (count(None), left(Sizes(5, None)), left(Sizes(200, 50))) == ("-", "-", "25.0%")
+
+
+def test_blocks_sum_to_the_total() -> None:
+    model = make(Chain)
+    costs = count_macs(model, inputs_for(model))
+    assert sum(stage.macs for stage in stages(costs)) == costs.macs
+    assert sum(stage.params for stage in stages(costs)) == costs.params
+
+
+def test_the_page_loads_nothing_and_says_what_it_is(written) -> None:
+    loaded: list[str] = []
+
+    class Links(HTMLParser):
+        def handle_starttag(self, tag, attributes) -> None:
+            for name, value in attributes:
+                if name in ("src", "href", "xlink:href", "data") and not value.startswith("#"):
+                    loaded.append(value)
+            assert tag not in ("script", "link", "img", "iframe")
+
+    text = (written / "index.html").read_text()
+    Links().feed(text)
+    assert loaded == []
+    assert "@import" not in text
+    # In styles and attributes a reference may only point inside the page.
+    assert set(re.findall(r"url\((.)", text)) <= {"#"}
+    assert '<html lang="en">' in text
+
+
+def test_ids_of_the_pictures_are_distinct(written) -> None:
+    ids = re.findall(r'<clipPath id="([^"]+)"', (written / "index.html").read_text())
+    assert len(ids) == len(set(ids)) > 0
+
+
+def test_pictures_hold_real_text(written) -> None:
+    svg = (written / "tests-nets-py-Residual-curve.svg").read_text()
+    assert re.search(r"<text[^>]*>pruning ratio</text>", svg)
+
+
+def test_the_same_study_makes_the_same_bytes(small_study: Study, written, tmp_path_factory) -> None:
+    again = tmp_path_factory.mktemp("again")
+    write_report(small_study, str(again))
+    for path in written.iterdir():
+        assert (again / path.name).read_bytes() == path.read_bytes()
+
+
+def test_rounding_level_errors_do_not_reach_the_files(
+    small_study: Study, written, tmp_path
+) -> None:
+    def nudged(run):
+        error = run.verification.max_rel_error
+        if error is None:
+            return run
+        verification = replace(run.verification, max_rel_error=error + 1e-15)
+        return replace(run, verification=verification)
+
+    subject = small_study.subjects[0]
+    other = replace(subject, runs=tuple(nudged(run) for run in subject.runs))
+    write_report(replace(small_study, subjects=(other,)), str(tmp_path / "nudged"))
+    for path in (tmp_path / "nudged").iterdir():
+        assert path.read_bytes() == (written / path.name).read_bytes()
+
+
+def test_what_comes_from_the_user_is_escaped() -> None:
+    evil = "<script>alert(1)</script>`code`"
+    section = Section("a", evil, (evil,), (Table(evil, (evil,), ((evil,),)),))
+    text = page.render([section])
+    assert "<script>" not in text
+    assert "<code>code</code>" in text
+
+
+def test_wide_tables_are_left_out_of_the_markdown_with_a_line() -> None:
+    table = Table("all layers", ("layer",), (("a",),), wide=True)
+    text = markdown.render([Section("s", "Title", ("Prose.",), (table,))])
+    assert "_all layers: see index.html._" in text
+    assert "| a" not in text
