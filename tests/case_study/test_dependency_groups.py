@@ -29,7 +29,9 @@ def test_additions_are_found_in_exactly_those_blocks(dense) -> None:
     assert sorted(found) == sorted(SKIPS)
 
 
-def test_each_joined_group_spans_the_block_before_its_first_skip_and_every_skip_after(dense) -> None:
+def test_each_joined_group_spans_the_block_before_its_first_skip_and_every_skip_after(
+    dense,
+) -> None:
     joined = {group.additions: group for group in dense.groups if group.additions}
     for additions, group in joined.items():
         first = int(additions[0].split(".")[1])
@@ -59,9 +61,7 @@ def test_expansion_channels_are_in_no_joined_group(dense) -> None:
 
 
 def test_every_output_axis_is_in_one_group_and_every_input_axis_in_at_most_one(dense) -> None:
-    axes = [
-        (member.layer, member.axis) for group in dense.groups for member in group.members
-    ]
+    axes = [(member.layer, member.axis) for group in dense.groups for member in group.members]
     assert len(axes) == len(set(axes))
     layers = {
         name

@@ -1,0 +1,90 @@
+"""Claim 3: at every ratio, scope and policy the pruned network is the masked dense network."""
+
+import pytest
+import torch
+from case import SAFE, SUBJECTS, runs
+
+from analysis import checks, pipeline, surgery, symmetry
+from analysis.faults import FAULTS, sites
+from analysis.inference import copy_of, forward, output_tensors
+from analysis.records import Config, Verdict
+
+
+@pytest.mark.parametrize("check", checks.CATALOGUE.values(), ids=checks.CATALOGUE)
+@pytest.mark.parametrize(("name", "config"), runs(policies=SAFE))
+def test_a_policy_that_keeps_the_outputs_is_safe(name, config, check, outcome_of) -> None:
+    check(outcome_of(name, config))
+
+
+@pytest.mark.parametrize(("name", "config"), runs(policies=SAFE))
+def test_the_error_is_at_rounding_level(name, config, outcome_of) -> None:
+    verification = outcome_of(name, config).run.verification
+    assert verification.verdict is Verdict.EXACT
+    assert verification.max_rel_error < 1e-12
+
+
+@pytest.mark.parametrize(("name", "config"), runs(policies=["none"]))
+def test_without_exclusion_only_the_outputs_are_lost(name, config, outcome_of) -> None:
+    outcome = outcome_of(name, config)
+    lost = sum(
+        len(removal.removed) for removal in outcome.removals if removal.root == "classifier.1"
+    )
+    verification = outcome.run.verification
+    if lost:
+        assert verification.verdict is Verdict.BROKEN
+        assert f"{lost} outputs of `classifier.1` were cut" in verification.reason
+        assert "the outputs that are left equal the masked dense network's" in verification.reason
+    else:
+        assert verification.verdict is Verdict.EXACT
+
+
+@pytest.mark.parametrize(("name", "config"), runs(policies=["residual-blocks"]))
+def test_a_network_with_zeroed_readers_computes_the_same(name, config, outcome_of) -> None:
+    """The oracle's own answer by a second route: weights set to zero instead of hooks."""
+    outcome = outcome_of(name, config)
+    zeroed = copy_of(outcome.dense.model).double()
+    modules = dict(zeroed.named_modules())
+    with torch.no_grad():
+        for cut in surgery.merge_cuts(outcome.removals):
+            if cut.axis == "in":
+                modules[cut.layer].weight[:, list(cut.removed)] = 0
+        generator = torch.Generator().manual_seed(3)
+        x = torch.randn(outcome.dense.inputs.shape, generator=generator, dtype=torch.float64)
+        expected, found = zeroed(x), copy_of(outcome.pruned).double()(x)
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9 * float(expected.abs().max()))
+
+
+@pytest.fixture(scope="module", params=SUBJECTS)
+def pruned_by_half(request, dense_of):
+    """The dense network with distinct values, the same pruned under `residual-blocks`, the cuts."""
+    dense = dense_of(request.param)
+    original = copy_of(dense.model)
+    symmetry.make_distinct(original, dense.inputs)
+    pruned = copy_of(original)
+    ignored = pipeline.policies.ignored_layers("residual-blocks", original, dense.groups)
+    pruner = surgery.build_pruner(pruned, dense.inputs, Config(0.5), ignored)
+    return dense, original, pruned, surgery.merge_cuts(list(surgery.step(pruner)))
+
+
+@pytest.mark.xdist_group("faults")
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("place", ["first", "middle", "last"])
+def test_a_planted_fault_passes_forward_and_shape_and_fails_the_proof(
+    pruned_by_half, fault: str, place: str
+) -> None:
+    dense, original, pruned, cuts = pruned_by_half
+    assert pipeline.prove(original, pruned, cuts, dense.inputs).verdict is Verdict.EXACT
+    takers = [
+        site for site in sites(pruned) if FAULTS[fault](dict(copy_of(pruned).named_modules())[site])
+    ]
+    site = {"first": takers[0], "middle": takers[len(takers) // 2], "last": takers[-1]}[place]
+    broken = copy_of(pruned)
+    assert FAULTS[fault](dict(broken.named_modules())[site])
+
+    (before,), (after,) = (
+        output_tensors(forward(model, dense.inputs)) for model in (dense.model, broken)
+    )
+    assert before.shape == after.shape
+    answer = pipeline.prove(original, broken, cuts, dense.inputs)
+    assert answer.verdict is Verdict.WRONG
+    assert answer.first_divergence == site
