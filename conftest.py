@@ -1,6 +1,6 @@
 """Fixtures shared by all tests."""
 
-from functools import lru_cache
+from functools import cache
 
 import pytest
 
@@ -9,14 +9,14 @@ from analysis.records import Config
 from analysis.study import SEED
 
 
-@lru_cache(maxsize=4)
+@cache
 def _dense(name: str) -> pipeline.Dense:
     subject = subjects.resolve(name)
     model = subjects.build(subject, seed=SEED)
     return pipeline.analyse(model, subjects.example_inputs(subject, model, None, SEED))
 
 
-@lru_cache(maxsize=4)
+@cache
 def _outcome(name: str, config: Config) -> pipeline.Outcome:
     return pipeline.prune_and_prove(_dense(name), config, config.policy)
 
@@ -29,5 +29,5 @@ def dense_of():
 
 @pytest.fixture(scope="session")
 def outcome_of():
-    """One proved pruning; consecutive tests of one run share it."""
+    """One proved pruning, made once a process; the tests of one run share it."""
     return _outcome

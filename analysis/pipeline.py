@@ -67,7 +67,7 @@ PrunerFactory = Callable[[nn.Module, Inputs, float], Any]
 """The user's own pruner: (model, example inputs, ratio) -> a torch-pruning pruner on that model."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Dense:
     """A dense network and what is known of it before any pruning.
 
@@ -82,7 +82,7 @@ class Dense:
     error: Verification | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Outcome:
     """One pruning with its live networks, for the checks."""
 

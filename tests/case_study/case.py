@@ -21,14 +21,9 @@ SKIPS = tuple(f"features.{index}" for index in (3, 5, 6, 8, 9, 10, 12, 13, 15, 1
 
 
 def runs(*, policies=tuple(POLICIES)) -> list:
-    """One parameter set a run; those of one run stay in one process, which shares the work."""
+    """One parameter set a run, with an id to select it by."""
     return [
-        pytest.param(
-            name,
-            config,
-            id=f"{name}-{config.policy}-{config.scope}-{config.ratio:g}",
-            marks=pytest.mark.xdist_group(f"{name}-{config.policy}-{config.scope}"),
-        )
+        pytest.param(name, config, id=f"{name}-{config.policy}-{config.scope}-{config.ratio:g}")
         for name in SUBJECTS
         for config in CONFIGS
         if config.policy in policies

@@ -1,5 +1,7 @@
 """Claim 2: what happens when a layer is cut without its group."""
 
+from functools import cache
+
 import pytest
 from case import SKIPS, SUBJECTS
 
@@ -8,22 +10,29 @@ from analysis.pipeline import reproduce_depthwise_mismatch
 from analysis.records import Verdict
 
 
-@pytest.fixture(scope="module", params=SUBJECTS)
+@pytest.fixture(params=SUBJECTS)
 def dense(request, dense_of):
     return dense_of(request.param)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def residual(dense):
-    return {entry.block: entry for entry in reproduce_residual_mismatch(dense.model, dense.inputs)}
+    return {entry.block: entry for entry in _residual(dense)}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def depthwise(dense):
+    return _depthwise(dense)
+
+
+@cache
+def _residual(dense):
+    return reproduce_residual_mismatch(dense.model, dense.inputs)
+
+
+@cache
+def _depthwise(dense):
     return reproduce_depthwise_mismatch(dense.model, dense.inputs)
-
-
-pytestmark = pytest.mark.xdist_group("mismatch")
 
 
 def test_there_is_evidence_for_each_of_the_ten_skips(residual) -> None:

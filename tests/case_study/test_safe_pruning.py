@@ -1,5 +1,7 @@
 """Claim 3: at every ratio, scope and policy the pruned network is the masked dense network."""
 
+from functools import cache
+
 import pytest
 import torch
 from case import SAFE, SUBJECTS, runs
@@ -54,10 +56,14 @@ def test_a_network_with_zeroed_readers_computes_the_same(name, config, outcome_o
     torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9 * float(expected.abs().max()))
 
 
-@pytest.fixture(scope="module", params=SUBJECTS)
+@pytest.fixture(params=SUBJECTS)
 def pruned_by_half(request, dense_of):
+    return _pruned_by_half(dense_of(request.param))
+
+
+@cache
+def _pruned_by_half(dense):
     """The dense network with distinct values, the same pruned under `residual-blocks`, the cuts."""
-    dense = dense_of(request.param)
     original = copy_of(dense.model)
     symmetry.make_distinct(original, dense.inputs)
     pruned = copy_of(original)
@@ -66,7 +72,6 @@ def pruned_by_half(request, dense_of):
     return dense, original, pruned, surgery.merge_cuts(list(surgery.step(pruner)))
 
 
-@pytest.mark.xdist_group("faults")
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("place", ["first", "middle", "last"])
 def test_a_planted_fault_passes_forward_and_shape_and_fails_the_proof(
@@ -74,9 +79,8 @@ def test_a_planted_fault_passes_forward_and_shape_and_fails_the_proof(
 ) -> None:
     dense, original, pruned, cuts = pruned_by_half
     assert pipeline.prove(original, pruned, cuts, dense.inputs).verdict is Verdict.EXACT
-    takers = [
-        site for site in sites(pruned) if FAULTS[fault](dict(copy_of(pruned).named_modules())[site])
-    ]
+    spoilt = dict(copy_of(pruned).named_modules())
+    takers = [site for site in sites(pruned) if FAULTS[fault](spoilt[site])]
     site = {"first": takers[0], "middle": takers[len(takers) // 2], "last": takers[-1]}[place]
     broken = copy_of(pruned)
     assert FAULTS[fault](dict(broken.named_modules())[site])

@@ -5,6 +5,7 @@ import io
 import pytest
 import torch
 from case import SAFE, SUBJECTS, runs
+from torch.utils.flop_counter import FlopCounterMode
 
 from analysis import ratio_curve
 from analysis.records import Config
@@ -27,7 +28,7 @@ def test_convolution_and_linear_macs_agree_with_torchs_own_counter(
 ) -> None:
     """torch counts two flops a MAC, and neither batch norm nor pooling."""
     outcome = outcome_of(name, config)
-    with torch.utils.flop_counter.FlopCounterMode(display=False) as counter:
+    with FlopCounterMode(display=False) as counter:
         outcome.pruned(outcome.dense.inputs)
     ours = sum(
         macs

@@ -1,0 +1,84 @@
+"""The proof's cost beside the pruner's own, and the memory of the command. Run by tox -e bench."""
+
+import resource
+import statistics
+import subprocess
+import sys
+import time
+
+import pytest
+
+from analysis import pipeline, subjects, surgery, symmetry
+from analysis.inference import copy_of
+from analysis.records import Config
+
+CONFIG = Config(0.5, policy="residual-blocks")
+ROUNDS = 15
+
+
+@pytest.fixture(scope="module")
+def dense():
+    subject = subjects.resolve("mobilenet_v2")
+    model = subjects.build(subject)
+    return pipeline.analyse(model, subjects.example_inputs(subject, model, None, 0))
+
+
+def build_and_step(dense):
+    """What a user pays without any proof: the pruner is built and stepped."""
+    pruned = copy_of(dense.model)
+    ignored = pipeline.policies.ignored_layers(CONFIG.policy, dense.model, dense.groups)
+    started = time.process_time()
+    pruner = surgery.build_pruner(pruned, dense.inputs, CONFIG, ignored)
+    pruner.step()
+    return time.process_time() - started
+
+
+def prepared(dense):
+    original = copy_of(dense.model)
+    symmetry.make_distinct(original, dense.inputs)
+    pruned = copy_of(original)
+    ignored = pipeline.policies.ignored_layers(CONFIG.policy, dense.model, dense.groups)
+    pruner = surgery.build_pruner(pruned, dense.inputs, CONFIG, ignored)
+    return original, pruned, surgery.merge_cuts(list(surgery.step(pruner)))
+
+
+def test_the_proof_costs_at_most_three_times_the_pruner(benchmark, dense) -> None:
+    """Both sides in turn in one run, by process time, as the median of the ratios."""
+    original, pruned, cuts = prepared(dense)
+
+    def proof() -> float:
+        started = time.process_time()
+        # All that the proof adds to a run: distinct values, the copy, the comparison.
+        with symmetry.distinct_values(original, dense.inputs):
+            copy_of(original)
+            pipeline.prove(original, pruned, cuts, dense.inputs)
+        return time.process_time() - started
+
+    build_and_step(dense), proof()  # warm up both
+    ratios = benchmark.pedantic(
+        lambda: [proof() / build_and_step(dense) for _ in range(ROUNDS)], rounds=1
+    )
+    benchmark.extra_info["ratio"] = statistics.median(ratios)
+    print(f"\nproof / (build + step): median {statistics.median(ratios):.2f} of {ROUNDS} pairs")
+    assert statistics.median(ratios) <= 3
+
+
+def test_verify_at_three_ratios_stays_under_two_gibibytes(benchmark) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "analysis",
+        "verify",
+        "mobilenet_v2",
+        "--ratios",
+        "0.3,0.5,0.8",
+    ]
+
+    def peak() -> float:
+        subprocess.run([*command, "--ignore", "residual-blocks"], check=True, capture_output=True)
+        return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
+
+    gibibytes = benchmark.pedantic(peak, rounds=1)
+    benchmark.extra_info["peak_gib"] = gibibytes
+    print(f"\npeak memory of verify: {gibibytes:.2f} GiB")
+    assert gibibytes < 2
