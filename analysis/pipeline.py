@@ -20,10 +20,12 @@ from analysis import (
     symmetry,
     verifying,
 )
+from analysis.depthwise import FastDepthwise
 from analysis.errors import BudgetExceededError, InputError, UnprunableError, upstream
 from analysis.inference import (
     Inputs,
     copy_of,
+    in_float64,
     left_as_found,
     locate_failure,
     names_of,
@@ -286,15 +288,18 @@ def prove(
         cuts: every axis that was cut, with indices of ``dense``.
         example_inputs: gives the shapes of the random inputs.
     """
-    oracle, candidate = copy_of(dense).double(), copy_of(pruned).double()
     inputs = verifying.random_inputs(example_inputs)
-    with masking.masked(oracle, cuts):
-        expected = verifying.observe(oracle, inputs)
-    answer = verifying.compare(expected, candidate, inputs, cuts)
+    with left_as_found(dense), left_as_found(pruned):
+        dense.eval()
+        pruned.eval()
+        with in_float64(dense), masking.masked(dense, cuts), FastDepthwise():
+            expected = verifying.observe(dense, inputs)
+        with in_float64(pruned), FastDepthwise():
+            answer = verifying.compare(expected, pruned, inputs, cuts)
     if answer.verdict is not Verdict.EXACT:
         return answer
     # A channel that happens to be dead on these inputs hides what it is multiplied by.
-    changed = next(verifying.changed_tensors(oracle, candidate, cuts), None)
+    changed = next(verifying.changed_tensors(dense, pruned, cuts), None)
     if changed is None:
         return answer
     return replace(

@@ -59,8 +59,11 @@ def make_distinct(model: nn.Module, example_inputs: Inputs, seed: int = 0) -> di
 def _constant(tensor: Tensor) -> float | None:
     if not tensor.is_floating_point() or tensor.numel() < 2:
         return None
-    first = tensor.flatten()[0]
-    return float(first) if bool((tensor == first).all()) else None
+    flat = tensor.flatten()
+    # Two values tell most tensors apart without reading them whole.
+    if flat[0] != flat[-1] or not bool((flat == flat[0]).all()):
+        return None
+    return float(flat[0])
 
 
 def _draw(tensor: Tensor, low: float, generator: torch.Generator) -> None:
@@ -74,11 +77,13 @@ def _match_scales(
     """Scale each batch norm's drawn statistics to what reaches it, in one forward pass."""
 
     def scale(norm: Any, args: tuple[Tensor, ...]) -> None:
-        channels = args[0].transpose(0, 1).flatten(1)
-        mean_square = channels.square().mean().clamp_min(torch.finfo(channels.dtype).tiny)
+        positions = [axis for axis in range(args[0].dim()) if axis != 1]
+        means = args[0].mean(positions)
+        mean_square = torch.linalg.vector_norm(args[0]).square() / args[0].numel()
+        mean_square.clamp_(min=torch.finfo(means.dtype).tiny)
         _draw(norm.running_mean, -0.5, generator)
         _draw(norm.running_var, 0.5, generator)
-        norm.running_mean.mul_(0.2 * mean_square.sqrt()).add_(channels.mean(1))
+        norm.running_mean.mul_(0.2 * mean_square.sqrt()).add_(means)
         norm.running_var.mul_(mean_square)
 
     def normal(tensor: Tensor) -> Tensor:

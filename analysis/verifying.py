@@ -47,7 +47,12 @@ def random_inputs(inputs: Inputs, seed: int = 0) -> Inputs:
 
 @dataclass(frozen=True)
 class Observation:
-    """A network's outputs, and what each watched layer put out at each of its calls."""
+    """A network's outputs, and a trace of each layer's output at each of its calls.
+
+    The trace of an output (N, C, *positions) is its product with one random vector over the
+    positions, (N, C): it is as sensitive as the whole output, up to a coincidence of random
+    numbers, at a fraction of the memory. Other outputs are kept whole.
+    """
 
     outputs: list[Tensor]
     layers: dict[str, list[Tensor]]
@@ -55,12 +60,11 @@ class Observation:
 
 @torch.no_grad()
 def observe(model: nn.Module, inputs: Inputs) -> Observation:
-    """Run the model, keeping its outputs and those of every layer that owns parameters."""
+    """Run the model, keeping its outputs and a trace of every layer that owns parameters."""
     seen: dict[str, list[Tensor]] = {}
 
-    def keep(name: str, output: Tensor) -> None:
-        # An activation that works in place would overwrite what is kept.
-        seen.setdefault(name, []).append(output.clone())
+    def keep(name: str, trace: Tensor) -> None:
+        seen.setdefault(name, []).append(trace)
 
     with _watching(model, keep):
         return Observation(output_tensors(forward(model, inputs)), seen)
@@ -68,15 +72,16 @@ def observe(model: nn.Module, inputs: Inputs) -> Observation:
 
 @contextmanager
 def _watching(model: nn.Module, watch: Callable[[str, Tensor], None]) -> Iterator[None]:
-    """Hand every layer's output tensor to ``watch``, in the order of the calls."""
+    """Hand the trace of every layer's output to ``watch``, in the order of the calls."""
+    vectors: dict[int, Tensor] = {}
     handles = []
     for name, module in model.named_modules():
         if next(module.parameters(recurse=False), None) is None:
             continue
 
-        def hook(_module: nn.Module, _args: Any, output: Any, name: str = name) -> None:
+        def hook(module: nn.Module, _args: Any, output: Any, name: str = name) -> None:
             if isinstance(output, Tensor):
-                watch(name, output)
+                watch(name, _trace(module, output, vectors))
 
         handles.append(module.register_forward_hook(hook))
     try:
@@ -86,13 +91,33 @@ def _watching(model: nn.Module, watch: Callable[[str, Tensor], None]) -> Iterato
             handle.remove()
 
 
+_POSITIONS_LAST = (
+    nn.modules.conv._ConvNd,
+    nn.modules.batchnorm._BatchNorm,
+    nn.PReLU,
+)
+
+
+def _trace(module: nn.Module, output: Tensor, vectors: dict[int, Tensor]) -> Tensor:
+    if not isinstance(module, _POSITIONS_LAST) or output.dim() < 4:
+        # An activation that works in place would overwrite what is kept.
+        return output.clone()
+    flat = output.flatten(2)
+    size = flat.shape[2]
+    if size not in vectors:
+        generator = torch.Generator().manual_seed(size)
+        vectors[size] = torch.randn(size, generator=generator, dtype=torch.float64).to(flat)
+    return flat @ vectors[size]
+
+
 def compare(
     expected: Observation, pruned: nn.Module, inputs: Inputs, cuts: Iterable[Cut]
 ) -> Verification:
     """Compare the pruned network with what the masked dense network put out, layer by layer.
 
-    Equality is asked of the outputs and of the kept channels of every layer that owns
-    parameters, so that a fault is seen where it is made even if later layers hardly pass it on.
+    Equality is asked of the outputs and of the traces of the kept channels of every layer that
+    owns parameters, so that a fault is seen where it is made even if later layers hardly pass it
+    on.
 
     Args:
         expected: `observe` of the masked dense network, in float64.
@@ -113,10 +138,10 @@ def compare(
     errors: list[tuple[str, float]] = []
     calls = {name: iter(tensors) for name, tensors in expected.layers.items()}
 
-    def judge(name: str, output: Tensor) -> None:
+    def judge(name: str, trace: Tensor) -> None:
         before = next(calls.get(name, iter(())), None)
-        kept = None if before is None else _kept(before, output, out_cuts.get(name))
-        errors.append((name, inf if kept is None else _relative_error(kept, output)))
+        kept = None if before is None else _kept(before, trace, out_cuts.get(name))
+        errors.append((name, inf if kept is None else _relative_error(kept, trace)))
 
     try:
         with torch.no_grad(), _watching(pruned, judge):
@@ -216,14 +241,14 @@ def _named_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
 
 def _restricted(tensor: Tensor, module: nn.Module, out: Cut | None, into: Cut | None) -> Tensor:
     """The part of a layer's tensor that the cuts of its two axes leave."""
-    rows = list(out.kept if out else range(tensor.shape[0] if tensor.dim() else 0))
-    kept = tensor[rows] if tensor.dim() else tensor
+    kept = tensor if out is None or not tensor.dim() else tensor[torch.tensor(out.kept)]
     if into is None or tensor.dim() < 2:
         return kept
     groups = module.groups if isinstance(module, nn.modules.conv._ConvNd) else 1
     if groups == 1:
-        return kept[:, list(into.kept)]
+        return kept[:, torch.tensor(into.kept)]
     # A row of a grouped convolution reads the inputs of its own group only.
+    rows = out.kept if out else range(tensor.shape[0])
     width, rows_per_group = into.width // groups, tensor.shape[0] // groups
     columns = [
         [index - group * width for index in into.kept if index // width == group]

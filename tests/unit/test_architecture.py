@@ -16,7 +16,7 @@ LAYERS = (
     {"inference"},
     {
         "subjects", "policies", "grouping", "planning", "ranking", "surgery", "masking",
-        "symmetry", "verifying", "residuals", "faults", "costing", "reporting",
+        "symmetry", "depthwise", "verifying", "residuals", "faults", "costing", "reporting",
     },
     {"pipeline"},
     {"checks"},
