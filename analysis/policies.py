@@ -10,10 +10,10 @@ from typing import Any
 from torch import nn
 
 from analysis.errors import InputError
-from analysis.inference import names_of
+from analysis.inference import names_of, one_line
 from analysis.records import Group
 
-__all__ = ["POLICIES", "Policy", "ignored_layers"]
+__all__ = ["POLICIES", "Policy", "ignored_layers", "unknown"]
 
 Policy = Callable[[nn.Module, tuple[Group, ...]], tuple[str, ...]]
 
@@ -77,11 +77,23 @@ def ignored_layers(
     """
     if isinstance(policy, str):
         if policy not in POLICIES:
-            raise InputError(
-                f"unknown policy {policy!r}; expected one of {', '.join(POLICIES)}, or "
-                "package.module:function"
-            )
+            raise unknown(policy)
         chosen = set(POLICIES[policy](model, groups))
     else:
-        chosen = set(names_of(policy(model), model))
+        try:
+            layers = list(policy(model))
+        except Exception as error:
+            raise InputError(
+                f"the policy function raised {type(error).__name__}: {one_line(error)}; expected "
+                "the modules or names to ignore"
+            ) from error
+        chosen = set(names_of(layers, model))
     return tuple(name for name, _ in model.named_modules() if name in chosen)
+
+
+def unknown(policy: str) -> InputError:
+    """The error for a name that is no policy."""
+    return InputError(
+        f"unknown policy {policy!r}; expected one of {', '.join(POLICIES)}, or "
+        "package.module:function"
+    )

@@ -1,0 +1,145 @@
+"""The options of the commands, and how their values are read. Standard library only."""
+
+import argparse
+from decimal import Decimal, InvalidOperation
+from typing import NoReturn
+
+__all__ = ["parser"]
+
+_EPILOG = """\
+MODEL is a torchvision name (mobilenet_v2), package.module:factory or path/to/file.py:factory;
+a factory takes no argument and returns an nn.Module.
+
+examples:
+  python -m analysis groups mobilenet_v2 --ignore skip-channels
+  python -m analysis verify mobilenet_v2 --ratios 0.3,0.5,0.8 --ignore residual-blocks
+  python -m analysis macs resnet18 --ratios 0.5 --json -
+  python -m analysis verify my_models.py:small_net --input-size 1,28,28
+  python -m analysis report --out reports
+
+exit status: 0 all checks pass, 1 a check fails, 2 bad input or usage
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Answers bad usage with one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of every command; bad usage exits with 2 and one line."""
+    root = _Parser(
+        prog="python -m analysis",
+        description="Prove that a structurally pruned network is right, and what pruning bought.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, meaning in (
+        ("groups", "list the dependency groups, and which a policy holds"),
+        ("verify", "prune at each ratio and prove the result"),
+        ("macs", "show where the MACs and parameters are, before and after"),
+        ("report", "write the full report (without MODEL: the MobileNetV2 case study)"),
+        ("doctor", "check that the installed packages work together"),
+    ):
+        command = commands.add_parser(
+            name,
+            help=meaning,
+            description=meaning,
+            epilog=_EPILOG,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        if name != "doctor":
+            _add_model_options(command, optional=name == "report")
+    return root
+
+
+def _add_model_options(command: argparse.ArgumentParser, *, optional: bool) -> None:
+    add = command.add_argument
+    add("model", metavar="MODEL", nargs="?" if optional else None)
+    add("--input-size", metavar="C,H,W", type=_size, help="of one input (default: the model's)")
+    add("--weights", default="random", metavar="random|default|FILE", help="default: random")
+    add("--seed", type=int, help="of random weights and inputs (default: 0)")
+    if optional:
+        add("--out", default="reports", metavar="DIR", help="default: reports")
+        return
+    add("--inputs", metavar="PKG.MOD:FUNCTION", help="returns what forward takes")
+    add("--ratios", type=_ratios, metavar="R,R,...|START:STOP:STEP", help="in [0, 1)")
+    add(
+        "--ignore",
+        default="classifier",
+        metavar="POLICY|PKG.MOD:FUNCTION",
+        help="residual-blocks, skip-channels, classifier (default), none, or your own function",
+    )
+    add("--scope", default="global", choices=("global", "local"))
+    add("--importance", default="l1", choices=("l1", "l2"))
+    add("--round-to", type=_positive, metavar="N", help="keep channel counts a multiple of N")
+    add("--max-pruning-ratio", type=_share, default=1.0, metavar="R", help="in (0, 1]")
+    add("--pruner", metavar="PKG.MOD:FUNCTION", help="(model, inputs, ratio) -> your own pruner")
+    add("--device", default="cpu")
+    add(
+        "--budget",
+        type=_seconds,
+        default=120.0,
+        metavar="SECONDS",
+        help="for each run (default: 120)",
+    )
+    add("--json", metavar="FILE|-", help="write JSON; - is standard output, and nothing else")
+
+
+def _size(text: str) -> tuple[int, ...]:
+    try:
+        size = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        size = ()
+    if not size or min(size) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size; expected e.g. 3,224,224")
+    return size
+
+
+def _ratios(text: str) -> tuple[float, ...]:
+    try:
+        if ":" in text:
+            start, stop, step = (Decimal(part) for part in text.split(":"))
+            if step <= 0:
+                raise argparse.ArgumentTypeError(f"{text!r} has a step that is not positive")
+            count = int((stop - start) / step) + 1
+            ratios = tuple(float(start + index * step) for index in range(count))
+        else:
+            ratios = tuple(float(Decimal(part)) for part in text.split(","))
+    except (InvalidOperation, ValueError):
+        ratios = ()
+    if not ratios or not all(0 <= ratio < 1 for ratio in ratios):
+        raise argparse.ArgumentTypeError(
+            f"{text!r}: ratios are numbers in [0, 1); expected e.g. 0.3,0.5,0.8 or 0:0.9:0.1"
+        )
+    return ratios
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return int(text)
+
+
+def _share(text: str) -> float:
+    value = _number(text)
+    if not 0 < value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number in (0, 1]")
+    return value
+
+
+def _seconds(text: str) -> float:
+    value = _number(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number of seconds")
+    return value
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return float("nan")
