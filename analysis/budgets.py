@@ -33,9 +33,9 @@ def limited(seconds: float | None) -> Iterator[None]:
         raise BudgetExceededError(seconds)
 
     previous = signal.signal(signal.SIGALRM, ring)
-    # The alarm repeats: torch-pruning's bare `except` around its traced forward swallows one.
-    signal.setitimer(signal.ITIMER_REAL, seconds, _REPEAT_SECONDS)
     try:
+        # The alarm repeats: torch-pruning's bare `except` around its traced forward swallows one.
+        signal.setitimer(signal.ITIMER_REAL, seconds, _REPEAT_SECONDS)
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)

@@ -95,6 +95,8 @@ def check_removed_as_ranked(outcome: Outcome) -> None:
     """
     if outcome.planned is None:
         return
+    if outcome.run.verification.verdict in (Verdict.UNPRUNABLE, Verdict.TIMEOUT):
+        raise CheckFailedError(outcome.run.verification.reason)
     scores = group_importances(
         outcome.dense.model, outcome.dense.groups, outcome.run.config.importance
     )

@@ -13,7 +13,7 @@ from collections import Counter
 import torch
 from torch import nn
 
-from analysis.inference import Inputs, as_arguments, copy_of, forward
+from analysis.inference import Inputs, as_arguments, copy_of, forward, left_as_found
 from analysis.records import CostTable, LayerCost
 
 with warnings.catch_warnings():
@@ -42,7 +42,7 @@ def count_macs(model: nn.Module, example_inputs: Inputs) -> CostTable:
     analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
     analysis.tracer_warnings("none")
     # Without gradients torch may take fused paths whose operators have no rule.
-    with torch.enable_grad():
+    with torch.enable_grad(), left_as_found(model):
         counts = analysis.by_module_and_operator()
         uncalled = analysis.uncalled_modules()
     layers = tuple(_own_costs(traced, {name.removeprefix(prefix): c for name, c in counts.items()}))
@@ -76,11 +76,15 @@ def _own_costs(model: nn.Module, counts: dict[str, Counter[str]]) -> list[LayerC
     do not have.
     """
     rows = []
+    seen: set[nn.Parameter] = set()
     for name, module in model.named_modules():
         own = Counter(counts[name])
         for child, _ in module.named_children():
             own.subtract(counts.get(f"{name}.{child}" if name else child, {}))
-        params = sum(parameter.numel() for parameter in module.parameters(recurse=False))
+        # A parameter that two layers share belongs to the first.
+        new = [p for p in module.parameters(recurse=False) if p not in seen]
+        seen.update(new)
+        params = sum(parameter.numel() for parameter in new)
         operators = tuple(sorted((op, round(macs)) for op, macs in own.items() if macs))
         if operators or params:
             macs = sum(count for _, count in operators)

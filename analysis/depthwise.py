@@ -32,7 +32,9 @@ def _is_depthwise(
         inputs.dtype == weight.dtype == torch.float64
         and inputs.dim() == 4
         and groups == weight.shape[0] == inputs.shape[1] > 1
-        and not isinstance(padding, str)
+        and all(_is_plain(value) for value in (stride, padding, dilation))
+        and weight.shape[1] == 1
+        and (bias is None or len(bias) == groups)
     )
 
 
@@ -53,6 +55,10 @@ def _convolve(
             columns = slice(x * right, x * right + step_x * (width - 1) + 1, step_x)
             result.addcmul_(padded[:, :, rows, columns], weight[:, 0, y, x].view(-1, 1, 1))
     return result
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, int) or (isinstance(value, tuple) and len(value) == 2)
 
 
 def _pair(value: Any) -> tuple[int, int]:

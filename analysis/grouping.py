@@ -20,6 +20,7 @@ from analysis.inference import (
     Inputs,
     as_arguments,
     copy_of,
+    left_as_found,
     module_scope,
     names_of,
     output_tensors,
@@ -54,6 +55,7 @@ def inspect_groups(
     traced = copy_of(model).requires_grad_(True)
     args, kwargs = as_arguments(example_inputs)
     with (
+        left_as_found(model),
         torch.enable_grad(),
         module_scope(traced) as scope,
         _Additions(scope) as additions,
@@ -71,7 +73,23 @@ def inspect_groups(
     reader = _Reader(traced, graph, live, additions.module_of, leaving)
     groups = [reader.group(items) for items in live]
     groups.sort(key=lambda group: min(reader.order[layer] for layer in group.layers))
+    frozen = _unseen(model, args, kwargs, groups)
+    groups = [replace(group, frozen=group.root in frozen) for group in groups]
     return hold(tuple(groups), ignored)
+
+
+def _unseen(model: nn.Module, args: Any, kwargs: Any, groups: list[Group]) -> set[str]:
+    """Roots of the groups that a pruner built on the model as it is would not find."""
+    if all(parameter.requires_grad for parameter in model.parameters()):
+        return set()
+    traced = copy_of(model)
+    with left_as_found(model), torch.enable_grad(), upstream("building the dependency graph"):
+        graph = tp.DependencyGraph().build_dependency(
+            traced, example_inputs=kwargs or args, verbose=False
+        )
+    names = {module: name for name, module in traced.named_modules()}
+    seen = {names.get(module) for module in graph.module2node}
+    return {group.root for group in groups if group.root not in seen}
 
 
 def hold(groups: tuple[Group, ...], ignored: Collection[str]) -> tuple[Group, ...]:
@@ -166,23 +184,19 @@ class _Reader:
         members = tuple(
             self._member(item, items, len(producers), has_depthwise)
             for item in items
-            if item.dep.target.module in self._names
+            if item.dep.target.module in self._names and self._width(item.dep) is not None
         )
         return Group(
             root=members[0].layer,
             width=members[0].width,
             members=members,
-            additions=tuple(sorted(dict.fromkeys(additions), key=self.order.__getitem__)),
+            additions=tuple(sorted(additions, key=self.order.__getitem__)),
             is_output=self._is_output(items),
         )
 
     def _member(self, item: Any, items: Any, producers: int, has_depthwise: bool) -> Member:
         dep, module, axis = item.dep, item.dep.target.module, self._axis(item.dep)
-        width = (
-            self._graph.get_out_channels(dep.target)
-            if axis == "out"
-            else self._graph.get_in_channels(dep.target)
-        )
+        width = self._width(dep) or 0
         if max(item.idxs) >= width:
             raise UnprunableError(
                 f"DepGraph couples channel {max(item.idxs)} of `{self._names[module]}`, whose "
@@ -202,6 +216,7 @@ class _Reader:
             reads=tuple(dict.fromkeys(self._reads(dep.target))),
             roots=tuple(roots),
             channel_groups=_channel_groups(module),
+            position=self.order[self._names[module]],
         )
 
     def _coupling(self, item: Any, items: Any, axis: str, via: str, has_depthwise: bool) -> str:
@@ -220,6 +235,13 @@ class _Reader:
             return "residual addition"
         # The layer feeds a depthwise convolution that was met first.
         return "depthwise" if has_depthwise else "elementwise"
+
+    def _width(self, dep: Any) -> int | None:
+        """Channels of the axis; None for a layer with one value for all channels."""
+        is_out = self._axis(dep) == "out"
+        count = self._graph.get_out_channels if is_out else self._graph.get_in_channels
+        width: int | None = count(dep.target)
+        return width
 
     def _is_output(self, items: Any) -> bool:
         """Whether channels of the group leave the model."""

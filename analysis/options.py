@@ -1,8 +1,10 @@
-"""The options of the commands, and how their values are read. Standard library only."""
+"""The options of the commands, and how their values are read. They need no torch."""
 
 import argparse
 from decimal import Decimal, InvalidOperation
 from typing import NoReturn
+
+from analysis.records import IMPORTANCES, SCOPES
 
 __all__ = ["parser"]
 
@@ -73,8 +75,8 @@ def _add_model_options(command: argparse.ArgumentParser, *, optional: bool) -> N
         metavar="POLICY|PKG.MOD:FUNCTION",
         help="residual-blocks, skip-channels, classifier (default), none, or your own function",
     )
-    add("--scope", default="global", choices=("global", "local"))
-    add("--importance", default="l1", choices=("l1", "l2"))
+    add("--scope", default="global", choices=SCOPES)
+    add("--importance", default="l1", choices=IMPORTANCES)
     add("--round-to", type=_positive, metavar="N", help="keep channel counts a multiple of N")
     add("--max-pruning-ratio", type=_share, default=1.0, metavar="R", help="in (0, 1]")
     add("--pruner", metavar="PKG.MOD:FUNCTION", help="(model, inputs, ratio) -> your own pruner")
@@ -109,7 +111,7 @@ def _ratios(text: str) -> tuple[float, ...]:
             ratios = tuple(float(start + index * step) for index in range(count))
         else:
             ratios = tuple(float(Decimal(part)) for part in text.split(","))
-    except (InvalidOperation, ValueError):
+    except (InvalidOperation, ArithmeticError, ValueError):
         ratios = ()
     if not ratios or not all(0 <= ratio < 1 for ratio in ratios):
         raise argparse.ArgumentTypeError(

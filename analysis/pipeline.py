@@ -157,7 +157,7 @@ def prune_and_prove(
             return _checked(pruner, pruned)
 
         verification = _guarded(pruned, dense.inputs, build, removals, budget)
-    accounts = planning.account(groups, removals, planned, _frozen_layers(dense.model))
+    accounts = _account(verification, groups, removals, planned)
     verification = _explained(replace(verification, groups=accounts), config.ratio)
     run = _measured(dense, pruned, config, verification)
     return Outcome(dense, pruned, ignored, planned, tuple(removals), run)
@@ -173,7 +173,8 @@ def verify(
     Args:
         model: the network ``pruner`` was built on, not stepped yet.
         example_inputs: a tensor, a tuple or a dict; the proof draws random values of these shapes.
-        pruner: any torch-pruning pruner whose ``step(interactive=True)`` yields groups.
+        pruner: any torch-pruning pruner whose ``step(interactive=True)`` yields groups, and ranks
+            a step before it yields the step's first one, as torch-pruning's own do.
         budget: seconds for pruning and proof; None is no limit.
 
     Returns:
@@ -185,16 +186,28 @@ def verify(
         UnsupportedLayerError: a layer was cut that the proof has no rule for.
     """
     _checked(pruner, model)
-    failure = locate_failure(model, example_inputs)
-    if failure is not None:
-        raise InputError(f"the model does not run on the example inputs: {failure}")
     with left_as_found(model):
+        model.eval()
+        failure = locate_failure(model, example_inputs)
+        if failure is not None:
+            raise InputError(f"the model does not run on the example inputs: {failure}")
         groups = _groups_or_none(model, example_inputs, names_of(pruner.ignored_layers, model))
-        frozen = _frozen_layers(model)
         removals: list[Removal] = []
         verification = _guarded(model, example_inputs, lambda: pruner, removals, budget)
-    accounts = planning.account(groups, removals, None, frozen)
+    accounts = _account(verification, groups, removals, None)
     return _explained(replace(verification, groups=accounts), pruner.pruning_ratio)
+
+
+def _account(
+    verification: Verification,
+    groups: tuple[Group, ...],
+    removals: list[Removal],
+    planned: tuple[PlannedGroup, ...] | None,
+) -> tuple[GroupAccount, ...]:
+    """Asked against done; a run that did not end has no account."""
+    if verification.verdict in (Verdict.UNPRUNABLE, Verdict.TIMEOUT):
+        return ()
+    return planning.account(groups, removals, planned)
 
 
 def _groups_or_none(
@@ -248,27 +261,33 @@ def _step_to_the_end(
 ) -> Verification:
     """Prove each step against the network it started from; the chain proves the whole."""
     steps = []
+    history = surgery.Ledger(pruner.DG)
     while pruner.current_step < pruner.iterative_steps:
-        steps.append(_prove_step(model, inputs, pruner, removals))
+        steps.append(_prove_step(model, inputs, pruner, history, removals))
         if steps[-1].verdict is not Verdict.EXACT:
             return steps[-1]
     return max(steps, key=lambda step: step.max_rel_error or 0.0)
 
 
 def _prove_step(
-    model: nn.Module, inputs: Inputs, pruner: Any, removals: list[Removal]
+    model: nn.Module,
+    inputs: Inputs,
+    pruner: Any,
+    history: surgery.Ledger,
+    removals: list[Removal],
 ) -> Verification:
+    """Prove one step; ``removals`` gets what went, with the indices of the first step's network."""
     with ExitStack() as until_proved:
         dense: nn.Module | None = None
         done: list[Removal] = []
         with budgets.step("pruning"):
-            for removal in surgery.step(pruner):
+            for removal, since_start in surgery.step(pruner, history):
                 if dense is None:
                     # Every importance of the step is ranked by now and nothing is cut yet.
                     until_proved.enter_context(symmetry.distinct_values(model, inputs))
                     dense = copy_of(model)
                 done.append(removal)
-                removals.append(removal)
+                removals.append(since_start)
         if dense is None:
             return Verification(Verdict.EXACT, max_rel_error=0.0)
         with budgets.step("proving"):
@@ -311,21 +330,9 @@ def prove(
     )
 
 
-def _has_weights(module: nn.Module) -> bool:
-    return next(module.parameters(recurse=False), None) is not None
-
-
-def _frozen_layers(model: nn.Module) -> frozenset[str]:
-    return frozenset(
-        name
-        for name, module in model.named_modules()
-        if _has_weights(module) and not any(p.requires_grad for p in module.parameters())
-    )
-
-
 def _verdict_of(failure: UnprunableError | BudgetExceededError) -> Verification:
     if isinstance(failure, BudgetExceededError):
-        return Verification(Verdict.TIMEOUT, f"{failure} while {failure.step}")
+        return Verification(Verdict.TIMEOUT, f"{failure} while {failure.step or 'starting'}")
     return Verification(Verdict.UNPRUNABLE, str(failure))
 
 
@@ -366,7 +373,9 @@ def _measured(dense: Dense, pruned: nn.Module, config: Config, verification: Ver
 def _channels(accounts: tuple[GroupAccount, ...]) -> Channels:
     requested = [account.requested for account in accounts]
     return Channels(
-        prunable=sum(entry.width for entry in accounts if entry.reason is not Reason.IGNORED),
+        prunable=sum(
+            entry.width for entry in accounts if entry.reason not in (Reason.IGNORED, Reason.FROZEN)
+        ),
         requested=None if None in requested else sum(count or 0 for count in requested),
         removed=sum(entry.removed for entry in accounts),
     )

@@ -62,7 +62,7 @@ def threshold_gap(
 
 
 def _ranked(group: Group) -> bool:
-    return not group.ignored and all(member.width > 1 for member in group.members)
+    return not (group.ignored or group.frozen) and all(member.width > 1 for member in group.members)
 
 
 def _scores(group: Group, importances: Mapping[str, Tensor]) -> Tensor:
@@ -106,6 +106,8 @@ def _planned(
 
     if group.ignored:
         return result((), Reason.IGNORED)
+    if group.frozen:
+        return result((), Reason.FROZEN)
     if scores is None:
         return result((), Reason.SINGLE_CHANNEL)
     if not asked:
@@ -156,7 +158,6 @@ def account(
     groups: tuple[Group, ...],
     removals: Collection[Removal],
     planned: tuple[PlannedGroup, ...] | None,
-    frozen: Collection[str] = (),
 ) -> tuple[GroupAccount, ...]:
     """Asked against done, one entry a group.
 
@@ -164,7 +165,6 @@ def account(
         groups: the dependency groups, held ones marked ``ignored``.
         removals: what the pruner did.
         planned: what was asked; None where that is not defined (a pruner of the user's own).
-        frozen: layers without a parameter that requires a gradient, which DepGraph cannot trace.
     """
     removed: Counter[str] = Counter()
     for removal in removals:
@@ -176,20 +176,18 @@ def account(
             width=group.width,
             requested=len(plans[group.root].requested) if plans else None,
             removed=removed[group.root],
-            reason=_reason(group, removed[group.root], plans.get(group.root), frozen),
+            reason=_reason(group, removed[group.root], plans.get(group.root)),
         )
         for group in groups
     )
 
 
-def _reason(
-    group: Group, removed: int, planned: PlannedGroup | None, frozen: Collection[str]
-) -> Reason:
+def _reason(group: Group, removed: int, planned: PlannedGroup | None) -> Reason:
     if removed:
         return Reason.PRUNED
     if group.ignored:
         return Reason.IGNORED
-    if group.root in frozen:
+    if group.frozen:
         return Reason.FROZEN
     if planned is None:
         return Reason.KEPT

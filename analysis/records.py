@@ -1,12 +1,16 @@
 """The records that pass between the steps: names, integers and floats, never live modules.
 
-Standard library only, so that every other module can import it and reports need no torch.
+They need no torch, so that reports need none either.
 """
 
 from dataclasses import dataclass
 from enum import StrEnum
 
+from analysis.errors import InputError
+
 __all__ = [
+    "IMPORTANCES",
+    "SCOPES",
     "Channels",
     "CheckResult",
     "Config",
@@ -33,6 +37,10 @@ __all__ = [
     "Verdict",
     "Verification",
 ]
+
+
+SCOPES = ("global", "local")
+IMPORTANCES = ("l1", "l2")
 
 
 class Verdict(StrEnum):
@@ -87,6 +95,27 @@ class Config:
     round_to: int | None = None
     max_pruning_ratio: float = 1.0
 
+    def __post_init__(self) -> None:
+        """Refuse what no pruner can be asked.
+
+        Raises:
+            InputError: names the value and what is expected.
+        """
+        if not 0 <= self.ratio < 1:
+            raise InputError(f"pruning ratio {self.ratio!r}; expected a number in [0, 1)")
+        if self.scope not in SCOPES:
+            raise InputError(f"scope {self.scope!r}; expected one of {', '.join(SCOPES)}")
+        if self.importance not in IMPORTANCES:
+            raise InputError(
+                f"importance {self.importance!r}; expected one of {', '.join(IMPORTANCES)}"
+            )
+        if self.round_to is not None and self.round_to < 1:
+            raise InputError(f"round_to {self.round_to!r}; expected a whole number of at least 1")
+        if not 0 < self.max_pruning_ratio <= 1:
+            raise InputError(
+                f"max_pruning_ratio {self.max_pruning_ratio!r}; expected a number in (0, 1]"
+            )
+
 
 @dataclass(frozen=True)
 class Member:
@@ -106,6 +135,7 @@ class Member:
             (-1 where DepGraph gives none).
         channel_groups: number of blocks of channels that must lose the same channels
             (grouped convolution, group norm); 1 otherwise.
+        position: place of the layer in the order in which the model defines its modules.
     """
 
     layer: str
@@ -117,6 +147,7 @@ class Member:
     reads: tuple[str, ...]
     roots: tuple[int, ...]
     channel_groups: int = 1
+    position: int = 0
 
 
 @dataclass(frozen=True)
@@ -130,6 +161,7 @@ class Group:
         additions: modules whose forward adds two tensors of this group, in forward order.
         is_output: whether the group's channels are the model's output.
         ignored: whether a policy keeps one of its layers, and so the whole group.
+        frozen: whether DepGraph cannot see it because no gradient reaches its layers.
     """
 
     root: str
@@ -138,6 +170,7 @@ class Group:
     additions: tuple[str, ...]
     is_output: bool
     ignored: bool = False
+    frozen: bool = False
 
     @property
     def layers(self) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """The mismatch that a naive cut causes: which layers to cut alone to see it, and what was seen."""
 
+from collections import Counter
 from dataclasses import dataclass
 
 from analysis.records import Group, Member
@@ -25,25 +26,29 @@ class NaiveCut:
 
 
 def projection_cuts(groups: tuple[Group, ...]) -> tuple[NaiveCut, ...]:
-    """For each addition, the last layer of its block that makes the channels it adds.
+    """For each addition of a block, the last of its layers that make the channels added.
 
     The batch norm behind the layer is cut with it: it treats channels one by one, and a naive
     pruning script adapts it; left alone it would raise before the addition is reached.
     """
-    cuts = []
-    for group in groups:
-        for block in group.additions:
-            makers = [
-                member
-                for member in group.members
-                if member.axis == "out"
-                and not member.kind.startswith(("BatchNorm", "depthwise"))
-                and member.layer.startswith(f"{block}." if block else "")
-            ]
-            if makers:
-                root = makers[0]
-                cuts.append(_naive(block, root, group))
-    return tuple(cuts)
+    return tuple(
+        _naive(block, maker, group)
+        for group in groups
+        for block, times in Counter(group.additions).items()
+        for maker in _makers(block, group)[-times:]
+    )
+
+
+def _makers(block: str, group: Group) -> list[Member]:
+    """The block's layers that make channels of the group, as it defines them."""
+    makers = [
+        member
+        for member in group.members
+        if member.axis == "out"
+        and member.kind.startswith(("Conv", "Linear"))
+        and member.layer.startswith(f"{block}." if block else "")
+    ]
+    return sorted(makers, key=lambda member: member.position)
 
 
 def depthwise_cuts(groups: tuple[Group, ...]) -> tuple[NaiveCut, ...]:

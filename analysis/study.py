@@ -19,6 +19,7 @@ from analysis.checks import evaluate
 from analysis.environment import versions
 from analysis.inference import copy_of, locate_failure
 from analysis.records import (
+    SCOPES,
     Config,
     FaultCount,
     Group,
@@ -35,7 +36,6 @@ from analysis.records import (
 __all__ = ["CURVE_RATIOS", "RATIOS", "SCOPES", "SEED", "checked_run", "study"]
 
 RATIOS = (0.3, 0.5, 0.8)
-SCOPES = ("global", "local")
 CURVE_RATIOS = tuple(step / 40 for step in range(39))
 """0 to 0.95 in steps of 0.025."""
 
@@ -220,7 +220,7 @@ def _faults(request: Request, kind: str) -> FaultCount:
     pruned = copy_of(original)
     ignored = policies.ignored_layers("classifier", original, dense.groups)
     pruner = surgery.build_pruner(pruned, dense.inputs, Config(0.5), ignored)
-    cuts = surgery.merge_cuts(list(surgery.step(pruner)))
+    cuts = surgery.merge_cuts([cut for cut, _ in surgery.step(pruner)])
     planted = shape = proof = located = 0
     for site in faults.sites(pruned):
         broken = copy_of(pruned)

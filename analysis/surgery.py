@@ -11,7 +11,15 @@ from analysis.errors import InputError, upstream
 from analysis.inference import Inputs, as_arguments
 from analysis.records import Config, Cut, Removal
 
-__all__ = ["IMPORTANCES", "build_pruner", "cut_alone", "merge_cuts", "prune_group", "step"]
+__all__ = [
+    "IMPORTANCES",
+    "Ledger",
+    "build_pruner",
+    "cut_alone",
+    "merge_cuts",
+    "prune_group",
+    "step",
+]
 
 IMPORTANCES = {
     "l1": lambda: tp.importance.MagnitudeImportance(p=1),
@@ -53,17 +61,24 @@ def build_pruner(
         )
 
 
-def step(pruner: Any) -> Iterator[Removal]:
+def step(pruner: Any, history: "Ledger | None" = None) -> Iterator[tuple[Removal, Removal]]:
     """Run one step of any torch-pruning pruner, yielding each group just before it is cut.
 
-    All importances of a step are ranked before its first group is yielded. Indices in the
-    records are those of the network as it was when the step began.
+    All importances of a step are ranked before torch-pruning's pruners yield its first group.
+
+    Args:
+        pruner: any torch-pruning pruner.
+        history: the ledger of a run of several steps; without one the step stands alone.
+
+    Yields:
+        The group with the indices of the network as the step found it, and with those of the
+        network that ``history`` began with.
 
     Raises:
         InputError: the pruner's step cannot be run group by group.
         UnprunableError: the pruner raised.
     """
-    ledger = _Ledger(pruner.DG)
+    ledger = Ledger(pruner.DG)
     with upstream("ranking"):
         groups = pruner.step(interactive=True)
     if groups is None:
@@ -74,8 +89,9 @@ def step(pruner: Any) -> Iterator[Removal]:
     for group in _ranked(groups):
         if not any(idxs for _, idxs in group):
             continue  # torch-pruning also yields groups of which nothing ranks low enough
-        yield ledger.removal(group)
-        with upstream(f"pruning the group of `{ledger.name(group[0].dep.target)}`"):
+        removal = ledger.removal(group)
+        yield removal, history.removal(group) if history else removal
+        with upstream(f"pruning the group of `{removal.root}`"):
             group.prune()
 
 
@@ -107,12 +123,12 @@ def prune_group(
     module = dict(model.named_modules())[root]
     prune = graph.get_pruner_of_module(module).prune_out_channels
     group = graph.get_pruning_group(module, prune, list(channels))
-    removal = _Ledger(graph).removal(group)
+    removal = Ledger(graph).removal(group)
     group.prune()
     return removal
 
 
-class _Ledger:
+class Ledger:
     """Keeps, for each axis cut so far, the original indices that survive."""
 
     def __init__(self, graph: Any) -> None:
@@ -123,23 +139,25 @@ class _Ledger:
 
     def removal(self, group: Any) -> Removal:
         """Record a group that is about to be cut."""
-        cuts = tuple(
-            self._cut(dep, idxs) for dep, idxs in group if self.name(dep.target) is not None
-        )
+        cuts = tuple(cut for dep, idxs in group if (cut := self._cut(dep, idxs)) is not None)
         return Removal(root=cuts[0].layer, removed=cuts[0].removed, cuts=cuts)
 
-    def name(self, node: Any) -> str | None:
-        """The layer or parameter of a node; None for a function."""
+    def _name(self, node: Any) -> str | None:
         if isinstance(node.module, nn.Parameter):
             return self._graph._param_to_name[node.module]
         return self._names.get(node.module)
 
-    def _cut(self, dep: Any, idxs: list[int]) -> Cut:
+    def _cut(self, dep: Any, idxs: list[int]) -> Cut | None:
+        """The cut of one axis; None for a function, and for a layer with one value for all."""
         is_out = self._graph.is_out_channel_pruning_fn(dep.handler)
         count = self._graph.get_out_channels if is_out else self._graph.get_in_channels
-        key = (self.name(dep.target) or "", "out" if is_out else "in")
+        name = self._name(dep.target)
+        width = None if name is None else count(dep.target)
+        if name is None or width is None:
+            return None
+        key = (name, "out" if is_out else "in")
         if key not in self._alive:
-            self._width[key] = count(dep.target)
+            self._width[key] = width
             self._alive[key] = list(range(self._width[key]))
         alive, going = self._alive[key], set(idxs)
         removed = tuple(alive[index] for index in sorted(going))
@@ -161,8 +179,8 @@ def merge_cuts(removals: Collection[Removal]) -> tuple[Cut, ...]:
 def cut_alone(model: nn.Module, layers: Collection[str], channels: Collection[int]) -> None:
     """Cut output channels of these layers and nothing else: pruning as it goes wrong.
 
-    Convolutions (depthwise ones with their channel groups) and batch norms are cut; what reads
-    them is left as it was.
+    Convolutions (depthwise ones with their channel groups), linear layers and batch norms are
+    cut; what reads them is left as it was.
 
     Raises:
         InputError: a layer of another kind.
@@ -176,11 +194,13 @@ def cut_alone(model: nn.Module, layers: Collection[str], channels: Collection[in
                 if module.groups == module.out_channels > 1
                 else tp.prune_conv_out_channels
             )
+        elif isinstance(module, nn.Linear):
+            prune = tp.prune_linear_out_channels
         elif isinstance(module, nn.modules.batchnorm._BatchNorm):
             prune = tp.prune_batchnorm_out_channels
         else:
             raise InputError(
                 f"cannot cut {name!r} alone: it is a {type(module).__name__}; expected a "
-                "convolution or a batch norm"
+                "convolution, a linear layer or a batch norm"
             )
         prune(module, list(channels))

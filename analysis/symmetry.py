@@ -57,9 +57,10 @@ def make_distinct(model: nn.Module, example_inputs: Inputs, seed: int = 0) -> di
 
 
 def _constant(tensor: Tensor) -> float | None:
-    if not tensor.is_floating_point() or tensor.numel() < 2:
+    # An expanded tensor holds one value for all its elements and cannot hold distinct ones.
+    if not tensor.is_floating_point() or tensor.numel() < 2 or 0 in tensor.stride():
         return None
-    flat = tensor.flatten()
+    flat = tensor.detach().flatten()
     # Two values tell most tensors apart without reading them whole.
     if flat[0] != flat[-1] or not bool((flat == flat[0]).all()):
         return None
@@ -76,10 +77,11 @@ def _match_scales(
 ) -> None:
     """Scale each batch norm's drawn statistics to what reaches it, in one forward pass."""
 
-    def scale(norm: Any, args: tuple[Tensor, ...]) -> None:
-        positions = [axis for axis in range(args[0].dim()) if axis != 1]
-        means = args[0].mean(positions)
-        mean_square = torch.linalg.vector_norm(args[0]).square() / args[0].numel()
+    def scale(norm: Any, args: tuple[Tensor, ...], kwargs: dict[str, Any]) -> None:
+        inputs = args[0] if args else kwargs["input"]
+        positions = [axis for axis in range(inputs.dim()) if axis != 1]
+        means = inputs.mean(positions)
+        mean_square = torch.linalg.vector_norm(inputs).square() / inputs.numel()
         mean_square.clamp_(min=torch.finfo(means.dtype).tiny)
         _draw(norm.running_mean, -0.5, generator)
         _draw(norm.running_var, 0.5, generator)
@@ -91,7 +93,7 @@ def _match_scales(
             return tensor
         return torch.randn(tensor.shape, generator=generator).to(tensor)
 
-    handles = [norm.register_forward_pre_hook(scale) for norm in norms]
+    handles = [norm.register_forward_pre_hook(scale, with_kwargs=True) for norm in norms]
     try:
         forward(model, map_tensors(inputs, normal))
     finally:
@@ -105,8 +107,13 @@ def distinct_values(model: nn.Module, example_inputs: Inputs, seed: int = 0) -> 
 
     The model may be pruned inside the block.
     """
-    constants = make_distinct(model, example_inputs, seed)
+    constants = {
+        name: value
+        for name, tensor in _named_tensors(model)
+        if (value := _constant(tensor)) is not None
+    }
     try:
+        make_distinct(model, example_inputs, seed)
         yield
     finally:
         with torch.no_grad():

@@ -172,7 +172,7 @@ def _relative_error(expected: Tensor, found: Tensor) -> float:
     """Greatest absolute difference over the greatest absolute expected value."""
     if not expected.numel():
         return 0.0
-    scale = float(expected.abs().max())
+    scale = float(expected.double().abs().max())
     difference = float((expected.double() - found.double()).abs().max())
     # NaN compares false with every bound; make it a departure.
     if difference != difference:
@@ -234,9 +234,10 @@ def changed_tensors(dense: nn.Module, pruned: nn.Module, cuts: Iterable[Cut]) ->
 
 
 def _named_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    for name, parameter in model.named_parameters():
+    # A tied tensor stands under each of its names: torch-pruning unties what it cuts.
+    for name, parameter in model.named_parameters(remove_duplicate=False):
         yield name, parameter.detach()
-    yield from model.named_buffers()
+    yield from model.named_buffers(remove_duplicate=False)
 
 
 def _restricted(tensor: Tensor, module: nn.Module, out: Cut | None, into: Cut | None) -> Tensor:

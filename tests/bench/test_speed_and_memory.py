@@ -39,7 +39,7 @@ def prepared(dense):
     pruned = copy_of(original)
     ignored = pipeline.policies.ignored_layers(CONFIG.policy, dense.model, dense.groups)
     pruner = surgery.build_pruner(pruned, dense.inputs, CONFIG, ignored)
-    return original, pruned, surgery.merge_cuts(list(surgery.step(pruner)))
+    return original, pruned, surgery.merge_cuts([cut for cut, _ in surgery.step(pruner)])
 
 
 def test_the_proof_costs_at_most_three_times_the_pruner(benchmark, dense) -> None:

@@ -69,7 +69,7 @@ def _pruned_by_half(dense):
     pruned = copy_of(original)
     ignored = pipeline.policies.ignored_layers("residual-blocks", original, dense.groups)
     pruner = surgery.build_pruner(pruned, dense.inputs, Config(0.5), ignored)
-    return dense, original, pruned, surgery.merge_cuts(list(surgery.step(pruner)))
+    return dense, original, pruned, surgery.merge_cuts([cut for cut, _ in surgery.step(pruner)])
 
 
 @pytest.mark.parametrize("fault", FAULTS)

@@ -12,8 +12,8 @@ ROOT = Path(analysis.__file__).parent
 # Each row may import only the rows above it; modules of one row do not import one another.
 LAYERS = (
     {"errors"},
-    {"records", "loading", "environment", "budgets", "options"},
-    {"inference"},
+    {"records", "loading", "environment", "budgets"},
+    {"inference", "options"},
     {
         "subjects", "policies", "grouping", "planning", "ranking", "surgery", "masking",
         "symmetry", "depthwise", "verifying", "residuals", "faults", "costing", "reporting",

@@ -21,12 +21,19 @@ def needs(argument): ...
 def fails(): raise ValueError("no\\ndata")
 def nothing(): return None
 def inputs(): return {"image": torch.randn(1, 3, 6, 6), "vector": torch.randn(1, 5)}
+def failing_policy(model): raise KeyError("layer")
 def keep_second(model): return [model.second, model.head]
 
 def pruner(model, inputs, ratio):
     return tp.pruner.MagnitudePruner(
         model, inputs, importance=tp.importance.RandomImportance(), pruning_ratio=ratio,
         ignored_layers=[model.head],
+    )
+
+def stepwise(model, inputs, ratio):
+    return tp.pruner.MagnitudePruner(
+        model, inputs, importance=tp.importance.MagnitudeImportance(p=1), pruning_ratio=ratio,
+        ignored_layers=[model.head], iterative_steps=3,
     )
 
 def no_pruner(model, inputs, ratio): return "pruned"
@@ -118,6 +125,14 @@ def test_inputs_by_name_and_the_users_own_pruner_are_taken(capsys) -> None:
     assert runs[0]["channels"]["removed"] == 5
 
 
+def test_every_check_holds_for_a_pruner_of_several_steps(capsys) -> None:
+    own = ("--pruner", "models:stepwise", "--ratios", "0.6", "--json", "-")
+    assert run("verify", "models:chain", *SMALL, *own) == 0
+    (entry,) = json.loads(capsys.readouterr().out)["runs"]
+    # 4 - int(4 * 0.4) = 3 and 5 - int(5 * 0.4) = 3 in the end.
+    assert entry["channels"]["removed"] == 6
+
+
 def test_weights_are_read_from_a_state_dict(capsys) -> None:
     model = make(Chain, seed=7)
     with torch.no_grad():
@@ -160,6 +175,12 @@ BAD = {
     "negative ratio": (("verify", "models:chain", "--ratios=-0.1"), "numbers in [0, 1)"),
     "no ratio": (("verify", "models:chain", "--ratios", ""), "numbers in [0, 1)"),
     "ratio not a number": (("verify", "models:chain", "--ratios", "nan"), "numbers in [0, 1)"),
+    "infinite range": (("verify", "models:chain", "--ratios", "0:inf:0.1"), "numbers in [0, 1)"),
+    "failing inputs": (("verify", "models:chain", "--inputs", "models:fails"), "raised ValueError"),
+    "failing policy": (
+        ("verify", "models:chain", *SMALL, "--ignore", "models:failing_policy"),
+        "the policy function raised KeyError",
+    ),
     "endless range": (("verify", "models:chain", "--ratios", "0:0.5:0"), "not positive"),
     "round to nothing": (("verify", "models:chain", "--round-to", "0"), "at least 1"),
     "cap of nothing": (("verify", "models:chain", "--max-pruning-ratio", "0"), "in (0, 1]"),

@@ -83,3 +83,10 @@ def test_the_size_is_that_of_the_saved_file(tmp_path) -> None:
     torch.save(model.state_dict(), tmp_path / "state.pt")
     # The archive names its folder after the file; nothing else may differ.
     assert saved_bytes(model) == pytest.approx((tmp_path / "state.pt").stat().st_size, abs=400)
+
+
+def test_a_shared_parameter_is_counted_once() -> None:
+    first, second = nn.Linear(3, 3, bias=False), nn.Linear(3, 3, bias=False)
+    second.weight = first.weight
+    table = count_macs(nn.Sequential(first, second), torch.randn(1, 3))
+    assert (table.params, table.macs) == (9, 18)

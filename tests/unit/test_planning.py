@@ -1,10 +1,13 @@
 """What is asked of each group, by hand and against what torch-pruning does."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from nets import Chain, Concat, Flattened, Grouped, Residual, inputs_for, make
 
 from analysis import inspect_groups
+from analysis.errors import InputError
 from analysis.pipeline import analyse, prune_and_prove
 from analysis.planning import account, plan, removed_positions, threshold_gap
 from analysis.records import Config, Cut, Group, Member, Reason, Removal
@@ -140,12 +143,33 @@ def test_removed_positions_follow_their_root() -> None:
 
 
 def test_the_account_tells_frozen_and_untraced_groups() -> None:
-    groups = (group("a", 4), group("b", 4), group("c", 4))
+    groups = (group("a", 4), replace(group("b", 4), frozen=True), group("c", 4))
     planned = plan(groups, {g.root: scores(1, 2, 3, 4) for g in groups}, Config(0.5, "local"))
     done = [Removal("a", (0, 1), (Cut("a", "out", 4, (0, 1)),))]
-    found = account(groups, done, planned, frozen={"b"})
+    found = account(groups, done, planned)
     assert [(entry.requested, entry.removed, entry.reason) for entry in found] == [
         (2, 2, Reason.PRUNED),
-        (2, 0, Reason.FROZEN),
+        (0, 0, Reason.FROZEN),
         (2, 0, Reason.UNTRACED),
     ]
+
+
+def test_a_frozen_first_layer_is_left_out_of_the_ranking() -> None:
+    model = make(Chain)
+    model.first.requires_grad_(False)
+    model.norm.requires_grad_(False)
+    outcome = prune_and_prove(analyse(model, inputs_for(model)), Config(0.5), "classifier")
+    accounts = {entry.root: entry for entry in outcome.run.verification.groups}
+    assert (accounts["first"].requested, accounts["first"].reason) == (0, Reason.FROZEN)
+    # 5 - int(5 * 0.5) = 3 of the five channels that can be ranked.
+    assert (accounts["second"].requested, accounts["second"].removed) == (3, 3)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"ratio": 1.0}, {"scope": "some"}, {"importance": "l3"}, {"round_to": 0},
+     {"max_pruning_ratio": 0.0}],
+)  # fmt: skip
+def test_what_no_pruner_can_be_asked_is_refused(wrong) -> None:
+    with pytest.raises(InputError, match="expected"):
+        Config(**{"ratio": 0.5, **wrong})

@@ -150,3 +150,59 @@ def test_inputs_that_the_model_refuses_are_named() -> None:
     pruner = pruner_of(model)
     with pytest.raises(InputError, match=r"`first` raised in conv2d on \(1, 2, 6, 6\)"):
         verify(model, torch.randn(1, 2, 6, 6), pruner)
+
+
+def test_a_model_in_train_mode_is_proved_in_eval_and_keeps_its_statistics() -> None:
+    model = make(Chain)
+    pruner = pruner_of(model, ignored_layers=[model.first, model.head])
+    with torch.no_grad():
+        model.norm.running_mean[:] = torch.arange(4.0)
+    model.train()
+    assert verify(model, inputs_for(model), pruner).verdict is Verdict.EXACT
+    assert model.norm.running_mean.tolist() == [0.0, 1.0, 2.0, 3.0]
+    assert int(model.norm.num_batches_tracked) == 0
+    assert all(module.training for module in model.modules())
+
+
+class Tied(Chain):
+    """Two convolutions that share their weight, added up."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.twin = nn.Conv2d(3, 4, 3, padding=1, bias=False)
+        self.twin.weight = self.first.weight
+
+    def forward(self, x):
+        return self.head(self.second(self.norm(self.first(x) + self.twin(x)).relu()).mean((2, 3)))
+
+
+class OneSlope(Chain):
+    """PReLU with one slope for all channels: no axis to cut."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.slope = nn.PReLU()
+
+    def forward(self, x):
+        return self.head(self.slope(self.second(self.slope(self.norm(self.first(x))))).mean((2, 3)))
+
+
+class Decided(Chain):
+    """A second output that is not a number."""
+
+    def forward(self, x):
+        scores = super().forward(x)
+        return scores, scores > 0
+
+
+class ByKeyword(Chain):
+    def forward(self, x):
+        return self.head(self.second(input=self.norm(input=self.first(x)).relu()).mean((2, 3)))
+
+
+@pytest.mark.parametrize("kind", [Tied, OneSlope, Decided, ByKeyword])
+def test_a_sound_pruning_is_not_accused(kind) -> None:
+    model = make(kind)
+    answer = verify(model, inputs_for(model), pruner_of(model))
+    assert answer.verdict is Verdict.EXACT
+    assert model.first.out_channels == 2

@@ -20,7 +20,7 @@ def pruned_by_half(kind: type[nn.Module]):
     make_distinct(dense, inputs_for(dense))
     pruned = copy_of(dense)
     pruner = surgery.build_pruner(pruned, inputs_for(dense), Config(0.5, "local"), ["head"])
-    return dense, pruned, surgery.merge_cuts(list(surgery.step(pruner)))
+    return dense, pruned, surgery.merge_cuts([cut for cut, _ in surgery.step(pruner)])
 
 
 @pytest.mark.parametrize("kind", [Chain, Grouped])
