@@ -1,9 +1,11 @@
 """The entry of the command line: read the options, run the command, turn errors into a line."""
 
 import argparse
+import os
 import sys
 import warnings
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from importlib import import_module
 
 from analysis import environment
@@ -32,6 +34,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted; nothing was written", file=sys.stderr)
         return 130
+    except BrokenPipeError:
+        # The reader of a pipe has left; Python would complain again while it flushes.
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+        return 1
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -44,7 +50,11 @@ def _run(options: argparse.Namespace) -> int:
             file=sys.stderr,
         )
         return 2
-    status: int = getattr(commands, options.command)(options)
+    # The user's own code may print; standard output holds the answer alone.
+    with redirect_stdout(sys.stderr):
+        answer = getattr(commands, options.command)(options)
+    print(answer.text)
+    status: int = answer.status
     return status
 
 

@@ -1,6 +1,5 @@
 """What each command does with its options, and what it prints."""
 
-import json
 from argparse import Namespace
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -17,10 +16,18 @@ from analysis.loading import load_callable
 from analysis.records import Config, Run, SubjectInfo
 from analysis.reporting import as_json, files, text, write_report
 
-__all__ = ["groups", "macs", "report", "verify"]
+__all__ = ["Answer", "groups", "macs", "report", "verify"]
 
 
-def groups(options: Namespace) -> int:
+@dataclass(frozen=True)
+class Answer:
+    """What a command says, and the exit status."""
+
+    status: int
+    text: str
+
+
+def groups(options: Namespace) -> Answer:
     """List the dependency groups, those that the policy holds marked."""
     given = _prepare(options)
     if given.dense.error is not None:
@@ -31,15 +38,15 @@ def groups(options: Namespace) -> int:
     return _answer(options, data, text.groups(held))
 
 
-def verify(options: Namespace) -> int:
+def verify(options: Namespace) -> Answer:
     """Prune at each ratio and prove the result; 1 if a verdict or a check does not pass."""
     given = _prepare(options)
     runs = _runs(options, given, options.ratios or study.RATIOS)
-    _answer(options, as_json.verify(given.info, runs), text.runs(runs))
-    return 0 if all(run.passed for run in runs) else 1
+    passed = all(run.passed for run in runs)
+    return _answer(options, as_json.verify(given.info, runs), text.runs(runs), passed=passed)
 
 
-def macs(options: Namespace) -> int:
+def macs(options: Namespace) -> Answer:
     """Show where the MACs and parameters are, before and after each ratio."""
     given = _prepare(options)
     runs = _runs(options, given, options.ratios or ())
@@ -53,7 +60,7 @@ def macs(options: Namespace) -> int:
     return _answer(options, as_json.macs(given.info, costs, runs), text.macs(costs, runs))
 
 
-def report(options: Namespace) -> int:
+def report(options: Namespace) -> Answer:
     """Write the whole report; 1 if a run that keeps the outputs does not pass."""
     files.check_writable(f"{options.out}/results.json")
     chosen = [subjects.resolve(options.model)] if options.model else subjects.CASE_STUDY
@@ -68,9 +75,8 @@ def report(options: Namespace) -> int:
         lambda parts, total: _bar(parts, total, "studying", "part"),
     )
     written = write_report(result, options.out)
-    print(text.summary(result))
-    print("\n".join(f"wrote {path}" for path in written))
-    return 0 if result.passed else 1
+    lines = [text.summary(result), *(f"wrote {path}" for path in written)]
+    return Answer(0 if result.passed else 1, "\n".join(lines))
 
 
 @dataclass(frozen=True)
@@ -83,7 +89,7 @@ class _Given:
 
 
 def _prepare(options: Namespace) -> _Given:
-    if options.json and options.json != "-":
+    if options.json is not None and options.json != "-":
         files.check_writable(options.json)
     policy = _policy(options.ignore)
     subject = subjects.resolve(options.model)
@@ -111,7 +117,7 @@ def _policy(reference: str) -> str | Callable[[nn.Module], Iterable[Any]]:
 def _user_inputs(reference: str) -> Any:
     function = load_callable(reference, "--inputs")
     try:
-        return function()
+        inputs = function()
     except AnalysisError:
         raise
     except Exception as error:
@@ -119,6 +125,9 @@ def _user_inputs(reference: str) -> Any:
             f"--inputs {reference!r} raised {type(error).__name__}: {one_line(error)}; expected a "
             "function without arguments that returns what forward takes"
         ) from error
+    if inputs is None:
+        raise InputError(f"--inputs {reference!r} returned None; expected what forward takes")
+    return inputs
 
 
 def _on_device(model: nn.Module, device: str) -> nn.Module:
@@ -154,11 +163,10 @@ def _bar(items: Iterable[Any], total: int, title: str, unit: str) -> Iterable[An
     return tqdm(items, total=total, desc=title, unit=unit, disable=None, leave=False)
 
 
-def _answer(options: Namespace, data: dict[str, Any], lines: str) -> int:
+def _answer(options: Namespace, data: dict[str, Any], lines: str, *, passed: bool = True) -> Answer:
+    status = 0 if passed else 1
     if options.json == "-":
-        print(json.dumps(data, indent=1))
-        return 0
+        return Answer(status, as_json.dump(data).rstrip())
     if options.json:
         files.write_text(options.json, as_json.dump(data))
-    print(lines)
-    return 0
+    return Answer(status, lines)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from analysis.errors import InputError
+from analysis.errors import AnalysisError, InputError
 
 __all__ = [
     "Failure",
@@ -94,6 +94,8 @@ def copy_of(model: nn.Module) -> nn.Module:
     """
     try:
         return copy.deepcopy(model).eval()
+    except AnalysisError:
+        raise  # the time is up
     except Exception as error:
         raise InputError(
             f"{type(model).__name__} cannot be copied ({one_line(error)}); expected a module that "

@@ -23,6 +23,9 @@ exit status: 0 all checks pass, 1 a check fails, 2 bad input or usage
 """
 
 
+_MOST_RATIOS = 1000
+
+
 class _Parser(argparse.ArgumentParser):
     """Answers bad usage with one line."""
 
@@ -63,11 +66,11 @@ def _add_model_options(command: argparse.ArgumentParser, *, optional: bool) -> N
     add("model", metavar="MODEL", nargs="?" if optional else None)
     add("--input-size", metavar="C,H,W", type=_size, help="of one input (default: the model's)")
     add("--weights", default="random", metavar="random|default|FILE", help="default: random")
-    add("--seed", type=int, help="of random weights and inputs (default: 0)")
+    add("--seed", type=_seed, metavar="N", help="of random weights and inputs (default: 0)")
     if optional:
         add("--out", default="reports", metavar="DIR", help="default: reports")
         return
-    add("--inputs", metavar="PKG.MOD:FUNCTION", help="returns what forward takes")
+    add("--inputs", metavar="PKG.MOD:FUNCTION|FILE.py:FUNCTION", help="returns what forward takes")
     add("--ratios", type=_ratios, metavar="R,R,...|START:STOP:STEP", help="in [0, 1)")
     add(
         "--ignore",
@@ -78,7 +81,13 @@ def _add_model_options(command: argparse.ArgumentParser, *, optional: bool) -> N
     add("--scope", default="global", choices=SCOPES)
     add("--importance", default="l1", choices=IMPORTANCES)
     add("--round-to", type=_positive, metavar="N", help="keep channel counts a multiple of N")
-    add("--max-pruning-ratio", type=_share, default=1.0, metavar="R", help="in (0, 1]")
+    add(
+        "--max-pruning-ratio",
+        type=_share,
+        default=1.0,
+        metavar="R",
+        help="in (0, 1]; torch-pruning tests it before a cut, so one step may go beyond it",
+    )
     add("--pruner", metavar="PKG.MOD:FUNCTION", help="(model, inputs, ratio) -> your own pruner")
     add("--device", default="cpu")
     add(
@@ -107,17 +116,24 @@ def _ratios(text: str) -> tuple[float, ...]:
             start, stop, step = (Decimal(part) for part in text.split(":"))
             if step <= 0:
                 raise argparse.ArgumentTypeError(f"{text!r} has a step that is not positive")
-            count = int((stop - start) / step) + 1
+            count = min(int((stop - start) / step), _MOST_RATIOS) + 1
             ratios = tuple(float(start + index * step) for index in range(count))
         else:
             ratios = tuple(float(Decimal(part)) for part in text.split(","))
     except (InvalidOperation, ArithmeticError, ValueError):
         ratios = ()
-    if not ratios or not all(0 <= ratio < 1 for ratio in ratios):
+    if not 0 < len(ratios) <= _MOST_RATIOS or not all(0 <= ratio < 1 for ratio in ratios):
         raise argparse.ArgumentTypeError(
-            f"{text!r}: ratios are numbers in [0, 1); expected e.g. 0.3,0.5,0.8 or 0:0.9:0.1"
+            f"{text!r}: ratios are numbers in [0, 1), at most {_MOST_RATIOS}; "
+            "expected e.g. 0.3,0.5,0.8 or 0:0.9:0.1"
         )
     return ratios
+
+
+def _seed(text: str) -> int:
+    if not text.isdigit() or int(text) >= 2**63:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to 2**63 - 1")
+    return int(text)
 
 
 def _positive(text: str) -> int:

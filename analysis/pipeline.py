@@ -97,7 +97,13 @@ class Outcome:
 
 
 def analyse(model: nn.Module, example_inputs: Inputs, budget: float | None = None) -> Dense:
-    """Read the groups and count the costs of a dense network, once for all its runs."""
+    """Read the groups and count the costs of a dense network, once for all its runs.
+
+    Raises:
+        InputError: the model has no parameters.
+    """
+    if next(model.parameters(), None) is None:
+        raise InputError(f"{type(model).__name__} has no parameters: there is nothing to prune")
     with left_as_found(model):
         groups: tuple[Group, ...] = ()
         error = None

@@ -110,7 +110,7 @@ def build(subject: Subject, weights: str = "random", seed: int = 0) -> nn.Module
 def _call(subject: Subject) -> nn.Module:
     try:
         model = subject.factory()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise InputError(
             f"model factory {subject.name!r} raised {type(error).__name__}: {one_line(error)}; "
             "expected a function that takes no argument and returns an nn.Module"
@@ -163,12 +163,17 @@ def example_inputs(subject: Subject, model: nn.Module, given: Inputs | None, see
     """
     device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
     generator = torch.Generator().manual_seed(seed)
-    inputs = torch.randn(1, *subject.input_size, generator=generator) if given is None else given
+    try:
+        image = torch.randn(1, *subject.input_size, generator=generator) if given is None else given
+    except RuntimeError as error:
+        raise InputError(
+            f"--input-size {subject.input_size} cannot be made: {one_line(error)[:200]}"
+        ) from error
 
     def place(tensor: Tensor) -> Tensor:
         return tensor.to(device)
 
-    placed: Inputs = map_tensors(inputs, place)
+    placed: Inputs = map_tensors(image, place)
     failure = locate_failure(model, placed)
     if failure is not None:
         size = "x".join(map(str, subject.input_size)) if given is None else "the given inputs"

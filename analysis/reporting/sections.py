@@ -85,7 +85,9 @@ def _verdict(study: Study) -> Section:
         f"{sum(run.passed for run in keeping)} of them pass every check.",
         f"The policy `none` also cuts the model's outputs: {_broken(cut)} of its {len(cut)} "
         "runs change the output shape and are `broken`, although the outputs that are left "
-        "are right. Ignoring the classifier is the one exclusion that safety asks for.",
+        "are right. (In a run that stays exact, every output ranked below the threshold, and "
+        "torch-pruning drops a cut that would empty a layer.) For these networks, ignoring the "
+        "classifier is the one exclusion that safety asks for.",
     ]
     for subject in study.subjects:
         sentences += [_bought(subject, run) for run in _select(subject, *_CASE)[-1:]]

@@ -19,9 +19,14 @@ number = 3
 
 def needs(argument): ...
 def fails(): raise ValueError("no\\ndata")
+def leaves(): raise SystemExit(3)
 def nothing(): return None
 def inputs(): return {"image": torch.randn(1, 3, 6, 6), "vector": torch.randn(1, 5)}
 def failing_policy(model): raise KeyError("layer")
+def noisy():
+    print("hello")
+    return Chain()
+
 def keep_second(model): return [model.second, model.head]
 
 def pruner(model, inputs, ratio):
@@ -133,6 +138,13 @@ def test_every_check_holds_for_a_pruner_of_several_steps(capsys) -> None:
     assert entry["channels"]["removed"] == 6
 
 
+def test_what_the_users_code_prints_does_not_mix_with_the_json(capsys) -> None:
+    assert run("groups", "models:noisy", *SMALL, "--json", "-") == 0
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["schema"] == 1
+    assert "hello" in printed.err
+
+
 def test_weights_are_read_from_a_state_dict(capsys) -> None:
     model = make(Chain, seed=7)
     with torch.no_grad():
@@ -156,6 +168,8 @@ def test_a_failing_pruner_is_a_verdict(capsys) -> None:
     assert entry["macs"]["after"] is None
 
 
+IN_RANGE = "numbers in [0, 1), at most 1000"
+
 BAD = {
     "unknown model": (("verify", "mobilenet_v22"), "did you mean 'mobilenet_v2'?"),
     "unknown module": (("verify", "nowhere:f"), "cannot import 'nowhere'"),
@@ -171,15 +185,23 @@ BAD = {
     "unknown policy": (("verify", "models:chain", *SMALL, "--ignore", "half"), "unknown policy"),
     "unknown importance": (("verify", "models:chain", "--importance", "l3"), "choice: 'l3'"),
     "unknown scope": (("verify", "models:chain", "--scope", "some"), "invalid choice: 'some'"),
-    "ratio of one": (("verify", "models:chain", "--ratios", "0.5,1"), "numbers in [0, 1)"),
-    "negative ratio": (("verify", "models:chain", "--ratios=-0.1"), "numbers in [0, 1)"),
-    "no ratio": (("verify", "models:chain", "--ratios", ""), "numbers in [0, 1)"),
-    "ratio not a number": (("verify", "models:chain", "--ratios", "nan"), "numbers in [0, 1)"),
-    "infinite range": (("verify", "models:chain", "--ratios", "0:inf:0.1"), "numbers in [0, 1)"),
+    "ratio of one": (("verify", "models:chain", "--ratios", "0.5,1"), IN_RANGE),
+    "negative ratio": (("verify", "models:chain", "--ratios=-0.1"), IN_RANGE),
+    "no ratio": (("verify", "models:chain", "--ratios", ""), IN_RANGE),
+    "ratio not a number": (("verify", "models:chain", "--ratios", "nan"), IN_RANGE),
+    "infinite range": (("verify", "models:chain", "--ratios", "0:inf:0.1"), IN_RANGE),
     "failing inputs": (("verify", "models:chain", "--inputs", "models:fails"), "raised ValueError"),
     "failing policy": (
         ("verify", "models:chain", *SMALL, "--ignore", "models:failing_policy"),
         "the policy function raised KeyError",
+    ),
+    "too fine a range": (("verify", "models:chain", "--ratios", "0.1:0.2:1e-9"), "at most 1000"),
+    "seed out of range": (("verify", "models:chain", "--seed", "9" * 30), "2**63"),
+    "empty json": (("verify", "models:chain", "--json", ""), "it is a folder"),
+    "factory that exits": (("verify", "models:leaves"), "raised SystemExit"),
+    "inputs of nothing": (("verify", "models:chain", "--inputs", "models:nothing"), "returned None"),
+    "size beyond memory": (
+        ("verify", "models:chain", "--input-size", "3,99999999,99999999"), "--input-size",
     ),
     "endless range": (("verify", "models:chain", "--ratios", "0:0.5:0"), "not positive"),
     "round to nothing": (("verify", "models:chain", "--round-to", "0"), "at least 1"),

@@ -184,7 +184,7 @@ class OneSlope(Chain):
         self.slope = nn.PReLU()
 
     def forward(self, x):
-        return self.head(self.slope(self.second(self.slope(self.norm(self.first(x))))).mean((2, 3)))
+        return self.head(self.second(self.slope(self.norm(self.first(x)))).mean((2, 3)))
 
 
 class Decided(Chain):
