@@ -32,8 +32,11 @@ class UnsupportedLayerError(AnalysisError):
     """A layer was cut that the masked dense network has no rule for, so nothing can be proved."""
 
 
-class BudgetExceededError(AnalysisError):
+class BudgetExceededError(BaseException):
     """The work did not end within its time budget.
+
+    Like KeyboardInterrupt it is no Exception: code that handles a failing forward or copy must
+    not take the end of the time for one.
 
     ``step`` names what was running; it is filled in on the way up by `analysis.budgets.step`.
     """

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from analysis.errors import AnalysisError, InputError
+from analysis.errors import InputError
 
 __all__ = [
     "Failure",
@@ -94,8 +94,6 @@ def copy_of(model: nn.Module) -> nn.Module:
     """
     try:
         return copy.deepcopy(model).eval()
-    except AnalysisError:
-        raise  # the time is up
     except Exception as error:
         raise InputError(
             f"{type(model).__name__} cannot be copied ({one_line(error)}); expected a module that "

@@ -119,6 +119,19 @@ def test_work_that_does_not_end_is_a_timeout_that_names_its_step() -> None:
     assert answer.reason == "no answer within 0.5 s while pruning"
 
 
+def test_a_forward_that_does_not_end_after_pruning_is_a_timeout_not_broken() -> None:
+    class EndlessWhenPruned(Chain):
+        def forward(self, x):
+            while self.first.out_channels < 4:
+                pass
+            return super().forward(x)
+
+    model = make(EndlessWhenPruned)
+    answer = verify(model, inputs_for(model), pruner_of(model), budget=2)
+    assert answer.verdict is Verdict.TIMEOUT
+    assert answer.reason == "no answer within 2 s while proving"
+
+
 def test_a_layer_without_a_rule_is_reported_not_passed() -> None:
     model = make(Normalised)
     with pytest.raises(UnsupportedLayerError, match="`norm`, a LayerNorm"):
