@@ -10,6 +10,7 @@ from torch import nn
 from tqdm import tqdm
 
 from analysis import grouping, pipeline, policies, study, subjects
+from analysis.auditing import audit
 from analysis.errors import AnalysisError, InputError
 from analysis.inference import one_line
 from analysis.loading import load_callable
@@ -28,14 +29,16 @@ class Answer:
 
 
 def groups(options: Namespace) -> Answer:
-    """List the dependency groups, those that the policy holds marked."""
+    """List the dependency groups, those that the policy holds marked; 1 if an audit fails."""
     given = _prepare(options)
     if given.dense.error is not None:
         raise InputError(f"{given.dense.error.verdict}: {given.dense.error.reason}")
     ignored = policies.ignored_layers(given.policy, given.dense.model, given.dense.groups)
     held = grouping.hold(given.dense.groups, ignored)
-    data = as_json.groups(given.info, options.ignore, held)
-    return _answer(options, data, text.groups(held))
+    misread = audit(given.dense.model, given.dense.inputs, held) if options.audit else None
+    data = as_json.groups(given.info, options.ignore, held, misread)
+    passed = misread is None or not any(misread.values())
+    return _answer(options, data, text.groups(held, misread), passed=passed)
 
 
 def verify(options: Namespace) -> Answer:

@@ -13,7 +13,7 @@ from collections import Counter
 import torch
 from torch import nn
 
-from analysis.inference import Inputs, as_arguments, copy_of, forward, left_as_found
+from analysis.inference import Inputs, as_arguments, check_usable, copy_of, forward, left_as_found
 from analysis.records import CostTable, LayerCost
 
 with warnings.catch_warnings():
@@ -33,6 +33,7 @@ def count_macs(model: nn.Module, example_inputs: Inputs) -> CostTable:
         model: the network.
         example_inputs: a tensor, a tuple or a dict; the count is for exactly these.
     """
+    check_usable(model)
     traced = copy_of(model)
     args, kwargs = as_arguments(example_inputs)
     # fvcore takes positional inputs only.

@@ -3,7 +3,7 @@
 Every message is one line that says what was given, what was expected and what to do.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 __all__ = [
@@ -47,10 +47,11 @@ class BudgetExceededError(BaseException):
 
 
 @contextmanager
-def upstream(step: str) -> Iterator[None]:
+def upstream(step: str, blame: Callable[[BaseException], str] | None = None) -> Iterator[None]:
     """Turn whatever foreign code raises inside the block into `UnprunableError`.
 
     Only calls into that code belong inside: an error of our own must not look like a verdict.
+    ``blame`` names what the code was looking at.
     """
     try:
         yield
@@ -58,4 +59,7 @@ def upstream(step: str) -> Iterator[None]:
         raise
     except Exception as error:
         message = " ".join(str(error).split())
-        raise UnprunableError(f"{step} raised {type(error).__name__}: {message}") from error
+        place = blame(error) if blame else ""
+        raise UnprunableError(
+            f"{step} raised {type(error).__name__}: {message}" + (f", at {place}" if place else "")
+        ) from error

@@ -12,25 +12,36 @@ from typing import Any
 
 import torch
 import torch_pruning as tp
-from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
+from torch import nn
 
-from analysis.errors import UnprunableError, upstream
+from analysis import budgets
+from analysis.errors import upstream
 from analysis.inference import (
     Inputs,
     as_arguments,
+    check_usable,
     copy_of,
     left_as_found,
-    module_scope,
     names_of,
     output_tensors,
 )
+from analysis.operators import Operators, watched
 from analysis.records import Group, Member
 
 __all__ = ["hold", "inspect_groups"]
 
-_ADDITIONS = frozenset({"add", "add_", "__add__", "__radd__", "__iadd__"})
 _NORMALISED_TOGETHER = (nn.GroupNorm,)
+_RENUMBERING = frozenset(
+    {
+        tp.ops.OPTYPE.CONCAT,
+        tp.ops.OPTYPE.SPLIT,
+        tp.ops.OPTYPE.RESHAPE,
+        tp.ops.OPTYPE.UNBIND,
+        tp.ops.OPTYPE.EXPAND,
+        tp.ops.OPTYPE.SLICE,
+    }
+)
+"""Nodes of DepGraph behind which a channel has another number."""
 
 
 def inspect_groups(
@@ -48,19 +59,18 @@ def inspect_groups(
 
     Raises:
         InputError: an ignored layer is not part of the model.
-        UnprunableError: torch-pruning raised while it traced the model, or its groups do not
-            fit the layers.
+        UnprunableError: torch-pruning raised while it traced the model.
     """
+    check_usable(model)
     ignored = names_of(ignored_layers, model)
     traced = copy_of(model).requires_grad_(True)
     args, kwargs = as_arguments(example_inputs)
     with (
         left_as_found(model),
         torch.enable_grad(),
-        module_scope(traced) as scope,
-        _Additions(scope) as additions,
+        watched(traced) as operators,
         _outputs(traced) as leaving,
-        upstream("building the dependency graph"),
+        upstream("building the dependency graph", operators.blamed),
     ):
         graph = tp.DependencyGraph().build_dependency(
             # A bare tensor would be unpacked along its batch axis and tried unbatched first.
@@ -68,14 +78,29 @@ def inspect_groups(
             example_inputs=kwargs or args,
             verbose=False,
         )
-    with upstream("reading the dependency groups"):
-        live = list(graph.get_all_groups())
-    reader = _Reader(traced, graph, live, additions.module_of, leaving)
+    live = list(_live_groups(graph, operators))
+    reader = _Reader(traced, graph, live, operators, leaving)
     groups = [reader.group(items) for items in live]
     groups.sort(key=lambda group: min(reader.order[layer] for layer in group.layers))
     frozen = _unseen(model, args, kwargs, groups)
     groups = [replace(group, frozen=group.root in frozen) for group in groups]
     return hold(tuple(groups), ignored)
+
+
+def _live_groups(graph: Any, operators: Operators) -> Iterator[Any]:
+    """All groups, one budgeted step each: on some networks a group takes for ever."""
+    groups = graph.get_all_groups()
+    after = "the first dependency group"
+    while True:
+        with (
+            budgets.step(f"reading {after}"),
+            upstream("reading the dependency groups", operators.blamed),
+        ):
+            group = next(groups, None)
+        if group is None:
+            return
+        after = f"the dependency group after that of {operators.of(group[0].dep.target)}"
+        yield group
 
 
 def _unseen(model: nn.Module, args: Any, kwargs: Any, groups: list[Group]) -> set[str]:
@@ -127,27 +152,6 @@ def _outputs(model: nn.Module) -> Iterator[set[Any]]:
             handle.remove()
 
 
-class _Additions(TorchFunctionMode):
-    """Note which module's forward adds two activations of one shape, by the sum's autograd node."""
-
-    def __init__(self, scope: list[str]) -> None:
-        super().__init__()
-        self._scope = scope
-        self.module_of: dict[Any, str] = {}
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        joins = (
-            getattr(func, "__name__", "") in _ADDITIONS
-            and len(args) == 2
-            and all(isinstance(arg, Tensor) and arg.grad_fn is not None for arg in args)
-            and args[0].shape == args[1].shape
-        )
-        result = func(*args, **(kwargs or {}))
-        if joins:
-            self.module_of[result.grad_fn] = self._scope[-1]
-        return result
-
-
 class _Reader:
     """Turns DepGraph's live groups into records."""
 
@@ -156,11 +160,12 @@ class _Reader:
         model: nn.Module,
         graph: Any,
         live: list[Any],
-        addition_of: dict[Any, str],
+        operators: Operators,
         leaving: set[Any],
     ) -> None:
         self._graph = graph
-        self._addition_of = addition_of
+        self._operators = operators
+        self._addition_of = operators.additions()
         self._leaving = leaving
         self._names: dict[Any, str] = {module: name for name, module in model.named_modules()}
         self._names |= {parameter: name for name, parameter in model.named_parameters()}
@@ -192,19 +197,27 @@ class _Reader:
             members=members,
             additions=tuple(sorted(additions, key=self.order.__getitem__)),
             is_output=self._is_output(items),
+            untraced=next(self._misfits(items), ""),
         )
+
+    def _misfits(self, items: Any) -> Iterator[str]:
+        """Members that DepGraph would cut beyond their last channel, in words."""
+        for item in items:
+            name, width = self._names.get(item.dep.target.module), self._width(item.dep)
+            if name is not None and width is not None and max(item.idxs) >= width:
+                yield (
+                    f"DepGraph couples channel {max(item.idxs)} of `{name}`, whose "
+                    f"{self._axis(item.dep)}put axis has {width} channels; it came there by "
+                    f"{self._crossed(item, items)}"
+                )
 
     def _member(self, item: Any, items: Any, producers: int, has_depthwise: bool) -> Member:
         dep, module, axis = item.dep, item.dep.target.module, self._axis(item.dep)
         width = self._width(dep) or 0
-        if max(item.idxs) >= width:
-            raise UnprunableError(
-                f"DepGraph couples channel {max(item.idxs)} of `{self._names[module]}`, whose "
-                f"{axis}put axis has {width} channels"
-            )
         roots = [-1] * width
         for index, root in zip(item.idxs, item.root_idxs, strict=True):
-            roots[index] = -1 if root is None else root
+            if index < width:
+                roots[index] = -1 if root is None else root
         via = self._nearest_addition(dep, items) if producers > 1 and _is_producer(module) else ""
         return Member(
             layer=self._names[module],
@@ -218,6 +231,12 @@ class _Reader:
             channel_groups=_channel_groups(module),
             position=self.order[self._names[module]],
         )
+
+    def _crossed(self, item: Any, items: Any) -> str:
+        """The operator that renumbers channels on the way to a member of the group."""
+        nodes = [item.dep.source, *(dep.target for dep, _ in items)]
+        node = next((node for node in nodes if node.type in _RENUMBERING), item.dep.source)
+        return self._operators.of(node)
 
     def _coupling(self, item: Any, items: Any, axis: str, via: str, has_depthwise: bool) -> str:
         module = item.dep.target.module

@@ -6,7 +6,7 @@ Example inputs are a tensor (the only argument), a tuple (positional) or a dict 
 import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 import torch
@@ -19,9 +19,9 @@ __all__ = [
     "Failure",
     "Inputs",
     "as_arguments",
+    "check_usable",
     "copy_of",
     "forward",
-    "in_float64",
     "left_as_found",
     "locate_failure",
     "map_tensors",
@@ -29,6 +29,7 @@ __all__ = [
     "names_of",
     "one_line",
     "output_tensors",
+    "walk",
 ]
 
 Inputs = Tensor | tuple[Any, ...] | dict[str, Any]
@@ -55,7 +56,7 @@ def output_tensors(output: Any) -> list[Tensor]:
     Raises:
         InputError: the output holds no tensor.
     """
-    found = list(_walk(output))
+    found = list(walk(output))
     if not found:
         raise InputError(
             f"the model's output is a {type(output).__name__} without tensors; "
@@ -64,15 +65,19 @@ def output_tensors(output: Any) -> list[Tensor]:
     return found
 
 
-def _walk(value: Any) -> Iterator[Tensor]:
+def walk(value: Any) -> Iterator[Tensor]:
+    """The tensors inside nested sequences, mappings and dataclasses, in order."""
     if isinstance(value, Tensor):
         yield value
+    elif is_dataclass(value) and not isinstance(value, Mapping | type):
+        for field in fields(value):
+            yield from walk(getattr(value, field.name))
     elif isinstance(value, Mapping):
         for item in value.values():
-            yield from _walk(item)
+            yield from walk(item)
     elif isinstance(value, Sequence) and not isinstance(value, str):
         for item in value:
-            yield from _walk(item)
+            yield from walk(item)
 
 
 def map_tensors(inputs: Any, change: Callable[[Tensor], Tensor]) -> Any:
@@ -84,6 +89,44 @@ def map_tensors(inputs: Any, change: Callable[[Tensor], Tensor]) -> Any:
     if isinstance(inputs, tuple | list):
         return tuple(map_tensors(value, change) for value in inputs)
     return inputs
+
+
+def check_usable(model: Any) -> None:
+    """Refuse what cannot be analysed as it is, and say what to pass instead.
+
+    Raises:
+        InputError: not a module, a wrapper around one, or a module without values.
+    """
+    kind = type(model).__name__
+    if not isinstance(model, nn.Module):
+        raise InputError(f"the model is a {kind}; expected a torch.nn.Module")
+    inner = next((text for fits, text in _WRAPPERS if fits(model)), None)
+    if inner is not None:
+        raise InputError(f"the model is a {kind}; expected the module itself: pass {inner}")
+    for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
+        if torch.nn.parameter.is_lazy(tensor):
+            raise InputError(
+                f"`{name}` of the {kind} is lazy and has no shape yet; run the model once on its "
+                "inputs first"
+            )
+        if tensor.is_meta:
+            raise InputError(
+                f"`{name}` of the {kind} is on the meta device and has no values; expected a model "
+                "with weights: build it on cpu, or move it with to_empty() and load them"
+            )
+    if next(model.parameters(), None) is None:
+        raise InputError(f"{kind} has no parameters: there is nothing to prune")
+
+
+_PARALLEL = (nn.DataParallel, nn.parallel.DistributedDataParallel)
+
+_WRAPPERS: tuple[tuple[Callable[[nn.Module], bool], str], ...] = (
+    (lambda model: isinstance(model, _PARALLEL), "model.module"),
+    # Naming the class would import torch's compiler, which takes seconds.
+    (lambda model: hasattr(model, "_orig_mod"), "model._orig_mod, which was compiled"),
+    (lambda model: isinstance(model, torch.jit.ScriptModule), "the one that was scripted"),
+)
+"""What stands around a module, and what to pass instead."""
 
 
 def copy_of(model: nn.Module) -> nn.Module:
@@ -99,35 +142,6 @@ def copy_of(model: nn.Module) -> nn.Module:
             f"{type(model).__name__} cannot be copied ({one_line(error)}); expected a module that "
             "copy.deepcopy accepts: detach tensors it keeps as attributes"
         ) from error
-
-
-@contextmanager
-def in_float64(model: nn.Module) -> Iterator[None]:
-    """Compute in float64 inside the block; afterwards every tensor is the one it was.
-
-    Far cheaper than a converted copy: copying a module costs more than running it once.
-    """
-    parameters = [(parameter, parameter.data) for parameter in model.parameters()]
-    buffers = [
-        (module, name, buffer)
-        for module in model.modules()
-        for name, buffer in module.named_buffers(recurse=False)
-    ]
-    try:
-        for parameter, data in parameters:
-            parameter.data = _widened(data)
-        for module, name, buffer in buffers:
-            module._buffers[name] = _widened(buffer)
-        yield
-    finally:
-        for parameter, data in parameters:
-            parameter.data = data
-        for module, name, buffer in buffers:
-            module._buffers[name] = buffer
-
-
-def _widened(tensor: Tensor) -> Tensor:
-    return tensor.double() if tensor.is_floating_point() else tensor
 
 
 def names_of(layers: Iterable[str | nn.Module], model: nn.Module) -> tuple[str, ...]:
@@ -218,7 +232,7 @@ class _ShapesOnFailure(TorchFunctionMode):
             return func(*args, **(kwargs or {}))
         except Exception:
             self.function = getattr(func, "__name__", str(func)).strip("_")
-            self.shapes = tuple(tuple(tensor.shape) for tensor in _walk(args))
+            self.shapes = tuple(tuple(tensor.shape) for tensor in walk(args))
             raise
 
 

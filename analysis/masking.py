@@ -2,101 +2,207 @@
 
 It is built from the cuts alone and knows nothing of the pruner. Silencing a channel where it is
 *made* would leave what batch norm and activations turn a zero into alive, and accuse sound
-prunings; so the channel is set to zero at the input of each layer that mixes channels.
+prunings; so the channel is set to zero at the input of each layer that mixes channels, and
+statistics over channels are taken over the kept ones.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from analysis.errors import UnsupportedLayerError
+from analysis.layers import ATTENTION, KINDS, PRODUCTS, Kind, kind_of
 from analysis.records import Cut
 
-__all__ = ["masked"]
-
-_Silencer = Callable[[nn.Module, Tensor, Tensor], Tensor]
-
-
-def _silence_convolution(module: nn.Module, inputs: Tensor, removed: Tensor) -> Tensor:
-    """Inputs (N, C, *spatial) or (C, *spatial): the channel axis precedes the spatial ones."""
-    spatial = len(module.kernel_size)  # type: ignore[arg-type]
-    return inputs.index_fill(-1 - spatial, removed, 0.0)
-
-
-def _silence_linear(module: nn.Module, inputs: Tensor, removed: Tensor) -> Tensor:
-    """Inputs (..., C)."""
-    return inputs.index_fill(-1, removed, 0.0)
-
-
-_SILENCERS: dict[type[nn.Module], _Silencer] = {
-    nn.Conv1d: _silence_convolution,
-    nn.Conv2d: _silence_convolution,
-    nn.Conv3d: _silence_convolution,
-    nn.Linear: _silence_linear,
-}
-"""Layers that mix channels, with how their input is silenced: a new kind is a row here."""
-
-_PER_CHANNEL: tuple[type[nn.Module], ...] = (
-    nn.BatchNorm1d,
-    nn.BatchNorm2d,
-    nn.BatchNorm3d,
-    nn.PReLU,
-)
-"""Layers that treat each channel alone: what they make of a removed one is silenced downstream."""
+__all__ = ["Contractions", "masked", "renormalizes", "tagged"]
 
 
 @contextmanager
 def masked(model: nn.Module, cuts: Iterable[Cut]) -> Iterator[None]:
-    """Silence the removed channels of ``model`` inside the block, by hooks on the readers.
+    """Silence the removed channels of ``model`` inside the block.
 
     Args:
         model: the dense network; it is as before after the block.
         cuts: every axis that was cut, with indices of the dense network.
 
     Raises:
-        UnsupportedLayerError: a layer was cut that has no rule here.
+        UnsupportedLayerError: a layer was cut that has no row in `analysis.layers.KINDS`.
     """
-    modules = dict(model.named_modules())
+    parameters = dict(model.named_parameters(remove_duplicate=False))
+    handles = []
+    replaced: list[tuple[nn.Parameter, Tensor]] = []
+
+    def replace(parameter: nn.Parameter, value: Tensor) -> None:
+        replaced.append((parameter, parameter.data))
+        parameter.data = value
+
+    try:
+        for cut, layer, kind in _located(model, cuts):
+            removed = torch.tensor(cut.removed, dtype=torch.long)
+            if layer is None:
+                parameter = parameters[cut.layer]
+                replace(parameter, parameter.data.index_fill(_dim(cut), removed, 0.0))
+            elif cut.axis == "in":
+                hook = _silent_input(kind.axis(layer), removed)
+                handles.append(layer.register_forward_pre_hook(hook, with_kwargs=True))
+            elif kind.over_kept is not None:
+                kept = torch.tensor(cut.kept, dtype=torch.long)
+                hook = _over_kept(kind, kept)
+                handles.append(layer.register_forward_hook(hook, with_kwargs=True))
+            elif kind.silenced is not None:
+                handles.append(
+                    layer.register_forward_pre_hook(
+                        _silent_input(kind.axis(layer), removed, named=("query", "key", "value")),
+                        with_kwargs=True,
+                    )
+                )
+                for name, parameter in layer.named_parameters():
+                    replace(parameter, kind.silenced(layer, name, parameter.data, removed))
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+        for parameter, data in reversed(replaced):
+            parameter.data = data
+
+
+@contextmanager
+def tagged(model: nn.Module, cuts: Iterable[Cut]) -> Iterator[None]:
+    """Make the removed channels NaN where layers make them, so that they are known on their way.
+
+    What treats channels alone keeps the tag; `Contractions` silences it where a product of two
+    activations, as in attention, reads it. Readers that are layers are silenced by `masked`.
+    """
     handles = []
     try:
-        for cut in cuts:
-            module = modules.get(cut.layer)
-            silence = _silencer(module)
-            if not _is_known(module, silence, cut.axis):
-                raise UnsupportedLayerError(_unsupported(module, cut))
-            if cut.axis == "in" and module is not None and silence is not None:
-                hook = _hook(silence, torch.tensor(cut.removed, dtype=torch.long))
-                handles.append(module.register_forward_pre_hook(hook, with_kwargs=True))
+        for cut, layer, kind in _located(model, cuts):
+            if layer is not None and cut.axis == "out" and not kind.renormalizes:
+                removed = torch.tensor(cut.removed, dtype=torch.long)
+                hook = _tag_output(kind.axis(layer), removed)
+                handles.append(layer.register_forward_hook(hook))
         yield
     finally:
         for handle in handles:
             handle.remove()
 
 
-def _silencer(module: nn.Module | None) -> _Silencer | None:
-    return next((rule for kind, rule in _SILENCERS.items() if isinstance(module, kind)), None)
-
-
-def _is_known(module: nn.Module | None, silence: _Silencer | None, axis: str) -> bool:
-    return silence is not None or (axis == "out" and isinstance(module, _PER_CHANNEL))
-
-
-def _unsupported(module: nn.Module | None, cut: Cut) -> str:
-    kind = "parameter outside any layer" if module is None else type(module).__name__
-    known = ", ".join(kind.__name__ for kind in (*_SILENCERS, *_PER_CHANNEL))
-    return (
-        f"cannot prove this pruning: it cut `{cut.layer}`, a {kind}, which the masked dense "
-        f"network has no rule for; it knows {known}"
+def renormalizes(model: nn.Module, cuts: Iterable[Cut]) -> bool:
+    """Whether a layer was cut that takes a statistic over channels."""
+    return any(
+        kind.renormalizes
+        for cut, layer, kind in _located(model, cuts)
+        if layer is not None and cut.removed
     )
 
 
-def _hook(silence: _Silencer, removed: Tensor) -> Any:
-    def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        inputs = args[0] if args else kwargs["input"]
-        silent = silence(module, inputs, removed.to(inputs.device))
-        return (silent, *args[1:]), {k: v for k, v in kwargs.items() if k != "input"}
+def _located(model: nn.Module, cuts: Iterable[Cut]) -> Iterator[tuple[Cut, nn.Module | None, Kind]]:
+    """Each cut with its layer and how that holds channels; no layer for a parameter outside one."""
+    modules = dict(model.named_modules())
+    parameters = dict(model.named_parameters(remove_duplicate=False))
+    for cut in cuts:
+        if cut.dim is not None and cut.layer in parameters:
+            yield cut, None, _OUTSIDE
+            continue
+        layer = modules.get(cut.layer)
+        kind = kind_of(layer)
+        if kind is None:
+            raise UnsupportedLayerError(_unsupported(layer, cut))
+        yield cut, layer, kind
+
+
+_OUTSIDE = Kind(lambda layer: -1, lambda layer, name, tensor, out, into: tensor)
+
+
+def _dim(cut: Cut) -> int:
+    return -1 if cut.dim is None else cut.dim
+
+
+def _unsupported(layer: nn.Module | None, cut: Cut) -> str:
+    known = ", ".join(kind.__name__.lstrip("_") for kinds in KINDS for kind in kinds)
+    return (
+        f"cannot prove this pruning: it cut `{cut.layer}`, a {type(layer).__name__}, which has no "
+        f"row in analysis.layers.KINDS; it knows {known}"
+    )
+
+
+def _silent_input(axis: int, removed: Tensor, named: tuple[str, ...] = ("input",)) -> Any:
+    """A hook that sets the removed channels of a layer's inputs to zero."""
+
+    def silent(tensor: Any) -> Any:
+        if not isinstance(tensor, Tensor):
+            return tensor
+        return tensor.index_fill(axis, removed.to(tensor.device), 0.0)
+
+    def hook(_layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        count = len(named)
+        silent_args = (*map(silent, args[:count]), *args[count:])
+        return silent_args, {
+            name: silent(value) if name in named else value for name, value in kwargs.items()
+        }
 
     return hook
+
+
+def _over_kept(kind: Kind, kept: Tensor) -> Any:
+    """A hook that puts a layer's output over the kept channels in place; the others are zero."""
+
+    def hook(layer: nn.Module, args: Any, kwargs: Any, output: Tensor) -> Tensor:
+        inputs = args[0] if args else kwargs["input"]
+        place = kept.to(inputs.device)
+        assert kind.over_kept is not None
+        part = kind.over_kept(layer, inputs, place)
+        return torch.zeros_like(output).index_copy(kind.axis(layer), place, part)
+
+    return hook
+
+
+def _tag_output(axis: int, removed: Tensor) -> Any:
+    def hook(_layer: nn.Module, _args: Any, output: Tensor) -> Tensor:
+        return output.index_fill(axis, removed.to(output.device), torch.nan)
+
+    return hook
+
+
+class Contractions(TorchFunctionMode):
+    """Inside the block, products of two activations leave tagged channels out of their sums.
+
+    Args:
+        rescale: whether the product of queries and keys is scaled as if its width had always been
+            that of the channels that stay: a network that derives 1/sqrt(width) from the shape
+            does so once it is pruned.
+    """
+
+    def __init__(self, *, rescale: bool) -> None:
+        super().__init__()
+        self._rescale = rescale
+        self.rescaled = False
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func not in PRODUCTS or not any(map(_is_tagged, args)):
+            return func(*args, **kwargs)
+        silent = [torch.nan_to_num(arg) if _is_tagged(arg) else arg for arg in args]
+        by_width = func is ATTENTION and kwargs.get("scale") is None and len(args) < 7
+        if by_width or (self._rescale and func is not ATTENTION):
+            first = next(index for index, arg in enumerate(args) if isinstance(arg, Tensor))
+            scale = _width_ratio(args[first])
+            silent[first] = silent[first] * scale
+            self.rescaled |= scale != 1.0
+        return func(*silent, **kwargs)
+
+
+def _is_tagged(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.is_floating_point() and bool(value.isnan().any())
+
+
+def _width_ratio(queries: Any) -> float:
+    """Square root of the width of the last axis over the part of it that is not tagged."""
+    if not _is_tagged(queries):
+        return 1.0
+    width = queries.shape[-1]
+    gone = int(queries.isnan().flatten(0, -2).all(0).sum())
+    return (width / max(width - gone, 1)) ** 0.5

@@ -14,6 +14,7 @@ a factory takes no argument and returns an nn.Module.
 
 examples:
   python -m analysis groups mobilenet_v2 --ignore skip-channels
+  python -m analysis groups my_models.py:net --audit
   python -m analysis verify mobilenet_v2 --ratios 0.3,0.5,0.8 --ignore residual-blocks
   python -m analysis macs resnet18 --ratios 0.5 --json -
   python -m analysis verify my_models.py:small_net --input-size 1,28,28
@@ -58,6 +59,12 @@ def parser() -> argparse.ArgumentParser:
         )
         if name != "doctor":
             _add_model_options(command, optional=name == "report")
+        if name == "groups":
+            command.add_argument(
+                "--audit",
+                action="store_true",
+                help="run the network to see which groups torch-pruning would cut wrongly",
+            )
     return root
 
 

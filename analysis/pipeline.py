@@ -11,31 +11,29 @@ from analysis import (
     budgets,
     costing,
     grouping,
-    masking,
     planning,
     policies,
     ranking,
     residuals,
     surgery,
     symmetry,
-    verifying,
 )
-from analysis.depthwise import FastDepthwise
 from analysis.errors import BudgetExceededError, InputError, UnprunableError, upstream
 from analysis.inference import (
     Inputs,
+    check_usable,
     copy_of,
-    in_float64,
     left_as_found,
     locate_failure,
     names_of,
 )
+from analysis.operators import Operators, watched
+from analysis.proving import prove
 from analysis.records import (
     Channels,
     Config,
     CostTable,
     CurvePoint,
-    Cut,
     Group,
     GroupAccount,
     Mismatch,
@@ -64,6 +62,9 @@ __all__ = [
 
 count_macs = costing.count_macs
 inspect_groups = grouping.inspect_groups
+
+_WEAKER = (Verdict.EXACT, Verdict.RENORMALIZED, Verdict.MIXED)
+"""Of several steps the weakest claim counts."""
 
 PrunerFactory = Callable[[nn.Module, Inputs, float], Any]
 """The user's own pruner: (model, example inputs, ratio) -> a torch-pruning pruner on that model."""
@@ -100,10 +101,9 @@ def analyse(model: nn.Module, example_inputs: Inputs, budget: float | None = Non
     """Read the groups and count the costs of a dense network, once for all its runs.
 
     Raises:
-        InputError: the model has no parameters.
+        InputError: the model cannot be analysed as it is; see `analysis.inference.check_usable`.
     """
-    if next(model.parameters(), None) is None:
-        raise InputError(f"{type(model).__name__} has no parameters: there is nothing to prune")
+    check_usable(model)
     with left_as_found(model):
         groups: tuple[Group, ...] = ()
         error = None
@@ -151,20 +151,24 @@ def prune_and_prove(
     if dense.error is not None:
         verification = dense.error
     else:
-        if pruner_factory is None:
+        # What is asked of channels that DepGraph numbers wrongly is not defined.
+        if pruner_factory is None and not any(group.untraced for group in groups):
             importances = ranking.group_importances(dense.model, groups, config.importance)
             planned = planning.plan(groups, importances, config)
 
-        def build() -> Any:
+        def build(operators: Operators) -> Any:
             if pruner_factory is None:
-                return surgery.build_pruner(pruned, dense.inputs, config, ignored)
-            with upstream("the pruner function"):
+                return surgery.build_pruner(pruned, dense.inputs, config, ignored, operators.blamed)
+            with upstream("the pruner function", operators.blamed):
                 pruner = pruner_factory(pruned, dense.inputs, config.ratio)
             return _checked(pruner, pruned)
 
         verification = _guarded(pruned, dense.inputs, build, removals, budget)
+    untraced = next((group.untraced for group in groups if group.untraced), "")
+    if untraced and not verification.verdict.passes:
+        verification = replace(verification, reason=f"{verification.reason}; {untraced}")
     accounts = _account(verification, groups, removals, planned)
-    verification = _explained(replace(verification, groups=accounts), config.ratio)
+    verification = _explained(replace(verification, groups=accounts), removals, config.ratio)
     run = _measured(dense, pruned, config, verification)
     return Outcome(dense, pruned, ignored, planned, tuple(removals), run)
 
@@ -187,10 +191,12 @@ def verify(
         The verdict with its evidence; ``groups`` holds what each group lost.
 
     Raises:
-        InputError: the pruner was built on another model, or has been stepped to its end, or the
-            model does not run on the inputs.
-        UnsupportedLayerError: a layer was cut that the proof has no rule for.
+        InputError: the pruner was built on another model, or has been stepped to its end; the
+            model does not run on the inputs, is random in eval mode or puts out infinities; or it
+            cannot be analysed as it is (see `analysis.inference.check_usable`).
+        UnsupportedLayerError: a layer was cut that the proof has no row for.
     """
+    check_usable(model)
     _checked(pruner, model)
     with left_as_found(model):
         model.eval()
@@ -199,9 +205,9 @@ def verify(
             raise InputError(f"the model does not run on the example inputs: {failure}")
         groups = _groups_or_none(model, example_inputs, names_of(pruner.ignored_layers, model))
         removals: list[Removal] = []
-        verification = _guarded(model, example_inputs, lambda: pruner, removals, budget)
+        verification = _guarded(model, example_inputs, lambda _: pruner, removals, budget)
     accounts = _account(verification, groups, removals, None)
-    return _explained(replace(verification, groups=accounts), pruner.pruning_ratio)
+    return _explained(replace(verification, groups=accounts), removals, pruner.pruning_ratio)
 
 
 def _account(
@@ -248,31 +254,32 @@ def _checked(pruner: Any, model: nn.Module) -> Any:
 def _guarded(
     model: nn.Module,
     inputs: Inputs,
-    build: Callable[[], Any],
+    build: Callable[[Operators], Any],
     removals: list[Removal],
     budget: float | None,
 ) -> Verification:
     """Build, step and prove; what raises or does not end becomes a verdict."""
     try:
         with budgets.limited(budget):
-            with budgets.step("building the pruner"):
-                pruner = build()
-            return _step_to_the_end(model, inputs, pruner, removals)
+            with budgets.step("building the pruner"), watched(model) as operators:
+                pruner = build(operators)
+            return _step_to_the_end(model, inputs, pruner, removals, operators)
     except (UnprunableError, BudgetExceededError) as failure:
         return _verdict_of(failure)
 
 
 def _step_to_the_end(
-    model: nn.Module, inputs: Inputs, pruner: Any, removals: list[Removal]
+    model: nn.Module, inputs: Inputs, pruner: Any, removals: list[Removal], operators: Operators
 ) -> Verification:
     """Prove each step against the network it started from; the chain proves the whole."""
     steps = []
     history = surgery.Ledger(pruner.DG)
     while pruner.current_step < pruner.iterative_steps:
-        steps.append(_prove_step(model, inputs, pruner, history, removals))
-        if steps[-1].verdict is not Verdict.EXACT:
+        blame = operators.blamed
+        steps.append(_prove_step(model, inputs, pruner, history, removals, blame))
+        if not steps[-1].verdict.passes:
             return steps[-1]
-    return max(steps, key=lambda step: step.max_rel_error or 0.0)
+    return max(steps, key=lambda step: (_WEAKER.index(step.verdict), step.max_rel_error or 0.0))
 
 
 def _prove_step(
@@ -281,13 +288,14 @@ def _prove_step(
     pruner: Any,
     history: surgery.Ledger,
     removals: list[Removal],
+    blame: Callable[[BaseException], str],
 ) -> Verification:
     """Prove one step; ``removals`` gets what went, with the indices of the first step's network."""
     with ExitStack() as until_proved:
         dense: nn.Module | None = None
         done: list[Removal] = []
         with budgets.step("pruning"):
-            for removal, since_start in surgery.step(pruner, history):
+            for removal, since_start in surgery.step(pruner, history, blame):
                 if dense is None:
                     # Every importance of the step is ranked by now and nothing is cut yet.
                     until_proved.enter_context(symmetry.distinct_values(model, inputs))
@@ -297,43 +305,7 @@ def _prove_step(
         if dense is None:
             return Verification(Verdict.EXACT, max_rel_error=0.0)
         with budgets.step("proving"):
-            return prove(dense, model, surgery.merge_cuts(done), inputs)
-
-
-def prove(
-    dense: nn.Module, pruned: nn.Module, cuts: tuple[Cut, ...], example_inputs: Inputs
-) -> Verification:
-    """Whether ``pruned`` equals the masked dense network, on random inputs in float64.
-
-    Neither network is changed.
-
-    Args:
-        dense: the network before the cuts.
-        pruned: the network after them.
-        cuts: every axis that was cut, with indices of ``dense``.
-        example_inputs: gives the shapes of the random inputs.
-    """
-    inputs = verifying.random_inputs(example_inputs)
-    with left_as_found(dense), left_as_found(pruned):
-        dense.eval()
-        pruned.eval()
-        with in_float64(dense), masking.masked(dense, cuts), FastDepthwise():
-            expected = verifying.observe(dense, inputs)
-        with in_float64(pruned), FastDepthwise():
-            answer = verifying.compare(expected, pruned, inputs, cuts)
-    if answer.verdict is not Verdict.EXACT:
-        return answer
-    # A channel that happens to be dead on these inputs hides what it is multiplied by.
-    changed = next(verifying.changed_tensors(dense, pruned, cuts), None)
-    if changed is None:
-        return answer
-    return replace(
-        answer,
-        verdict=Verdict.WRONG,
-        reason=f"`{changed}` is not the dense network's, restricted to the kept channels; it does "
-        "not show on the inputs drawn, because what it multiplies is zero on them",
-        first_divergence=changed.rpartition(".")[0],
-    )
+            return prove(dense, model, done, inputs)
 
 
 def _verdict_of(failure: UnprunableError | BudgetExceededError) -> Verification:
@@ -342,10 +314,11 @@ def _verdict_of(failure: UnprunableError | BudgetExceededError) -> Verification:
     return Verification(Verdict.UNPRUNABLE, str(failure))
 
 
-def _explained(verification: Verification, ratio: float) -> Verification:
+def _explained(
+    verification: Verification, removals: Collection[Removal], ratio: float
+) -> Verification:
     """Say `unchanged`, and why, of a run that was asked for something and removed nothing."""
-    removed = sum(group.removed for group in verification.groups)
-    if verification.verdict is not Verdict.EXACT or removed or not ratio:
+    if not verification.verdict.passes or removals or not ratio:
         return verification
     held = {group.reason for group in verification.groups}
     counts = ", ".join(
@@ -470,5 +443,5 @@ def _mismatch(
         function=failure.function if failure else "",
         shapes=failure.shapes if failure else (),
         error=failure.error if failure else "",
-        group=prove(dense, pruned, surgery.merge_cuts([removal]), inputs),
+        group=prove(dense, pruned, [removal], inputs),
     )

@@ -165,10 +165,26 @@ def account(
         groups: the dependency groups, held ones marked ``ignored``.
         removals: what the pruner did.
         planned: what was asked; None where that is not defined (a pruner of the user's own).
+
+    Where the groups could not be read there is one entry for each cut instead.
     """
-    removed: Counter[str] = Counter()
-    for removal in removals:
-        removed[removal.root] += len(removal.removed)
+    if not groups:
+        return tuple(
+            GroupAccount(entry.root, _width(entry), None, len(entry.removed), Reason.PRUNED)
+            for entry in removals
+        )
+    # A pruner may have taken another layer of the group as its root.
+    removed = Counter(
+        {
+            group.root: sum(
+                len(cut.removed)
+                for removal in removals
+                for cut in removal.cuts
+                if (cut.layer, cut.axis) == (group.root, "out")
+            )
+            for group in groups
+        }
+    )
     plans = {entry.root: entry for entry in planned or ()}
     return tuple(
         GroupAccount(
@@ -182,6 +198,10 @@ def account(
     )
 
 
+def _width(removal: Removal) -> int:
+    return next(cut.width for cut in removal.cuts if cut.layer == removal.root)
+
+
 def _reason(group: Group, removed: int, planned: PlannedGroup | None) -> Reason:
     if removed:
         return Reason.PRUNED
@@ -189,6 +209,8 @@ def _reason(group: Group, removed: int, planned: PlannedGroup | None) -> Reason:
         return Reason.IGNORED
     if group.frozen:
         return Reason.FROZEN
+    if group.untraced:
+        return Reason.UNTRACED
     if planned is None:
         return Reason.KEPT
     return Reason.UNTRACED if planned.reason is Reason.PRUNED else planned.reason

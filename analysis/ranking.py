@@ -73,7 +73,9 @@ def _contribution(model: nn.Module, member: Member, power: int) -> Tensor | None
     if isinstance(module, nn.modules.conv._ConvNd) and module.transposed:
         magnitudes = magnitudes.transpose(0, 1)
     if member.axis == "out":
-        return magnitudes.flatten(1).sum(1)
+        per_output = magnitudes.flatten(1).sum(1)
+        # A grouped transposed convolution stores fewer rows; torch-pruning raises there.
+        return per_output if len(per_output) == member.width else None
     per_input = magnitudes.transpose(0, 1).flatten(1).sum(1)
     return per_input.repeat(member.width // len(per_input))
 

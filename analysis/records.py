@@ -23,6 +23,7 @@ __all__ = [
     "LayerCost",
     "Member",
     "Mismatch",
+    "Misread",
     "PlannedGroup",
     "PolicyCurve",
     "RankAgreement",
@@ -162,6 +163,7 @@ class Group:
         is_output: whether the group's channels are the model's output.
         ignored: whether a policy keeps one of its layers, and so the whole group.
         frozen: whether DepGraph cannot see it because no gradient reaches its layers.
+        untraced: where DepGraph's numbering of the channels does not fit a layer; else empty.
     """
 
     root: str
@@ -171,6 +173,7 @@ class Group:
     is_output: bool
     ignored: bool = False
     frozen: bool = False
+    untraced: str = ""
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -181,6 +184,24 @@ class Group:
     def channel_groups(self) -> int:
         """Blocks of channels that must be cut alike, as the pruner ranks them."""
         return max(member.channel_groups for member in self.members)
+
+
+@dataclass(frozen=True)
+class Misread:
+    """A layer that DepGraph would cut at other channels than those that arrive there.
+
+    Attributes:
+        layer: the layer that reads.
+        places: the input channels that differ.
+        believed: for each, the channel of the group's root that DepGraph says arrives; None where
+            it does not follow the channel.
+        found: for each, the one that does arrive; None where several do.
+    """
+
+    layer: str
+    places: tuple[int, ...]
+    believed: tuple[int | None, ...]
+    found: tuple[int | None, ...]
 
 
 @dataclass(frozen=True)
@@ -204,12 +225,17 @@ class PlannedGroup:
 
 @dataclass(frozen=True)
 class Cut:
-    """Channels removed from one axis of one layer, as indices of that axis before the run."""
+    """Channels removed from one axis of one layer, as indices of that axis before the run.
+
+    ``dim`` is the cut dimension of a parameter that no layer torch-pruning knows owns, with the
+    parameter's name as ``layer``; None for a layer.
+    """
 
     layer: str
     axis: str
     width: int
     removed: tuple[int, ...]
+    dim: int | None = None
 
     @property
     def kept(self) -> tuple[int, ...]:

@@ -220,7 +220,7 @@ def _faults(request: Request, kind: str) -> FaultCount:
     pruned = copy_of(original)
     ignored = policies.ignored_layers("classifier", original, dense.groups)
     pruner = surgery.build_pruner(pruned, dense.inputs, Config(0.5), ignored)
-    cuts = surgery.merge_cuts([cut for cut, _ in surgery.step(pruner)])
+    removals = [removal for removal, _ in surgery.step(pruner)]
     planted = shape = proof = located = 0
     for site in faults.sites(pruned):
         broken = copy_of(pruned)
@@ -228,7 +228,7 @@ def _faults(request: Request, kind: str) -> FaultCount:
             continue
         planted += 1
         shape += locate_failure(broken, dense.inputs) is not None
-        verification = pipeline.prove(original, broken, cuts, dense.inputs)
+        verification = pipeline.prove(original, broken, removals, dense.inputs)
         proof += not verification.verdict.passes
         located += verification.first_divergence == site
     return FaultCount(kind, planted, shape, proof, located)

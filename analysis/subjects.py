@@ -11,7 +11,7 @@ import torchvision
 from torch import Tensor, nn
 
 from analysis.errors import InputError
-from analysis.inference import Inputs, locate_failure, map_tensors, one_line
+from analysis.inference import Inputs, check_usable, locate_failure, map_tensors, one_line
 from analysis.loading import load_callable
 
 __all__ = ["CASE_STUDY", "Subject", "build", "example_inputs", "mobilenet_v2_cifar", "resolve"]
@@ -120,6 +120,7 @@ def _call(subject: Subject) -> nn.Module:
             f"model factory {subject.name!r} returned a {type(model).__name__}; "
             "expected an nn.Module"
         )
+    check_usable(model)
     return model
 
 
@@ -161,7 +162,7 @@ def example_inputs(subject: Subject, model: nn.Module, given: Inputs | None, see
     Raises:
         InputError: the dense model does not run on them; says where it raised and why.
     """
-    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+    first = next(model.parameters())
     generator = torch.Generator().manual_seed(seed)
     try:
         image = torch.randn(1, *subject.input_size, generator=generator) if given is None else given
@@ -171,7 +172,8 @@ def example_inputs(subject: Subject, model: nn.Module, given: Inputs | None, see
         ) from error
 
     def place(tensor: Tensor) -> Tensor:
-        return tensor.to(device)
+        # A given input keeps its type; the drawn image takes the network's.
+        return tensor.to(first if given is None and first.is_floating_point() else first.device)
 
     placed: Inputs = map_tensors(image, place)
     failure = locate_failure(model, placed)

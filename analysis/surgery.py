@@ -1,12 +1,14 @@
 """The only writer of structure: torch-pruning's pruners, its groups, and the naive cut."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
 import torch_pruning as tp
 from torch import nn
 
+from analysis import budgets
 from analysis.errors import InputError, upstream
 from analysis.inference import Inputs, as_arguments
 from analysis.records import Config, Cut, Removal
@@ -21,6 +23,8 @@ __all__ = [
     "step",
 ]
 
+Blame = Callable[[BaseException], str]
+
 IMPORTANCES = {
     "l1": lambda: tp.importance.MagnitudeImportance(p=1),
     "l2": lambda: tp.importance.MagnitudeImportance(p=2),
@@ -29,7 +33,11 @@ IMPORTANCES = {
 
 
 def build_pruner(
-    model: nn.Module, example_inputs: Inputs, config: Config, ignored: Collection[str]
+    model: nn.Module,
+    example_inputs: Inputs,
+    config: Config,
+    ignored: Collection[str],
+    blame: Blame | None = None,
 ) -> Any:
     """torch-pruning's MagnitudePruner on ``model``, ready to step.
 
@@ -38,13 +46,14 @@ def build_pruner(
         example_inputs: a tensor, a tuple or a dict.
         config: what is asked.
         ignored: names of the layers whose output channels must stay.
+        blame: see `analysis.errors.upstream`.
 
     Raises:
         UnprunableError: torch-pruning raised.
     """
     args, kwargs = as_arguments(example_inputs)
     modules = dict(model.named_modules())
-    with upstream("building the pruner"):
+    with upstream("building the pruner", blame):
         return tp.pruner.MagnitudePruner(
             model,
             example_inputs=kwargs or args,
@@ -61,7 +70,9 @@ def build_pruner(
         )
 
 
-def step(pruner: Any, history: "Ledger | None" = None) -> Iterator[tuple[Removal, Removal]]:
+def step(
+    pruner: Any, history: "Ledger | None" = None, blame: Blame | None = None
+) -> Iterator[tuple[Removal, Removal]]:
     """Run one step of any torch-pruning pruner, yielding each group just before it is cut.
 
     All importances of a step are ranked before torch-pruning's pruners yield its first group.
@@ -69,6 +80,7 @@ def step(pruner: Any, history: "Ledger | None" = None) -> Iterator[tuple[Removal
     Args:
         pruner: any torch-pruning pruner.
         history: the ledger of a run of several steps; without one the step stands alone.
+        blame: see `analysis.errors.upstream`.
 
     Yields:
         The group with the indices of the network as the step found it, and with those of the
@@ -79,29 +91,33 @@ def step(pruner: Any, history: "Ledger | None" = None) -> Iterator[tuple[Removal
         UnprunableError: the pruner raised.
     """
     ledger = Ledger(pruner.DG)
-    with upstream("ranking"):
+    with upstream("ranking", blame):
         groups = pruner.step(interactive=True)
     if groups is None:
         raise InputError(
             f"{type(pruner).__name__}.step(interactive=True) returned None; expected it to yield "
             "groups, as torch-pruning's own pruners do"
         )
-    for group in _ranked(groups):
+    for group in _ranked(groups, blame):
         if not any(idxs for _, idxs in group):
             continue  # torch-pruning also yields groups of which nothing ranks low enough
         removal = ledger.removal(group)
         yield removal, history.removal(group) if history else removal
-        with upstream(f"pruning the group of `{removal.root}`"):
+        pruning = f"pruning the group of `{removal.root}`"
+        with budgets.step(pruning), upstream(pruning, blame):
             group.prune()
 
 
-def _ranked(groups: Iterator[Any]) -> Iterator[Any]:
+def _ranked(groups: Iterator[Any], blame: Blame | None) -> Iterator[Any]:
     """The generator's groups; it ranks when the first is asked for."""
+    after = ""
     while True:
-        with upstream("ranking"):
+        with budgets.step(f"ranking{after}"), upstream("ranking", blame):
             group = next(groups, None)
         if group is None:
             return
+        root = group[0].dep.target
+        after = f", after the group of `{root.name.split(' ')[0]}` was cut"
         yield group
 
 
@@ -162,7 +178,8 @@ class Ledger:
         alive, going = self._alive[key], set(idxs)
         removed = tuple(alive[index] for index in sorted(going))
         self._alive[key] = [channel for index, channel in enumerate(alive) if index not in going]
-        return Cut(layer=key[0], axis=key[1], width=self._width[key], removed=removed)
+        dim = dep.target.pruning_dim if isinstance(dep.target.module, nn.Parameter) else None
+        return Cut(name, key[1], self._width[key], removed, dim)
 
 
 def merge_cuts(removals: Collection[Removal]) -> tuple[Cut, ...]:
@@ -171,7 +188,7 @@ def merge_cuts(removals: Collection[Removal]) -> tuple[Cut, ...]:
     for cut in (cut for removal in removals for cut in removal.cuts):
         key = (cut.layer, cut.axis)
         before = merged[key].removed if key in merged else ()
-        merged[key] = Cut(cut.layer, cut.axis, cut.width, tuple(sorted((*before, *cut.removed))))
+        merged[key] = replace(cut, removed=tuple(sorted((*before, *cut.removed))))
     return tuple(merged.values())
 
 

@@ -1,7 +1,6 @@
 """Two networks, one answer: do they compute the same function?"""
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from math import inf
 from typing import Any
@@ -10,19 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from analysis.errors import InputError
-from analysis.inference import (
-    Inputs,
-    forward,
-    locate_failure,
-    map_tensors,
-    output_tensors,
-)
+from analysis.inference import Inputs, forward, map_tensors, output_tensors, walk
+from analysis.layers import kind_of
 from analysis.records import Cut, Verdict, Verification
 
 __all__ = [
     "TOLERANCE",
     "Observation",
     "changed_tensors",
+    "check_finite",
     "compare",
     "observe",
     "random_inputs",
@@ -47,7 +42,7 @@ def random_inputs(inputs: Inputs, seed: int = 0) -> Inputs:
 
 @dataclass(frozen=True)
 class Observation:
-    """A network's outputs, and a trace of each layer's output at each of its calls.
+    """A network's outputs, and a trace of each layer's output, one entry a call, in call order.
 
     The trace of an output (N, C, *positions) is its product with one random vector over the
     positions, (N, C): it is as sensitive as the whole output, up to a coincidence of random
@@ -55,51 +50,42 @@ class Observation:
     """
 
     outputs: list[Tensor]
-    layers: dict[str, list[Tensor]]
+    layers: tuple[tuple[str, Tensor], ...]
 
 
 @torch.no_grad()
-def observe(model: nn.Module, inputs: Inputs) -> Observation:
-    """Run the model, keeping its outputs and a trace of every layer that owns parameters."""
-    seen: dict[str, list[Tensor]] = {}
+def observe(model: nn.Module, inputs: Inputs, seed: int = 0) -> Observation:
+    """Run the model, keeping its outputs and a trace of every layer that owns parameters.
 
-    def keep(name: str, trace: Tensor) -> None:
-        seen.setdefault(name, []).append(trace)
-
-    with _watching(model, keep):
-        return Observation(output_tensors(forward(model, inputs)), seen)
-
-
-@contextmanager
-def _watching(model: nn.Module, watch: Callable[[str, Tensor], None]) -> Iterator[None]:
-    """Hand the trace of every layer's output to ``watch``, in the order of the calls."""
+    The seed is that of the forward pass's own random draws, if it makes any.
+    """
+    seen: list[tuple[str, Tensor]] = []
     vectors: dict[int, Tensor] = {}
-    handles = []
-    for name, module in model.named_modules():
-        if next(module.parameters(recurse=False), None) is None:
-            continue
 
-        def hook(module: nn.Module, _args: Any, output: Any, name: str = name) -> None:
-            if isinstance(output, Tensor):
-                watch(name, _trace(module, output, vectors))
+    def watch(name: str, layer: nn.Module) -> Any:
+        def hook(_layer: nn.Module, _args: Any, output: Any) -> None:
+            tensors = list(walk(output))
+            if tensors:
+                seen.append((name, _trace(layer, tensors[0], vectors)))
 
-        handles.append(module.register_forward_hook(hook))
+        return layer.register_forward_hook(hook)
+
+    handles = [
+        watch(name, layer)
+        for name, layer in model.named_modules()
+        if next(layer.parameters(recurse=False), None) is not None
+    ]
     try:
-        yield
+        torch.manual_seed(seed)
+        return Observation(output_tensors(forward(model, inputs)), tuple(seen))
     finally:
         for handle in handles:
             handle.remove()
 
 
-_POSITIONS_LAST = (
-    nn.modules.conv._ConvNd,
-    nn.modules.batchnorm._BatchNorm,
-    nn.PReLU,
-)
-
-
-def _trace(module: nn.Module, output: Tensor, vectors: dict[int, Tensor]) -> Tensor:
-    if not isinstance(module, _POSITIONS_LAST) or output.dim() < 4:
+def _trace(layer: nn.Module, output: Tensor, vectors: dict[int, Tensor]) -> Tensor:
+    kind = kind_of(layer)
+    if kind is None or output.dim() < 4 or kind.axis(layer) % output.dim() != 1:
         # An activation that works in place would overwrite what is kept.
         return output.clone()
     flat = output.flatten(2)
@@ -110,52 +96,51 @@ def _trace(module: nn.Module, output: Tensor, vectors: dict[int, Tensor]) -> Ten
     return flat @ vectors[size]
 
 
+def check_finite(observed: Observation) -> None:
+    """Refuse a dense network that puts out infinities: nothing can be compared with them.
+
+    Raises:
+        InputError: names the first layer whose output is not finite.
+    """
+    if all(bool(tensor.isfinite().all()) for tensor in observed.outputs):
+        return
+    first = next(
+        (f"`{name}`" for name, trace in observed.layers if not bool(trace.isfinite().all())),
+        "the model's own forward",
+    )
+    raise InputError(
+        "the dense network's output on standard normal inputs is not finite in float64, from "
+        f"{first} on; expected finite numbers: check its weights, or whether it is half trained"
+    )
+
+
 def compare(
-    expected: Observation, pruned: nn.Module, inputs: Inputs, cuts: Iterable[Cut]
+    expected: Observation, found: Observation, dense: nn.Module, cuts: Iterable[Cut]
 ) -> Verification:
-    """Compare the pruned network with what the masked dense network put out, layer by layer.
+    """Compare the pruned network with the masked dense one, layer by layer.
 
     Equality is asked of the outputs and of the traces of the kept channels of every layer that
     owns parameters, so that a fault is seen where it is made even if later layers hardly pass it
     on.
 
     Args:
-        expected: `observe` of the masked dense network, in float64.
-        pruned: the pruned network, in float64 and eval mode.
-        inputs: what ``expected`` was computed from.
+        expected: what was observed of the masked dense network, in float64.
+        found: what was observed of the pruned network on the same inputs.
+        dense: the dense network, for the axes of its layers.
         cuts: every axis that was cut.
 
-    Raises:
-        InputError: the dense network's outputs are not finite, so nothing can be compared.
+    Returns:
+        ``exact``, ``wrong`` with the first layer that departs, or ``broken``.
     """
     outputs = expected.outputs
-    if not all(bool(tensor.isfinite().all()) for tensor in outputs):
-        raise InputError(
-            "the dense network's output on standard normal inputs is not finite in float64; "
-            "expected finite numbers: check its weights"
-        )
     out_cuts = {cut.layer: cut for cut in cuts if cut.axis == "out"}
-    errors: list[tuple[str, float]] = []
-    calls = {name: iter(tensors) for name, tensors in expected.layers.items()}
-
-    def judge(name: str, trace: Tensor) -> None:
-        before = next(calls.get(name, iter(())), None)
-        if before is not None and before.shape != trace.shape and name not in out_cuts:
-            return  # a layer with one value for all channels passes on what others cut
-        kept = None if before is None else _kept(before, trace, out_cuts.get(name))
-        errors.append((name, inf if kept is None else _relative_error(kept, trace)))
-
-    try:
-        with torch.no_grad(), _watching(pruned, judge):
-            found = output_tensors(forward(pruned, inputs))
-    except Exception:
-        failure = locate_failure(pruned, inputs)
-        reason = str(failure or "the forward pass raised once and not again")
-        module = failure.module if failure else None
-        return Verification(Verdict.BROKEN, reason, first_divergence=module)
-    if [tensor.shape for tensor in found] != [tensor.shape for tensor in outputs]:
-        return Verification(Verdict.BROKEN, _changed_shape(outputs, found, out_cuts.values()))
-    errors.append(("", max(map(_relative_error, outputs, found))))
+    if [tensor.shape for tensor in found.outputs] != [tensor.shape for tensor in outputs]:
+        reason = _changed_shape(outputs, found.outputs, out_cuts.values())
+        return Verification(Verdict.BROKEN, reason)
+    errors = [
+        *_layer_errors(expected, found, dense, out_cuts),
+        ("", max(map(_relative_error, outputs, found.outputs))),
+    ]
     greatest = max(error for _, error in errors)
     if greatest <= TOLERANCE:
         return Verification(Verdict.EXACT, max_rel_error=greatest)
@@ -170,6 +155,39 @@ def compare(
     )
 
 
+def _layer_errors(
+    expected: Observation, found: Observation, dense: nn.Module, out_cuts: dict[str, Cut]
+) -> Iterator[tuple[str, float]]:
+    """The relative error of each call of a layer, in the pruned network's order."""
+    layers = dict(dense.named_modules())
+    calls: dict[str, list[Tensor]] = {}
+    for name, trace in expected.layers:
+        calls.setdefault(name, []).append(trace)
+    pending = {name: iter(traces) for name, traces in calls.items()}
+    for name, trace in found.layers:
+        before = next(pending.get(name, iter(())), None)
+        cut = out_cuts.get(name)
+        if before is not None and before.shape != trace.shape and cut is None:
+            continue  # a layer with one value for all channels passes on what others cut
+        kept = None if before is None else _kept_trace(layers[name], before, trace, cut)
+        yield name, inf if kept is None else _relative_error(kept, trace)
+
+
+def _kept_trace(
+    layer: nn.Module, expected: Tensor, found: Tensor, cut: Cut | None
+) -> Tensor | None:
+    """The part of a dense trace that a pruned one should equal; None if no cut explains it."""
+    kind = kind_of(layer)
+    if cut is None or kind is None:
+        return expected if expected.shape == found.shape else None
+    # A trace that has lost its positions, (N, C), holds the channels last.
+    axis = -1 if expected.dim() == 2 else kind.axis(layer)
+    if expected.shape[axis] != cut.width:
+        return expected if expected.shape == found.shape else None
+    kept = expected.index_select(axis, torch.tensor(cut.kept, device=expected.device))
+    return kept if kept.shape == found.shape else None
+
+
 def _relative_error(expected: Tensor, found: Tensor) -> float:
     """Greatest absolute difference over the greatest absolute expected value."""
     if not expected.numel():
@@ -182,25 +200,12 @@ def _relative_error(expected: Tensor, found: Tensor) -> float:
     return difference / scale if scale else difference
 
 
-def _kept(expected: Tensor, found: Tensor, cut: Cut | None) -> Tensor | None:
-    """The part of a dense tensor that a pruned one should equal; None if no cut explains it."""
-    if expected.shape == found.shape:
-        return expected
-    for axis in range(expected.dim()):
-        if cut is not None and expected.shape[axis] == cut.width:
-            index = torch.tensor(cut.kept, device=expected.device)
-            kept = expected.index_select(axis, index)
-            if kept.shape == found.shape:
-                return kept
-    return None
-
-
 def _changed_shape(expected: list[Tensor], found: list[Tensor], out_cuts: Iterable[Cut]) -> str:
     before = ", ".join(str(tuple(tensor.shape)) for tensor in expected)
     after = ", ".join(str(tuple(tensor.shape)) for tensor in found)
     reason = f"the output shape changed from {before} to {after}"
     for cut in out_cuts:
-        kept = [_kept(dense, pruned, cut) for dense, pruned in zip(expected, found, strict=False)]
+        kept = [_kept_output(*pair, cut) for pair in zip(expected, found, strict=False)]
         if all(
             part is not None and _relative_error(part, pruned) <= TOLERANCE
             for part, pruned in zip(kept, found, strict=False)
@@ -212,6 +217,18 @@ def _changed_shape(expected: list[Tensor], found: list[Tensor], out_cuts: Iterab
     return reason
 
 
+def _kept_output(expected: Tensor, found: Tensor, cut: Cut) -> Tensor | None:
+    """The part of an output that is left when the channels of one axis went; None if it is not."""
+    if expected.shape == found.shape:
+        return expected
+    for axis in range(expected.dim()):
+        if expected.shape[axis] == cut.width:
+            kept = expected.index_select(axis, torch.tensor(cut.kept, device=expected.device))
+            if kept.shape == found.shape:
+                return kept
+    return None
+
+
 def changed_tensors(dense: nn.Module, pruned: nn.Module, cuts: Iterable[Cut]) -> Iterator[str]:
     """Names of the pruned network's parameters and buffers that are not the dense ones, restricted.
 
@@ -219,19 +236,12 @@ def changed_tensors(dense: nn.Module, pruned: nn.Module, cuts: Iterable[Cut]) ->
     """
     by_axis = {(cut.layer, cut.axis): cut for cut in cuts}
     originals = dict(_named_tensors(dense))
-    modules = dict(dense.named_modules())
+    layers = dict(dense.named_modules())
     for name, tensor in _named_tensors(pruned):
-        owner, _, _ = name.rpartition(".")
-        if name not in originals:
-            yield name
-            continue
-        expected = _restricted(
-            originals[name],
-            modules[owner],
-            by_axis.get((owner, "out")),
-            by_axis.get((owner, "in")),
-        )
-        if expected.shape != tensor.shape or not torch.equal(expected, tensor):
+        expected = originals.get(name)
+        if expected is not None:
+            expected = _restricted(name, expected, layers, by_axis)
+        if expected is None or expected.shape != tensor.shape or not torch.equal(expected, tensor):
             yield name
 
 
@@ -242,21 +252,26 @@ def _named_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
     yield from model.named_buffers(remove_duplicate=False)
 
 
-def _restricted(tensor: Tensor, module: nn.Module, out: Cut | None, into: Cut | None) -> Tensor:
-    """The part of a layer's tensor that the cuts of its two axes leave."""
-    kept = tensor if out is None or not tensor.dim() else tensor[torch.tensor(out.kept)]
-    if into is None or tensor.dim() < 2:
-        return kept
-    groups = module.groups if isinstance(module, nn.modules.conv._ConvNd) else 1
-    if groups == 1:
-        return kept[:, torch.tensor(into.kept)]
-    # A row of a grouped convolution reads the inputs of its own group only.
-    rows = out.kept if out else range(tensor.shape[0])
-    width, rows_per_group = into.width // groups, tensor.shape[0] // groups
-    columns = [
-        [index - group * width for index in into.kept if index // width == group]
-        for group in range(groups)
-    ]
-    return torch.stack(
-        [line[columns[row // rows_per_group]] for row, line in zip(rows, kept, strict=True)]
-    )
+def _restricted(
+    name: str, tensor: Tensor, layers: dict[str, nn.Module], cuts: dict[tuple[str, str], Cut]
+) -> Tensor:
+    """The part of a tensor that is left by the cuts of the layer that owns it, or that holds that.
+
+    A layer of several parts, such as nn.MultiheadAttention, is cut as one.
+    """
+    alone = cuts.get((name, "out"))
+    if alone is not None and alone.dim is not None:
+        return tensor.index_select(alone.dim, torch.tensor(alone.kept, dtype=torch.long))
+    owner, _, own_name = name.rpartition(".")
+    while (owner, "out") not in cuts and (owner, "in") not in cuts and owner:
+        owner, _, part = owner.rpartition(".")
+        own_name = f"{part}.{own_name}"
+    kind = kind_of(layers[owner])
+    if kind is None:
+        return tensor
+    out, into = cuts.get((owner, "out")), cuts.get((owner, "in"))
+    return kind.restrict(layers[owner], own_name, tensor, _indices(out), _indices(into))
+
+
+def _indices(cut: Cut | None) -> Tensor | None:
+    return None if cut is None else torch.tensor(cut.kept, dtype=torch.long)

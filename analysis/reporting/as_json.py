@@ -1,7 +1,8 @@
 """The JSON that the commands print and the report keeps (schema 1)."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from math import isfinite
 from typing import Any
 
@@ -10,6 +11,7 @@ from analysis.records import (
     CostTable,
     Group,
     Mismatch,
+    Misread,
     Run,
     Sizes,
     Study,
@@ -89,16 +91,25 @@ def _sizes(sizes: Sizes) -> dict[str, int | None]:
     return {"before": sizes.before, "after": sizes.after}
 
 
-def groups(info: SubjectInfo, policy: str, found: Iterable[Group]) -> dict[str, Any]:
-    """What ``groups --json`` prints."""
-    return {**_head(info), "ignore": policy, "groups": [_group(group) for group in found]}
+def groups(
+    info: SubjectInfo,
+    policy: str,
+    found: Iterable[Group],
+    misread: Mapping[str, Sequence[Misread]] | None = None,
+) -> dict[str, Any]:
+    """What ``groups --json`` prints; each group's ``audit`` is there if one was made."""
+    rows = [_group(group) for group in found]
+    for row in rows if misread is not None else ():
+        row["audit"] = [asdict(entry) for entry in (misread or {})[row["root"]]]
+    return {**_head(info), "ignore": policy, "groups": rows}
 
 
 def _group(group: Group) -> dict[str, Any]:
     return {
         "root": group.root,
         "width": group.width,
-        "reason": "ignored" if group.ignored else "",
+        "reason": "ignored" if group.ignored else "untraced" if group.untraced else "",
+        "untraced": group.untraced,
         "is_output": group.is_output,
         "additions": list(group.additions),
         "members": [

@@ -1,15 +1,18 @@
 """What the commands print on a terminal."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from analysis.records import CostTable, Group, Run, Study
+from analysis.records import CostTable, Group, Misread, Run, Study
 from analysis.reporting.tables import as_markdown, bound, count, left, share
 
 __all__ = ["groups", "macs", "runs", "summary"]
 
+_SHOWN = 4
+"""Channels told of for each layer that is misread."""
 
-def groups(found: Sequence[Group]) -> str:
-    """One line a group, then the members of each with why they belong to it."""
+
+def groups(found: Sequence[Group], misread: Mapping[str, Sequence[Misread]] | None = None) -> str:
+    """One line a group, then the members of each with why they belong to it, then the audit."""
     overview = as_markdown(
         ("root", "width", "joined by additions in", "held"),
         [
@@ -17,7 +20,7 @@ def groups(found: Sequence[Group]) -> str:
                 group.root,
                 str(group.width),
                 ", ".join(group.additions) or "-",
-                "ignored" if group.ignored else "-",
+                "untraced" if group.untraced else "ignored" if group.ignored else "-",
             )
             for group in found
         ],
@@ -32,7 +35,39 @@ def groups(found: Sequence[Group]) -> str:
         ],
     )
     held = sum(group.ignored for group in found)
-    return f"{overview}\n\n{members}\n\n{len(found)} groups, {held} held by the policy"
+    untraced = "".join(
+        f"\ngroup {group.root} is untraced: {group.untraced}" for group in found if group.untraced
+    )
+    return (
+        f"{overview}\n\n{members}\n\n{len(found)} groups, {held} held by the policy"
+        f"{untraced}{_audit(misread)}"
+    )
+
+
+def _audit(misread: Mapping[str, Sequence[Misread]] | None) -> str:
+    if misread is None:
+        return ""
+    lines = [_misread(root, entry) for root, entries in misread.items() for entry in entries]
+    wrong = sum(bool(entries) for entries in misread.values())
+    return "\n".join(["", *lines, f"audit: {wrong} of {len(misread)} groups would be cut wrongly"])
+
+
+def _misread(root: str, entry: Misread) -> str:
+    shown = ", ".join(
+        f"input {place} is taken for {_channel(believed, 'none')} and carries "
+        f"{_channel(found, 'several')}"
+        for place, believed, found in list(
+            zip(entry.places, entry.believed, entry.found, strict=True)
+        )[:_SHOWN]
+    )
+    return (
+        f"group {root}: {len(entry.places)} input channels of {entry.layer} are misread, as "
+        f"numbered at the root: {shown}"
+    )
+
+
+def _channel(number: int | None, otherwise: str) -> str:
+    return otherwise if number is None else f"channel {number}"
 
 
 def runs(found: Sequence[Run]) -> str:

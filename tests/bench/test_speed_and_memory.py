@@ -39,19 +39,19 @@ def prepared(dense):
     pruned = copy_of(original)
     ignored = pipeline.policies.ignored_layers(CONFIG.policy, dense.model, dense.groups)
     pruner = surgery.build_pruner(pruned, dense.inputs, CONFIG, ignored)
-    return original, pruned, surgery.merge_cuts([cut for cut, _ in surgery.step(pruner)])
+    return original, pruned, [removal for removal, _ in surgery.step(pruner)]
 
 
 def test_the_proof_costs_at_most_three_times_the_pruner(benchmark, dense) -> None:
     """Both sides in turn in one run, by process time, as the median of the ratios."""
-    original, pruned, cuts = prepared(dense)
+    original, pruned, removals = prepared(dense)
 
     def proof() -> float:
         started = time.perf_counter()
         # All that the proof adds to a run: distinct values, the copy, the comparison.
         with symmetry.distinct_values(original, dense.inputs):
             copy_of(original)
-            pipeline.prove(original, pruned, cuts, dense.inputs)
+            pipeline.prove(original, pruned, removals, dense.inputs)
         return time.perf_counter() - started
 
     build_and_step(dense), proof()  # warm up both

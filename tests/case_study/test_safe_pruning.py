@@ -69,7 +69,7 @@ def _pruned_by_half(dense):
     pruned = copy_of(original)
     ignored = pipeline.policies.ignored_layers("residual-blocks", original, dense.groups)
     pruner = surgery.build_pruner(pruned, dense.inputs, Config(0.5), ignored)
-    return dense, original, pruned, surgery.merge_cuts([cut for cut, _ in surgery.step(pruner)])
+    return dense, original, pruned, [removal for removal, _ in surgery.step(pruner)]
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -77,8 +77,8 @@ def _pruned_by_half(dense):
 def test_a_planted_fault_passes_forward_and_shape_and_fails_the_proof(
     pruned_by_half, fault: str, place: str
 ) -> None:
-    dense, original, pruned, cuts = pruned_by_half
-    assert pipeline.prove(original, pruned, cuts, dense.inputs).verdict is Verdict.EXACT
+    dense, original, pruned, removals = pruned_by_half
+    assert pipeline.prove(original, pruned, removals, dense.inputs).verdict is Verdict.EXACT
     spoilt = dict(copy_of(pruned).named_modules())
     takers = [site for site in sites(pruned) if FAULTS[fault](spoilt[site])]
     site = {"first": takers[0], "middle": takers[len(takers) // 2], "last": takers[-1]}[place]
@@ -89,6 +89,6 @@ def test_a_planted_fault_passes_forward_and_shape_and_fails_the_proof(
         output_tensors(forward(model, dense.inputs)) for model in (dense.model, broken)
     )
     assert before.shape == after.shape
-    answer = pipeline.prove(original, broken, cuts, dense.inputs)
+    answer = pipeline.prove(original, broken, removals, dense.inputs)
     assert answer.verdict is Verdict.WRONG
     assert answer.first_divergence == site

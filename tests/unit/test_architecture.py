@@ -13,11 +13,14 @@ ROOT = Path(analysis.__file__).parent
 LAYERS = (
     {"errors"},
     {"records", "loading", "environment", "budgets"},
-    {"inference", "options"},
+    {"inference", "options", "layers"},
+    {"operators"},
     {
         "subjects", "policies", "grouping", "planning", "ranking", "surgery", "masking",
-        "symmetry", "depthwise", "verifying", "residuals", "faults", "costing", "reporting",
+        "symmetry", "float64", "verifying", "provenance",
+        "residuals", "faults", "costing", "reporting",
     },
+    {"proving", "auditing"},
     {"pipeline"},
     {"checks"},
     {"study"},

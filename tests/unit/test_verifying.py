@@ -20,22 +20,22 @@ def pruned_by_half(kind: type[nn.Module]):
     make_distinct(dense, inputs_for(dense))
     pruned = copy_of(dense)
     pruner = surgery.build_pruner(pruned, inputs_for(dense), Config(0.5, "local"), ["head"])
-    return dense, pruned, surgery.merge_cuts([cut for cut, _ in surgery.step(pruner)])
+    return dense, pruned, [removal for removal, _ in surgery.step(pruner)]
 
 
 @pytest.mark.parametrize("kind", [Chain, Grouped])
 def test_a_sound_pruning_is_exact_to_rounding(kind) -> None:
-    dense, pruned, cuts = pruned_by_half(kind)
-    answer = prove(dense, pruned, cuts, inputs_for(dense))
+    dense, pruned, removals = pruned_by_half(kind)
+    answer = prove(dense, pruned, removals, inputs_for(dense))
     assert answer.verdict is Verdict.EXACT
     assert answer.max_rel_error is not None
     assert answer.max_rel_error < 1e-13
 
 
 def test_neither_network_is_changed_by_the_proof() -> None:
-    dense, pruned, cuts = pruned_by_half(Chain)
+    dense, pruned, removals = pruned_by_half(Chain)
     states = [{k: v.clone() for k, v in net.state_dict().items()} for net in (dense, pruned)]
-    prove(dense, pruned, cuts, inputs_for(dense))
+    prove(dense, pruned, removals, inputs_for(dense))
     for net, state in zip((dense, pruned), states, strict=True):
         assert all(torch.equal(value, state[name]) for name, value in net.state_dict().items())
         assert not any(
@@ -44,28 +44,28 @@ def test_neither_network_is_changed_by_the_proof() -> None:
 
 
 def test_channels_read_in_another_order_are_wrong_and_located() -> None:
-    dense, pruned, cuts = pruned_by_half(Flipped)
-    answer = prove(dense, pruned, cuts, inputs_for(dense))
+    dense, pruned, removals = pruned_by_half(Flipped)
+    answer = prove(dense, pruned, removals, inputs_for(dense))
     assert answer.verdict is Verdict.WRONG
     assert answer.first_divergence == "second"
     assert "`second` is the first to depart" in answer.reason
 
 
 def test_a_weight_that_a_dead_channel_hides_is_still_wrong() -> None:
-    dense, pruned, cuts = pruned_by_half(Chain)
+    dense, pruned, removals = pruned_by_half(Chain)
     for net in (dense, pruned):
         with torch.no_grad():
             net.norm.bias.fill_(-1e6)  # no channel passes the rectifier
     with torch.no_grad():
         pruned.second.weight[0, 0] += 1
-    answer = prove(dense, pruned, cuts, inputs_for(dense))
+    answer = prove(dense, pruned, removals, inputs_for(dense))
     assert answer.verdict is Verdict.WRONG
     assert answer.first_divergence == "second"
 
 
 def test_a_network_that_raises_is_broken_with_module_and_shapes() -> None:
-    dense, pruned, cuts = pruned_by_half(FixedBuffer)
-    answer = prove(dense, pruned, cuts, inputs_for(dense))
+    dense, pruned, removals = pruned_by_half(FixedBuffer)
+    answer = prove(dense, pruned, removals, inputs_for(dense))
     assert answer.verdict is Verdict.BROKEN
     assert "mul on (2, 2, 6, 6) and (1, 4, 1, 1)" in answer.reason
 
@@ -74,14 +74,14 @@ def test_a_changed_output_shape_is_broken_and_what_is_left_is_judged() -> None:
     dense = make(Chain)
     pruned = copy_of(dense)
     removal = surgery.prune_group(pruned, inputs_for(dense), "head", [0])
-    cuts = surgery.merge_cuts([removal])
-    answer = prove(dense, pruned, cuts, inputs_for(dense))
+    removals = [removal]
+    answer = prove(dense, pruned, removals, inputs_for(dense))
     assert answer.verdict is Verdict.BROKEN
     assert "from (2, 2) to (2, 1)" in answer.reason
     assert "the outputs that are left equal" in answer.reason
     with torch.no_grad():
         pruned.head.bias += 1
-    assert "left equal" not in prove(dense, pruned, cuts, inputs_for(dense)).reason
+    assert "left equal" not in prove(dense, pruned, removals, inputs_for(dense)).reason
 
 
 def test_the_error_is_the_greatest_difference_over_the_greatest_value() -> None:

@@ -1,0 +1,295 @@
+"""Which channel feeds which, by running the network, not by rules for its operators.
+
+Each channel that a layer makes is given a number, and its output is set to NaN in those items of
+a batch that spell the number in binary, and its complement: 2 * bits items, one forward pass.
+NaN survives whatever treats channels alone, in any order, so each layer further on reads off
+which number arrives on which of its input channels. One of each pair of items is NaN: that
+channel. None: nothing arrives. Both: more than one channel arrives.
+
+Layers that mix channels stop the code, as do products of activations; an operator that spreads
+it over channels (a softmax, a mean over channels) is noted, and the code is put back where it
+was, so that the order of channels is still seen behind it.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from analysis.inference import Inputs, forward, map_tensors, module_scope, walk
+from analysis.layers import PRODUCTS, kind_of, makes_channels
+
+__all__ = ["JOINED", "Flow", "Mixing", "trace_channels"]
+
+JOINED = -2
+"""More than one numbered channel arrives."""
+
+_NOTHING = -1
+
+
+@dataclass(frozen=True)
+class Mixing:
+    """An operator that spreads channels over others, and the module whose forward calls it."""
+
+    module: str
+    operator: str
+
+
+@dataclass
+class Flow:
+    """What arrived where, in the order of the calls.
+
+    Attributes:
+        events: for each call of a layer, its name and the number that arrives on each of its
+            input channels (None: nothing, `JOINED`: more than one); among them, each `Mixing`.
+    """
+
+    events: list[tuple[str, tuple[int | None, ...]] | Mixing] = field(default_factory=list)
+
+    def arrivals(self) -> Iterator[tuple[str, tuple[int | None, ...]]]:
+        """The calls of layers alone."""
+        for event in self.events:
+            if not isinstance(event, Mixing):
+                yield event
+
+
+def trace_channels(
+    model: nn.Module, inputs: Inputs, numbers: Mapping[str, Sequence[int | None]]
+) -> Flow:
+    """Follow numbered channels through a network, in one forward pass.
+
+    A network that does not take a batch of another size is run once for each item instead; one
+    that raises on NaN gives an empty flow.
+
+    Args:
+        model: in eval mode; not changed.
+        inputs: example inputs; their first item is used.
+        numbers: for each layer that is followed, the number of each of its output channels; None
+            for a channel that is not followed.
+    """
+    greatest = max((n for row in numbers.values() for n in row if n is not None), default=0)
+    bits = max(greatest.bit_length(), 1)
+    try:
+        return _Tracer(model, numbers, bits, range(2 * bits)).run(_repeated(inputs, 2 * bits))
+    except _NotBatchedError:
+        pass
+    try:
+        single = [_Tracer(model, numbers, bits, [item]).run(inputs) for item in range(2 * bits)]
+    except _NotBatchedError:
+        return Flow()
+    return _joined(single, bits)
+
+
+class _NotBatchedError(Exception):
+    """The network does not carry the items of the code along its first axis."""
+
+
+def _repeated(inputs: Inputs, count: int) -> Inputs:
+    sizes = {tensor.shape[0] for tensor in walk(inputs) if tensor.dim()}
+    if len(sizes) != 1:
+        raise _NotBatchedError
+    repeated: Inputs = map_tensors(
+        inputs, lambda tensor: tensor[:1].expand(count, *tensor.shape[1:]).clone()
+    )
+    return repeated
+
+
+def _joined(single: Sequence[Flow], bits: int) -> Flow:
+    """One flow from one pass an item; each pass gave 0 where its item's code arrived."""
+    flow = Flow()
+    for calls in zip(*(part.arrivals() for part in single), strict=False):
+        rows = [[number is not None for number in numbers] for _, numbers in calls]
+        marks = torch.tensor(rows).view(bits, 2, -1)
+        flow.events.append((calls[0][0], _decoded(marks)))
+    return flow
+
+
+def _decoded(marks: Tensor) -> tuple[int | None, ...]:
+    """Numbers from marks of shape (bits, 2, channels): the bit is 1, the bit is 0."""
+    ones, zeros = marks[:, 0], marks[:, 1]
+    weights = 2 ** torch.arange(len(marks)).view(-1, 1)
+    numbers = (ones * weights).sum(0)
+    numbers[~(ones | zeros).any(0)] = _NOTHING
+    numbers[(ones & zeros).any(0)] = JOINED
+    return tuple(None if number == _NOTHING else number for number in numbers.tolist())
+
+
+class _Tracer:
+    """One forward pass with the items of the code that the batch holds."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        numbers: Mapping[str, Sequence[int | None]],
+        bits: int,
+        items: Sequence[int],
+    ) -> None:
+        self._model = model
+        self._items = items
+        self._bits = bits
+        self._flow = Flow()
+        self._codes = {name: self._code(row) for name, row in numbers.items()}
+
+    def _code(self, numbers: Sequence[int | None]) -> Tensor:
+        """Whether each item marks each channel: item 2i where bit i is 1, 2i + 1 where it is 0."""
+        followed = torch.tensor([number is not None for number in numbers])
+        values = torch.tensor([number or 0 for number in numbers])
+        rows = [((values >> item // 2) % 2 == 1 - item % 2) & followed for item in self._items]
+        return torch.stack(rows)
+
+    def run(self, inputs: Inputs) -> Flow:
+        with self._hooked(), module_scope(self._model) as scope, torch.no_grad():
+            whole = len(self._items) == 2 * self._bits
+            with _Mixings(self._flow, scope, self._bits if whole else 0):
+                try:
+                    forward(self._model, inputs)
+                except Exception as error:
+                    # Another size of batch, or NaN, is not what every forward can take.
+                    raise _NotBatchedError from error
+        return self._flow
+
+    @contextmanager
+    def _hooked(self) -> Iterator[None]:
+        handles = []
+        for name, layer in self._model.named_modules():
+            kind = kind_of(layer)
+            if kind is None:
+                continue
+            stops = makes_channels(layer)
+            read, passed_on = self._reader(name, kind.axis(layer), stops)
+            handles.append(layer.register_forward_pre_hook(read, with_kwargs=True))
+            if not stops:
+                handles.append(layer.register_forward_hook(passed_on))
+            if name in self._codes:
+                marker = self._marker(name, kind.axis(layer))
+                handles.append(layer.register_forward_hook(marker))
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _reader(self, name: str, axis: int, stops: bool) -> tuple[Any, Any]:
+        """Hooks that note what arrives, keep it out of the sums, and put it back behind them."""
+        pending: list[Tensor] = []
+
+        def read(_layer: nn.Module, args: Any, kwargs: Any) -> Any:
+            values = [*args, *kwargs.values()]
+            inputs = next((value for value in values if isinstance(value, Tensor)), None)
+            if inputs is None or not inputs.is_floating_point():
+                return None
+            marked = inputs.isnan()
+            self._flow.events.append((name, self._arrived(marked, axis)))
+            pending.append(marked)
+
+            def clean(value: Any) -> Any:
+                return torch.nan_to_num(value) if isinstance(value, Tensor) else value
+
+            return tuple(map(clean, args)), {key: clean(value) for key, value in kwargs.items()}
+
+        def pass_on(_layer: nn.Module, _args: Any, output: Any) -> Any:
+            marked = pending.pop() if pending else None
+            if marked is None or not isinstance(output, Tensor):
+                return None
+            if marked.shape != output.shape:  # a depthwise convolution moves positions
+                channels = marked.movedim(axis, 1).flatten(2).any(2)
+                if channels.shape[1] != output.shape[axis]:
+                    return None
+                marked = _spread(channels, output.dim(), axis)
+            return output.masked_fill(marked, torch.nan)
+
+        return read, pass_on
+
+    def _arrived(self, marked: Tensor, axis: int) -> tuple[int | None, ...]:
+        items = len(self._items)
+        if items > 1 and (marked.dim() < 2 or len(marked) % items):
+            raise _NotBatchedError
+        channels = marked.movedim(axis, -1)
+        rows = channels.reshape(items, -1, channels.shape[-1]).any(1)
+        if items == 2 * self._bits:
+            return _decoded(rows.view(self._bits, 2, -1))
+        return tuple(0 if mark else None for mark in rows[0].tolist())
+
+    def _marker(self, name: str, axis: int) -> Callable[..., Any]:
+        code = self._codes[name]
+
+        def mark(_layer: nn.Module, _args: Any, output: Any) -> Any:
+            tensor = output if isinstance(output, Tensor) else output[0]
+            if len(tensor) % len(code) or tensor.shape[axis] != code.shape[1]:
+                raise _NotBatchedError
+            rows = code.repeat_interleave(len(tensor) // len(code), 0).to(tensor.device)
+            marked = tensor.masked_fill(_spread(rows, tensor.dim(), axis), torch.nan)
+            return marked if isinstance(output, Tensor) else (marked, *output[1:])
+
+        return mark
+
+
+def _spread(rows: Tensor, dims: int, axis: int) -> Tensor:
+    """Marks of shape (items, channels) with an axis of size 1 for every other axis."""
+    shape = [1] * dims
+    shape[0], shape[axis] = rows.shape
+    return rows.view(shape)
+
+
+class _Mixings(TorchFunctionMode):
+    """Notes operators behind which a channel carries more numbers than any before had."""
+
+    def __init__(self, flow: Flow, scope: list[str], bits: int) -> None:
+        super().__init__()
+        self._flow = flow
+        self._scope = scope
+        self._bits = bits
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        operands = [value for value in walk((args, kwargs)) if _is_marked(value)]
+        name = getattr(func, "__name__", str(func))
+        if not operands or not self._bits or name.endswith("_") or any(map(self._joins, operands)):
+            return func(*args, **kwargs)
+        result = func(*args, **kwargs)
+        if not any(map(self._joins, walk(result))):
+            return result
+
+        def with_code_of(chosen: Tensor | None) -> Any:
+            """The function's result when only one operand carries its code."""
+
+            def code_of_chosen(value: Tensor) -> Tensor:
+                return value if value is chosen else _cleaned(value)
+
+            some_args, some_kwargs = map_tensors((args, kwargs), code_of_chosen)
+            return func(*some_args, **some_kwargs)
+
+        alone = [with_code_of(operand) for operand in operands]
+        orderly = [part for part in alone if not any(map(self._joins, walk(part)))]
+        if len(orderly) == len(alone):
+            return result  # a sum of two channels, each in its place
+        is_product = func in PRODUCTS
+        if not is_product and not any(isinstance(value, nn.Parameter) for value in operands):
+            self._flow.events.append(Mixing(self._scope[-1] if self._scope else "", name))
+        if orderly:
+            return orderly[-1]
+        clean = with_code_of(None)
+        same = [value for value in operands if isinstance(clean, Tensor)]
+        if not is_product and same and same[0].shape == clean.shape:
+            return clean.masked_fill(same[0].isnan(), torch.nan)
+        return clean
+
+    def _joins(self, tensor: Tensor) -> bool:
+        """Whether any element is marked both where a bit of a number is 1 and where it is 0."""
+        items = 2 * self._bits
+        if not _is_marked(tensor) or not tensor.dim() or len(tensor) % items:
+            return False
+        marks = tensor.isnan().reshape(self._bits, 2, -1)
+        return bool((marks[:, 0] & marks[:, 1]).any())
+
+
+def _is_marked(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.is_floating_point() and bool(value.isnan().any())
+
+
+def _cleaned(tensor: Tensor) -> Tensor:
+    return torch.nan_to_num(tensor) if tensor.is_floating_point() else tensor
