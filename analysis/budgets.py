@@ -5,13 +5,15 @@ Building the graph of some networks does not end; the budget turns that into an 
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 from analysis.errors import BudgetExceededError, InputError
 
-__all__ = ["limited", "step"]
+__all__ = ["announce_to", "limited", "step"]
+
+_listeners: list[Callable[[str], None]] = []
 
 _REPEAT_SECONDS = 1.0
 
@@ -42,9 +44,16 @@ def limited(seconds: float | None) -> Iterator[None]:
         signal.signal(signal.SIGALRM, previous)
 
 
+def announce_to(listener: Callable[[str], None]) -> None:
+    """Tell ``listener`` the name of every step that begins in this process from now on."""
+    _listeners.append(listener)
+
+
 @contextmanager
 def step(name: str) -> Iterator[None]:
     """Name the work of the block, for the answer when the budget runs out in it."""
+    for listener in _listeners:
+        listener(name)
     try:
         yield
     except BudgetExceededError as error:

@@ -1,21 +1,33 @@
-"""What each command does with its options, and what it prints."""
+"""What each command does with its options, and what it prints.
+
+The work is done by a child process, so that it can be ended; no torch is imported here.
+"""
 
 from argparse import Namespace
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
-import torch
-from torch import nn
 from tqdm import tqdm
 
-from analysis import grouping, pipeline, policies, study, subjects
-from analysis.auditing import audit
-from analysis.errors import AnalysisError, InputError
-from analysis.inference import one_line
-from analysis.loading import load_callable
-from analysis.records import Config, Run, SubjectInfo
+from analysis.errors import BudgetExceededError, InputError
+from analysis.records import (
+    RATIOS,
+    Channels,
+    CheckResult,
+    Config,
+    CostTable,
+    Request,
+    Run,
+    Sizes,
+    SubjectInfo,
+    Verdict,
+    Verification,
+)
 from analysis.reporting import as_json, files, text, write_report
+from analysis.workers import Worker
 
 __all__ = ["Answer", "groups", "macs", "report", "verify"]
 
@@ -30,12 +42,8 @@ class Answer:
 
 def groups(options: Namespace) -> Answer:
     """List the dependency groups, those that the policy holds marked; 1 if an audit fails."""
-    given = _prepare(options)
-    if given.dense.error is not None:
-        raise InputError(f"{given.dense.error.verdict}: {given.dense.error.reason}")
-    ignored = policies.ignored_layers(given.policy, given.dense.model, given.dense.groups)
-    held = grouping.hold(given.dense.groups, ignored)
-    misread = audit(given.dense.model, given.dense.inputs, held) if options.audit else None
+    with _prepared(options, "reading groups", 1) as given:
+        held, misread = given.ask("groups", options.audit)
     data = as_json.groups(given.info, options.ignore, held, misread)
     passed = misread is None or not any(misread.values())
     return _answer(options, data, text.groups(held, misread), passed=passed)
@@ -43,36 +51,34 @@ def groups(options: Namespace) -> Answer:
 
 def verify(options: Namespace) -> Answer:
     """Prune at each ratio and prove the result; 1 if a verdict or a check does not pass."""
-    given = _prepare(options)
-    runs = _runs(options, given, options.ratios or study.RATIOS)
+    info, runs = _runs(options, options.ratios or RATIOS)
     passed = all(run.passed for run in runs)
-    return _answer(options, as_json.verify(given.info, runs), text.runs(runs), passed=passed)
+    return _answer(options, as_json.verify(info, runs), text.runs(runs), passed=passed)
 
 
 def macs(options: Namespace) -> Answer:
     """Show where the MACs and parameters are, before and after each ratio."""
-    given = _prepare(options)
-    runs = _runs(options, given, options.ratios or ())
+    with _prepared(options, "counting", 1) as given:
+        costs, _ = given.ask("costs")
+    info, runs = _runs(options, options.ratios) if options.ratios else (given.info, [])
     for run in runs:
         if run.costs is None:
             raise InputError(
                 f"ratio {run.config.ratio:g} cannot be counted: {run.verification.verdict}: "
                 f"{run.verification.reason}"
             )
-    costs = given.dense.costs
-    return _answer(options, as_json.macs(given.info, costs, runs), text.macs(costs, runs))
+    return _answer(options, as_json.macs(info, costs, runs), text.macs(costs, runs))
 
 
 def report(options: Namespace) -> Answer:
     """Write the whole report; 1 if a run that keeps the outputs does not pass."""
     files.check_writable(f"{options.out}/results.json")
+    study, subjects = import_module("analysis.study"), import_module("analysis.subjects")
     chosen = [subjects.resolve(options.model)] if options.model else subjects.CASE_STUDY
     seed = study.SEED if options.seed is None else options.seed
     result = study.study(
         [
-            study.Request(
-                subject.name, options.input_size or subject.input_size, options.weights, seed
-            )
+            Request(subject.name, options.input_size or subject.input_size, options.weights, seed)
             for subject in chosen
         ],
         lambda parts, total: _bar(parts, total, "studying", "part"),
@@ -82,68 +88,53 @@ def report(options: Namespace) -> Answer:
     return Answer(0 if result.passed else 1, "\n".join(lines))
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Given:
-    """The subject of a command, analysed, and the policy to apply to it."""
+    """A subject that a worker has loaded."""
 
+    worker: Worker
+    bar: Any
+    request: Request
     info: SubjectInfo
-    dense: pipeline.Dense
-    policy: str | Callable[[nn.Module], Iterable[Any]]
+    budget: float
+
+    def ask(self, function: str, *arguments: Any) -> Any:
+        """What a function of `analysis.jobs` answers within the budget.
+
+        Raises:
+            InputError: it did not; says in which step it was.
+        """
+        try:
+            return self.worker.call(function, self.request, *arguments, budget=self.budget)
+        except BudgetExceededError as error:
+            raise InputError(f"{_story(error)}; give it more with --budget") from None
 
 
-def _prepare(options: Namespace) -> _Given:
+@contextmanager
+def _prepared(options: Namespace, title: str, runs: int) -> Iterator[_Given]:
+    """The subject, loaded by a worker that shows its steps on a terminal."""
     if options.json is not None and options.json != "-":
         files.check_writable(options.json)
-    policy = _policy(options.ignore)
-    subject = subjects.resolve(options.model)
-    if options.input_size:
-        subject = replace(subject, input_size=options.input_size)
-    seed = options.seed or 0
-    inputs = _user_inputs(options.inputs) if options.inputs else None
-    model = _on_device(subjects.build(subject, options.weights, seed), options.device)
-    inputs = subjects.example_inputs(subject, model, inputs, seed)
-    info = SubjectInfo(
-        subject.name, None if options.inputs else subject.input_size, options.weights, seed
+    request = Request(
+        options.model,
+        options.input_size,
+        options.weights,
+        options.seed or 0,
+        options.inputs,
+        options.ignore,
+        options.pruner,
+        options.device,
     )
-    return _Given(info, pipeline.analyse(model, inputs, options.budget), policy)
+    with (
+        tqdm(total=runs, desc=title, unit="run", disable=None, leave=False) as bar,
+        Worker("analysis.jobs", bar.set_postfix_str) as worker,
+    ):
+        info = worker.call("prepare", request)
+        yield _Given(worker, bar, request, info, options.budget)
 
 
-def _policy(reference: str) -> str | Callable[[nn.Module], Iterable[Any]]:
-    if reference in policies.POLICIES:
-        return reference
-    if ":" not in reference:
-        raise policies.unknown(reference)
-    function: Callable[[nn.Module], Iterable[Any]] = load_callable(reference, "--ignore")
-    return function
-
-
-def _user_inputs(reference: str) -> Any:
-    function = load_callable(reference, "--inputs")
-    try:
-        inputs = function()
-    except AnalysisError:
-        raise
-    except Exception as error:
-        raise InputError(
-            f"--inputs {reference!r} raised {type(error).__name__}: {one_line(error)}; expected a "
-            "function without arguments that returns what forward takes"
-        ) from error
-    if inputs is None:
-        raise InputError(f"--inputs {reference!r} returned None; expected what forward takes")
-    return inputs
-
-
-def _on_device(model: nn.Module, device: str) -> nn.Module:
-    try:
-        return model.to(torch.device(device))
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(
-            f"--device {device!r} cannot be used: {one_line(error)[:200]}; use cpu"
-        ) from error
-
-
-def _runs(options: Namespace, given: _Given, ratios: Iterable[float]) -> list[Run]:
-    factory = load_callable(options.pruner, "--pruner") if options.pruner else None
+def _runs(options: Namespace, ratios: Iterable[float]) -> tuple[SubjectInfo, list[Run]]:
+    """One run a ratio; a run that does not end within the budget is a verdict as well."""
     configs = [
         Config(
             ratio,
@@ -155,10 +146,38 @@ def _runs(options: Namespace, given: _Given, ratios: Iterable[float]) -> list[Ru
         )
         for ratio in ratios
     ]
-    return [
-        study.checked_run(given.dense, config, given.policy, factory, options.budget)
-        for config in _bar(configs, len(configs), options.model, "run")
-    ]
+    with _prepared(options, options.model, len(configs)) as given:
+        runs = []
+        for config in configs:
+            runs.append(_run(given, config))
+            given.bar.update()
+        return given.info, runs
+
+
+def _run(given: _Given, config: Config) -> Run:
+    try:
+        run: Run = given.worker.call("run", given.request, config, budget=given.budget)
+    except BudgetExceededError as error:
+        return _timed_out(config, _story(error), *given.ask("costs"))
+    return run
+
+
+def _story(error: BudgetExceededError) -> str:
+    return f"{error} while {error.step or 'starting'}"
+
+
+def _timed_out(config: Config, reason: str, costs: CostTable, saved_bytes: int) -> Run:
+    verification = Verification(Verdict.TIMEOUT, reason)
+    return Run(
+        config,
+        verification,
+        Channels(prunable=0, requested=None, removed=0),
+        params=Sizes(costs.params, None),
+        macs=Sizes(costs.macs, None),
+        bytes_=Sizes(saved_bytes, None),
+        costs=None,
+        checks=(CheckResult("equivalent_to_masked", False, f"{Verdict.TIMEOUT}: {reason}"),),
+    )
 
 
 def _bar(items: Iterable[Any], total: int, title: str, unit: str) -> Iterable[Any]:

@@ -12,6 +12,7 @@ __all__ = [
     "InputError",
     "UnprunableError",
     "UnsupportedLayerError",
+    "WorkerError",
     "upstream",
 ]
 
@@ -30,6 +31,10 @@ class UnprunableError(AnalysisError):
 
 class UnsupportedLayerError(AnalysisError):
     """A layer was cut that the masked dense network has no rule for, so nothing can be proved."""
+
+
+class WorkerError(AnalysisError):
+    """The process that does the work died, or raised what is no error of ours."""
 
 
 class BudgetExceededError(BaseException):

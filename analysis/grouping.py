@@ -28,7 +28,7 @@ from analysis.inference import (
 from analysis.operators import Operators, watched
 from analysis.records import Group, Member
 
-__all__ = ["hold", "inspect_groups"]
+__all__ = ["groups_of", "hold", "inspect_groups"]
 
 _NORMALISED_TOGETHER = (nn.GroupNorm,)
 _RENUMBERING = frozenset(
@@ -85,6 +85,18 @@ def inspect_groups(
     frozen = _unseen(model, args, kwargs, groups)
     groups = [replace(group, frozen=group.root in frozen) for group in groups]
     return hold(tuple(groups), ignored)
+
+
+def groups_of(graph: Any) -> tuple[Group, ...]:
+    """The groups of a graph that somebody else built; additions and outputs are not known of it.
+
+    Args:
+        graph: a ``torch_pruning.DependencyGraph``, built on a model that is not pruned yet.
+    """
+    operators = Operators(graph.model, [])
+    live = list(_live_groups(graph, operators))
+    reader = _Reader(graph.model, graph, live, operators, set())
+    return tuple(sorted(map(reader.group, live), key=lambda group: reader.order[group.root]))
 
 
 def _live_groups(graph: Any, operators: Operators) -> Iterator[Any]:

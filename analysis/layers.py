@@ -14,17 +14,22 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.models.convnext import LayerNorm2d
+from torchvision.models.swin_transformer import ShiftedWindowAttention, ShiftedWindowAttentionV2
+from torchvision.models.video.swin_transformer import ShiftedWindowAttention3d
 from torchvision.ops import FrozenBatchNorm2d
 
 __all__ = [
     "ATTENTION",
     "KINDS",
     "PRODUCTS",
+    "SCALED_BY_WIDTH",
     "Kind",
     "couples_channels",
     "is_depthwise",
     "kind_of",
     "makes_channels",
+    "query_scale",
+    "silent_part",
 ]
 
 Kept = Tensor | None
@@ -186,6 +191,20 @@ def _affine(layer: Any, kept: Tensor) -> tuple[Tensor | None, Tensor | None]:
     )
 
 
+def silent_part(
+    kind: Kind, layer: nn.Module, name: str, tensor: Tensor, out: Kept, into: Kept
+) -> Tensor:
+    """A tensor of a layer with zeros for the channels that are neither made nor read any more.
+
+    For a layer whose tensors another layer's forward uses, so that no hook sees its input.
+    """
+    places = torch.arange(tensor.numel(), device=tensor.device).view(tensor.shape)
+    kept = kind.restrict(layer, name, places, out, into).flatten()
+    silent = torch.zeros_like(tensor).flatten()
+    silent[kept] = tensor.flatten()[kept]
+    return silent.view(tensor.shape)
+
+
 KINDS: dict[tuple[type[nn.Module], ...], Kind] = {
     (nn.modules.conv._ConvNd,): Kind(_before_positions, _convolution, mixes=True),
     (nn.Linear,): Kind(_last, _linear, mixes=True),
@@ -199,6 +218,23 @@ KINDS: dict[tuple[type[nn.Module], ...], Kind] = {
     (nn.RMSNorm,): Kind(_last, _each_channel, over_kept=_rms_norm),
 }
 """Every kind of layer that can be proved; the first row that fits is taken."""
+
+SCALED_BY_WIDTH: tuple[tuple[type[nn.Module], str], ...] = (
+    (ShiftedWindowAttention3d, "qkv"),
+    (ShiftedWindowAttention, "qkv"),
+)
+"""Attention whose forward divides by the root of its input's width, with the layer that makes q, k
+and v stacked; torch's own functions are known by `PRODUCTS`. (torchvision's second version, which
+compares directions, derives from the first and divides by nothing.)"""
+
+
+def query_scale(parent: nn.Module | None, part: str, kept: int, width: int) -> float:
+    """What the queries that ``part`` of ``parent`` makes are multiplied by once it has been cut."""
+    if isinstance(parent, ShiftedWindowAttentionV2):
+        return 1.0
+    scaled = any(isinstance(parent, kind) and part == made for kind, made in SCALED_BY_WIDTH)
+    return float((width / kept) ** 0.5) if scaled else 1.0
+
 
 ATTENTION = functional.scaled_dot_product_attention
 

@@ -6,8 +6,8 @@ prunings; so the channel is set to zero at the input of each layer that mixes ch
 statistics over channels are taken over the kept ones.
 """
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -15,59 +15,91 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from analysis.errors import UnsupportedLayerError
-from analysis.layers import ATTENTION, KINDS, PRODUCTS, Kind, kind_of
+from analysis.layers import (
+    ATTENTION,
+    KINDS,
+    PRODUCTS,
+    Kind,
+    kind_of,
+    query_scale,
+    silent_part,
+)
 from analysis.records import Cut
 
 __all__ = ["Contractions", "masked", "renormalizes", "tagged"]
 
 
 @contextmanager
-def masked(model: nn.Module, cuts: Iterable[Cut]) -> Iterator[None]:
+def masked(model: nn.Module, cuts: Iterable[Cut], inside: Collection[str] = ()) -> Iterator[None]:
     """Silence the removed channels of ``model`` inside the block.
 
     Args:
         model: the dense network; it is as before after the block.
         cuts: every axis that was cut, with indices of the dense network.
+        inside: layers whose tensors another layer's forward uses without calling them; they are
+            silenced in their tensors.
 
     Raises:
         UnsupportedLayerError: a layer was cut that has no row in `analysis.layers.KINDS`.
     """
-    parameters = dict(model.named_parameters(remove_duplicate=False))
-    handles = []
-    replaced: list[tuple[nn.Parameter, Tensor]] = []
-
-    def replace(parameter: nn.Parameter, value: Tensor) -> None:
-        replaced.append((parameter, parameter.data))
-        parameter.data = value
-
-    try:
-        for cut, layer, kind in _located(model, cuts):
+    located = list(_located(model, cuts))
+    with ExitStack() as until_done:
+        for cut, layer, kind in located:
             removed = torch.tensor(cut.removed, dtype=torch.long)
             if layer is None:
-                parameter = parameters[cut.layer]
-                replace(parameter, parameter.data.index_fill(_dim(cut), removed, 0.0))
+                parameter = dict(model.named_parameters(remove_duplicate=False))[cut.layer]
+                value = parameter.data.index_fill(-1 if cut.dim is None else cut.dim, removed, 0.0)
+                until_done.enter_context(_replaced(parameter, value))
+            elif cut.layer in inside:
+                continue
             elif cut.axis == "in":
                 hook = _silent_input(kind.axis(layer), removed)
-                handles.append(layer.register_forward_pre_hook(hook, with_kwargs=True))
+                handle = layer.register_forward_pre_hook(hook, with_kwargs=True)
+                until_done.callback(handle.remove)
             elif kind.over_kept is not None:
-                kept = torch.tensor(cut.kept, dtype=torch.long)
-                hook = _over_kept(kind, kept)
-                handles.append(layer.register_forward_hook(hook, with_kwargs=True))
+                hook = _over_kept(kind, torch.tensor(cut.kept, dtype=torch.long))
+                handle = layer.register_forward_hook(hook, with_kwargs=True)
+                until_done.callback(handle.remove)
             elif kind.silenced is not None:
-                handles.append(
-                    layer.register_forward_pre_hook(
-                        _silent_input(kind.axis(layer), removed, named=("query", "key", "value")),
-                        with_kwargs=True,
-                    )
-                )
+                hook = _silent_input(kind.axis(layer), removed, ("query", "key", "value"))
+                handle = layer.register_forward_pre_hook(hook, with_kwargs=True)
+                until_done.callback(handle.remove)
                 for name, parameter in layer.named_parameters():
-                    replace(parameter, kind.silenced(layer, name, parameter.data, removed))
+                    value = kind.silenced(layer, name, parameter.data, removed)
+                    until_done.enter_context(_replaced(parameter, value))
+        for name in inside:
+            own = {cut.axis: cut for cut, _, _ in located if cut.layer == name}
+            _silence_inside(model, name, own.get("out"), own.get("in"), until_done)
+        yield
+
+
+@contextmanager
+def _replaced(parameter: nn.Parameter, value: Tensor) -> Iterator[None]:
+    before, parameter.data = parameter.data, value
+    try:
         yield
     finally:
-        for handle in handles:
-            handle.remove()
-        for parameter, data in reversed(replaced):
-            parameter.data = data
+        parameter.data = before
+
+
+def _silence_inside(
+    model: nn.Module, name: str, out: Cut | None, into: Cut | None, until_done: ExitStack
+) -> None:
+    """Zero what a layer's tensors make and read of removed channels, and scale its queries."""
+    layer = model.get_submodule(name)
+    kind = kind_of(layer)
+    if kind is None or (out is None and into is None):
+        return
+    owner, _, part = name.rpartition(".")
+    kept, width = (len(into.kept), into.width) if into else (1, 1)
+    scale = query_scale(model.get_submodule(owner), part, kept, width)
+    indices = [
+        None if cut is None else torch.tensor(cut.kept, dtype=torch.long) for cut in (out, into)
+    ]
+    for own_name, parameter in layer.named_parameters(recurse=False):
+        value = silent_part(kind, layer, own_name, parameter.data, *indices)
+        value[: len(value) // 3] *= scale
+        until_done.enter_context(_replaced(parameter, value))
 
 
 @contextmanager
@@ -91,12 +123,18 @@ def tagged(model: nn.Module, cuts: Iterable[Cut]) -> Iterator[None]:
 
 
 def renormalizes(model: nn.Module, cuts: Iterable[Cut]) -> bool:
-    """Whether a layer was cut that takes a statistic over channels."""
+    """Whether a layer was cut that takes a statistic over channels, or scales by their number."""
     return any(
-        kind.renormalizes
+        kind.renormalizes or _is_scaled(model, cut)
         for cut, layer, kind in _located(model, cuts)
         if layer is not None and cut.removed
     )
+
+
+def _is_scaled(model: nn.Module, cut: Cut) -> bool:
+    owner, _, part = cut.layer.rpartition(".")
+    width = max(len(cut.kept), 1)
+    return query_scale(model.get_submodule(owner), part, width, cut.width) != 1.0
 
 
 def _located(model: nn.Module, cuts: Iterable[Cut]) -> Iterator[tuple[Cut, nn.Module | None, Kind]]:
@@ -115,10 +153,6 @@ def _located(model: nn.Module, cuts: Iterable[Cut]) -> Iterator[tuple[Cut, nn.Mo
 
 
 _OUTSIDE = Kind(lambda layer: -1, lambda layer, name, tensor, out, into: tensor)
-
-
-def _dim(cut: Cut) -> int:
-    return -1 if cut.dim is None else cut.dim
 
 
 def _unsupported(layer: nn.Module | None, cut: Cut) -> str:

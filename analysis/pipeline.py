@@ -53,6 +53,7 @@ __all__ = [
     "analyse",
     "count_macs",
     "inspect_groups",
+    "measure",
     "prove",
     "prune_and_prove",
     "ratio_curve",
@@ -97,7 +98,13 @@ class Outcome:
     run: Run
 
 
-def analyse(model: nn.Module, example_inputs: Inputs, budget: float | None = None) -> Dense:
+def measure(model: nn.Module, example_inputs: Inputs) -> tuple[CostTable, int]:
+    """MACs and parameters of a network, and the size of its saved weights in bytes."""
+    with budgets.step("counting MACs"):
+        return costing.count_macs(model, example_inputs), costing.saved_bytes(model)
+
+
+def analyse(model: nn.Module, example_inputs: Inputs) -> Dense:
     """Read the groups and count the costs of a dense network, once for all its runs.
 
     Raises:
@@ -108,18 +115,12 @@ def analyse(model: nn.Module, example_inputs: Inputs, budget: float | None = Non
         groups: tuple[Group, ...] = ()
         error = None
         try:
-            with budgets.limited(budget), budgets.step("reading the dependency groups"):
+            with budgets.step("building the dependency graph"):
                 groups = grouping.inspect_groups(model, example_inputs)
-        except (UnprunableError, BudgetExceededError) as failure:
-            error = _verdict_of(failure)
-        return Dense(
-            model=model,
-            inputs=example_inputs,
-            groups=groups,
-            costs=costing.count_macs(model, example_inputs),
-            saved_bytes=costing.saved_bytes(model),
-            error=error,
-        )
+        except UnprunableError as failure:
+            error = Verification(Verdict.UNPRUNABLE, str(failure))
+        costs, saved_bytes = measure(model, example_inputs)
+        return Dense(model, example_inputs, groups, costs, saved_bytes, error)
 
 
 def prune_and_prove(
@@ -128,7 +129,6 @@ def prune_and_prove(
     policy: str | Callable[[nn.Module], Iterable[Any]],
     *,
     pruner_factory: PrunerFactory | None = None,
-    budget: float | None = None,
 ) -> Outcome:
     """Prune a copy of the dense network as asked, prove it, and count what it saved.
 
@@ -138,7 +138,6 @@ def prune_and_prove(
         policy: a name of `analysis.policies.POLICIES`, or a function of the model.
         pruner_factory: the user's own pruner instead of torch-pruning's MagnitudePruner; what it
             asks of each group is then not defined, and the policy only serves the account.
-        budget: seconds for pruning and proof; None is no limit.
 
     Raises:
         InputError: an unknown policy, or a pruner function that returns something else.
@@ -163,7 +162,7 @@ def prune_and_prove(
                 pruner = pruner_factory(pruned, dense.inputs, config.ratio)
             return _checked(pruner, pruned)
 
-        verification = _guarded(pruned, dense.inputs, build, removals, budget)
+        verification = _guarded(pruned, dense.inputs, build, removals, None)
     untraced = next((group.untraced for group in groups if group.untraced), "")
     if untraced and not verification.verdict.passes:
         verification = replace(verification, reason=f"{verification.reason}; {untraced}")
@@ -203,10 +202,15 @@ def verify(
         failure = locate_failure(model, example_inputs)
         if failure is not None:
             raise InputError(f"the model does not run on the example inputs: {failure}")
-        groups = _groups_or_none(model, example_inputs, names_of(pruner.ignored_layers, model))
+        groups: list[Group] = []
         removals: list[Removal] = []
-        verification = _guarded(model, example_inputs, lambda _: pruner, removals, budget)
-    accounts = _account(verification, groups, removals, None)
+
+        def read(_: Operators) -> Any:
+            groups.extend(_groups_of(pruner, model, example_inputs))
+            return pruner
+
+        verification = _guarded(model, example_inputs, read, removals, budget)
+    accounts = _account(verification, tuple(groups), removals, None)
     return _explained(replace(verification, groups=accounts), removals, pruner.pruning_ratio)
 
 
@@ -222,10 +226,11 @@ def _account(
     return planning.account(groups, removals, planned)
 
 
-def _groups_or_none(
-    model: nn.Module, inputs: Inputs, ignored: Collection[str]
-) -> tuple[Group, ...]:
-    """The account's rows; a network that only a custom pruner can trace has none."""
+def _groups_of(pruner: Any, model: nn.Module, inputs: Inputs) -> tuple[Group, ...]:
+    """The account's rows: what the pruner's own graph holds, and what it cannot see."""
+    ignored = names_of(pruner.ignored_layers, model)
+    if all(parameter.requires_grad for parameter in model.parameters()):
+        return grouping.hold(grouping.groups_of(pruner.DG), ignored)
     try:
         return grouping.inspect_groups(model, inputs, ignored)
     except UnprunableError:

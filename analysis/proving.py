@@ -1,12 +1,13 @@
 """The proof of one pruning: from two networks and the cuts between them to a verdict."""
 
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
 from torch import nn
 
 from analysis import masking, provenance, verifying
-from analysis.errors import InputError
+from analysis.errors import AnalysisError, InputError
 from analysis.float64 import in_float64
 from analysis.inference import Inputs, left_as_found, locate_failure
 from analysis.layers import couples_channels, makes_channels
@@ -58,6 +59,7 @@ class _Proof:
         self._cuts = merge_cuts(removals)
         self._examples = example_inputs
         self._inputs = verifying.random_inputs(example_inputs)
+        self._inside: list[str] = []
 
     def verdict(self) -> Verification:
         silenced = self._silenced()
@@ -84,9 +86,14 @@ class _Proof:
     def _silenced(self) -> verifying.Observation:
         """The masked dense network's outputs and traces."""
         try:
-            with in_float64(self._dense), masking.masked(self._dense, self._cuts):
+            with in_float64(self._dense), self._masked():
+                observed = verifying.observe(self._dense, self._inputs)
+            self._inside = self._uncalled(observed)
+            if not self._inside:
+                return observed
+            with in_float64(self._dense), self._masked():
                 return verifying.observe(self._dense, self._inputs)
-        except InputError:
+        except AnalysisError:
             raise
         except Exception as error:
             with in_float64(self._dense):
@@ -97,13 +104,27 @@ class _Proof:
                 f"the dense network does not run in float64, in which the proof is made: {failure}"
             ) from error
 
+    def _masked(self) -> AbstractContextManager[None]:
+        return masking.masked(self._dense, self._cuts, self._inside)
+
+    def _uncalled(self, observed: verifying.Observation) -> list[str]:
+        """Cut layers that are not called: another layer's forward uses their tensors."""
+        called = {name for name, _ in observed.layers}
+        holds = {
+            name
+            for name, layer in self._dense.named_modules()
+            if next(layer.parameters(recurse=False), None) is not None
+        }
+        cut = dict.fromkeys(cut.layer for cut in self._cuts if cut.dim is None)
+        return [name for name in cut if name in holds and name not in called]
+
     def _with_silent_products(self, found: verifying.Observation) -> Verification | None:
         """The verdict if equality holds once products of activations skip what was removed."""
         for rescale in (False, True):
             contractions = masking.Contractions(rescale=rescale)
             with (
                 in_float64(self._dense),
-                masking.masked(self._dense, self._cuts),
+                self._masked(),
                 masking.tagged(self._dense, self._cuts),
                 contractions,
             ):
@@ -171,7 +192,7 @@ class _Proof:
 
     def _check_deterministic(self, silenced: verifying.Observation) -> None:
         """Refuse a network whose outputs depend on the random state."""
-        with in_float64(self._dense), masking.masked(self._dense, self._cuts):
+        with in_float64(self._dense), self._masked():
             other = verifying.observe(self._dense, self._inputs, seed=1)
         answer = verifying.compare(silenced, other, self._dense, ())
         if answer.verdict is not Verdict.EXACT:

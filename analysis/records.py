@@ -10,6 +10,7 @@ from analysis.errors import InputError
 
 __all__ = [
     "IMPORTANCES",
+    "RATIOS",
     "SCOPES",
     "Channels",
     "CheckResult",
@@ -30,6 +31,7 @@ __all__ = [
     "RatioCurve",
     "Reason",
     "Removal",
+    "Request",
     "Run",
     "Sizes",
     "Study",
@@ -37,8 +39,12 @@ __all__ = [
     "SubjectStudy",
     "Verdict",
     "Verification",
+    "ZooRecord",
 ]
 
+
+RATIOS = (0.3, 0.5, 0.8)
+"""The case study's pruning ratios."""
 
 SCOPES = ("global", "local")
 IMPORTANCES = ("l1", "l2")
@@ -427,6 +433,48 @@ class CheckResult:
     name: str
     passed: bool
     message: str = ""
+
+
+@dataclass(frozen=True)
+class Request:
+    """Which network to look at, and how: enough for another process to build the same one.
+
+    Attributes:
+        name: a torchvision name, ``package.module:factory`` or ``path/to/file.py:factory``.
+        input_size: of one input; None is the subject's own.
+        weights: ``random``, ``default`` or the path of a state dict.
+        seed: of random weights and inputs.
+        inputs: reference of a function that returns what forward takes, or None.
+        policy: name or reference of the rule that chooses the ignored layers.
+        pruner: reference of the user's own pruner function, or None.
+        device: where the network runs.
+    """
+
+    name: str
+    input_size: tuple[int, ...] | None
+    weights: str = "random"
+    seed: int = 0
+    inputs: str | None = None
+    policy: str = "classifier"
+    pruner: str | None = None
+    device: str = "cpu"
+
+
+@dataclass(frozen=True)
+class ZooRecord:
+    """One model of the zoo: what it was fed, what torch-pruning was told, and the answer."""
+
+    name: str
+    task: str
+    sizes: tuple[tuple[int, ...], ...]
+    told: str
+    verdict: Verdict
+    reason: str
+    max_rel_error: float | None
+    removed: int
+    params_before: int
+    params_after: int
+    seconds: float
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import multiprocessing
 import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -19,6 +19,7 @@ from analysis.checks import evaluate
 from analysis.environment import versions
 from analysis.inference import copy_of, locate_failure
 from analysis.records import (
+    RATIOS,
     SCOPES,
     Config,
     FaultCount,
@@ -27,6 +28,7 @@ from analysis.records import (
     PolicyCurve,
     RankAgreement,
     RatioCurve,
+    Request,
     Run,
     Study,
     SubjectInfo,
@@ -35,7 +37,6 @@ from analysis.records import (
 
 __all__ = ["CURVE_RATIOS", "RATIOS", "SCOPES", "SEED", "checked_run", "study"]
 
-RATIOS = (0.3, 0.5, 0.8)
 CURVE_RATIOS = tuple(step / 40 for step in range(39))
 """0 to 0.95 in steps of 0.025."""
 
@@ -58,19 +59,11 @@ def _silently(parts: Iterable[Any], total: int) -> Iterable[Any]:
     return parts
 
 
-@dataclass(frozen=True)
-class Request:
-    """Which network to study: enough for another process to build the same one."""
-
-    name: str
-    input_size: tuple[int, ...]
-    weights: str
-    seed: int
-
-
 @lru_cache(maxsize=4)
 def _dense(request: Request) -> pipeline.Dense:
-    subject = replace(subjects.resolve(request.name), input_size=request.input_size)
+    subject = subjects.resolve(request.name)
+    if request.input_size:
+        subject = replace(subject, input_size=request.input_size)
     model = subjects.build(subject, request.weights, request.seed)
     return pipeline.analyse(model, subjects.example_inputs(subject, model, None, request.seed))
 
@@ -85,7 +78,7 @@ def study(requests: Iterable[Request], progress: Progress | None = None, workers
     """
     requests = tuple(requests)
     # Faults go into the network that is cheapest to run, as every layer gets each of them.
-    faulty = min(requests, key=lambda request: request.input_size)
+    faulty = min(requests, key=lambda request: request.input_size or ())
     parts: list[tuple[Callable[..., Any], Request, str]] = []
     for request in requests:
         parts += [(_runs, request, policy) for policy in policies.POLICIES]
@@ -157,12 +150,9 @@ def checked_run(
     config: Config,
     policy: Any,
     pruner_factory: pipeline.PrunerFactory | None = None,
-    budget: float | None = None,
 ) -> Run:
     """One run with the outcome of every check; arguments as `pipeline.prune_and_prove`."""
-    outcome = pipeline.prune_and_prove(
-        dense, config, policy, pruner_factory=pruner_factory, budget=budget
-    )
+    outcome = pipeline.prune_and_prove(dense, config, policy, pruner_factory=pruner_factory)
     return replace(outcome.run, checks=evaluate(outcome))
 
 

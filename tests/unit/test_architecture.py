@@ -13,7 +13,7 @@ ROOT = Path(analysis.__file__).parent
 LAYERS = (
     {"errors"},
     {"records", "loading", "environment", "budgets"},
-    {"inference", "options", "layers"},
+    {"inference", "options", "layers", "workers"},
     {"operators"},
     {
         "subjects", "policies", "grouping", "planning", "ranking", "surgery", "masking",
@@ -24,7 +24,8 @@ LAYERS = (
     {"pipeline"},
     {"checks"},
     {"study"},
-    {"commands"},
+    {"jobs"},
+    {"commands", "zoo"},
     {"cli"},
     {"__main__", "__init__"},
 )  # fmt: skip
@@ -88,13 +89,13 @@ def test_only_costing_imports_fvcore() -> None:
 
 
 def test_the_oracle_never_imports_torch_pruning() -> None:
-    assert importers_of("torch_pruning") == {"grouping", "surgery"}
+    assert importers_of("torch_pruning") == {"grouping", "surgery", "zoo"}
 
 
 def test_reports_records_and_the_doctor_import_no_torch() -> None:
     allowed = {unit_of(path) for path in modules()} - {
         "records", "errors", "environment", "reporting", "loading", "options", "cli", "__init__",
-        "__main__",
+        "__main__", "budgets", "workers", "commands",
     }  # fmt: skip
     assert importers_of("torch") | importers_of("torchvision") <= allowed
 

@@ -10,12 +10,12 @@ from nets import Chain, inputs_for, make
 
 from analysis import count_macs
 from analysis.errors import InputError
-from analysis.records import Sizes, Study, Verdict, Verification
+from analysis.records import Request, Sizes, Study, Verdict, Verification
 from analysis.reporting import files, markdown, page, write_report
 from analysis.reporting.sections import Section
 from analysis.reporting.stages import stages
 from analysis.reporting.tables import Table, as_markdown, bound, count, left
-from analysis.study import Request, study
+from analysis.study import study
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,104 @@
+"""What a working process does for a command: each function takes and returns plain records."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import nn
+
+from analysis import auditing, budgets, grouping, pipeline, policies, study, subjects
+from analysis.errors import AnalysisError, InputError
+from analysis.inference import Inputs, one_line
+from analysis.loading import load_callable
+from analysis.records import Config, CostTable, Group, Misread, Request, Run, SubjectInfo
+
+__all__ = ["costs", "groups", "prepare", "run"]
+
+
+def prepare(request: Request) -> SubjectInfo:
+    """Load everything that the request names, so that bad input is refused first."""
+    subject, _, _ = _loaded(request)
+    _policy(request.policy)
+    if request.pruner:
+        load_callable(request.pruner, "--pruner")
+    size = None if request.inputs else subject.input_size
+    return SubjectInfo(subject.name, size, request.weights, request.seed)
+
+
+def groups(
+    request: Request, audited: bool
+) -> tuple[tuple[Group, ...], dict[str, tuple[Misread, ...]] | None]:
+    """The dependency groups, those that the policy holds marked, and the audit if it is asked."""
+    dense = _dense(request)
+    if dense.error is not None:
+        raise InputError(f"{dense.error.verdict}: {dense.error.reason}")
+    ignored = policies.ignored_layers(_policy(request.policy), dense.model, dense.groups)
+    held = grouping.hold(dense.groups, ignored)
+    if not audited:
+        return held, None
+    with budgets.step("auditing the groups"):
+        return held, auditing.audit(dense.model, dense.inputs, held)
+
+
+def costs(request: Request) -> tuple[CostTable, int]:
+    """The dense network's MACs and parameters, and the size of its saved weights."""
+    _, model, inputs = _loaded(request)
+    return pipeline.measure(model, inputs)
+
+
+def run(request: Request, config: Config) -> Run:
+    """One pruning with its proof, its costs and the outcome of every check."""
+    factory = load_callable(request.pruner, "--pruner") if request.pruner else None
+    return study.checked_run(_dense(request), config, _policy(request.policy), factory)
+
+
+@lru_cache(maxsize=1)
+def _loaded(request: Request) -> tuple[subjects.Subject, nn.Module, Inputs]:
+    subject = subjects.resolve(request.name)
+    if request.input_size:
+        subject = replace(subject, input_size=request.input_size)
+    given = _user_inputs(request.inputs) if request.inputs else None
+    model = _on_device(subjects.build(subject, request.weights, request.seed), request.device)
+    return subject, model, subjects.example_inputs(subject, model, given, request.seed)
+
+
+@lru_cache(maxsize=1)
+def _dense(request: Request) -> pipeline.Dense:
+    _, model, inputs = _loaded(request)
+    return pipeline.analyse(model, inputs)
+
+
+def _policy(reference: str) -> str | Callable[[nn.Module], Iterable[Any]]:
+    if reference in policies.POLICIES:
+        return reference
+    if ":" not in reference:
+        raise policies.unknown(reference)
+    function: Callable[[nn.Module], Iterable[Any]] = load_callable(reference, "--ignore")
+    return function
+
+
+def _user_inputs(reference: str) -> Any:
+    function = load_callable(reference, "--inputs")
+    try:
+        inputs = function()
+    except AnalysisError:
+        raise
+    except Exception as error:
+        raise InputError(
+            f"--inputs {reference!r} raised {type(error).__name__}: {one_line(error)}; expected a "
+            "function without arguments that returns what forward takes"
+        ) from error
+    if inputs is None:
+        raise InputError(f"--inputs {reference!r} returned None; expected what forward takes")
+    return inputs
+
+
+def _on_device(model: nn.Module, device: str) -> nn.Module:
+    try:
+        return model.to(torch.device(device))
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(
+            f"--device {device!r} cannot be used: {one_line(error)[:200]}; use cpu"
+        ) from error

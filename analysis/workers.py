@@ -1,0 +1,161 @@
+"""A child process that does the work, so that work which does not end can be ended.
+
+An alarm inside the process would not interrupt a loop in compiled code, and a network that takes
+all memory would take the answer with it. The parent imports no torch.
+"""
+
+import importlib
+import multiprocessing
+import os
+import pickle
+import signal
+import time
+import warnings
+from collections.abc import Callable
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from types import TracebackType
+from typing import Any
+
+from analysis import budgets
+from analysis.errors import BudgetExceededError, WorkerError
+
+__all__ = ["Worker"]
+
+_KIND = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+_SECONDS_TO_END = 5.0
+
+
+class Worker:
+    """Runs functions in one child process, one at a time; begins a fresh one when it was ended.
+
+    Args:
+        module: what the functions belong to; imported once, before any budget runs.
+        on_step: told each step of the work as it begins, see `analysis.budgets.step`.
+        threads: threads for each torch operation; None leaves torch's choice.
+    """
+
+    def __init__(
+        self,
+        module: str,
+        on_step: Callable[[str], None] | None = None,
+        threads: int | None = None,
+    ) -> None:
+        self._module = module
+        self._on_step = on_step or (lambda step: None)
+        self._threads = threads
+        self._context: Any = multiprocessing.get_context(_KIND)
+        if _KIND == "forkserver":
+            self._context.set_forkserver_preload([module])
+        self._process: Any = None
+        self._pipe: Any = None
+
+    def __enter__(self) -> "Worker":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.end()
+
+    def call(self, function: str, *arguments: Any, budget: float | None = None) -> Any:
+        """What ``function`` of the module returns for these arguments.
+
+        Args:
+            function: its name.
+            arguments: what can be pickled.
+            budget: seconds until the child is ended; None is no limit.
+
+        Raises:
+            BudgetExceededError: no answer within the budget; ``step`` names what was running.
+            WorkerError: the child died, or raised something that is no error of ours.
+            AnalysisError: what the function raised.
+        """
+        if self._process is None:
+            self._begin()
+        self._pipe.send((function, arguments))
+        end = None if budget is None else time.monotonic() + budget
+        step = ""
+        while True:
+            if not self._pipe.poll(None if end is None else max(end - time.monotonic(), 0)):
+                self.end()
+                error = BudgetExceededError(budget or 0.0)
+                error.step = step
+                raise error
+            try:
+                what, value = self._pipe.recv()
+            except EOFError:
+                raise self._death(step) from None
+            if what == "step":
+                step = value
+                self._on_step(value)
+            elif what == "answer":
+                return value
+            else:
+                raise value
+
+    def end(self) -> None:
+        """End the child, whatever it is doing."""
+        if self._process is None:
+            return
+        self._pipe.close()
+        self._process.terminate()
+        self._process.join(_SECONDS_TO_END)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+        self._process = None
+
+    def _begin(self) -> None:
+        self._pipe, theirs = self._context.Pipe()
+        self._process = self._context.Process(
+            target=_serve, args=(theirs, self._module, self._threads), daemon=True
+        )
+        self._process.start()
+        theirs.close()
+        try:
+            self._pipe.recv()  # it is ready: what it imports counts for no budget
+        except EOFError:
+            raise self._death("starting") from None
+
+    def _death(self, step: str) -> WorkerError:
+        self._process.join(_SECONDS_TO_END)
+        code = self._process.exitcode
+        self.end()
+        cause = "out of memory, most likely" if code == -signal.SIGKILL else f"exit status {code}"
+        return WorkerError(f"the working process died ({cause}) while {step or 'starting'}")
+
+
+def _serve(pipe: Connection, module: str, threads: int | None) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends this process
+    os.dup2(2, 1)  # standard output holds the answer alone, which the parent prints
+    # What third parties warn of while tracing is not the user's to mend.
+    warnings.simplefilter("ignore")
+    functions = importlib.import_module(module)
+    if threads is not None:
+        importlib.import_module("torch").set_num_threads(threads)
+    budgets.announce_to(lambda step: pipe.send(("step", step)))
+    pipe.send(("ready", None))
+    with suppress(EOFError):
+        while True:
+            name, arguments = pipe.recv()
+            pipe.send(_outcome(getattr(functions, name), arguments))
+
+
+def _outcome(function: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[str, Any]:
+    try:
+        return "answer", function(*arguments)
+    except Exception as error:
+        return "error", _portable(error)
+
+
+def _portable(error: Exception) -> Exception:
+    """The error itself if the parent can read it, else one with its words."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        return WorkerError(f"{type(error).__name__}: {error}")
+    return error
