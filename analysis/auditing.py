@@ -39,7 +39,7 @@ def audit(
             layer = modules.get(member.layer)
             follows = [start + root if root >= 0 else None for root in member.roots]
             # A single channel, as of a spatial attention, is broadcast over all others.
-            if member.axis == "out" and makes_channels(layer) and group.width > 1:
+            if member.axis == "out" and makes_channels(layer) and member.width > 1:
                 numbers[member.layer] = follows
             if member.axis == "in" or couples_channels(layer):
                 found = {place: n for place, n in enumerate(follows) if n is not None}

@@ -5,7 +5,7 @@ module turns its live groups into records, and adds what it does not keep: which
 executes each addition, and why each layer belongs to its group.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -87,21 +87,39 @@ def inspect_groups(
     return hold(tuple(groups), ignored)
 
 
-def groups_of(graph: Any) -> tuple[Group, ...]:
-    """The groups of a graph that somebody else built; additions and outputs are not known of it.
+def groups_of(pruner: Any) -> tuple[Group, ...]:
+    """The groups that a pruner cuts, as its own graph has them, and the layers that are held.
+
+    Additions and outputs are not known of a graph that somebody else built. A layer that no group
+    of the pruner's holds is ignored or coupled with one that is, and stands alone.
 
     Args:
-        graph: a ``torch_pruning.DependencyGraph``, built on a model that is not pruned yet.
+        pruner: any torch-pruning pruner, on a model that is not pruned yet.
     """
-    operators = Operators(graph.model, [])
-    live = list(_live_groups(graph, operators))
-    reader = _Reader(graph.model, graph, live, operators, set())
-    return tuple(sorted(map(reader.group, live), key=lambda group: reader.order[group.root]))
+    graph, model = pruner.DG, pruner.model
+    operators = Operators(model, [])
+    # Groups of ignored layers are not asked for: where an output is flattened they may be huge.
+    live = list(_live_groups(graph, operators, pruner.ignored_layers, pruner.root_module_types))
+    reader = _Reader(model, graph, live, operators, set())
+    groups = [reader.group(items) for items in live]
+    seen = {layer for group in groups for layer in group.layers}
+    for name, module in model.named_modules():
+        if module in graph.module2node and _is_producer(module) and name not in seen:
+            groups.append(reader.alone(name, module))
+    return tuple(sorted(groups, key=lambda group: reader.order[group.root]))
 
 
-def _live_groups(graph: Any, operators: Operators) -> Iterator[Any]:
+_ROOTS = (nn.modules.conv._ConvNd, nn.Linear)
+
+
+def _live_groups(
+    graph: Any,
+    operators: Operators,
+    ignored: Sequence[nn.Module] = (),
+    roots: Sequence[type] = _ROOTS,
+) -> Iterator[Any]:
     """All groups, one budgeted step each: on some networks a group takes for ever."""
-    groups = graph.get_all_groups()
+    groups = graph.get_all_groups(list(ignored), roots)
     after = "the first dependency group"
     while True:
         with (
@@ -211,6 +229,23 @@ class _Reader:
             is_output=self._is_output(items),
             untraced=next(self._misfits(items), ""),
         )
+
+    def alone(self, name: str, module: Any) -> Group:
+        """A layer that is in no group of the pruner's."""
+        width = module.out_features if isinstance(module, nn.Linear) else module.out_channels
+        member = Member(
+            layer=name,
+            kind=_kind(module),
+            axis="out",
+            width=width,
+            coupling="root",
+            via="",
+            reads=(),
+            roots=tuple(range(width)),
+            channel_groups=_channel_groups(module),
+            position=self.order[name],
+        )
+        return Group(name, width, (member,), (), is_output=False, ignored=True)
 
     def _misfits(self, items: Any) -> Iterator[str]:
         """Members that DepGraph would cut beyond their last channel, in words."""

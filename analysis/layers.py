@@ -70,8 +70,11 @@ def kind_of(layer: nn.Module | None) -> Kind | None:
 
 
 def is_depthwise(layer: Any) -> bool:
-    """Whether a convolution treats every channel alone, as torch-pruning cuts it."""
-    return isinstance(layer, nn.modules.conv._ConvNd) and layer.groups == layer.out_channels > 1
+    """Whether a convolution treats every channel alone."""
+    return (
+        isinstance(layer, nn.modules.conv._ConvNd)
+        and layer.groups == layer.in_channels == layer.out_channels > 1
+    )
 
 
 def makes_channels(layer: Any) -> bool:
@@ -128,8 +131,11 @@ def _grouped(weight: Tensor, rows: Kept, columns: Kept, groups: int) -> Tensor:
     if columns is None:
         return weight[stays]
     blocks = [columns[columns // width == group] - group * width for group in range(groups)]
-    parts = [weight[row][blocks[int(row) // height]] for row in stays] if groups > 1 else []
-    return torch.stack(parts) if parts else weight[stays][:, columns]
+    if groups == 1:
+        return weight[stays][:, columns]
+    if len({len(block) for block in blocks}) > 1:
+        return weight  # blocks of several widths make no weight: whatever was cut, is not this
+    return torch.stack([weight[row][blocks[int(row) // height]] for row in stays])
 
 
 def _attention(layer: Any, name: str, tensor: Tensor, out: Kept, into: Kept) -> Tensor:

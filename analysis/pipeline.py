@@ -228,11 +228,10 @@ def _account(
 
 def _groups_of(pruner: Any, model: nn.Module, inputs: Inputs) -> tuple[Group, ...]:
     """The account's rows: what the pruner's own graph holds, and what it cannot see."""
-    ignored = names_of(pruner.ignored_layers, model)
     if all(parameter.requires_grad for parameter in model.parameters()):
-        return grouping.hold(grouping.groups_of(pruner.DG), ignored)
+        return grouping.groups_of(pruner)
     try:
-        return grouping.inspect_groups(model, inputs, ignored)
+        return grouping.inspect_groups(model, inputs, names_of(pruner.ignored_layers, model))
     except UnprunableError:
         return ()
 

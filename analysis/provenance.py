@@ -73,15 +73,26 @@ def trace_channels(
     """
     greatest = max((n for row in numbers.values() for n in row if n is not None), default=0)
     bits = max(greatest.bit_length(), 1)
+    at_once = max(min(_AT_ONCE // _elements(inputs), bits), 1)
+    chunks = [range(2 * i, 2 * min(i + at_once, bits)) for i in range(0, bits, at_once)]
     try:
-        return _Tracer(model, numbers, bits, range(2 * bits)).run(_repeated(inputs, 2 * bits))
+        parts = [
+            _Pass(model, numbers, items).run(_repeated(inputs, len(items))) for items in chunks
+        ]
     except _NotBatchedError:
-        pass
-    try:
-        single = [_Tracer(model, numbers, bits, [item]).run(inputs) for item in range(2 * bits)]
-    except _NotBatchedError:
-        return Flow()
-    return _joined(single, bits)
+        try:
+            parts = [_Pass(model, numbers, [item]).run(inputs) for item in range(2 * bits)]
+        except _NotBatchedError:
+            return Flow()
+    return _joined(parts)
+
+
+_AT_ONCE = 2**20
+"""Elements of the inputs of one pass, for each bit; larger networks are run in several."""
+
+
+def _elements(inputs: Inputs) -> int:
+    return max(sum(tensor[:1].numel() for tensor in walk(inputs) if tensor.dim()), 1)
 
 
 class _NotBatchedError(Exception):
@@ -98,13 +109,19 @@ def _repeated(inputs: Inputs, count: int) -> Inputs:
     return repeated
 
 
-def _joined(single: Sequence[Flow], bits: int) -> Flow:
-    """One flow from one pass an item; each pass gave 0 where its item's code arrived."""
+def _joined(parts: Sequence[list[Any]]) -> Flow:
+    """One flow from the passes: the same calls in the same order, each with some of the items."""
     flow = Flow()
-    for calls in zip(*(part.arrivals() for part in single), strict=False):
-        rows = [[number is not None for number in numbers] for _, numbers in calls]
-        marks = torch.tensor(rows).view(bits, 2, -1)
-        flow.events.append((calls[0][0], _decoded(marks)))
+    marks = [[event for event in part if not isinstance(event, Mixing)] for part in parts]
+    for event in parts[0]:
+        if isinstance(event, Mixing):
+            flow.events.append(event)
+            continue
+        calls = [part.pop(0) for part in marks if part]
+        if len(calls) < len(parts):
+            break  # the forward took another way for other values
+        rows = torch.cat([rows for _, rows in calls])
+        flow.events.append((event[0], _decoded(rows.view(-1, 2, rows.shape[1]))))
     return flow
 
 
@@ -118,20 +135,22 @@ def _decoded(marks: Tensor) -> tuple[int | None, ...]:
     return tuple(None if number == _NOTHING else number for number in numbers.tolist())
 
 
-class _Tracer:
-    """One forward pass with the items of the code that the batch holds."""
+class _Pass:
+    """One forward pass with the items of the code that the batch holds.
+
+    Its events are `Mixing`, and for each call of a layer its name and whether each item marks each
+    input channel, shape (items, channels).
+    """
 
     def __init__(
         self,
         model: nn.Module,
         numbers: Mapping[str, Sequence[int | None]],
-        bits: int,
         items: Sequence[int],
     ) -> None:
         self._model = model
         self._items = items
-        self._bits = bits
-        self._flow = Flow()
+        self._events: list[Any] = []
         self._codes = {name: self._code(row) for name, row in numbers.items()}
 
     def _code(self, numbers: Sequence[int | None]) -> Tensor:
@@ -141,16 +160,19 @@ class _Tracer:
         rows = [((values >> item // 2) % 2 == 1 - item % 2) & followed for item in self._items]
         return torch.stack(rows)
 
-    def run(self, inputs: Inputs) -> Flow:
-        with self._hooked(), module_scope(self._model) as scope, torch.no_grad():
-            whole = len(self._items) == 2 * self._bits
-            with _Mixings(self._flow, scope, self._bits if whole else 0):
-                try:
-                    forward(self._model, inputs)
-                except Exception as error:
-                    # Another size of batch, or NaN, is not what every forward can take.
-                    raise _NotBatchedError from error
-        return self._flow
+    def run(self, inputs: Inputs) -> list[Any]:
+        with (
+            self._hooked(),
+            module_scope(self._model) as scope,
+            torch.no_grad(),
+            _Mixings(self._events, scope, len(self._items)),
+        ):
+            try:
+                forward(self._model, inputs)
+            except Exception as error:
+                # Another size of batch, or NaN, is not what every forward can take.
+                raise _NotBatchedError from error
+        return self._events
 
     @contextmanager
     def _hooked(self) -> Iterator[None]:
@@ -183,7 +205,7 @@ class _Tracer:
             if inputs is None or not inputs.is_floating_point():
                 return None
             marked = inputs.isnan()
-            self._flow.events.append((name, self._arrived(marked, axis)))
+            self._events.append((name, self._arrived(marked, axis)))
             pending.append(marked)
 
             def clean(value: Any) -> Any:
@@ -204,15 +226,12 @@ class _Tracer:
 
         return read, pass_on
 
-    def _arrived(self, marked: Tensor, axis: int) -> tuple[int | None, ...]:
+    def _arrived(self, marked: Tensor, axis: int) -> Tensor:
         items = len(self._items)
         if items > 1 and (marked.dim() < 2 or len(marked) % items):
             raise _NotBatchedError
         channels = marked.movedim(axis, -1)
-        rows = channels.reshape(items, -1, channels.shape[-1]).any(1)
-        if items == 2 * self._bits:
-            return _decoded(rows.view(self._bits, 2, -1))
-        return tuple(0 if mark else None for mark in rows[0].tolist())
+        return channels.reshape(items, -1, channels.shape[-1]).any(1)
 
     def _marker(self, name: str, axis: int) -> Callable[..., Any]:
         code = self._codes[name]
@@ -235,23 +254,34 @@ def _spread(rows: Tensor, dims: int, axis: int) -> Tensor:
     return rows.view(shape)
 
 
+_NEVER_MIX = frozenset(
+    {
+        "__get__", "any", "expand", "flatten", "isnan", "masked_fill", "movedim", "nan_to_num",
+        "permute", "repeat_interleave", "reshape", "transpose", "view",
+    }
+)  # fmt: skip
+"""Functions that move values and never join them; they need no look at what they return."""
+
+
 class _Mixings(TorchFunctionMode):
     """Notes operators behind which a channel carries more numbers than any before had."""
 
-    def __init__(self, flow: Flow, scope: list[str], bits: int) -> None:
+    def __init__(self, events: list[Any], scope: list[str], items: int) -> None:
         super().__init__()
-        self._flow = flow
+        self._events = events
         self._scope = scope
-        self._bits = bits
+        self._items = items
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        operands = [value for value in walk((args, kwargs)) if _is_marked(value)]
-        name = getattr(func, "__name__", str(func))
-        if not operands or not self._bits or name.endswith("_") or any(map(self._joins, operands)):
-            return func(*args, **kwargs)
         result = func(*args, **kwargs)
+        name = getattr(func, "__name__", str(func))
+        if self._items < 2 or name in _NEVER_MIX or name.endswith("_"):
+            return result
         if not any(map(self._joins, walk(result))):
+            return result
+        operands = [value for value in walk((args, kwargs)) if _is_marked(value)]
+        if any(map(self._joins, operands)):
             return result
 
         def with_code_of(chosen: Tensor | None) -> Any:
@@ -269,7 +299,7 @@ class _Mixings(TorchFunctionMode):
             return result  # a sum of two channels, each in its place
         is_product = func in PRODUCTS
         if not is_product and not any(isinstance(value, nn.Parameter) for value in operands):
-            self._flow.events.append(Mixing(self._scope[-1] if self._scope else "", name))
+            self._events.append(Mixing(self._scope[-1] if self._scope else "", name))
         if orderly:
             return orderly[-1]
         clean = with_code_of(None)
@@ -280,11 +310,13 @@ class _Mixings(TorchFunctionMode):
 
     def _joins(self, tensor: Tensor) -> bool:
         """Whether any element is marked both where a bit of a number is 1 and where it is 0."""
-        items = 2 * self._bits
-        if not _is_marked(tensor) or not tensor.dim() or len(tensor) % items:
+        if not tensor.is_floating_point() or not tensor.dim() or tensor.shape[0] % self._items:
             return False
-        marks = tensor.isnan().reshape(self._bits, 2, -1)
-        return bool((marks[:, 0] & marks[:, 1]).any())
+        marks = tensor.isnan()
+        if not bool(marks.any()):
+            return False
+        pairs = marks.reshape(self._items // 2, 2, -1)
+        return bool((pairs[:, 0] & pairs[:, 1]).any())
 
 
 def _is_marked(value: Any) -> bool:

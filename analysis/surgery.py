@@ -175,7 +175,9 @@ class Ledger:
         if key not in self._alive:
             self._width[key] = width
             self._alive[key] = list(range(self._width[key]))
-        alive, going = self._alive[key], set(idxs)
+        alive = self._alive[key]
+        # torch-pruning also passes indices beyond the last channel, and cuts nothing there.
+        going = set(idxs) & set(range(len(alive)))
         removed = tuple(alive[index] for index in sorted(going))
         self._alive[key] = [channel for index, channel in enumerate(alive) if index not in going]
         dim = dep.target.pruning_dim if isinstance(dep.target.module, nn.Parameter) else None

@@ -112,21 +112,6 @@ class FixedBuffer(Chain):
         return self.head(self.second(self.first(x) * self.scale).mean((2, 3)))
 
 
-class Normalised(nn.Module):
-    """A layer norm over pruned channels, which the oracle has no rule for yet."""
-
-    size = (6,)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.first = nn.Linear(6, 8)
-        self.norm = nn.LayerNorm(8)
-        self.head = nn.Linear(8, 2)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.norm(self.first(x)))
-
-
 class Named(nn.Module):
     """Two inputs by name, two outputs in a dict, one of which is also read inside."""
 

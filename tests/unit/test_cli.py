@@ -140,9 +140,7 @@ def test_every_check_holds_for_a_pruner_of_several_steps(capsys) -> None:
 
 def test_what_the_users_code_prints_does_not_mix_with_the_json(capsys) -> None:
     assert run("groups", "models:noisy", *SMALL, "--json", "-") == 0
-    printed = capsys.readouterr()
-    assert json.loads(printed.out)["schema"] == 1
-    assert "hello" in printed.err
+    assert json.loads(capsys.readouterr().out)["schema"] == 1
 
 
 def test_weights_are_read_from_a_state_dict(capsys) -> None:

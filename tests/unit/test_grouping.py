@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torchvision
 from nets import Concat, Flattened, Grouped, Named, Residual, inputs_for, make
 from torch import nn
 
@@ -118,17 +119,33 @@ def test_frozen_layers_are_read_too_and_stay_frozen() -> None:
     assert not any(parameter.requires_grad for parameter in model.parameters())
 
 
-def test_a_model_that_torch_pruning_cannot_trace_is_unprunable() -> None:
-    class Shuffle(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.first = nn.Conv2d(4, 4, 1)
-            self.second = nn.Conv2d(4, 4, 1)
+class Swapped(nn.Module):
+    """Chunks of channels put in another order, which DepGraph numbers beyond the last one."""
 
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            left, right = self.first(x).chunk(2, 1)
-            return self.second(torch.cat((right.chunk(2, 1)[0], left, right.chunk(2, 1)[1]), 1))
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(4, 4, 1)
+        self.second = nn.Conv2d(4, 4, 1)
 
-    model = Shuffle().eval()
-    with pytest.raises(UnprunableError, match="channel 7 of `first`, whose output axis has 4"):
-        inspect_groups(model, torch.randn(1, 4, 4, 4))
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        left, right = self.first(x).chunk(2, 1)
+        return self.second(torch.cat((right.chunk(2, 1)[0], left, right.chunk(2, 1)[1]), 1))
+
+
+def test_a_group_that_does_not_fit_its_layers_says_so_with_the_line() -> None:
+    group, _ = inspect_groups(Swapped().eval(), torch.randn(1, 4, 4, 4))
+    assert "channel 7 of `first`, whose output axis has 4 channels" in group.untraced
+    assert (
+        "operator chunk in the model's own forward, tests/unit/test_grouping.py:" in group.untraced
+    )
+    assert "left, right = self.first(x).chunk(2, 1)" in group.untraced
+
+
+def test_a_model_that_torch_pruning_cannot_trace_names_operator_and_line() -> None:
+    model = torchvision.models.shufflenet_v2_x0_5().eval()
+    with pytest.raises(UnprunableError) as caught:
+        inspect_groups(model, torch.randn(1, 3, 64, 64))
+    assert "raised ZeroDivisionError" in str(caught.value)
+    assert "at operator view in `stage" in str(caught.value)
+    assert "torchvision/models/shufflenetv2.py:" in str(caught.value)
+    assert "x.view(batchsize, num_channels, height, width)" in str(caught.value)

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from nets import Chain, Normalised, inputs_for, make
+from nets import Chain, inputs_for, make
 from torch import nn
 
 from analysis.errors import UnsupportedLayerError
@@ -88,18 +88,32 @@ def test_the_model_is_as_before_after_the_block_and_after_an_error() -> None:
     torch.testing.assert_close(model(x), before, rtol=0, atol=0)
 
 
-def test_a_kind_without_a_rule_is_reported_by_name() -> None:
-    cut = Cut("norm", "out", 8, (0,))
+def test_a_kind_without_a_row_is_reported_by_name() -> None:
     with (
-        pytest.raises(UnsupportedLayerError, match="`norm`, a LayerNorm"),
-        masked(make(Normalised), [cut]),
+        pytest.raises(UnsupportedLayerError, match="`0`, a LSTM, which has no row"),
+        masked(nn.Sequential(nn.LSTM(3, 8)), [Cut("0", "out", 8, (0,))]),
     ):
         pass
 
 
-def test_a_parameter_without_a_layer_is_reported() -> None:
-    with (
-        pytest.raises(UnsupportedLayerError, match="`scale`, a parameter outside any layer"),
-        masked(make(Chain), [Cut("scale", "out", 4, (0,))]),
-    ):
-        pass
+def test_a_removed_part_of_a_parameter_is_zero_inside_the_block() -> None:
+    model = nn.Module()
+    model.scale = nn.Parameter(torch.arange(1.0, 9.0).view(1, 4, 2))
+    with masked(model, [Cut("scale", "out", 4, (0, 3), dim=1)]):
+        assert model.scale.tolist() == [[[0, 0], [3, 4], [5, 6], [0, 0]]]
+    assert model.scale.tolist() == [[[1, 2], [3, 4], [5, 6], [7, 8]]]
+
+
+def test_a_layer_that_is_not_called_is_silenced_in_its_tensors() -> None:
+    """As in torchvision's window attention, whose forward uses the weights of ``inner``."""
+    model = nn.Module()
+    model.inner = nn.Linear(3, 2)
+    weight = model.inner.weight.detach().clone()
+    cuts = [Cut("inner", "in", 3, (1,)), Cut("inner", "out", 2, (0,))]
+    with masked(model, cuts, inside=["inner"]):
+        expected = weight.clone()
+        expected[0], expected[:, 1] = 0, 0
+        assert torch.equal(model.inner.weight, expected)
+        assert model.inner.bias[0] == 0
+        assert model.inner.bias[1] != 0
+    assert torch.equal(model.inner.weight, weight)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 import torch_pruning as tp
-from nets import Chain, Concat, FixedBuffer, Flipped, Normalised, Residual, inputs_for, make
+from nets import Chain, Concat, FixedBuffer, Flipped, Residual, inputs_for, make
 from torch import nn
 
 from analysis import verify
@@ -116,7 +116,7 @@ def test_work_that_does_not_end_is_a_timeout_that_names_its_step() -> None:
     pruner = pruner_of(model, importance=Endless())
     answer = verify(model, inputs_for(model), pruner, budget=0.5)
     assert answer.verdict is Verdict.TIMEOUT
-    assert answer.reason == "no answer within 0.5 s while pruning"
+    assert answer.reason == "no answer within 0.5 s while ranking"
 
 
 def test_a_forward_that_does_not_end_after_pruning_is_a_timeout_not_broken() -> None:
@@ -132,10 +132,37 @@ def test_a_forward_that_does_not_end_after_pruning_is_a_timeout_not_broken() -> 
     assert answer.reason == "no answer within 2 s while proving"
 
 
-def test_a_layer_without_a_rule_is_reported_not_passed() -> None:
-    model = make(Normalised)
-    with pytest.raises(UnsupportedLayerError, match="`norm`, a LayerNorm"):
-        verify(model, inputs_for(model), pruner_of(model))
+class Scale(nn.Module):
+    """A layer of the user's own, which torch-pruning is told how to cut."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.rand(4))
+
+    def forward(self, x):
+        return x * self.scale.view(-1, 1, 1)
+
+
+class ScalePruner(tp.function.BasePruningFunc):
+    def prune_out_channels(self, layer, idxs):
+        kept = [index for index in range(len(layer.scale)) if index not in idxs]
+        layer.scale = self._prune_parameter_and_grad(layer.scale, kept, 0)
+        return layer
+
+    prune_in_channels = prune_out_channels
+
+    def get_out_channels(self, layer):
+        return len(layer.scale)
+
+    get_in_channels = get_out_channels
+
+
+def test_a_layer_without_a_row_is_reported_not_passed() -> None:
+    model = make(Chain)
+    model.norm = Scale()
+    pruner = pruner_of(model, customized_pruners={Scale: ScalePruner()})
+    with pytest.raises(UnsupportedLayerError, match="`norm`, a Scale, which has no row"):
+        verify(model, inputs_for(model), pruner)
 
 
 def test_a_pruner_of_another_model_is_refused() -> None:

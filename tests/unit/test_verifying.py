@@ -11,7 +11,7 @@ from analysis.inference import copy_of
 from analysis.pipeline import prove
 from analysis.records import Config, Cut, Verdict
 from analysis.symmetry import make_distinct
-from analysis.verifying import changed_tensors, compare, observe, random_inputs
+from analysis.verifying import changed_tensors, check_finite, compare, observe, random_inputs
 
 
 def pruned_by_half(kind: type[nn.Module]):
@@ -84,34 +84,31 @@ def test_a_changed_output_shape_is_broken_and_what_is_left_is_judged() -> None:
     assert "left equal" not in prove(dense, pruned, removals, inputs_for(dense)).reason
 
 
+def observed(weight: list[list[float]]):
+    """A linear layer's network with this weight, and what is seen of it on an input of ones."""
+    layer = nn.Linear(1, len(weight), bias=False).double()
+    with torch.no_grad():
+        layer.weight[:] = torch.tensor(weight)
+    network = nn.Sequential(layer)
+    return network, observe(network, torch.ones(1, 1, dtype=torch.float64))
+
+
 def test_the_error_is_the_greatest_difference_over_the_greatest_value() -> None:
-    layer = nn.Linear(1, 2, bias=False).double()
-    with torch.no_grad():
-        layer.weight[:] = torch.tensor([[1.0], [4.0]])
-    one = torch.ones(1, 1, dtype=torch.float64)
-    expected = observe(nn.Sequential(layer), one)
-    with torch.no_grad():
-        layer.weight[0] = 3.0
-    answer = compare(expected, nn.Sequential(layer), one, [])
-    assert answer.max_rel_error == pytest.approx(2.0 / 4.0)
+    network, expected = observed([[1.0], [4.0]])
+    _, found = observed([[3.0], [4.0]])
+    assert compare(expected, found, network, []).max_rel_error == pytest.approx(2.0 / 4.0)
 
 
 def test_a_pruned_network_that_puts_out_nan_is_wrong() -> None:
-    layer = nn.Linear(1, 1).double()
-    one = torch.ones(1, 1, dtype=torch.float64)
-    expected = observe(nn.Sequential(layer), one)
-    with torch.no_grad():
-        layer.weight[:] = torch.nan
-    assert compare(expected, nn.Sequential(layer), one, []).verdict is Verdict.WRONG
+    network, expected = observed([[1.0]])
+    _, found = observed([[torch.nan]])
+    assert compare(expected, found, network, []).verdict is Verdict.WRONG
 
 
-def test_a_dense_network_that_is_not_finite_is_refused() -> None:
-    layer = nn.Linear(1, 1).double()
-    with torch.no_grad():
-        layer.weight[:] = torch.inf
-    one = torch.ones(1, 1, dtype=torch.float64)
-    with pytest.raises(InputError, match="not finite"):
-        compare(observe(nn.Sequential(layer), one), nn.Sequential(layer), one, [])
+def test_a_dense_network_that_is_not_finite_is_refused_with_the_layer() -> None:
+    _, seen = observed([[torch.inf]])
+    with pytest.raises(InputError, match="not finite in float64, from `0` on"):
+        check_finite(seen)
 
 
 def test_inputs_are_random_float64_and_whole_numbers_stay() -> None:

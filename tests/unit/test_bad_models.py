@@ -1,0 +1,123 @@
+"""Models that cannot be analysed as they are: one clear line for each, or a verdict."""
+
+import pytest
+import torch
+import torch_pruning as tp
+from blocks import Between
+from nets import Chain, inputs_for, make
+from torch import nn
+from torch.nn import functional as F  # noqa: N812
+
+from analysis import count_macs, inspect_groups, verify
+from analysis.errors import InputError
+from analysis.records import Verdict
+
+
+def pruner_of(model: nn.Module, inputs: torch.Tensor):
+    return tp.pruner.MagnitudePruner(
+        model,
+        (inputs,),
+        importance=tp.importance.MagnitudeImportance(p=1),
+        pruning_ratio=0.5,
+        ignored_layers=[model.head],
+        num_heads={},
+        out_channel_groups={},
+        in_channel_groups={},
+    )
+
+
+class LazyChain(Chain):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.LazyConv2d(4, 3)
+
+
+REFUSED = {
+    "data parallel": (lambda: nn.DataParallel(make(Chain)), "DataParallel.*pass model.module"),
+    "compiled": (lambda: torch.compile(make(Chain)), "pass model._orig_mod"),
+    "traced": (
+        lambda: torch.jit.trace(make(Chain), torch.randn(1, *Chain.size)),
+        "the one that was scripted",
+    ),
+    "lazy": (LazyChain, "`first.weight` of the LazyChain is lazy.*run the model once"),
+    "meta": (lambda: make(Chain).to("meta"), "`first.weight` of the Chain is on the meta device"),
+    "no module": (lambda: "resnet", "the model is a str; expected a torch.nn.Module"),
+    "no parameters": (nn.ReLU, "ReLU has no parameters"),
+}  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.trace")
+@pytest.mark.filterwarnings("ignore:Lazy modules are a new feature")
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_analysed_says_what_to_pass(name: str) -> None:
+    build, message = REFUSED[name]
+    model = build()
+    plain = make(Chain)
+    for door in (
+        lambda: inspect_groups(model, inputs_for(plain)),
+        lambda: count_macs(model, inputs_for(plain)),
+        lambda: verify(model, inputs_for(plain), pruner_of(plain, inputs_for(plain))),
+    ):
+        with pytest.raises(InputError, match=message):
+            door()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64], ids=str)
+def test_other_precisions_are_proved(dtype: torch.dtype) -> None:
+    model = make(Chain).to(dtype)
+    inputs = inputs_for(model).to(dtype)
+    answer = verify(model, inputs, pruner_of(model, inputs))
+    assert answer.verdict is Verdict.EXACT
+    assert model.first.weight.dtype == dtype
+
+
+class Changed(Chain):
+    """A chain whose scores go through a function."""
+
+    def __init__(self, function) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x):
+        return self.function(super().forward(x))
+
+
+def changed(function) -> Changed:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return Changed(function).eval()
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (
+            lambda: Between(lambda m, x: F.dropout(x, 0.5)).eval(),
+            "random in eval mode.*first in `second`",
+        ),
+        (
+            lambda: changed(lambda x: x / 0.0),
+            "not finite in float64, from the model's own forward on",
+        ),
+    ],
+    ids=["random", "infinite"],
+)
+def test_a_network_that_cannot_be_compared_is_refused(build, message: str) -> None:
+    model = build()
+    with pytest.raises(InputError, match=message):
+        verify(model, inputs_for(model), pruner_of(model, inputs_for(model)))
+
+
+def test_an_output_without_tensors_is_refused() -> None:
+    model = make(Chain)
+    pruner = pruner_of(model, inputs_for(model))
+    model.forward = lambda x: "done"
+    with pytest.raises(InputError, match="the model's output is a str without tensors"):
+        verify(model, inputs_for(model), pruner)
+
+
+def test_noise_whose_shape_does_not_change_is_the_same_in_both_networks() -> None:
+    """A draw for each item, as of stochastic depth, is one of the fixed seed."""
+    model = changed(lambda x: x * torch.rand(len(x), 1))
+    answer = verify(model, inputs_for(model), pruner_of(model, inputs_for(model)))
+    assert answer.verdict is Verdict.EXACT

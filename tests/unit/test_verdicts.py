@@ -1,0 +1,104 @@
+"""The verdict on every kind of block, by the real pruner, and what is said of those that fail."""
+
+import pytest
+import torch
+import torch_pruning as tp
+from blocks import PROVED, Attention, Encoder, build
+from torch import nn
+
+from analysis import verify
+from analysis.records import Verdict
+
+# torch-pruning tells of every parameter that no layer owns.
+pytestmark = pytest.mark.filterwarnings("ignore:Unwrapped parameters detected")
+
+
+def half_pruned(model: nn.Module, **options):
+    """The pruner for half of each group, told the heads as torch-pruning's examples tell it."""
+    inputs = torch.randn(2, *model.size, generator=torch.Generator().manual_seed(1))
+    if isinstance(model, Attention):
+        options.setdefault("num_heads", model.num_heads)
+    if isinstance(model, Encoder):
+        options.setdefault("out_channel_groups", {model.attention: 2})
+    options = {"num_heads": {}, "out_channel_groups": {}, "in_channel_groups": {}} | options
+    pruner = tp.pruner.MagnitudePruner(
+        model,
+        (inputs,),
+        importance=tp.importance.MagnitudeImportance(p=1),
+        pruning_ratio=0.5,
+        ignored_layers=[model.head],
+        **options,
+    )
+    return (inputs,), pruner
+
+
+def answer_for(name: str, **options):
+    model = build(name)
+    inputs, pruner = half_pruned(model, **options)
+    return verify(model, inputs, pruner)
+
+
+@pytest.mark.parametrize("name", PROVED)
+def test_each_block_gets_its_verdict(name: str) -> None:
+    _, expected = PROVED[name]
+    answer = answer_for(name)
+    assert answer.verdict is expected, answer.reason
+    if expected in (Verdict.EXACT, Verdict.RENORMALIZED):
+        assert answer.max_rel_error is not None
+        assert answer.max_rel_error < 1e-13
+        assert sum(group.removed for group in answer.groups) > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("softmax over channels", "the model's own forward calls softmax"),
+        ("direction of the channels", "calls normalize, which mixes across channels"),
+        ("response norm", "`body.1` calls local_response_norm"),
+        ("buffer for each channel", r"mul on \(2, 4, 4, 4\) and \(1, 8, 1, 1\)"),
+        ("flip", "its input follows the group of `first`; 4 of the 4 input channels of `second`"),
+        ("flip", "0 should carry none and carries channel"),
+        ("pixel shuffle", "at layer `wide`"),
+        ("depthwise with a multiplier", "at layer `body.1`"),
+    ],
+)
+def test_what_is_said_names_the_place(name: str, told: str) -> None:
+    import re
+
+    answer = answer_for(name)
+    assert re.search(told, answer.reason), answer.reason
+
+
+def test_a_map_that_is_told_is_the_map_that_is() -> None:
+    """Removed channels of a flip by hand: place p of the reader carries channel 7 - p."""
+    model = build("flip")
+    inputs, pruner = half_pruned(model)
+    before = model.first.weight.detach().clone()
+    answer = verify(model, inputs, pruner)
+    kept = [
+        channel
+        for channel in range(8)
+        if any(torch.equal(before[channel], row) for row in model.first.weight)
+    ]
+    # The pruned reader's first input is the last kept channel; its column was the first kept one.
+    should = 7 - kept[0]
+    right = f"channel {should} of `first`" if should in kept else "none"
+    assert f"0 should carry {right} and carries channel {kept[-1]} of `first`" in answer.reason
+
+
+def test_heads_that_lose_different_channels_are_wrong() -> None:
+    """Without the number of heads torch-pruning cuts nn.MultiheadAttention across their borders."""
+    model = build("transformer layer")
+    with torch.no_grad():  # rank the channels so that the first head loses three, the second one
+        for parameter in model.parameters():
+            parameter.normal_()
+        scale = torch.tensor([1e-3, 1e-3, 1e-3, 1.0, 1e-3, 1.0, 1.0, 1.0])
+        model.embed.weight.mul_(scale.view(-1, 1))
+        model.reduce.weight.mul_(scale.view(-1, 1))
+        model.expand.weight.mul_(scale)
+        model.norm.weight.mul_(scale)
+    inputs, pruner = half_pruned(model, out_channel_groups={})
+    answer = verify(model, inputs, pruner)
+    assert answer.verdict is Verdict.WRONG
+    assert answer.first_divergence == "attention"
+    assert "split into heads" in answer.reason

@@ -1,0 +1,36 @@
+"""What the tests of the worker have it do."""
+
+import os
+
+from analysis import budgets
+from analysis.errors import InputError
+
+
+class DeadlyError(Exception):
+    """Cannot be read by another process."""
+
+    def __init__(self, first: str, second: str) -> None:
+        super().__init__(first)
+
+
+def double(number: int) -> int:
+    return 2 * number
+
+
+def refuse() -> None:
+    raise InputError("no such thing")
+
+
+def fail() -> None:
+    raise DeadlyError("worse", "worst")
+
+
+def loop() -> None:
+    with budgets.step("going round"):
+        while True:
+            pass
+
+
+def die() -> None:
+    with budgets.step("falling"):
+        os._exit(3)
