@@ -22,6 +22,7 @@ __all__ = [
     "ATTENTION",
     "KINDS",
     "PRODUCTS",
+    "READS",
     "SCALED_BY_WIDTH",
     "Kind",
     "couples_channels",
@@ -257,3 +258,16 @@ PRODUCTS = frozenset(
     }
 )
 """Functions that sum over channels of activations, as attention does."""
+
+READS = frozenset(
+    {
+        functional.linear,
+        functional.conv1d,
+        functional.conv2d,
+        functional.conv3d,
+        functional.conv_transpose1d,
+        functional.conv_transpose2d,
+        functional.conv_transpose3d,
+    }
+)
+"""Functions that read channels as layers do, with weights that no layer may own."""

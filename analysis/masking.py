@@ -19,6 +19,7 @@ from analysis.layers import (
     ATTENTION,
     KINDS,
     PRODUCTS,
+    READS,
     Kind,
     kind_of,
     query_scale,
@@ -202,7 +203,7 @@ def _tag_output(axis: int, removed: Tensor) -> Any:
 
 
 class Contractions(TorchFunctionMode):
-    """Inside the block, products of two activations leave tagged channels out of their sums.
+    """Inside the block, functions that sum over channels leave the tagged ones out.
 
     Args:
         rescale: whether the product of queries and keys is scaled as if its width had always been
@@ -217,11 +218,11 @@ class Contractions(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if func not in PRODUCTS or not any(map(_is_tagged, args)):
+        if not (func in PRODUCTS or func in READS) or not any(map(_is_tagged, args)):
             return func(*args, **kwargs)
         silent = [torch.nan_to_num(arg) if _is_tagged(arg) else arg for arg in args]
         by_width = func is ATTENTION and kwargs.get("scale") is None and len(args) < 7
-        if by_width or (self._rescale and func is not ATTENTION):
+        if by_width or (self._rescale and func in PRODUCTS and func is not ATTENTION):
             first = next(index for index, arg in enumerate(args) if isinstance(arg, Tensor))
             scale = _width_ratio(args[first])
             silent[first] = silent[first] * scale

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from analysis.inference import Inputs, forward, map_tensors, module_scope, walk
-from analysis.layers import PRODUCTS, kind_of, makes_channels
+from analysis.layers import PRODUCTS, READS, kind_of, makes_channels
 
 __all__ = ["JOINED", "Flow", "Mixing", "trace_channels"]
 
@@ -297,14 +297,14 @@ class _Mixings(TorchFunctionMode):
         orderly = [part for part in alone if not any(map(self._joins, walk(part)))]
         if len(orderly) == len(alone):
             return result  # a sum of two channels, each in its place
-        is_product = func in PRODUCTS
-        if not is_product and not any(isinstance(value, nn.Parameter) for value in operands):
+        reads = func in PRODUCTS or func in READS
+        if not reads:
             self._events.append(Mixing(self._scope[-1] if self._scope else "", name))
         if orderly:
             return orderly[-1]
         clean = with_code_of(None)
         same = [value for value in operands if isinstance(clean, Tensor)]
-        if not is_product and same and same[0].shape == clean.shape:
+        if not reads and same and same[0].shape == clean.shape:
             return clean.masked_fill(same[0].isnan(), torch.nan)
         return clean
 

@@ -392,19 +392,23 @@ class Mismatch:
 
 @dataclass(frozen=True)
 class FaultCount:
-    """How many faults of one kind were planted, and what saw them.
+    """How many faults of one kind were planted in one network, and what saw them.
 
     Attributes:
+        subject: the network.
         kind: what was planted.
         planted: in how many layers, one at a time.
         seen_by_shape: noticed by running the network and looking at its output shape.
+        changed: made a layer's output or the network's differ, on random inputs in float64.
         seen_by_proof: noticed by the proof.
         located: of those, how many were traced to the very layer.
     """
 
+    subject: str
     kind: str
     planted: int
     seen_by_shape: int
+    changed: int
     seen_by_proof: int
     located: int
 
@@ -575,13 +579,11 @@ class Study:
     Attributes:
         versions: of the packages that made the numbers.
         subjects: one account each.
-        faulty: the subject that faults were planted in.
-        faults: what the proof sees that shapes do not.
+        faults: what the proof sees that shapes do not, by network and kind of fault.
     """
 
     versions: tuple[tuple[str, str], ...]
     subjects: tuple[SubjectStudy, ...]
-    faulty: str
     faults: tuple[FaultCount, ...]
 
     @property

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from analysis import faults, pipeline, policies, ranking, subjects, surgery, symmetry
+from analysis import faults, pipeline, policies, ranking, subjects, surgery, symmetry, verifying
 from analysis.checks import evaluate
 from analysis.environment import versions
 from analysis.inference import copy_of, locate_failure
@@ -28,6 +28,7 @@ from analysis.records import (
     PolicyCurve,
     RankAgreement,
     RatioCurve,
+    Removal,
     Request,
     Run,
     Study,
@@ -50,6 +51,12 @@ this seed every relative gap is over 5e-7, and a test holds that.
 # With its outputs cut, what a policy saves is not a saving.
 _CURVE_POLICIES = tuple(policy for policy in policies.POLICIES if policy != "none")
 
+
+FAULTY = (
+    Request("resnet18", (3, 64, 64), seed=SEED),
+    Request("squeezenet1_1", (3, 64, 64), seed=SEED),
+)
+"""Networks besides the subjects that faults are planted in."""
 
 Progress = Callable[[Iterable[Any], int], Iterable[Any]]
 """Wraps the finished parts, told how many there will be."""
@@ -77,20 +84,21 @@ def study(requests: Iterable[Request], progress: Progress | None = None, workers
         workers: processes; 0 takes one for each core.
     """
     requests = tuple(requests)
-    # Faults go into the network that is cheapest to run, as every layer gets each of them.
-    faulty = min(requests, key=lambda request: request.input_size or ())
+    # Faults go into the subject that is cheapest to run and, in the case study, into networks
+    # with other joints: additions of another kind, concatenations.
+    cheapest = min(requests, key=lambda request: request.input_size or ())
+    faulty = (cheapest, *(FAULTY if len(requests) > 1 else ()))
     parts: list[tuple[Callable[..., Any], Request, str]] = []
     for request in requests:
         parts += [(_runs, request, policy) for policy in policies.POLICIES]
         parts += [(_curve, request, policy) for policy in _CURVE_POLICIES]
         parts += [(_mismatches, request, kind) for kind in ("residual", "depthwise")]
-    parts += [(_faults, faulty, kind) for kind in faults.FAULTS]
+    parts += [(_faults, request, kind) for request in faulty for kind in faults.FAULTS]
     done = _share_out(parts, progress or _silently, workers or os.cpu_count() or 1)
     return Study(
         versions=tuple(versions().items()),
         subjects=tuple(_gather(request, done) for request in requests),
-        faulty=faulty.name,
-        faults=tuple(done[_faults, faulty, kind] for kind in faults.FAULTS),
+        faults=tuple(done[_faults, request, kind] for request in faulty for kind in faults.FAULTS),
     )
 
 
@@ -201,24 +209,44 @@ def _share_in_common(first: Tensor, second: Tensor, ratio: float) -> float:
 
 
 def _faults(request: Request, kind: str) -> FaultCount:
-    """Plant one kind of fault in every layer of the network pruned by half, one at a time."""
+    """Plant one kind of fault in layers of the network pruned by half, one at a time."""
+    original, pruned, removals, inputs, groups = _half_pruned(request)
+    cuts = surgery.merge_cuts(removals)
+    plant = faults.FAULTS[kind]
+    takers = [
+        site.name for site in faults.sites(original, copy_of(pruned), cuts, groups) if plant(site)
+    ]
+    step = max(-(-len(takers) // _SITES), 1)
+    planted = shape = changed = proof = located = 0
+    for name in takers[::step]:
+        broken = copy_of(pruned)
+        site = next(
+            site for site in faults.sites(original, broken, cuts, groups) if site.name == name
+        )
+        plant(site)
+        planted += 1
+        shape += locate_failure(broken, inputs) is not None
+        verification = pipeline.prove(original, broken, removals, inputs)
+        changed += (verification.max_rel_error or 0.0) > verifying.TOLERANCE
+        proof += not verification.verdict.passes
+        located += verification.first_divergence == name
+    return FaultCount(request.name, kind, planted, shape, changed, proof, located)
+
+
+_SITES = 12
+"""Layers that each kind of fault is planted in, spread over the network."""
+
+
+@lru_cache(maxsize=1)
+def _half_pruned(request: Request) -> tuple[nn.Module, nn.Module, list[Removal], Any, Any]:
+    """The network with distinct values, the same pruned by half, what was cut, inputs, groups."""
     dense = _dense(request)
     if dense.error is not None:
-        return FaultCount(kind, 0, 0, 0, 0)
+        return dense.model, dense.model, [], dense.inputs, ()
     original = copy_of(dense.model)
     symmetry.make_distinct(original, dense.inputs)
     pruned = copy_of(original)
     ignored = policies.ignored_layers("classifier", original, dense.groups)
-    pruner = surgery.build_pruner(pruned, dense.inputs, Config(0.5), ignored)
+    pruner = surgery.build_pruner(pruned, dense.inputs, Config(0.5, "local"), ignored)
     removals = [removal for removal, _ in surgery.step(pruner)]
-    planted = shape = proof = located = 0
-    for site in faults.sites(pruned):
-        broken = copy_of(pruned)
-        if not faults.FAULTS[kind](dict(broken.named_modules())[site]):
-            continue
-        planted += 1
-        shape += locate_failure(broken, dense.inputs) is not None
-        verification = pipeline.prove(original, broken, removals, dense.inputs)
-        proof += not verification.verdict.passes
-        located += verification.first_divergence == site
-    return FaultCount(kind, planted, shape, proof, located)
+    return original, pruned, removals, dense.inputs, dense.groups

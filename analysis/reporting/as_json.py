@@ -175,19 +175,18 @@ def study(content: Study) -> dict[str, Any]:
         "schema": SCHEMA,
         "versions": dict(content.versions),
         "subjects": [_subject_study(subject) for subject in content.subjects],
-        "faults": {
-            "subject": content.faulty,
-            "kinds": [
-                {
-                    "kind": fault.kind,
-                    "planted": fault.planted,
-                    "seen_by_forward_and_shape": fault.seen_by_shape,
-                    "seen_by_proof": fault.seen_by_proof,
-                    "located": fault.located,
-                }
-                for fault in content.faults
-            ],
-        },
+        "faults": [
+            {
+                "subject": fault.subject,
+                "kind": fault.kind,
+                "planted": fault.planted,
+                "seen_by_forward_and_shape": fault.seen_by_shape,
+                "changed_the_function": fault.changed,
+                "seen_by_proof": fault.seen_by_proof,
+                "located": fault.located,
+            }
+            for fault in content.faults
+        ],
     }
 
 

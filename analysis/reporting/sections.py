@@ -248,34 +248,26 @@ def _mismatch_table(caption: str, found: Sequence[Mismatch]) -> Table:
 
 
 def _safety(study: Study) -> Section:
-    planted = sum(fault.planted for fault in study.faults)
-    proof = sum(fault.seen_by_proof for fault in study.faults)
-    shape = sum(fault.seen_by_shape for fault in study.faults)
-    located = sum(fault.located for fault in study.faults)
+    names = ", ".join(dict.fromkeys(fault.subject for fault in study.faults))
+    planted, shape, changed, proof, located = (
+        sum(getattr(fault, count) for fault in study.faults) for count in _FAULT_COUNTS
+    )
     sentences = (
         "The masked dense network is the unpruned one with the removed channels silenced where "
         "they are read. It is built from the list of cuts alone. Constant batch-norm statistics, "
         "scales and shifts are made random first, because values that are equal for every "
         "channel hide faults. Error is the greatest relative difference over the outputs and "
         "every layer's kept channels.",
-        f"Is the proof able to fail? In {study.faulty} pruned by half, {planted} faults that keep "
-        f"every shape were planted, one at a time, in every layer that takes them: running the "
-        f"network and looking at its output shape noticed {shape}, the proof {proof}, and it named "
-        f"the very layer {located} times.",
+        f"Is the proof able to fail? Into {names}, each pruned by half, {planted} faults that keep "
+        f"every shape were planted, one at a time: running the network and looking at its output "
+        f"shape noticed {shape}, the proof {proof}, and it named the very layer {located} times. "
+        f"{changed} change what a layer or the network puts out; the others meet a channel that is "
+        "dead on the inputs drawn, and show in the weights, which must be the original ones.",
     )
     faults = Table(
-        f"faults planted in {study.faulty}",
-        ("fault", "planted", "seen by forward and shape", "seen by the proof", "layer named"),
-        tuple(
-            (
-                fault.kind,
-                str(fault.planted),
-                str(fault.seen_by_shape),
-                str(fault.seen_by_proof),
-                str(fault.located),
-            )
-            for fault in study.faults
-        ),
+        "faults planted, one at a time",
+        ("fault", "planted", "seen by shape", "change the function", "seen by the proof", "named"),
+        tuple(_fault_row(kind, study) for kind in dict.fromkeys(f.kind for f in study.faults)),
     )
     return Section(
         "safety",
@@ -283,6 +275,17 @@ def _safety(study: Study) -> Section:
         sentences,
         (_run_table(study), faults),
         tests="tests/case_study/test_safe_pruning.py",
+    )
+
+
+_FAULT_COUNTS = ("planted", "seen_by_shape", "changed", "seen_by_proof", "located")
+
+
+def _fault_row(kind: str, study: Study) -> tuple[str, ...]:
+    of_kind = [fault for fault in study.faults if fault.kind == kind]
+    return (
+        kind,
+        *(str(sum(getattr(fault, count) for fault in of_kind)) for count in _FAULT_COUNTS),
     )
 
 
