@@ -17,6 +17,7 @@ from analysis import (
     residuals,
     surgery,
     symmetry,
+    verifying,
 )
 from analysis.errors import BudgetExceededError, InputError, UnprunableError, upstream
 from analysis.inference import (
@@ -295,18 +296,27 @@ def _prove_step(
     blame: Callable[[BaseException], str],
 ) -> Verification:
     """Prove one step; ``removals`` gets what went, with the indices of the first step's network."""
+    done: list[Removal] = []
+    altered: str | None = None
+    dense = copy_of(model)
     with ExitStack() as until_proved:
-        dense: nn.Module | None = None
-        done: list[Removal] = []
         with budgets.step("pruning"):
             for removal, since_start in surgery.step(pruner, history, blame):
-                if dense is None:
+                if not done:
                     # Every importance of the step is ranked by now and nothing is cut yet.
+                    altered = next(verifying.changed_tensors(dense, model, ()), None)
                     until_proved.enter_context(symmetry.distinct_values(model, inputs))
-                    dense = copy_of(model)
+                    symmetry.copy_values(model, dense)
                 done.append(removal)
                 removals.append(since_start)
-        if dense is None:
+        if altered is not None:
+            return Verification(
+                Verdict.WRONG,
+                f"`{altered}` was changed before anything was cut: the pruner may rank weights, "
+                "not write them",
+                first_divergence=altered.rpartition(".")[0],
+            )
+        if not done:
             return Verification(Verdict.EXACT, max_rel_error=0.0)
         with budgets.step("proving"):
             return prove(dense, model, done, inputs)

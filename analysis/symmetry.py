@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from analysis.inference import Inputs, forward, map_tensors
 
-__all__ = ["distinct_values", "make_distinct"]
+__all__ = ["copy_values", "distinct_values", "make_distinct"]
 
 
 @torch.no_grad()
@@ -120,6 +120,13 @@ def distinct_values(model: nn.Module, example_inputs: Inputs, seed: int = 0) -> 
             for name, tensor in _named_tensors(model):
                 if name in constants:
                     tensor.fill_(constants[name])
+
+
+@torch.no_grad()
+def copy_values(source: nn.Module, target: nn.Module) -> None:
+    """Give ``target``, a copy of ``source``, the values that ``source`` has now."""
+    for (_, value), (_, tensor) in zip(_named_tensors(source), _named_tensors(target), strict=True):
+        tensor.copy_(value)
 
 
 def _named_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:

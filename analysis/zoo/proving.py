@@ -11,6 +11,7 @@ from analysis import budgets, pipeline
 from analysis.errors import AnalysisError, upstream
 from analysis.operators import watched
 from analysis.records import Verdict, Verification, ZooRecord
+from analysis.zoo.recipes import Recipe
 from analysis.zoo.subjects import SUBJECTS, ZooSubject
 
 __all__ = ["RATIO", "prove"]
@@ -18,23 +19,28 @@ __all__ = ["RATIO", "prove"]
 RATIO = 0.5
 
 
-def prove(name: str) -> ZooRecord:
+def prove(name: str, told: bool = True) -> ZooRecord:
     """Build the model, prune half of each group's channels, prove the result.
 
     Local L1 ranking; the layers that make the output are ignored.
+
+    Args:
+        name: torchvision's.
+        told: whether torch-pruning is told the model's recipe, if it has one.
     """
     started = time.monotonic()
     subject = SUBJECTS[name]
+    recipe = subject.recipe if told else None
     with budgets.step("building the model"):
         original = subject.build()
         model = subject.wrap(original)
     before = _params(model)
-    verification = _verified(subject, original, model)
+    verification = _verified(subject, recipe, original, model)
     return ZooRecord(
         name=name,
         task=subject.task,
         sizes=subject.sizes,
-        told=subject.recipe.told if subject.recipe else "",
+        told=recipe.told if recipe else "",
         verdict=verification.verdict,
         reason=verification.reason,
         max_rel_error=verification.max_rel_error,
@@ -45,9 +51,11 @@ def prove(name: str) -> ZooRecord:
     )
 
 
-def _verified(subject: ZooSubject, original: nn.Module, model: nn.Module) -> Verification:
+def _verified(
+    subject: ZooSubject, recipe: Recipe | None, original: nn.Module, model: nn.Module
+) -> Verification:
     inputs = subject.inputs()
-    options = subject.recipe.options(original) if subject.recipe else {}
+    options = recipe.options(original) if recipe else {}
     ignored = [*subject.output_layers(model), *options.pop("ignored_layers", [])]
     try:
         with (
@@ -63,8 +71,8 @@ def _verified(subject: ZooSubject, original: nn.Module, model: nn.Module) -> Ver
                 ignored_layers=ignored,
                 **{"out_channel_groups": {}, "in_channel_groups": {}, "num_heads": {}, **options},
             )
-        if subject.recipe:
-            finish = subject.recipe.finish
+        if recipe:
+            finish = recipe.finish
             pruner.finish = lambda: finish(original)
         return pipeline.verify(model, inputs, pruner)
     except AnalysisError as error:

@@ -2,6 +2,7 @@
 
 import difflib
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -24,6 +25,7 @@ def names(folder: Path) -> list[str]:
 def again(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The report made by the command of the README, as an older processor computes it."""
     folder = tmp_path_factory.mktemp("reports")
+    shutil.copy(COMMITTED / "zoo.json", folder)  # the work of another command, read by this one
     made = subprocess.run(
         [sys.executable, "-m", "analysis", "report", "--out", str(folder)],
         env={**os.environ, **OLD_PROCESSOR},

@@ -27,6 +27,11 @@ def noisy():
     print("hello")
     return Chain()
 
+class Endless(Chain):
+    def forward(self, x):
+        while self.first.out_channels < 4: pass
+        return super().forward(x)
+
 def keep_second(model): return [model.second, model.head]
 
 def pruner(model, inputs, ratio):
@@ -107,6 +112,32 @@ def test_groups_lists_what_a_policy_holds(capsys) -> None:
     assert [(group["root"], group["reason"]) for group in groups] == [
         ("first", ""), ("second", "ignored"), ("head", "ignored"),
     ]  # fmt: skip
+
+
+def test_an_audit_tells_which_group_would_be_cut_wrongly(capsys) -> None:
+    assert run("groups", "models.py:flipped", *SMALL, "--audit", "--json", "-") == 1
+    first, *others = json.loads(capsys.readouterr().out)["groups"]
+    assert first["audit"] == [
+        {
+            "layer": "second",
+            "places": [0, 1, 2, 3],
+            "believed": [0, 1, 2, 3],
+            "found": [3, 2, 1, 0],
+        }
+    ]
+    assert all(group["audit"] == [] for group in others)
+    assert run("groups", "models.py:chain", *SMALL, "--audit") == 0
+    assert "audit: 0 of 3 groups would be cut wrongly" in capsys.readouterr().out
+
+
+def test_a_run_that_does_not_end_is_a_timeout_and_the_others_are_answered(capsys) -> None:
+    ratios = ("--ratios", "0.5,0", "--scope", "local", "--budget", "10")
+    assert run("verify", "models.py:Endless", *SMALL, *ratios, "--json", "-") == 1
+    runs = json.loads(capsys.readouterr().out)["runs"]
+    assert [entry["verdict"] for entry in runs] == ["timeout", "exact"]
+    assert runs[0]["reason"] == "no answer within 10 s while proving"
+    assert runs[0]["params"] == {"before": runs[1]["params"]["before"], "after": None}
+    assert not runs[0]["checks"][0]["passed"]
 
 
 def test_macs_prints_rows_that_sum_to_the_total(capsys) -> None:

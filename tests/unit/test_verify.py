@@ -157,6 +157,18 @@ class ScalePruner(tp.function.BasePruningFunc):
     get_in_channels = get_out_channels
 
 
+def test_weights_that_are_changed_while_ranking_are_told() -> None:
+    class Writing(tp.importance.MagnitudeImportance):
+        def __call__(self, group):
+            group[0].dep.layer.weight.data.mul_(0.999)
+            return super().__call__(group)
+
+    model = make(Chain)
+    answer = verify(model, inputs_for(model), pruner_of(model, importance=Writing(p=1)))
+    assert answer.verdict is Verdict.WRONG
+    assert "was changed before anything was cut" in answer.reason
+
+
 def test_a_layer_without_a_row_is_reported_not_passed() -> None:
     model = make(Chain)
     model.norm = Scale()
