@@ -20,13 +20,16 @@ from torchvision.ops import FrozenBatchNorm2d
 
 __all__ = [
     "ATTENTION",
+    "COMBINE",
     "KINDS",
     "PRODUCTS",
     "READS",
     "SCALED_BY_WIDTH",
     "Kind",
     "couples_channels",
+    "has_own_forward",
     "is_depthwise",
+    "is_normalisation",
     "kind_of",
     "makes_channels",
     "query_scale",
@@ -75,6 +78,22 @@ def is_depthwise(layer: Any) -> bool:
     return (
         isinstance(layer, nn.modules.conv._ConvNd)
         and layer.groups == layer.in_channels == layer.out_channels > 1
+    )
+
+
+def is_normalisation(layer: nn.Module) -> bool:
+    """Whether a statistic over channels is what a layer is for."""
+    kind = kind_of(layer)
+    return kind is not None and kind.over_kept is not None
+
+
+def has_own_forward(layer: nn.Module) -> bool:
+    """Whether a layer computes what its row says: a class that derives from it may not."""
+    return any(
+        type(layer).forward is kind.forward
+        for kinds in KINDS
+        for kind in kinds
+        if isinstance(layer, kind)
     )
 
 
@@ -199,15 +218,22 @@ def _affine(layer: Any, kept: Tensor) -> tuple[Tensor | None, Tensor | None]:
 
 
 def silent_part(
-    kind: Kind, layer: nn.Module, name: str, tensor: Tensor, out: Kept, into: Kept
+    kind: Kind,
+    layer: nn.Module,
+    name: str,
+    tensor: Tensor,
+    out: Kept,
+    into: Kept,
+    value: float = 0.0,
 ) -> Tensor:
-    """A tensor of a layer with zeros for the channels that are neither made nor read any more.
+    """A tensor of a layer with ``value`` for the channels that are not made or read any more.
 
-    For a layer whose tensors another layer's forward uses, so that no hook sees its input.
+    For a layer whose tensors another forward than its kind's uses, so that no hook sees what is
+    read.
     """
     places = torch.arange(tensor.numel(), device=tensor.device).view(tensor.shape)
     kept = kind.restrict(layer, name, places, out, into).flatten()
-    silent = torch.zeros_like(tensor).flatten()
+    silent = torch.full_like(tensor, value).flatten()
     silent[kept] = tensor.flatten()[kept]
     return silent.view(tensor.shape)
 
@@ -250,6 +276,13 @@ PRODUCTS = frozenset(
         torch.matmul,
         Tensor.matmul,
         Tensor.__matmul__,
+        Tensor.__rmatmul__,
+        torch.linalg.matmul,
+        torch.mm,
+        Tensor.mm,
+        torch.inner,
+        torch.cdist,
+        torch.tensordot,
         torch.bmm,
         Tensor.bmm,
         torch.baddbmm,
@@ -271,3 +304,12 @@ READS = frozenset(
     }
 )
 """Functions that read channels as layers do, with weights that no layer may own."""
+
+COMBINE = frozenset(
+    {
+        "amax", "amin", "layer_norm", "linalg_norm", "linalg_vector_norm", "local_response_norm",
+        "log_softmax", "logsumexp", "max", "mean", "min", "norm", "normalize", "prod", "rms_norm",
+        "softmax", "std", "std_mean", "sum", "var", "var_mean",
+    }
+)  # fmt: skip
+"""Functions that may combine channels and can be taken over some of them alone."""

@@ -15,19 +15,22 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from analysis.errors import UnsupportedLayerError
+from analysis.inference import walk
 from analysis.layers import (
     ATTENTION,
+    COMBINE,
     KINDS,
     PRODUCTS,
     READS,
     Kind,
+    has_own_forward,
     kind_of,
     query_scale,
     silent_part,
 )
 from analysis.records import Cut
 
-__all__ = ["Contractions", "masked", "renormalizes", "tagged"]
+__all__ = ["KeptChannels", "masked", "renormalizes", "tagged"]
 
 
 @contextmanager
@@ -48,16 +51,14 @@ def masked(model: nn.Module, cuts: Iterable[Cut], inside: Collection[str] = ()) 
         for cut, layer, kind in located:
             removed = torch.tensor(cut.removed, dtype=torch.long)
             if layer is None:
-                parameter = dict(model.named_parameters(remove_duplicate=False))[cut.layer]
-                value = parameter.data.index_fill(-1 if cut.dim is None else cut.dim, removed, 0.0)
-                until_done.enter_context(_replaced(parameter, value))
+                continue  # a value for each channel: what it makes of a removed one is not read
             elif cut.layer in inside:
                 continue
             elif cut.axis == "in":
                 hook = _silent_input(kind.axis(layer), removed)
                 handle = layer.register_forward_pre_hook(hook, with_kwargs=True)
                 until_done.callback(handle.remove)
-            elif kind.over_kept is not None:
+            elif kind.over_kept is not None and has_own_forward(layer):
                 hook = _over_kept(kind, torch.tensor(cut.kept, dtype=torch.long))
                 handle = layer.register_forward_hook(hook, with_kwargs=True)
                 until_done.callback(handle.remove)
@@ -94,11 +95,11 @@ def _silence_inside(
     owner, _, part = name.rpartition(".")
     kept, width = (len(into.kept), into.width) if into else (1, 1)
     scale = query_scale(model.get_submodule(owner), part, kept, width)
-    indices = [
+    made, read = (
         None if cut is None else torch.tensor(cut.kept, dtype=torch.long) for cut in (out, into)
-    ]
+    )
     for own_name, parameter in layer.named_parameters(recurse=False):
-        value = silent_part(kind, layer, own_name, parameter.data, *indices)
+        value = silent_part(kind, layer, own_name, parameter.data, made, read)
         value[: len(value) // 3] *= scale
         until_done.enter_context(_replaced(parameter, value))
 
@@ -107,20 +108,28 @@ def _silence_inside(
 def tagged(model: nn.Module, cuts: Iterable[Cut]) -> Iterator[None]:
     """Make the removed channels NaN where layers make them, so that they are known on their way.
 
-    What treats channels alone keeps the tag; `Contractions` silences it where a product of two
-    activations, as in attention, reads it. Readers that are layers are silenced by `masked`.
+    What treats channels alone keeps the tag; `KeptChannels` acts where a function combines
+    channels. Readers that are layers are silenced by `masked`.
     """
-    handles = []
-    try:
+    parameters = dict(model.named_parameters(remove_duplicate=False))
+    with ExitStack() as until_done:
         for cut, layer, kind in _located(model, cuts):
-            if layer is not None and cut.axis == "out" and not kind.renormalizes:
-                removed = torch.tensor(cut.removed, dtype=torch.long)
+            removed = torch.tensor(cut.removed, dtype=torch.long)
+            if layer is None:
+                value = parameters[cut.layer].data
+                dim = -1 if cut.dim is None else cut.dim
+                value = value.index_fill(dim, removed.to(value.device), torch.nan)
+                until_done.enter_context(_replaced(parameters[cut.layer], value))
+            elif cut.axis == "in" and not has_own_forward(layer):
+                # As in a weight-standardised convolution, whose weights are normalised first.
+                kept = torch.tensor(cut.kept, dtype=torch.long)
+                for name, parameter in layer.named_parameters(recurse=False):
+                    value = silent_part(kind, layer, name, parameter.data, None, kept, torch.nan)
+                    until_done.enter_context(_replaced(parameter, value))
+            elif cut.axis == "out" and not kind.renormalizes:
                 hook = _tag_output(kind.axis(layer), removed)
-                handles.append(layer.register_forward_hook(hook))
+                until_done.callback(layer.register_forward_hook(hook).remove)
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def renormalizes(model: nn.Module, cuts: Iterable[Cut]) -> bool:
@@ -202,24 +211,42 @@ def _tag_output(axis: int, removed: Tensor) -> Any:
     return hook
 
 
-class Contractions(TorchFunctionMode):
-    """Inside the block, functions that sum over channels leave the tagged ones out.
+class KeptChannels(TorchFunctionMode):
+    """Inside the block, functions that combine channels leave the tagged ones out.
+
+    Products of activations and functional layers skip them in their sums; a softmax, a mean or a
+    norm over channels is taken over the kept ones alone.
 
     Args:
+        scope: the stack of modules whose forward runs, see `analysis.inference.module_scope`.
         rescale: whether the product of queries and keys is scaled as if its width had always been
             that of the channels that stay: a network that derives 1/sqrt(width) from the shape
             does so once it is pruned.
+
+    Attributes:
+        rescaled: whether a product was scaled.
+        combined: module and name of each function that was taken over kept channels.
+        scrambled: the function, if there is one, that combines blocks of which some have lost more
+            channels than others: once pruned, channels change their block.
     """
 
-    def __init__(self, *, rescale: bool) -> None:
+    def __init__(self, scope: list[str], *, rescale: bool) -> None:
         super().__init__()
+        self._scope = scope
         self._rescale = rescale
         self.rescaled = False
+        self.combined: list[tuple[str, str]] = []
+        self.scrambled = ""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if not (func in PRODUCTS or func in READS) or not any(map(_is_tagged, args)):
+        name = getattr(func, "__name__", "")
+        reads = func in PRODUCTS or func in READS
+        if not (reads or name in COMBINE) or not any(map(_is_tagged, walk((args, kwargs)))):
             return func(*args, **kwargs)
+        return self._read(func, args, kwargs) if reads else self._combine(func, args, kwargs)
+
+    def _read(self, func: Any, args: Any, kwargs: Any) -> Any:
         silent = [torch.nan_to_num(arg) if _is_tagged(arg) else arg for arg in args]
         by_width = func is ATTENTION and kwargs.get("scale") is None and len(args) < 7
         if by_width or (self._rescale and func in PRODUCTS and func is not ATTENTION):
@@ -228,6 +255,30 @@ class Contractions(TorchFunctionMode):
             silent[first] = silent[first] * scale
             self.rescaled |= scale != 1.0
         return func(*silent, **kwargs)
+
+    def _combine(self, func: Any, args: Any, kwargs: Any) -> Any:
+        plain = func(*args, **kwargs)
+        place = _tagged_axis(args[0]) if args and isinstance(args[0], Tensor) else None
+        if place is None:
+            if args and _is_tagged(args[0]) and len(args[0].isnan().sum(-1).unique()) > 1:
+                self.scrambled = self.scrambled or func.__name__
+            return plain
+        axis, kept = place
+        width = args[0].shape[axis]
+        part = func(
+            args[0].index_select(axis, kept),
+            *(_narrowed(value, width, kept) for value in args[1:]),
+            **{key: _narrowed(value, width, kept) for key, value in kwargs.items()},
+        )
+        results = [
+            _placed(whole, some, kept) for whole, some in zip(walk(plain), walk(part), strict=True)
+        ]
+        if any(
+            int(whole.isnan().sum()) > int(result.isnan().sum())
+            for whole, result in zip(walk(plain), results, strict=True)
+        ):
+            self.combined.append((self._scope[-1] if self._scope else "", func.__name__))
+        return results[0] if isinstance(plain, Tensor) else type(plain)(results)
 
 
 def _is_tagged(value: Any) -> bool:
@@ -239,5 +290,37 @@ def _width_ratio(queries: Any) -> float:
     if not _is_tagged(queries):
         return 1.0
     width = queries.shape[-1]
-    gone = int(queries.isnan().flatten(0, -2).all(0).sum())
+    gone = int(queries.isnan().sum(-1).max())
     return (width / max(width - gone, 1)) ** 0.5
+
+
+def _tagged_axis(tensor: Tensor) -> tuple[int, Tensor] | None:
+    """The axis whose tagged indices hold every tag, and the indices that are left on it."""
+    marks = tensor.isnan()
+    for axis in range(tensor.dim()):
+        gone = marks.movedim(axis, 0).flatten(1).all(1) if tensor.dim() > 1 else marks
+        if int(gone.sum()) * (tensor.numel() // len(gone)) == int(marks.sum()) > 0:
+            return axis, (~gone).nonzero().flatten()
+    return None
+
+
+def _narrowed(value: Any, width: int, kept: Tensor) -> Any:
+    """An argument for the kept channels: a shape that ends in all of them, a value for each."""
+    if isinstance(value, Tensor) and value.dim() == 1 and len(value) == width:
+        return value[kept]
+    if isinstance(value, tuple | list) and value and value[-1] == width:
+        return (*value[:-1], len(kept))
+    return value
+
+
+def _placed(whole: Tensor, part: Tensor, kept: Tensor) -> Tensor:
+    """The part in place of the kept channels; as it is where the channels are gone from it."""
+    if whole.shape == part.shape:
+        return part
+    axis = next(
+        i
+        for i, sizes in enumerate(zip(whole.shape, part.shape, strict=True))
+        if len(set(sizes)) > 1
+    )
+    tagged = torch.full_like(whole, torch.nan) if whole.is_floating_point() else whole.clone()
+    return tagged.index_copy(axis, kept, part)

@@ -309,10 +309,12 @@ def _prove_step(
                     symmetry.copy_values(model, dense)
                 done.append(removal)
                 removals.append(since_start)
+        if not done:
+            altered = next(verifying.changed_tensors(dense, model, ()), None)
         if altered is not None:
             return Verification(
                 Verdict.WRONG,
-                f"`{altered}` was changed before anything was cut: the pruner may rank weights, "
+                f"`{altered}` was changed before a group was yielded: the pruner may rank weights, "
                 "not write them",
                 first_divergence=altered.rpartition(".")[0],
             )

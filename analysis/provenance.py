@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from analysis.inference import Inputs, forward, map_tensors, module_scope, walk
-from analysis.layers import PRODUCTS, READS, kind_of, makes_channels
+from analysis.layers import PRODUCTS, READS, has_own_forward, kind_of, makes_channels
 
 __all__ = ["JOINED", "Flow", "Mixing", "trace_channels"]
 
@@ -103,9 +103,11 @@ def _repeated(inputs: Inputs, count: int) -> Inputs:
     sizes = {tensor.shape[0] for tensor in walk(inputs) if tensor.dim()}
     if len(sizes) != 1:
         raise _NotBatchedError
-    repeated: Inputs = map_tensors(
-        inputs, lambda tensor: tensor[:1].expand(count, *tensor.shape[1:]).clone()
-    )
+
+    def repeat(tensor: Tensor) -> Tensor:
+        return tensor[:1].expand(count, *tensor.shape[1:]).clone() if tensor.dim() else tensor
+
+    repeated: Inputs = map_tensors(inputs, repeat)
     return repeated
 
 
@@ -179,7 +181,7 @@ class _Pass:
         handles = []
         for name, layer in self._model.named_modules():
             kind = kind_of(layer)
-            if kind is None:
+            if kind is None or not (kind.mixes or has_own_forward(layer)):
                 continue
             stops = makes_channels(layer)
             read, passed_on = self._reader(name, kind.axis(layer), stops)

@@ -9,8 +9,8 @@ from torch import nn
 from analysis import masking, provenance, verifying
 from analysis.errors import AnalysisError, InputError
 from analysis.float64 import in_float64
-from analysis.inference import Inputs, left_as_found, locate_failure
-from analysis.layers import couples_channels, makes_channels
+from analysis.inference import Inputs, left_as_found, locate_failure, module_scope, one_line
+from analysis.layers import couples_channels, is_normalisation, makes_channels
 from analysis.provenance import JOINED, Flow, Mixing
 from analysis.records import Removal, Verdict, Verification
 from analysis.surgery import merge_cuts
@@ -60,6 +60,8 @@ class _Proof:
         self._examples = example_inputs
         self._inputs = verifying.random_inputs(example_inputs)
         self._inside: list[str] = []
+        self._is_equal_where_known = False
+        self._refusal = ""
 
     def verdict(self) -> Verification:
         silenced = self._silenced()
@@ -76,7 +78,7 @@ class _Proof:
             return Verification(Verdict.BROKEN, reason, first_divergence=module)
         answer = verifying.compare(silenced, found, self._dense, self._cuts)
         if answer.verdict is Verdict.WRONG:
-            return self._with_silent_products(found) or self._explained(answer, silenced)
+            return self._over_kept_channels(found) or self._explained(answer, silenced)
         if answer.verdict is Verdict.EXACT:
             return self._with_original_weights(
                 answer, masking.renormalizes(self._dense, self._cuts)
@@ -118,24 +120,46 @@ class _Proof:
         cut = dict.fromkeys(cut.layer for cut in self._cuts if cut.dim is None)
         return [name for name in cut if name in holds and name not in called]
 
-    def _with_silent_products(self, found: verifying.Observation) -> Verification | None:
-        """The verdict if equality holds once products of activations skip what was removed."""
+    def _over_kept_channels(self, found: verifying.Observation) -> Verification | None:
+        """The verdict if equality holds once functions combine kept channels alone, else None."""
         for rescale in (False, True):
-            contractions = masking.Contractions(rescale=rescale)
             with (
                 in_float64(self._dense),
                 self._masked(),
                 masking.tagged(self._dense, self._cuts),
-                contractions,
+                module_scope(self._dense) as scope,
+                masking.KeptChannels(scope, rescale=rescale) as functions,
             ):
-                expected = verifying.observe(self._dense, self._inputs)
+                try:
+                    expected = verifying.observe(self._dense, self._inputs)
+                except Exception as error:
+                    self._refusal = one_line(error)
+                    return None
             answer = verifying.compare(expected, found, self._dense, self._cuts)
             if answer.verdict is Verdict.EXACT:
-                renormalized = contractions.rescaled or masking.renormalizes(
-                    self._dense, self._cuts
-                )
-                return self._with_original_weights(answer, renormalized)
+                return self._equal_over_kept(answer, functions)
+            known = verifying.compare(expected, found, self._dense, self._cuts, unknown=True)
+            self._is_equal_where_known |= known.verdict is Verdict.EXACT and not functions.scrambled
         return None
+
+    def _equal_over_kept(
+        self, answer: Verification, functions: masking.KeptChannels
+    ) -> Verification:
+        layers = dict(self._dense.named_modules())
+        mixing = [
+            Mixing(module, operator)
+            for module, operator in functions.combined
+            if not is_normalisation(layers[module])
+        ]
+        renormalized = (
+            functions.rescaled
+            or len(mixing) < len(functions.combined)
+            or masking.renormalizes(self._dense, self._cuts)
+        )
+        answer = self._with_original_weights(answer, renormalized)
+        if not mixing or not answer.verdict.passes:
+            return answer
+        return replace(answer, verdict=Verdict.MIXED, reason=_mixed(mixing[0]))
 
     def _with_original_weights(self, answer: Verification, renormalized: bool) -> Verification:
         # A channel that happens to be dead on these inputs hides what it is multiplied by.
@@ -174,20 +198,19 @@ class _Proof:
             )
             return replace(answer, reason=f"{answer.reason}{place}; {first}")
         mixing = self._mixing_before(answer.first_divergence, flows)
-        if mixing is None:
-            return replace(
-                answer,
-                reason=f"{answer.reason}{place}; its weights are the original ones and channels "
-                "arrive in the right order, so what it computes depends on how many there are, or "
-                "on how they are split into heads or blocks",
+        if mixing is not None and self._is_equal_where_known:
+            return replace(answer, verdict=Verdict.MIXED, reason=_mixed(mixing))
+        if self._refusal:
+            raise InputError(
+                f"cannot tell whether this pruning is right: {answer.reason}, and the network "
+                f"raises on NaN, by which removed channels are followed ({self._refusal}); take "
+                "its own checks for NaN out"
             )
-        where = f"`{mixing.module}`" if mixing.module else "the model's own forward"
         return replace(
             answer,
-            verdict=Verdict.MIXED,
-            reason=f"{where} calls {mixing.operator}, which mixes across channels, so no equality "
-            "can hold behind it; up to there the networks are equal, and everywhere channels are "
-            "read in the right order with the original weights",
+            reason=f"{answer.reason}{place}; its weights are the original ones and channels "
+            "arrive in the right order, so what it computes depends on how many there are, or on "
+            "how they are split into heads or blocks",
         )
 
     def _check_deterministic(self, silenced: verifying.Observation) -> None:
@@ -290,6 +313,14 @@ class _Proof:
                 if layer and event[0] == layer:
                     break
         return None
+
+
+def _mixed(mixing: Mixing) -> str:
+    where = f"`{mixing.module}`" if mixing.module else "the model's own forward"
+    return (
+        f"{where} calls {mixing.operator}, which mixes across channels, so no equality can hold "
+        "behind it; the weights are the original ones and channels are read in the right order"
+    )
 
 
 @dataclass(frozen=True)

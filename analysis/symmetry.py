@@ -15,7 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from analysis.inference import Inputs, forward, map_tensors
+from analysis.inference import Inputs, forward, map_tensors, walk
+from analysis.layers import kind_of
 
 __all__ = ["copy_values", "distinct_values", "make_distinct"]
 
@@ -78,7 +79,7 @@ def _match_scales(
     """Scale each batch norm's drawn statistics to what reaches it, in one forward pass."""
 
     def scale(norm: Any, args: tuple[Tensor, ...], kwargs: dict[str, Any]) -> None:
-        inputs = args[0] if args else kwargs["input"]
+        inputs = next(walk((args, kwargs)))
         positions = [axis for axis in range(inputs.dim()) if axis != 1]
         means = inputs.mean(positions)
         mean_square = torch.linalg.vector_norm(inputs).square() / inputs.numel()
@@ -130,5 +131,12 @@ def copy_values(source: nn.Module, target: nn.Module) -> None:
 
 
 def _named_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    yield from model.named_parameters()
-    yield from model.named_buffers()
+    """Parameters, and the buffers of layers: what else a buffer holds may be no value of a channel.
+
+    A shared one stands under each of its names, as torch-pruning gives each its own when it cuts.
+    """
+    yield from model.named_parameters(remove_duplicate=False)
+    for name, layer in model.named_modules(remove_duplicate=False):
+        if kind_of(layer) is not None:
+            for own_name, buffer in layer.named_buffers(recurse=False):
+                yield f"{name}.{own_name}", buffer

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from analysis.errors import InputError
 from analysis.inference import Inputs, forward, map_tensors, output_tensors, walk
-from analysis.layers import kind_of
+from analysis.layers import has_own_forward, kind_of
 from analysis.records import Cut, Verdict, Verification
 
 __all__ = [
@@ -85,7 +85,9 @@ def observe(model: nn.Module, inputs: Inputs, seed: int = 0) -> Observation:
 
 def _trace(layer: nn.Module, output: Tensor, vectors: dict[int, Tensor]) -> Tensor:
     kind = kind_of(layer)
-    if kind is None or output.dim() < 4 or kind.axis(layer) % output.dim() != 1:
+    if kind is None or not has_own_forward(layer):
+        return output.clone()
+    if output.dim() < 4 or kind.axis(layer) % output.dim() != 1:
         # An activation that works in place would overwrite what is kept.
         return output.clone()
     flat = output.flatten(2)
@@ -115,7 +117,12 @@ def check_finite(observed: Observation) -> None:
 
 
 def compare(
-    expected: Observation, found: Observation, dense: nn.Module, cuts: Iterable[Cut]
+    expected: Observation,
+    found: Observation,
+    dense: nn.Module,
+    cuts: Iterable[Cut],
+    *,
+    unknown: bool = False,
 ) -> Verification:
     """Compare the pruned network with the masked dense one, layer by layer.
 
@@ -128,6 +135,7 @@ def compare(
         found: what was observed of the pruned network on the same inputs.
         dense: the dense network, for the axes of its layers.
         cuts: every axis that was cut.
+        unknown: whether NaN in ``expected`` stands for what is not known, and is passed over.
 
     Returns:
         ``exact``, ``wrong`` with the first layer that departs, or ``broken``.
@@ -137,10 +145,15 @@ def compare(
     if [tensor.shape for tensor in found.outputs] != [tensor.shape for tensor in outputs]:
         reason = _changed_shape(outputs, found.outputs, out_cuts.values())
         return Verification(Verdict.BROKEN, reason)
-    errors = [
-        *_layer_errors(expected, found, dense, out_cuts),
-        ("", max(map(_relative_error, outputs, found.outputs))),
+    pairs = [
+        *_layer_pairs(expected, found, dense, out_cuts),
+        *(("", *pair) for pair in zip(outputs, found.outputs, strict=True)),
     ]
+    errors = [
+        (name, inf if right is None else _relative_error(right, trace))
+        for name, right, trace in pairs
+        if not (unknown and right is not None and bool(right.isnan().any()))
+    ] or [("", 0.0)]
     greatest = max(error for _, error in errors)
     if greatest <= TOLERANCE:
         return Verification(Verdict.EXACT, max_rel_error=greatest)
@@ -155,10 +168,10 @@ def compare(
     )
 
 
-def _layer_errors(
+def _layer_pairs(
     expected: Observation, found: Observation, dense: nn.Module, out_cuts: dict[str, Cut]
-) -> Iterator[tuple[str, float]]:
-    """The relative error of each call of a layer, in the pruned network's order."""
+) -> Iterator[tuple[str, Tensor | None, Tensor]]:
+    """For each call of a layer, in the pruned network's order: what its trace should be, and is."""
     layers = dict(dense.named_modules())
     calls: dict[str, list[Tensor]] = {}
     for name, trace in expected.layers:
@@ -170,7 +183,12 @@ def _layer_errors(
         if before is not None and before.shape != trace.shape and cut is None:
             continue  # a layer with one value for all channels passes on what others cut
         kept = None if before is None else _kept_trace(layers[name], before, trace, cut)
-        yield name, inf if kept is None else _relative_error(kept, trace)
+        yield name, kept, trace
+
+
+def _real(tensor: Tensor) -> Tensor:
+    """In float64; a complex number as two."""
+    return (torch.view_as_real(tensor) if tensor.is_complex() else tensor).double()
 
 
 def _kept_trace(
@@ -180,6 +198,8 @@ def _kept_trace(
     kind = kind_of(layer)
     if cut is None or kind is None:
         return expected if expected.shape == found.shape else None
+    if not kind.mixes and not has_own_forward(layer):
+        return _kept_output(expected, found, cut)
     # A trace that has lost its positions, (N, C), holds the channels last.
     axis = -1 if expected.dim() == 2 else kind.axis(layer)
     if expected.shape[axis] != cut.width:
@@ -192,8 +212,9 @@ def _relative_error(expected: Tensor, found: Tensor) -> float:
     """Greatest absolute difference over the greatest absolute expected value."""
     if not expected.numel():
         return 0.0
-    scale = float(expected.double().abs().max())
-    difference = float((expected.double() - found.double()).abs().max())
+    expected, found = _real(expected), _real(found)
+    scale = float(expected.abs().max())
+    difference = float((expected - found).abs().max())
     # NaN compares false with every bound; make it a departure.
     if difference != difference:
         return inf

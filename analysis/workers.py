@@ -10,6 +10,7 @@ import os
 import pickle
 import signal
 import time
+import traceback
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
@@ -18,7 +19,7 @@ from types import TracebackType
 from typing import Any
 
 from analysis import budgets
-from analysis.errors import BudgetExceededError, WorkerError
+from analysis.errors import AnalysisError, BudgetExceededError, WorkerError
 
 __all__ = ["Worker"]
 
@@ -153,9 +154,16 @@ def _outcome(function: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[
 
 
 def _portable(error: Exception) -> Exception:
-    """The error itself if the parent can read it, else one with its words."""
+    """Our own error as it is; anything else in words, with the place it came from."""
     try:
-        pickle.loads(pickle.dumps(error))
+        if isinstance(error, AnalysisError):
+            pickle.loads(pickle.dumps(error))
+            return error
     except Exception:
         return WorkerError(f"{type(error).__name__}: {error}")
-    return error
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    message = " ".join(str(error).split())
+    return WorkerError(
+        f"{type(error).__name__}: {message} ({place.filename}:{place.lineno}); if the model runs "
+        "on these inputs, this is a limit of the analysis"
+    )

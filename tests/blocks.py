@@ -146,6 +146,49 @@ class FlattenedChannelsLast(nn.Module):
         return self.head(self.second(self.first(x).permute(0, 2, 3, 1).flatten(1)).relu())
 
 
+class OtherLayerNorm2d(nn.LayerNorm):
+    """A layer norm over the channels of images by another forward than torchvision's."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.permute(0, 2, 3, 1)
+        x = F.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
+        return x.permute(0, 3, 1, 2)
+
+
+class RootMeanSquare(nn.Module):
+    """An RMS norm written out, with a parameter that no layer of torch's owns."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.rand(channels) + 0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-6) * self.gain
+
+
+class StandardisedConv(nn.Conv2d):
+    """A convolution whose weights are standardised first, as in big transfer networks."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean = self.weight.mean((1, 2, 3), keepdim=True)
+        return F.conv2d(x, self.weight - mean, self.bias, self.stride, self.padding)
+
+
+class SequenceFirst(nn.Module):
+    """A softmax over channels on (T, N, C): the items of a batch are not on the first axis."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.size = (5, 12)
+        self.first = nn.Linear(12, 8)
+        self.second = nn.Linear(8, 6)
+        self.head = nn.Linear(6, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x.transpose(0, 1)).softmax(-1)
+        return self.head(self.second(x).mean(0))
+
+
 def _shuffle(x: Tensor) -> Tensor:
     return x.unflatten(1, (2, -1)).transpose(1, 2).flatten(1, 2)
 
@@ -241,6 +284,13 @@ PROVED: dict[str, tuple[Factory, Verdict]] = {
         lambda: Between(lambda m, x: F.normalize(x, dim=1)), Verdict.MIXED,
     ),
     "response norm": (_around(lambda n: nn.LocalResponseNorm(3)), Verdict.MIXED),
+    "softmax with the sequence first": (SequenceFirst, Verdict.MIXED),
+    "weights standardised": (_around(lambda n: StandardisedConv(n, n, 1)), Verdict.MIXED),
+    "layer norm by another forward": (_around(OtherLayerNorm2d), Verdict.RENORMALIZED),
+    "divisor for each channel": (
+        lambda: Between(lambda m, x: x / m.divisor, divisor=nn.Parameter(torch.rand(8, 1, 1) + 1)),
+        Verdict.EXACT,
+    ),
     "flip": (lambda: Between(lambda m, x: x.flip(1)), Verdict.WRONG),
     "roll": (lambda: Between(lambda m, x: x.roll(3, 1)), Verdict.WRONG),
     "shuffle": (lambda: Between(lambda m, x: _shuffle(x)), Verdict.WRONG),

@@ -6,7 +6,7 @@ from nets import Chain, inputs_for, make
 from torch import nn
 
 from analysis.errors import UnsupportedLayerError
-from analysis.masking import masked
+from analysis.masking import masked, tagged
 from analysis.records import Cut
 
 
@@ -96,11 +96,12 @@ def test_a_kind_without_a_row_is_reported_by_name() -> None:
         pass
 
 
-def test_a_removed_part_of_a_parameter_is_zero_inside_the_block() -> None:
+def test_a_removed_part_of_a_parameter_is_tagged_inside_the_block() -> None:
     model = nn.Module()
     model.scale = nn.Parameter(torch.arange(1.0, 9.0).view(1, 4, 2))
-    with masked(model, [Cut("scale", "out", 4, (0, 3), dim=1)]):
-        assert model.scale.tolist() == [[[0, 0], [3, 4], [5, 6], [0, 0]]]
+    with tagged(model, [Cut("scale", "out", 4, (0, 3), dim=1)]):
+        assert model.scale.isnan().tolist() == [[[True] * 2, [False] * 2, [False] * 2, [True] * 2]]
+        assert model.scale[0, 1].tolist() == [3, 4]
     assert model.scale.tolist() == [[[1, 2], [3, 4], [5, 6], [7, 8]]]
 
 

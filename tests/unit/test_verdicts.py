@@ -3,10 +3,11 @@
 import pytest
 import torch
 import torch_pruning as tp
-from blocks import PROVED, Attention, Encoder, build
+from blocks import PROVED, Attention, Between, Encoder, RootMeanSquare, build
 from torch import nn
 
 from analysis import verify
+from analysis.errors import InputError
 from analysis.records import Verdict
 
 # torch-pruning tells of every parameter that no layer owns.
@@ -102,3 +103,76 @@ def test_heads_that_lose_different_channels_are_wrong() -> None:
     assert answer.verdict is Verdict.WRONG
     assert answer.first_divergence == "attention"
     assert "split into heads" in answer.reason
+
+
+def test_scrambled_heads_are_wrong_behind_an_operator_that_mixes_too() -> None:
+    """A whole head of two goes and nobody tells the model: the other one's channels are split."""
+
+    class Scrambled(Attention):
+        def __init__(self) -> None:
+            super().__init__(fused=False, scale="fixed")
+            self.norm = RootMeanSquare(8)
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = Scrambled().eval()
+    with torch.no_grad():
+        for layer in (model.q, model.k, model.v):
+            layer.weight[:4] *= 1e-3  # the first head ranks lowest
+    inputs, pruner = half_pruned(model, num_heads={})
+    answer = verify(model, inputs, pruner)
+    assert model.project.in_features == 4
+    assert answer.verdict is Verdict.WRONG
+    # With heads told, each loses as many: the norm mixes, and nothing else is amiss.
+    right = Scrambled().eval()
+    inputs, pruner = half_pruned(right)
+    assert verify(right, inputs, pruner).verdict is Verdict.MIXED
+
+
+def test_a_network_that_refuses_nan_is_not_guessed_at() -> None:
+    def checked(module, x):
+        if x.isnan().any():
+            raise ValueError("no numbers")
+        return x.softmax(1)
+
+    model = Between(checked).eval()
+    inputs, pruner = half_pruned(model)
+    with pytest.raises(InputError, match=r"cannot tell whether.*raises on NaN.*no numbers"):
+        verify(model, inputs, pruner)
+
+
+def test_shared_constants_are_as_they_were_under_both_names() -> None:
+    model = build("skip over an hourglass")
+    model.up.bias = model.first.bias
+    with torch.no_grad():
+        model.first.bias.fill_(0.25)
+    inputs, pruner = half_pruned(model)
+    assert verify(model, inputs, pruner).verdict is Verdict.EXACT
+    assert model.first.bias.tolist() == model.up.bias.tolist() == [0.25] * 4
+
+
+@pytest.mark.parametrize("at", [1, 2])
+def test_a_pruner_that_writes_between_its_steps_is_told(at: int) -> None:
+    class Writing(tp.pruner.MagnitudePruner):
+        def step(self, interactive: bool = False):
+            if self.current_step + 1 == at:
+                with torch.no_grad():
+                    self.model.second.weight.add_(1.0)
+            yield from super().step(interactive=True)
+
+    model = build("scale parameter")
+    inputs = (torch.randn(2, *model.size),)
+    pruner = Writing(
+        model,
+        inputs,
+        importance=tp.importance.MagnitudeImportance(p=1),
+        pruning_ratio=0.5,
+        iterative_steps=2,
+        ignored_layers=[model.head],
+        num_heads={},
+        out_channel_groups={},
+        in_channel_groups={},
+    )
+    answer = verify(model, inputs, pruner)
+    assert answer.verdict is Verdict.WRONG
+    assert answer.first_divergence == "second"
