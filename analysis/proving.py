@@ -62,6 +62,7 @@ class _Proof:
         self._inside: list[str] = []
         self._is_equal_where_known = False
         self._refusal = ""
+        self._sharper: Verification | None = None
 
     def verdict(self) -> Verification:
         silenced = self._silenced()
@@ -78,7 +79,9 @@ class _Proof:
             return Verification(Verdict.BROKEN, reason, first_divergence=module)
         answer = verifying.compare(silenced, found, self._dense, self._cuts)
         if answer.verdict is Verdict.WRONG:
-            return self._over_kept_channels(found) or self._explained(answer, silenced)
+            return self._over_kept_channels(found) or self._explained(
+                self._sharper or answer, silenced
+            )
         if answer.verdict is Verdict.EXACT:
             return self._with_original_weights(
                 answer, masking.renormalizes(self._dense, self._cuts)
@@ -140,6 +143,9 @@ class _Proof:
                 return self._equal_over_kept(answer, functions)
             known = verifying.compare(expected, found, self._dense, self._cuts, unknown=True)
             self._is_equal_where_known |= known.verdict is Verdict.EXACT and not functions.scrambled
+            if known.verdict is Verdict.WRONG:
+                # Behind an operator that mixes, what is silent alone departs at once.
+                self._sharper = self._sharper or known
         return None
 
     def _equal_over_kept(

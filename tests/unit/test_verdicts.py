@@ -129,6 +129,31 @@ def test_scrambled_heads_are_wrong_behind_an_operator_that_mixes_too() -> None:
     assert verify(right, inputs, pruner).verdict is Verdict.MIXED
 
 
+def test_a_fault_behind_an_operator_that_mixes_is_named_not_the_operator() -> None:
+    class Altering(tp.pruner.MagnitudePruner):
+        def step(self, interactive: bool = False):
+            yield from super().step(interactive=True)
+            self.model.norm.eps = 1.0
+
+    model = Between(lambda m, x: m.norm(m.middle(x.softmax(1))), middle=nn.Conv2d(8, 8, 1))
+    model.norm = nn.BatchNorm2d(8)
+    model.eval()
+    inputs = (torch.randn(2, *model.size),)
+    pruner = Altering(
+        model,
+        inputs,
+        importance=tp.importance.MagnitudeImportance(p=1),
+        pruning_ratio=0.5,
+        ignored_layers=[model.head],
+        num_heads={},
+        out_channel_groups={},
+        in_channel_groups={},
+    )
+    answer = verify(model, inputs, pruner)
+    assert answer.verdict is Verdict.WRONG
+    assert answer.first_divergence == "norm"
+
+
 def test_a_network_that_refuses_nan_is_not_guessed_at() -> None:
     def checked(module, x):
         if x.isnan().any():
