@@ -14,7 +14,7 @@ from analysis import surgery, verifying
 from analysis.inference import copy_of, forward, locate_failure, output_tensors
 from analysis.pipeline import Outcome
 from analysis.ranking import group_importances
-from analysis.records import CheckResult, PlannedGroup, Verdict
+from analysis.records import CheckResult, PlannedGroup, Reason, Verdict
 
 __all__ = ["CATALOGUE", "CheckFailedError", "evaluate"]
 
@@ -102,6 +102,8 @@ def check_removed_as_ranked(outcome: Outcome) -> None:
     )
     removed = {removal.root: set(removal.removed) for removal in outcome.removals}
     for planned in outcome.planned:
+        if planned.reason is Reason.UNTRACED:
+            continue
         differing = set(planned.expected) ^ removed.get(planned.root, set())
         pool = outcome.planned if outcome.run.config.scope == "global" else (planned,)
         if differing and not _within_resolution(differing, scores[planned.root], pool, scores):

@@ -13,7 +13,17 @@ from collections import Counter
 import torch
 from torch import nn
 
-from analysis.inference import Inputs, as_arguments, check_usable, copy_of, forward, left_as_found
+from analysis.errors import InputError
+from analysis.inference import (
+    Inputs,
+    as_arguments,
+    check_usable,
+    copy_of,
+    forward,
+    left_as_found,
+    locate_failure,
+    one_line,
+)
 from analysis.records import CostTable, LayerCost
 
 with warnings.catch_warnings():
@@ -32,6 +42,9 @@ def count_macs(model: nn.Module, example_inputs: Inputs) -> CostTable:
     Args:
         model: the network.
         example_inputs: a tensor, a tuple or a dict; the count is for exactly these.
+
+    Raises:
+        InputError: the model does not run on the inputs, or fvcore cannot trace it.
     """
     check_usable(model)
     traced = copy_of(model)
@@ -43,9 +56,16 @@ def count_macs(model: nn.Module, example_inputs: Inputs) -> CostTable:
     analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
     analysis.tracer_warnings("none")
     # Without gradients torch may take fused paths whose operators have no rule.
-    with torch.enable_grad(), left_as_found(model):
-        counts = analysis.by_module_and_operator()
-        uncalled = analysis.uncalled_modules()
+    try:
+        with torch.enable_grad(), left_as_found(model):
+            counts = analysis.by_module_and_operator()
+            uncalled = analysis.uncalled_modules()
+    except Exception as error:
+        failure = locate_failure(traced, example_inputs)
+        why = f"fvcore cannot trace it ({one_line(error)[:300]})"
+        raise InputError(
+            f"the MACs of {type(model).__name__} cannot be counted: {failure or why}"
+        ) from error
     layers = tuple(_own_costs(traced, {name.removeprefix(prefix): c for name, c in counts.items()}))
     return CostTable(
         layers=layers,

@@ -166,6 +166,7 @@ def _stale_second_step(site: Site) -> bool:
     first, second = site.into.removed[:half], set(site.into.removed[half:])
     left = [channel for channel in range(site.into.width) if channel not in first]
     stale = [channel for place, channel in enumerate(left) if place not in second]
+    stale = stale[: len(site.into.kept)]  # places beyond the last channel cut nothing
     columns = original.index_select(dim, torch.tensor(stale, dtype=torch.long))
     if site.out is not None:
         columns = columns.index_select(1 - dim, torch.tensor(site.out.kept))

@@ -15,13 +15,14 @@ import torch_pruning as tp
 from torch import nn
 
 from analysis import budgets
-from analysis.errors import upstream
+from analysis.errors import InputError, UnprunableError, upstream
 from analysis.inference import (
     Inputs,
     as_arguments,
     check_usable,
     copy_of,
     left_as_found,
+    locate_failure,
     names_of,
     output_tensors,
 )
@@ -58,26 +59,32 @@ def inspect_groups(
             one are listed all the same, with ``ignored`` set.
 
     Raises:
-        InputError: an ignored layer is not part of the model.
+        InputError: an ignored layer is not part of the model, or it does not run on the inputs.
         UnprunableError: torch-pruning raised while it traced the model.
     """
     check_usable(model)
     ignored = names_of(ignored_layers, model)
     traced = copy_of(model).requires_grad_(True)
     args, kwargs = as_arguments(example_inputs)
-    with (
-        left_as_found(model),
-        torch.enable_grad(),
-        watched(traced) as operators,
-        _outputs(traced) as leaving,
-        upstream("building the dependency graph", operators.blamed),
-    ):
-        graph = tp.DependencyGraph().build_dependency(
-            # A bare tensor would be unpacked along its batch axis and tried unbatched first.
-            traced,
-            example_inputs=kwargs or args,
-            verbose=False,
-        )
+    try:
+        with (
+            left_as_found(model),
+            torch.enable_grad(),
+            watched(traced) as operators,
+            _outputs(traced) as leaving,
+            upstream("building the dependency graph", operators.blamed),
+        ):
+            graph = tp.DependencyGraph().build_dependency(
+                # A bare tensor would be unpacked along its batch axis and tried unbatched first.
+                traced,
+                example_inputs=kwargs or args,
+                verbose=False,
+            )
+    except UnprunableError:
+        failure = locate_failure(traced, example_inputs)
+        if failure is not None:
+            raise InputError(f"the model does not run on the example inputs: {failure}") from None
+        raise
     live = list(_live_groups(graph, operators))
     reader = _Reader(traced, graph, live, operators, leaving)
     groups = [reader.group(items) for items in live]

@@ -112,6 +112,8 @@ def _planned(
         return result((), Reason.SINGLE_CHANNEL)
     if not asked:
         return result((), Reason.KEPT)
+    if not _is_followed(group):
+        return result((), Reason.UNTRACED)
     taken = asked if round_to is None else _rounded(asked, scores, group.width, round_to)
     going = _all_channel_groups(taken, group)
     loss = _loss(group, going)
@@ -120,6 +122,16 @@ def _planned(
         return result((), Reason.ROUNDED_AWAY if emptied_by_rounding else Reason.WOULD_EMPTY)
     left.subtract(loss)
     return result(going, Reason.PRUNED)
+
+
+def _is_followed(group: Group) -> bool:
+    """Whether every root channel is one that some layer reads.
+
+    Where q, k and v are made by one layer, DepGraph couples three channels of it with each that is
+    read, and keeps the number of one: what a cut takes with it cannot be known before it is made.
+    """
+    read = {root for member in group.members if member.axis == "in" for root in member.roots}
+    return group.is_output or not read or read >= set(range(group.width))
 
 
 def _rounded(asked: tuple[int, ...], scores: Tensor, width: int, round_to: int) -> tuple[int, ...]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from analysis.records import CostTable, Group, Misread, Run, Study
+from analysis.records import CostTable, Group, Misread, Run, Study, Verdict
 from analysis.reporting.tables import as_markdown, bound, count, left, share
 
 __all__ = ["groups", "macs", "runs", "summary"]
@@ -108,6 +108,11 @@ def runs(found: Sequence[Run]) -> str:
         for check in run.checks
         if not check.passed
     ]
+    mixed = [
+        f"ratio {run.config.ratio:g}: mixed: {run.verification.reason}"
+        for run in found
+        if run.verification.verdict is Verdict.MIXED
+    ]
     dropped = [
         f"ratio {run.config.ratio:g}: group {group.root}: asked {group.requested} of "
         f"{group.width}, removed {group.removed}: {group.reason}"
@@ -115,7 +120,7 @@ def runs(found: Sequence[Run]) -> str:
         for group in run.verification.groups
         if group.requested and not group.removed
     ]
-    return "\n".join([table, *failures, *dropped])
+    return "\n".join([table, *failures, *mixed, *dropped])
 
 
 def macs(dense: CostTable, found: Sequence[Run]) -> str:

@@ -7,6 +7,7 @@ from torch import nn
 
 from analysis import count_macs
 from analysis.costing import saved_bytes
+from analysis.errors import InputError
 
 
 def test_each_layer_has_the_macs_of_its_definition() -> None:
@@ -71,7 +72,7 @@ def test_the_model_is_left_as_found_even_after_an_error() -> None:
     model = make(Chain).train()
     state = {name: value.clone() for name, value in model.state_dict().items()}
     count_macs(model, inputs_for(model))
-    with pytest.raises(RuntimeError):
+    with pytest.raises(InputError):
         count_macs(model, torch.randn(1, 2, 6, 6))
     assert all(module.training for module in model.modules())
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
@@ -90,3 +91,8 @@ def test_a_shared_parameter_is_counted_once() -> None:
     second.weight = first.weight
     table = count_macs(nn.Sequential(first, second), torch.randn(1, 3))
     assert (table.params, table.macs) == (9, 18)
+
+
+def test_inputs_that_the_model_refuses_are_named() -> None:
+    with pytest.raises(InputError, match=r"cannot be counted: `first` raised in conv2d on"):
+        count_macs(make(Chain), torch.randn(1, 2, 6, 6))

@@ -3,7 +3,7 @@
 import pytest
 import torch
 import torchvision
-from nets import Concat, Flattened, Grouped, Named, Residual, inputs_for, make
+from nets import Chain, Concat, Flattened, Grouped, Named, Residual, inputs_for, make
 from torch import nn
 
 from analysis import inspect_groups
@@ -149,3 +149,8 @@ def test_a_model_that_torch_pruning_cannot_trace_names_operator_and_line() -> No
     assert "at operator view in `stage" in str(caught.value)
     assert "torchvision/models/shufflenetv2.py:" in str(caught.value)
     assert "x.view(batchsize, num_channels, height, width)" in str(caught.value)
+
+
+def test_inputs_that_the_model_refuses_are_named() -> None:
+    with pytest.raises(InputError, match=r"`first` raised in conv2d on \(1, 2, 6, 6\)"):
+        inspect_groups(make(Chain), torch.randn(1, 2, 6, 6))

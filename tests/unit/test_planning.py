@@ -4,9 +4,11 @@ from dataclasses import replace
 
 import pytest
 import torch
+from blocks import Attention
 from nets import Chain, Concat, Flattened, Grouped, Residual, inputs_for, make
 
 from analysis import inspect_groups
+from analysis.checks import evaluate
 from analysis.errors import InputError
 from analysis.pipeline import analyse, prune_and_prove
 from analysis.planning import account, plan, removed_positions, threshold_gap
@@ -173,3 +175,15 @@ def test_a_frozen_first_layer_is_left_out_of_the_ranking() -> None:
 def test_what_no_pruner_can_be_asked_is_refused(wrong) -> None:
     with pytest.raises(InputError, match="expected"):
         Config(**{"ratio": 0.5, **wrong})
+
+
+def test_what_a_fused_projection_loses_is_not_asked_of_the_plan() -> None:
+    """DepGraph keeps one of the three channels that each channel of attention's output follows."""
+    model = Attention(fused=True, scale="fixed").eval()
+    dense = analyse(model, torch.randn(2, *model.size))
+    outcome = prune_and_prove(dense, Config(0.5, "local"), "classifier")
+    (made,) = [group for group in outcome.run.verification.groups if group.root == "qkv"]
+    assert made.removed in (0, 12)
+    assert made.reason is (Reason.PRUNED if made.removed else Reason.UNTRACED)
+    assert outcome.run.verification.verdict.passes
+    assert all(check.passed for check in evaluate(outcome))
