@@ -162,11 +162,18 @@ def pruner_for(model: Drawn, inputs: tuple[Tensor], importance: str, **options):
     )
 
 
+def _loses_alike(layer: nn.GroupNorm, idxs: list[int]) -> bool:
+    """Whether every group loses as many channels, so that no channel changes its group."""
+    size = layer.num_channels // layer.num_groups
+    cut = [sum(index // size == group for index in idxs) for group in range(layer.num_groups)]
+    return len(set(cut)) == 1
+
+
 def _is_aligned(layer: nn.Conv2d, idxs: list[int], is_out: bool) -> bool:
     """Whether every block of a grouped convolution loses as many rows, and the same columns.
 
-    Behind a concatenation torch-pruning cuts grouped convolutions across their blocks: such a
-    pruning is not sound.
+    Behind a concatenation torch-pruning cuts grouped convolutions and group norms across their
+    blocks: such a pruning is not sound.
     """
     size = (layer.out_channels if is_out else layer.in_channels) // layer.groups
     cut = [{i % size for i in idxs if i // size == block} for block in range(layer.groups)]
@@ -198,6 +205,8 @@ def plain_outcome(model: Drawn, inputs: tuple[Tensor], importance: str, **option
                         scrambled |= kept != sorted(kept)
                     if isinstance(layer, nn.Conv2d) and 1 < layer.groups < layer.in_channels:
                         assume(_is_aligned(layer, idxs, is_out))
+                    if isinstance(layer, nn.GroupNorm):
+                        assume(_loses_alike(layer, idxs))
                 group.prune()
     except (IndexError, RuntimeError, AssertionError, ValueError):
         return {Verdict.UNPRUNABLE}
