@@ -51,23 +51,26 @@ def groups(options: Namespace) -> Answer:
 
 def verify(options: Namespace) -> Answer:
     """Prune at each ratio and prove the result; 1 if a verdict or a check does not pass."""
-    info, runs = _runs(options, options.ratios or RATIOS)
+    ratios = options.ratios or RATIOS
+    with _prepared(options, options.model, len(ratios)) as given:
+        runs = _runs(given, options, ratios)
     passed = all(run.passed for run in runs)
-    return _answer(options, as_json.verify(info, runs), text.runs(runs), passed=passed)
+    return _answer(options, as_json.verify(given.info, runs), text.runs(runs), passed=passed)
 
 
 def macs(options: Namespace) -> Answer:
     """Show where the MACs and parameters are, before and after each ratio."""
-    with _prepared(options, "counting", 1) as given:
+    ratios = options.ratios or ()
+    with _prepared(options, options.model, len(ratios)) as given:
         costs, _ = given.ask("costs")
-    info, runs = _runs(options, options.ratios) if options.ratios else (given.info, [])
+        runs = _runs(given, options, ratios)
     for run in runs:
         if run.costs is None:
             raise InputError(
                 f"ratio {run.config.ratio:g} cannot be counted: {run.verification.verdict}: "
                 f"{run.verification.reason}"
             )
-    return _answer(options, as_json.macs(info, costs, runs), text.macs(costs, runs))
+    return _answer(options, as_json.macs(given.info, costs, runs), text.macs(costs, runs))
 
 
 def report(options: Namespace) -> Answer:
@@ -133,7 +136,7 @@ def _prepared(options: Namespace, title: str, runs: int) -> Iterator[_Given]:
         yield _Given(worker, bar, request, info, options.budget)
 
 
-def _runs(options: Namespace, ratios: Iterable[float]) -> tuple[SubjectInfo, list[Run]]:
+def _runs(given: _Given, options: Namespace, ratios: Iterable[float]) -> list[Run]:
     """One run a ratio; a run that does not end within the budget is a verdict as well."""
     configs = [
         Config(
@@ -146,12 +149,11 @@ def _runs(options: Namespace, ratios: Iterable[float]) -> tuple[SubjectInfo, lis
         )
         for ratio in ratios
     ]
-    with _prepared(options, options.model, len(configs)) as given:
-        runs = []
-        for config in configs:
-            runs.append(_run(given, config))
-            given.bar.update()
-        return given.info, runs
+    runs = []
+    for config in configs:
+        runs.append(_run(given, config))
+        given.bar.update()
+    return runs
 
 
 def _run(given: _Given, config: Config) -> Run:

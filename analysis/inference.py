@@ -23,6 +23,7 @@ __all__ = [
     "check_usable",
     "copy_of",
     "forward",
+    "holds_nan",
     "left_as_found",
     "locate_failure",
     "map_tensors",
@@ -81,6 +82,11 @@ def walk(value: Any) -> Iterator[Tensor]:
     elif isinstance(value, Sequence) and not isinstance(value, str):
         for item in value:
             yield from walk(item)
+
+
+def holds_nan(value: Any) -> bool:
+    """Whether a value is a tensor with NaN in it, by which channels are followed."""
+    return isinstance(value, Tensor) and value.is_floating_point() and bool(value.isnan().any())
 
 
 def map_tensors(inputs: Any, change: Callable[[Tensor], Tensor]) -> Any:

@@ -1,11 +1,9 @@
 """What a working process does for a command: each function takes and returns plain records."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
-import torch
 from torch import nn
 
 from analysis import auditing, budgets, grouping, pipeline, policies, study, subjects
@@ -56,12 +54,8 @@ def run(request: Request, config: Config) -> Run:
 
 @lru_cache(maxsize=1)
 def _loaded(request: Request) -> tuple[subjects.Subject, nn.Module, Inputs]:
-    subject = subjects.resolve(request.name)
-    if request.input_size:
-        subject = replace(subject, input_size=request.input_size)
     given = _user_inputs(request.inputs) if request.inputs else None
-    model = _on_device(subjects.build(subject, request.weights, request.seed), request.device)
-    return subject, model, subjects.example_inputs(subject, model, given, request.seed)
+    return subjects.load(request, given)
 
 
 @lru_cache(maxsize=1)
@@ -93,12 +87,3 @@ def _user_inputs(reference: str) -> Any:
     if inputs is None:
         raise InputError(f"--inputs {reference!r} returned None; expected what forward takes")
     return inputs
-
-
-def _on_device(model: nn.Module, device: str) -> nn.Module:
-    try:
-        return model.to(torch.device(device))
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(
-            f"--device {device!r} cannot be used: {one_line(error)[:200]}; use cpu"
-        ) from error

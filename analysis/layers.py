@@ -24,7 +24,6 @@ __all__ = [
     "KINDS",
     "PRODUCTS",
     "READS",
-    "SCALED_BY_WIDTH",
     "Kind",
     "couples_channels",
     "has_own_forward",
@@ -252,21 +251,18 @@ KINDS: dict[tuple[type[nn.Module], ...], Kind] = {
 }
 """Every kind of layer that can be proved; the first row that fits is taken."""
 
-SCALED_BY_WIDTH: tuple[tuple[type[nn.Module], str], ...] = (
-    (ShiftedWindowAttention3d, "qkv"),
-    (ShiftedWindowAttention, "qkv"),
-)
-"""Attention whose forward divides by the root of its input's width, with the layer that makes q, k
-and v stacked; torch's own functions are known by `PRODUCTS`. (torchvision's second version, which
+_SCALED_BY_WIDTH = (ShiftedWindowAttention, ShiftedWindowAttention3d)
+"""Attention whose forward divides by the root of its input's width; ``qkv`` makes q, k and v
+stacked. torch's own functions are known by `PRODUCTS`. (torchvision's second version, which
 compares directions, derives from the first and divides by nothing.)"""
 
 
 def query_scale(parent: nn.Module | None, part: str, kept: int, width: int) -> float:
     """What the queries that ``part`` of ``parent`` makes are multiplied by once it has been cut."""
-    if isinstance(parent, ShiftedWindowAttentionV2):
+    scaled = isinstance(parent, _SCALED_BY_WIDTH) and part == "qkv"
+    if not scaled or isinstance(parent, ShiftedWindowAttentionV2):
         return 1.0
-    scaled = any(isinstance(parent, kind) and part == made for kind, made in SCALED_BY_WIDTH)
-    return float((width / kept) ** 0.5) if scaled else 1.0
+    return float((width / kept) ** 0.5)
 
 
 ATTENTION = functional.scaled_dot_product_attention

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from analysis.errors import UnsupportedLayerError
-from analysis.inference import walk
+from analysis.inference import holds_nan, walk
 from analysis.layers import (
     ATTENTION,
     COMBINE,
@@ -50,11 +50,9 @@ def masked(model: nn.Module, cuts: Iterable[Cut], inside: Collection[str] = ()) 
     with ExitStack() as until_done:
         for cut, layer, kind in located:
             removed = torch.tensor(cut.removed, dtype=torch.long)
-            if layer is None:
-                continue  # a value for each channel: what it makes of a removed one is not read
-            elif cut.layer in inside:
-                continue
-            elif cut.axis == "in":
+            if layer is None or cut.layer in inside:
+                continue  # what a parameter makes of a removed channel is not read
+            if cut.axis == "in":
                 hook = _silent_input(kind.axis(layer), removed)
                 handle = layer.register_forward_pre_hook(hook, with_kwargs=True)
                 until_done.callback(handle.remove)
@@ -242,12 +240,12 @@ class KeptChannels(TorchFunctionMode):
         kwargs = kwargs or {}
         name = getattr(func, "__name__", "")
         reads = func in PRODUCTS or func in READS
-        if not (reads or name in COMBINE) or not any(map(_is_tagged, walk((args, kwargs)))):
+        if not (reads or name in COMBINE) or not any(map(holds_nan, walk((args, kwargs)))):
             return func(*args, **kwargs)
         return self._read(func, args, kwargs) if reads else self._combine(func, args, kwargs)
 
     def _read(self, func: Any, args: Any, kwargs: Any) -> Any:
-        silent = [torch.nan_to_num(arg) if _is_tagged(arg) else arg for arg in args]
+        silent = [torch.nan_to_num(arg) if holds_nan(arg) else arg for arg in args]
         by_width = func is ATTENTION and kwargs.get("scale") is None and len(args) < 7
         if by_width or (self._rescale and func in PRODUCTS and func is not ATTENTION):
             first = next(index for index, arg in enumerate(args) if isinstance(arg, Tensor))
@@ -260,7 +258,7 @@ class KeptChannels(TorchFunctionMode):
         plain = func(*args, **kwargs)
         place = _tagged_axis(args[0]) if args and isinstance(args[0], Tensor) else None
         if place is None:
-            if args and _is_tagged(args[0]) and len(args[0].isnan().sum(-1).unique()) > 1:
+            if args and holds_nan(args[0]) and len(args[0].isnan().sum(-1).unique()) > 1:
                 self.scrambled = self.scrambled or func.__name__
             return plain
         axis, kept = place
@@ -281,13 +279,9 @@ class KeptChannels(TorchFunctionMode):
         return results[0] if isinstance(plain, Tensor) else type(plain)(results)
 
 
-def _is_tagged(value: Any) -> bool:
-    return isinstance(value, Tensor) and value.is_floating_point() and bool(value.isnan().any())
-
-
 def _width_ratio(queries: Any) -> float:
     """Square root of the width of the last axis over the part of it that is not tagged."""
-    if not _is_tagged(queries):
+    if not holds_nan(queries):
         return 1.0
     width = queries.shape[-1]
     gone = int(queries.isnan().sum(-1).max())

@@ -280,8 +280,7 @@ def _step_to_the_end(
     steps = []
     history = surgery.Ledger(pruner.DG)
     while pruner.current_step < pruner.iterative_steps:
-        blame = operators.blamed
-        steps.append(_prove_step(model, inputs, pruner, history, removals, blame))
+        steps.append(_prove_step(model, inputs, pruner, history, removals, operators.blamed))
         if not steps[-1].verdict.passes:
             return steps[-1]
     return max(steps, key=lambda step: (_WEAKER.index(step.verdict), step.max_rel_error or 0.0))

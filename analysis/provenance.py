@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from analysis.inference import Inputs, forward, map_tensors, module_scope, walk
+from analysis.inference import Inputs, forward, holds_nan, map_tensors, module_scope, walk
 from analysis.layers import PRODUCTS, READS, has_own_forward, kind_of, makes_channels
 
 __all__ = ["JOINED", "Flow", "Mixing", "trace_channels"]
@@ -282,7 +282,7 @@ class _Mixings(TorchFunctionMode):
             return result
         if not any(map(self._joins, walk(result))):
             return result
-        operands = [value for value in walk((args, kwargs)) if _is_marked(value)]
+        operands = [value for value in walk((args, kwargs)) if holds_nan(value)]
         if any(map(self._joins, operands)):
             return result
 
@@ -305,9 +305,8 @@ class _Mixings(TorchFunctionMode):
         if orderly:
             return orderly[-1]
         clean = with_code_of(None)
-        same = [value for value in operands if isinstance(clean, Tensor)]
-        if not reads and same and same[0].shape == clean.shape:
-            return clean.masked_fill(same[0].isnan(), torch.nan)
+        if not reads and isinstance(clean, Tensor) and clean.shape == operands[0].shape:
+            return clean.masked_fill(operands[0].isnan(), torch.nan)
         return clean
 
     def _joins(self, tensor: Tensor) -> bool:
@@ -319,10 +318,6 @@ class _Mixings(TorchFunctionMode):
             return False
         pairs = marks.reshape(self._items // 2, 2, -1)
         return bool((pairs[:, 0] & pairs[:, 1]).any())
-
-
-def _is_marked(value: Any) -> bool:
-    return isinstance(value, Tensor) and value.is_floating_point() and bool(value.isnan().any())
 
 
 def _cleaned(tensor: Tensor) -> Tensor:

@@ -68,11 +68,8 @@ def _silently(parts: Iterable[Any], total: int) -> Iterable[Any]:
 
 @lru_cache(maxsize=4)
 def _dense(request: Request) -> pipeline.Dense:
-    subject = subjects.resolve(request.name)
-    if request.input_size:
-        subject = replace(subject, input_size=request.input_size)
-    model = subjects.build(subject, request.weights, request.seed)
-    return pipeline.analyse(model, subjects.example_inputs(subject, model, None, request.seed))
+    _, model, inputs = subjects.load(request)
+    return pipeline.analyse(model, inputs)
 
 
 def study(requests: Iterable[Request], progress: Progress | None = None, workers: int = 0) -> Study:

@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -13,8 +13,17 @@ from torch import Tensor, nn
 from analysis.errors import InputError
 from analysis.inference import Inputs, check_usable, locate_failure, map_tensors, one_line
 from analysis.loading import load_callable
+from analysis.records import Request
 
-__all__ = ["CASE_STUDY", "Subject", "build", "example_inputs", "mobilenet_v2_cifar", "resolve"]
+__all__ = [
+    "CASE_STUDY",
+    "Subject",
+    "build",
+    "example_inputs",
+    "load",
+    "mobilenet_v2_cifar",
+    "resolve",
+]
 
 _DEFAULT_SIZE = (3, 224, 224)
 
@@ -84,6 +93,32 @@ def resolve(name: str) -> Subject:
             f"path/to/file.py:factory; {hint}"
         )
     return Subject(name, partial(torchvision.models.get_model, name, weights=None))
+
+
+def load(request: Request, given: Inputs | None = None) -> tuple[Subject, nn.Module, Inputs]:
+    """The subject that a request names, its network on the device asked for, and its inputs.
+
+    Args:
+        request: what is looked at.
+        given: the user's own inputs instead of one image.
+
+    Raises:
+        InputError: see `resolve`, `build` and `example_inputs`; or there is no such device.
+    """
+    subject = resolve(request.name)
+    if request.input_size:
+        subject = replace(subject, input_size=request.input_size)
+    model = _on_device(build(subject, request.weights, request.seed), request.device)
+    return subject, model, example_inputs(subject, model, given, request.seed)
+
+
+def _on_device(model: nn.Module, device: str) -> nn.Module:
+    try:
+        return model.to(torch.device(device))
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(
+            f"--device {device!r} cannot be used: {one_line(error)[:200]}; use cpu"
+        ) from error
 
 
 def build(subject: Subject, weights: str = "random", seed: int = 0) -> nn.Module:

@@ -8,6 +8,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
+from torch_pruning.pruner import MagnitudePruner
+from torch_pruning.pruner.importance import MagnitudeImportance
 from torchvision.models.convnext import LayerNorm2d
 from torchvision.ops import SqueezeExcitation
 
@@ -335,6 +337,19 @@ PROVED: dict[str, tuple[Factory, Verdict]] = {
     },
 }  # fmt: skip
 """What the proof says of each when half of its channels go, ranked in each group."""
+
+
+def half_pruner(model: nn.Module, inputs: tuple[Tensor, ...], kind=MagnitudePruner, **options):
+    """The pruner for half of each group, told the heads as torch-pruning's examples tell it."""
+    common = {
+        "importance": MagnitudeImportance(p=1),
+        "pruning_ratio": 0.5,
+        "ignored_layers": [model.head],
+        "num_heads": model.num_heads if isinstance(model, Attention) else {},
+        "out_channel_groups": {model.attention: 2} if isinstance(model, Encoder) else {},
+        "in_channel_groups": {},
+    }
+    return kind(model, inputs, **common | options)
 
 
 def build(name: str, seed: int = 0) -> nn.Module:

@@ -2,8 +2,7 @@
 
 import pytest
 import torch
-import torch_pruning as tp
-from blocks import Between
+from blocks import Between, half_pruner
 from nets import Chain, inputs_for, make
 from torch import nn
 from torch.nn import functional as F  # noqa: N812
@@ -11,19 +10,6 @@ from torch.nn import functional as F  # noqa: N812
 from analysis import count_macs, inspect_groups, verify
 from analysis.errors import InputError
 from analysis.records import Verdict
-
-
-def pruner_of(model: nn.Module, inputs: torch.Tensor):
-    return tp.pruner.MagnitudePruner(
-        model,
-        (inputs,),
-        importance=tp.importance.MagnitudeImportance(p=1),
-        pruning_ratio=0.5,
-        ignored_layers=[model.head],
-        num_heads={},
-        out_channel_groups={},
-        in_channel_groups={},
-    )
 
 
 class LazyChain(Chain):
@@ -56,7 +42,7 @@ def test_what_cannot_be_analysed_says_what_to_pass(name: str) -> None:
     for door in (
         lambda: inspect_groups(model, inputs_for(plain)),
         lambda: count_macs(model, inputs_for(plain)),
-        lambda: verify(model, inputs_for(plain), pruner_of(plain, inputs_for(plain))),
+        lambda: verify(model, inputs_for(plain), half_pruner(plain, (inputs_for(plain),))),
     ):
         with pytest.raises(InputError, match=message):
             door()
@@ -66,7 +52,7 @@ def test_what_cannot_be_analysed_says_what_to_pass(name: str) -> None:
 def test_other_precisions_are_proved(dtype: torch.dtype) -> None:
     model = make(Chain).to(dtype)
     inputs = inputs_for(model).to(dtype)
-    answer = verify(model, inputs, pruner_of(model, inputs))
+    answer = verify(model, inputs, half_pruner(model, (inputs,)))
     assert answer.verdict is Verdict.EXACT
     assert model.first.weight.dtype == dtype
 
@@ -105,12 +91,12 @@ def changed(function) -> Changed:
 def test_a_network_that_cannot_be_compared_is_refused(build, message: str) -> None:
     model = build()
     with pytest.raises(InputError, match=message):
-        verify(model, inputs_for(model), pruner_of(model, inputs_for(model)))
+        verify(model, inputs_for(model), half_pruner(model, (inputs_for(model),)))
 
 
 def test_an_output_without_tensors_is_refused() -> None:
     model = make(Chain)
-    pruner = pruner_of(model, inputs_for(model))
+    pruner = half_pruner(model, (inputs_for(model),))
     model.forward = lambda x: "done"
     with pytest.raises(InputError, match="the model's output is a str without tensors"):
         verify(model, inputs_for(model), pruner)
@@ -119,5 +105,5 @@ def test_an_output_without_tensors_is_refused() -> None:
 def test_noise_whose_shape_does_not_change_is_the_same_in_both_networks() -> None:
     """A draw for each item, as of stochastic depth, is one of the fixed seed."""
     model = changed(lambda x: x * torch.rand(len(x), 1))
-    answer = verify(model, inputs_for(model), pruner_of(model, inputs_for(model)))
+    answer = verify(model, inputs_for(model), half_pruner(model, (inputs_for(model),)))
     assert answer.verdict is Verdict.EXACT

@@ -2,8 +2,7 @@
 
 import pytest
 import torch
-import torch_pruning as tp
-from blocks import PROVED, Attention, Encoder, build
+from blocks import PROVED, build, half_pruner
 
 from analysis import pipeline, surgery, symmetry
 from analysis.faults import FAULTS, sites
@@ -25,16 +24,7 @@ def half_pruned(name: str):
     inputs = (torch.randn(2, *model.size, generator=torch.Generator().manual_seed(1)),)
     symmetry.make_distinct(model, inputs)
     dense = copy_of(model)
-    pruner = tp.pruner.MagnitudePruner(
-        model,
-        inputs,
-        importance=tp.importance.MagnitudeImportance(p=1),
-        pruning_ratio=0.5,
-        ignored_layers=[model.head],
-        num_heads=model.num_heads if isinstance(model, Attention) else {},
-        out_channel_groups={model.attention: 2} if isinstance(model, Encoder) else {},
-        in_channel_groups={},
-    )
+    pruner = half_pruner(model, inputs)
     groups = inspect_groups(dense, inputs)
     removals = [removal for removal, _ in surgery.step(pruner)]
     return dense, model, removals, groups, inputs

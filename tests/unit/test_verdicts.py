@@ -3,7 +3,7 @@
 import pytest
 import torch
 import torch_pruning as tp
-from blocks import PROVED, Attention, Between, Encoder, RootMeanSquare, build
+from blocks import PROVED, Attention, Between, RootMeanSquare, build, half_pruner
 from torch import nn
 
 from analysis import verify
@@ -15,22 +15,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:Unwrapped parameters detected")
 
 
 def half_pruned(model: nn.Module, **options):
-    """The pruner for half of each group, told the heads as torch-pruning's examples tell it."""
-    inputs = torch.randn(2, *model.size, generator=torch.Generator().manual_seed(1))
-    if isinstance(model, Attention):
-        options.setdefault("num_heads", model.num_heads)
-    if isinstance(model, Encoder):
-        options.setdefault("out_channel_groups", {model.attention: 2})
-    options = {"num_heads": {}, "out_channel_groups": {}, "in_channel_groups": {}} | options
-    pruner = tp.pruner.MagnitudePruner(
-        model,
-        (inputs,),
-        importance=tp.importance.MagnitudeImportance(p=1),
-        pruning_ratio=0.5,
-        ignored_layers=[model.head],
-        **options,
-    )
-    return (inputs,), pruner
+    inputs = (torch.randn(2, *model.size, generator=torch.Generator().manual_seed(1)),)
+    return inputs, half_pruner(model, inputs, **options)
 
 
 def answer_for(name: str, **options):
@@ -138,17 +124,7 @@ def test_a_fault_behind_an_operator_that_mixes_is_named_not_the_operator() -> No
     model = Between(lambda m, x: m.norm(m.middle(x.softmax(1))), middle=nn.Conv2d(8, 8, 1))
     model.norm = nn.BatchNorm2d(8)
     model.eval()
-    inputs = (torch.randn(2, *model.size),)
-    pruner = Altering(
-        model,
-        inputs,
-        importance=tp.importance.MagnitudeImportance(p=1),
-        pruning_ratio=0.5,
-        ignored_layers=[model.head],
-        num_heads={},
-        out_channel_groups={},
-        in_channel_groups={},
-    )
+    inputs, pruner = half_pruned(model, kind=Altering)
     answer = verify(model, inputs, pruner)
     assert answer.verdict is Verdict.WRONG
     assert answer.first_divergence == "norm"
@@ -186,18 +162,7 @@ def test_a_pruner_that_writes_between_its_steps_is_told(at: int) -> None:
             yield from super().step(interactive=True)
 
     model = build("scale parameter")
-    inputs = (torch.randn(2, *model.size),)
-    pruner = Writing(
-        model,
-        inputs,
-        importance=tp.importance.MagnitudeImportance(p=1),
-        pruning_ratio=0.5,
-        iterative_steps=2,
-        ignored_layers=[model.head],
-        num_heads={},
-        out_channel_groups={},
-        in_channel_groups={},
-    )
+    inputs, pruner = half_pruned(model, kind=Writing, iterative_steps=2)
     answer = verify(model, inputs, pruner)
     assert answer.verdict is Verdict.WRONG
     assert answer.first_divergence == "second"
