@@ -12,6 +12,8 @@ if TYPE_CHECKING:
         count_macs,
         inspect_groups,
         ratio_curve,
+        ratio_for_macs,
+        ratio_for_params,
         reproduce_residual_mismatch,
         verify,
     )
@@ -20,6 +22,8 @@ __all__ = [
     "count_macs",
     "inspect_groups",
     "ratio_curve",
+    "ratio_for_macs",
+    "ratio_for_params",
     "reproduce_residual_mismatch",
     "verify",
 ]

@@ -5,19 +5,20 @@ module turns its live groups into records, and adds what it does not keep: which
 executes each addition, and why each layer belongs to its group.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 import torch
 import torch_pruning as tp
-from torch import nn
+from torch import Tensor, nn
 
 from analysis import budgets
 from analysis.errors import InputError, UnprunableError, upstream
 from analysis.inference import (
     Inputs,
+    aliased,
     as_arguments,
     check_usable,
     copy_of,
@@ -29,7 +30,7 @@ from analysis.inference import (
 from analysis.operators import Operators, watched
 from analysis.records import Group, Member
 
-__all__ = ["groups_of", "hold", "inspect_groups"]
+__all__ = ["groups_of", "hold", "inspect_groups", "ranked_groups"]
 
 _NORMALISED_TOGETHER = (nn.GroupNorm,)
 _RENUMBERING = frozenset(
@@ -62,9 +63,34 @@ def inspect_groups(
         InputError: an ignored layer is not part of the model, or it does not run on the inputs.
         UnprunableError: torch-pruning raised while it traced the model.
     """
+    groups, _ = ranked_groups(model, example_inputs, ignored_layers)
+    return groups
+
+
+def ranked_groups(
+    model: nn.Module,
+    example_inputs: Inputs,
+    ignored_layers: Collection[str | nn.Module] = (),
+    importance: Callable[[Any], Tensor | None] | None = None,
+) -> tuple[tuple[Group, ...], dict[str, Tensor]]:
+    """The dependency groups, and the importance of the root channels of those that may go.
+
+    Args:
+        model: see `inspect_groups`.
+        example_inputs: see `inspect_groups`.
+        ignored_layers: see `inspect_groups`.
+        importance: torch-pruning's, of a live group; without one nothing is ranked.
+
+    Returns:
+        The groups, and by root the importances, shape (width,), bit for bit those of a pruner.
+
+    Raises:
+        InputError: see `inspect_groups`.
+        UnprunableError: see `inspect_groups`; or the importance raised.
+    """
     check_usable(model)
     ignored = names_of(ignored_layers, model)
-    traced = copy_of(model).requires_grad_(True)
+    traced = aliased(model, requires_grad=True)
     args, kwargs = as_arguments(example_inputs)
     try:
         with (
@@ -87,11 +113,20 @@ def inspect_groups(
         raise
     live = list(_live_groups(graph, operators))
     reader = _Reader(traced, graph, live, operators, leaving)
-    groups = [reader.group(items) for items in live]
-    groups.sort(key=lambda group: min(reader.order[layer] for layer in group.layers))
+    groups = [reader.group(items, turn) for turn, items in enumerate(live)]
     frozen = _unseen(model, args, kwargs, groups)
-    groups = [replace(group, frozen=group.root in frozen) for group in groups]
-    return hold(tuple(groups), ignored)
+    held = hold(
+        tuple(replace(group, frozen=group.root in frozen) for group in groups), ignored
+    )
+    scores: dict[str, Tensor] = {}
+    for group, items in zip(held, live, strict=True) if importance else ():
+        if not (group.ignored or group.frozen or group.untraced):
+            with upstream(f"ranking the group of `{group.root}`", operators.blamed):
+                score = importance(items)
+            if score is not None:
+                scores[group.root] = score.detach().cpu()
+    in_order = sorted(held, key=lambda group: min(reader.order[layer] for layer in group.layers))
+    return tuple(in_order), scores
 
 
 def groups_of(pruner: Any) -> tuple[Group, ...]:
@@ -108,7 +143,7 @@ def groups_of(pruner: Any) -> tuple[Group, ...]:
     # Groups of ignored layers are not asked for: where an output is flattened they may be huge.
     live = list(_live_groups(graph, operators, pruner.ignored_layers, pruner.root_module_types))
     reader = _Reader(model, graph, live, operators, set())
-    groups = [reader.group(items) for items in live]
+    groups = [reader.group(items, turn) for turn, items in enumerate(live)]
     seen = {layer for group in groups for layer in group.layers}
     for name, module in model.named_modules():
         if module in graph.module2node and _is_producer(module) and name not in seen:
@@ -211,7 +246,8 @@ class _Reader:
             dep.target.module for items in live if self._is_output(items) for dep, _ in items
         }
 
-    def group(self, items: Any) -> Group:
+    def group(self, items: Any, turn: int) -> Group:
+        """The record of a live group, the one that torch-pruning visits in this turn."""
         additions = [
             self._addition_of[dep.target.grad_fn]
             for dep, _ in items
@@ -235,6 +271,7 @@ class _Reader:
             additions=tuple(sorted(additions, key=self.order.__getitem__)),
             is_output=self._is_output(items),
             untraced=next(self._misfits(items), ""),
+            turn=turn,
         )
 
     def alone(self, name: str, module: Any) -> Group:

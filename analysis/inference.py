@@ -19,6 +19,7 @@ from analysis.errors import InputError
 __all__ = [
     "Failure",
     "Inputs",
+    "aliased",
     "as_arguments",
     "check_usable",
     "copy_of",
@@ -144,13 +145,32 @@ def copy_of(model: nn.Module) -> nn.Module:
     Raises:
         InputError: the model holds something that cannot be copied.
     """
+    return _copied(model, {})
+
+
+def _copied(model: nn.Module, memo: dict[int, Any]) -> nn.Module:
     try:
-        return copy.deepcopy(model).eval()
+        return copy.deepcopy(model, memo).eval()
     except Exception as error:
         raise InputError(
             f"{type(model).__name__} cannot be copied ({one_line(error)}); expected a module that "
             "copy.deepcopy accepts: detach tensors it keeps as attributes"
         ) from error
+
+
+def aliased(model: nn.Module, *, requires_grad: bool) -> nn.Module:
+    """A copy in eval mode whose parameters share their values with the model's, for looking only.
+
+    Raises:
+        InputError: see `copy_of`.
+    """
+    shared: dict[int, Any] = {
+        id(parameter): nn.Parameter(
+            parameter.detach(), requires_grad and parameter.is_floating_point()
+        )
+        for parameter in model.parameters()
+    }
+    return _copied(model, shared)
 
 
 def names_of(layers: Iterable[str | nn.Module], model: nn.Module) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from analysis import (
     symmetry,
     verifying,
 )
+from analysis.accounting import Account
 from analysis.errors import BudgetExceededError, InputError, UnprunableError, upstream
 from analysis.inference import (
     Inputs,
@@ -34,12 +35,12 @@ from analysis.records import (
     Channels,
     Config,
     CostTable,
-    CurvePoint,
     Group,
     GroupAccount,
     Mismatch,
     PlannedGroup,
     RatioCurve,
+    Reach,
     Reason,
     Removal,
     Run,
@@ -57,7 +58,10 @@ __all__ = [
     "measure",
     "prove",
     "prune_and_prove",
+    "cost_account",
     "ratio_curve",
+    "ratio_for_macs",
+    "ratio_for_params",
     "reproduce_residual_mismatch",
     "verify",
 ]
@@ -385,7 +389,10 @@ def ratio_curve(
     importance: str = "l1",
     round_to: int | None = None,
 ) -> RatioCurve:
-    """MACs and parameters left at each ratio, each measured on a pruned copy of ``model``.
+    """MACs and parameters left at each ratio, as pruning a copy and counting it would give them.
+
+    Nothing is pruned: the widths follow from one pass of torch-pruning's importance, the costs
+    from one count and the groups. A few seconds for any number of ratios.
 
     Args:
         model: the dense network; not changed.
@@ -395,17 +402,87 @@ def ratio_curve(
         scope: ``global`` or ``local``.
         importance: ``l1`` or ``l2``.
         round_to: keep channel counts a multiple of this.
+
+    Raises:
+        InputError: a ratio outside [0, 1); the model cannot be analysed as it is; or its cost
+            cannot be expressed in the widths of its groups, the layer is named.
+        UnprunableError: torch-pruning cannot trace the model.
     """
-    ignored = names_of(ignored_layers, model)
-    dense = costing.count_macs(model, example_inputs)
-    points = []
-    for ratio in ratios:
-        pruned = copy_of(model)
-        config = Config(ratio, scope, importance, round_to=round_to)
-        surgery.build_pruner(pruned, example_inputs, config, ignored).step()
-        costs = costing.count_macs(pruned, example_inputs)
-        points.append(CurvePoint(ratio, costs.macs, costs.params))
-    return RatioCurve(dense.macs, dense.params, tuple(points))
+    account = cost_account(
+        model, example_inputs, ignored_layers, scope=scope, importance=importance, round_to=round_to
+    )
+    return account.curve(tuple(ratios))
+
+
+def ratio_for_macs(
+    model: nn.Module,
+    example_inputs: Inputs,
+    target: float,
+    *,
+    ignored_layers: Collection[str | nn.Module] = (),
+    scope: str = "global",
+    importance: str = "l1",
+    round_to: int | None = None,
+) -> Reach:
+    """The smallest pruning ratio that leaves at most ``target`` of the MACs, or why none does.
+
+    Args:
+        model: the dense network; not changed.
+        example_inputs: a tensor, a tuple or a dict.
+        target: share of the dense MACs that may stay, in (0, 1].
+        ignored_layers: as in `ratio_curve`.
+        scope: as in `ratio_curve`.
+        importance: as in `ratio_curve`.
+        round_to: as in `ratio_curve`.
+
+    Raises:
+        InputError: a target outside (0, 1]; and as `ratio_curve`.
+        UnprunableError: as `ratio_curve`.
+    """
+    account = cost_account(
+        model, example_inputs, ignored_layers, scope=scope, importance=importance, round_to=round_to
+    )
+    return account.reach(target, "macs")
+
+
+def ratio_for_params(
+    model: nn.Module,
+    example_inputs: Inputs,
+    target: float,
+    *,
+    ignored_layers: Collection[str | nn.Module] = (),
+    scope: str = "global",
+    importance: str = "l1",
+    round_to: int | None = None,
+) -> Reach:
+    """The smallest pruning ratio that leaves at most ``target`` of the parameters.
+
+    Arguments and errors are those of `ratio_for_macs`.
+    """
+    account = cost_account(
+        model, example_inputs, ignored_layers, scope=scope, importance=importance, round_to=round_to
+    )
+    return account.reach(target, "params")
+
+
+def cost_account(
+    model: nn.Module,
+    example_inputs: Inputs,
+    ignored_layers: Collection[str | nn.Module] = (),
+    *,
+    scope: str = "global",
+    importance: str = "l1",
+    round_to: int | None = None,
+) -> Account:
+    """What every ratio costs, from one count, one reading of the groups and one importance pass.
+
+    Arguments and errors are those of `ratio_curve`.
+    """
+    config = Config(0.0, scope, importance, round_to=round_to)
+    groups, scores = grouping.ranked_groups(
+        model, example_inputs, ignored_layers, surgery.IMPORTANCES[importance]()
+    )
+    return Account(costing.count_macs(model, example_inputs), groups, scores, config)
 
 
 def reproduce_residual_mismatch(

@@ -3,25 +3,33 @@
 They need no torch, so that reports need none either.
 """
 
+import difflib
 from dataclasses import dataclass
 from enum import StrEnum
+from fractions import Fraction
 
 from analysis.errors import InputError
 
 __all__ = [
+    "COLUMNS",
     "IMPORTANCES",
     "RATIOS",
     "SCOPES",
+    "Axis",
     "Channels",
     "CheckResult",
     "Config",
     "CostTable",
     "CurvePoint",
     "Cut",
+    "Extent",
     "FaultCount",
     "Group",
     "GroupAccount",
+    "GroupSaving",
+    "Holder",
     "LayerCost",
+    "Meeting",
     "Member",
     "Mismatch",
     "Misread",
@@ -29,14 +37,19 @@ __all__ = [
     "PolicyCurve",
     "RankAgreement",
     "RatioCurve",
+    "Reach",
     "Reason",
     "Removal",
     "Request",
     "Run",
+    "Savings",
+    "Scaling",
     "Sizes",
     "Study",
     "SubjectInfo",
     "SubjectStudy",
+    "Term",
+    "Turn",
     "Verdict",
     "Verification",
     "ZooRecord",
@@ -48,6 +61,12 @@ RATIOS = (0.3, 0.5, 0.8)
 
 SCOPES = ("global", "local")
 IMPORTANCES = ("l1", "l2")
+
+COLUMNS = ("convolution", "linear", "attention", "normalization", "elementwise")
+"""What MACs are told apart by: convolutions, products with weights, products of activations,
+normalisations, and pooling with all else that is done element by element."""
+
+_PRODUCT_COLUMNS = 3
 
 
 class Verdict(StrEnum):
@@ -170,6 +189,7 @@ class Group:
         ignored: whether a policy keeps one of its layers, and so the whole group.
         frozen: whether DepGraph cannot see it because no gradient reaches its layers.
         untraced: where DepGraph's numbering of the channels does not fit a layer; else empty.
+        turn: place in the order in which torch-pruning visits the groups.
     """
 
     root: str
@@ -180,6 +200,7 @@ class Group:
     ignored: bool = False
     frozen: bool = False
     untraced: str = ""
+    turn: int = 0
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -290,6 +311,66 @@ class Verification:
     groups: tuple[GroupAccount, ...] = ()
 
 
+Axis = tuple[str, str]
+"""A layer (or a parameter that no layer owns) and ``out`` or ``in``."""
+
+
+@dataclass(frozen=True)
+class Extent:
+    """One size of a tensor, as a sum over the widths of layers that it is made of.
+
+    Attributes:
+        size: the size in the network that was traced.
+        parts: ``((axis, factor), ...)``: each channel that an axis loses takes so many away.
+        hidden: the operator behind which a size can no longer be followed; else empty.
+    """
+
+    size: int
+    parts: tuple[tuple[Axis, Fraction], ...] = ()
+    hidden: str = ""
+
+    @property
+    def varies(self) -> bool:
+        """Whether a pruning may change it."""
+        return bool(self.parts or self.hidden)
+
+    def times(self, factor: Fraction) -> "Extent":
+        """So many times this size."""
+        parts = tuple((axis, share * factor) for axis, share in self.parts)
+        return Extent(round(self.size * factor), parts, self.hidden)
+
+    def __add__(self, other: "Extent") -> "Extent":
+        """The sizes of two tensors laid end to end."""
+        size, parts = self.size + other.size, self.parts + other.parts
+        return Extent(size, parts, self.hidden or other.hidden)
+
+
+@dataclass(frozen=True)
+class Meeting:
+    """Two sizes that must be equal for an operator to run; ``where`` names it in words."""
+
+    where: str
+    one: Extent
+    other: Extent
+
+
+@dataclass(frozen=True)
+class Term:
+    """A count that is a product of sizes: an operator's MACs, or a parameter's elements.
+
+    Attributes:
+        layer: the module that owns it; empty for what the model's own forward calls.
+        name: the operator or the parameter.
+        count: the product in the network that was traced.
+        factors: those of the sizes that a pruning may change; the others stand in ``count``.
+    """
+
+    layer: str
+    name: str
+    count: int
+    factors: tuple[Extent, ...]
+
+
 @dataclass(frozen=True)
 class LayerCost:
     """MACs and parameters that one module owns itself, without its children.
@@ -297,9 +378,12 @@ class LayerCost:
     Attributes:
         layer: module name; empty for what the model's own forward calls.
         kind: class name of the module.
-        macs: multiply-accumulates, by fvcore's convention.
+        macs: multiply-accumulates, all columns together.
         params: number of parameters.
         operators: MACs by operator, e.g. ``(("conv", 9633792),)``.
+        columns: MACs by column, one for each of `COLUMNS`.
+        shape: of the output of the layer's last operator; empty where none is counted.
+        calls: how often it is called in one forward pass.
     """
 
     layer: str
@@ -307,6 +391,9 @@ class LayerCost:
     macs: int
     params: int
     operators: tuple[tuple[str, int], ...]
+    columns: tuple[int, ...]
+    shape: tuple[int, ...]
+    calls: int
 
 
 @dataclass(frozen=True)
@@ -319,6 +406,10 @@ class CostTable:
         params: total parameters.
         uncounted: operators fvcore has no rule for, with how often each is called.
         uncalled: modules that own parameters and were never called.
+        modules: the names of all modules of the model.
+        macs_terms: what the MACs are products of.
+        params_terms: what the parameters are products of.
+        meetings: sizes that a pruning must leave equal, with the operator where they meet.
     """
 
     layers: tuple[LayerCost, ...]
@@ -326,10 +417,53 @@ class CostTable:
     params: int
     uncounted: tuple[tuple[str, int], ...]
     uncalled: tuple[str, ...]
+    modules: tuple[str, ...] = ()
+    macs_terms: tuple[Term, ...] = ()
+    params_terms: tuple[Term, ...] = ()
+    meetings: tuple[Meeting, ...] = ()
 
     def by_layer(self) -> dict[str, LayerCost]:
         """Rows by module name."""
         return {row.layer: row for row in self.layers}
+
+    @property
+    def columns(self) -> tuple[int, ...]:
+        """Total MACs of each of `COLUMNS`."""
+        return tuple(
+            sum(row.columns[place] for row in self.layers) for place in range(len(COLUMNS))
+        )
+
+    @property
+    def products(self) -> int:
+        """MACs of convolutions, linear layers and attention: what every counter should agree on."""
+        return sum(self.columns[:_PRODUCT_COLUMNS])
+
+    def macs_of(self, module: str) -> int:
+        """MACs of a module with everything inside it.
+
+        Raises:
+            InputError: the model has no such module.
+        """
+        return sum(row.macs for row in self._inside(module))
+
+    def params_of(self, module: str) -> int:
+        """Parameters of a module with everything inside it.
+
+        Raises:
+            InputError: the model has no such module.
+        """
+        return sum(row.params for row in self._inside(module))
+
+    def _inside(self, module: str) -> list[LayerCost]:
+        if module not in self.modules:
+            close = difflib.get_close_matches(module, self.modules, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else "see model.named_modules()"
+            raise InputError(f"the model has no module {module!r}; {hint}")
+        return [
+            row
+            for row in self.layers
+            if not module or row.layer == module or row.layer.startswith(f"{module}.")
+        ]
 
 
 @dataclass(frozen=True)
@@ -342,12 +476,35 @@ class CurvePoint:
 
 
 @dataclass(frozen=True)
+class Turn:
+    """Two neighbouring ratios of a curve, the larger of which leaves more.
+
+    Attributes:
+        before: the smaller ratio's point.
+        after: the larger ratio's point.
+        groups: those that keep more channels at the larger ratio, with how many more and why.
+    """
+
+    before: CurvePoint
+    after: CurvePoint
+    groups: tuple[tuple[str, int, Reason], ...]
+
+
+@dataclass(frozen=True)
 class RatioCurve:
-    """MACs and parameters left for each ratio asked, beside the dense network's."""
+    """MACs and parameters left for each ratio asked, beside the dense network's.
+
+    Attributes:
+        dense_macs: before pruning.
+        dense_params: before pruning.
+        points: one for each ratio, in the order given.
+        turns: where a larger ratio leaves more MACs, by ratio.
+    """
 
     dense_macs: int
     dense_params: int
     points: tuple[CurvePoint, ...]
+    turns: tuple[Turn, ...] = ()
 
     @property
     def ratios(self) -> tuple[float, ...]:
@@ -363,6 +520,112 @@ class RatioCurve:
     def params(self) -> tuple[int, ...]:
         """Parameters left, one for each ratio."""
         return tuple(point.params for point in self.points)
+
+
+@dataclass(frozen=True)
+class Holder:
+    """A layer that keeps MACs or parameters where least of them are left.
+
+    Attributes:
+        layer: module name.
+        left: MACs or parameters that it keeps.
+        share: of all that is left.
+        why: of the group that makes its channels: the root and the reason that it keeps them;
+            empty where no group holds them.
+    """
+
+    layer: str
+    left: int
+    share: float
+    why: str
+
+
+@dataclass(frozen=True)
+class Reach:
+    """The answer to "which ratio leaves at most this share?".
+
+    Attributes:
+        quantity: ``macs`` or ``params``.
+        target: the share of the dense network's that may stay.
+        dense: the dense network's point, at ratio 0.
+        point: at the smallest ratio that meets the target; None if no ratio does.
+        least: the point that leaves least of all ratios.
+        holders: the layers that keep most there.
+    """
+
+    quantity: str
+    target: float
+    dense: CurvePoint
+    point: CurvePoint | None
+    least: CurvePoint
+    holders: tuple[Holder, ...]
+
+    @property
+    def ratio(self) -> float | None:
+        """The smallest ratio that meets the target; None if no ratio does."""
+        return self.point.ratio if self.point else None
+
+    @property
+    def reason(self) -> str:
+        """Why no ratio meets the target, in a sentence; empty if one does."""
+        if self.point:
+            return ""
+        left = getattr(self.least, self.quantity) / getattr(self.dense, self.quantity)
+        name = {"macs": "MACs", "params": "parameters"}[self.quantity]
+        return (
+            f"no ratio leaves {self.target:.1%} of the {name}: the least is {left:.1%}, "
+            f"at ratio {self.least.ratio:.6g}"
+        )
+
+
+@dataclass(frozen=True)
+class GroupSaving:
+    """What one group has to do with a saving.
+
+    Attributes:
+        root: the group.
+        width: its channels.
+        removed: those that go.
+        macs: its share of the MACs saved; the shares sum to the saving.
+        params: its share of the parameters saved.
+        macs_of_one: MACs that the first of its channels takes along.
+        params_of_one: parameters that the first of its channels takes along.
+    """
+
+    root: str
+    width: int
+    removed: int
+    macs: float
+    params: float
+    macs_of_one: float
+    params_of_one: float
+
+
+@dataclass(frozen=True)
+class Savings:
+    """Where the saving at one ratio comes from."""
+
+    point: CurvePoint
+    groups: tuple[GroupSaving, ...]
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """a (1 - r)^2 + b (1 - r) + c: what is left if every prunable group lost the share r.
+
+    Attributes:
+        square: a, where both the channels made and those read go.
+        line: b, where one of them goes.
+        constant: c, what the policy and the outputs hold.
+    """
+
+    square: float
+    line: float
+    constant: float
+
+    def at(self, ratio: float) -> float:
+        """What is left at a ratio, before channels are rounded to whole ones and ranked."""
+        return self.square * (1 - ratio) ** 2 + self.line * (1 - ratio) + self.constant
 
 
 @dataclass(frozen=True)

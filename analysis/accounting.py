@@ -1,0 +1,220 @@
+"""What every ratio leaves of a network, without pruning it: the plan's widths in the cost model."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from analysis.cost_model import CostModel
+from analysis.errors import InputError
+from analysis.planning import Outlook, first_ratios, is_followed, outlooks
+from analysis.records import (
+    Config,
+    CostTable,
+    CurvePoint,
+    Group,
+    GroupSaving,
+    Holder,
+    RatioCurve,
+    Reach,
+    Savings,
+    Scaling,
+    Turn,
+)
+from analysis.segments import segments_of
+
+__all__ = ["Account"]
+
+Quantity = Literal["macs", "params"]
+Removed = NDArray[np.float64]
+
+_AT_ONCE = 512
+"""Ratios that are looked at together; more only takes more memory."""
+
+_HOLDERS = 8
+"""Layers that are named as holding up what is left."""
+
+
+class Account:
+    """MACs and parameters as functions of the pruning ratio.
+
+    Args:
+        table: the dense network's costs.
+        groups: its dependency groups, those that are held marked.
+        importances: by root, torch-pruning's own; see `analysis.grouping.ranked_groups`.
+        config: scope and ``round_to``; its ratio is not read.
+
+    Raises:
+        InputError: the costs cannot be expressed in the widths of the groups, or what a cut takes
+            with it is not known beforehand; names the layer.
+    """
+
+    def __init__(
+        self,
+        table: CostTable,
+        groups: Sequence[Group],
+        importances: Mapping[str, Tensor],
+        config: Config,
+    ) -> None:
+        for group in groups:
+            if not group.ignored and (group.untraced or not is_followed(group)):
+                why = group.untraced or (
+                    "DepGraph couples several of its channels with each that is read, and does not "
+                    "say which"
+                )
+                raise InputError(
+                    f"what a cut of group `{group.root}` costs cannot be told before it is made: "
+                    f"{why}"
+                )
+        self._groups = tuple(groups)
+        self._segments = {group.root: segments_of(group) for group in groups}
+        self._importances = importances
+        self._config = config
+        self.model = CostModel(table, groups, self._segments)
+        self.dense = CurvePoint(0.0, table.macs, table.params)
+
+    def curve(self, ratios: Sequence[float]) -> RatioCurve:
+        """MACs and parameters left at each ratio, and where the curve turns back upward.
+
+        Raises:
+            InputError: a ratio outside [0, 1).
+        """
+        wrong = next((ratio for ratio in ratios if not 0 <= ratio < 1), None)
+        if wrong is not None:
+            raise InputError(f"pruning ratio {wrong!r}; expected a number in [0, 1)")
+        points: list[CurvePoint] = []
+        widths = []
+        for part, removed, _ in self._ahead(ratios):
+            points += self._points(part, removed)
+            widths.append(removed)
+        turns = self._turns(points, np.concatenate(widths, 1)) if points else ()
+        return RatioCurve(self.dense.macs, self.dense.params, tuple(points), tuple(turns))
+
+    def reach(self, target: float, quantity: Quantity = "macs") -> Reach:
+        """The smallest ratio that leaves at most a share of the MACs or parameters.
+
+        Raises:
+            InputError: a target outside (0, 1].
+        """
+        if not 0 < target <= 1:
+            raise InputError(f"target {target!r}; expected the share that may stay, in (0, 1]")
+        _, left = self._every
+        meets = left[quantity] <= target * getattr(self.dense, quantity)
+        return Reach(
+            quantity=quantity,
+            target=target,
+            dense=self.dense,
+            point=self._point(int(meets.argmax())) if meets.any() else None,
+            least=(least := self._point(int(left[quantity].argmin()))),
+            holders=self._holders(least.ratio, quantity),
+        )
+
+    def savings(self, ratio: float) -> Savings:
+        """Each group's share of what is saved at a ratio."""
+        ((_, removed, _),) = self._ahead([ratio])
+        (point,) = self._points([ratio], removed)
+        gone = removed[:, 0]
+        model = self.model
+        macs, params = (form.shares(gone) for form in (model.macs, model.params))
+        first = [form.linear - form.quadratic.diagonal() for form in (model.macs, model.params)]
+        rows = []
+        for place, group in enumerate(self._groups):
+            own = model.group_of == place
+            channels = self._segments[group.root].widths
+            rows.append(
+                GroupSaving(
+                    root=group.root,
+                    width=group.width,
+                    removed=round(gone[own].sum()),
+                    macs=float(macs[own].sum()),
+                    params=float(params[own].sum()),
+                    macs_of_one=float(first[0][own] @ channels / channels.sum()),
+                    params_of_one=float(first[1][own] @ channels / channels.sum()),
+                )
+            )
+        return Savings(point, tuple(rows))
+
+    def scaling(self, quantity: Quantity = "macs") -> Scaling:
+        """a, b and c of the quadratic that explains the curve's bend."""
+        return Scaling(*getattr(self.model, quantity).scaled(self.model.widths))
+
+    def by_layer(self, ratio: float) -> dict[str, tuple[int, int]]:
+        """MACs and parameters of each layer at a ratio."""
+        ((_, removed, _),) = self._ahead([ratio])
+        return self.model.by_layer(removed[:, 0])
+
+    def _ahead(
+        self, ratios: Sequence[float]
+    ) -> Iterator[tuple[Sequence[float], Removed, Mapping[str, Outlook]]]:
+        """What each segment loses, shape (segments, ratios), some ratios at a time."""
+        for start in range(0, len(ratios), _AT_ONCE):
+            part = ratios[start : start + _AT_ONCE]
+            found = outlooks(self._groups, self._segments, self._importances, part, self._config)
+            removed = [found[root].removed for root in self.model.roots]
+            yield part, np.concatenate(removed).astype(float), found
+
+    def _points(self, ratios: Sequence[float], removed: Removed) -> list[CurvePoint]:
+        macs, params = self.model.macs.at(removed), self.model.params.at(removed)
+        return [
+            CurvePoint(*values)
+            for values in zip(ratios, macs.tolist(), params.tolist(), strict=True)
+        ]
+
+    def _turns(self, points: Sequence[CurvePoint], removed: Removed) -> Iterator[Turn]:
+        order = sorted(range(len(points)), key=lambda place: points[place].ratio)
+        for low, high in zip(order, order[1:], strict=False):
+            if points[high].macs > points[low].macs:
+                more = removed[:, low] - removed[:, high]
+                by_group = np.bincount(self.model.group_of, more, len(self._groups))
+                ((_, _, found),) = self._ahead([points[high].ratio])
+                yield Turn(
+                    points[low],
+                    points[high],
+                    tuple(
+                        (root, round(count), found[root].reason(0, self._config))
+                        for root, count in zip(self.model.roots, by_group, strict=True)
+                        if count > 0
+                    ),
+                )
+
+    @cached_property
+    def _every(self) -> tuple[NDArray[np.float64], dict[str, NDArray[np.int64]]]:
+        """Each ratio at which something changes, and what all of them leave."""
+        ratios = first_ratios(self._groups, self._importances, self._config)
+        left: dict[str, list[NDArray[np.int64]]] = {"macs": [], "params": []}
+        for _, removed, _ in self._ahead(ratios):
+            left["macs"].append(self.model.macs.at(removed))
+            left["params"].append(self.model.params.at(removed))
+        return np.array(ratios), {name: np.concatenate(parts) for name, parts in left.items()}
+
+    def _point(self, place: int) -> CurvePoint:
+        ratios, left = self._every
+        return CurvePoint(float(ratios[place]), int(left["macs"][place]), int(left["params"][place]))
+
+    def _holders(self, ratio: float, quantity: Quantity) -> tuple[Holder, ...]:
+        """The layers that keep most at a ratio."""
+        ((_, removed, found),) = self._ahead([ratio])
+        costs = self.model.by_layer(removed[:, 0])
+        place = ("macs", "params").index(quantity)
+        most = sorted(costs, key=lambda layer: -costs[layer][place])[:_HOLDERS]
+        total = sum(cost[place] for cost in costs.values())
+        makers = {layer: group for group in self._groups for layer in group.layers}
+        return tuple(
+            Holder(
+                layer=layer,
+                left=costs[layer][place],
+                share=costs[layer][place] / total,
+                why=self._why(makers[layer], found) if layer in makers else "",
+            )
+            for layer in most
+        )
+
+    def _why(self, group: Group, found: Mapping[str, Outlook]) -> str:
+        outlook = found[group.root]
+        kept = group.width - int(outlook.removed.sum())
+        reason = outlook.reason(0, self._config)
+        return f"{reason}: {kept} of {group.width} channels of `{group.root}` stay"

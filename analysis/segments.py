@@ -1,0 +1,50 @@
+"""Channels of a group that cost the same, so that their number is all a cost depends on.
+
+Mostly that is the whole group. Where a concatenation, a chunk or a flattening lets some channels
+of a group reach layers that others do not, the group falls into several segments.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.records import Axis, Group
+
+__all__ = ["Segments", "segments_of"]
+
+
+@dataclass(frozen=True, eq=False)
+class Segments:
+    """The segments of one group.
+
+    Attributes:
+        of_channel: for each channel of the root, its segment, shape (width,).
+        widths: channels of each segment, shape (segments,).
+        taken: for each axis, how many of its channels go with one of each segment, shape
+            (segments,).
+    """
+
+    of_channel: NDArray[np.intp]
+    widths: NDArray[np.intp]
+    taken: Mapping[Axis, NDArray[np.intp]]
+
+
+def segments_of(group: Group) -> Segments:
+    """The segments of a group, from where its members' channels come from."""
+    footprints = {}
+    for member in group.members:
+        roots = np.asarray(member.roots)
+        counts = np.bincount(roots[roots >= 0], minlength=group.width)[: group.width]
+        footprints[member.layer, member.axis] = counts
+    matrix = np.stack(list(footprints.values()))
+    if (matrix == matrix[:, :1]).all():
+        columns, of_channel = matrix[:, :1], np.zeros(group.width, dtype=np.intp)
+    else:
+        columns, of_channel = np.unique(matrix, axis=1, return_inverse=True)
+    return Segments(
+        of_channel=of_channel,
+        widths=np.bincount(of_channel, minlength=columns.shape[1]),
+        taken=dict(zip(footprints, columns, strict=True)),
+    )

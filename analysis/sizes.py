@@ -1,0 +1,457 @@
+"""Which layers' widths the sizes of a traced tensor are made of.
+
+A trace of the network tells, for each tensor, its shape. Which of these sizes are numbers of
+channels, and of whose, is followed from the layers that make channels through the operators
+behind them: a mean over positions keeps the channels, a concatenation adds them up, a flattening
+multiplies them by the positions, attention's heads divide them. A size that is written into the
+model's code is a constant.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from fractions import Fraction
+from math import prod
+from typing import Any
+
+from torch import Tensor, nn
+
+from analysis.handles import CONVOLUTIONS, NORMALIZATIONS, PRODUCTS, einsum_letters, list_of
+from analysis.handles import shape_of as _shape_of
+from analysis.layers import is_depthwise, kind_of, makes_channels
+from analysis.records import Extent, Meeting
+
+__all__ = ["Extents", "Sizes", "constant", "parameter_extents", "place_of"]
+
+Extents = tuple[Extent, ...]
+
+
+def constant(size: int) -> Extent:
+    """A size that no layer's width moves."""
+    return Extent(size)
+
+
+def _width(layer: str, axis: str, size: int, share: Fraction = Fraction(1)) -> Extent:
+    """A size that is a share of a layer's width (share 1) or several of it."""
+    return Extent(size, (((layer, axis), share),))
+
+
+def parameter_extents(model: nn.Module) -> dict[str, Extents]:
+    """For each parameter and buffer of ``model``, by name: what its sizes are made of."""
+    extents: dict[str, Extents] = {}
+    for name, module in model.named_modules():
+        tensors = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
+        for part, tensor in tensors:
+            extents[f"{name}.{part}" if name else part] = _of_tensor(name, module, part, tensor)
+        if isinstance(module, nn.MultiheadAttention):
+            # Its own forward uses the projection's weights; they are cut with its channels.
+            for part, tensor in module.out_proj.named_parameters():
+                extents[f"{name}.out_proj.{part}"] = tuple(
+                    _width(name, "out", size) for size in tensor.shape
+                )
+    return {name: extents[name] for name, _ in _named_tensors(model)}
+
+
+def _named_tensors(model: nn.Module) -> list[tuple[str, Tensor]]:
+    return [*model.named_parameters(), *model.named_buffers()]
+
+
+def _of_tensor(name: str, module: Any, part: str, tensor: Tensor) -> Extents:
+    constants = tuple(constant(size) for size in tensor.shape)
+    if not tensor.dim() or tensor.numel() == 1:
+        return constants
+    if kind_of(module) is None:
+        # A parameter that no layer owns is cut along a dimension that the groups know.
+        return tuple(
+            _width(f"{name}.{part}" if name else part, str(place), size)
+            for place, size in enumerate(tensor.shape)
+        ) if isinstance(tensor, nn.Parameter) else constants
+    if isinstance(module, nn.MultiheadAttention):
+        return tuple(
+            _width(name, "out", size, Fraction(size, module.embed_dim)) for size in tensor.shape
+        )
+    if tensor.dim() == 1 or not makes_channels(module):
+        channels = 0 if is_depthwise(module) else tensor.dim() - 1
+        size = tensor.shape[channels]
+        return (*constants[:channels], _width(name, "out", size), *constants[channels + 1 :])
+    if isinstance(module, nn.Embedding):
+        return (constants[0], _width(name, "out", tensor.shape[1]))
+    groups = getattr(module, "groups", 1)
+    first, second = ("in", "out") if getattr(module, "transposed", False) else ("out", "in")
+    return (
+        _width(name, first, tensor.shape[0]),
+        _width(name, second, tensor.shape[1], Fraction(1, groups)),
+        *constants[2:],
+    )
+
+
+class Sizes:
+    """Follows the sizes of one trace.
+
+    Args:
+        parameters: what the sizes of the model's own tensors are made of, by the name that the
+            trace gives them.
+    """
+
+    def __init__(self, parameters: Mapping[str, Extents]) -> None:
+        self._known: dict[str, Extents] = dict(parameters)
+        self._meetings: dict[tuple[Extent, Extent], str] = {}
+        self._where = ""
+
+    def meet(self, where: str, one: Extent, other: Extent) -> None:
+        """Note that an operator needs two sizes to be equal."""
+        if one != other and (one.varies or other.varies) and not (one.hidden or other.hidden):
+            self._meetings.setdefault((one, other), where)
+
+    @property
+    def meetings(self) -> tuple[Meeting, ...]:
+        """All sizes that were seen to meet."""
+        return tuple(Meeting(where, *pair) for pair, where in self._meetings.items())
+
+    def of(self, value: Any) -> Extents:
+        """What each size of a tensor in the trace is made of; empty for what is no tensor."""
+        name = value.debugName()
+        if name not in self._known:
+            shape = _shape_of(value)
+            self._known[name] = () if shape is None else self._made(value, shape)
+        return self._known[name]
+
+    def _made(self, value: Any, shape: tuple[int, ...]) -> Extents:
+        node = value.node()
+        if node.kind() in ("prim::ListUnpack", "prim::TupleUnpack"):
+            node = next(node.inputs()).node()
+        inputs = list(node.inputs())
+        rule = _RULES.get(node.kind(), _like_the_operands)
+        if not any(
+            extent.varies
+            for each in inputs
+            for value in (each, *list_of(each))
+            for extent in self.of(value)
+        ):
+            return tuple(map(constant, shape))
+        self._where = place_of(node)
+        made = rule(self, inputs, shape)
+        where = place_of(node)
+        if made is None or tuple(extent.size for extent in made) != shape:
+            return tuple(_unknown(size, where) for size in shape)
+        return tuple(
+            _unknown(extent.size, where) if extent.hidden == _HERE else extent for extent in made
+        )
+
+    def joined(self, candidates: Sequence[Extent], size: int) -> Extent:
+        """The size of an elementwise result: an operand's that follows a width, if there is one."""
+        same = [extent for extent in candidates if extent.size == size]
+        varying = [extent for extent in same if extent.varies]
+        chosen = next(
+            (extent for extent in varying if not extent.hidden),
+            varying[0] if varying else constant(size),
+        )
+        for extent in same if size > 1 else ():
+            self.meet(self._where, chosen, extent)
+        return chosen
+
+
+Rule = Callable[[Sizes, Sequence[Any], tuple[int, ...]], Extents | None]
+
+_HERE = "here"
+"""Marks a size that a rule cannot follow; the operator's name is put in its place."""
+
+
+def _unknown(size: int, where: str = _HERE) -> Extent:
+    return Extent(size, (), where)
+
+
+def place_of(node: Any) -> str:
+    """An operator of a trace and the module that calls it, in words."""
+    module = node.scopeName().split("/")[-1]
+    operator = node.kind().split("::")[-1]
+    return f"operator {operator} in " + (f"`{module}`" if module else "the model's own forward")
+
+
+def _integers(value: Any) -> list[int | None]:
+    """Numbers among an operator's arguments; None for one that is computed."""
+    if value.node().kind() == "prim::ListConstruct":
+        return [number for each in value.node().inputs() for number in _integers(each)]
+    number = value.toIValue() if value.node().kind() == "prim::Constant" else None
+    if isinstance(number, list):
+        return list(number)
+    return [number if isinstance(number, int) and not isinstance(number, bool) else None]
+
+
+def _like_the_operands(
+    sizes: Sizes, inputs: Sequence[Any], shape: tuple[int, ...]
+) -> Extents | None:
+    """Elementwise, with broadcasting; else position by position, like the first operand."""
+    operands = [sizes.of(value) for value in inputs if _shape_of(value)]
+    if not operands:
+        return None
+    if all(
+        len(operand) <= len(shape)
+        and all(e.size in (1, size) for e, size in zip(operand[::-1], shape[::-1], strict=False))
+        for operand in operands
+    ):
+        return tuple(
+            sizes.joined([operand[-place] for operand in operands if len(operand) >= place], size)
+            for place, size in zip(range(len(shape), 0, -1), shape, strict=True)
+        )
+    return _position_by_position(sizes, inputs, shape)
+
+
+def _position_by_position(
+    sizes: Sizes, inputs: Sequence[Any], shape: tuple[int, ...]
+) -> Extents | None:
+    """Sizes that stay are the first operand's; of those that change only constants are known."""
+    first = sizes.of(next(value for value in inputs if _shape_of(value)))
+    if len(first) != len(shape):
+        return None
+    return tuple(
+        extent if extent.size == size else _unknown(size) if extent.varies else constant(size)
+        for extent, size in zip(first, shape, strict=True)
+    )
+
+
+def _convolved(sizes: Sizes, inputs: Sequence[Any], shape: tuple[int, ...]) -> Extents:
+    """(N, out, *positions); the weight is (out, in / groups, *taps), transposed the other way."""
+    images, weight = sizes.of(inputs[0]), sizes.of(inputs[1])
+    made = weight[0]
+    if made.size != shape[1]:
+        made = weight[1].times(Fraction(shape[1], weight[1].size))
+    positions = [
+        _unknown(size) if before.varies else constant(size)
+        for before, size in zip(images[2:], shape[2:], strict=True)
+    ]
+    return (images[0], made, *positions)
+
+
+def _linear(sizes: Sizes, inputs: Sequence[Any], shape: tuple[int, ...]) -> Extents:
+    return (*sizes.of(inputs[0])[:-1], sizes.of(inputs[1])[0])
+
+
+def _product(first: int, second: int) -> Rule:
+    def rule(sizes: Sizes, inputs: Sequence[Any], shape: tuple[int, ...]) -> Extents:
+        a, b = sizes.of(inputs[first]), sizes.of(inputs[second])
+        rows = a[-2:-1] if len(a) > 1 else ()
+        columns = b[-1:] if len(b) > 1 else ()
+        batch = shape[: len(shape) - len(rows) - len(columns)]
+        stacks = [operand[:-2] for operand in (a, b)]
+        joined = [
+            sizes.joined([stack[-place] for stack in stacks if len(stack) >= place], size)
+            for place, size in zip(range(len(batch), 0, -1), batch, strict=True)
+        ]
+        return (*joined, *rows, *columns)
+
+    return rule
+
+
+def _inner(sizes: Sizes, inputs: Sequence[Any], shape: tuple[int, ...]) -> Extents:
+    return (*sizes.of(inputs[0])[:-1], *sizes.of(inputs[1])[:-1])
+
+
+def _attention(sizes: Sizes, inputs: Sequence[Any], shape: tuple[int, ...]) -> Extents:
+    return (*sizes.of(inputs[0])[:-1], sizes.of(inputs[2])[-1])
+
+
+def _einsum(sizes: Sizes, inputs: Sequence[Any], shape: tuple[int, ...]) -> Extents | None:
+    try:
+        operands, result = einsum_letters(inputs)
+    except ValueError:
+        return None
+    found: dict[str, Extent] = {}
+    for letters, value in zip(operands, list_of(inputs[1]), strict=True):
+        for letter, extent in zip(letters, sizes.of(value), strict=True):
+            if letter not in found or extent.varies:
+                found[letter] = extent
+    return tuple(found[letter] for letter in result)
+
+
+def _embedded(sizes: Sizes, inputs: Sequence[Any], shape: tuple[int, ...]) -> Extents:
+    return (*sizes.of(inputs[1]), sizes.of(inputs[0])[-1])
+
+
+def _permuted(sizes: Sizes, inputs: Sequence[Any], shape: tuple[int, ...]) -> Extents | None:
+    extents, order = sizes.of(inputs[0]), _integers(inputs[1])
+    return tuple(extents[place] for place in order if place is not None)
+
+
+def _transposed(sizes: Sizes, inputs: Sequence[Any], shape: tuple[int, ...]) -> Extents | None:
+    extents = list(sizes.of(inputs[0]))
+    places = [_integers(value)[0] for value in inputs[1:3]] or [0, -1]
+    first, second = places if len(extents) > 1 else (0, 0)
+    if first is None or second is None:
+        return None
+    extents[first], extents[second] = extents[second], extents[first]
+    return tuple(extents)
+
+
+def _moved(sizes: Sizes, inputs: Sequence[Any], shape: tuple[int, ...]) -> Extents | None:
+    extents = sizes.of(inputs[0])
+    rank = len(extents)
+    source, target = ([(n or 0) % rank for n in _integers(value)] for value in inputs[1:3])
+    rest = iter(place for place in range(rank) if place not in source)
+    goes = dict(zip(target, source, strict=True))
+    return tuple(extents[goes[place] if place in goes else next(rest)] for place in range(rank))
+
+
+def _matrix_transposed(sizes: Sizes, inputs: Sequence[Any], shape: tuple[int, ...]) -> Extents:
+    *batch, rows, columns = sizes.of(inputs[0])
+    return (*batch, columns, rows)
+
+
+def _reversed(sizes: Sizes, inputs: Sequence[Any], shape: tuple[int, ...]) -> Extents:
+    return sizes.of(inputs[0])[::-1]
+
+
+def _concatenated(sizes: Sizes, inputs: Sequence[Any], shape: tuple[int, ...]) -> Extents | None:
+    parts = [extents for value in list_of(inputs[0]) if (extents := sizes.of(value))]
+    place = _integers(inputs[1])[0]
+    if place is None or not parts:
+        return None
+    joined = [sizes.joined([part[index] for part in parts], size) for index, size in enumerate(shape)]
+    joined[place] = sum((part[place] for part in parts[1:]), parts[0][place])
+    return tuple(joined)
+
+
+def _stacked(sizes: Sizes, inputs: Sequence[Any], shape: tuple[int, ...]) -> Extents | None:
+    parts = [sizes.of(value) for value in list_of(inputs[0])]
+    place = _integers(inputs[1])[0]
+    if place is None:
+        return None
+    place %= len(shape)
+    each = [
+        sizes.joined(same, same[0].size)
+        for same in zip(*parts, strict=True)
+    ]
+    return (*each[:place], constant(shape[place]), *each[place:])
+
+
+def _expanded(sizes: Sizes, inputs: Sequence[Any], shape: tuple[int, ...]) -> Extents:
+    extents = sizes.of(inputs[0])
+    new = len(shape) - len(extents)
+    return tuple(
+        extents[place - new]
+        if place >= new and extents[place - new].size == size
+        else constant(size)
+        for place, size in enumerate(shape)
+    )
+
+
+def _selected(sizes: Sizes, inputs: Sequence[Any], shape: tuple[int, ...]) -> Extents | None:
+    """One entry of a dimension, which goes."""
+    extents = sizes.of(inputs[0])
+    place = _integers(inputs[1])[0]
+    if place is None:
+        return None
+    place %= len(extents)
+    return (*extents[:place], *extents[place + 1 :])
+
+
+def _reduced(sizes: Sizes, inputs: Sequence[Any], shape: tuple[int, ...]) -> Extents | None:
+    """A mean, a sum, a maximum over some dimensions, which become 1 or go."""
+    if len(inputs) > 1 and _shape_of(inputs[1]) is not None:
+        return _like_the_operands(sizes, inputs, shape)  # the larger of two tensors
+    extents = sizes.of(inputs[0])
+    lists = [value for value in inputs[1:] if value.node().kind() == "prim::ListConstruct"]
+    places = {
+        number % len(extents)
+        for value in (lists or inputs[1:2])
+        for number in _integers(value)
+        if number is not None
+    } or set(range(len(extents)))
+    if len(shape) == len(extents):
+        return tuple(constant(1) if i in places else e for i, e in enumerate(extents))
+    return tuple(extent for place, extent in enumerate(extents) if place not in places)
+
+
+def _reshaped(sizes: Sizes, inputs: Sequence[Any], shape: tuple[int, ...]) -> Extents | None:
+    """Neighbouring sizes merge or split; a number in the model's code does not follow a width."""
+    written = [False] * len(shape)
+    if len(inputs) > 1 and inputs[1].node().kind() == "prim::ListConstruct":
+        numbers = _integers(inputs[1])
+        if len(numbers) == len(shape):
+            written = [number is not None and number != -1 for number in numbers]
+    return _regrouped(sizes.of(inputs[0]), shape, written)
+
+
+def _unflattened(sizes: Sizes, inputs: Sequence[Any], shape: tuple[int, ...]) -> Extents | None:
+    extents = sizes.of(inputs[0])
+    place, numbers = _integers(inputs[1])[0], _integers(inputs[2])
+    if place is None:
+        return None
+    place %= len(extents)
+    written = [False] * len(shape)
+    written[place : place + len(numbers)] = [n is not None and n != -1 for n in numbers]
+    return _regrouped(extents, shape, written)
+
+
+def _regrouped(
+    extents: Extents, shape: tuple[int, ...], written: Sequence[bool]
+) -> Extents | None:
+    result: list[Extent] = []
+    before, after = list(extents), list(zip(shape, written, strict=True))
+    while before or after:
+        merged, split = before[:1], after[:1]
+        del before[:1], after[:1]
+        while prod(e.size for e in merged) != prod(size for size, _ in split):
+            smaller = prod(e.size for e in merged) < prod(size for size, _ in split)
+            source: list[Any] = before if smaller else after
+            if not source:
+                return None
+            (merged if smaller else split).append(source.pop(0))
+        result += _exchanged(merged, split)
+    return tuple(result)
+
+
+def _exchanged(merged: Sequence[Extent], split: Sequence[tuple[int, bool]]) -> list[Extent]:
+    """Sizes with the same product as the merged ones; one of them follows what varies."""
+    varying = [extent for extent in merged if extent.varies]
+    if not varying:
+        return [constant(size) for size, _ in split]
+    if len(varying) > 1:
+        return [_unknown(size) for size, _ in split]
+    whole = [place for place, (size, _) in enumerate(split) if size == varying[0].size]
+    free = [place for place, (_, is_written) in enumerate(split) if not is_written]
+    # Heads come before the channels of a head, so the last size that is free is that of channels.
+    choice = [place for place in free if place in whole] or [p for p in free if split[p][0] > 1]
+    follows = choice[-1] if choice else None
+    return [
+        varying[0].times(Fraction(size, varying[0].size)) if place == follows else constant(size)
+        for place, (size, _) in enumerate(split)
+    ]
+
+
+_RULES: dict[str, Rule] = {
+    **dict.fromkeys(CONVOLUTIONS, _convolved),
+    **dict.fromkeys((*NORMALIZATIONS, "aten::rms_norm", "aten::prelu"), _position_by_position),
+    **{operator: _product(rule.first, rule.second) for operator, rule in PRODUCTS.items()},
+    "aten::linear": _linear,
+    "aten::inner": _inner,
+    "aten::scaled_dot_product_attention": _attention,
+    "aten::einsum": _einsum,
+    "aten::embedding": _embedded,
+    "aten::permute": _permuted,
+    **dict.fromkeys(("aten::transpose", "aten::swapaxes", "aten::swapdims"), _transposed),
+    "aten::movedim": _moved,
+    "aten::moveaxis": _moved,
+    **dict.fromkeys(("aten::mT", "aten::adjoint", "aten::mH"), _matrix_transposed),
+    **dict.fromkeys(("aten::t", "aten::numpy_T"), _reversed),
+    "aten::cat": _concatenated,
+    "aten::concat": _concatenated,
+    "aten::stack": _stacked,
+    "aten::expand": _expanded,
+    "aten::expand_as": _expanded,
+    "aten::select": _selected,
+    "aten::unbind": _selected,
+    **{
+        f"aten::{name}": _reduced
+        for name in (
+            "all", "amax", "amin", "any", "argmax", "argmin", "linalg_vector_norm", "logsumexp",
+            "max", "mean", "median", "min", "prod", "std", "sum", "var",
+        )
+    },
+    **{
+        f"aten::{name}": _reshaped
+        for name in (
+            "_unsafe_view", "contiguous", "flatten", "ravel", "reshape", "reshape_as", "squeeze",
+            "unsqueeze", "view", "view_as",
+        )
+    },
+    "aten::unflatten": _unflattened,
+}  # fmt: skip
