@@ -1,6 +1,5 @@
 """What every ratio leaves of a network, without pruning it: the plan's widths in the cost model."""
 
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Literal
@@ -11,7 +10,7 @@ from torch import Tensor
 
 from analysis.cost_model import CostModel
 from analysis.errors import InputError
-from analysis.planning import Outlook, first_ratios, is_followed, outlooks
+from analysis.planning import Outlook, cut_across, first_ratios, is_followed, outlooks
 from analysis.records import (
     Config,
     CostTable,
@@ -61,15 +60,9 @@ class Account:
         config: Config,
     ) -> None:
         for group in groups:
-            if not group.ignored and (group.untraced or not is_followed(group)):
-                why = group.untraced or (
-                    "DepGraph couples several of its channels with each that is read, and does not "
-                    "say which"
-                )
-                raise InputError(
-                    f"what a cut of group `{group.root}` costs cannot be told before it is made: "
-                    f"{why}"
-                )
+            why = "" if group.ignored or group.frozen else _why_unknown(group)
+            if why:
+                raise InputError(f"what a cut of group `{group.root}` leaves is not known: {why}")
         self._groups = tuple(groups)
         self._segments = {group.root: segments_of(group) for group in groups}
         self._importances = importances
@@ -89,6 +82,13 @@ class Account:
         points: list[CurvePoint] = []
         widths = []
         for part, removed, _ in self._ahead(ratios):
+            runs = self.model.runs(removed)
+            if not runs.all():
+                raise InputError(
+                    f"at ratio {part[int(runs.argmin())]:g} the pruned network would not run: "
+                    "channels cannot be shared out evenly among heads or blocks; tell the pruner "
+                    "which channels go together, and use verify --pruner"
+                )
             points += self._points(part, removed)
             widths.append(removed)
         turns = self._turns(points, np.concatenate(widths, 1)) if points else ()
@@ -183,17 +183,22 @@ class Account:
 
     @cached_property
     def _every(self) -> tuple[NDArray[np.float64], dict[str, NDArray[np.int64]]]:
-        """Each ratio at which something changes, and what all of them leave."""
+        """Each ratio at which something changes and the network runs, and what all of them leave."""
         ratios = first_ratios(self._groups, self._importances, self._config)
+        kept: list[NDArray[np.float64]] = []
         left: dict[str, list[NDArray[np.int64]]] = {"macs": [], "params": []}
-        for _, removed, _ in self._ahead(ratios):
-            left["macs"].append(self.model.macs.at(removed))
-            left["params"].append(self.model.params.at(removed))
-        return np.array(ratios), {name: np.concatenate(parts) for name, parts in left.items()}
+        for part, removed, _ in self._ahead(ratios):
+            runs = self.model.runs(removed)
+            kept.append(np.array(part)[runs])
+            left["macs"].append(self.model.macs.at(removed)[runs])
+            left["params"].append(self.model.params.at(removed)[runs])
+        return np.concatenate(kept), {name: np.concatenate(parts) for name, parts in left.items()}
 
     def _point(self, place: int) -> CurvePoint:
         ratios, left = self._every
-        return CurvePoint(float(ratios[place]), int(left["macs"][place]), int(left["params"][place]))
+        return CurvePoint(
+            float(ratios[place]), int(left["macs"][place]), int(left["params"][place])
+        )
 
     def _holders(self, ratio: float, quantity: Quantity) -> tuple[Holder, ...]:
         """The layers that keep most at a ratio."""
@@ -218,3 +223,19 @@ class Account:
         kept = group.width - int(outlook.removed.sum())
         reason = outlook.reason(0, self._config)
         return f"{reason}: {kept} of {group.width} channels of `{group.root}` stay"
+
+
+def _why_unknown(group: Group) -> str:
+    """Why what a cut takes with it cannot be told before it is made; empty if it can."""
+    if group.untraced:
+        return group.untraced
+    if not is_followed(group):
+        return (
+            "DepGraph couples several of its channels with each that is read, and does not say "
+            "which; tell a pruner of your own the number of heads, and use verify --pruner"
+        )
+    across = cut_across(group)
+    return across and (
+        f"torch-pruning would cut the grouped convolution `{across}` across its blocks, which "
+        "does not give the same network without channels"
+    )

@@ -107,17 +107,31 @@ class CostModel:
         self.widths = np.concatenate(
             [segments[root].widths * may for root, may in zip(self.roots, moves, strict=True)]
         ).astype(float)
-        self._lost = _lost_by_axis(groups, segments, table)
+        self._lost = _lost_by_axis(groups, segments)
         for meeting in table.meetings:
             if self._line(meeting.one) != self._line(meeting.other):
                 raise InputError(
                     f"{meeting.where} needs two sizes of {meeting.one.size} to be equal that would "
                     "be cut differently: the pruned network would not run, so it has no cost"
                 )
+        self._splits = [
+            (extent.size, line) for _, extent in table.splits if (line := self._line(extent))
+        ]
         self._macs = [(term.layer, self._product(term)) for term in table.macs_terms]
         self._params = [(term.layer, self._product(term)) for term in table.params_terms]
         self.macs = self._total(self._macs)
         self.params = self._total(self._params)
+
+    def runs(self, removed: Numbers) -> NDArray[np.bool_]:
+        """Whether the network would run, for each column of ``removed``, shape (segments, ratios).
+
+        It would not where channels cannot be shared out evenly, among heads for example.
+        """
+        whole = np.ones(removed.shape[1], dtype=bool)
+        for size, line in self._splits:
+            lost = sum(removed[segment] * float(size * share) for segment, share in line.items())
+            whole &= np.abs(lost - np.rint(lost)) < 1e-6
+        return whole
 
     def by_layer(self, removed: Numbers) -> dict[str, tuple[int, int]]:
         """MACs and parameters of each layer when ``removed``, shape (segments,), has gone."""
@@ -126,7 +140,9 @@ class CostModel:
             for layer, product in products:
                 left = float(product.count)
                 for line in product.lines:
-                    left *= 1 - sum(removed[segment] * float(share) for segment, share in line.items())
+                    left *= 1 - sum(
+                        removed[segment] * float(share) for segment, share in line.items()
+                    )
                 found.setdefault(layer, [0.0, 0.0])[place] += left
         return {layer: (round(macs), round(params)) for layer, (macs, params) in found.items()}
 
@@ -171,24 +187,16 @@ class CostModel:
 
 
 def _lost_by_axis(
-    groups: Sequence[Group], segments: Mapping[str, Segments], table: CostTable
+    groups: Sequence[Group], segments: Mapping[str, Segments]
 ) -> dict[Axis, list[tuple[int, int]]]:
     """For each axis that may be cut: how many of its channels go with one of each segment."""
     lost: dict[Axis, list[tuple[int, int]]] = {}
     start = 0
-    widths = {}
     for group in groups:
         found = segments[group.root]
         if not (group.ignored or group.frozen):
             for axis, taken in found.taken.items():
                 some = ((start + place, int(count)) for place, count in enumerate(taken) if count)
                 lost.setdefault(axis, []).extend(some)
-            widths.update({member.layer: member.width for member in group.members})
         start += len(found.widths)
-    # A parameter that no layer owns is cut along the dimension that is as wide as its group says.
-    for term in table.params_terms:
-        for extent in term.factors:
-            for (layer, place), _ in extent.parts:
-                if place.isdigit() and widths.get(layer) == extent.size:
-                    lost[layer, place] = lost[layer, "out"]
     return lost

@@ -32,7 +32,7 @@ from analysis.inference import (
     walk,
 )
 from analysis.records import COLUMNS, CostTable, Extent, LayerCost, Term
-from analysis.sizes import Extents, Sizes, parameter_extents, place_of
+from analysis.sizes import Extents, Sizes, is_transposed, parameter_extents, place_of
 
 with warnings.catch_warnings():
     # fvcore applies torch.jit.script while it is imported, which torch deprecates.
@@ -198,7 +198,7 @@ class _Count:
             count = round(macs * share)
             varying = tuple(factor for factor in factors if factor.varies)
             self._terms.append(Term(layer, name, count, varying))
-        _compare(self._sizes, operator, inputs, outputs[0].node())
+        _compare(self._sizes, operator, inputs, outputs)
         self._column[layer, name] = _column(operator, weight is not None)
         self._operators[layer, name] += 1
         self._shape[layer] = handles.shape_of(outputs[0]) or ()
@@ -217,6 +217,7 @@ class _Count:
             macs_terms=tuple(self._terms),
             params_terms=params,
             meetings=self._sizes.meetings,
+            splits=self._sizes.splits,
         )
 
     def _rows(self, params: Sequence[Term]) -> Iterator[LayerCost]:
@@ -284,9 +285,7 @@ def _column(operator: str, has_weight: bool) -> str:
 Shares = list[tuple[Fraction, Sequence[Extent]]]
 
 
-def _factors(
-    sizes: Sizes, operator: str, inputs: Sequence[Any], outputs: Sequence[Any]
-) -> Shares:
+def _factors(sizes: Sizes, operator: str, inputs: Sequence[Any], outputs: Sequence[Any]) -> Shares:
     """The sizes that an operator's MACs are a product of; attention's are a sum of two."""
     of = sizes.of
     if operator in handles.CONVOLUTIONS:
@@ -316,23 +315,33 @@ def _factors(
     return [(Fraction(1), of(outputs[0]))]
 
 
-def _compare(sizes: Sizes, operator: str, inputs: Sequence[Any], node: Any) -> None:
-    """Note what must stay equal for an operator to run: what arrives and what its weights read."""
-    of, where = sizes.of, place_of(node)
+def _compare(sizes: Sizes, operator: str, inputs: Sequence[Any], outputs: Sequence[Any]) -> None:
+    """Note what must stay equal or whole for an operator to run: what arrives, what is read."""
+    of, where = sizes.of, place_of(outputs[0].node())
     if operator in handles.CONVOLUTIONS:
         arrives, weight = of(inputs[0])[1], of(inputs[1])
-        if weight[1].varies:
+        if is_transposed(inputs):
+            read = weight[0]
+        elif weight[1].varies:
             read = weight[1].times(Fraction(arrives.size, weight[1].size))
         else:
             read = weight[0]  # depthwise: what it makes is what it reads
         if read.size == arrives.size:
             sizes.meet(where, arrives, read)
+        made = of(outputs[0])[1]
+        blocks = (made if is_transposed(inputs) else arrives).size // weight[1].size
+        if weight[1].varies and blocks > 1:
+            sizes.split(where, read.times(Fraction(1, blocks)))
+            sizes.split(where, made.times(Fraction(1, blocks)))
     elif operator == "aten::linear":
         sizes.meet(where, of(inputs[0])[-1], of(inputs[1])[-1])
     elif operator == "aten::batch_norm":
         for held in inputs[1:5]:
             if of(held):
                 sizes.meet(where, of(inputs[0])[1], of(held)[0])
+    elif operator == "aten::group_norm":
+        blocks = inputs[1].toIValue()
+        sizes.split(where, of(inputs[0])[1].times(Fraction(1, blocks)))
 
 
 def saved_bytes(model: nn.Module) -> int:

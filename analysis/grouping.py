@@ -115,9 +115,7 @@ def ranked_groups(
     reader = _Reader(traced, graph, live, operators, leaving)
     groups = [reader.group(items, turn) for turn, items in enumerate(live)]
     frozen = _unseen(model, args, kwargs, groups)
-    held = hold(
-        tuple(replace(group, frozen=group.root in frozen) for group in groups), ignored
-    )
+    held = hold(tuple(replace(group, frozen=group.root in frozen) for group in groups), ignored)
     scores: dict[str, Tensor] = {}
     for group, items in zip(held, live, strict=True) if importance else ():
         if not (group.ignored or group.frozen or group.untraced):

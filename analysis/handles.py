@@ -77,7 +77,7 @@ def _einsum(inputs: Sequence[Any], outputs: Sequence[Any]) -> int:
 
 
 def _attention(inputs: Sequence[Any], outputs: Sequence[Any]) -> int:
-    """q k^T and its product with v; q (..., L, E), k (..., S, E), v (..., S, Ev)."""
+    """Q k^T and its product with v; q (..., L, E), k (..., S, E), v (..., S, Ev)."""
     *batch, queries, width = _shape(inputs[0])
     keys, values = _shape(inputs[1])[-2], _shape(inputs[2])[-1]
     return prod(batch) * queries * keys * (width + values)
@@ -153,4 +153,3 @@ MATRIX_LIKE = frozenset(
     )
 )  # fmt: skip
 """Operators that multiply matrices, or as much as that, and have no handle."""
-

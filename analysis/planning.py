@@ -23,6 +23,7 @@ from analysis.segments import Segments, segments_of
 __all__ = [
     "Outlook",
     "account",
+    "cut_across",
     "first_ratios",
     "is_followed",
     "outlooks",
@@ -166,9 +167,7 @@ class _Ranked:
         for going in range(1, count + 1):
             # Among equal scores torch.topk, which ranks inside a group, has its own order.
             local = config.scope == "local" and not config.round_to
-            first = (
-                self.scores.topk(going, largest=False).indices if local else self.order[:going]
-            )
+            first = self.scores.topk(going, largest=False).indices if local else self.order[:going]
             lost[:, going] = by_position[:, first.numpy()].sum(1)
         return lost
 
@@ -292,6 +291,21 @@ def is_followed(group: Group) -> bool:
     """
     read = {root for member in group.members if member.axis == "in" for root in member.roots}
     return group.is_output or not read or read >= set(range(group.width))
+
+
+def cut_across(group: Group) -> str:
+    """A grouped convolution whose blocks would not read the same channels any more; else empty.
+
+    Behind a concatenation torch-pruning takes the channels at other places from each block.
+    """
+    for member in group.members:
+        if member.axis == "in" and member.channel_groups > 1:
+            size = group.width // group.channel_groups
+            roots = np.asarray(member.roots).reshape(member.channel_groups, -1)
+            positions = np.where(roots >= 0, roots % size, -1)
+            if (positions != positions[0]).any():
+                return member.layer
+    return ""
 
 
 def removed_positions(roots: tuple[int, ...], gone: Collection[int]) -> tuple[int, ...]:

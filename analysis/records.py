@@ -410,6 +410,7 @@ class CostTable:
         macs_terms: what the MACs are products of.
         params_terms: what the parameters are products of.
         meetings: sizes that a pruning must leave equal, with the operator where they meet.
+        splits: sizes that a pruning must leave whole (channels of a head), with the operator.
     """
 
     layers: tuple[LayerCost, ...]
@@ -421,6 +422,7 @@ class CostTable:
     macs_terms: tuple[Term, ...] = ()
     params_terms: tuple[Term, ...] = ()
     meetings: tuple[Meeting, ...] = ()
+    splits: tuple[tuple[str, Extent], ...] = ()
 
     def by_layer(self) -> dict[str, LayerCost]:
         """Rows by module name."""

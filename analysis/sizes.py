@@ -38,20 +38,20 @@ def parameter_extents(model: nn.Module) -> dict[str, Extents]:
     """For each parameter and buffer of ``model``, by name: what its sizes are made of."""
     extents: dict[str, Extents] = {}
     for name, module in model.named_modules():
-        tensors = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
-        for part, tensor in tensors:
-            extents[f"{name}.{part}" if name else part] = _of_tensor(name, module, part, tensor)
+        prefix = f"{name}." if name else ""
+        for part, tensor in _own_tensors(module):
+            extents.setdefault(prefix + part, _of_tensor(name, module, part, tensor))
         if isinstance(module, nn.MultiheadAttention):
-            # Its own forward uses the projection's weights; they are cut with its channels.
-            for part, tensor in module.out_proj.named_parameters():
-                extents[f"{name}.out_proj.{part}"] = tuple(
+            # Its own forward uses the projection's weights, which are cut with its channels.
+            for part, tensor in _own_tensors(module.out_proj):
+                extents[f"{prefix}out_proj.{part}"] = tuple(
                     _width(name, "out", size) for size in tensor.shape
                 )
-    return {name: extents[name] for name, _ in _named_tensors(model)}
+    return extents
 
 
-def _named_tensors(model: nn.Module) -> list[tuple[str, Tensor]]:
-    return [*model.named_parameters(), *model.named_buffers()]
+def _own_tensors(module: nn.Module) -> list[tuple[str, Tensor]]:
+    return [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
 
 
 def _of_tensor(name: str, module: Any, part: str, tensor: Tensor) -> Extents:
@@ -59,11 +59,7 @@ def _of_tensor(name: str, module: Any, part: str, tensor: Tensor) -> Extents:
     if not tensor.dim() or tensor.numel() == 1:
         return constants
     if kind_of(module) is None:
-        # A parameter that no layer owns is cut along a dimension that the groups know.
-        return tuple(
-            _width(f"{name}.{part}" if name else part, str(place), size)
-            for place, size in enumerate(tensor.shape)
-        ) if isinstance(tensor, nn.Parameter) else constants
+        return _of_parameter(f"{name}.{part}" if name else part, tensor)
     if isinstance(module, nn.MultiheadAttention):
         return tuple(
             _width(name, "out", size, Fraction(size, module.embed_dim)) for size in tensor.shape
@@ -83,6 +79,15 @@ def _of_tensor(name: str, module: Any, part: str, tensor: Tensor) -> Extents:
     )
 
 
+def _of_parameter(name: str, tensor: Tensor) -> Extents:
+    """A parameter that no layer owns: torch-pruning cuts its last dimension that is not 1."""
+    extents = [constant(size) for size in tensor.shape]
+    if isinstance(tensor, nn.Parameter):
+        last = max(place for place, size in enumerate(tensor.shape) if size > 1)
+        extents[last] = _width(name, "out", tensor.shape[last])
+    return tuple(extents)
+
+
 class Sizes:
     """Follows the sizes of one trace.
 
@@ -94,12 +99,23 @@ class Sizes:
     def __init__(self, parameters: Mapping[str, Extents]) -> None:
         self._known: dict[str, Extents] = dict(parameters)
         self._meetings: dict[tuple[Extent, Extent], str] = {}
-        self._where = ""
+        self._splits: dict[Extent, str] = {}
+        self.where = ""
 
     def meet(self, where: str, one: Extent, other: Extent) -> None:
         """Note that an operator needs two sizes to be equal."""
         if one != other and (one.varies or other.varies) and not (one.hidden or other.hidden):
             self._meetings.setdefault((one, other), where)
+
+    def split(self, where: str, part: Extent) -> None:
+        """Note a size that is a part of one that was split, and must stay whole."""
+        if part.parts:
+            self._splits.setdefault(part, where)
+
+    @property
+    def splits(self) -> tuple[tuple[str, Extent], ...]:
+        """All sizes that were split off, with the operator that does."""
+        return tuple((where, extent) for extent, where in self._splits.items())
 
     @property
     def meetings(self) -> tuple[Meeting, ...]:
@@ -127,7 +143,7 @@ class Sizes:
             for extent in self.of(value)
         ):
             return tuple(map(constant, shape))
-        self._where = place_of(node)
+        self.where = place_of(node)
         made = rule(self, inputs, shape)
         where = place_of(node)
         if made is None or tuple(extent.size for extent in made) != shape:
@@ -145,7 +161,7 @@ class Sizes:
             varying[0] if varying else constant(size),
         )
         for extent in same if size > 1 else ():
-            self.meet(self._where, chosen, extent)
+            self.meet(self.where, chosen, extent)
         return chosen
 
 
@@ -157,6 +173,12 @@ _HERE = "here"
 
 def _unknown(size: int, where: str = _HERE) -> Extent:
     return Extent(size, (), where)
+
+
+def is_transposed(inputs: Sequence[Any]) -> bool:
+    """Whether a convolution's weight holds what it reads before what it makes."""
+    flag = inputs[6].toIValue() if len(inputs) > 6 else False
+    return flag is True
 
 
 def place_of(node: Any) -> str:
@@ -212,7 +234,7 @@ def _convolved(sizes: Sizes, inputs: Sequence[Any], shape: tuple[int, ...]) -> E
     """(N, out, *positions); the weight is (out, in / groups, *taps), transposed the other way."""
     images, weight = sizes.of(inputs[0]), sizes.of(inputs[1])
     made = weight[0]
-    if made.size != shape[1]:
+    if is_transposed(inputs) and weight[1].varies:
         made = weight[1].times(Fraction(shape[1], weight[1].size))
     positions = [
         _unknown(size) if before.varies else constant(size)
@@ -304,7 +326,9 @@ def _concatenated(sizes: Sizes, inputs: Sequence[Any], shape: tuple[int, ...]) -
     place = _integers(inputs[1])[0]
     if place is None or not parts:
         return None
-    joined = [sizes.joined([part[index] for part in parts], size) for index, size in enumerate(shape)]
+    joined = [
+        sizes.joined([part[index] for part in parts], size) for index, size in enumerate(shape)
+    ]
     joined[place] = sum((part[place] for part in parts[1:]), parts[0][place])
     return tuple(joined)
 
@@ -315,20 +339,23 @@ def _stacked(sizes: Sizes, inputs: Sequence[Any], shape: tuple[int, ...]) -> Ext
     if place is None:
         return None
     place %= len(shape)
-    each = [
-        sizes.joined(same, same[0].size)
-        for same in zip(*parts, strict=True)
-    ]
+    each = [sizes.joined(same, same[0].size) for same in zip(*parts, strict=True)]
     return (*each[:place], constant(shape[place]), *each[place:])
 
 
 def _expanded(sizes: Sizes, inputs: Sequence[Any], shape: tuple[int, ...]) -> Extents:
-    extents = sizes.of(inputs[0])
+    """Sizes of 1 become the numbers given, or the sizes of another tensor."""
+    extents, like = sizes.of(inputs[0]), sizes.of(inputs[1])
     new = len(shape) - len(extents)
+    numbers = _integers(inputs[1]) if not like else []
     return tuple(
         extents[place - new]
         if place >= new and extents[place - new].size == size
+        else like[place]
+        if like
         else constant(size)
+        if len(numbers) == len(shape) and numbers[place] == size
+        else _unknown(size)
         for place, size in enumerate(shape)
     )
 
@@ -367,7 +394,7 @@ def _reshaped(sizes: Sizes, inputs: Sequence[Any], shape: tuple[int, ...]) -> Ex
         numbers = _integers(inputs[1])
         if len(numbers) == len(shape):
             written = [number is not None and number != -1 for number in numbers]
-    return _regrouped(sizes.of(inputs[0]), shape, written)
+    return _regrouped(sizes, sizes.of(inputs[0]), shape, written)
 
 
 def _unflattened(sizes: Sizes, inputs: Sequence[Any], shape: tuple[int, ...]) -> Extents | None:
@@ -378,11 +405,11 @@ def _unflattened(sizes: Sizes, inputs: Sequence[Any], shape: tuple[int, ...]) ->
     place %= len(extents)
     written = [False] * len(shape)
     written[place : place + len(numbers)] = [n is not None and n != -1 for n in numbers]
-    return _regrouped(extents, shape, written)
+    return _regrouped(sizes, extents, shape, written)
 
 
 def _regrouped(
-    extents: Extents, shape: tuple[int, ...], written: Sequence[bool]
+    sizes: Sizes, extents: Extents, shape: tuple[int, ...], written: Sequence[bool]
 ) -> Extents | None:
     result: list[Extent] = []
     before, after = list(extents), list(zip(shape, written, strict=True))
@@ -395,11 +422,13 @@ def _regrouped(
             if not source:
                 return None
             (merged if smaller else split).append(source.pop(0))
-        result += _exchanged(merged, split)
+        result += _exchanged(sizes, merged, split)
     return tuple(result)
 
 
-def _exchanged(merged: Sequence[Extent], split: Sequence[tuple[int, bool]]) -> list[Extent]:
+def _exchanged(
+    sizes: Sizes, merged: Sequence[Extent], split: Sequence[tuple[int, bool]]
+) -> list[Extent]:
     """Sizes with the same product as the merged ones; one of them follows what varies."""
     varying = [extent for extent in merged if extent.varies]
     if not varying:
@@ -411,10 +440,12 @@ def _exchanged(merged: Sequence[Extent], split: Sequence[tuple[int, bool]]) -> l
     # Heads come before the channels of a head, so the last size that is free is that of channels.
     choice = [place for place in free if place in whole] or [p for p in free if split[p][0] > 1]
     follows = choice[-1] if choice else None
-    return [
-        varying[0].times(Fraction(size, varying[0].size)) if place == follows else constant(size)
-        for place, (size, _) in enumerate(split)
-    ]
+    result = [constant(size) for size, _ in split]
+    if follows is not None:
+        size = split[follows][0]
+        result[follows] = varying[0].times(Fraction(size, varying[0].size))
+        sizes.split(sizes.where, result[follows])
+    return result
 
 
 _RULES: dict[str, Rule] = {
