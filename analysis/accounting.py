@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from analysis.cost_model import CostModel
 from analysis.errors import InputError
-from analysis.planning import Outlook, cut_across, first_ratios, is_followed, outlooks
+from analysis.planning import Outlook, Ranking, cut_across, is_followed
 from analysis.records import (
     Config,
     CostTable,
@@ -65,7 +66,7 @@ class Account:
                 raise InputError(f"what a cut of group `{group.root}` leaves is not known: {why}")
         self._groups = tuple(groups)
         self._segments = {group.root: segments_of(group) for group in groups}
-        self._importances = importances
+        self._ranking = Ranking(groups, self._segments, importances, config)
         self._config = config
         self.model = CostModel(table, groups, self._segments)
         self.dense = CurvePoint(0.0, table.macs, table.params)
@@ -80,7 +81,6 @@ class Account:
         if wrong is not None:
             raise InputError(f"pruning ratio {wrong!r}; expected a number in [0, 1)")
         points: list[CurvePoint] = []
-        widths = []
         for part, removed, _ in self._ahead(ratios):
             runs = self.model.runs(removed)
             if not runs.all():
@@ -90,9 +90,8 @@ class Account:
                     "which channels go together, and use verify --pruner"
                 )
             points += self._points(part, removed)
-            widths.append(removed)
-        turns = self._turns(points, np.concatenate(widths, 1)) if points else ()
-        return RatioCurve(self.dense.macs, self.dense.params, tuple(points), tuple(turns))
+        turns = tuple(self._turns(points))
+        return RatioCurve(self.dense.macs, self.dense.params, tuple(points), turns)
 
     def reach(self, target: float, quantity: Quantity = "macs") -> Reach:
         """The smallest ratio that leaves at most a share of the MACs or parameters.
@@ -153,7 +152,7 @@ class Account:
         """What each segment loses, shape (segments, ratios), some ratios at a time."""
         for start in range(0, len(ratios), _AT_ONCE):
             part = ratios[start : start + _AT_ONCE]
-            found = outlooks(self._groups, self._segments, self._importances, part, self._config)
+            found = self._ranking.outlooks(part)
             removed = [found[root].removed for root in self.model.roots]
             yield part, np.concatenate(removed).astype(float), found
 
@@ -164,27 +163,29 @@ class Account:
             for values in zip(ratios, macs.tolist(), params.tolist(), strict=True)
         ]
 
-    def _turns(self, points: Sequence[CurvePoint], removed: Removed) -> Iterator[Turn]:
+    def _turns(self, points: Sequence[CurvePoint]) -> Iterator[Turn]:
+        """Neighbouring ratios, the larger of which leaves more MACs."""
         order = sorted(range(len(points)), key=lambda place: points[place].ratio)
-        for low, high in zip(order, order[1:], strict=False):
-            if points[high].macs > points[low].macs:
-                more = removed[:, low] - removed[:, high]
-                by_group = np.bincount(self.model.group_of, more, len(self._groups))
-                ((_, _, found),) = self._ahead([points[high].ratio])
-                yield Turn(
-                    points[low],
-                    points[high],
-                    tuple(
-                        (root, round(count), found[root].reason(0, self._config))
-                        for root, count in zip(self.model.roots, by_group, strict=True)
-                        if count > 0
-                    ),
-                )
+        pairs = [
+            (points[low], points[high])
+            for low, high in pairwise(order)
+            if points[high].macs > points[low].macs
+        ]
+        for before, after in pairs:
+            ((_, removed, found),) = self._ahead([before.ratio, after.ratio])
+            more = removed[:, 0] - removed[:, 1]
+            by_group = np.bincount(self.model.group_of, more, len(self._groups))
+            causes = (
+                (root, round(count), found[root].reason(1, self._config))
+                for root, count in zip(self.model.roots, by_group, strict=True)
+                if count > 0
+            )
+            yield Turn(before, after, tuple(causes))
 
     @cached_property
     def _every(self) -> tuple[NDArray[np.float64], dict[str, NDArray[np.int64]]]:
-        """Each ratio at which something changes and the network runs, and what all of them leave."""
-        ratios = first_ratios(self._groups, self._importances, self._config)
+        """Each ratio at which something changes and the network runs, and what it leaves."""
+        ratios = self._ranking.first_ratios()
         kept: list[NDArray[np.float64]] = []
         left: dict[str, list[NDArray[np.int64]]] = {"macs": [], "params": []}
         for part, removed, _ in self._ahead(ratios):

@@ -151,7 +151,9 @@ class CostModel:
         line: Line = {}
         for axis, factor in extent.parts:
             for segment, taken in self._lost.get(axis, ()):
-                line[segment] = line.get(segment, Fraction(0)) + taken * factor / extent.size
+                line[segment] = (
+                    line.get(segment, Fraction(0)) + Fraction(taken * factor) / extent.size
+                )
         return line
 
     def _product(self, term: Term) -> _Product:

@@ -11,7 +11,7 @@ total; what has none and multiplies matrices is an error.
 import io
 import warnings
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 from typing import Any
@@ -32,7 +32,7 @@ from analysis.inference import (
     walk,
 )
 from analysis.records import COLUMNS, CostTable, Extent, LayerCost, Term
-from analysis.sizes import Extents, Sizes, is_transposed, parameter_extents, place_of
+from analysis.sizes import Extents, Sizes, extents_of, is_transposed, place_of
 
 with warnings.catch_warnings():
     # fvcore applies torch.jit.script while it is imported, which torch deprecates.
@@ -40,7 +40,9 @@ with warnings.catch_warnings():
     from fvcore.nn import FlopCountAnalysis
     from fvcore.nn.flop_count import _DEFAULT_SUPPORTED_OPS
 
-__all__ = ["count_macs", "saved_bytes"]
+__all__ = ["Count", "count_macs", "saved_bytes"]
+
+_HANDLES = {**_DEFAULT_SUPPORTED_OPS, **handles.ADDED}
 
 
 def count_macs(model: nn.Module, example_inputs: Inputs) -> CostTable:
@@ -59,25 +61,30 @@ def count_macs(model: nn.Module, example_inputs: Inputs) -> CostTable:
     """
     check_usable(model)
     traced = aliased(model, requires_grad=False)
-    count = _Count(traced)
-    analysis = FlopCountAnalysis(traced, _positional(traced, example_inputs))
+    count = Count(traced)
+    count.run(traced, example_inputs)
+    return count.table()
+
+
+def _traced(
+    model: nn.Module,
+    inputs: tuple[Any, ...],
+    handle_for: Callable[[str, Any], Any],
+    rules: Mapping[str, Any],
+) -> Counter[str]:
+    """Trace the model, show every operator that has a rule to its handle; return the others."""
+    analysis = FlopCountAnalysis(model, inputs)
     analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
-    analysis.tracer_warnings("none")
-    for operator, handle in {**_DEFAULT_SUPPORTED_OPS, **handles.ADDED}.items():
-        analysis.set_op_handle(operator, count.counting(operator, handle))
-    try:
-        with torch.enable_grad(), left_as_found(model), _written_out(), count.calls():
-            analysis.by_operator()
-            uncounted = analysis.unsupported_ops()
-    except InputError:
-        raise
-    except Exception as error:
-        failure = locate_failure(traced, example_inputs)
-        why = f"fvcore cannot trace it ({one_line(error)[:300]})"
-        raise InputError(
-            f"the MACs of {type(model).__name__} cannot be counted: {failure or why}"
-        ) from error
-    return count.table(uncounted)
+    # Whom an operator belongs to is found by its weights, not by fvcore.
+    analysis.tracer_warnings("none").ancestor_mode("caller").clear_op_handles()
+    analysis.set_op_handle(**{kind: handle_for(kind, rule) for kind, rule in rules.items()})
+    analysis.by_operator()
+    return analysis.unsupported_ops()
+
+
+def _may_hide_work(kind: str) -> bool:
+    """Whether an operator without a rule is known to multiply matrices, or is nobody's to know."""
+    return kind in handles.MATRIX_LIKE or not kind.startswith("aten::")
 
 
 def _positional(model: nn.Module, example_inputs: Inputs) -> tuple[Any, ...]:
@@ -106,21 +113,55 @@ def _written_out() -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(fast)
 
 
-class _Count:
-    """Collects what the handles see of one trace."""
+class Count:
+    """A count that is made while somebody runs the model: what the handles see of its trace.
+
+    Args:
+        model: a copy in eval mode, which is run once, by `run`.
+    """
 
     def __init__(self, model: nn.Module) -> None:
         self._model = model
-        self._extents = parameter_extents(model)
+        self._modules = dict(model.named_modules())
         self._terms: list[Term] = []
         self._column: dict[tuple[str, str], str] = {}
         self._shape: dict[str, tuple[int, ...]] = {}
         self._times: Counter[str] = Counter()
         self._operators: Counter[tuple[str, str]] = Counter()
+        self._uncounted: Counter[str] = Counter()
         self._names: dict[str, str] = {}
-        self._sizes = Sizes({})
+        self._extents: dict[str, Extents] = {}
+        self._sizes = Sizes(self._held)
 
-    def counting(self, operator: str, handle: Any) -> Any:
+    def run(self, model: nn.Module, example_inputs: Inputs) -> Any:
+        """Run the model, count, and return its output.
+
+        Raises:
+            InputError: see `count_macs`.
+        """
+        inputs = _positional(model, example_inputs)
+        left: list[Any] = []
+        hook = model.register_forward_hook(lambda _module, _args, output: left.append(output))
+        try:
+            with torch.enable_grad(), left_as_found(model), _written_out():
+                with self._calls_counted():
+                    self._uncounted = _traced(model, inputs, self._counting, _HANDLES)
+                hidden = dict.fromkeys(filter(_may_hide_work, self._uncounted))
+                if hidden:
+                    _traced(model, inputs, lambda kind, _: self._refusing(kind), hidden)
+        except InputError:
+            raise
+        except Exception as error:
+            failure = locate_failure(model, example_inputs)
+            why = f"fvcore cannot trace it ({one_line(error)[:300]})"
+            raise InputError(
+                f"the MACs of {type(model).__name__} cannot be counted: {failure or why}"
+            ) from error
+        finally:
+            hook.remove()
+        return left[0]
+
+    def _counting(self, operator: str, handle: Any) -> Any:
         """The handle, its answer noted with the layer and the sizes that it is a product of."""
 
         def count(inputs: Sequence[Any], outputs: Sequence[Any]) -> Any:
@@ -135,13 +176,14 @@ class _Count:
         return count
 
     @contextmanager
-    def calls(self) -> Iterator[None]:
-        """Count how often each module is called."""
+    def _calls_counted(self) -> Iterator[None]:
+        """Count how often each module with parameters is called."""
         hooks = [
             module.register_forward_pre_hook(
                 lambda _module, _inputs, name=name: self._times.update([name])
             )
-            for name, module in self._model.named_modules()
+            for name, module in self._modules.items()
+            if module._parameters
         ]
         try:
             yield
@@ -150,30 +192,38 @@ class _Count:
                 hook.remove()
 
     def _enter(self, block: Any) -> None:
-        """Learn which values of the trace are the model's own tensors; refuse what hides work."""
+        """Learn which values of the trace are the model's own tensors."""
         values = list(block.paramNode().outputs())
         names = _unique_names(self._model)
         held = zip(values[len(values) - len(names) :], names, strict=True)
         self._names = {value.debugName(): name for value, name in held}
-        self._sizes = Sizes({value: self._extents[name] for value, name in self._names.items()})
-        for node in block.nodes():
-            kind = node.kind()
-            opaque = not kind.startswith("aten::") and (
-                not kind.startswith("prim::") or kind in ("prim::PythonOp", "prim::CallFunction")
-            )
-            if kind in handles.MATRIX_LIKE or (
-                opaque and kind not in handles.ADDED and self._reads_matrix(node)
+
+    def _held(self, value: str) -> Extents | None:
+        name = self._names.get(value)
+        return None if name is None else self._extents_of(name)
+
+    def _extents_of(self, name: str) -> Extents:
+        if name not in self._extents:
+            self._extents[name] = extents_of(self._modules, name)
+        return self._extents[name]
+
+    def _refusing(self, operator: str) -> Any:
+        """A handle for an operator without a rule: refuses it if it multiplies matrices."""
+
+        def refuse(inputs: Sequence[Any], outputs: Sequence[Any]) -> int:
+            node = outputs[0].node()
+            self._enter(node.owningBlock())
+            if operator in handles.MATRIX_LIKE or any(
+                value.debugName() in self._names and len(handles.shape_of(value) or ()) > 1
+                for value in inputs
             ):
                 raise InputError(
                     f"the MACs of {type(self._model).__name__} cannot be counted: "
                     f"{place_of(node)} multiplies matrices and has no rule"
                 )
+            return 0
 
-    def _reads_matrix(self, node: Any) -> bool:
-        return any(
-            value.debugName() in self._names and len(handles.shape_of(value) or ()) > 1
-            for value in node.inputs()
-        )
+        return refuse
 
     def _note(
         self,
@@ -184,15 +234,8 @@ class _Count:
         outputs: Sequence[Any],
     ) -> None:
         scope = outputs[0].node().scopeName().split("/")[-1]
-        weight = next(
-            (
-                self._names[each.debugName()]
-                for value in inputs
-                for each in (value, *handles.list_of(value))
-                if each.debugName() in self._names
-            ),
-            None,
-        )
+        held = (self._names.get(value.debugName()) for value in handles.operands(inputs))
+        weight = next((name for name in held if name is not None), None)
         layer = scope if weight is None else weight.rpartition(".")[0]
         for share, factors in _factors(self._sizes, operator, inputs, outputs):
             count = round(macs * share)
@@ -203,22 +246,29 @@ class _Count:
         self._operators[layer, name] += 1
         self._shape[layer] = handles.shape_of(outputs[0]) or ()
 
-    def table(self, uncounted: Counter[str]) -> CostTable:
+    def table(self) -> CostTable:
         """What was noted, by layer, with the parameters of those that do nothing."""
-        params = _params_terms(self._model, self._extents)
+        params = tuple(self._params())
         rows = list(self._rows(params))
         return CostTable(
             layers=tuple(rows),
             macs=sum(row.macs for row in rows),
             params=sum(row.params for row in rows),
-            uncounted=tuple(sorted(uncounted.items())),
+            uncounted=tuple(sorted(self._uncounted.items())),
             uncalled=tuple(row.layer for row in rows if row.params and not row.calls),
-            modules=tuple(name for name, _ in self._model.named_modules()),
+            modules=tuple(self._modules),
             macs_terms=tuple(self._terms),
             params_terms=params,
             meetings=self._sizes.meetings,
             splits=self._sizes.splits,
         )
+
+    def _params(self) -> Iterator[Term]:
+        """The elements of each parameter; one that two layers share belongs to the first."""
+        for name, tensor in self._model.named_parameters():
+            layer, _, part = name.rpartition(".")
+            varying = tuple(extent for extent in self._extents_of(name) if extent.varies)
+            yield Term(layer, part, tensor.numel(), varying)
 
     def _rows(self, params: Sequence[Term]) -> Iterator[LayerCost]:
         """Rows for the modules that own MACs or parameters."""
@@ -228,14 +278,14 @@ class _Count:
         elements = Counter[str]()
         for term in params:
             elements[term.layer] += term.count
-        for name, module in self._model.named_modules():
+        for name, module in self._modules.items():
             operators = tuple(sorted((op, count) for op, count in macs[name].items() if count))
             if not operators and not elements[name]:
                 continue
             columns = Counter[str]()
             for operator, count in operators:
                 columns[self._column[name, operator]] += count
-            # What is called by its weights alone is called as often as they are used.
+            # What has no parameters, or is used by its weights alone, is called once an operator.
             uses = max((self._operators[name, operator] for operator, _ in operators), default=0)
             yield LayerCost(
                 layer=name,
@@ -258,18 +308,6 @@ def _unique_names(model: nn.Module) -> list[str]:
             seen.add(id(tensor))
             names.append(name)
     return names
-
-
-def _params_terms(model: nn.Module, extents: dict[str, Extents]) -> tuple[Term, ...]:
-    """The elements of each parameter; one that two layers share belongs to the first."""
-    return tuple(
-        Term(
-            *name.rpartition(".")[::2],
-            tensor.numel(),
-            tuple(extent for extent in extents[name] if extent.varies),
-        )
-        for name, tensor in model.named_parameters()
-    )
 
 
 def _column(operator: str, has_weight: bool) -> str:
@@ -317,7 +355,7 @@ def _factors(sizes: Sizes, operator: str, inputs: Sequence[Any], outputs: Sequen
 
 def _compare(sizes: Sizes, operator: str, inputs: Sequence[Any], outputs: Sequence[Any]) -> None:
     """Note what must stay equal or whole for an operator to run: what arrives, what is read."""
-    of, where = sizes.of, place_of(outputs[0].node())
+    of, node = sizes.of, outputs[0].node()
     if operator in handles.CONVOLUTIONS:
         arrives, weight = of(inputs[0])[1], of(inputs[1])
         if is_transposed(inputs):
@@ -327,21 +365,21 @@ def _compare(sizes: Sizes, operator: str, inputs: Sequence[Any], outputs: Sequen
         else:
             read = weight[0]  # depthwise: what it makes is what it reads
         if read.size == arrives.size:
-            sizes.meet(where, arrives, read)
+            sizes.meet(node, arrives, read)
         made = of(outputs[0])[1]
         blocks = (made if is_transposed(inputs) else arrives).size // weight[1].size
         if weight[1].varies and blocks > 1:
-            sizes.split(where, read.times(Fraction(1, blocks)))
-            sizes.split(where, made.times(Fraction(1, blocks)))
+            sizes.split(node, read.times(Fraction(1, blocks)))
+            sizes.split(node, made.times(Fraction(1, blocks)))
     elif operator == "aten::linear":
-        sizes.meet(where, of(inputs[0])[-1], of(inputs[1])[-1])
+        sizes.meet(node, of(inputs[0])[-1], of(inputs[1])[-1])
     elif operator == "aten::batch_norm":
-        for held in inputs[1:5]:
-            if of(held):
-                sizes.meet(where, of(inputs[0])[1], of(held)[0])
+        held = next((extents for value in inputs[1:5] if (extents := of(value))), ())
+        for extent in held:
+            sizes.meet(node, of(inputs[0])[1], extent)
     elif operator == "aten::group_norm":
         blocks = inputs[1].toIValue()
-        sizes.split(where, of(inputs[0])[1].times(Fraction(1, blocks)))
+        sizes.split(node, of(inputs[0])[1].times(Fraction(1, blocks)))
 
 
 def saved_bytes(model: nn.Module) -> int:

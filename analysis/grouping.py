@@ -72,6 +72,7 @@ def ranked_groups(
     example_inputs: Inputs,
     ignored_layers: Collection[str | nn.Module] = (),
     importance: Callable[[Any], Tensor | None] | None = None,
+    run: Callable[[nn.Module, Inputs], Any] | None = None,
 ) -> tuple[tuple[Group, ...], dict[str, Tensor]]:
     """The dependency groups, and the importance of the root channels of those that may go.
 
@@ -80,6 +81,8 @@ def ranked_groups(
         example_inputs: see `inspect_groups`.
         ignored_layers: see `inspect_groups`.
         importance: torch-pruning's, of a live group; without one nothing is ranked.
+        run: (copy of the model, inputs) -> output: runs the one forward pass that is traced, so
+            that something else may watch it too.
 
     Returns:
         The groups, and by root the importances, shape (width,), bit for bit those of a pruner.
@@ -104,6 +107,7 @@ def ranked_groups(
                 # A bare tensor would be unpacked along its batch axis and tried unbatched first.
                 traced,
                 example_inputs=kwargs or args,
+                forward_fn=run and (lambda _, __: run(traced, example_inputs)),
                 verbose=False,
             )
     except UnprunableError:
@@ -117,8 +121,8 @@ def ranked_groups(
     frozen = _unseen(model, args, kwargs, groups)
     held = hold(tuple(replace(group, frozen=group.root in frozen) for group in groups), ignored)
     scores: dict[str, Tensor] = {}
-    for group, items in zip(held, live, strict=True) if importance else ():
-        if not (group.ignored or group.frozen or group.untraced):
+    for group, items in zip(held, live, strict=True):
+        if importance and not (group.ignored or group.frozen or group.untraced):
             with upstream(f"ranking the group of `{group.root}`", operators.blamed):
                 score = importance(items)
             if score is not None:

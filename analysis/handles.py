@@ -1,10 +1,10 @@
 """What an operator of a trace multiplies: the rules that fvcore lacks or has wrong.
 
-Each handle is one of fvcore's: (inputs, outputs) of a node of torch's trace -> multiply-accumulates.
-A product of two tensors costs one for each element of its result and each element summed over.
+Each handle is one of fvcore's: (inputs, outputs) of a node of torch's trace -> MACs. A product of
+two tensors costs one for each element of its result and each element summed over.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from math import prod
 from typing import Any
 
@@ -17,6 +17,7 @@ __all__ = [
     "Product",
     "einsum_letters",
     "list_of",
+    "operands",
     "shape_of",
 ]
 
@@ -31,6 +32,15 @@ def shape_of(value: Any) -> tuple[int, ...] | None:
 def list_of(value: Any) -> list[Any]:
     """The values of a list in a trace."""
     return list(value.node().inputs()) if value.node().kind() == "prim::ListConstruct" else []
+
+
+def operands(inputs: Sequence[Any]) -> Iterator[Any]:
+    """The first tensors that an operator takes, those in lists too: its weights are there."""
+    for value in inputs[:_FIRST]:
+        yield from list_of(value) or (value,)
+
+
+_FIRST = 4
 
 
 def einsum_letters(inputs: Sequence[Any]) -> tuple[list[str], str]:

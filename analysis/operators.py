@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
@@ -31,12 +32,17 @@ class Operator:
 
     name: str
     module: str
-    line: str
+    file: str
+    line: int
     adds: bool
 
     def __str__(self) -> str:
         where = f"`{self.module}`" if self.module else "the model's own forward"
-        return f"operator {self.name} in {where}" + (f", {self.line}" if self.line else "")
+        if not self.file:
+            return f"operator {self.name} in {where}"
+        text = linecache.getline(self.file, self.line).strip()
+        place = f"{_short(Path(self.file))}:{self.line}"
+        return f"operator {self.name} in {where}, {place}" + (f": {text}" if text else "")
 
 
 class Operators(TorchFunctionMode):
@@ -59,8 +65,8 @@ class Operators(TorchFunctionMode):
         result = func(*args, **(kwargs or {}))
         nodes = [tensor.grad_fn for tensor in walk(result) if tensor.grad_fn is not None]
         if nodes and self._scope:
-            line = _line_of_user(sys._getframe(1))
-            operator = Operator(name.strip("_"), self._scope[-1], line, adds)
+            place = _line_of_user(sys._getframe(1))
+            operator = Operator(name.strip("_"), self._scope[-1], *place, adds)
             for node in nodes:
                 self._made[node] = operator
         return result
@@ -98,9 +104,20 @@ class Operators(TorchFunctionMode):
 
 @contextmanager
 def watched(model: nn.Module) -> Iterator[Operators]:
-    """Note every operator that ``model`` calls inside the block."""
-    with module_scope(model) as scope, Operators(model, scope) as operators:
-        yield operators
+    """Note every operator that ``model`` calls inside the block, and none that others call."""
+    with module_scope(model) as scope:
+        operators = Operators(model, scope)
+        hooks = [
+            model.register_forward_pre_hook(lambda *_: operators.__enter__() and None),
+            model.register_forward_hook(
+                lambda *_: operators.__exit__(None, None, None), always_call=True
+            ),
+        ]
+        try:
+            yield operators
+        finally:
+            for hook in hooks:
+                hook.remove()
 
 
 def _frames(trace: TracebackType | None) -> list[FrameType]:
@@ -112,15 +129,16 @@ def _frames(trace: TracebackType | None) -> list[FrameType]:
     return frames[::-1]
 
 
-def _line_of_user(frame: FrameType | None) -> str:
-    """The file, line and text of the innermost frame that is neither torch's nor ours."""
-    while frame is not None and frame.f_code.co_filename.startswith(_NOT_THE_USERS):
+def _line_of_user(frame: FrameType | None) -> tuple[str, int]:
+    """The file and line of the innermost frame that is neither torch's nor ours."""
+    while frame is not None and not _is_users(frame.f_code.co_filename):
         frame = frame.f_back
-    if frame is None:
-        return ""
-    path = Path(frame.f_code.co_filename)
-    text = linecache.getline(str(path), frame.f_lineno).strip()
-    return f"{_short(path)}:{frame.f_lineno}" + (f": {text}" if text else "")
+    return ("", 0) if frame is None else (frame.f_code.co_filename, frame.f_lineno)
+
+
+@cache
+def _is_users(file: str) -> bool:
+    return not file.startswith(_NOT_THE_USERS)
 
 
 def _short(path: Path) -> str:

@@ -479,10 +479,19 @@ def cost_account(
     Arguments and errors are those of `ratio_curve`.
     """
     config = Config(0.0, scope, importance, round_to=round_to)
+    tables = []
+
+    def run(copy: nn.Module, inputs: Inputs) -> Any:
+        """The forward pass that the groups are traced from is counted as well."""
+        count = costing.Count(copy)
+        output = count.run(copy, inputs)
+        tables.append(count.table())
+        return output
+
     groups, scores = grouping.ranked_groups(
-        model, example_inputs, ignored_layers, surgery.IMPORTANCES[importance]()
+        model, example_inputs, ignored_layers, surgery.IMPORTANCES[importance](), run
     )
-    return Account(costing.count_macs(model, example_inputs), groups, scores, config)
+    return Account(tables[0], groups, scores, config)
 
 
 def reproduce_residual_mismatch(

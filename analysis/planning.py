@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from analysis.records import (
-    Axis,
     Config,
     Group,
     GroupAccount,
@@ -22,11 +21,10 @@ from analysis.segments import Segments, segments_of
 
 __all__ = [
     "Outlook",
+    "Ranking",
     "account",
     "cut_across",
-    "first_ratios",
     "is_followed",
-    "outlooks",
     "plan",
     "removed_positions",
     "threshold_gap",
@@ -64,14 +62,8 @@ class Outlook:
         return Reason.ROUNDED_AWAY if config.round_to else Reason.WOULD_EMPTY
 
 
-def outlooks(
-    groups: Sequence[Group],
-    segments: Mapping[str, Segments],
-    importances: Mapping[str, Tensor],
-    ratios: Sequence[float],
-    config: Config,
-) -> dict[str, Outlook]:
-    """Rank channels, take those at or below the threshold, apply the pruner's own rules.
+class Ranking:
+    """The channels of all groups, in the order in which they go.
 
     The rules are torch-pruning's for a single step: a scope of n channels loses
     n - int(n (1 - ratio)) of them; ties with the threshold go too; ``round_to`` floors what is
@@ -82,52 +74,78 @@ def outlooks(
         groups: the dependency groups, held ones marked ``ignored``.
         segments: by root, see `analysis.segments.segments_of`.
         importances: by root, shape (width,).
-        ratios: shares of the prunable channels that are asked to go, each in [0, 1).
-        config: scope and ``round_to``; its own ratio is not read.
-
-    Returns:
-        One outlook a group, by root.
+        config: scope and ``round_to``; its ratio is not read.
     """
-    ranked = {
-        group.root: _Ranked(group, segments[group.root], scores, config)
-        for group in groups
-        if _may_go(group) and len(scores := _scores(group, importances))
-    }
-    asked = _below_threshold(ranked, np.asarray(ratios, dtype=float), config)
-    axes = {axis: row for row, axis in enumerate(_widths(groups))}
-    widths = np.array(list(_widths(groups).values()), dtype=np.int64)
-    left = np.repeat(widths[:, None], len(ratios), 1)
-    found = {}
-    # Axes that several groups share empty up in the order in which the pruner visits the groups.
-    for group in sorted(reversed(groups), key=lambda group: group.turn):
-        if group.root in ranked:
-            rows = [axes[axis] for axis in segments[group.root].taken]
-            found[group.root] = ranked[group.root].outlook(asked[group.root], left, rows)
-        else:
-            found[group.root] = _held(group, segments[group.root], len(ratios))
-    return found
+
+    def __init__(
+        self,
+        groups: Sequence[Group],
+        segments: Mapping[str, Segments],
+        importances: Mapping[str, Tensor],
+        config: Config,
+    ) -> None:
+        self._scope = config.scope
+        self._ranked: dict[str, _Ranked] = {}
+        self._held: dict[str, tuple[Reason, int]] = {}
+        widths = {(each.layer, each.axis): each.width for group in groups for each in group.members}
+        axes = {axis: row for row, axis in enumerate(widths)}
+        self._widths = np.array(list(widths.values()), dtype=np.int64)
+        # Axes that several groups share empty up in the order in which the pruner visits them.
+        for group in sorted(groups, key=lambda group: group.turn):
+            found, scores = segments[group.root], _scores(group, importances)
+            if len(scores):
+                rows = [axes[axis] for axis in found.taken]
+                self._ranked[group.root] = _Ranked(group, found, scores, config, rows)
+            else:
+                self._held[group.root] = (_why_held(group), len(found.widths))
+        ranked = [group.sorted for group in self._ranked.values()]
+        self._pool = np.sort(np.concatenate(ranked)) if ranked else np.empty(0)
+
+    def outlooks(self, ratios: Sequence[float]) -> dict[str, Outlook]:
+        """What these ratios, each in [0, 1), do to every group, by root."""
+        asked = self._below_threshold(np.asarray(ratios, dtype=float))
+        left = np.repeat(self._widths[:, None], len(ratios), 1)
+        found = {root: group.outlook(asked[root], left) for root, group in self._ranked.items()}
+        none = np.zeros(len(ratios), dtype=np.int64)
+        for root, (reason, segments) in self._held.items():
+            found[root] = Outlook(none, none, none[None].repeat(segments, 0), none[:0], reason)
+        return found
+
+    def _below_threshold(self, ratios: NDArray[np.float64]) -> dict[str, Counts]:
+        """How many positions of each group rank below the scope's threshold, at each ratio."""
+        if self._scope == "local" or not self._ranked:
+            return {root: _share(len(group.order), ratios) for root, group in self._ranked.items()}
+        counts = _share(len(self._pool), ratios)
+        thresholds = self._pool[np.maximum(counts, 1) - 1]
+        return {
+            root: np.where(counts, np.searchsorted(group.sorted, thresholds, side="right"), 0)
+            for root, group in self._ranked.items()
+        }
+
+    def first_ratios(self) -> list[float]:
+        """Every ratio at which a further channel is asked for, and 0, in order.
+
+        Between two of them nothing changes, so what holds at these holds at every ratio.
+        """
+        each = {len(group.order) for group in self._ranked.values()}
+        found = [np.zeros(1)]
+        for pool in each if self._scope == "local" else {len(self._pool)} - {0}:
+            wanted = np.arange(1, pool + 1)
+            ratios = (wanted - 1) / pool
+            # The least float that asks for one more: the next one or two after the quotient.
+            while (short := _share(pool, ratios) < wanted).any():
+                ratios = np.where(short, np.nextafter(ratios, 1.0), ratios)
+            found.append(ratios)
+        return np.unique(np.concatenate(found)).tolist()
 
 
-def _widths(groups: Sequence[Group]) -> dict[Axis, int]:
-    return {
-        (member.layer, member.axis): member.width for group in groups for member in group.members
-    }
-
-
-def _held(group: Group, segments: Segments, ratios: int) -> Outlook:
-    """The outlook of a group that is not ranked."""
-    reason = (
-        Reason.IGNORED
-        if group.ignored
-        else Reason.FROZEN
-        if group.frozen
-        else Reason.KEPT
-        if _may_go(group)
-        else Reason.SINGLE_CHANNEL
-    )
-    none = np.zeros(ratios, dtype=np.int64)
-    removed = np.zeros((len(segments.widths), ratios), dtype=np.int64)
-    return Outlook(none, none, removed, none[:0], reason)
+def _why_held(group: Group) -> Reason:
+    """Why a group is not ranked."""
+    if group.ignored:
+        return Reason.IGNORED
+    if group.frozen:
+        return Reason.FROZEN
+    return Reason.KEPT if _may_go(group) else Reason.SINGLE_CHANNEL
 
 
 def _may_go(group: Group) -> bool:
@@ -135,19 +153,25 @@ def _may_go(group: Group) -> bool:
 
 
 def _scores(group: Group, importances: Mapping[str, Tensor]) -> Tensor:
-    """One score for each set of channels that must go together across channel groups."""
-    scores = importances.get(group.root, torch.empty(0, dtype=torch.float64))
-    return scores.view(group.channel_groups, -1).mean(0) if len(scores) else scores
+    """One score for each set of channels that go together; none for a group that may not go."""
+    scores = importances.get(group.root)
+    if scores is None or not _may_go(group):
+        return torch.empty(0, dtype=torch.float64)
+    return scores.view(group.channel_groups, -1).mean(0)
 
 
 class _Ranked:
     """One group's channels in the order in which they go."""
 
-    def __init__(self, group: Group, segments: Segments, scores: Tensor, config: Config) -> None:
+    def __init__(
+        self, group: Group, segments: Segments, scores: Tensor, config: Config, rows: list[int]
+    ) -> None:
         self.group = group
         self.scores = scores
-        self.order = scores.argsort()
-        self.sorted = scores[self.order].numpy()
+        self.order = scores.argsort().numpy()
+        self.sorted = scores.numpy()[self.order]
+        self._rows = rows
+        self._followed = is_followed(group)
         self._round_to = config.round_to
         self._taken = np.stack(list(segments.taken.values()))
         self._per_count = self._segments_lost(segments, config)
@@ -167,47 +191,29 @@ class _Ranked:
         for going in range(1, count + 1):
             # Among equal scores torch.topk, which ranks inside a group, has its own order.
             local = config.scope == "local" and not config.round_to
-            first = self.scores.topk(going, largest=False).indices if local else self.order[:going]
-            lost[:, going] = by_position[:, first.numpy()].sum(1)
+            lowest = self.scores.topk(going, largest=False).indices.numpy() if local else self.order
+            lost[:, going] = by_position[:, lowest[:going]].sum(1)
         return lost
 
-    def outlook(self, asked: Counts, left: Counts, rows: list[int]) -> Outlook:
+    def outlook(self, asked: Counts, left: Counts) -> Outlook:
         """Apply rounding and the emptiness guard; ``left`` holds what each axis still has."""
         taken = asked
         if self._round_to:
             stays = self.group.width - asked
             rounded = self.group.width - (stays - stays % self._round_to)
             taken = np.where(asked > 0, np.minimum(rounded, len(self.scores)), 0)
-        followed = is_followed(self.group)
-        taken = taken if followed else np.zeros_like(taken)
+        taken = taken if self._followed else np.zeros_like(taken)
         removed = self._per_count[:, taken]
         loss = self._taken @ removed
-        emptied = (left[rows] <= loss).any(0)
-        left[rows] -= np.where(emptied, 0, loss)
+        emptied = (left[self._rows] <= loss).any(0)
+        left[self._rows] -= np.where(emptied, 0, loss)
         return Outlook(
             asked=asked,
             going=np.where(emptied, 0, taken),
             removed=np.where(emptied, 0, removed),
-            order=self.order.numpy(),
-            held=None if followed else Reason.UNTRACED,
+            order=self.order,
+            held=None if self._followed else Reason.UNTRACED,
         )
-
-
-def _below_threshold(
-    ranked: Mapping[str, _Ranked], ratios: NDArray[np.float64], config: Config
-) -> dict[str, Counts]:
-    """How many positions of each group rank below the scope's threshold, at each ratio."""
-    if config.scope == "local":
-        return {root: _share(len(group.order), ratios) for root, group in ranked.items()}
-    if not ranked:
-        return {}
-    pool = np.sort(np.concatenate([group.sorted for group in ranked.values()]))
-    counts = _share(len(pool), ratios)
-    thresholds = pool[np.maximum(counts, 1) - 1]
-    return {
-        root: np.where(counts, np.searchsorted(group.sorted, thresholds, side="right"), 0)
-        for root, group in ranked.items()
-    }
 
 
 def _share(count: int, ratios: NDArray[np.float64]) -> Counts:
@@ -215,34 +221,10 @@ def _share(count: int, ratios: NDArray[np.float64]) -> Counts:
     return count - (count * (1 - ratios)).astype(np.int64)
 
 
-def first_ratios(
-    groups: Sequence[Group], importances: Mapping[str, Tensor], config: Config
-) -> list[float]:
-    """Every ratio at which a further channel is asked for, and 0, in order.
-
-    Between two of them nothing changes, so what holds at these holds at every ratio.
-    """
-    ranked = [
-        len(scores)
-        for group in groups
-        if _may_go(group) and len(scores := _scores(group, importances))
-    ]
-    pools = set(ranked) if config.scope == "local" else {sum(ranked)}
-    found = [np.zeros(1)]
-    for pool in pools - {0}:
-        wanted = np.arange(1, pool + 1)
-        ratios = (wanted - 1) / pool
-        # The least float that asks for one more: the next one or two after the quotient.
-        while (short := _share(pool, ratios) < wanted).any():
-            ratios = np.where(short, np.nextafter(ratios, 1.0), ratios)
-        found.append(ratios)
-    return np.unique(np.concatenate(found)).tolist()
-
-
 def plan(
     groups: tuple[Group, ...], importances: Mapping[str, Tensor], config: Config
 ) -> tuple[PlannedGroup, ...]:
-    """The channels that one ratio asks of each group, and those that go; see `outlooks`.
+    """The channels that one ratio asks of each group, and those that go; see `Ranking`.
 
     Args:
         groups: the dependency groups, held ones marked ``ignored``.
@@ -250,7 +232,7 @@ def plan(
         config: ratio, scope and ``round_to``.
     """
     segments = {group.root: segments_of(group) for group in groups}
-    found = outlooks(groups, segments, importances, [config.ratio], config)
+    found = Ranking(groups, segments, importances, config).outlooks([config.ratio])
     return tuple(
         PlannedGroup(
             group.root,
@@ -277,7 +259,7 @@ def threshold_gap(
 
     Rounding of the scores can change what goes only where it is greater than this.
     """
-    scores = [_scores(group, importances) for group in groups if _may_go(group)]
+    scores = [_scores(group, importances) for group in groups]
     pool = torch.cat(scores).sort().values
     count = int(_share(len(pool), np.array(config.ratio)))
     return float((pool[count] - pool[count - 1]) / pool[count])
@@ -289,8 +271,11 @@ def is_followed(group: Group) -> bool:
     Where q, k and v are made by one layer, DepGraph couples three channels of it with each that is
     read, and keeps the number of one: what a cut takes with it cannot be known before it is made.
     """
-    read = {root for member in group.members if member.axis == "in" for root in member.roots}
-    return group.is_output or not read or read >= set(range(group.width))
+    reads = [np.asarray(member.roots) for member in group.members if member.axis == "in"]
+    if group.is_output or not reads:
+        return True
+    read = np.concatenate(reads)
+    return len(np.unique(read[read >= 0])) >= group.width
 
 
 def cut_across(group: Group) -> str:

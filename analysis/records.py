@@ -326,7 +326,7 @@ class Extent:
     """
 
     size: int
-    parts: tuple[tuple[Axis, Fraction], ...] = ()
+    parts: tuple[tuple[Axis, Fraction | int], ...] = ()
     hidden: str = ""
 
     @property
@@ -334,7 +334,7 @@ class Extent:
         """Whether a pruning may change it."""
         return bool(self.parts or self.hidden)
 
-    def times(self, factor: Fraction) -> "Extent":
+    def times(self, factor: Fraction | int) -> "Extent":
         """So many times this size."""
         parts = tuple((axis, share * factor) for axis, share in self.parts)
         return Extent(round(self.size * factor), parts, self.hidden)

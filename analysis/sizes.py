@@ -19,7 +19,7 @@ from analysis.handles import shape_of as _shape_of
 from analysis.layers import is_depthwise, kind_of, makes_channels
 from analysis.records import Extent, Meeting
 
-__all__ = ["Extents", "Sizes", "constant", "parameter_extents", "place_of"]
+__all__ = ["Extents", "Sizes", "constant", "extents_of", "is_transposed", "place_of"]
 
 Extents = tuple[Extent, ...]
 
@@ -29,29 +29,25 @@ def constant(size: int) -> Extent:
     return Extent(size)
 
 
-def _width(layer: str, axis: str, size: int, share: Fraction = Fraction(1)) -> Extent:
+def _width(layer: str, axis: str, size: int, share: Fraction | int = 1) -> Extent:
     """A size that is a share of a layer's width (share 1) or several of it."""
     return Extent(size, (((layer, axis), share),))
 
 
-def parameter_extents(model: nn.Module) -> dict[str, Extents]:
-    """For each parameter and buffer of ``model``, by name: what its sizes are made of."""
-    extents: dict[str, Extents] = {}
-    for name, module in model.named_modules():
-        prefix = f"{name}." if name else ""
-        for part, tensor in _own_tensors(module):
-            extents.setdefault(prefix + part, _of_tensor(name, module, part, tensor))
-        if isinstance(module, nn.MultiheadAttention):
-            # Its own forward uses the projection's weights, which are cut with its channels.
-            for part, tensor in _own_tensors(module.out_proj):
-                extents[f"{prefix}out_proj.{part}"] = tuple(
-                    _width(name, "out", size) for size in tensor.shape
-                )
-    return extents
+def extents_of(modules: Mapping[str, nn.Module], name: str) -> Extents:
+    """What the sizes of a parameter or buffer are made of.
 
-
-def _own_tensors(module: nn.Module) -> list[tuple[str, Tensor]]:
-    return [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
+    Args:
+        modules: all modules of the model, by name.
+        name: of the tensor, as in the model's state dict.
+    """
+    layer, _, part = name.rpartition(".")
+    tensor = getattr(modules[layer], part)
+    owner = layer.rpartition(".")[0]
+    if isinstance(modules.get(owner), nn.MultiheadAttention):
+        # Its own forward uses the projection's weights, which are cut with its channels.
+        return tuple(_width(owner, "out", size) for size in tensor.shape)
+    return _of_tensor(layer, modules[layer], part, tensor)
 
 
 def _of_tensor(name: str, module: Any, part: str, tensor: Tensor) -> Extents:
@@ -74,7 +70,7 @@ def _of_tensor(name: str, module: Any, part: str, tensor: Tensor) -> Extents:
     first, second = ("in", "out") if getattr(module, "transposed", False) else ("out", "in")
     return (
         _width(name, first, tensor.shape[0]),
-        _width(name, second, tensor.shape[1], Fraction(1, groups)),
+        _width(name, second, tensor.shape[1], Fraction(1, groups) if groups > 1 else 1),
         *constants[2:],
     )
 
@@ -92,25 +88,29 @@ class Sizes:
     """Follows the sizes of one trace.
 
     Args:
-        parameters: what the sizes of the model's own tensors are made of, by the name that the
-            trace gives them.
+        held: for the name of a value that is a tensor of the model's own, what its sizes are made
+            of; None for any other.
     """
 
-    def __init__(self, parameters: Mapping[str, Extents]) -> None:
-        self._known: dict[str, Extents] = dict(parameters)
+    def __init__(self, held: Callable[[str], Extents | None]) -> None:
+        self._held = held
+        self._known: dict[str, Extents] = {}
         self._meetings: dict[tuple[Extent, Extent], str] = {}
         self._splits: dict[Extent, str] = {}
-        self.where = ""
+        self.node: Any = None
 
-    def meet(self, where: str, one: Extent, other: Extent) -> None:
+    def meet(self, node: Any, one: Extent, other: Extent) -> None:
         """Note that an operator needs two sizes to be equal."""
-        if one != other and (one.varies or other.varies) and not (one.hidden or other.hidden):
-            self._meetings.setdefault((one, other), where)
+        pair = one, other
+        if one == other or one.hidden or other.hidden or pair in self._meetings:
+            return
+        if one.varies or other.varies:
+            self._meetings[pair] = place_of(node)
 
-    def split(self, where: str, part: Extent) -> None:
+    def split(self, node: Any, part: Extent) -> None:
         """Note a size that is a part of one that was split, and must stay whole."""
-        if part.parts:
-            self._splits.setdefault(part, where)
+        if part.parts and part not in self._splits:
+            self._splits[part] = place_of(node)
 
     @property
     def splits(self) -> tuple[tuple[str, Extent], ...]:
@@ -127,7 +127,8 @@ class Sizes:
         name = value.debugName()
         if name not in self._known:
             shape = _shape_of(value)
-            self._known[name] = () if shape is None else self._made(value, shape)
+            made = () if shape is None else self._held(name) or self._made(value, shape)
+            self._known[name] = made
         return self._known[name]
 
     def _made(self, value: Any, shape: tuple[int, ...]) -> Extents:
@@ -136,20 +137,23 @@ class Sizes:
             node = next(node.inputs()).node()
         inputs = list(node.inputs())
         rule = _RULES.get(node.kind(), _like_the_operands)
-        if not any(
-            extent.varies
-            for each in inputs
-            for value in (each, *list_of(each))
-            for extent in self.of(value)
-        ):
-            return tuple(map(constant, shape))
-        self.where = place_of(node)
+        self.node = node
         made = rule(self, inputs, shape)
-        where = place_of(node)
         if made is None or tuple(extent.size for extent in made) != shape:
-            return tuple(_unknown(size, where) for size in shape)
+            made = tuple(map(_unknown, shape))
+        if not any(extent.hidden is _HERE for extent in made):
+            return made
+        # What comes of constants alone is constant, whatever the operator.
+        operands = [value for each in inputs for value in (each, *list_of(each))]
+        varies = any(extent.varies for value in operands for extent in self.of(value))
+        where = place_of(node)
         return tuple(
-            _unknown(extent.size, where) if extent.hidden == _HERE else extent for extent in made
+            extent
+            if extent.hidden is not _HERE
+            else _unknown(extent.size, where)
+            if varies
+            else constant(extent.size)
+            for extent in made
         )
 
     def joined(self, candidates: Sequence[Extent], size: int) -> Extent:
@@ -161,7 +165,7 @@ class Sizes:
             varying[0] if varying else constant(size),
         )
         for extent in same if size > 1 else ():
-            self.meet(self.where, chosen, extent)
+            self.meet(self.node, chosen, extent)
         return chosen
 
 
@@ -444,7 +448,7 @@ def _exchanged(
     if follows is not None:
         size = split[follows][0]
         result[follows] = varying[0].times(Fraction(size, varying[0].size))
-        sizes.split(sizes.where, result[follows])
+        sizes.split(sizes.node, result[follows])
     return result
 
 

@@ -71,6 +71,7 @@ def test_a_cut_that_would_empty_a_group_is_dropped_and_said() -> None:
 
 def test_a_shared_reader_that_would_be_emptied_keeps_the_group_met_last() -> None:
     left, right = group("left", 3, readers=4), group("right", 3, readers=4)
+    left, right = replace(left, turn=1), replace(right, turn=0)
     found = plan((left, right), {"left": scores(1, 2, 9), "right": scores(1, 2, 9)}, Config(0.6))
     # From the output back: `right` takes two of the reader's four, `left` would empty it.
     assert [entry.reason for entry in found] == [Reason.WOULD_EMPTY, Reason.PRUNED]
