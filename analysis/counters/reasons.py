@@ -74,14 +74,14 @@ def _ptflops_pytorch(work: Work) -> Parts:
         _CONVOLUTION_BIAS: _convolution_bias(work),
         "bias of nn.Linear": _made(_with_bias(work.modules(nn.Linear))),
         _ACTIVATION_MODULES: _made(work.modules(*_ACTIVATIONS)),
-        "the same once more, for the function that the module calls": _read(
+        "activations that are modules, once more for the function that each calls": _read(
             _called_by(activations, _ACTIVATIONS)
         ),
         "activations that are functions alone": _read(
             _called_by(activations, _ACTIVATIONS, other=True)
         ),
         _POOL_MODULES: _read(work.modules(*_POOLS)),
-        "this pooling once more, for the function that the module calls": _read(
+        "pooling that is a module, once more for the function that it calls": _read(
             _called_by(pools, _POOLS)
         ),
         "pooling that is a function alone": _read(_called_by(pools, _POOLS, other=True)),

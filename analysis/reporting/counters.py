@@ -64,8 +64,9 @@ def _on_others(models: list[dict[str, Any]]) -> Iterator[str]:
     explained = sum(answer.get("unexplained") == 0 for _, answer in answers)
     yield (
         "Other counters add what is no product (norms, activations, pooling, bias), and miss "
-        "products that no module of a known class makes. Their rules, applied to the calls of one "
-        f"forward pass, explain {explained} of {len(answers)} answers to the last MAC."
+        "products: those of functions, those of classes they do not know, or all but one "
+        "position's. Their rules, applied to the calls of one forward pass, explain "
+        f"{explained} of {len(answers)} answers to the last MAC."
     )
     for model, answer in answers:
         if "error" in answer:
@@ -99,12 +100,15 @@ def _difference(model: dict[str, Any], answer: dict[str, Any]) -> str:
 
 
 def _change(macs: int, model: dict[str, Any]) -> str:
-    """As a share of the three routes' number, with as many decimals as it takes to see it."""
-    part = 100 * macs / model["products"]
-    return f"{part:+.1f}%" if abs(part) >= 0.05 else f"{part:+.1g}%"
+    """As a share of the three routes' number; a small one does not look like none."""
+    part = macs / model["products"]
+    if abs(part) >= 0.0005:
+        return f"{part:+.1%}"
+    return f"{part:+.3%}" if abs(part) >= 0.000005 else f"{'-' if part < 0 else '+'}<0.001%"
 
 
 def _reasons(asked: list[dict[str, Any]], models: list[dict[str, Any]]) -> Table:
+    """One row a reason, the weightiest of each counter first."""
     rows = []
     for counter in asked:
         found: dict[str, list[tuple[int, dict[str, Any]]]] = {}
@@ -113,21 +117,26 @@ def _reasons(asked: list[dict[str, Any]], models: list[dict[str, Any]]) -> Table
                 if answer["counter"] == counter["name"]:
                     for reason, macs in answer.get("parts", {}).items():
                         found.setdefault(reason, []).append((macs, model))
-        for reason, parts in found.items():
-            macs, model = max(parts, key=lambda part: abs(part[0]) / part[1]["products"])
-            rows.append(
-                (
-                    counter["name"],
-                    reason,
-                    str(len(parts)),
-                    f"{_change(macs, model)} ({model['model']})",
-                )
+        most = {reason: max(parts, key=_weight) for reason, parts in found.items()}
+        rows += [
+            (
+                counter["name"],
+                reason,
+                str(len(found[reason])),
+                f"{_change(*most[reason])} ({most[reason][1]['model']})",
             )
+            for reason in sorted(most, key=lambda reason: -_weight(most[reason]))
+        ]
     return Table(
         "why: what each counter adds, and what it misses",
         ("counter", "counts", "models", "at most"),
         tuple(rows),
     )
+
+
+def _weight(part: tuple[int, dict[str, Any]]) -> float:
+    macs, model = part
+    return abs(macs) / model["products"]
 
 
 def _called(asked: list[dict[str, Any]]) -> Table:
