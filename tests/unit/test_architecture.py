@@ -25,7 +25,7 @@ LAYERS = (
     {"checks"},
     {"study"},
     {"jobs"},
-    {"commands", "zoo"},
+    {"commands", "zoo", "counters"},
     {"cli"},
     {"__main__", "__init__"},
 )  # fmt: skip
@@ -89,7 +89,7 @@ def test_only_costing_imports_fvcore() -> None:
 
 
 def test_the_oracle_never_imports_torch_pruning() -> None:
-    assert importers_of("torch_pruning") == {"grouping", "surgery", "zoo"}
+    assert importers_of("torch_pruning") == {"grouping", "surgery", "zoo", "counters"}
 
 
 def test_reports_records_and_the_doctor_import_no_torch() -> None:

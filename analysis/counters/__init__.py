@@ -1,0 +1,8 @@
+"""Three routes to one number, and what other counters make of it: ``tox run -e counters``."""
+
+__all__ = [
+    "others",
+    "reasons",
+    "routes",
+    "work",
+]
