@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from analysis.pipeline import (
+        cost_account,
         count_macs,
         inspect_groups,
         ratio_curve,
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "cost_account",
     "count_macs",
     "inspect_groups",
     "ratio_curve",

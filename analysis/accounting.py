@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import pairwise
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +18,7 @@ from analysis.records import (
     Group,
     GroupSaving,
     Holder,
+    Quantity,
     RatioCurve,
     Reach,
     Savings,
@@ -29,7 +29,6 @@ from analysis.segments import segments_of
 
 __all__ = ["Account"]
 
-Quantity = Literal["macs", "params"]
 Removed = NDArray[np.float64]
 
 _AT_ONCE = 512
@@ -110,6 +109,7 @@ class Account:
             point=self._point(int(meets.argmax())) if meets.any() else None,
             least=(least := self._point(int(left[quantity].argmin()))),
             holders=self._holders(least.ratio, quantity),
+            scaling=self.scaling(quantity),
         )
 
     def savings(self, ratio: float) -> Savings:

@@ -59,18 +59,27 @@ def verify(options: Namespace) -> Answer:
 
 
 def macs(options: Namespace) -> Answer:
-    """Show where the MACs and parameters are, before and after each ratio."""
+    """Show where the MACs and parameters are, before and after each ratio, and find a ratio."""
+    if options.target is not None and options.pruner:
+        raise InputError(
+            "--target asks for torch-pruning's MagnitudePruner, and what a ratio asks of a pruner "
+            "of your own is not defined; leave out --pruner, or give --ratios"
+        )
     ratios = options.ratios or ()
     with _prepared(options, options.model, len(ratios)) as given:
         costs, _ = given.ask("costs")
         runs = _runs(given, options, ratios)
+        reach = None
+        if options.target is not None:
+            reach = given.ask("reach", _config(options, 0.0), options.target, options.target_of)
     for run in runs:
         if run.costs is None:
             raise InputError(
                 f"ratio {run.config.ratio:g} cannot be counted: {run.verification.verdict}: "
                 f"{run.verification.reason}"
             )
-    return _answer(options, as_json.macs(given.info, costs, runs), text.macs(costs, runs))
+    data = as_json.macs(given.info, costs, runs, reach)
+    return _answer(options, data, text.macs(costs, runs, reach))
 
 
 def report(options: Namespace) -> Answer:
@@ -138,22 +147,22 @@ def _prepared(options: Namespace, title: str, runs: int) -> Iterator[_Given]:
 
 def _runs(given: _Given, options: Namespace, ratios: Iterable[float]) -> list[Run]:
     """One run a ratio; a run that does not end within the budget is a verdict as well."""
-    configs = [
-        Config(
-            ratio,
-            options.scope,
-            options.importance,
-            options.ignore,
-            options.round_to,
-            options.max_pruning_ratio,
-        )
-        for ratio in ratios
-    ]
     runs = []
-    for config in configs:
-        runs.append(_run(given, config))
+    for ratio in ratios:
+        runs.append(_run(given, _config(options, ratio)))
         given.bar.update()
     return runs
+
+
+def _config(options: Namespace, ratio: float) -> Config:
+    return Config(
+        ratio,
+        options.scope,
+        options.importance,
+        options.ignore,
+        options.round_to,
+        options.max_pruning_ratio,
+    )
 
 
 def _run(given: _Given, config: Config) -> Run:

@@ -10,9 +10,20 @@ from analysis import auditing, budgets, grouping, pipeline, policies, study, sub
 from analysis.errors import AnalysisError, InputError
 from analysis.inference import Inputs, one_line
 from analysis.loading import load_callable
-from analysis.records import Config, CostTable, Group, Misread, Request, Run, SubjectInfo
+from analysis.records import (
+    Config,
+    CostTable,
+    Group,
+    Misread,
+    Quantity,
+    Reach,
+    Request,
+    Run,
+    Savings,
+    SubjectInfo,
+)
 
-__all__ = ["costs", "groups", "prepare", "run"]
+__all__ = ["costs", "groups", "prepare", "reach", "run"]
 
 
 def prepare(request: Request) -> SubjectInfo:
@@ -44,6 +55,27 @@ def costs(request: Request) -> tuple[CostTable, int]:
     """The dense network's MACs and parameters, and the size of its saved weights."""
     _, model, inputs = _loaded(request)
     return pipeline.measure(model, inputs)
+
+
+def reach(
+    request: Request, config: Config, target: float, quantity: Quantity
+) -> tuple[Reach, Savings]:
+    """The ratio that leaves so much, and where the saving there, or at the least, comes from."""
+    dense = _dense(request)
+    if dense.error is not None:
+        raise InputError(f"{dense.error.verdict}: {dense.error.reason}")
+    ignored = policies.ignored_layers(_policy(request.policy), dense.model, dense.groups)
+    with budgets.step("predicting costs"):
+        account = pipeline.cost_account(
+            dense.model,
+            dense.inputs,
+            ignored,
+            scope=config.scope,
+            importance=config.importance,
+            round_to=config.round_to,
+        )
+        found = account.reach(target, quantity)
+        return found, account.savings((found.point or found.least).ratio)
 
 
 def run(request: Request, config: Config) -> Run:

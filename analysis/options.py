@@ -17,6 +17,7 @@ examples:
   python -m analysis groups my_models.py:net --audit
   python -m analysis verify mobilenet_v2 --ratios 0.3,0.5,0.8 --ignore residual-blocks
   python -m analysis macs resnet18 --ratios 0.5 --json -
+  python -m analysis macs mobilenet_v2 --target 0.5 --ignore residual-blocks
   python -m analysis verify my_models.py:small_net --input-size 1,28,28
   python -m analysis report --out reports
 
@@ -64,6 +65,19 @@ def parser() -> argparse.ArgumentParser:
                 "--audit",
                 action="store_true",
                 help="run the network to see which groups torch-pruning would cut wrongly",
+            )
+        if name == "macs":
+            command.add_argument(
+                "--target",
+                type=_share,
+                metavar="SHARE",
+                help="find the smallest ratio that leaves at most this share, in (0, 1]",
+            )
+            command.add_argument(
+                "--target-of",
+                choices=("macs", "params"),
+                default="macs",
+                help="what the share is of (default: macs)",
             )
     return root
 

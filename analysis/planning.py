@@ -130,11 +130,14 @@ class Ranking:
         each = {len(group.order) for group in self._ranked.values()}
         found = [np.zeros(1)]
         for pool in each if self._scope == "local" else {len(self._pool)} - {0}:
-            wanted = np.arange(1, pool + 1)
-            ratios = (wanted - 1) / pool
-            # The least float that asks for one more: the next one or two after the quotient.
-            while (short := _share(pool, ratios) < wanted).any():
-                ratios = np.where(short, np.nextafter(ratios, 1.0), ratios)
+            stays = np.arange(pool)
+            # The largest float share whose product with the pool still falls below one more.
+            share = (stays + 1) / pool
+            while (more := (pool * share).astype(np.int64) > stays).any():
+                share = np.where(more, np.nextafter(share, 0.0), share)
+            ratios = 1 - share
+            while (more := 1 - ratios > share).any():
+                ratios = np.where(more, np.nextafter(ratios, 1.0), ratios)
             found.append(ratios)
         return np.unique(np.concatenate(found)).tolist()
 

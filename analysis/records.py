@@ -7,6 +7,7 @@ import difflib
 from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
+from typing import Literal
 
 from analysis.errors import InputError
 
@@ -34,7 +35,8 @@ __all__ = [
     "Mismatch",
     "Misread",
     "PlannedGroup",
-    "PolicyCurve",
+    "PolicyAccount",
+    "Quantity",
     "RankAgreement",
     "RatioCurve",
     "Reach",
@@ -60,6 +62,8 @@ RATIOS = (0.3, 0.5, 0.8)
 """The case study's pruning ratios."""
 
 SCOPES = ("global", "local")
+
+Quantity = Literal["macs", "params"]
 IMPORTANCES = ("l1", "l2")
 
 COLUMNS = ("convolution", "linear", "attention", "normalization", "elementwise")
@@ -525,6 +529,25 @@ class RatioCurve:
 
 
 @dataclass(frozen=True)
+class Scaling:
+    """a (1 - r)^2 + b (1 - r) + c: what is left if every prunable group lost the share r.
+
+    Attributes:
+        square: a, where both the channels made and those read go.
+        line: b, where one of them goes.
+        constant: c, what the policy and the outputs hold.
+    """
+
+    square: float
+    line: float
+    constant: float
+
+    def at(self, ratio: float) -> float:
+        """What is left at a ratio, before channels are rounded to whole ones and ranked."""
+        return self.square * (1 - ratio) ** 2 + self.line * (1 - ratio) + self.constant
+
+
+@dataclass(frozen=True)
 class Holder:
     """A layer that keeps MACs or parameters where least of them are left.
 
@@ -547,20 +570,22 @@ class Reach:
     """The answer to "which ratio leaves at most this share?".
 
     Attributes:
-        quantity: ``macs`` or ``params``.
+        quantity: what is to be left.
         target: the share of the dense network's that may stay.
         dense: the dense network's point, at ratio 0.
         point: at the smallest ratio that meets the target; None if no ratio does.
         least: the point that leaves least of all ratios.
         holders: the layers that keep most there.
+        scaling: what falls with the ratio, and what no ratio touches.
     """
 
-    quantity: str
+    quantity: Quantity
     target: float
     dense: CurvePoint
     point: CurvePoint | None
     least: CurvePoint
     holders: tuple[Holder, ...]
+    scaling: Scaling
 
     @property
     def ratio(self) -> float | None:
@@ -609,25 +634,6 @@ class Savings:
 
     point: CurvePoint
     groups: tuple[GroupSaving, ...]
-
-
-@dataclass(frozen=True)
-class Scaling:
-    """a (1 - r)^2 + b (1 - r) + c: what is left if every prunable group lost the share r.
-
-    Attributes:
-        square: a, where both the channels made and those read go.
-        line: b, where one of them goes.
-        constant: c, what the policy and the outputs hold.
-    """
-
-    square: float
-    line: float
-    constant: float
-
-    def at(self, ratio: float) -> float:
-        """What is left at a ratio, before channels are rounded to whole ones and ranked."""
-        return self.square * (1 - ratio) ** 2 + self.line * (1 - ratio) + self.constant
 
 
 @dataclass(frozen=True)
@@ -802,12 +808,26 @@ class Run:
 
 
 @dataclass(frozen=True)
-class PolicyCurve:
-    """What each ratio leaves under one policy and scope."""
+class PolicyAccount:
+    """What ratios leave under one policy and scope, and why.
+
+    Attributes:
+        policy: its name.
+        scope: ``global`` or ``local``.
+        curve: what each ratio leaves.
+        macs_scaling: why the curve of the MACs bends; None where nothing could be traced.
+        params_scaling: the same for the parameters.
+        reach: the ratio that leaves half of the MACs, and the least that any ratio leaves.
+        savings: where the saving at one ratio comes from.
+    """
 
     policy: str
     scope: str
     curve: RatioCurve
+    macs_scaling: Scaling | None = None
+    params_scaling: Scaling | None = None
+    reach: Reach | None = None
+    savings: Savings | None = None
 
 
 @dataclass(frozen=True)
@@ -822,7 +842,7 @@ class SubjectStudy:
         residual: what a cut of each projection alone does.
         depthwise: what a cut of each depthwise convolution alone does.
         runs: one for each policy, scope and ratio.
-        curves: one for each policy that keeps the outputs.
+        accounts: of costs, one for each policy that keeps the outputs and each scope.
         ranking: the two importances compared, group by group.
     """
 
@@ -833,7 +853,7 @@ class SubjectStudy:
     residual: tuple[Mismatch, ...]
     depthwise: tuple[Mismatch, ...]
     runs: tuple[Run, ...]
-    curves: tuple[PolicyCurve, ...]
+    accounts: tuple[PolicyAccount, ...]
     ranking: tuple[RankAgreement, ...]
 
 

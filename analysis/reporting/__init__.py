@@ -3,7 +3,17 @@
 from pathlib import Path
 
 from analysis.records import Study
-from analysis.reporting import as_json, figures, files, markdown, page, sections, zoo
+from analysis.reporting import (
+    as_json,
+    costs,
+    counters,
+    figures,
+    files,
+    markdown,
+    page,
+    sections,
+    zoo,
+)
 
 __all__ = ["write_report"]
 
@@ -11,7 +21,7 @@ __all__ = ["write_report"]
 def write_report(study: Study, directory: str) -> list[Path]:
     """Write ``index.html``, ``report.md``, ``results.json`` and the pictures they show.
 
-    A ``zoo.json`` that stands in the directory becomes a section of the report.
+    A ``counters.json`` and a ``zoo.json`` that stand in the directory become sections.
 
     Every file is made before the first is written, and each replaces its predecessor whole.
 
@@ -20,9 +30,9 @@ def write_report(study: Study, directory: str) -> list[Path]:
     """
     drawn = figures.draw(study)
     content = sections.sections(study, drawn)
-    models = zoo.read(directory)
-    if models is not None:
-        content.insert(-1, zoo.section(models))  # before what it was made with
+    found = [(each, each.read(directory)) for each in (counters, zoo)]
+    others = [each.section(data) for each, data in found if data is not None]
+    content[-1:-1] = [costs.section(study, drawn), *others]  # before what it was made with
     made = {
         "index.html": page.render(content),
         "report.md": markdown.render(content),

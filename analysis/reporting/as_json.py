@@ -8,11 +8,17 @@ from typing import Any
 
 from analysis.environment import versions
 from analysis.records import (
+    COLUMNS,
     CostTable,
+    CurvePoint,
     Group,
     Mismatch,
     Misread,
+    PolicyAccount,
+    RatioCurve,
+    Reach,
     Run,
+    Savings,
     Sizes,
     Study,
     SubjectInfo,
@@ -126,8 +132,13 @@ def _group(group: Group) -> dict[str, Any]:
     }
 
 
-def macs(info: SubjectInfo, dense: CostTable, runs: Sequence[Run]) -> dict[str, Any]:
-    """What ``macs --json`` prints."""
+def macs(
+    info: SubjectInfo,
+    dense: CostTable,
+    runs: Sequence[Run],
+    reach: tuple[Reach, Savings] | None = None,
+) -> dict[str, Any]:
+    """What ``macs --json`` prints; ``target`` is there if one was given."""
     return {
         **_head(info),
         "convention": "one multiply-accumulate (MAC) is what fvcore calls a flop",
@@ -143,6 +154,27 @@ def macs(info: SubjectInfo, dense: CostTable, runs: Sequence[Run]) -> dict[str, 
             }
             for run in runs
         ],
+        **({"target": {**_reach(reach[0]), "savings": _savings(reach[1])}} if reach else {}),
+    }
+
+
+def _reach(reach: Reach) -> dict[str, Any]:
+    return {
+        "of": reach.quantity,
+        "share": reach.target,
+        "ratio": reach.ratio,
+        "reason": reach.reason,
+        "point": asdict(reach.point) if reach.point else None,
+        "least": asdict(reach.least),
+        "held_up_by": [asdict(holder) for holder in reach.holders],
+        "scaling": asdict(reach.scaling),
+    }
+
+
+def _savings(savings: Savings) -> dict[str, Any]:
+    return {
+        "ratio": savings.point.ratio,
+        "groups": [asdict(group) for group in savings.groups],
     }
 
 
@@ -150,6 +182,7 @@ def _costs(costs: CostTable) -> dict[str, Any]:
     return {
         "macs": costs.macs,
         "params": costs.params,
+        "columns": dict(zip(COLUMNS, costs.columns, strict=True)),
         "layers": [
             {
                 "layer": row.layer,
@@ -157,6 +190,9 @@ def _costs(costs: CostTable) -> dict[str, Any]:
                 "macs": row.macs,
                 "params": row.params,
                 "operators": dict(row.operators),
+                "columns": dict(zip(COLUMNS, row.columns, strict=True)),
+                "output_shape": list(row.shape),
+                "calls": row.calls,
             }
             for row in costs.layers
         ],
@@ -204,21 +240,7 @@ def _subject_study(subject: SubjectStudy) -> dict[str, Any]:
         ],
         "residual_mismatch": [_mismatch(found) for found in subject.residual],
         "depthwise_mismatch": [_mismatch(found) for found in subject.depthwise],
-        "curves": [
-            {
-                "ignore": entry.policy,
-                "scope": entry.scope,
-                "points": [
-                    {
-                        "ratio": point.ratio,
-                        "macs_left": round(point.macs / entry.curve.dense_macs, 3),
-                        "params_left": round(point.params / entry.curve.dense_params, 3),
-                    }
-                    for point in entry.curve.points
-                ],
-            }
-            for entry in subject.curves
-        ],
+        "costs": [_account(entry) for entry in subject.accounts],
         "ranking": [
             {
                 "root": entry.root,
@@ -228,6 +250,48 @@ def _subject_study(subject: SubjectStudy) -> dict[str, Any]:
             }
             for entry in subject.ranking
         ],
+    }
+
+
+def _account(entry: PolicyAccount) -> dict[str, Any]:
+    """Rounded, so that two channels of nearly equal rank do not move a digit."""
+    dense = {"macs": entry.curve.dense_macs, "params": entry.curve.dense_params}
+    found: dict[str, Any] = {
+        "ignore": entry.policy,
+        "scope": entry.scope,
+        "points": [_left(point, entry.curve) for point in entry.curve.points],
+    }
+    if entry.macs_scaling and entry.params_scaling and entry.reach and entry.savings:
+        found |= {
+            "scaling": {
+                name: {term: round(value / dense[name], 4) for term, value in asdict(form).items()}
+                for name, form in (("macs", entry.macs_scaling), ("params", entry.params_scaling))
+            },
+            "target": {
+                "share": entry.reach.target,
+                "ratio": None if entry.reach.ratio is None else round(entry.reach.ratio, 3),
+                "least": _left(entry.reach.least, entry.curve),
+            },
+            "savings": {
+                "ratio": entry.savings.point.ratio,
+                "groups": {
+                    group.root: {
+                        "removed": group.removed,
+                        "macs": round(group.macs / dense["macs"], 4),
+                        "params": round(group.params / dense["params"], 4),
+                    }
+                    for group in entry.savings.groups
+                },
+            },
+        }
+    return found
+
+
+def _left(point: CurvePoint, curve: RatioCurve) -> dict[str, float]:
+    return {
+        "ratio": round(point.ratio, 3),
+        "macs_left": round(point.macs / curve.dense_macs, 3),
+        "params_left": round(point.params / curve.dense_params, 3),
     }
 
 

@@ -9,10 +9,16 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.records import Run, Study, SubjectStudy
+from analysis.records import PolicyAccount, Run, Study, SubjectStudy
 from analysis.reporting.stages import Stage, stages
 
-__all__ = ["Drawing", "draw"]
+__all__ = ["WATERFALL", "Drawing", "draw"]
+
+WATERFALL = ("classifier", "global")
+"""Policy and scope whose savings are shown group by group."""
+
+_BARS = 14
+"""Groups that have a bar of their own."""
 
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
@@ -49,6 +55,8 @@ def draw(study: Study) -> list[Drawing]:
     drawn = []
     for subject in study.subjects:
         drawn += [_curve(subject), _stages(subject), _before_and_after(subject)]
+        if any(entry.macs_scaling for entry in subject.accounts):
+            drawn += [_bend(subject), _waterfall(subject)]
     return drawn
 
 
@@ -65,23 +73,26 @@ def _curve(subject: SubjectStudy) -> Drawing:
         subject,
         "curve",
         f"Share of MACs and of parameters that {subject.info.name} keeps at each pruning ratio, "
-        "ranked globally, under three policies, beside the line on which a ratio would be its "
-        "own saving. Dots mark the case study's ratios. The numbers are in the table below.",
+        "under three policies, ranked globally (full lines) and locally (dashed), beside the line "
+        "on which a ratio would be its own saving. Dots mark the case study's ratios, pruned and "
+        "counted. The numbers are in the tables below.",
     )
 
 
 def _policies(axes: Axes, subject: SubjectStudy, quantity: str) -> None:
     axes.plot([0, 1], [1, 0], color=_GREY, linestyle=":", label="ratio = saving")
-    for entry in subject.curves:
-        curve = entry.curve
+    for entry in subject.accounts:
+        curve, colour = entry.curve, _COLOURS[entry.policy]
         left = (
             [macs / curve.dense_macs for macs in curve.macs]
             if quantity == "MACs"
             else [params / curve.dense_params for params in curve.params]
         )
-        colour = _COLOURS[entry.policy]
         # Three decimals, as in the table, so that a last bit does not move a point.
         points = [round(value, 3) for value in left]
+        if entry.scope == "local":
+            axes.plot(curve.ratios, points, color=colour, linestyle="--", linewidth=1)
+            continue
         axes.plot(curve.ratios, points, color=colour, label=entry.policy)
         marked = [run for run in subject.runs if _is_global(run, entry.policy)]
         shares = [run.macs.share if quantity == "MACs" else run.params.share for run in marked]
@@ -92,6 +103,91 @@ def _policies(axes: Axes, subject: SubjectStudy, quantity: str) -> None:
             color=colour,
         )
     axes.set(xlabel="pruning ratio", title=quantity, xlim=(0, 1), ylim=(0, 1.02))
+
+
+def _bend(subject: SubjectStudy) -> Drawing:
+    accounts = [entry for entry in subject.accounts if entry.scope == "local"]
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(9, 3.5), layout="constrained")
+        for axes, entry in zip(
+            figure.subplots(1, len(accounts), sharey=True), accounts, strict=True
+        ):
+            _stacked(axes, entry)
+        figure.axes[0].set_ylabel("share of the MACs")
+        handles, labels = figure.axes[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=4)
+    return _drawing(
+        figure,
+        subject,
+        "bend",
+        f"MACs of {subject.info.name} at each ratio, ranked locally, under each policy: what stays "
+        "whatever the ratio, what falls with the ratio, what falls with its square, and, dotted, "
+        "what is left once channels are whole. The numbers are in the table below.",
+    )
+
+
+def _stacked(axes: Axes, entry: PolicyAccount) -> None:
+    form, dense = entry.macs_scaling, entry.curve.dense_macs
+    if form is None:
+        return
+    ratios = entry.curve.ratios
+    parts = (
+        ("stays", [form.constant] * len(ratios), "#bbbbbb"),
+        ("one width goes", [form.line * (1 - ratio) for ratio in ratios], "#9ecae1"),
+        ("both widths go", [form.square * (1 - ratio) ** 2 for ratio in ratios], "#4292c6"),
+    )
+    axes.stackplot(
+        ratios,
+        *([round(value / dense, 3) for value in values] for _, values, _ in parts),
+        labels=[name for name, _, _ in parts],
+        colors=[colour for _, _, colour in parts],
+    )
+    left = [round(macs / dense, 3) for macs in entry.curve.macs]
+    axes.plot(ratios, left, "k:", label="left, in whole channels")
+    axes.set(xlabel="pruning ratio", title=entry.policy, xlim=(0, ratios[-1]), ylim=(0, 1.02))
+
+
+def _waterfall(subject: SubjectStudy) -> Drawing:
+    entry = next(
+        entry
+        for entry in subject.accounts
+        if (entry.policy, entry.scope) == WATERFALL and entry.savings is not None
+    )
+    savings, dense = entry.savings, entry.curve.dense_macs
+    assert savings is not None
+    groups = sorted(savings.groups, key=lambda group: -group.macs)
+    shown = [(group.root, group.macs) for group in groups[:_BARS]]
+    shown.append(("all other groups", sum(group.macs for group in groups[_BARS:])))
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(9, 5), layout="constrained")
+        axes = figure.subplots()
+        top = 100.0
+        names = ["dense"]
+        axes.barh(0, top, color="#bbbbbb")
+        for place, (root, macs) in enumerate(shown, 1):
+            part = round(100 * macs / dense, 2)
+            axes.barh(place, part, left=top - part, color=_MACS)
+            axes.annotate(
+                f"-{part:.1f}", (top, place), xytext=(4, 0), va="center", textcoords="offset points"
+            )
+            top = round(top - part, 2)
+            names.append(root)
+        axes.barh(len(names), top, color="#bbbbbb")
+        axes.annotate(
+            f"{top:.1f}", (top, len(names)), xytext=(4, 0), va="center", textcoords="offset points"
+        )
+        axes.set_yticks(range(len(names) + 1), [*names, "left"])
+        axes.invert_yaxis()
+        axes.grid(visible=False, axis="y")
+        axes.set(xlabel="share of the MACs, %", xlim=(0, 108))
+    return _drawing(
+        figure,
+        subject,
+        "waterfall",
+        f"From all MACs of {subject.info.name} to those left at ratio {savings.point.ratio:g} "
+        f"under the policy {entry.policy}, ranked {entry.scope}ly: what each dependency group "
+        "saves, the largest first. The numbers are in the table below.",
+    )
 
 
 def _is_global(run: Run, policy: str) -> bool:

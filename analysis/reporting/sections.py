@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 
 from analysis.records import (
     CheckResult,
@@ -12,6 +11,7 @@ from analysis.records import (
     Run,
     Study,
     SubjectStudy,
+    Turn,
     Verdict,
 )
 from analysis.reporting.figures import Drawing
@@ -373,7 +373,9 @@ def _savings(study: Study, drawn: Sequence[Drawing]) -> Section:
         sentences += [_bought(subject, run) for run in _select(subject, *_CASE)]
         sentences += _turns(subject)
     tables = [_savings_table(study)]
-    tables += [_curve_table(subject) for subject in study.subjects if subject.curves]
+    tables += [
+        _curve_table(subject, scope) for subject in study.subjects for scope in ("global", "local")
+    ]
     return Section(
         "savings",
         "5. 80 % is not 80 %",
@@ -385,18 +387,26 @@ def _savings(study: Study, drawn: Sequence[Drawing]) -> Section:
 
 
 def _turns(subject: SubjectStudy) -> list[str]:
-    """Say where asking for more keeps more."""
-    sentences = []
-    for entry in subject.curves:
-        points = entry.curve.points
-        rises = [after.ratio for before, after in pairwise(points) if after.macs > before.macs]
-        if rises:
-            sentences.append(
-                f"{subject.info.name}, `{entry.policy}`: the curve turns back upward at "
-                f"{', '.join(f'{ratio:g}' for ratio in rises)}, where torch-pruning drops every "
-                "cut that would empty a layer and keeps that group whole."
-            )
-    return sentences
+    """Say where asking for more keeps more, and which groups do."""
+    return [
+        f"{subject.info.name}, `{entry.policy}`, ranked {_SCOPES[entry.scope]}: the curve turns "
+        "back upward at " + "; ".join(map(_turn, entry.curve.turns)) + "."
+        for entry in subject.accounts
+        if entry.curve.turns
+    ]
+
+
+_SCOPES = {"global": "globally", "local": "locally"}
+
+
+def _turn(turn: Turn) -> str:
+    causes = [f"`{root}` keeps {more} more ({reason})" for root, more, reason in turn.groups]
+    rest = f" and {len(causes) - _CAUSES} more groups" if len(causes) > _CAUSES else ""
+    return f"{turn.after.ratio:g}, where {', '.join(causes[:_CAUSES])}{rest}"
+
+
+_CAUSES = 2
+"""Groups that are named where a curve turns."""
 
 
 def _savings_table(study: Study) -> Table:
@@ -440,25 +450,25 @@ def _savings_table(study: Study) -> Table:
     )
 
 
-def _curve_table(subject: SubjectStudy) -> Table:
-    curves = subject.curves
+def _curve_table(subject: SubjectStudy, scope: str) -> Table:
+    curves = [(each.policy, each.curve) for each in subject.accounts if each.scope == scope]
     return Table(
-        f"{subject.info.name}: share left at each ratio, ranked globally",
+        f"{subject.info.name}: share left at each ratio, ranked {_SCOPES[scope]}",
         (
             "ratio",
-            *(f"MACs, {entry.policy}" for entry in curves),
-            *(f"parameters, {entry.policy}" for entry in curves),
+            *(f"MACs, {policy}" for policy, _ in curves),
+            *(f"parameters, {policy}" for policy, _ in curves),
         ),
         tuple(
             (
                 f"{points[0].ratio:g}",
-                *(share(p.macs / e.curve.dense_macs) for p, e in zip(points, curves, strict=True)),
+                *(share(p.macs / c.dense_macs) for p, (_, c) in zip(points, curves, strict=True)),
                 *(
-                    share(p.params / e.curve.dense_params)
-                    for p, e in zip(points, curves, strict=True)
+                    share(p.params / c.dense_params)
+                    for p, (_, c) in zip(points, curves, strict=True)
                 ),
             )
-            for points in zip(*(entry.curve.points for entry in curves), strict=True)
+            for points in zip(*(curve.points for _, curve in curves), strict=True)
         ),
         wide=True,
     )

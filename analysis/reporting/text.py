@@ -1,8 +1,19 @@
 """What the commands print on a terminal."""
 
 from collections.abc import Mapping, Sequence
+from math import ceil
 
-from analysis.records import CostTable, Group, Misread, Run, Study, Verdict
+from analysis.records import (
+    COLUMNS,
+    CostTable,
+    Group,
+    Misread,
+    Reach,
+    Run,
+    Savings,
+    Study,
+    Verdict,
+)
 from analysis.reporting.tables import as_markdown, bound, count, left, share
 
 __all__ = ["groups", "macs", "runs", "summary"]
@@ -123,15 +134,24 @@ def runs(found: Sequence[Run]) -> str:
     return "\n".join([table, *failures, *mixed, *dropped])
 
 
-def macs(dense: CostTable, found: Sequence[Run]) -> str:
-    """One line a layer with what each ratio leaves of it; the rows sum to the total."""
+def macs(dense: CostTable, found: Sequence[Run], reach: tuple[Reach, Savings] | None = None) -> str:
+    """One line a layer with what each ratio leaves of it, or the answer to a target, or both.
+
+    The rows sum to the total, and the columns of a row to its MACs.
+    """
+    if reach and not found:
+        return _reached(*reach)
     after = [run.costs.by_layer() for run in found if run.costs]
     ratios = [f"MACs at {run.config.ratio:g}" for run in found if run.costs]
+    shown = [place for place, macs in enumerate(dense.columns) if macs]
     rows = [
         (
             row.layer or "(the model's own forward)",
             row.kind,
+            count(row.calls),
+            "x".join(map(str, row.shape)) or "-",
             count(row.params),
+            *(count(row.columns[place]) for place in shown),
             count(row.macs),
             share(row.macs / dense.macs if dense.macs else 0.0),
             *(count(costs[row.layer].macs if row.layer in costs else 0) for costs in after),
@@ -139,17 +159,78 @@ def macs(dense: CostTable, found: Sequence[Run]) -> str:
         for row in dense.layers
     ]
     totals = [run.costs.macs for run in found if run.costs]
-    rows.append(
-        ("total", "", count(dense.params), count(dense.macs), "100.0%", *map(count, totals))
+    columns = [count(dense.columns[place]) for place in shown]
+    last = (count(dense.params), *columns, count(dense.macs), "100.0%", *map(count, totals))
+    names = [COLUMNS[place] for place in shown]
+    table = as_markdown(
+        ("layer", "kind", "calls", "output", "parameters", *names, "MACs", "share", *ratios),
+        [*rows, ("total", "", "", "", *last)],
     )
-    table = as_markdown(("layer", "kind", "parameters", "MACs", "share", *ratios), rows)
-    return "\n".join(
+    lines = [
+        table,
+        "One MAC is one multiply-accumulate, what fvcore calls a flop.",
+        not_counted(dense),
+    ]
+    return "\n".join([*lines, "", _reached(*reach)] if reach else lines)
+
+
+def _reached(reach: Reach, savings: Savings) -> str:
+    """The ratio that meets a target or why none does, what holds it up, and who saves what."""
+    dense, point = reach.dense, reach.point or reach.least
+    head = reach.reason or (
+        f"ratio {_at_least(point.ratio)} is the smallest that leaves at most {reach.target:.1%} of "
+        f"the {_NAMES[reach.quantity]}"
+    )
+    left = (
+        f"there, {count(point.macs)} of {count(dense.macs)} MACs ({point.macs / dense.macs:.2%}) "
+        f"and {count(point.params)} of {count(dense.params)} parameters "
+        f"({point.params / dense.params:.2%}) are left"
+    )
+    held = as_markdown(
+        ("layer", f"{_NAMES[reach.quantity]} left", "of what is left", "why"),
         [
-            table,
-            "One MAC is one multiply-accumulate, what fvcore calls a flop.",
-            not_counted(dense),
-        ]
+            (row.layer or "(the model's own forward)", count(row.left), share(row.share), row.why)
+            for row in reach.holders
+        ],
     )
+    form, whole = reach.scaling, reach.scaling.at(0)
+    bend = (
+        f"with a share r of every prunable group gone, {form.square / whole:.1%} (1 - r)^2 + "
+        f"{form.line / whole:.1%} (1 - r) + {form.constant / whole:.1%} of the "
+        f"{_NAMES[reach.quantity]} are left: the last part no ratio touches"
+    )
+    least = (
+        f"the least that any ratio leaves, at {_at_least(reach.least.ratio)}, is "
+        f"{reach.least.macs / dense.macs:.2%} of the MACs and "
+        f"{reach.least.params / dense.params:.2%} of the parameters; most of it is in:"
+    )
+    shares = as_markdown(
+        ("group", "channels", "removed", "MACs saved", "share", "parameters saved", "MACs of one"),
+        [
+            (
+                group.root,
+                count(group.width),
+                count(group.removed),
+                count(round(group.macs)),
+                share(group.macs / max(dense.macs - point.macs, 1)),
+                count(round(group.params)),
+                count(round(group.macs_of_one)),
+            )
+            for group in sorted(savings.groups, key=lambda group: -group.macs)
+            if group.removed
+        ],
+    )
+    return "\n".join(
+        [f"{head}: {left}", bend, "", least, held, "", "where the saving comes from:", shares]
+    )
+
+
+_NAMES = {"macs": "MACs", "params": "parameters"}
+
+
+def _at_least(ratio: float) -> str:
+    """A ratio with six digits, rounded up, so that it still asks for as many channels."""
+    return f"{ceil(ratio * 1e6) / 1e6:g}"
 
 
 def not_counted(costs: CostTable) -> str:

@@ -13,14 +13,15 @@ ROOT = Path(analysis.__file__).parent
 LAYERS = (
     {"errors"},
     {"records", "loading", "environment", "budgets"},
-    {"inference", "options", "layers", "workers"},
-    {"operators"},
+    {"inference", "options", "layers", "workers", "handles", "segments"},
+    {"operators", "sizes"},
     {
         "subjects", "policies", "grouping", "planning", "ranking", "surgery", "masking",
+        "cost_model",
         "symmetry", "float64", "verifying", "provenance",
         "residuals", "faults", "costing", "reporting",
     },
-    {"proving", "auditing"},
+    {"proving", "auditing", "accounting"},
     {"pipeline"},
     {"checks"},
     {"study"},

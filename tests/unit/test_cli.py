@@ -291,3 +291,63 @@ def test_the_module_runs_as_a_command_without_a_progress_bar_in_a_pipe() -> None
     assert done.returncode == 0
     assert done.stderr == ""
     assert "exact" in done.stdout
+
+
+def test_macs_tells_columns_calls_and_shapes(capsys) -> None:
+    assert run("macs", "models:chain", *SMALL, "--json", "-") == 0
+    dense = json.loads(capsys.readouterr().out)["dense"]
+    rows = {row["layer"]: row for row in dense["layers"]}
+    assert rows["norm"]["columns"]["normalization"] == rows["norm"]["macs"] == 2 * 4 * 36
+    assert (rows["second"]["output_shape"], rows["second"]["calls"]) == ([1, 5, 6, 6], 1)
+    assert sum(dense["columns"].values()) == dense["macs"]
+
+
+def test_macs_finds_the_ratio_for_a_target(capsys) -> None:
+    arguments = ("macs", "models:chain", *SMALL, "--scope", "local", "--target", "0.5")
+    assert run(*arguments, "--json", "-") == 0
+    target = json.loads(capsys.readouterr().out)["target"]
+    # Channels left when a local ratio r goes: 4 and 5 less n - int(n (1 - r)). With half of the
+    # first (r = 0.5: 2 and 2 are left) 54 x 36 + ... MACs are left; one step less is too many.
+    dense = 4 * 27 * 36 + 2 * 4 * 36 + 4 * 5 * 36 + 5 * 2
+    left = {
+        ratio: a * 27 * 36 + 2 * a * 36 + a * b * 36 + b * 2
+        for ratio, a, b in ((0.0, 4, 5), (0.1, 3, 4), (0.21, 3, 3), (0.3, 2, 3), (0.41, 2, 2))
+    }
+    first = min(ratio for ratio, macs in left.items() if macs <= 0.5 * dense)
+    assert target["point"]["macs"] == left[first]
+    assert target["reason"] == ""
+    saved = sum(group["macs"] for group in target["savings"]["groups"])
+    assert saved == pytest.approx(dense - left[first])
+
+    assert run(*arguments) == 0
+    out = capsys.readouterr().out
+    assert "is the smallest that leaves at most 50.0% of the MACs" in out
+    assert "where the saving comes from" in out
+
+
+def test_macs_says_why_no_ratio_reaches_a_target(capsys) -> None:
+    arguments = ("macs", "models:chain", *SMALL, "--ignore", "models:keep_second", "--target")
+    assert run(*arguments, "0.01") == 0
+    out = capsys.readouterr().out
+    assert "no ratio leaves 1.0% of the MACs: the least is" in out
+    assert "ignored: 5 of 5 channels of `second` stay" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--target", "0"), "not a number in (0, 1]"),
+        (("--target", "1.2"), "not a number in (0, 1]"),
+        (("--target", "half"), "not a number in (0, 1]"),
+        (("--target", "0.5", "--pruner", "models:pruner"), "leave out --pruner"),
+    ],
+)
+def test_a_target_that_cannot_be_asked_is_refused_in_one_line(arguments, message, capsys) -> None:
+    try:
+        status = run("macs", "models:chain", *SMALL, *arguments)
+    except SystemExit as leaving:
+        status = leaving.code
+    captured = capsys.readouterr()
+    assert (status, captured.out) == (2, "")
+    assert message in captured.err
+    assert captured.err.count("\n") == 1
