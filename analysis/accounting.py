@@ -13,11 +13,11 @@ from analysis.errors import InputError
 from analysis.planning import Outlook, Ranking, cut_across, is_followed
 from analysis.records import (
     Config,
-    CostTable,
     CurvePoint,
     Group,
     GroupSaving,
     Holder,
+    Products,
     Quantity,
     RatioCurve,
     Reach,
@@ -42,7 +42,8 @@ class Account:
     """MACs and parameters as functions of the pruning ratio.
 
     Args:
-        table: the dense network's costs.
+        dense: the dense network's point, at ratio 0.
+        products: what its costs are products of.
         groups: its dependency groups, those that are held marked.
         importances: by root, torch-pruning's own; see `analysis.grouping.ranked_groups`.
         config: scope and ``round_to``; its ratio is not read.
@@ -54,7 +55,8 @@ class Account:
 
     def __init__(
         self,
-        table: CostTable,
+        dense: CurvePoint,
+        products: Products,
         groups: Sequence[Group],
         importances: Mapping[str, Tensor],
         config: Config,
@@ -67,8 +69,8 @@ class Account:
         self._segments = {group.root: segments_of(group) for group in groups}
         self._ranking = Ranking(groups, self._segments, importances, config)
         self._config = config
-        self.model = CostModel(table, groups, self._segments)
-        self.dense = CurvePoint(0.0, table.macs, table.params)
+        self.model = CostModel(products, groups, self._segments)
+        self.dense = dense
 
     def curve(self, ratios: Sequence[float]) -> RatioCurve:
         """MACs and parameters left at each ratio, and where the curve turns back upward.

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.errors import InputError
-from analysis.records import Axis, CostTable, Extent, Group, Term
+from analysis.records import Axis, Extent, Group, Products, Term
 from analysis.segments import Segments
 
 __all__ = ["CostModel", "Polynomial"]
@@ -81,7 +81,7 @@ class CostModel:
     """The costs of one network as functions of what its groups lose.
 
     Args:
-        table: the dense count.
+        products: what the dense costs are products of.
         groups: the dependency groups; what ``ignored`` and ``frozen`` ones lose is 0.
         segments: by root.
 
@@ -98,7 +98,7 @@ class CostModel:
     """
 
     def __init__(
-        self, table: CostTable, groups: Sequence[Group], segments: Mapping[str, Segments]
+        self, products: Products, groups: Sequence[Group], segments: Mapping[str, Segments]
     ) -> None:
         self.roots = tuple(group.root for group in groups)
         lengths = [len(segments[root].widths) for root in self.roots]
@@ -108,17 +108,17 @@ class CostModel:
             [segments[root].widths * may for root, may in zip(self.roots, moves, strict=True)]
         ).astype(float)
         self._lost = _lost_by_axis(groups, segments)
-        for meeting in table.meetings:
+        for meeting in products.meetings:
             if self._line(meeting.one) != self._line(meeting.other):
                 raise InputError(
                     f"{meeting.where} needs two sizes of {meeting.one.size} to be equal that would "
                     "be cut differently: the pruned network would not run, so it has no cost"
                 )
         self._splits = [
-            (extent.size, line) for _, extent in table.splits if (line := self._line(extent))
+            (extent.size, line) for _, extent in products.splits if (line := self._line(extent))
         ]
-        self._macs = [(term.layer, self._product(term)) for term in table.macs_terms]
-        self._params = [(term.layer, self._product(term)) for term in table.params_terms]
+        self._macs = [(term.layer, self._product(term)) for term in products.macs]
+        self._params = [(term.layer, self._product(term)) for term in products.params]
         self.macs = self._total(self._macs)
         self.params = self._total(self._params)
 

@@ -31,7 +31,7 @@ from analysis.inference import (
     one_line,
     walk,
 )
-from analysis.records import COLUMNS, CostTable, Extent, LayerCost, Term
+from analysis.records import COLUMNS, CostTable, Extent, LayerCost, Products, Term
 from analysis.sizes import Extents, Sizes, extents_of, is_transposed, place_of
 
 with warnings.catch_warnings():
@@ -118,9 +118,12 @@ class Count:
 
     Args:
         model: a copy in eval mode, which is run once, by `run`.
+        follow: whether `products` will be asked for.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, *, follow: bool = False) -> None:
+        self._follow = follow
+        self._macs: dict[str, Counter[str]] = defaultdict(Counter)
         self._model = model
         self._modules = dict(model.named_modules())
         self._terms: list[Term] = []
@@ -237,19 +240,19 @@ class Count:
         held = (self._names.get(value.debugName()) for value in handles.operands(inputs))
         weight = next((name for name in held if name is not None), None)
         layer = scope if weight is None else weight.rpartition(".")[0]
-        for share, factors in _factors(self._sizes, operator, inputs, outputs):
-            count = round(macs * share)
-            varying = tuple(factor for factor in factors if factor.varies)
-            self._terms.append(Term(layer, name, count, varying))
-        _compare(self._sizes, operator, inputs, outputs)
+        self._macs[layer][name] += macs
+        if self._follow:
+            for share, factors in _factors(self._sizes, operator, inputs, outputs):
+                varying = tuple(factor for factor in factors if factor.varies)
+                self._terms.append(Term(layer, name, round(macs * share), varying))
+            _compare(self._sizes, operator, inputs, outputs)
         self._column[layer, name] = _column(operator, weight is not None)
         self._operators[layer, name] += 1
         self._shape[layer] = handles.shape_of(outputs[0]) or ()
 
     def table(self) -> CostTable:
-        """What was noted, by layer, with the parameters of those that do nothing."""
-        params = tuple(self._params())
-        rows = list(self._rows(params))
+        """What was counted, by layer, with the parameters of those that do nothing."""
+        rows = list(self._rows())
         return CostTable(
             layers=tuple(rows),
             macs=sum(row.macs for row in rows),
@@ -257,11 +260,12 @@ class Count:
             uncounted=tuple(sorted(self._uncounted.items())),
             uncalled=tuple(row.layer for row in rows if row.params and not row.calls),
             modules=tuple(self._modules),
-            macs_terms=tuple(self._terms),
-            params_terms=params,
-            meetings=self._sizes.meetings,
-            splits=self._sizes.splits,
         )
+
+    def products(self) -> Products:
+        """What the counts are products of."""
+        sizes = self._sizes
+        return Products(tuple(self._terms), tuple(self._params()), sizes.meetings, sizes.splits)
 
     def _params(self) -> Iterator[Term]:
         """The elements of each parameter; one that two layers share belongs to the first."""
@@ -270,16 +274,15 @@ class Count:
             varying = tuple(extent for extent in self._extents_of(name) if extent.varies)
             yield Term(layer, part, tensor.numel(), varying)
 
-    def _rows(self, params: Sequence[Term]) -> Iterator[LayerCost]:
+    def _rows(self) -> Iterator[LayerCost]:
         """Rows for the modules that own MACs or parameters."""
-        macs: dict[str, Counter[str]] = defaultdict(Counter)
-        for term in self._terms:
-            macs[term.layer][term.name] += term.count
         elements = Counter[str]()
-        for term in params:
-            elements[term.layer] += term.count
+        for name, tensor in self._model.named_parameters():
+            elements[name.rpartition(".")[0]] += tensor.numel()
         for name, module in self._modules.items():
-            operators = tuple(sorted((op, count) for op, count in macs[name].items() if count))
+            operators = tuple(
+                sorted((op, count) for op, count in self._macs[name].items() if count)
+            )
             if not operators and not elements[name]:
                 continue
             columns = Counter[str]()

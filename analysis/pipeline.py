@@ -35,6 +35,7 @@ from analysis.records import (
     Channels,
     Config,
     CostTable,
+    CurvePoint,
     Group,
     GroupAccount,
     Mismatch,
@@ -479,19 +480,19 @@ def cost_account(
     Arguments and errors are those of `ratio_curve`.
     """
     config = Config(0.0, scope, importance, round_to=round_to)
-    tables = []
+    counts = []
 
     def run(copy: nn.Module, inputs: Inputs) -> Any:
         """The forward pass that the groups are traced from is counted as well."""
-        count = costing.Count(copy)
-        output = count.run(copy, inputs)
-        tables.append(count.table())
-        return output
+        counts.append(costing.Count(copy, follow=True))
+        return counts[-1].run(copy, inputs)
 
     groups, scores = grouping.ranked_groups(
         model, example_inputs, ignored_layers, surgery.IMPORTANCES[importance](), run
     )
-    return Account(tables[0], groups, scores, config)
+    table = counts[0].table()
+    dense = CurvePoint(0.0, table.macs, table.params)
+    return Account(dense, counts[0].products(), groups, scores, config)
 
 
 def reproduce_residual_mismatch(

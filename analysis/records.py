@@ -36,6 +36,7 @@ __all__ = [
     "Misread",
     "PlannedGroup",
     "PolicyAccount",
+    "Products",
     "Quantity",
     "RankAgreement",
     "RatioCurve",
@@ -376,6 +377,23 @@ class Term:
 
 
 @dataclass(frozen=True)
+class Products:
+    """What the costs of a network are products of.
+
+    Attributes:
+        macs: one term for each operator that is called.
+        params: one term for each parameter.
+        meetings: sizes that a pruning must leave equal, with the operator where they meet.
+        splits: sizes that a pruning must leave whole (channels of a head), with the operator.
+    """
+
+    macs: tuple[Term, ...]
+    params: tuple[Term, ...]
+    meetings: tuple[Meeting, ...]
+    splits: tuple[tuple[str, Extent], ...]
+
+
+@dataclass(frozen=True)
 class LayerCost:
     """MACs and parameters that one module owns itself, without its children.
 
@@ -411,10 +429,6 @@ class CostTable:
         uncounted: operators fvcore has no rule for, with how often each is called.
         uncalled: modules that own parameters and were never called.
         modules: the names of all modules of the model.
-        macs_terms: what the MACs are products of.
-        params_terms: what the parameters are products of.
-        meetings: sizes that a pruning must leave equal, with the operator where they meet.
-        splits: sizes that a pruning must leave whole (channels of a head), with the operator.
     """
 
     layers: tuple[LayerCost, ...]
@@ -423,10 +437,6 @@ class CostTable:
     uncounted: tuple[tuple[str, int], ...]
     uncalled: tuple[str, ...]
     modules: tuple[str, ...] = ()
-    macs_terms: tuple[Term, ...] = ()
-    params_terms: tuple[Term, ...] = ()
-    meetings: tuple[Meeting, ...] = ()
-    splits: tuple[tuple[str, Extent], ...] = ()
 
     def by_layer(self) -> dict[str, LayerCost]:
         """Rows by module name."""
