@@ -25,7 +25,8 @@ def names(folder: Path) -> list[str]:
 def again(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The report made by the command of the README, as an older processor computes it."""
     folder = tmp_path_factory.mktemp("reports")
-    shutil.copy(COMMITTED / "zoo.json", folder)  # the work of another command, read by this one
+    for name in ("zoo.json", "counters.json"):  # the work of other commands, read by this one
+        shutil.copy(COMMITTED / name, folder)
     made = subprocess.run(
         [sys.executable, "-m", "analysis", "report", "--out", str(folder)],
         env={**os.environ, **OLD_PROCESSOR},
