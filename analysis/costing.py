@@ -60,9 +60,8 @@ def count_macs(model: nn.Module, example_inputs: Inputs) -> CostTable:
             matrices in an operator that has no rule.
     """
     check_usable(model)
-    traced = aliased(model, requires_grad=False)
-    count = Count(traced)
-    count.run(traced, example_inputs)
+    count = Count(aliased(model, requires_grad=False))
+    count.run(example_inputs)
     return count.table()
 
 
@@ -122,26 +121,29 @@ class Count:
     """
 
     def __init__(self, model: nn.Module, *, follow: bool = False) -> None:
-        self._follow = follow
-        self._macs: dict[str, Counter[str]] = defaultdict(Counter)
         self._model = model
         self._modules = dict(model.named_modules())
-        self._terms: list[Term] = []
-        self._column: dict[tuple[str, str], str] = {}
+        # By layer: MACs by operator and by column, uses of each operator, the last output's shape.
+        self._macs: dict[str, Counter[str]] = defaultdict(Counter)
+        self._columns: dict[str, Counter[str]] = defaultdict(Counter)
+        self._uses: dict[str, Counter[str]] = defaultdict(Counter)
         self._shape: dict[str, tuple[int, ...]] = {}
-        self._times: Counter[str] = Counter()
-        self._operators: Counter[tuple[str, str]] = Counter()
+        self._calls: Counter[str] = Counter()
         self._uncounted: Counter[str] = Counter()
+        # By the name that the trace gives a tensor of the model's own: the model's name for it.
         self._names: dict[str, str] = {}
+        self._follow = follow
+        self._terms: list[Term] = []
         self._extents: dict[str, Extents] = {}
         self._sizes = Sizes(self._held)
 
-    def run(self, model: nn.Module, example_inputs: Inputs) -> Any:
+    def run(self, example_inputs: Inputs) -> Any:
         """Run the model, count, and return its output.
 
         Raises:
             InputError: see `count_macs`.
         """
+        model = self._model
         inputs = _positional(model, example_inputs)
         left: list[Any] = []
         hook = model.register_forward_hook(lambda _module, _args, output: left.append(output))
@@ -183,7 +185,7 @@ class Count:
         """Count how often each module with parameters is called."""
         hooks = [
             module.register_forward_pre_hook(
-                lambda _module, _inputs, name=name: self._times.update([name])
+                lambda _module, _inputs, name=name: self._calls.update([name])
             )
             for name, module in self._modules.items()
             if module._parameters
@@ -236,19 +238,28 @@ class Count:
         inputs: Sequence[Any],
         outputs: Sequence[Any],
     ) -> None:
-        scope = outputs[0].node().scopeName().split("/")[-1]
         held = (self._names.get(value.debugName()) for value in handles.operands(inputs))
         weight = next((name for name in held if name is not None), None)
-        layer = scope if weight is None else weight.rpartition(".")[0]
+        scope = outputs[0].node().scopeName().split("/")[-1]
+        layer = scope if weight is None else self._owner(weight, scope)
         self._macs[layer][name] += macs
+        self._columns[layer][_column(operator, weight is not None)] += macs
+        self._uses[layer][name] += 1
+        self._shape[layer] = handles.shape_of(outputs[0]) or ()
         if self._follow:
             for share, factors in _factors(self._sizes, operator, inputs, outputs):
                 varying = tuple(factor for factor in factors if factor.varies)
                 self._terms.append(Term(layer, name, round(macs * share), varying))
             _compare(self._sizes, operator, inputs, outputs)
-        self._column[layer, name] = _column(operator, weight is not None)
-        self._operators[layer, name] += 1
-        self._shape[layer] = handles.shape_of(outputs[0]) or ()
+
+    def _owner(self, weight: str, scope: str) -> str:
+        """The layer that a weight belongs to: the one that is called, if several share it."""
+        layer, _, part = weight.rpartition(".")
+        if layer != scope and scope in self._modules:
+            tensor = getattr(self._modules[layer], part)
+            if any(own is tensor for own in self._modules[scope]._parameters.values()):
+                return scope
+        return layer
 
     def table(self) -> CostTable:
         """What was counted, by layer, with the parameters of those that do nothing."""
@@ -285,11 +296,9 @@ class Count:
             )
             if not operators and not elements[name]:
                 continue
-            columns = Counter[str]()
-            for operator, count in operators:
-                columns[self._column[name, operator]] += count
+            columns = self._columns[name]
             # What has no parameters, or is used by its weights alone, is called once an operator.
-            uses = max((self._operators[name, operator] for operator, _ in operators), default=0)
+            uses = max(self._uses[name].values(), default=0)
             yield LayerCost(
                 layer=name,
                 kind=type(module).__name__,
@@ -298,7 +307,7 @@ class Count:
                 operators=operators,
                 columns=tuple(columns[column] for column in COLUMNS),
                 shape=self._shape.get(name, ()),
-                calls=self._times[name] or uses,
+                calls=self._calls[name] or uses,
             )
 
 
@@ -318,7 +327,9 @@ def _column(operator: str, has_weight: bool) -> str:
         return "convolution"
     if operator in handles.NORMALIZATIONS:
         return "normalization"
-    if operator in handles.ADDED or operator == "aten::linear":
+    if operator == "aten::linear":
+        return "linear"
+    if operator in handles.ADDED:
         return "linear" if has_weight else "attention"
     return "elementwise"
 

@@ -485,7 +485,7 @@ def cost_account(
     def run(copy: nn.Module, inputs: Inputs) -> Any:
         """The forward pass that the groups are traced from is counted as well."""
         counts.append(costing.Count(copy, follow=True))
-        return counts[-1].run(copy, inputs)
+        return counts[-1].run(inputs)
 
     groups, scores = grouping.ranked_groups(
         model, example_inputs, ignored_layers, surgery.IMPORTANCES[importance](), run

@@ -246,6 +246,15 @@ def test_a_curve_says_where_it_turns_and_who_turns_it() -> None:
             assert reason is Reason.WOULD_EMPTY
 
 
+def test_the_pruners_cap_changes_nothing_in_one_step() -> None:
+    """torch-pruning tests ``max_pruning_ratio`` before a cut, so the curve needs no word of it."""
+    model = make(Residual)
+    inputs = inputs_for(model)
+    capped = pruned(model, inputs, Config(0.7, max_pruning_ratio=0.4), ("head",))
+    curve = ratio_curve(model, inputs, [0.7], ignored_layers=["head"])
+    assert curve.macs == (count_macs(capped, inputs).macs,)
+
+
 def test_the_order_of_the_ratios_is_kept() -> None:
     model = make(Chain)
     curve = ratio_curve(model, inputs_for(model), (0.5, 0.0), ignored_layers=["head"])

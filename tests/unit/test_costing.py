@@ -90,11 +90,27 @@ def test_the_size_is_that_of_the_saved_file(tmp_path) -> None:
     assert saved_bytes(model) == pytest.approx((tmp_path / "state.pt").stat().st_size, abs=400)
 
 
-def test_a_shared_parameter_is_counted_once() -> None:
+def test_a_shared_parameter_is_counted_once_and_charged_to_who_uses_it() -> None:
     first, second = nn.Linear(3, 3, bias=False), nn.Linear(3, 3, bias=False)
     second.weight = first.weight
     table = count_macs(nn.Sequential(first, second), torch.randn(1, 3))
     assert (table.params, table.macs) == (9, 18)
+    assert [(row.layer, row.macs, row.params) for row in table.layers] == [("0", 9, 9), ("1", 9, 0)]
+
+
+def test_products_with_and_without_weights_stand_in_their_columns() -> None:
+    class Both(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.ones(4, 3))
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = x @ self.weight
+            return y @ y.T
+
+    (row,) = count_macs(Both(), torch.randn(2, 4)).layers
+    columns = dict(zip(COLUMNS, row.columns, strict=True))
+    assert (columns["linear"], columns["attention"]) == (2 * 4 * 3, 2 * 3 * 2)
 
 
 def test_inputs_that_the_model_refuses_are_named() -> None:
