@@ -111,8 +111,9 @@ class CostModel:
         for meeting in products.meetings:
             if self._line(meeting.one) != self._line(meeting.other):
                 raise InputError(
-                    f"{meeting.where} needs two sizes of {meeting.one.size} to be equal that would "
-                    "be cut differently: the pruned network would not run, so it has no cost"
+                    f"{meeting.where} needs {_words(meeting.one)} and {_words(meeting.other)} to "
+                    "be equal, which they would not be once pruned: the network would not run, so "
+                    "it has no cost"
                 )
         self._splits = [
             (extent.size, line) for _, extent in products.splits if (line := self._line(extent))
@@ -186,6 +187,12 @@ class CostModel:
                         quadratic[row, column] += half
                         quadratic[column, row] += half
         return Polynomial(constant, linear, quadratic)
+
+
+def _words(extent: Extent) -> str:
+    """A size as its reader knows it."""
+    layers = dict.fromkeys(f"`{layer}`" for (layer, _), _ in extent.parts)
+    return f"the size {extent.size} of {', '.join(layers)}" if layers else f"a fixed {extent.size}"
 
 
 def _lost_by_axis(

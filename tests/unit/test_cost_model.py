@@ -316,7 +316,7 @@ def test_a_ratio_outside_of_its_range_is_refused() -> None:
 
 
 def test_a_size_fixed_in_the_code_is_told_with_its_place() -> None:
-    with pytest.raises(InputError, match=r"operator mul in .* sizes of 8 .* would not run"):
+    with pytest.raises(InputError, match=r"operator mul in .* the size 8 of `first` and a fixed 8"):
         ratio_curve(build("buffer for each channel"), torch.randn(1, 3, 6, 6), [0.5])
 
 
