@@ -21,6 +21,7 @@ from analysis.records import (
     Quantity,
     RatioCurve,
     Reach,
+    Reason,
     Savings,
     Scaling,
     Turn,
@@ -49,8 +50,11 @@ class Account:
         config: scope and ``round_to``; its ratio is not read.
 
     Raises:
-        InputError: the costs cannot be expressed in the widths of the groups, or what a cut takes
-            with it is not known beforehand; names the layer.
+        InputError: the costs cannot be expressed in the widths of the groups; names the layer.
+
+    What is asked of an account at a ratio raises InputError, with the place, where the ratio is not
+    in [0, 1), the pruned network does not run, or what a cut takes with it is not known before it
+    is made.
     """
 
     def __init__(
@@ -61,41 +65,31 @@ class Account:
         importances: Mapping[str, Tensor],
         config: Config,
     ) -> None:
-        for group in groups:
-            why = "" if group.ignored or group.frozen else _why_unknown(group)
-            if why:
-                raise InputError(f"what a cut of group `{group.root}` leaves is not known: {why}")
         self._groups = tuple(groups)
         self._segments = {group.root: segments_of(group) for group in groups}
         self._ranking = Ranking(groups, self._segments, importances, config)
         self._config = config
+        self._unknown = {
+            group.root: why for group in groups if group.may_go and (why := _why_unknown(group))
+        }
         self.model = CostModel(products, groups, self._segments)
         self.dense = dense
 
     def curve(self, ratios: Sequence[float]) -> RatioCurve:
-        """MACs and parameters left at each ratio, and where the curve turns back upward.
-
-        Raises:
-            InputError: a ratio outside [0, 1).
-        """
-        wrong = next((ratio for ratio in ratios if not 0 <= ratio < 1), None)
-        if wrong is not None:
-            raise InputError(f"pruning ratio {wrong!r}; expected a number in [0, 1)")
-        points: list[CurvePoint] = []
-        for part, removed, _ in self._ahead(ratios):
-            runs = self.model.runs(removed)
-            if not runs.all():
-                raise InputError(
-                    f"at ratio {part[int(runs.argmin())]:g} the pruned network would not run: "
-                    "channels cannot be shared out evenly among heads or blocks; tell the pruner "
-                    "which channels go together, and use verify --pruner"
-                )
-            points += self._points(part, removed)
-        turns = tuple(self._turns(points))
-        return RatioCurve(self.dense.macs, self.dense.params, tuple(points), turns)
+        """MACs and parameters left at each ratio, and where the curve turns back upward."""
+        points = [
+            point
+            for part, removed, _ in self._expected(ratios)
+            for point in self._points(part, removed)
+        ]
+        return RatioCurve(
+            self.dense.macs, self.dense.params, tuple(points), tuple(self._turns(points))
+        )
 
     def reach(self, target: float, quantity: Quantity = "macs") -> Reach:
         """The smallest ratio that leaves at most a share of the MACs or parameters.
+
+        Ratios at which the pruned network does not run, or whose cost is not known, do not count.
 
         Raises:
             InputError: a target outside (0, 1].
@@ -104,19 +98,20 @@ class Account:
             raise InputError(f"target {target!r}; expected the share that may stay, in (0, 1]")
         _, left = self._every
         meets = left[quantity] <= target * getattr(self.dense, quantity)
+        least = self._point(int(left[quantity].argmin()))
         return Reach(
             quantity=quantity,
             target=target,
             dense=self.dense,
             point=self._point(int(meets.argmax())) if meets.any() else None,
-            least=(least := self._point(int(left[quantity].argmin()))),
+            least=least,
             holders=self._holders(least.ratio, quantity),
             scaling=self.scaling(quantity),
         )
 
     def savings(self, ratio: float) -> Savings:
         """Each group's share of what is saved at a ratio."""
-        ((_, removed, _),) = self._ahead([ratio])
+        ((_, removed, _),) = self._expected([ratio])
         (point,) = self._points([ratio], removed)
         gone = removed[:, 0]
         model = self.model
@@ -145,18 +140,41 @@ class Account:
 
     def by_layer(self, ratio: float) -> dict[str, tuple[int, int]]:
         """MACs and parameters of each layer at a ratio."""
-        ((_, removed, _),) = self._ahead([ratio])
+        ((_, removed, _),) = self._expected([ratio])
         return self.model.by_layer(removed[:, 0])
+
+    def _expected(
+        self, ratios: Sequence[float]
+    ) -> Iterator[tuple[Sequence[float], Removed, Mapping[str, Outlook]]]:
+        """As `_ahead`, for ratios that have to have an answer."""
+        for ratio in ratios:
+            if not 0 <= ratio < 1:
+                raise InputError(f"pruning ratio {ratio!r}; expected a number in [0, 1)")
+        for part, removed, found, obstacles in self._ahead(ratios):
+            for ratio, obstacle in zip(part, obstacles, strict=True):
+                if obstacle:
+                    raise InputError(f"ratio {ratio:g} has no cost: {obstacle}")
+            yield part, removed, found
 
     def _ahead(
         self, ratios: Sequence[float]
-    ) -> Iterator[tuple[Sequence[float], Removed, Mapping[str, Outlook]]]:
-        """What each segment loses, shape (segments, ratios), some ratios at a time."""
+    ) -> Iterator[tuple[Sequence[float], Removed, Mapping[str, Outlook], list[str]]]:
+        """What each segment loses, shape (segments, ratios), and why a ratio has no cost."""
         for start in range(0, len(ratios), _AT_ONCE):
             part = ratios[start : start + _AT_ONCE]
             found = self._ranking.outlooks(part)
-            removed = [found[root].removed for root in self.model.roots]
-            yield part, np.concatenate(removed).astype(float), found
+            removed = np.concatenate([found[root].removed for root in self.model.roots])
+            obstacles = self.model.obstacle(removed.astype(float))
+            for root, why in self._unknown.items():
+                for place in np.flatnonzero(self._is_cut(found[root], part)):
+                    obstacles[place] = f"what a cut of group `{root}` leaves is not known: {why}"
+            yield part, removed.astype(float), found, obstacles
+
+    def _is_cut(self, outlook: Outlook, ratios: Sequence[float]) -> NDArray[np.bool_]:
+        """At which ratios a group whose cut is not known is cut, or would be."""
+        if not len(outlook.order):
+            return np.array(ratios) > 0  # not even its rank is known
+        return (outlook.asked if outlook.held is Reason.UNTRACED else outlook.going) > 0
 
     def _points(self, ratios: Sequence[float], removed: Removed) -> list[CurvePoint]:
         macs, params = self.model.macs.at(removed), self.model.params.at(removed)
@@ -174,7 +192,7 @@ class Account:
             if points[high].macs > points[low].macs
         ]
         for before, after in pairs:
-            ((_, removed, found),) = self._ahead([before.ratio, after.ratio])
+            ((_, removed, found),) = self._expected([before.ratio, after.ratio])
             more = removed[:, 0] - removed[:, 1]
             by_group = np.bincount(self.model.group_of, more, len(self._groups))
             causes = (
@@ -190,11 +208,11 @@ class Account:
         ratios = self._ranking.first_ratios()
         kept: list[NDArray[np.float64]] = []
         left: dict[str, list[NDArray[np.int64]]] = {"macs": [], "params": []}
-        for part, removed, _ in self._ahead(ratios):
-            runs = self.model.runs(removed)
-            kept.append(np.array(part)[runs])
-            left["macs"].append(self.model.macs.at(removed)[runs])
-            left["params"].append(self.model.params.at(removed)[runs])
+        for part, removed, _, obstacles in self._ahead(ratios):
+            known = np.array([not obstacle for obstacle in obstacles])
+            kept.append(np.array(part)[known])
+            left["macs"].append(self.model.macs.at(removed)[known])
+            left["params"].append(self.model.params.at(removed)[known])
         return np.concatenate(kept), {name: np.concatenate(parts) for name, parts in left.items()}
 
     def _point(self, place: int) -> CurvePoint:
@@ -205,7 +223,7 @@ class Account:
 
     def _holders(self, ratio: float, quantity: Quantity) -> tuple[Holder, ...]:
         """The layers that keep most at a ratio."""
-        ((_, removed, found),) = self._ahead([ratio])
+        ((_, removed, found),) = self._expected([ratio])
         costs = self.model.by_layer(removed[:, 0])
         place = ("macs", "params").index(quantity)
         most = sorted(costs, key=lambda layer: -costs[layer][place])[:_HOLDERS]
@@ -234,8 +252,8 @@ def _why_unknown(group: Group) -> str:
         return group.untraced
     if not is_followed(group):
         return (
-            "DepGraph couples several of its channels with each that is read, and does not say "
-            "which; tell a pruner of your own the number of heads, and use verify --pruner"
+            "several of its channels go with each that is read (as q, k and v of one layer do), "
+            "and DepGraph does not say which; verify prunes it and counts"
         )
     across = cut_across(group)
     return across and (

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.errors import InputError
-from analysis.records import Axis, Extent, Group, Products, Term
+from analysis.records import Axis, Extent, Group, Meeting, Products, Term
 from analysis.segments import Segments
 
 __all__ = ["CostModel", "Polynomial"]
@@ -93,8 +93,7 @@ class CostModel:
         params: of the whole network.
 
     Raises:
-        InputError: a size cannot be followed, two sizes that must stay equal do not follow the
-            same groups, or a count is a product of more than two widths; names the layer.
+        InputError: a count is a product of more than two widths; names the layer.
     """
 
     def __init__(
@@ -103,36 +102,76 @@ class CostModel:
         self.roots = tuple(group.root for group in groups)
         lengths = [len(segments[root].widths) for root in self.roots]
         self.group_of = np.repeat(np.arange(len(groups)), lengths)
-        moves = [not (group.ignored or group.frozen) for group in groups]
+        moves = [group.may_go for group in groups]
         self.widths = np.concatenate(
             [segments[root].widths * may for root, may in zip(self.roots, moves, strict=True)]
         ).astype(float)
         self._lost = _lost_by_axis(groups, segments)
-        for meeting in products.meetings:
-            if self._line(meeting.one) != self._line(meeting.other):
-                raise InputError(
-                    f"{meeting.where} needs {_words(meeting.one)} and {_words(meeting.other)} to "
-                    "be equal, which they would not be once pruned: the network would not run, so "
-                    "it has no cost"
-                )
-        self._splits = [
-            (extent.size, line) for _, extent in products.splits if (line := self._line(extent))
+        self._meetings = [
+            (self._difference(meeting), meeting)
+            for meeting in products.meetings
+            if self._line(meeting.one) != self._line(meeting.other)
         ]
+        self._splits = [
+            (self._vector(self._line(extent)) * extent.size, extent.size, where)
+            for where, extent in products.splits
+        ]
+        self._hidden = next(
+            (
+                (term, extent.hidden)
+                for term in products.macs
+                for extent in term.factors
+                if extent.hidden
+            ),
+            None,
+        )
         self._macs = [(term.layer, self._product(term)) for term in products.macs]
         self._params = [(term.layer, self._product(term)) for term in products.params]
         self.macs = self._total(self._macs)
         self.params = self._total(self._params)
 
-    def runs(self, removed: Numbers) -> NDArray[np.bool_]:
-        """Whether the network would run, for each column of ``removed``, shape (segments, ratios).
+    def obstacle(self, removed: Numbers) -> list[str]:
+        """Why there is no cost, for each column of ``removed``; empty where there is one.
 
-        It would not where channels cannot be shared out evenly, among heads for example.
+        The network would not run where two sizes that an operator needs equal are cut differently,
+        or channels cannot be shared out evenly, among heads for example; and behind an operator
+        that hides a size, a cost is not known.
         """
-        whole = np.ones(removed.shape[1], dtype=bool)
-        for size, line in self._splits:
-            lost = sum(removed[segment] * float(size * share) for segment, share in line.items())
-            whole &= np.abs(lost - np.rint(lost)) < 1e-6
-        return whole
+        found = [""] * removed.shape[1]
+        if self._hidden is not None:
+            term, operator = self._hidden
+            _note(
+                found,
+                np.asarray(removed.any(0)),
+                f"the cost of layer `{term.layer}` cannot be expressed in the widths of the "
+                f"groups: its {term.name} follows {operator}, behind which a size is not known",
+            )
+        for difference, meeting in self._meetings:
+            _note(
+                found,
+                np.abs(difference @ removed) > _ROUNDING,
+                f"{meeting.where} needs {_words(meeting.one)} and {_words(meeting.other)} to be "
+                "equal, which they are not once pruned: the network does not run",
+            )
+        for vector, size, where in self._splits:
+            lost = vector @ removed
+            _note(
+                found,
+                np.abs(lost - np.rint(lost)) > _ROUNDING,
+                f"{where} shares channels out evenly, {size} to each part of the dense network, "
+                "which is not possible once pruned: the network does not run",
+            )
+        return found
+
+    def _vector(self, line: Line) -> Numbers:
+        vector = np.zeros(len(self.widths))
+        for segment, share in line.items():
+            vector[segment] = float(share)
+        return vector
+
+    def _difference(self, meeting: Meeting) -> Numbers:
+        one, other = (self._vector(self._line(each)) for each in (meeting.one, meeting.other))
+        return (one - other) * meeting.one.size
 
     def by_layer(self, removed: Numbers) -> dict[str, tuple[int, int]]:
         """MACs and parameters of each layer when ``removed``, shape (segments,), has gone."""
@@ -158,12 +197,6 @@ class CostModel:
         return line
 
     def _product(self, term: Term) -> _Product:
-        hidden = next((extent.hidden for extent in term.factors if extent.hidden), "")
-        if hidden and self.widths.any():
-            raise InputError(
-                f"the cost of layer `{term.layer}` cannot be expressed in the widths of the "
-                f"groups: its {term.name} follows {hidden}, behind which a size is not known"
-            )
         lines = tuple(line for extent in term.factors if (line := self._line(extent)))
         if len(lines) > 2:
             raise InputError(
@@ -189,6 +222,16 @@ class CostModel:
         return Polynomial(constant, linear, quadratic)
 
 
+_ROUNDING = 1e-6
+"""Channels; lost ones are whole, or parts of one that a small number divides."""
+
+
+def _note(found: list[str], where: NDArray[np.bool_], message: str) -> None:
+    """Write a message to the places that have none."""
+    for place in np.flatnonzero(where):
+        found[place] = found[place] or message
+
+
 def _words(extent: Extent) -> str:
     """A size as its reader knows it."""
     layers = dict.fromkeys(f"`{layer}`" for (layer, _), _ in extent.parts)
@@ -203,7 +246,7 @@ def _lost_by_axis(
     start = 0
     for group in groups:
         found = segments[group.root]
-        if not (group.ignored or group.frozen):
+        if group.may_go:
             for axis, taken in found.taken.items():
                 some = ((start + place, int(count)) for place, count in enumerate(taken) if count)
                 lost.setdefault(axis, []).extend(some)

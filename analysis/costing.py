@@ -157,7 +157,8 @@ class Count:
         except InputError:
             raise
         except Exception as error:
-            failure = locate_failure(model, example_inputs)
+            with left_as_found(model):
+                failure = locate_failure(model, example_inputs)
             why = f"fvcore cannot trace it ({one_line(error)[:300]})"
             raise InputError(
                 f"the MACs of {type(model).__name__} cannot be counted: {failure or why}"
@@ -172,7 +173,13 @@ class Count:
         def count(inputs: Sequence[Any], outputs: Sequence[Any]) -> Any:
             if not self._names:
                 self._enter(outputs[0].node().owningBlock())
-            answer = handle(inputs, outputs)
+            try:
+                answer = handle(inputs, outputs)
+            except ValueError as error:
+                raise InputError(
+                    f"the MACs of {type(self._model).__name__} cannot be counted: "
+                    f"{place_of(outputs[0].node())}: {error}"
+                ) from error
             macs = sum(answer.values()) if isinstance(answer, Counter) else answer
             name = next(iter(answer)) if isinstance(answer, Counter) else operator.split("::")[1]
             self._note(operator, name, round(macs), inputs, outputs)

@@ -111,15 +111,15 @@ def ranked_groups(
                 verbose=False,
             )
     except UnprunableError:
-        failure = locate_failure(traced, example_inputs)
+        with left_as_found(model):
+            failure = locate_failure(traced, example_inputs)
         if failure is not None:
             raise InputError(f"the model does not run on the example inputs: {failure}") from None
         raise
     live = list(_live_groups(graph, operators))
     reader = _Reader(traced, graph, live, operators, leaving)
     groups = [reader.group(items, turn) for turn, items in enumerate(live)]
-    frozen = _unseen(model, args, kwargs, groups)
-    held = hold(tuple(replace(group, frozen=group.root in frozen) for group in groups), ignored)
+    held = hold(tuple(_as_seen(model, args, kwargs, groups)), ignored)
     scores: dict[str, Tensor] = {}
     for group, items in zip(held, live, strict=True):
         if importance and not (group.ignored or group.frozen or group.untraced):
@@ -177,10 +177,11 @@ def _live_groups(
         yield group
 
 
-def _unseen(model: nn.Module, args: Any, kwargs: Any, groups: list[Group]) -> set[str]:
-    """Roots of the groups that a pruner built on the model as it is would not find."""
+def _as_seen(model: nn.Module, args: Any, kwargs: Any, groups: list[Group]) -> Iterator[Group]:
+    """The groups with what a pruner built on the model as it is would not find marked."""
     if all(parameter.requires_grad for parameter in model.parameters()):
-        return set()
+        yield from groups
+        return
     traced = copy_of(model)
     with left_as_found(model), torch.enable_grad(), upstream("building the dependency graph"):
         graph = tp.DependencyGraph().build_dependency(
@@ -188,7 +189,17 @@ def _unseen(model: nn.Module, args: Any, kwargs: Any, groups: list[Group]) -> se
         )
     names = {module: name for name, module in traced.named_modules()}
     seen = {names.get(module) for module in graph.module2node}
-    return {group.root for group in groups if group.root not in seen}
+    for group in groups:
+        made = [each.layer for each in group.members if each.axis == "out"]
+        layers = [name for name in made if name in names.values()]
+        missing = [name for name in layers if name not in seen]
+        if len(missing) == len(layers):
+            yield replace(group, frozen=True)
+        elif missing and not group.untraced:
+            why = f"`{missing[0]}` is frozen, so that a pruner does not see what it is coupled with"
+            yield replace(group, untraced=why)
+        else:
+            yield group
 
 
 def hold(groups: tuple[Group, ...], ignored: Collection[str]) -> tuple[Group, ...]:

@@ -157,9 +157,13 @@ ADDED: dict[str, Handle] = {
 MATRIX_LIKE = frozenset(
     f"aten::{name}"
     for name in (
-        "_native_multi_head_attention", "_transformer_encoder_layer_fwd", "addbmm", "chain_matmul",
-        "conv_tbc", "kron", "linalg_inv", "linalg_matrix_power", "linalg_multi_dot",
-        "linalg_solve", "linalg_svd", "matrix_exp", "matrix_power", "tensordot", "vdot",
+        "_native_multi_head_attention", "_sparse_mm", "_transformer_encoder_layer_fwd", "addbmm",
+        "addr", "chain_matmul", "cholesky", "conv_tbc", "corrcoef", "cov", "ger", "kron",
+        "linalg_cholesky", "linalg_det", "linalg_eig", "linalg_eigh", "linalg_householder_product",
+        "linalg_inv", "linalg_lstsq", "linalg_matrix_exp", "linalg_matrix_power",
+        "linalg_multi_dot", "linalg_pinv", "linalg_qr", "linalg_solve", "linalg_solve_triangular",
+        "linalg_svd", "linalg_vecdot", "matrix_exp", "matrix_power", "outer", "pdist", "pinverse",
+        "svd", "tensordot", "vdot",
     )
 )  # fmt: skip
 """Operators that multiply matrices, or as much as that, and have no handle."""

@@ -148,17 +148,13 @@ def _why_held(group: Group) -> Reason:
         return Reason.IGNORED
     if group.frozen:
         return Reason.FROZEN
-    return Reason.KEPT if _may_go(group) else Reason.SINGLE_CHANNEL
-
-
-def _may_go(group: Group) -> bool:
-    return not (group.ignored or group.frozen) and all(member.width > 1 for member in group.members)
+    return Reason.KEPT if group.may_go else Reason.SINGLE_CHANNEL
 
 
 def _scores(group: Group, importances: Mapping[str, Tensor]) -> Tensor:
     """One score for each set of channels that go together; none for a group that may not go."""
     scores = importances.get(group.root)
-    if scores is None or not _may_go(group):
+    if scores is None or not group.may_go:
         return torch.empty(0, dtype=torch.float64)
     return scores.view(group.channel_groups, -1).mean(0)
 

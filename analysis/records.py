@@ -213,6 +213,12 @@ class Group:
         return tuple(member.layer for member in self.members if member.axis == "out")
 
     @property
+    def may_go(self) -> bool:
+        """Whether a pruner may cut it: nothing holds it, and no axis has a single channel."""
+        held = self.ignored or self.frozen
+        return not held and all(member.width > 1 for member in self.members)
+
+    @property
     def channel_groups(self) -> int:
         """Blocks of channels that must be cut alike, as the pruner ranks them."""
         return max(member.channel_groups for member in self.members)

@@ -137,7 +137,9 @@ class Sizes:
             node = next(node.inputs()).node()
         inputs = list(node.inputs())
         rule = _RULES.get(node.kind(), _like_the_operands)
-        self.node = node
+        for operand in (value for each in inputs for value in (each, *list_of(each))):
+            self.of(operand)
+        self.node = node  # set by now for good: what the operands come from is known
         made = rule(self, inputs, shape)
         if made is None or tuple(extent.size for extent in made) != shape:
             made = tuple(map(_unknown, shape))
@@ -240,8 +242,13 @@ def _convolved(sizes: Sizes, inputs: Sequence[Any], shape: tuple[int, ...]) -> E
     made = weight[0]
     if is_transposed(inputs) and weight[1].varies:
         made = weight[1].times(Fraction(shape[1], weight[1].size))
+    keeps = set(_integers(inputs[3])) == {1}
     positions = [
-        _unknown(size) if before.varies else constant(size)
+        constant(size)
+        if not before.varies
+        else before
+        if keeps and before.size == size
+        else _unknown(size)
         for before, size in zip(images[2:], shape[2:], strict=True)
     ]
     return (images[0], made, *positions)
@@ -290,6 +297,96 @@ def _einsum(sizes: Sizes, inputs: Sequence[Any], shape: tuple[int, ...]) -> Exte
 
 def _embedded(sizes: Sizes, inputs: Sequence[Any], shape: tuple[int, ...]) -> Extents:
     return (*sizes.of(inputs[1]), sizes.of(inputs[0])[-1])
+
+
+def _parts(sizes: Sizes, inputs: Sequence[Any], shape: tuple[int, ...]) -> Extents | None:
+    """Equal parts of a dimension; what a number in the model's code cuts off stays as large."""
+    extents = sizes.of(inputs[0])
+    place = _integers(inputs[2])[0] if len(inputs) > 2 else 0
+    if place is None or len(extents) != len(shape):
+        return None
+    whole, size = extents[place], shape[place]
+    by_size = sizes.node.kind() in ("aten::split", "aten::split_with_sizes")
+    numbers = _integers(inputs[1]) if by_size else []
+    return (*extents[:place], _part(sizes, whole, size, numbers), *extents[place + 1 :])
+
+
+def _part(sizes: Sizes, whole: Extent, size: int, numbers: Sequence[int | None]) -> Extent:
+    if not whole.varies:
+        return constant(size)
+    if numbers and None not in numbers:
+        sizes.meet(sizes.node, whole, constant(whole.size))
+        return constant(size)
+    if whole.size % size or len(numbers) > 1:
+        return _unknown(size)
+    part = whole.times(Fraction(size, whole.size))
+    sizes.split(sizes.node, part)
+    return part
+
+
+_LAST = 2**62
+"""More than any index: a slice up to it goes to the end."""
+
+
+def _sliced(sizes: Sizes, inputs: Sequence[Any], shape: tuple[int, ...]) -> Extents | None:
+    """What is cut off by a number in the model's code stays as large; the rest follows."""
+    extents = sizes.of(inputs[0])
+    place, start, end, step = (_integers(value)[0] for value in inputs[1:5])
+    if place is None or len(extents) != len(shape):
+        return None
+    whole, size = extents[place], shape[place]
+    start = 0 if inputs[2].node().mustBeNone() else start
+    end = _LAST if inputs[3].node().mustBeNone() else end
+    if not whole.varies or (size == whole.size and step == 1 and start == 0 and end == _LAST):
+        part = whole if whole.varies else constant(size)
+    elif start is None or end is None or step != 1:
+        part = _unknown(size)
+    elif start >= 0 and (end < 0 or end >= _LAST):
+        part = Extent(size, whole.parts, whole.hidden)  # all but some
+    elif (start < 0 and end < _LAST) or (start >= 0 and end >= 0):
+        part = constant(size)
+    else:
+        part = constant(size) if start < 0 else _unknown(size)
+    return (*extents[:place], part, *extents[place + 1 :])
+
+
+def _narrowed(sizes: Sizes, inputs: Sequence[Any], shape: tuple[int, ...]) -> Extents | None:
+    extents = sizes.of(inputs[0])
+    place, length = _integers(inputs[1])[0], _integers(inputs[3])[0]
+    if place is None:
+        return None
+    written = length is not None or not extents[place].varies
+    part = constant(shape[place]) if written else _unknown(shape[place])
+    return (*extents[:place], part, *extents[place + 1 :])
+
+
+def _indexed(sizes: Sizes, inputs: Sequence[Any], shape: tuple[int, ...]) -> Extents | None:
+    """Numbers of channels in a tensor: there must be as many channels as they were made for."""
+    extents = sizes.of(inputs[0])
+    if len(extents) != len(shape):
+        return None
+    if sizes.node.kind() == "aten::index":
+        indices = list_of(inputs[1])
+        places = [p for p, value in enumerate(indices) if _shape_of(value) is not None]
+    else:
+        places = [place for place in _integers(inputs[1]) if place is not None]
+    for place in places:
+        sizes.meet(sizes.node, extents[place], constant(extents[place].size))
+    chosen = {place % len(extents) for place in places}
+    return tuple(
+        constant(size) if place in chosen else extent
+        for place, (extent, size) in enumerate(zip(extents, shape, strict=True))
+    )
+
+
+def _shuffled(sizes: Sizes, inputs: Sequence[Any], shape: tuple[int, ...]) -> Extents | None:
+    """Channels to positions, or back: (..., C, H, W)."""
+    extents = sizes.of(inputs[0])
+    if any(extent.varies for extent in extents[-2:]):
+        return None
+    channels = extents[-3].times(Fraction(shape[-3], extents[-3].size))
+    sizes.split(sizes.node, channels)
+    return (*extents[:-3], channels, *map(constant, shape[-2:]))
 
 
 def _permuted(sizes: Sizes, inputs: Sequence[Any], shape: tuple[int, ...]) -> Extents | None:
@@ -351,17 +448,32 @@ def _expanded(sizes: Sizes, inputs: Sequence[Any], shape: tuple[int, ...]) -> Ex
     """Sizes of 1 become the numbers given, or the sizes of another tensor."""
     extents, like = sizes.of(inputs[0]), sizes.of(inputs[1])
     new = len(shape) - len(extents)
-    numbers = _integers(inputs[1]) if not like else []
+    numbers = list_of(inputs[1]) if not like else []
     return tuple(
         extents[place - new]
         if place >= new and extents[place - new].size == size
         else like[place]
         if like
-        else constant(size)
-        if len(numbers) == len(shape) and numbers[place] == size
+        else _number(sizes, numbers[place], size)
+        if len(numbers) == len(shape)
         else _unknown(size)
         for place, size in enumerate(shape)
     )
+
+
+def _number(sizes: Sizes, value: Any, size: int) -> Extent:
+    """A number among an operator's arguments: written, or the size of a tensor."""
+    while value.node().kind() in ("aten::Int", "prim::NumToTensor"):
+        value = next(value.node().inputs())
+    node = value.node()
+    if node.kind() == "prim::Constant":
+        return constant(size)
+    if node.kind() == "aten::size":
+        inputs = list(node.inputs())
+        place = _integers(inputs[1])[0]
+        if place is not None:
+            return sizes.of(inputs[0])[place]
+    return _unknown(size)
 
 
 def _selected(sizes: Sizes, inputs: Sequence[Any], shape: tuple[int, ...]) -> Extents | None:
@@ -473,6 +585,13 @@ _RULES: dict[str, Rule] = {
     "aten::expand": _expanded,
     "aten::expand_as": _expanded,
     "aten::select": _selected,
+    **dict.fromkeys(
+        ("aten::chunk", "aten::split", "aten::split_with_sizes", "aten::tensor_split"), _parts
+    ),
+    "aten::slice": _sliced,
+    "aten::narrow": _narrowed,
+    **dict.fromkeys(("aten::index", "aten::index_select"), _indexed),
+    **dict.fromkeys(("aten::pixel_shuffle", "aten::pixel_unshuffle"), _shuffled),
     "aten::unbind": _selected,
     **{
         f"aten::{name}": _reduced

@@ -8,7 +8,7 @@ from nets import Chain, Grouped, Named, Residual, inputs_for, make
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from analysis import count_macs
+from analysis import count_macs, inspect_groups, ratio_curve
 from analysis.costing import saved_bytes
 from analysis.errors import InputError
 from analysis.records import COLUMNS
@@ -81,6 +81,27 @@ def test_the_model_is_left_as_found_even_after_an_error() -> None:
     assert all(module.training for module in model.modules())
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
     assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
+
+
+class Drawing(nn.Module):
+    """It draws a number before it raises."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 8, 3), nn.Conv2d(9, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        torch.rand(1)
+        return self.second(self.first(x))
+
+
+@pytest.mark.parametrize("ask", [count_macs, inspect_groups, lambda m, x: ratio_curve(m, x, [0.5])])
+def test_the_random_state_is_left_as_found_after_an_error(ask) -> None:
+    model, inputs = Drawing(), torch.ones(1, 3, 6, 6)
+    state = torch.get_rng_state()
+    with pytest.raises(InputError, match="`second` raised in conv2d"):
+        ask(model, inputs)
+    assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_the_size_is_that_of_the_saved_file(tmp_path) -> None:
@@ -269,6 +290,10 @@ def test_a_misspelt_layer_is_an_error() -> None:
         lambda x: torch.linalg.multi_dot([x, torch.ones(4, 3), torch.ones(3, 2)]),
         lambda x: torch.linalg.matrix_power(x.T @ x, 3),
         lambda x: torch.kron(x, x),
+        lambda x: torch.outer(x[0], x[1]),
+        lambda x: torch.linalg.qr(x)[0],
+        lambda x: torch.linalg.eigh(x.T @ x)[0],
+        torch.cov,
         lambda x: torch.einsum("ij,jk,kl->il", x, torch.ones(4, 3), torch.ones(3, 2)),
     ],
 )
