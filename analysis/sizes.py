@@ -476,6 +476,14 @@ def _number(sizes: Sizes, value: Any, size: int) -> Extent:
     return _unknown(size)
 
 
+def _created(sizes: Sizes, inputs: Sequence[Any], shape: tuple[int, ...]) -> Extents | None:
+    """A new tensor, of the sizes given."""
+    numbers = next((list_of(value) for value in inputs[:2] if list_of(value)), [])
+    if len(numbers) != len(shape):
+        return None
+    return tuple(_number(sizes, *pair) for pair in zip(numbers, shape, strict=True))
+
+
 def _selected(sizes: Sizes, inputs: Sequence[Any], shape: tuple[int, ...]) -> Extents | None:
     """One entry of a dimension, which goes."""
     extents = sizes.of(inputs[0])
@@ -584,6 +592,13 @@ _RULES: dict[str, Rule] = {
     "aten::stack": _stacked,
     "aten::expand": _expanded,
     "aten::expand_as": _expanded,
+    **{
+        f"aten::{name}": _created
+        for name in (
+            "empty", "full", "new_empty", "new_full", "new_ones", "new_zeros", "ones", "rand",
+            "randn", "zeros",
+        )
+    },
     "aten::select": _selected,
     **dict.fromkeys(
         ("aten::chunk", "aten::split", "aten::split_with_sizes", "aten::tensor_split"), _parts
