@@ -60,10 +60,10 @@ def test_a_curve_has_what_is_left_of_a_pruned_copy(chosen, seed, ratio, scope, r
     )
     options = {"ignored_layers": [model.head], "scope": scope, "round_to": round_to}
     names = {name for name, _ in chosen}
-    if names & {"concat", "branches"} and names & {"grouped", "branches"}:
+    if left and names & {"concat", "branches"} and names & {"grouped", "branches"}:
         # torch-pruning may cut a grouped convolution across its blocks, which no proof passes.
         with suppress(AnalysisError):
-            ratio_curve(model, inputs, [0.0], **options)
+            ratio_curve(model, inputs, [ratio], **options)
             names.clear()
         assume(not names)
     if left is None:

@@ -320,8 +320,9 @@ NETWORKS = (
 @pytest.mark.filterwarnings("ignore:The default weight initialization of GoogleNet")
 @pytest.mark.parametrize(("name", "policy", "scope", "round_to"), NETWORKS)
 def test_real_networks_are_predicted_to_the_last_mac(name, policy, scope, round_to) -> None:
-    torch.manual_seed(0)
-    model = torchvision.models.get_model(name).eval()
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = torchvision.models.get_model(name).eval()
     inputs = torch.randn(1, 3, 64, 64)
     ignored = ignored_layers(policy, model, inspect_groups(model, inputs))
     account = cost_account(model, inputs, ignored, scope=scope, round_to=round_to)

@@ -180,7 +180,9 @@ def test_what_no_pruner_can_be_asked_is_refused(wrong) -> None:
 
 def test_what_a_fused_projection_loses_is_not_asked_of_the_plan() -> None:
     """DepGraph keeps one of the three channels that each channel of attention's output follows."""
-    model = Attention(fused=True, scale="fixed").eval()
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = Attention(fused=True, scale="fixed").eval()
     dense = analyse(model, torch.randn(2, *model.size))
     outcome = prune_and_prove(dense, Config(0.5, "local"), "classifier")
     (made,) = [group for group in outcome.run.verification.groups if group.root == "qkv"]
