@@ -1,6 +1,6 @@
 """What every ratio leaves of a network, without pruning it: the plan's widths in the cost model."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import pairwise
 
@@ -15,6 +15,7 @@ from analysis.records import (
     Config,
     CurvePoint,
     Group,
+    GroupAccount,
     GroupSaving,
     Holder,
     Products,
@@ -68,7 +69,6 @@ class Account:
         self._groups = tuple(groups)
         self._segments = {group.root: segments_of(group) for group in groups}
         self._ranking = Ranking(groups, self._segments, importances, config)
-        self._config = config
         self._unknown = {
             group.root: why for group in groups if group.may_go and (why := _why_unknown(group))
         }
@@ -76,14 +76,18 @@ class Account:
         self.dense = dense
 
     def curve(self, ratios: Sequence[float]) -> RatioCurve:
-        """MACs and parameters left at each ratio, and where the curve turns back upward."""
-        points = [
-            point
-            for part, removed, _ in self._expected(ratios)
-            for point in self._points(part, removed)
-        ]
+        """MACs and parameters left at each ratio, where the curve turns back, what drops out."""
+        points: list[CurvePoint] = []
+        dropped: list[tuple[GroupAccount, ...]] = []
+        for part, removed, found in self._expected(ratios):
+            points += self._points(part, removed)
+            dropped += self._dropped(part, found)
         return RatioCurve(
-            self.dense.macs, self.dense.params, tuple(points), tuple(self._turns(points))
+            dense_macs=self.dense.macs,
+            dense_params=self.dense.params,
+            points=tuple(points),
+            turns=tuple(self._turns(points)),
+            dropped=tuple(dropped),
         )
 
     def reach(self, target: float, quantity: Quantity = "macs") -> Reach:
@@ -112,6 +116,33 @@ class Account:
     def savings(self, ratio: float) -> Savings:
         """Each group's share of what is saved at a ratio."""
         ((_, removed, _),) = self._expected([ratio])
+        return self._shared_out(ratio, removed)
+
+    def savings_of(self, channels: Mapping[str, Collection[int]]) -> Savings:
+        """Each group's share of what is saved when these channels of the roots are gone.
+
+        What is left may be nothing at all of a layer. The ratio of the answer is 0.
+
+        Raises:
+            InputError: a root that is no group's, or the cost is not known.
+        """
+        for root in channels:
+            if root not in self._segments:
+                raise InputError(f"no dependency group has the root {root!r}")
+            if channels[root] and root in self._unknown:
+                raise InputError(_not_known(root, self._unknown[root]))
+        parts = [
+            np.bincount(found.of_channel[list(channels.get(root, ()))], minlength=len(found.widths))
+            for root in self.model.roots
+            for found in [self._segments[root]]
+        ]
+        removed = np.concatenate(parts)[:, None].astype(float)
+        (obstacle,) = self.model.obstacle(removed)
+        if obstacle:
+            raise InputError(f"these channels have no cost: {obstacle}")
+        return self._shared_out(0.0, removed)
+
+    def _shared_out(self, ratio: float, removed: Removed) -> Savings:
         (point,) = self._points([ratio], removed)
         gone = removed[:, 0]
         model = self.model
@@ -167,7 +198,7 @@ class Account:
             obstacles = self.model.obstacle(removed.astype(float))
             for root, why in self._unknown.items():
                 for place in np.flatnonzero(self._is_cut(found[root], part)):
-                    obstacles[place] = f"what a cut of group `{root}` leaves is not known: {why}"
+                    obstacles[place] = _not_known(root, why)
             yield part, removed.astype(float), found, obstacles
 
     def _is_cut(self, outlook: Outlook, ratios: Sequence[float]) -> NDArray[np.bool_]:
@@ -183,6 +214,27 @@ class Account:
             for values in zip(ratios, macs.tolist(), params.tolist(), strict=True)
         ]
 
+    def _dropped(
+        self, ratios: Sequence[float], found: Mapping[str, Outlook]
+    ) -> list[tuple[GroupAccount, ...]]:
+        """For each ratio the groups that lose nothing of what is asked."""
+        dropped: list[list[GroupAccount]] = [[] for _ in ratios]
+        for group in self._groups:
+            outlook = found[group.root]
+            for place in np.flatnonzero((outlook.asked > 0) & (outlook.going == 0)):
+                dropped[place].append(
+                    GroupAccount(
+                        root=group.root,
+                        width=group.width,
+                        requested=int(outlook.asked[place]) * group.channel_groups,
+                        removed=0,
+                        reason=outlook.reason(place),
+                        scope=self._ranking.scope_of[group.root].name,
+                        ratio=ratios[place],
+                    )
+                )
+        return [tuple(groups) for groups in dropped]
+
     def _turns(self, points: Sequence[CurvePoint]) -> Iterator[Turn]:
         """Neighbouring ratios, the larger of which leaves more MACs."""
         order = sorted(range(len(points)), key=lambda place: points[place].ratio)
@@ -196,7 +248,7 @@ class Account:
             more = removed[:, 0] - removed[:, 1]
             by_group = np.bincount(self.model.group_of, more, len(self._groups))
             causes = (
-                (root, round(count), found[root].reason(1, self._config))
+                (root, round(count), found[root].reason(1))
                 for root, count in zip(self.model.roots, by_group, strict=True)
                 if count > 0
             )
@@ -242,8 +294,12 @@ class Account:
     def _why(self, group: Group, found: Mapping[str, Outlook]) -> str:
         outlook = found[group.root]
         kept = group.width - int(outlook.removed.sum())
-        reason = outlook.reason(0, self._config)
+        reason = outlook.reason(0)
         return f"{reason}: {kept} of {group.width} channels of `{group.root}` stay"
+
+
+def _not_known(root: str, why: str) -> str:
+    return f"what a cut of group `{root}` leaves is not known: {why}"
 
 
 def _why_unknown(group: Group) -> str:

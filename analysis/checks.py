@@ -22,6 +22,13 @@ _FLOAT32_RESOLUTION = 1e-5
 """torch-pruning ranks in float32; scores closer than this, relatively, may change places."""
 
 
+_ROUNDING = 1e-9
+"""Channels; a cap times a width is rarely a whole number of them in binary."""
+
+_NAMED = 8
+"""Groups that a message names before it only counts."""
+
+
 class CheckFailedError(AssertionError):
     """A property does not hold; the message says where and by how much."""
 
@@ -66,6 +73,88 @@ def check_ignored_layers_keep_outputs(outcome: Outcome) -> None:
         raise CheckFailedError(
             "ignored layers lost output channels: "
             + ", ".join(f"`{layer}` {count}" for layer, count in sorted(lost.items()))
+        )
+
+
+def check_ratio_met(outcome: Outcome) -> None:
+    """Every group lost as many channels as the ratio asks of it, within `ratio_tolerance`."""
+    tolerance = outcome.thresholds.ratio_tolerance
+    if tolerance is None:
+        # Rounding may take up to one channel less than a whole multiple more.
+        tolerance = max(1, (outcome.run.config.round_to or 1) - 1)
+    groups = outcome.run.verification.groups
+    missed = [
+        f"`{group.root}` asked {group.requested} of {group.width}, removed {group.removed} "
+        f"({group.reason})"
+        for group in groups
+        if group.requested is not None and abs(group.requested - group.removed) > tolerance
+    ]
+    if missed:
+        channels = outcome.run.channels
+        raise CheckFailedError(
+            f"{channels.requested} channels were asked and {channels.removed} removed; "
+            f"{len(missed)} of {len(groups)} groups miss by more than {tolerance}: {_some(missed)}"
+        )
+
+
+def check_no_group_dropped(outcome: Outcome) -> None:
+    """No more than `max_dropped` groups were asked for channels and lost none."""
+    dropped = [
+        f"`{group.root}` asked {group.requested} of {group.width} ({group.reason})"
+        for group in outcome.run.verification.groups
+        if group.is_dropped
+    ]
+    most = outcome.thresholds.max_dropped
+    if len(dropped) > most:
+        raise CheckFailedError(
+            f"{len(dropped)} groups lost nothing of what was asked, at most {most} may: "
+            f"{_some(dropped)}"
+        )
+
+
+def check_nothing_collapsed(outcome: Outcome) -> None:
+    """Every pruned group has `min_channels` left, and lost no greater share than `max_lost`."""
+    fewest, most = outcome.thresholds.min_channels, outcome.thresholds.max_lost
+    collapsed = [
+        f"`{group.root}` keeps {group.left} of {group.width}"
+        for group in outcome.run.verification.groups
+        if group.removed and (group.left < fewest or group.removed / group.width > most)
+    ]
+    if collapsed:
+        raise CheckFailedError(
+            f"{len(collapsed)} groups have fewer than {fewest} channels left or lost more than "
+            f"{most:.0%}: {_some(collapsed)}"
+        )
+
+
+def check_cap_held(outcome: Outcome) -> None:
+    """After the cut, no group has lost a greater share than `max_pruning_ratio`.
+
+    torch-pruning tests its cap before a cut, so that a cut may go beyond it.
+    """
+    cap = outcome.run.config.max_pruning_ratio
+    beyond = [
+        f"`{group.root}` lost {group.removed} of {group.width}"
+        for group in outcome.run.verification.groups
+        if group.removed > cap * group.width + _ROUNDING
+    ]
+    if beyond:
+        raise CheckFailedError(
+            f"{len(beyond)} groups lost more than the cap of {cap:g} allows: {_some(beyond)}"
+        )
+
+
+def check_channels_divisible(outcome: Outcome) -> None:
+    """Every group that was asked for channels has a multiple of `round_to` left."""
+    multiple = outcome.run.config.round_to or 1
+    uneven = [
+        f"`{group.root}` keeps {group.left} of {group.width} ({group.reason})"
+        for group in outcome.run.verification.groups
+        if (group.requested or group.removed) and group.left % multiple
+    ]
+    if uneven:
+        raise CheckFailedError(
+            f"{len(uneven)} groups do not keep a multiple of {multiple}: {_some(uneven)}"
         )
 
 
@@ -121,6 +210,12 @@ def check_equivalent_to_masked(outcome: Outcome) -> None:
         raise CheckFailedError(f"{verification.verdict}: {verification.reason}")
 
 
+def _some(entries: list[str]) -> str:
+    """The first of them, and how many more there are."""
+    more = len(entries) - _NAMED
+    return "; ".join(entries[:_NAMED]) + (f"; and {more} more" if more > 0 else "")
+
+
 def _within_resolution(
     differing: set[int],
     own: torch.Tensor,
@@ -169,6 +264,11 @@ CATALOGUE: dict[str, Callable[[Outcome], None]] = {
         check_forward_runs,
         check_output_shape_stays,
         check_ignored_layers_keep_outputs,
+        check_ratio_met,
+        check_no_group_dropped,
+        check_nothing_collapsed,
+        check_cap_held,
+        check_channels_divisible,
         check_kept_weights_are_originals,
         check_gradients_reach_parameters,
         check_removed_as_ranked,

@@ -23,6 +23,7 @@ from analysis.records import (
     Run,
     Sizes,
     SubjectInfo,
+    Thresholds,
     Verdict,
     Verification,
 )
@@ -53,23 +54,26 @@ def verify(options: Namespace) -> Answer:
     """Prune at each ratio and prove the result; 1 if a verdict or a check does not pass."""
     ratios = options.ratios or RATIOS
     with _prepared(options, options.model, len(ratios)) as given:
-        runs = _runs(given, options, ratios)
+        runs = _runs(given, options, ratios, _thresholds(options))
     passed = all(run.passed for run in runs)
     return _answer(options, as_json.verify(given.info, runs), text.runs(runs), passed=passed)
 
 
 def macs(options: Namespace) -> Answer:
     """Show where the MACs and parameters are, before and after each ratio, and find a ratio."""
-    if options.target is not None and options.pruner:
+    predicted = [name for name in ("target", "sweep") if getattr(options, name) is not None]
+    if predicted and options.pruner:
         raise InputError(
-            "--target asks for torch-pruning's MagnitudePruner, and what a ratio asks of a pruner "
-            "of your own is not defined; leave out --pruner, or give --ratios"
+            f"--{predicted[0]} asks for torch-pruning's MagnitudePruner, and what a ratio asks of "
+            "a pruner of your own is not defined; leave out --pruner, or give --ratios"
         )
     ratios = options.ratios or ()
     with _prepared(options, options.model, len(ratios)) as given:
         costs, _ = given.ask("costs")
         runs = _runs(given, options, ratios)
-        reach = None
+        reach = curve = None
+        if options.sweep is not None:
+            curve = given.ask("sweep", _config(options, 0.0), options.sweep)
         if options.target is not None:
             reach = given.ask("reach", _config(options, 0.0), options.target, options.target_of)
     for run in runs:
@@ -78,8 +82,8 @@ def macs(options: Namespace) -> Answer:
                 f"ratio {run.config.ratio:g} cannot be counted: {run.verification.verdict}: "
                 f"{run.verification.reason}"
             )
-    data = as_json.macs(given.info, costs, runs, reach)
-    return _answer(options, data, text.macs(costs, runs, reach))
+    data = as_json.macs(given.info, costs, runs, reach, curve)
+    return _answer(options, data, text.macs(costs, runs, reach, curve))
 
 
 def report(options: Namespace) -> Answer:
@@ -145,11 +149,16 @@ def _prepared(options: Namespace, title: str, runs: int) -> Iterator[_Given]:
         yield _Given(worker, bar, request, info, options.budget)
 
 
-def _runs(given: _Given, options: Namespace, ratios: Iterable[float]) -> list[Run]:
+def _runs(
+    given: _Given,
+    options: Namespace,
+    ratios: Iterable[float],
+    thresholds: Thresholds | None = None,
+) -> list[Run]:
     """One run a ratio; a run that does not end within the budget is a verdict as well."""
     runs = []
     for ratio in ratios:
-        runs.append(_run(given, _config(options, ratio)))
+        runs.append(_run(given, _config(options, ratio), thresholds))
         given.bar.update()
     return runs
 
@@ -165,9 +174,16 @@ def _config(options: Namespace, ratio: float) -> Config:
     )
 
 
-def _run(given: _Given, config: Config) -> Run:
+def _thresholds(options: Namespace) -> Thresholds:
+    return Thresholds(
+        options.ratio_tolerance, options.max_dropped, options.min_channels, options.max_lost
+    )
+
+
+def _run(given: _Given, config: Config, thresholds: Thresholds | None) -> Run:
+    ask = given.worker.call
     try:
-        run: Run = given.worker.call("run", given.request, config, budget=given.budget)
+        run: Run = ask("run", given.request, config, thresholds, budget=given.budget)
     except BudgetExceededError as error:
         return _timed_out(config, _story(error), *given.ask("costs"))
     return run

@@ -30,7 +30,7 @@ from analysis.inference import (
 from analysis.operators import Operators, watched
 from analysis.records import Group, Member
 
-__all__ = ["groups_of", "hold", "inspect_groups", "ranked_groups"]
+__all__ = ["groups_of", "hold", "inspect_groups", "live_groups_of", "ranked_groups"]
 
 _NORMALISED_TOGETHER = (nn.GroupNorm,)
 _RENUMBERING = frozenset(
@@ -141,16 +141,45 @@ def groups_of(pruner: Any) -> tuple[Group, ...]:
         pruner: any torch-pruning pruner, on a model that is not pruned yet.
     """
     graph, model = pruner.DG, pruner.model
-    operators = Operators(model, [])
-    # Groups of ignored layers are not asked for: where an output is flattened they may be huge.
-    live = list(_live_groups(graph, operators, pruner.ignored_layers, pruner.root_module_types))
-    reader = _Reader(model, graph, live, operators, set())
+    reader, live = _read(pruner)
     groups = [reader.group(items, turn) for turn, items in enumerate(live)]
     seen = {layer for group in groups for layer in group.layers}
     for name, module in model.named_modules():
         if module in graph.module2node and _is_producer(module) and name not in seen:
             groups.append(reader.alone(name, module))
     return tuple(sorted(groups, key=lambda group: reader.order[group.root]))
+
+
+def live_groups_of(
+    pruner: Any, ranked_as: Callable[[Any], Any]
+) -> list[tuple[Group, Any, Group | None]]:
+    """The groups that a pruner may cut in its next step, in the order in which it visits them.
+
+    Args:
+        pruner: any torch-pruning pruner.
+        ranked_as: live group -> the live group that is ranked in its place, or None.
+
+    Returns:
+        For each group its record, the live group that is ranked, and that one's record under the
+        name of the first; the last two are None where none is ranked.
+    """
+    reader, live = _read(pruner)
+    found: list[tuple[Group, Any, Group | None]] = []
+    for turn, items in enumerate(live):
+        group, ranked = reader.group(items, turn), ranked_as(items)
+        if ranked is None or ranked is items:
+            found.append((group, ranked, None if ranked is None else group))
+        else:
+            found.append((group, ranked, replace(reader.group(ranked, turn), root=group.root)))
+    return found
+
+
+def _read(pruner: Any) -> tuple["_Reader", list[Any]]:
+    """The live groups that a pruner's own graph yields, and what turns them into records."""
+    operators = Operators(pruner.model, [])
+    # Groups of ignored layers are not asked for: where an output is flattened they may be huge.
+    live = list(_live_groups(pruner.DG, operators, pruner.ignored_layers, pruner.root_module_types))
+    return _Reader(pruner.model, pruner.DG, live, operators, set()), live
 
 
 _ROOTS = (nn.modules.conv._ConvNd, nn.Linear)

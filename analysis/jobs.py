@@ -1,12 +1,13 @@
 """What a working process does for a command: each function takes and returns plain records."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
 from torch import nn
 
 from analysis import auditing, budgets, grouping, pipeline, policies, study, subjects
+from analysis.accounting import Account
 from analysis.errors import AnalysisError, InputError
 from analysis.inference import Inputs, one_line
 from analysis.loading import load_callable
@@ -16,14 +17,16 @@ from analysis.records import (
     Group,
     Misread,
     Quantity,
+    RatioCurve,
     Reach,
     Request,
     Run,
     Savings,
     SubjectInfo,
+    Thresholds,
 )
 
-__all__ = ["costs", "groups", "prepare", "reach", "run"]
+__all__ = ["costs", "groups", "prepare", "reach", "run", "sweep"]
 
 
 def prepare(request: Request) -> SubjectInfo:
@@ -61,27 +64,38 @@ def reach(
     request: Request, config: Config, target: float, quantity: Quantity
 ) -> tuple[Reach, Savings]:
     """The ratio that leaves so much, and where the saving there, or at the least, comes from."""
-    dense = _dense(request)
-    if dense.error is not None:
-        raise InputError(f"{dense.error.verdict}: {dense.error.reason}")
-    ignored = policies.ignored_layers(_policy(request.policy), dense.model, dense.groups)
     with budgets.step("predicting costs"):
-        account = pipeline.cost_account(
-            dense.model,
-            dense.inputs,
-            ignored,
-            scope=config.scope,
-            importance=config.importance,
-            round_to=config.round_to,
-        )
+        account = _account(request, config)
         found = account.reach(target, quantity)
         return found, account.savings((found.point or found.least).ratio)
 
 
-def run(request: Request, config: Config) -> Run:
+def sweep(request: Request, config: Config, ratios: Sequence[float]) -> RatioCurve:
+    """What each ratio leaves, and the groups that drop out; nothing is pruned."""
+    with budgets.step("predicting costs"):
+        return _account(request, config).curve(ratios)
+
+
+def _account(request: Request, config: Config) -> Account:
+    dense = _dense(request)
+    if dense.error is not None:
+        raise InputError(f"{dense.error.verdict}: {dense.error.reason}")
+    ignored = policies.ignored_layers(_policy(request.policy), dense.model, dense.groups)
+    return pipeline.cost_account(
+        dense.model,
+        dense.inputs,
+        ignored,
+        scope=config.scope,
+        importance=config.importance,
+        round_to=config.round_to,
+    )
+
+
+def run(request: Request, config: Config, thresholds: Thresholds | None = None) -> Run:
     """One pruning with its proof, its costs and the outcome of every check."""
     factory = load_callable(request.pruner, "--pruner") if request.pruner else None
-    return study.checked_run(_dense(request), config, _policy(request.policy), factory)
+    policy = _policy(request.policy)
+    return study.checked_run(_dense(request), config, policy, factory, thresholds)
 
 
 @lru_cache(maxsize=1)

@@ -18,6 +18,7 @@ examples:
   python -m analysis verify mobilenet_v2 --ratios 0.3,0.5,0.8 --ignore residual-blocks
   python -m analysis macs resnet18 --ratios 0.5 --json -
   python -m analysis macs mobilenet_v2 --target 0.5 --ignore residual-blocks
+  python -m analysis macs mobilenet_v2 --sweep 0.05:0.95:0.05
   python -m analysis verify my_models.py:small_net --input-size 1,28,28
   python -m analysis report --out reports
 
@@ -60,6 +61,8 @@ def parser() -> argparse.ArgumentParser:
         )
         if name != "doctor":
             _add_model_options(command, optional=name == "report")
+        if name == "verify":
+            _add_thresholds(command)
         if name == "groups":
             command.add_argument(
                 "--audit",
@@ -72,6 +75,12 @@ def parser() -> argparse.ArgumentParser:
                 type=_share,
                 metavar="SHARE",
                 help="find the smallest ratio that leaves at most this share, in (0, 1]",
+            )
+            command.add_argument(
+                "--sweep",
+                type=_ratios,
+                metavar="R,R,...|START:STOP:STEP",
+                help="predict what each ratio leaves, and mark where groups drop out",
             )
             command.add_argument(
                 "--target-of",
@@ -121,6 +130,38 @@ def _add_model_options(command: argparse.ArgumentParser, *, optional: bool) -> N
     add("--json", metavar="FILE|-", help="write JSON; - is standard output, and nothing else")
 
 
+def _add_thresholds(command: argparse.ArgumentParser) -> None:
+    """Where the checks on asked against done draw the line."""
+    add = command.add_argument_group("what may be missed").add_argument
+    add(
+        "--ratio-tolerance",
+        type=_whole,
+        metavar="N",
+        help="channels a group may lose more or fewer than asked (default: 1, with --round-to N-1)",
+    )
+    add(
+        "--max-dropped",
+        type=_whole,
+        default=0,
+        metavar="N",
+        help="groups that may be asked for channels and lose none (default: 0)",
+    )
+    add(
+        "--min-channels",
+        type=_positive,
+        default=2,
+        metavar="N",
+        help="fewest channels that a pruned group may have left (default: 2)",
+    )
+    add(
+        "--max-lost",
+        type=_share,
+        default=0.99,
+        metavar="SHARE",
+        help="greatest share of its channels that a group may lose, in (0, 1] (default: 0.99)",
+    )
+
+
 def _size(text: str) -> tuple[int, ...]:
     try:
         size = tuple(int(part) for part in text.split(","))
@@ -160,6 +201,12 @@ def _seed(text: str) -> int:
 def _positive(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return int(text)
+
+
+def _whole(text: str) -> int:
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 0")
     return int(text)
 
 

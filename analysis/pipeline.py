@@ -1,8 +1,9 @@
 """The one place where the order is written: groups, plan, surgery, verification, costs."""
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from torch import nn
@@ -20,7 +21,14 @@ from analysis import (
     verifying,
 )
 from analysis.accounting import Account
-from analysis.errors import BudgetExceededError, InputError, UnprunableError, upstream
+from analysis.demands import Demands
+from analysis.errors import (
+    AnalysisError,
+    BudgetExceededError,
+    InputError,
+    UnprunableError,
+    upstream,
+)
 from analysis.inference import (
     Inputs,
     check_usable,
@@ -45,7 +53,11 @@ from analysis.records import (
     Reason,
     Removal,
     Run,
+    Saved,
+    Savings,
+    ScopeAccount,
     Sizes,
+    Thresholds,
     Verdict,
     Verification,
 )
@@ -91,10 +103,23 @@ class Dense:
     saved_bytes: int
     error: Verification | None = None
 
+    @cached_property
+    def account(self) -> Account | None:
+        """What cuts of its groups cost; None where that cannot be expressed."""
+        try:
+            with budgets.step("predicting costs"):
+                return cost_account(self.model, self.inputs)
+        except AnalysisError:
+            return None
+
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """One pruning with its live networks, for the checks."""
+    """One pruning with its live networks, for the checks.
+
+    ``planned`` has the channels that the recomputed importances rank lowest; None for a pruner of
+    the user's own, whose importances are not known.
+    """
 
     dense: Dense
     pruned: nn.Module
@@ -102,6 +127,22 @@ class Outcome:
     planned: tuple[PlannedGroup, ...] | None
     removals: tuple[Removal, ...]
     run: Run
+    thresholds: Thresholds = field(default_factory=Thresholds)
+
+
+@dataclass
+class _Progress:
+    """What the steps of a pruner have done so far, and what they were asked for."""
+
+    removals: list[Removal] = field(default_factory=list)
+    demands: Demands | None = None
+
+    @property
+    def planned(self) -> tuple[PlannedGroup, ...] | None:
+        """What the pruner was asked for; None where that is not known."""
+        if self.demands is None or self.demands.unknown:
+            return None
+        return self.demands.planned
 
 
 def measure(model: nn.Module, example_inputs: Inputs) -> tuple[CostTable, int]:
@@ -143,39 +184,67 @@ def prune_and_prove(
         config: what is asked.
         policy: a name of `analysis.policies.POLICIES`, or a function of the model.
         pruner_factory: the user's own pruner instead of torch-pruning's MagnitudePruner; what it
-            asks of each group is then not defined, and the policy only serves the account.
+            ignores then counts instead of the policy, as do its scope, ``round_to`` and cap.
 
     Raises:
         InputError: an unknown policy, or a pruner function that returns something else.
     """
     ignored = policies.ignored_layers(policy, dense.model, dense.groups)
-    groups = grouping.hold(dense.groups, ignored)
     pruned = copy_of(dense.model)
-    planned = None
-    removals: list[Removal] = []
+    progress = _Progress()
+    planned: tuple[PlannedGroup, ...] | None = None
     if dense.error is not None:
         verification = dense.error
-    else:
-        # What is asked of channels that DepGraph numbers wrongly is not defined.
-        if pruner_factory is None and not any(group.untraced for group in groups):
-            importances = ranking.group_importances(dense.model, groups, config.importance)
-            planned = planning.plan(groups, importances, config)
+    elif pruner_factory is None:
+        groups = grouping.hold(dense.groups, ignored)
+        planned = _planned(dense.model, groups, config)
 
         def build(operators: Operators) -> Any:
-            if pruner_factory is None:
-                return surgery.build_pruner(pruned, dense.inputs, config, ignored, operators.blamed)
+            return surgery.build_pruner(pruned, dense.inputs, config, ignored, operators.blamed)
+
+        verification = _guarded(pruned, dense.inputs, build, progress, None)
+    else:
+        told: list[Any] = []
+
+        def take(operators: Operators) -> Any:
             with upstream("the pruner function", operators.blamed):
                 pruner = pruner_factory(pruned, dense.inputs, config.ratio)
-            return _checked(pruner, pruned)
+            progress.demands = Demands(_checked(pruner, pruned))
+            told.append(pruner)
+            return pruner
 
-        verification = _guarded(pruned, dense.inputs, build, removals, None)
+        verification = _guarded(pruned, dense.inputs, take, progress, None)
+        if told:
+            ignored = names_of(told[0].ignored_layers, pruned)
+            config = _as_told(config, told[0])
+    groups = grouping.hold(dense.groups, ignored)
     untraced = next((group.untraced for group in groups if group.untraced), "")
     if untraced and not verification.verdict.passes:
         verification = replace(verification, reason=f"{verification.reason}; {untraced}")
-    accounts = _account(verification, groups, removals, planned)
-    verification = _explained(replace(verification, groups=accounts), removals, config.ratio)
-    run = _measured(dense, pruned, config, verification)
-    return Outcome(dense, pruned, ignored, planned, tuple(removals), run)
+    asked = planned if pruner_factory is None else progress.planned
+    verification = _accounted(verification, groups, progress, asked, config.ratio)
+    run = _measured(dense, pruned, config, verification, asked, progress.removals)
+    return Outcome(dense, pruned, ignored, planned, tuple(progress.removals), run)
+
+
+def _planned(
+    model: nn.Module, groups: tuple[Group, ...], config: Config
+) -> tuple[PlannedGroup, ...] | None:
+    """What the ratio asks; None where channels are numbered wrongly, so that it is not defined."""
+    if any(group.untraced for group in groups):
+        return None
+    importances = ranking.group_importances(model, groups, config.importance)
+    return planning.plan(groups, importances, config)
+
+
+def _as_told(config: Config, pruner: Any) -> Config:
+    """What a pruner of the user's own was told, as far as a config can say it."""
+    return replace(
+        config,
+        scope="global" if pruner.global_pruning else "local",
+        round_to=pruner.round_to or None,
+        max_pruning_ratio=pruner.max_pruning_ratio,
+    )
 
 
 def verify(
@@ -209,27 +278,36 @@ def verify(
         if failure is not None:
             raise InputError(f"the model does not run on the example inputs: {failure}")
         groups: list[Group] = []
-        removals: list[Removal] = []
+        progress = _Progress(demands=Demands(pruner))
 
         def read(_: Operators) -> Any:
             groups.extend(_groups_of(pruner, model, example_inputs))
             return pruner
 
-        verification = _guarded(model, example_inputs, read, removals, budget)
-    accounts = _account(verification, tuple(groups), removals, None)
-    return _explained(replace(verification, groups=accounts), removals, pruner.pruning_ratio)
+        verification = _guarded(model, example_inputs, read, progress, budget)
+    ratio = pruner.pruning_ratio
+    return _accounted(verification, tuple(groups), progress, progress.planned, ratio)
 
 
-def _account(
+def _accounted(
     verification: Verification,
     groups: tuple[Group, ...],
-    removals: list[Removal],
+    progress: _Progress,
     planned: tuple[PlannedGroup, ...] | None,
-) -> tuple[GroupAccount, ...]:
-    """Asked against done; a run that did not end has no account."""
+    ratio: float,
+) -> Verification:
+    """The answer with asked against done; a run that did not end has no account."""
     if verification.verdict in (Verdict.UNPRUNABLE, Verdict.TIMEOUT):
-        return ()
-    return planning.account(groups, removals, planned)
+        return verification
+    unknown = "" if progress.demands is None else progress.demands.unknown
+    if planned is None and not unknown:
+        unknown = next((group.untraced for group in groups if group.untraced), "")
+    verification = replace(
+        verification,
+        groups=planning.account(groups, progress.removals, planned),
+        requested_unknown=unknown,
+    )
+    return _explained(verification, progress.removals, ratio)
 
 
 def _groups_of(pruner: Any, model: nn.Module, inputs: Inputs) -> tuple[Group, ...]:
@@ -265,7 +343,7 @@ def _guarded(
     model: nn.Module,
     inputs: Inputs,
     build: Callable[[Operators], Any],
-    removals: list[Removal],
+    progress: _Progress,
     budget: float | None,
 ) -> Verification:
     """Build, step and prove; what raises or does not end becomes a verdict."""
@@ -273,19 +351,19 @@ def _guarded(
         with budgets.limited(budget):
             with budgets.step("building the pruner"), watched(model) as operators:
                 pruner = build(operators)
-            return _step_to_the_end(model, inputs, pruner, removals, operators)
+            return _step_to_the_end(model, inputs, pruner, progress, operators)
     except (UnprunableError, BudgetExceededError) as failure:
         return _verdict_of(failure)
 
 
 def _step_to_the_end(
-    model: nn.Module, inputs: Inputs, pruner: Any, removals: list[Removal], operators: Operators
+    model: nn.Module, inputs: Inputs, pruner: Any, progress: _Progress, operators: Operators
 ) -> Verification:
     """Prove each step against the network it started from; the chain proves the whole."""
     steps = []
     history = surgery.Ledger(pruner.DG)
     while pruner.current_step < pruner.iterative_steps:
-        steps.append(_prove_step(model, inputs, pruner, history, removals, operators.blamed))
+        steps.append(_prove_step(model, inputs, pruner, history, progress, operators.blamed))
         if not steps[-1].verdict.passes:
             return steps[-1]
     return max(steps, key=lambda step: (_WEAKER.index(step.verdict), step.max_rel_error or 0.0))
@@ -296,13 +374,17 @@ def _prove_step(
     inputs: Inputs,
     pruner: Any,
     history: surgery.Ledger,
-    removals: list[Removal],
+    progress: _Progress,
     blame: Callable[[BaseException], str],
 ) -> Verification:
-    """Prove one step; ``removals`` gets what went, with the indices of the first step's network."""
+    """Prove one step; ``progress`` gets what went, with the indices of the first step's network."""
     done: list[Removal] = []
     altered: str | None = None
     dense = copy_of(model)
+    if progress.demands is not None:
+        # The random state is put back, so that a random importance answers the pruner the same.
+        with left_as_found(model), budgets.step("ranking"), upstream("ranking", blame):
+            progress.demands.look_ahead(pruner, progress.removals)
     with ExitStack() as until_proved:
         with budgets.step("pruning"):
             for removal, since_start in surgery.step(pruner, history, blame):
@@ -312,7 +394,7 @@ def _prove_step(
                     until_proved.enter_context(symmetry.distinct_values(model, inputs))
                     symmetry.copy_values(model, dense)
                 done.append(removal)
-                removals.append(since_start)
+                progress.removals.append(since_start)
         if not done:
             altered = next(verifying.changed_tensors(dense, model, ()), None)
         if altered is not None:
@@ -353,20 +435,86 @@ def _explained(
     )
 
 
-def _measured(dense: Dense, pruned: nn.Module, config: Config, verification: Verification) -> Run:
+def _measured(
+    dense: Dense,
+    pruned: nn.Module,
+    config: Config,
+    verification: Verification,
+    planned: tuple[PlannedGroup, ...] | None,
+    removals: Collection[Removal],
+) -> Run:
     runs = verification.verdict not in (Verdict.UNPRUNABLE, Verdict.TIMEOUT) and (
         locate_failure(pruned, dense.inputs) is None
     )
     costs = costing.count_macs(pruned, dense.inputs) if runs else None
+    accounts = verification.groups
+    requested = removed = None
+    if planned is not None and all(entry.requested is not None for entry in accounts):
+        requested = _savings(dense, {entry.root: entry.requested for entry in planned})
+        removed = _savings(dense, _removed_of_roots(accounts, removals))
+    left = requested.point if requested else None
     return Run(
         config=config,
         verification=verification,
-        channels=_channels(verification.groups),
-        params=Sizes(dense.costs.params, costs.params if costs else None),
-        macs=Sizes(dense.costs.macs, costs.macs if costs else None),
+        channels=_channels(accounts),
+        params=Sizes(
+            dense.costs.params, costs.params if costs else None, left.params if left else None
+        ),
+        macs=Sizes(dense.costs.macs, costs.macs if costs else None, left.macs if left else None),
         bytes_=Sizes(dense.saved_bytes, costing.saved_bytes(pruned) if costs else None),
         costs=costs,
+        scopes=() if planned is None else _by_scope(accounts, requested, removed),
     )
+
+
+def _removed_of_roots(
+    accounts: Collection[GroupAccount], removals: Collection[Removal]
+) -> dict[str, tuple[int, ...]]:
+    """The channels of each group's root that went."""
+    cuts = {cut.layer: cut.removed for cut in surgery.merge_cuts(removals) if cut.axis == "out"}
+    return {entry.root: cuts.get(entry.root, ()) for entry in accounts}
+
+
+def _savings(dense: Dense, channels: Mapping[str, Collection[int]]) -> Savings | None:
+    """What these channels take along; None where that is not known."""
+    if dense.account is None:
+        return None
+    try:
+        return dense.account.savings_of(channels)
+    except InputError:
+        return None
+
+
+def _by_scope(
+    accounts: tuple[GroupAccount, ...], requested: Savings | None, removed: Savings | None
+) -> tuple[ScopeAccount, ...]:
+    """The account of the groups that are ranked together, in the order of the groups."""
+
+    def saved(quantity: str, roots: Collection[str]) -> Saved:
+        return Saved(
+            *(
+                None
+                if savings is None
+                else sum(getattr(row, quantity) for row in savings.groups if row.root in roots)
+                for savings in (requested, removed)
+            )
+        )
+
+    found = []
+    for name in dict.fromkeys(entry.scope for entry in accounts if entry.scope):
+        own = tuple(entry for entry in accounts if entry.scope == name)
+        roots = {entry.root for entry in own}
+        found.append(
+            ScopeAccount(
+                name=name,
+                ratio=own[0].ratio,
+                groups=len(own),
+                channels=_channels(own),
+                macs=saved("macs", roots),
+                params=saved("params", roots),
+            )
+        )
+    return tuple(found)
 
 
 def _channels(accounts: tuple[GroupAccount, ...]) -> Channels:

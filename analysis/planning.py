@@ -22,6 +22,7 @@ from analysis.segments import Segments, segments_of
 __all__ = [
     "Outlook",
     "Ranking",
+    "Scope",
     "account",
     "cut_across",
     "is_followed",
@@ -33,33 +34,59 @@ __all__ = [
 Counts = NDArray[np.int64]
 
 
+@dataclass(frozen=True)
+class Scope:
+    """Groups that are ranked together.
+
+    Attributes:
+        name: ``global``, the root of a group that is ranked alone, or what tells the scope apart.
+        roots: its groups.
+        ratio: asked of it; None is what is asked of the network.
+        bound: the pruner takes no greater ratio, whatever is asked.
+        initial: positions that it had before the first step; None is those that it has.
+    """
+
+    name: str
+    roots: tuple[str, ...]
+    ratio: float | None = None
+    bound: float = 1.0
+    initial: int | None = None
+
+
 @dataclass(frozen=True, eq=False)
 class Outlook:
     """What several ratios do to one group.
 
     Attributes:
         asked: positions that rank below the threshold, shape (ratios,).
+        allowed: those of them that the cap on the ratio lets go, shape (ratios,).
         going: positions that go once the pruner's rules have acted, shape (ratios,).
         removed: channels that go, by segment, shape (segments, ratios).
-        order: positions, the first to go first, shape (positions,); empty for a held group.
-        held: why nothing is asked of the group at any ratio, or None.
+        empties: whether what is allowed would empty a layer without any rounding, shape (ratios,).
+        order: positions, the first to go first, shape (positions,); empty for one not ranked.
+        held: why nothing is taken of the group at any ratio, or None.
     """
 
     asked: Counts
+    allowed: Counts
     going: Counts
     removed: Counts
+    empties: NDArray[np.bool_]
     order: Counts
     held: Reason | None
 
-    def reason(self, place: int, config: Config) -> Reason:
+    def reason(self, place: int) -> Reason:
         """Why the group loses what it loses at one of the ratios."""
-        if self.held is not None and (self.asked[place] or self.held is not Reason.UNTRACED):
+        asked, going = self.asked[place], self.going[place]
+        if self.held is not None and (asked or not len(self.order)):
             return self.held
-        if not self.asked[place]:
+        if not asked:
             return Reason.KEPT
-        if self.going[place]:
+        if going >= asked:
             return Reason.PRUNED
-        return Reason.ROUNDED_AWAY if config.round_to else Reason.WOULD_EMPTY
+        if going or not self.allowed[place]:
+            return Reason.CAPPED
+        return Reason.WOULD_EMPTY if self.empties[place] else Reason.ROUNDED_AWAY
 
 
 class Ranking:
@@ -68,13 +95,16 @@ class Ranking:
     The rules are torch-pruning's for a single step: a scope of n channels loses
     n - int(n (1 - ratio)) of them; ties with the threshold go too; ``round_to`` floors what is
     left; a cut that would empty any axis it touches is dropped whole. (``max_pruning_ratio`` is
-    tested by torch-pruning against what earlier steps removed, so it binds nothing here.)
+    tested by torch-pruning against what earlier steps removed, so it binds nothing in the first.)
 
     Args:
         groups: the dependency groups, held ones marked ``ignored``.
         segments: by root, see `analysis.segments.segments_of`.
         importances: by root, shape (width,).
         config: scope and ``round_to``; its ratio is not read.
+        scopes: which groups are ranked together; None is what ``config`` says: all, or none.
+        spent: groups that earlier steps have brought to where nothing more may go, and why; they
+            are ranked against the threshold of the others.
     """
 
     def __init__(
@@ -83,53 +113,61 @@ class Ranking:
         segments: Mapping[str, Segments],
         importances: Mapping[str, Tensor],
         config: Config,
+        scopes: Sequence[Scope] | None = None,
+        spent: Mapping[str, Reason] | None = None,
     ) -> None:
-        self._scope = config.scope
-        self._ranked: dict[str, _Ranked] = {}
+        spent = spent or {}
+        ranked: dict[str, _Ranked] = {}
         self._held: dict[str, tuple[Reason, int]] = {}
         widths = {(each.layer, each.axis): each.width for group in groups for each in group.members}
         axes = {axis: row for row, axis in enumerate(widths)}
         self._widths = np.array(list(widths.values()), dtype=np.int64)
         # Axes that several groups share empty up in the order in which the pruner visits them.
         for group in sorted(groups, key=lambda group: group.turn):
-            found, scores = segments[group.root], _scores(group, importances)
+            found, scores = segments[group.root], _scores(group, importances, spent)
             if len(scores):
                 rows = [axes[axis] for axis in found.taken]
-                self._ranked[group.root] = _Ranked(group, found, scores, config, rows)
+                held = spent.get(group.root)
+                if not is_followed(group):
+                    held = Reason.UNTRACED
+                ranked[group.root] = _Ranked(group, found, scores, config, rows, held)
             else:
                 self._held[group.root] = (_why_held(group), len(found.widths))
-        ranked = [group.sorted for group in self._ranked.values()]
-        self._pool = np.sort(np.concatenate(ranked)) if ranked else np.empty(0)
+        if scopes is None:
+            scopes = _scopes(config.scope, tuple(ranked))
+        with_ties = config.scope == "global"
+        self._ranked = ranked
+        self._pools = [
+            _Pool(scope, [ranked[root] for root in scope.roots], with_ties)
+            for scope in scopes
+            if scope.roots
+        ]
+        self.scope_of = {root: scope for scope in scopes for root in scope.roots}
 
     def outlooks(self, ratios: Sequence[float]) -> dict[str, Outlook]:
         """What these ratios, each in [0, 1), do to every group, by root."""
-        asked = self._below_threshold(np.asarray(ratios, dtype=float))
+        asked: dict[str, Counts] = {}
+        allowed: dict[str, Counts] = {}
+        for pool in self._pools:
+            pool.rank(np.asarray(ratios, dtype=float), asked, allowed)
         left = np.repeat(self._widths[:, None], len(ratios), 1)
-        found = {root: group.outlook(asked[root], left) for root, group in self._ranked.items()}
-        none = np.zeros(len(ratios), dtype=np.int64)
-        for root, (reason, segments) in self._held.items():
-            found[root] = Outlook(none, none, none[None].repeat(segments, 0), none[:0], reason)
-        return found
-
-    def _below_threshold(self, ratios: NDArray[np.float64]) -> dict[str, Counts]:
-        """How many positions of each group rank below the scope's threshold, at each ratio."""
-        if self._scope == "local" or not self._ranked:
-            return {root: _share(len(group.order), ratios) for root, group in self._ranked.items()}
-        counts = _share(len(self._pool), ratios)
-        thresholds = self._pool[np.maximum(counts, 1) - 1]
-        return {
-            root: np.where(counts, np.searchsorted(group.sorted, thresholds, side="right"), 0)
+        found = {
+            root: group.outlook(asked[root], allowed[root], left)
             for root, group in self._ranked.items()
         }
+        none = np.zeros(len(ratios), dtype=np.int64)
+        for root, (reason, segments) in self._held.items():
+            lost = none[None].repeat(segments, 0)
+            found[root] = Outlook(none, none, none, lost, none.astype(bool), none[:0], reason)
+        return found
 
     def first_ratios(self) -> list[float]:
         """Every ratio at which a further channel is asked for, and 0, in order.
 
         Between two of them nothing changes, so what holds at these holds at every ratio.
         """
-        each = {len(group.order) for group in self._ranked.values()}
         found = [np.zeros(1)]
-        for pool in each if self._scope == "local" else {len(self._pool)} - {0}:
+        for pool in {len(pool.scores) for pool in self._pools}:
             stays = np.arange(pool)
             # The largest float share whose product with the pool still falls below one more.
             share = (stays + 1) / pool
@@ -142,6 +180,56 @@ class Ranking:
         return np.unique(np.concatenate(found)).tolist()
 
 
+def _scopes(scope: str, roots: tuple[str, ...]) -> list[Scope]:
+    """Every group alone, or all of them together."""
+    if scope == "local":
+        return [Scope(root, (root,)) for root in roots]
+    return [Scope("global", roots)]
+
+
+class _Pool:
+    """The channels of one scope, and the threshold below which they are asked to go."""
+
+    def __init__(self, scope: Scope, groups: Sequence["_Ranked"], with_ties: bool) -> None:
+        self._scope = scope
+        self._groups = groups
+        self._with_ties = with_ties
+        # With all of its groups spent there is no threshold but their own.
+        counting = [group for group in groups if group.held in (None, Reason.UNTRACED)] or groups
+        self.scores = np.sort(np.concatenate([group.sorted for group in counting]))
+
+    def rank(
+        self, ratios: NDArray[np.float64], asked: dict[str, Counts], allowed: dict[str, Counts]
+    ) -> None:
+        """Write how many positions of each group are asked for, and allowed, at each ratio."""
+        if self._scope.ratio is not None:
+            ratios = np.full_like(ratios, self._scope.ratio)
+        bounded = np.minimum(ratios, self._scope.bound)
+        is_bound = (bounded < ratios).any()
+        for group in self._groups:
+            root = group.group.root
+            asked[root] = self._below(group, ratios)
+            allowed[root] = self._below(group, bounded) if is_bound else asked[root]
+
+    def _below(self, group: "_Ranked", ratios: NDArray[np.float64]) -> Counts:
+        counts = self._count(ratios)
+        if not self._with_ties:
+            return counts
+        thresholds = self.scores[np.maximum(counts, 1) - 1]
+        below = np.searchsorted(group.sorted, thresholds, side="right")
+        return np.where(counts, below, 0)
+
+    def _count(self, ratios: NDArray[np.float64]) -> Counts:
+        """Positions that a ratio asks for: torch-pruning's own rounding."""
+        initial = self._scope.initial or len(self.scores)
+        return np.maximum(len(self.scores) - _kept(initial, ratios), 0)
+
+
+def _kept(count: int, ratios: NDArray[np.float64]) -> Counts:
+    """Of so many positions, those that a ratio leaves."""
+    return (count * (1 - ratios)).astype(np.int64)
+
+
 def _why_held(group: Group) -> Reason:
     """Why a group is not ranked."""
     if group.ignored:
@@ -151,10 +239,10 @@ def _why_held(group: Group) -> Reason:
     return Reason.KEPT if group.may_go else Reason.SINGLE_CHANNEL
 
 
-def _scores(group: Group, importances: Mapping[str, Tensor]) -> Tensor:
-    """One score for each set of channels that go together; none for a group that may not go."""
+def _scores(group: Group, importances: Mapping[str, Tensor], spent: Collection[str] = ()) -> Tensor:
+    """One score for each set of channels that go together; none for a group that is not ranked."""
     scores = importances.get(group.root)
-    if scores is None or not group.may_go:
+    if scores is None or not (group.may_go or group.root in spent):
         return torch.empty(0, dtype=torch.float64)
     return scores.view(group.channel_groups, -1).mean(0)
 
@@ -163,14 +251,20 @@ class _Ranked:
     """One group's channels in the order in which they go."""
 
     def __init__(
-        self, group: Group, segments: Segments, scores: Tensor, config: Config, rows: list[int]
+        self,
+        group: Group,
+        segments: Segments,
+        scores: Tensor,
+        config: Config,
+        rows: list[int],
+        held: Reason | None,
     ) -> None:
         self.group = group
+        self.held = held
         self.scores = scores
         self.order = scores.argsort().numpy()
         self.sorted = scores.numpy()[self.order]
         self._rows = rows
-        self._followed = is_followed(group)
         self._round_to = config.round_to
         self._taken = np.stack(list(segments.taken.values()))
         self._per_count = self._segments_lost(segments, config)
@@ -194,34 +288,39 @@ class _Ranked:
             lost[:, going] = by_position[:, lowest[:going]].sum(1)
         return lost
 
-    def outlook(self, asked: Counts, left: Counts) -> Outlook:
+    def outlook(self, asked: Counts, allowed: Counts, left: Counts) -> Outlook:
         """Apply rounding and the emptiness guard; ``left`` holds what each axis still has."""
-        taken = asked
-        if self._round_to:
-            stays = self.group.width - asked
-            rounded = self.group.width - (stays - stays % self._round_to)
-            taken = np.where(asked > 0, np.minimum(rounded, len(self.scores)), 0)
-        taken = taken if self._followed else np.zeros_like(taken)
+        taken = self._rounded(allowed) if self._round_to else allowed
+        taken = taken if self.held is None else np.zeros_like(taken)
         removed = self._per_count[:, taken]
         loss = self._taken @ removed
-        emptied = (left[self._rows] <= loss).any(0)
+        emptied = empties = (left[self._rows] <= loss).any(0)
+        if self._round_to:
+            empties = (left[self._rows] <= self._taken @ self._per_count[:, allowed]).any(0)
         left[self._rows] -= np.where(emptied, 0, loss)
         return Outlook(
             asked=asked,
+            allowed=allowed,
             going=np.where(emptied, 0, taken),
             removed=np.where(emptied, 0, removed),
+            empties=empties,
             order=self.order,
-            held=None if self._followed else Reason.UNTRACED,
+            held=self.held,
         )
 
-
-def _share(count: int, ratios: NDArray[np.float64]) -> Counts:
-    """Of so many channels, those that a ratio asks for: torch-pruning's own rounding."""
-    return count - (count * (1 - ratios)).astype(np.int64)
+    def _rounded(self, allowed: Counts) -> Counts:
+        """As many more positions as leave a multiple of ``round_to``."""
+        stays = self.group.width - allowed
+        rounded = self.group.width - (stays - stays % self._round_to)
+        return np.where(allowed > 0, np.minimum(rounded, len(self.scores)), 0)
 
 
 def plan(
-    groups: tuple[Group, ...], importances: Mapping[str, Tensor], config: Config
+    groups: tuple[Group, ...],
+    importances: Mapping[str, Tensor],
+    config: Config,
+    scopes: Sequence[Scope] | None = None,
+    spent: Mapping[str, Reason] | None = None,
 ) -> tuple[PlannedGroup, ...]:
     """The channels that one ratio asks of each group, and those that go; see `Ranking`.
 
@@ -229,20 +328,28 @@ def plan(
         groups: the dependency groups, held ones marked ``ignored``.
         importances: by root, shape (width,); see `analysis.ranking.group_importances`.
         config: ratio, scope and ``round_to``.
+        scopes: see `Ranking`.
+        spent: see `Ranking`.
     """
     segments = {group.root: segments_of(group) for group in groups}
-    found = Ranking(groups, segments, importances, config).outlooks([config.ratio])
-    return tuple(
-        PlannedGroup(
-            group.root,
-            group.width,
-            _channels(group, outlook.order[: outlook.asked[0]]),
-            _channels(group, outlook.order[: outlook.going[0]]),
-            outlook.reason(0, config),
+    ranking = Ranking(groups, segments, importances, config, scopes, spent)
+    found = ranking.outlooks([config.ratio])
+    planned = []
+    for group in groups:
+        outlook, scope = found[group.root], ranking.scope_of.get(group.root)
+        ratio = config.ratio if scope is None or scope.ratio is None else scope.ratio
+        planned.append(
+            PlannedGroup(
+                root=group.root,
+                width=group.width,
+                requested=_channels(group, outlook.order[: outlook.asked[0]]),
+                expected=_channels(group, outlook.order[: outlook.going[0]]),
+                reason=outlook.reason(0),
+                scope=scope.name if scope else "",
+                ratio=ratio if scope else 0.0,
+            )
         )
-        for group in groups
-        for outlook in [found[group.root]]
-    )
+    return tuple(planned)
 
 
 def _channels(group: Group, positions: Counts) -> tuple[int, ...]:
@@ -260,7 +367,7 @@ def threshold_gap(
     """
     scores = [_scores(group, importances) for group in groups]
     pool = torch.cat(scores).sort().values
-    count = int(_share(len(pool), np.array(config.ratio)))
+    count = len(pool) - int(_kept(len(pool), np.array(config.ratio)))
     return float((pool[count] - pool[count - 1]) / pool[count])
 
 
@@ -318,27 +425,30 @@ def account(
             for entry in removals
         )
     # A pruner may have taken another layer of the group as its root.
-    removed = Counter(
-        {
-            group.root: sum(
-                len(cut.removed)
-                for removal in removals
-                for cut in removal.cuts
-                if (cut.layer, cut.axis) == (group.root, "out")
-            )
-            for group in groups
-        }
-    )
+    cuts = [cut for removal in removals for cut in removal.cuts if cut.axis == "out"]
+    removed: Counter[str] = Counter()
+    for cut in cuts:
+        removed[cut.layer] += len(cut.removed)
     plans = {entry.root: entry for entry in planned or ()}
-    return tuple(
-        GroupAccount(
-            root=group.root,
-            width=group.width,
-            requested=len(plans[group.root].requested) if plans else None,
-            removed=removed[group.root],
-            reason=_reason(group, removed[group.root], plans.get(group.root)),
-        )
+    # A pruner of which it is known what it asks does not plan for the groups it holds.
+    nothing = {
+        group.root: PlannedGroup(group.root, group.width, (), (), Reason.KEPT)
         for group in groups
+        if planned is not None and (group.ignored or group.frozen)
+    }
+    plans = nothing | plans
+    return tuple(_accounted(group, removed[group.root], plans.get(group.root)) for group in groups)
+
+
+def _accounted(group: Group, removed: int, planned: PlannedGroup | None) -> GroupAccount:
+    return GroupAccount(
+        root=group.root,
+        width=group.width,
+        requested=None if planned is None else len(planned.requested),
+        removed=removed,
+        reason=_reason(group, removed, planned),
+        scope=planned.scope if planned else "",
+        ratio=planned.ratio if planned else 0.0,
     )
 
 
@@ -347,7 +457,7 @@ def _width(removal: Removal) -> int:
 
 
 def _reason(group: Group, removed: int, planned: PlannedGroup | None) -> Reason:
-    if removed:
+    if removed >= (len(planned.requested) if planned else 1) and removed:
         return Reason.PRUNED
     if group.ignored:
         return Reason.IGNORED
@@ -356,5 +466,5 @@ def _reason(group: Group, removed: int, planned: PlannedGroup | None) -> Reason:
     if group.untraced:
         return Reason.UNTRACED
     if planned is None:
-        return Reason.KEPT
+        return Reason.KEPT if group.may_go else Reason.SINGLE_CHANNEL
     return Reason.UNTRACED if planned.reason is Reason.PRUNED else planned.reason

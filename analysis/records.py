@@ -25,11 +25,14 @@ __all__ = [
     "Cut",
     "Extent",
     "FaultCount",
+    "Finding",
     "Group",
     "GroupAccount",
     "GroupSaving",
     "Holder",
     "LayerCost",
+    "Lint",
+    "Lock",
     "Meeting",
     "Member",
     "Mismatch",
@@ -45,13 +48,16 @@ __all__ = [
     "Removal",
     "Request",
     "Run",
+    "Saved",
     "Savings",
     "Scaling",
+    "ScopeAccount",
     "Sizes",
     "Study",
     "SubjectInfo",
     "SubjectStudy",
     "Term",
+    "Thresholds",
     "Turn",
     "Verdict",
     "Verification",
@@ -243,6 +249,67 @@ class Misread:
 
 
 @dataclass(frozen=True)
+class Finding:
+    """One thing that a list of ignored layers does, or fails to do.
+
+    Attributes:
+        kind: ``type``, ``foreign``, ``untraced`` and ``forgotten-output`` are errors;
+            ``no-channels``, ``unlisted``, ``parameter``, ``container``, ``locked-partners``,
+            ``input-still-cut`` and ``unneeded`` are not.
+        layer: the module or parameter it is about; for what is not part of the model, its class
+            or the name that was given.
+        message: one line: what was given, what torch-pruning does with it, what to do.
+        is_error: whether the list fails to hold what it names, or what it should have named.
+    """
+
+    kind: str
+    layer: str
+    message: str
+    is_error: bool
+
+
+@dataclass(frozen=True)
+class Lock:
+    """A dependency group that ignored layers hold.
+
+    Attributes:
+        root: the group.
+        width: its channels.
+        layers: the ignored layers among its output members.
+        partners: its other output members, which are held with them.
+        cut_inputs: those of ``layers`` that read a group that may go, so that their weights
+            change shape all the same.
+        macs: of the dense network, those that exist only because of the group's channels (a product
+            of two groups' channels counts for both); None where that is not known.
+        params: the same for the parameters.
+        needed: why the group must be held: ``output``, ``untraced`` or ``misread`` (DepGraph would
+            cut it wrongly), ``unknown`` (what a cut leaves is not known), or empty: it need not be.
+    """
+
+    root: str
+    width: int
+    layers: tuple[str, ...]
+    partners: tuple[str, ...]
+    cut_inputs: tuple[str, ...]
+    macs: int | None
+    params: int | None
+    needed: str
+
+
+@dataclass(frozen=True)
+class Lint:
+    """What a list of ignored layers holds, and what is wrong with it, the errors first."""
+
+    findings: tuple[Finding, ...]
+    locks: tuple[Lock, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether no finding is an error."""
+        return not any(finding.is_error for finding in self.findings)
+
+
+@dataclass(frozen=True)
 class PlannedGroup:
     """What a ratio asks of one group, and what torch-pruning's rules leave of that.
 
@@ -250,8 +317,10 @@ class PlannedGroup:
         root: the group's root layer.
         width: its channels.
         requested: root channels that rank below the threshold.
-        expected: root channels that go once rounding and the emptiness guard have acted.
+        expected: root channels that go once cap, rounding and the emptiness guard have acted.
         reason: why ``expected`` is what it is.
+        scope: name of the scope that the group is ranked in; empty for one that is not ranked.
+        ratio: what is asked of that scope.
     """
 
     root: str
@@ -259,6 +328,8 @@ class PlannedGroup:
     requested: tuple[int, ...]
     expected: tuple[int, ...]
     reason: Reason
+    scope: str = ""
+    ratio: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -293,13 +364,35 @@ class Removal:
 
 @dataclass(frozen=True)
 class GroupAccount:
-    """Asked against done for one group; ``requested`` is None where asking is not defined."""
+    """Asked against done for one group.
+
+    Attributes:
+        root: the group's root layer.
+        width: its channels before the run.
+        requested: channels asked to go; None where asking is not defined.
+        removed: channels that went.
+        reason: why no more of them went.
+        scope: name of the scope that the group is ranked in; empty where it is not ranked.
+        ratio: what is asked of that scope.
+    """
 
     root: str
     width: int
     requested: int | None
     removed: int
     reason: Reason
+    scope: str = ""
+    ratio: float = 0.0
+
+    @property
+    def left(self) -> int:
+        """Channels that stay."""
+        return self.width - self.removed
+
+    @property
+    def is_dropped(self) -> bool:
+        """Whether something was asked of the group and nothing went."""
+        return bool(self.requested) and not self.removed
 
 
 @dataclass(frozen=True)
@@ -313,6 +406,7 @@ class Verification:
             output of the masked dense network, in float64; None where no comparison was made.
         first_divergence: the first module, in forward order, whose output departs; None if none.
         groups: asked against done, one entry a group.
+        requested_unknown: why what was asked of the groups is not known; empty if it is.
     """
 
     verdict: Verdict
@@ -320,6 +414,7 @@ class Verification:
     max_rel_error: float | None = None
     first_divergence: str | None = None
     groups: tuple[GroupAccount, ...] = ()
+    requested_unknown: str = ""
 
 
 Axis = tuple[str, str]
@@ -521,12 +616,14 @@ class RatioCurve:
         dense_params: before pruning.
         points: one for each ratio, in the order given.
         turns: where a larger ratio leaves more MACs, by ratio.
+        dropped: for each ratio, the groups that are asked for channels and lose none.
     """
 
     dense_macs: int
     dense_params: int
     points: tuple[CurvePoint, ...]
     turns: tuple[Turn, ...] = ()
+    dropped: tuple[tuple[GroupAccount, ...], ...] = ()
 
     @property
     def ratios(self) -> tuple[float, ...]:
@@ -719,11 +816,12 @@ class RankAgreement:
 
 @dataclass(frozen=True)
 class CheckResult:
-    """The outcome of one named property."""
+    """The outcome of one named property; ``known`` is why it is known to fail, if it is."""
 
     name: str
     passed: bool
     message: str = ""
+    known: str = ""
 
 
 @dataclass(frozen=True)
@@ -789,15 +887,78 @@ class Channels:
 
 @dataclass(frozen=True)
 class Sizes:
-    """One quantity before and after pruning; ``after`` is None where it cannot be known."""
+    """One quantity before and after pruning.
+
+    Attributes:
+        before: of the dense network.
+        after: of the pruned one; None where it cannot be known.
+        requested: what would be left had every channel gone that was asked to; None where that
+            cannot be known.
+    """
 
     before: int
     after: int | None
+    requested: int | None = None
 
     @property
     def share(self) -> float | None:
         """What is left, as a share of what was."""
         return None if self.after is None or not self.before else self.after / self.before
+
+    @property
+    def share_requested(self) -> float | None:
+        """What would be left had all gone that was asked to, as a share of what was."""
+        if self.requested is None or not self.before:
+            return None
+        return self.requested / self.before
+
+
+@dataclass(frozen=True)
+class Saved:
+    """MACs or parameters that a scope was asked to save, and saved; None where not known."""
+
+    requested: float | None
+    removed: float | None
+
+
+@dataclass(frozen=True)
+class ScopeAccount:
+    """Asked against done for the groups that are ranked together.
+
+    Attributes:
+        name: ``global``, the root of a group that is ranked alone, or what tells the scope apart.
+        ratio: what is asked of it.
+        groups: how many it ranks.
+        channels: of these groups.
+        macs: its groups' shares (see `GroupSaving`) of the MACs that all asked, and all removed,
+            channels take along.
+        params: the same of the parameters.
+    """
+
+    name: str
+    ratio: float
+    groups: int
+    channels: Channels
+    macs: Saved
+    params: Saved
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Where the checks on the account draw the line.
+
+    Attributes:
+        ratio_tolerance: channels that a group may lose more or fewer than asked; None is one, or
+            what rounding to ``round_to`` may add.
+        max_dropped: groups that may be asked for channels and lose none.
+        min_channels: fewest channels that a pruned group may have left.
+        max_lost: greatest share of its channels that a group may lose.
+    """
+
+    ratio_tolerance: int | None = None
+    max_dropped: int = 0
+    min_channels: int = 2
+    max_lost: float = 0.99
 
 
 @dataclass(frozen=True)
@@ -805,7 +966,7 @@ class Run:
     """One pruning of one subject, from what was asked to what was proved.
 
     ``costs`` is None where the pruned network could not be counted; ``bytes_`` is the size of
-    the saved state dict.
+    the saved state dict; ``scopes`` is empty where what was asked is not known.
     """
 
     config: Config
@@ -816,11 +977,14 @@ class Run:
     bytes_: Sizes
     costs: CostTable | None
     checks: tuple[CheckResult, ...] = ()
+    scopes: tuple[ScopeAccount, ...] = ()
 
     @property
     def passed(self) -> bool:
-        """Whether the verdict and every check pass."""
-        return self.verification.verdict.passes and all(check.passed for check in self.checks)
+        """Whether every check passes that is not known to fail, and, unchecked, the verdict."""
+        if not self.checks:
+            return self.verification.verdict.passes
+        return all(check.passed or check.known for check in self.checks)
 
 
 @dataclass(frozen=True)

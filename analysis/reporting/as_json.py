@@ -12,6 +12,7 @@ from analysis.records import (
     CostTable,
     CurvePoint,
     Group,
+    GroupAccount,
     Mismatch,
     Misread,
     PolicyAccount,
@@ -19,6 +20,7 @@ from analysis.records import (
     Reach,
     Run,
     Savings,
+    ScopeAccount,
     Sizes,
     Study,
     SubjectInfo,
@@ -68,23 +70,43 @@ def _run(run: Run) -> dict[str, Any]:
             "requested": run.channels.requested,
             "removed": run.channels.removed,
         },
-        "groups": [
-            {
-                "root": group.root,
-                "width": group.width,
-                "requested": group.requested,
-                "removed": group.removed,
-                "reason": group.reason.value,
-            }
-            for group in verification.groups
-        ],
-        "params": _sizes(run.params),
-        "macs": _sizes(run.macs),
+        "groups": _groups(verification.groups),
+        "requested_unknown": verification.requested_unknown,
+        "scopes": [_scope(scope) for scope in run.scopes],
+        "params": _sizes(run.params) | {"requested": run.params.requested},
+        "macs": _sizes(run.macs) | {"requested": run.macs.requested},
         "bytes": _sizes(run.bytes_),
         "checks": [
             {"name": check.name, "passed": check.passed, "message": check.message}
             for check in run.checks
         ],
+    }
+
+
+def _groups(accounts: Iterable[GroupAccount]) -> list[dict[str, Any]]:
+    return [
+        {
+            "root": group.root,
+            "width": group.width,
+            "requested": group.requested,
+            "removed": group.removed,
+            "left": group.left,
+            "reason": group.reason.value,
+            "scope": group.scope,
+        }
+        for group in accounts
+    ]
+
+
+def _scope(scope: ScopeAccount) -> dict[str, Any]:
+    """MACs and parameters as saved: what was asked to go, and went."""
+    return {
+        "name": scope.name,
+        "ratio": scope.ratio,
+        "groups": scope.groups,
+        "channels": asdict(scope.channels),
+        "macs": asdict(scope.macs),
+        "params": asdict(scope.params),
     }
 
 
@@ -137,8 +159,9 @@ def macs(
     dense: CostTable,
     runs: Sequence[Run],
     reach: tuple[Reach, Savings] | None = None,
+    curve: RatioCurve | None = None,
 ) -> dict[str, Any]:
-    """What ``macs --json`` prints; ``target`` is there if one was given."""
+    """What ``macs --json`` prints; ``target`` and ``sweep`` are there if they were given."""
     return {
         **_head(info),
         "convention": "one multiply-accumulate (MAC) is what fvcore calls a flop",
@@ -155,7 +178,16 @@ def macs(
             for run in runs
         ],
         **({"target": {**_reach(reach[0]), "savings": _savings(reach[1])}} if reach else {}),
+        **({"sweep": _sweep(curve)} if curve else {}),
     }
+
+
+def _sweep(curve: RatioCurve) -> list[dict[str, Any]]:
+    back = {turn.after.ratio: turn.before.ratio for turn in curve.turns}
+    return [
+        {**asdict(point), "leaves_more_than": back.get(point.ratio), "dropped": _groups(dropped)}
+        for point, dropped in zip(curve.points, curve.dropped, strict=True)
+    ]
 
 
 def _reach(reach: Reach) -> dict[str, Any]:

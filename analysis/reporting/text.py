@@ -8,6 +8,7 @@ from analysis.records import (
     CostTable,
     Group,
     Misread,
+    RatioCurve,
     Reach,
     Run,
     Savings,
@@ -92,7 +93,9 @@ def runs(found: Sequence[Run]) -> str:
             "asked",
             "removed",
             "MACs left",
+            "as asked",
             "params left",
+            "as asked",
             "bytes left",
             "checks",
         ),
@@ -105,7 +108,9 @@ def runs(found: Sequence[Run]) -> str:
                 count(run.channels.requested),
                 count(run.channels.removed),
                 left(run.macs),
+                share(run.macs.share_requested),
                 left(run.params),
+                share(run.params.share_requested),
                 left(run.bytes_),
                 f"{sum(check.passed for check in run.checks)} of {len(run.checks)}",
             )
@@ -124,23 +129,99 @@ def runs(found: Sequence[Run]) -> str:
         for run in found
         if run.verification.verdict is Verdict.MIXED
     ]
-    dropped = [
+    short = [
         f"ratio {run.config.ratio:g}: group {group.root}: asked {group.requested} of "
         f"{group.width}, removed {group.removed}: {group.reason}"
         for run in found
         for group in run.verification.groups
-        if group.requested and not group.removed
+        if group.requested is not None and group.removed < group.requested
     ]
-    return "\n".join([table, *failures, *mixed, *dropped])
+    unknown = [
+        f"ratio {run.config.ratio:g}: what was asked of each group is not known: "
+        f"{run.verification.requested_unknown}"
+        for run in found
+        if run.verification.requested_unknown
+    ]
+    return "\n".join([table, *_scopes(found), *failures, *mixed, *short, *unknown])
 
 
-def macs(dense: CostTable, found: Sequence[Run], reach: tuple[Reach, Savings] | None = None) -> str:
-    """One line a layer with what each ratio leaves of it, or the answer to a target, or both.
+def _scopes(found: Sequence[Run]) -> list[str]:
+    """Asked against done where several scopes rank several groups each."""
+    rows = [
+        (
+            f"{run.config.ratio:g}",
+            scope.name,
+            f"{scope.ratio:g}",
+            count(scope.groups),
+            count(scope.channels.prunable),
+            count(scope.channels.requested),
+            count(scope.channels.removed),
+            *(
+                "-" if saved is None else count(round(saved))
+                for quantity in (scope.macs, scope.params)
+                for saved in (quantity.requested, quantity.removed)
+            ),
+        )
+        for run in found
+        if len(run.scopes) > 1 and any(scope.groups > 1 for scope in run.scopes)
+        for scope in run.scopes
+    ]
+    headers = (
+        "ratio",
+        "ranked together",
+        "ratio asked",
+        "groups",
+        "prunable",
+        "asked",
+        "removed",
+        "MACs asked",
+        "MACs saved",
+        "params asked",
+        "params saved",
+    )
+    return ["", as_markdown(headers, rows)] if rows else []
 
-    The rows sum to the total, and the columns of a row to its MACs.
+
+def macs(
+    dense: CostTable,
+    found: Sequence[Run],
+    reach: tuple[Reach, Savings] | None = None,
+    curve: RatioCurve | None = None,
+) -> str:
+    """One line a layer with what each ratio leaves of it; the answers to a sweep and a target.
+
+    The table of layers is left out where only such an answer is asked for.
     """
-    if reach and not found:
-        return _reached(*reach)
+    parts = [] if (reach or curve) and not found else [_layers(dense, found)]
+    if curve:
+        parts.append(_swept(curve))
+    if reach:
+        parts.append(_reached(*reach))
+    return "\n\n".join(parts)
+
+
+def _swept(curve: RatioCurve) -> str:
+    """One line a ratio, those marked at which asking for more leaves more, or groups drop out."""
+    back = {turn.after.ratio: f"more than {turn.before.ratio:g} leaves" for turn in curve.turns}
+    return as_markdown(
+        ("ratio", "MACs", "left", "parameters", "left", "turns back", "groups that drop out"),
+        [
+            (
+                f"{point.ratio:g}",
+                count(point.macs),
+                share(point.macs / curve.dense_macs),
+                count(point.params),
+                share(point.params / curve.dense_params),
+                back.get(point.ratio, "-"),
+                ", ".join(f"{group.root} ({group.reason})" for group in dropped) or "-",
+            )
+            for point, dropped in zip(curve.points, curve.dropped, strict=True)
+        ],
+    )
+
+
+def _layers(dense: CostTable, found: Sequence[Run]) -> str:
+    """The rows sum to the total, and the columns of a row to its MACs."""
     after = [run.costs.by_layer() for run in found if run.costs]
     ratios = [f"MACs at {run.config.ratio:g}" for run in found if run.costs]
     shown = [place for place, macs in enumerate(dense.columns) if macs]
@@ -166,12 +247,8 @@ def macs(dense: CostTable, found: Sequence[Run], reach: tuple[Reach, Savings] | 
         ("layer", "kind", "calls", "output", "parameters", *names, "MACs", "share", *ratios),
         [*rows, ("total", "", "", "", *last)],
     )
-    lines = [
-        table,
-        "One MAC is one multiply-accumulate, what fvcore calls a flop.",
-        not_counted(dense),
-    ]
-    return "\n".join([*lines, "", _reached(*reach)] if reach else lines)
+    unit = "One MAC is one multiply-accumulate, what fvcore calls a flop."
+    return "\n".join([table, unit, not_counted(dense)])
 
 
 def _reached(reach: Reach, savings: Savings) -> str:

@@ -4,18 +4,27 @@ from functools import cache
 
 import pytest
 import torch
-from case import SAFE, SUBJECTS, runs
+from case import CONFIGS, SAFE, SUBJECTS, checked_runs, runs
 
 from analysis import checks, pipeline, surgery, symmetry
 from analysis.faults import FAULTS, sites
 from analysis.inference import copy_of, forward, output_tensors
+from analysis.known import KNOWN
 from analysis.records import Config, Verdict
 
 
-@pytest.mark.parametrize("check", checks.CATALOGUE.values(), ids=checks.CATALOGUE)
-@pytest.mark.parametrize(("name", "config"), runs(policies=SAFE))
+@pytest.mark.parametrize(("name", "config", "check"), checked_runs(policies=SAFE))
 def test_a_policy_that_keeps_the_outputs_is_safe(name, config, check, outcome_of) -> None:
-    check(outcome_of(name, config))
+    checks.CATALOGUE[check](outcome_of(name, config))
+
+
+@pytest.mark.parametrize("entry", KNOWN, ids=lambda e: f"{e.model}-{e.policy}-{e.check}-{e.pruner}")
+def test_every_known_failure_is_of_a_run_that_is_asked_to_pass(entry) -> None:
+    config = Config(entry.ratio, entry.scope, policy=entry.policy)
+    assert entry.model in SUBJECTS
+    assert config in CONFIGS
+    assert config.policy in SAFE
+    assert entry.check in checks.CATALOGUE
 
 
 @pytest.mark.parametrize(("name", "config"), runs(policies=SAFE))

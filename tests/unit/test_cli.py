@@ -84,12 +84,15 @@ def test_verify_prints_the_json_of_the_contract_and_nothing_else(capsys) -> None
     # 4 - int(4 * 0.5) = 2 and 5 - int(5 * 0.5) = 3.
     assert half["channels"] == {"prunable": 9, "requested": 5, "removed": 5}
     assert half["groups"] == [
-        {"root": "first", "width": 4, "requested": 2, "removed": 2, "reason": "pruned"},
-        {"root": "second", "width": 5, "requested": 3, "removed": 3, "reason": "pruned"},
-        {"root": "head", "width": 2, "requested": 0, "removed": 0, "reason": "ignored"},
-    ]
+        {"root": "first", "width": 4, "requested": 2, "removed": 2, "left": 2, "reason": "pruned",
+         "scope": "first"},
+        {"root": "second", "width": 5, "requested": 3, "removed": 3, "left": 2, "reason": "pruned",
+         "scope": "second"},
+        {"root": "head", "width": 2, "requested": 0, "removed": 0, "left": 2, "reason": "ignored",
+         "scope": ""},
+    ]  # fmt: skip
     # first 3*4*9, norm 8, second 4*5+5, head 5*2+2; then 3*2*9, 4, 2*2+2, 2*2+2.
-    assert half["params"] == {"before": 153, "after": 70}
+    assert half["params"] == {"before": 153, "after": 70, "requested": 70}
     assert half["macs"]["after"] == 54 * 36 + 2 * 2 * 36 + 4 * 36 + 4
     assert all(check["passed"] for check in half["checks"])
 
@@ -136,7 +139,8 @@ def test_a_run_that_does_not_end_is_a_timeout_and_the_others_are_answered(capsys
     runs = json.loads(capsys.readouterr().out)["runs"]
     assert [entry["verdict"] for entry in runs] == ["timeout", "exact"]
     assert runs[0]["reason"] == "no answer within 10 s while proving"
-    assert runs[0]["params"] == {"before": runs[1]["params"]["before"], "after": None}
+    before = runs[1]["params"]["before"]
+    assert runs[0]["params"] == {"before": before, "after": None, "requested": None}
     assert not runs[0]["checks"][0]["passed"]
 
 
@@ -156,17 +160,18 @@ def test_inputs_by_name_and_the_users_own_pruner_are_taken(capsys) -> None:
     own = ("--pruner", "models:pruner", "--ratios", "0.5", "--json", "-")
     assert run("verify", "models:chain", *SMALL, *own) == 0
     runs = json.loads(capsys.readouterr().out)["runs"]
-    # What a pruner of the user's own asks of a group is not known.
-    assert {group["requested"] for entry in runs for group in entry["groups"]} == {None}
+    # 4 - int(4 * 0.5) = 2 and 5 - int(5 * 0.5) = 3, however it ranks.
+    assert [group["requested"] for group in runs[0]["groups"]] == [2, 3, 0]
     assert runs[0]["channels"]["removed"] == 5
+    assert runs[0]["macs"]["requested"] == runs[0]["macs"]["after"]
 
 
 def test_every_check_holds_for_a_pruner_of_several_steps(capsys) -> None:
-    own = ("--pruner", "models:stepwise", "--ratios", "0.6", "--json", "-")
+    own = ("--pruner", "models:stepwise", "--ratios", "0.6", "--min-channels", "1", "--json", "-")
     assert run("verify", "models:chain", *SMALL, *own) == 0
     (entry,) = json.loads(capsys.readouterr().out)["runs"]
     # 4 - int(4 * 0.4) = 3 and 5 - int(5 * 0.4) = 3 in the end.
-    assert entry["channels"]["removed"] == 6
+    assert entry["channels"] == {"prunable": 9, "requested": 6, "removed": 6}
 
 
 def test_what_the_users_code_prints_does_not_mix_with_the_json(capsys) -> None:

@@ -1,0 +1,67 @@
+"""What a pruner asks and what its rules leave of that is known before it prunes, step by step."""
+
+import pytest
+import torch
+import torch_pruning as tp
+from drawn import BLOCKS, Drawn, rows_of
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from analysis import surgery
+from analysis.demands import Demands
+from analysis.errors import AnalysisError
+from analysis.records import Reason
+
+
+@pytest.mark.filterwarnings("ignore:Unwrapped parameters detected")
+@settings(
+    max_examples=100, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
+)
+@given(
+    chosen=rows_of(sorted(BLOCKS)),
+    seed=st.integers(0, 2**16),
+    ratio=st.floats(0.05, 0.95),
+    ranked=st.sampled_from([(False, False), (True, False), (True, True)]),
+    steps=st.integers(1, 3),
+    cap=st.sampled_from([1.0, 0.5]),
+    round_to=st.sampled_from([None, 2, 4]),
+)
+def test_what_goes_is_what_the_rules_leave(
+    chosen, seed, ratio, ranked, steps, cap, round_to
+) -> None:
+    with torch.random.fork_rng():
+        model = Drawn(chosen, seed).eval()
+        inputs = torch.randn(2, 3, 5, 5)
+    try:
+        pruner = tp.pruner.MagnitudePruner(
+            model,
+            inputs,
+            importance=tp.importance.MagnitudeImportance(p=1),
+            ignored_layers=[model.head],
+            pruning_ratio=ratio,
+            global_pruning=ranked[0],
+            isomorphic=ranked[1],
+            iterative_steps=steps,
+            max_pruning_ratio=cap,
+            round_to=round_to,
+            num_heads={},
+            out_channel_groups={},
+            in_channel_groups={},
+        )
+    except (IndexError, RuntimeError, AssertionError, ValueError):
+        return  # torch-pruning cannot trace it
+    demands, ledger = Demands(pruner), surgery.Ledger(pruner.DG)
+    removals: list = []
+    try:
+        for _ in range(steps):
+            demands.look_ahead(pruner, removals)
+            removals += [since for _, since in surgery.step(pruner, ledger)]
+    except (IndexError, RuntimeError, AnalysisError):
+        return  # nor rank or cut what an earlier step left
+    gone: dict[str, set[int]] = {}
+    for cut in (cut for removal in removals for cut in removal.cuts):
+        if cut.axis == "out":
+            gone.setdefault(cut.layer, set()).update(cut.removed)
+    for planned in demands.planned:
+        if planned.reason is not Reason.UNTRACED:
+            assert set(planned.expected) == gone.get(planned.root, set()), planned

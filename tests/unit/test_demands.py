@@ -1,0 +1,346 @@
+"""What a pruner asks, worked out by hand and held against what torch-pruning then does."""
+
+import pytest
+import torch
+import torch_pruning as tp
+from blocks import build
+from nets import Chain, Concat, Grouped, Residual, inputs_for, make
+from torch import nn
+
+from analysis import surgery, verify
+from analysis.demands import Demands
+from analysis.pipeline import analyse, prune_and_prove
+from analysis.records import Config, GroupAccount, Reason, Verification
+
+
+def pruner_of(model: nn.Module, kind=tp.pruner.MagnitudePruner, inputs=None, **options):
+    common = {
+        "importance": tp.importance.MagnitudeImportance(p=1),
+        "ignored_layers": [model.head],
+        "num_heads": {},
+        "out_channel_groups": {},
+        "in_channel_groups": {},
+    }
+    return kind(model, inputs_for(model) if inputs is None else inputs, **(common | options))
+
+
+def rows(answer: Verification) -> dict[str, GroupAccount]:
+    return {group.root: group for group in answer.groups}
+
+
+def asked(model: nn.Module, **options) -> dict[str, GroupAccount]:
+    return rows(verify(model, inputs_for(model), pruner_of(model, **options)))
+
+
+def ranked(layer: nn.Conv2d, norms: list[float]) -> None:
+    """Give each filter of a 1x1 convolution from one channel the norm that ranks it."""
+    with torch.no_grad():
+        layer.weight.copy_(torch.tensor(norms).view(-1, 1, 1, 1).expand_as(layer.weight))
+
+
+class Pair(nn.Module):
+    """Two convolutions of one input whose ranks are written down, and heads that rank nothing."""
+
+    size = (1, 4, 4)
+
+    def __init__(self, left: list[float], right: list[float]) -> None:
+        super().__init__()
+        self.left = nn.Conv2d(1, len(left), 1, bias=False)
+        self.right = nn.Conv2d(1, len(right), 1, bias=False)
+        self.head = nn.ModuleList([nn.Linear(len(left), 2), nn.Linear(len(right), 2)])
+        ranked(self.left, left)
+        ranked(self.right, right)
+        for layer in self.head:
+            nn.init.zeros_(layer.weight)
+
+    def forward(self, x):
+        left, right = self.left(x).mean((2, 3)), self.right(x).mean((2, 3))
+        return self.head[0](left), self.head[1](right)
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_local_ranking_asks_a_share_of_each_group_since_the_first_step(steps: int) -> None:
+    found = asked(make(Residual), pruning_ratio=0.6, iterative_steps=steps)
+    # 4 - int(4 * 0.4) = 3 and 8 - int(8 * 0.4) = 5, in as many steps as may be.
+    assert {root: group.requested for root, group in found.items()} == {
+        "stem": 3, "block.depthwise": 5, "head": 0,
+    }  # fmt: skip
+    assert {group.scope for group in found.values()} == {"stem", "block.depthwise", ""}
+
+
+def test_global_ranking_asks_where_the_lowest_scores_are() -> None:
+    # Divided by their group's mean: left 0.4, 0.8, 1.2, 1.6 and right 0.1, 0.1, 1.9, 1.9.
+    model = Pair([1, 2, 3, 4], [1, 1, 19, 19]).eval()
+    found = asked(model, pruning_ratio=0.5, global_pruning=True)
+    # 8 - int(8 * 0.5) = 4 lowest: 0.1, 0.1, 0.4, 0.8.
+    assert (found["left"].requested, found["right"].requested) == (2, 2)
+    assert found["left"].scope == found["right"].scope == "global"
+    found = asked(
+        Pair([1, 2, 3, 4], [1, 1, 19, 19]).eval(), pruning_ratio=0.25, global_pruning=True
+    )
+    # Only 0.1 and 0.1.
+    assert (found["left"].requested, found["right"].requested) == (0, 2)
+    assert found["left"].reason is Reason.KEPT
+
+
+def test_a_scope_of_the_users_own_has_its_own_ratio() -> None:
+    model = make(Concat)
+    found = asked(
+        model,
+        pruning_ratio=0.25,
+        global_pruning=True,
+        pruning_ratio_dict={(model.left, model.right): 0.6},
+    )
+    # 10 - int(10 * 0.4) = 6 of left and right together, 4 - int(4 * 0.75) = 1 of join.
+    assert found["left"].requested + found["right"].requested == 6
+    assert found["join"].requested == 1
+    assert {found[root].scope for root in ("left", "right")} == {"left, right"}
+    assert (found["left"].ratio, found["join"].ratio) == (0.6, 0.25)
+
+
+def test_isomorphic_groups_are_ranked_together() -> None:
+    model = make(Concat)
+    found = asked(model, pruning_ratio=0.4, global_pruning=True, isomorphic=True)
+    scopes = [found[root].scope for root in ("left", "right", "join")]
+    # Two branches that are read by one convolution are alike, their reader is not.
+    assert scopes == [scopes[0], scopes[0], "isomorphic to join"]
+    # 10 - int(10 * 0.6) = 4, 4 - int(4 * 0.6) = 2.
+    assert found["left"].requested + found["right"].requested == 4
+    assert found["join"].requested == 2
+
+
+def test_a_cap_on_a_layers_own_ratio_is_said() -> None:
+    model = make(Chain)
+    found = asked(
+        model,
+        pruning_ratio=0.5,
+        max_pruning_ratio=0.5,
+        pruning_ratio_dict={model.second: 0.8},
+    )
+    # Of five, 0.8 asks for 5 - int(5 * 0.2) = 4 (or 5, as 1 - 0.8 is below 0.2); 0.5 lets 3 go.
+    assert found["second"].requested == 5 - int(5 * (1 - 0.8))
+    assert (found["second"].removed, found["second"].reason) == (3, Reason.CAPPED)
+
+
+def test_a_cap_that_an_earlier_step_reached_is_said() -> None:
+    found = asked(make(Residual), pruning_ratio=0.75, iterative_steps=3, max_pruning_ratio=0.3)
+    # Of eight, steps ask for 2, 4 and 6; after 4 the layer is below 70 % of its channels.
+    group = found["block.depthwise"]
+    assert (group.requested, group.removed, group.reason) == (6, 4, Reason.CAPPED)
+
+
+def test_a_group_that_a_step_left_a_single_channel_says_so() -> None:
+    found = asked(make(Chain), pruning_ratio=0.99, iterative_steps=4)
+    # Steps leave int(4 * 0.7525) = 3, int(4 * 0.505) = 2, int(4 * 0.2575) = 1, then 0.
+    first = found["first"]
+    assert (first.requested, first.removed, first.reason) == (4, 3, Reason.SINGLE_CHANNEL)
+
+
+def test_a_later_step_that_would_empty_a_layer_is_said() -> None:
+    found = asked(make(Chain), pruning_ratio=0.9, iterative_steps=2)
+    # Steps leave int(4 * 0.55) = 2, then int(4 * 0.1) = 0, which is dropped.
+    first = found["first"]
+    assert (first.requested, first.removed, first.reason) == (4, 2, Reason.WOULD_EMPTY)
+
+
+def test_rounding_that_takes_more_than_asked_is_pruned_and_that_takes_nothing_is_said() -> None:
+    found = asked(make(Concat), pruning_ratio=0.5, round_to=4)
+    # 4 - 2 = 2 floors to 0 and is dropped; 6 - 3 = 3 likewise.
+    assert {found[root].reason for root in ("left", "right", "join")} == {Reason.ROUNDED_AWAY}
+    found = asked(make(Residual), pruning_ratio=0.25, round_to=4)
+    # 8 - 2 = 6 floors to 4.
+    group = found["block.depthwise"]
+    assert (group.requested, group.removed, group.reason) == (2, 4, Reason.PRUNED)
+
+
+def test_what_would_be_emptied_without_rounding_is_not_blamed_on_rounding() -> None:
+    found = asked(make(Chain), pruning_ratio=0.9, round_to=2)
+    assert (found["first"].requested, found["first"].reason) == (4, Reason.WOULD_EMPTY)
+
+
+def test_a_random_importance_answers_the_account_and_the_pruner_alike() -> None:
+    found = asked(
+        make(Concat),
+        importance=tp.importance.RandomImportance(),
+        pruning_ratio=0.5,
+        global_pruning=True,
+    )
+    assert all(group.requested == group.removed for group in found.values())
+
+
+def test_equal_scores_all_go_and_so_empty_the_layers() -> None:
+    """A fresh network's batch-norm scales are all 1: torch-pruning then drops every cut."""
+    found = asked(
+        make(Residual),
+        importance=tp.importance.BNScaleImportance(),
+        pruning_ratio=0.5,
+        global_pruning=True,
+    )
+    assert (found["stem"].requested, found["stem"].removed) == (4, 0)
+    assert found["stem"].reason is Reason.WOULD_EMPTY
+
+
+class OwnRanking(tp.pruner.MagnitudePruner):
+    """Ranks in its own way."""
+
+    def estimate_importance(self, group):
+        return torch.arange(float(len(super().estimate_importance(group))))
+
+
+class OwnStep(tp.pruner.MagnitudePruner):
+    """Ranks as torch-pruning does."""
+
+    def step(self, interactive: bool = False):
+        yield from super().step(interactive=True)
+
+
+def test_what_a_pruner_with_its_own_ranking_asks_is_not_known_and_said_so() -> None:
+    model = make(Chain)
+    pruner = pruner_of(model, OwnRanking, pruning_ratio=0.5)
+    answer = verify(model, inputs_for(model), pruner)
+    assert "OwnRanking has its own `estimate_importance`" in answer.requested_unknown
+    assert [group.requested for group in answer.groups] == [None, None, None]
+    assert [group.removed for group in answer.groups] == [2, 3, 0]
+
+
+def test_what_a_pruner_with_its_own_step_asks_is_known() -> None:
+    model = make(Chain)
+    answer = verify(model, inputs_for(model), pruner_of(model, OwnStep, pruning_ratio=0.5))
+    assert answer.requested_unknown == ""
+    assert [group.requested for group in answer.groups] == [2, 3, 0]
+
+
+def test_isomorphic_ranking_without_a_global_one_is_not_known() -> None:
+    pruner = pruner_of(make(Concat), isomorphic=True)
+    assert "global_pruning=True" in Demands(pruner).unknown
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("attention, separate, torch scale", 4), ("attention, fused, fixed scale", None)],
+)
+def test_attention_is_asked_by_the_layer_that_reads_it(name: str, expected: int | None) -> None:
+    model = build(name)
+    inputs = (torch.randn(2, *model.size),)
+    pruner = pruner_of(model, inputs=inputs, pruning_ratio=0.5, num_heads=model.num_heads)
+    found = rows(verify(model, inputs, pruner))
+    (made,) = found.keys() - {"embed", "head"}
+    # Which of q, k and v follow a channel of one projection, DepGraph does not say.
+    assert found[made].requested == expected
+    assert found["embed"].requested == 4
+
+
+def test_whole_heads_are_not_asked_of_channels() -> None:
+    model = build("attention, separate, torch scale")
+    inputs = (torch.randn(2, *model.size),)
+    pruner = pruner_of(
+        model,
+        inputs=inputs,
+        num_heads=model.num_heads,
+        prune_num_heads=True,
+        head_pruning_ratio=0.5,
+    )
+    assert "heads" in Demands(pruner).unknown
+
+
+WAYS = {
+    "local": {},
+    "global": {"global_pruning": True},
+    "isomorphic": {"global_pruning": True, "isomorphic": True},
+    "rounded": {"round_to": 2},
+    "rounded, global": {"round_to": 2, "global_pruning": True},
+    "in steps": {"iterative_steps": 3},
+    "in steps, global": {"iterative_steps": 3, "global_pruning": True},
+    "capped": {"iterative_steps": 4, "max_pruning_ratio": 0.4},
+    "capped, global": {"iterative_steps": 4, "max_pruning_ratio": 0.4, "global_pruning": True},
+    "rounded, in steps": {"iterative_steps": 3, "round_to": 2},
+}
+
+
+@pytest.mark.parametrize("kind", [Chain, Residual, Concat, Grouped])
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("ratio", [0.3, 0.6, 0.9])
+def test_torch_pruning_removes_what_its_rules_leave_of_what_is_asked(kind, way, ratio) -> None:
+    model = make(kind)
+    pruner = pruner_of(model, pruning_ratio=ratio, **WAYS[way])
+    widths = {name: layer.weight.shape[0] for name, layer in producers(model)}
+    demands = Demands(pruner)
+    before = 0
+    history = History(pruner)
+    while pruner.current_step < pruner.iterative_steps:
+        try:
+            demands.look_ahead(pruner, history.removals)
+        except IndexError:  # a grouped convolution of one channel a block
+            with pytest.raises(IndexError):
+                next(pruner.step(interactive=True))
+            return
+        history.step()
+    left = {name: layer.weight.shape[0] for name, layer in producers(model)}
+    for planned in demands.planned:
+        assert widths[planned.root] - left[planned.root] == len(planned.expected), planned
+        assert set(planned.expected) == history.gone(planned.root)
+        before += len(planned.requested)
+    assert before or ratio < 0.5
+
+
+def producers(model: nn.Module):
+    return [
+        (name, layer)
+        for name, layer in model.named_modules()
+        if isinstance(layer, nn.Conv2d | nn.Linear)
+    ]
+
+
+class History:
+    """Steps a pruner and keeps what went, by the first step's numbers."""
+
+    def __init__(self, pruner) -> None:
+        self._pruner = pruner
+        self._ledger = surgery.Ledger(pruner.DG)
+        self.removals = []
+
+    def step(self) -> None:
+        self.removals += [since for _, since in surgery.step(self._pruner, self._ledger)]
+
+    def gone(self, root: str) -> set[int]:
+        cuts = [cut for removal in self.removals for cut in removal.cuts]
+        return {c for cut in cuts if (cut.layer, cut.axis) == (root, "out") for c in cut.removed}
+
+
+def test_the_users_own_pruner_is_accounted_by_what_it_was_told() -> None:
+    """Its ignored layers, rounding and cap count, not the policy that was named."""
+    dense = analyse(make(Chain), inputs_for(make(Chain)))
+
+    def pruner(model, inputs, ratio):
+        return pruner_of(
+            model, ignored_layers=[model.first, model.head], pruning_ratio=ratio, round_to=2
+        )
+
+    run = prune_and_prove(dense, Config(0.5), "classifier", pruner_factory=pruner).run
+    found = rows(run.verification)
+    assert found["first"].reason is Reason.IGNORED
+    # 5 - 3 = 2 stay, which is a multiple of two.
+    assert (found["second"].requested, found["second"].removed) == (3, 3)
+    assert (run.config.scope, run.config.round_to) == ("local", 2)
+
+
+def test_totals_say_what_all_that_was_asked_would_have_left() -> None:
+    model = make(Chain)
+    run = prune_and_prove(analyse(model, inputs_for(model)), Config(0.9, "local"), "classifier").run
+    # All of `first` and `second` are asked, both cuts are dropped; of the head its bias is left.
+    assert (run.channels.requested, run.channels.removed) == (9, 0)
+    assert run.params.after == run.params.before == 153
+    assert (run.params.requested, run.macs.requested) == (2, 0)
+
+
+def test_the_scopes_shares_sum_to_what_was_saved() -> None:
+    model = make(Residual)
+    run = prune_and_prove(analyse(model, inputs_for(model)), Config(0.5, "local"), "classifier").run
+    assert [scope.name for scope in run.scopes] == ["stem", "block.depthwise"]
+    for quantity in ("macs", "params"):
+        sizes = getattr(run, quantity)
+        saved = sum(getattr(scope, quantity).removed for scope in run.scopes)
+        assert saved == pytest.approx(sizes.before - sizes.after)
+        asked_for = sum(getattr(scope, quantity).requested for scope in run.scopes)
+        assert asked_for == pytest.approx(sizes.before - sizes.requested)
+    assert sum(scope.channels.removed for scope in run.scopes) == run.channels.removed
