@@ -142,6 +142,35 @@ class Account:
             raise InputError(f"these channels have no cost: {obstacle}")
         return self._shared_out(0.0, removed)
 
+    def left_holding(self, roots: Collection[str]) -> CurvePoint:
+        """What is left when every group but these has lost all of its channels.
+
+        Whether the network would still run is not asked.
+        """
+        return self._without(
+            {group.root for group in self._groups if group.may_go}.difference(roots)
+        )
+
+    def _without(self, roots: Collection[str]) -> CurvePoint:
+        gone = np.isin(self.model.group_of, [self.model.roots.index(root) for root in roots])
+        widths = np.concatenate([self._segments[root].widths for root in self.model.roots])
+        (point,) = self._points([0.0], (gone * widths)[:, None].astype(float))
+        return point
+
+    def locked_by(self, root: str) -> tuple[int, int] | None:
+        """MACs and parameters that are there only because of a group's channels.
+
+        None where the network may not run without some of them, or its cost is not known.
+        """
+        (group,) = [group for group in self._groups if group.root == root]
+        own = self.model.group_of == self.model.roots.index(root)
+        # As few channels as go together: all of them would hide that parts become unequal.
+        some = (own * float(group.channel_groups))[:, None]
+        if root in self._unknown or self.model.obstacle(some)[0]:
+            return None
+        left = self._without([root])
+        return self.dense.macs - left.macs, self.dense.params - left.params
+
     def _shared_out(self, ratio: float, removed: Removed) -> Savings:
         (point,) = self._points([ratio], removed)
         gone = removed[:, 0]

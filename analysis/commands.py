@@ -42,12 +42,16 @@ class Answer:
 
 
 def groups(options: Namespace) -> Answer:
-    """List the dependency groups, those that the policy holds marked; 1 if an audit fails."""
+    """List the dependency groups, those held marked; 1 if an audit or the lint fails."""
+    lint = misread = None
     with _prepared(options, "reading groups", 1) as given:
-        held, misread = given.ask("groups", options.audit)
-    data = as_json.groups(given.info, options.ignore, held, misread)
-    passed = misread is None or not any(misread.values())
-    return _answer(options, data, text.groups(held, misread), passed=passed)
+        if options.lint:
+            held, lint = given.ask("lint")
+        if options.audit or not options.lint:
+            held, misread = given.ask("groups", options.audit)
+    data = as_json.groups(given.info, options.ignore, held, misread, lint)
+    passed = not any((misread or {}).values()) and (lint is None or lint.passed)
+    return _answer(options, data, text.groups(held, misread, lint), passed=passed)
 
 
 def verify(options: Namespace) -> Answer:

@@ -21,6 +21,7 @@ __all__ = [
     "Inputs",
     "aliased",
     "as_arguments",
+    "called_modules",
     "check_usable",
     "copy_of",
     "forward",
@@ -180,6 +181,22 @@ def aliased(model: nn.Module, *, requires_grad: bool) -> nn.Module:
     return _copied(model, shared)
 
 
+def called_modules(model: nn.Module, inputs: Inputs) -> frozenset[str]:
+    """Names of the modules whose forward is called when the model runs on these inputs."""
+    called: set[str] = set()
+    handles = [
+        module.register_forward_pre_hook(lambda _module, _args, name=name: called.add(name))
+        for name, module in model.named_modules()
+    ]
+    try:
+        with torch.no_grad():
+            forward(model, inputs)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return frozenset(called)
+
+
 def names_of(layers: Iterable[str | nn.Module], model: nn.Module) -> tuple[str, ...]:
     """Names of these modules and of everything inside them, as torch-pruning ignores containers.
 
@@ -190,6 +207,12 @@ def names_of(layers: Iterable[str | nn.Module], model: nn.Module) -> tuple[str, 
     names_by_module = {module: name for name, module in modules.items()}
     names: list[str] = []
     for layer in layers:
+        if isinstance(layer, type):
+            kind = layer.__name__
+            raise InputError(
+                f"ignored layer <class {kind}> is a type, which torch-pruning accepts and "
+                f"discards; pass its modules: [m for m in model.modules() if isinstance(m, {kind})]"
+            )
         module = modules.get(layer) if isinstance(layer, str) else layer
         if not isinstance(module, nn.Module) or module not in names_by_module:
             raise InputError(

@@ -15,6 +15,7 @@ from analysis.records import (
     Config,
     CostTable,
     Group,
+    Lint,
     Misread,
     Quantity,
     RatioCurve,
@@ -26,7 +27,7 @@ from analysis.records import (
     Thresholds,
 )
 
-__all__ = ["costs", "groups", "prepare", "reach", "run", "sweep"]
+__all__ = ["costs", "groups", "lint", "prepare", "reach", "run", "sweep"]
 
 
 def prepare(request: Request) -> SubjectInfo:
@@ -39,13 +40,21 @@ def prepare(request: Request) -> SubjectInfo:
     return SubjectInfo(subject.name, size, request.weights, request.seed)
 
 
+def lint(request: Request) -> tuple[tuple[Group, ...], Lint]:
+    """The dependency groups, those marked that the list of ignored layers holds, and its lint."""
+    dense = _traced(request)
+    given = policies.entries(_policy(request.policy), dense.model, dense.groups)
+    with budgets.step("checking the ignored layers"):
+        found = pipeline.lint_ignored_layers(dense.model, dense.inputs, given)
+    layers = {layer for lock in found.locks for layer in lock.layers}
+    return grouping.hold(dense.groups, layers), found
+
+
 def groups(
     request: Request, audited: bool
 ) -> tuple[tuple[Group, ...], dict[str, tuple[Misread, ...]] | None]:
     """The dependency groups, those that the policy holds marked, and the audit if it is asked."""
-    dense = _dense(request)
-    if dense.error is not None:
-        raise InputError(f"{dense.error.verdict}: {dense.error.reason}")
+    dense = _traced(request)
     ignored = policies.ignored_layers(_policy(request.policy), dense.model, dense.groups)
     held = grouping.hold(dense.groups, ignored)
     if not audited:
@@ -77,9 +86,7 @@ def sweep(request: Request, config: Config, ratios: Sequence[float]) -> RatioCur
 
 
 def _account(request: Request, config: Config) -> Account:
-    dense = _dense(request)
-    if dense.error is not None:
-        raise InputError(f"{dense.error.verdict}: {dense.error.reason}")
+    dense = _traced(request)
     ignored = policies.ignored_layers(_policy(request.policy), dense.model, dense.groups)
     return pipeline.cost_account(
         dense.model,
@@ -108,6 +115,14 @@ def _loaded(request: Request) -> tuple[subjects.Subject, nn.Module, Inputs]:
 def _dense(request: Request) -> pipeline.Dense:
     _, model, inputs = _loaded(request)
     return pipeline.analyse(model, inputs)
+
+
+def _traced(request: Request) -> pipeline.Dense:
+    """The dense network, if DepGraph could trace it."""
+    dense = _dense(request)
+    if dense.error is not None:
+        raise InputError(f"{dense.error.verdict}: {dense.error.reason}")
+    return dense
 
 
 def _policy(reference: str) -> str | Callable[[nn.Module], Iterable[Any]]:

@@ -15,6 +15,7 @@ a factory takes no argument and returns an nn.Module.
 examples:
   python -m analysis groups mobilenet_v2 --ignore skip-channels
   python -m analysis groups my_models.py:net --audit
+  python -m analysis groups my_models.py:net --ignore my_models.py:ignored --lint
   python -m analysis verify mobilenet_v2 --ratios 0.3,0.5,0.8 --ignore residual-blocks
   python -m analysis macs resnet18 --ratios 0.5 --json -
   python -m analysis macs mobilenet_v2 --target 0.5 --ignore residual-blocks
@@ -68,6 +69,11 @@ def parser() -> argparse.ArgumentParser:
                 "--audit",
                 action="store_true",
                 help="run the network to see which groups torch-pruning would cut wrongly",
+            )
+            command.add_argument(
+                "--lint",
+                action="store_true",
+                help="tell what the ignored layers hold, fail to hold, and need not hold",
             )
         if name == "macs":
             command.add_argument(

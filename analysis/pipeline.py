@@ -9,9 +9,11 @@ from typing import Any
 from torch import nn
 
 from analysis import (
+    auditing,
     budgets,
     costing,
     grouping,
+    linting,
     planning,
     policies,
     ranking,
@@ -31,6 +33,7 @@ from analysis.errors import (
 )
 from analysis.inference import (
     Inputs,
+    called_modules,
     check_usable,
     copy_of,
     left_as_found,
@@ -46,6 +49,7 @@ from analysis.records import (
     CurvePoint,
     Group,
     GroupAccount,
+    Lint,
     Mismatch,
     PlannedGroup,
     RatioCurve,
@@ -58,6 +62,7 @@ from analysis.records import (
     ScopeAccount,
     Sizes,
     Thresholds,
+    Untouched,
     Verdict,
     Verification,
 )
@@ -69,6 +74,7 @@ __all__ = [
     "cost_account",
     "count_macs",
     "inspect_groups",
+    "lint_ignored_layers",
     "measure",
     "prove",
     "prune_and_prove",
@@ -641,6 +647,61 @@ def cost_account(
     table = counts[0].table()
     dense = CurvePoint(0.0, table.macs, table.params)
     return Account(dense, counts[0].products(), groups, scores, config)
+
+
+def lint_ignored_layers(
+    model: nn.Module, example_inputs: Inputs, ignored_layers: Iterable[Any] = ()
+) -> Lint:
+    """What a list of ignored layers really holds, before anything is pruned.
+
+    Args:
+        model: the dense network; not changed.
+        example_inputs: a tensor, a tuple or a dict.
+        ignored_layers: what torch-pruning would be given, right or wrong; names are taken too.
+
+    Returns:
+        Findings (types, strangers, layers that are never called, forgotten outputs, layers that
+        need not be held, ...), what each group that is held locks, and what stays out of reach.
+
+    Raises:
+        InputError: the model cannot be analysed as it is.
+        UnprunableError: as `inspect_groups`.
+    """
+    groups = inspect_groups(model, example_inputs)
+    with left_as_found(model):
+        called = called_modules(copy_of(model), example_inputs)
+    misread = auditing.audit(model, example_inputs, groups)
+    try:
+        account = cost_account(model, example_inputs)
+    except AnalysisError:
+        account = None
+
+    def locked(root: str) -> tuple[int, int] | None:
+        return account.locked_by(root) if account else None
+
+    found = linting.lint(model, ignored_layers, groups, called, misread, locked)
+    if account is None:
+        return found
+    policies_held = {"as given": {lock.root for lock in found.locks}} | {
+        name: {group.root for group in _held_by(name, model, groups)} for name in _FREER
+    }
+    untouched = tuple(_untouched(name, account, held) for name, held in policies_held.items())
+    return replace(found, untouched=untouched)
+
+
+_FREER = ("skip-channels", "classifier")
+"""Policies that a list of ignored layers is compared with."""
+
+
+def _held_by(policy: str, model: nn.Module, groups: tuple[Group, ...]) -> list[Group]:
+    held = grouping.hold(groups, policies.ignored_layers(policy, model, groups))
+    return [group for group in held if group.ignored]
+
+
+def _untouched(name: str, account: Account, held: Collection[str]) -> Untouched:
+    """What is left when all channels have gone that may."""
+    left = account.left_holding(held)
+    return Untouched(name, left.macs / account.dense.macs, left.params / account.dense.params)
 
 
 def reproduce_residual_mismatch(

@@ -13,7 +13,7 @@ from analysis.errors import InputError
 from analysis.inference import names_of, one_line
 from analysis.records import Group
 
-__all__ = ["POLICIES", "Policy", "ignored_layers", "unknown"]
+__all__ = ["POLICIES", "Policy", "entries", "ignored_layers", "unknown"]
 
 Policy = Callable[[nn.Module, tuple[Group, ...]], tuple[str, ...]]
 
@@ -75,20 +75,33 @@ def ignored_layers(
     Raises:
         InputError: unknown policy, or a layer that is not part of the model.
     """
+    given = entries(policy, model, groups)
+    # Our own policies may name parameters that no layer owns, which torch-pruning cannot ignore.
+    chosen = set(given if isinstance(policy, str) else names_of(given, model))
+    return tuple(name for name, _ in model.named_modules() if name in chosen)
+
+
+def entries(
+    policy: str | Callable[[nn.Module], Iterable[Any]],
+    model: nn.Module,
+    groups: tuple[Group, ...],
+) -> list[Any]:
+    """What ``policy`` yields, as it yields it; arguments as `ignored_layers`.
+
+    Raises:
+        InputError: unknown policy, or its function raised.
+    """
     if isinstance(policy, str):
         if policy not in POLICIES:
             raise unknown(policy)
-        chosen = set(POLICIES[policy](model, groups))
-    else:
-        try:
-            layers = list(policy(model))
-        except Exception as error:
-            raise InputError(
-                f"the policy function raised {type(error).__name__}: {one_line(error)}; expected "
-                "the modules or names to ignore"
-            ) from error
-        chosen = set(names_of(layers, model))
-    return tuple(name for name, _ in model.named_modules() if name in chosen)
+        return list(POLICIES[policy](model, groups))
+    try:
+        return list(policy(model))
+    except Exception as error:
+        raise InputError(
+            f"the policy function raised {type(error).__name__}: {one_line(error)}; expected "
+            "the modules or names to ignore"
+        ) from error
 
 
 def unknown(policy: str) -> InputError:

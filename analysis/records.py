@@ -59,6 +59,7 @@ __all__ = [
     "Term",
     "Thresholds",
     "Turn",
+    "Untouched",
     "Verdict",
     "Verification",
     "ZooRecord",
@@ -297,11 +298,28 @@ class Lock:
 
 
 @dataclass(frozen=True)
+class Untouched:
+    """What no ratio touches under a policy: shares of the dense network's MACs and parameters."""
+
+    policy: str
+    macs: float
+    params: float
+
+
+@dataclass(frozen=True)
 class Lint:
-    """What a list of ignored layers holds, and what is wrong with it, the errors first."""
+    """What a list of ignored layers holds, and what is wrong with it.
+
+    Attributes:
+        findings: the errors first, each in model order.
+        locks: one for each group that the list holds.
+        untouched: what the list and other policies leave out of every ratio's reach; empty where
+            costs are not known.
+    """
 
     findings: tuple[Finding, ...]
     locks: tuple[Lock, ...]
+    untouched: tuple[Untouched, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -1024,6 +1042,7 @@ class SubjectStudy:
         runs: one for each policy, scope and ratio.
         accounts: of costs, one for each policy that keeps the outputs and each scope.
         ranking: the two importances compared, group by group.
+        lint: of the layers that the case study's policy ignores; None where nothing was traced.
     """
 
     info: SubjectInfo
@@ -1035,6 +1054,7 @@ class SubjectStudy:
     runs: tuple[Run, ...]
     accounts: tuple[PolicyAccount, ...]
     ranking: tuple[RankAgreement, ...]
+    lint: Lint | None = None
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from analysis.records import (
     CurvePoint,
     Group,
     GroupAccount,
+    Lint,
     Mismatch,
     Misread,
     PolicyAccount,
@@ -124,12 +125,14 @@ def groups(
     policy: str,
     found: Iterable[Group],
     misread: Mapping[str, Sequence[Misread]] | None = None,
+    lint: Lint | None = None,
 ) -> dict[str, Any]:
-    """What ``groups --json`` prints; each group's ``audit`` is there if one was made."""
+    """What ``groups --json`` prints; ``lint`` and each group's ``audit`` if they were asked."""
     rows = [_group(group) for group in found]
     for row in rows if misread is not None else ():
         row["audit"] = [asdict(entry) for entry in (misread or {})[row["root"]]]
-    return {**_head(info), "ignore": policy, "groups": rows}
+    checked = {} if lint is None else {"lint": asdict(lint)}
+    return {**_head(info), "ignore": policy, "groups": rows, **checked}
 
 
 def _group(group: Group) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from analysis.records import (
     COLUMNS,
     CostTable,
     Group,
+    Lint,
     Misread,
     RatioCurve,
     Reach,
@@ -23,8 +24,17 @@ _SHOWN = 4
 """Channels told of for each layer that is misread."""
 
 
-def groups(found: Sequence[Group], misread: Mapping[str, Sequence[Misread]] | None = None) -> str:
-    """One line a group, then the members of each with why they belong to it, then the audit."""
+def groups(
+    found: Sequence[Group],
+    misread: Mapping[str, Sequence[Misread]] | None = None,
+    lint: Lint | None = None,
+) -> str:
+    """One line a group, the members of each with why they belong to it, the audit, the lint.
+
+    The lint stands alone: it speaks of the ignored layers, not of the groups.
+    """
+    if lint is not None:
+        return _linted(lint) + _audit(misread)
     overview = as_markdown(
         ("root", "width", "joined by additions in", "held"),
         [
@@ -54,6 +64,42 @@ def groups(found: Sequence[Group], misread: Mapping[str, Sequence[Misread]] | No
         f"{overview}\n\n{members}\n\n{len(found)} groups, {held} held by the policy"
         f"{untraced}{_audit(misread)}"
     )
+
+
+def _linted(lint: Lint) -> str:
+    locks = as_markdown(
+        ("group held", "width", "ignored layers", "locked with them", "MACs", "params", "why"),
+        [
+            (
+                lock.root,
+                count(lock.width),
+                ", ".join(lock.layers),
+                ", ".join(lock.partners) or "-",
+                count(lock.macs),
+                count(lock.params),
+                lock.needed or "need not be",
+            )
+            for lock in lint.locks
+        ],
+    )
+    # Which groups need not be held stands in the table.
+    findings = [
+        f"{'error' if finding.is_error else 'note'}: {finding.kind}: {finding.message}"
+        for finding in lint.findings
+        if finding.kind != "unneeded"
+    ]
+    unneeded = sum(finding.kind == "unneeded" for finding in lint.findings)
+    errors = sum(finding.is_error for finding in lint.findings)
+    last = (
+        f"lint: {errors} errors; {unneeded} of {len(lint.locks)} groups that are held need not be: "
+        "DepGraph couples them rightly, and they are no output"
+    )
+    reach = [
+        f"out of every ratio's reach, {each.policy}: {share(each.macs)} of the MACs, "
+        f"{share(each.params)} of the parameters"
+        for each in lint.untouched
+    ]
+    return "\n".join([*([locks] if lint.locks else []), *findings, *reach, last])
 
 
 def _audit(misread: Mapping[str, Sequence[Misread]] | None) -> str:

@@ -13,21 +13,21 @@ ROOT = Path(analysis.__file__).parent
 LAYERS = (
     {"errors"},
     {"records", "loading", "environment", "budgets"},
-    {"inference", "options", "layers", "workers", "handles", "segments"},
+    {"inference", "options", "layers", "workers", "handles", "segments", "known"},
     {"operators", "sizes"},
     {
         "subjects", "policies", "grouping", "planning", "ranking", "surgery", "masking",
         "cost_model",
         "symmetry", "float64", "verifying", "provenance",
-        "residuals", "faults", "costing", "reporting",
+        "residuals", "faults", "costing", "baseline", "reporting",
     },
-    {"proving", "auditing", "accounting"},
+    {"demands", "proving", "auditing", "accounting", "linting"},
     {"pipeline"},
     {"checks"},
     {"study"},
     {"jobs"},
     {"commands", "zoo", "counters"},
-    {"cli"},
+    {"cli", "pytest_plugin"},
     {"__main__", "__init__"},
 )  # fmt: skip
 LEVEL = {module: level for level, row in enumerate(LAYERS) for module in row}
@@ -96,7 +96,7 @@ def test_the_oracle_never_imports_torch_pruning() -> None:
 def test_reports_records_and_the_doctor_import_no_torch() -> None:
     allowed = {unit_of(path) for path in modules()} - {
         "records", "errors", "environment", "reporting", "loading", "options", "cli", "__init__",
-        "__main__", "budgets", "workers", "commands",
+        "__main__", "budgets", "workers", "commands", "known", "baseline", "pytest_plugin",
     }  # fmt: skip
     assert importers_of("torch") | importers_of("torchvision") <= allowed
 

@@ -32,6 +32,10 @@ class Endless(Chain):
         while self.first.out_channels < 4: pass
         return super().forward(x)
 
+def frozen(): return Chain().requires_grad_(False)
+
+def typed(model): return [torch.nn.Linear, model.first]
+
 def keep_second(model): return [model.second, model.head]
 
 def pruner(model, inputs, ratio):
@@ -356,3 +360,71 @@ def test_a_target_that_cannot_be_asked_is_refused_in_one_line(arguments, message
     assert (status, captured.out) == (2, "")
     assert message in captured.err
     assert captured.err.count("\n") == 1
+
+
+def test_the_lint_of_ignored_layers_names_types_and_forgotten_outputs(capsys) -> None:
+    options = (*SMALL, "--ignore", "models:typed", "--lint")
+    assert run("groups", "models:chain", *options, "--json", "-") == 1
+    lint = json.loads(capsys.readouterr().out)["lint"]
+    kinds = {(found["kind"], found["layer"], found["is_error"]) for found in lint["findings"]}
+    assert kinds >= {("type", "Linear", True), ("forgotten-output", "head", True)}
+    (lock,) = lint["locks"]
+    # Without the four channels of `first`: 3*4*9 + 2*4 + 4*5 of 153 parameters are gone.
+    assert (lock["root"], lock["params"], lock["needed"]) == ("first", 108 + 8 + 20, "")
+    assert [entry["policy"] for entry in lint["untouched"]] == [
+        "as given", "skip-channels", "classifier",
+    ]  # fmt: skip
+    assert run("groups", "models:chain", *SMALL, "--ignore", "classifier", "--lint") == 0
+    assert "lint: 0 errors; 0 of 1 groups that are held need not be" in capsys.readouterr().out
+
+
+def test_a_sweep_marks_what_drops_out_before_anything_is_pruned(capsys) -> None:
+    options = ("--scope", "local", "--sweep", "0.5,0.7,0.8")
+    assert run("macs", "models:chain", *SMALL, *options, "--json", "-") == 0
+    half, most, beyond = json.loads(capsys.readouterr().out)["sweep"]
+    # int(4 * 0.3) = 1 and int(5 * 0.3) = 1 stay at 0.7; int(4 * 0.2) = 0 would stay at 0.8.
+    assert [group["root"] for group in beyond["dropped"]] == ["first", "second"]
+    assert {group["reason"] for group in beyond["dropped"]} == {"would-empty"}
+    assert half["dropped"] == most["dropped"] == []
+    assert (half["leaves_more_than"], beyond["leaves_more_than"]) == (None, 0.7)
+    assert beyond["params"] == 153
+    assert run("macs", "models:chain", *SMALL, *options) == 0
+    printed = capsys.readouterr().out
+    assert "more than 0.7 leaves" in printed
+    assert "first (would-empty), second (would-empty)" in printed
+
+
+def test_dropped_groups_are_listed_with_what_was_asked_and_exit_1(capsys) -> None:
+    options = ("--ratios", "0.9", "--scope", "local")
+    assert run("verify", "models:chain", *SMALL, *options) == 1
+    printed = capsys.readouterr().out
+    assert "group first: asked 4 of 4, removed 0: would-empty" in printed
+    assert "no_group_dropped: 2 groups lost nothing" in printed
+
+
+def test_a_threshold_lets_a_check_pass(capsys) -> None:
+    options = ("--ratios", "0.6", "--scope", "local")
+    assert run("verify", "models:chain", *SMALL, *options) == 1
+    assert "nothing_collapsed" in capsys.readouterr().out
+    assert run("verify", "models:chain", *SMALL, *options, "--min-channels", "1") == 0
+
+
+def test_a_frozen_model_is_unchanged_with_frozen_as_the_reason(capsys) -> None:
+    assert run("verify", "models:frozen", *SMALL, "--ratios", "0.5", "--json", "-") == 1
+    (entry,) = json.loads(capsys.readouterr().out)["runs"]
+    assert entry["verdict"] == "unchanged"
+    assert [group["reason"] for group in entry["groups"]] == ["frozen", "frozen", "ignored"]
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--ratio-tolerance", "-1"), ("--max-dropped", "some"), ("--min-channels", "0"),
+        ("--max-lost", "1.5"),
+    ],
+)  # fmt: skip
+def test_a_threshold_that_is_none_is_refused(option: str, value: str, capsys) -> None:
+    with pytest.raises(SystemExit) as left:
+        run("verify", "models:chain", option, value)
+    assert left.value.code == 2
+    assert repr(value) in capsys.readouterr().err

@@ -189,4 +189,6 @@ def test_what_a_fused_projection_loses_is_not_asked_of_the_plan() -> None:
     assert made.removed in (0, 12)
     assert made.reason is (Reason.PRUNED if made.removed else Reason.UNTRACED)
     assert outcome.run.verification.verdict.passes
-    assert all(check.passed for check in evaluate(outcome))
+    # Half of the channels were asked: if none of them go, that is no secret.
+    failed = {check.name for check in evaluate(outcome) if not check.passed}
+    assert failed == (set() if made.removed else {"ratio_met", "no_group_dropped"})
