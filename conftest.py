@@ -8,6 +8,8 @@ from analysis import pipeline, subjects
 from analysis.records import Config
 from analysis.study import SEED
 
+pytest_plugins = ["pytester"]
+
 
 @cache
 def _dense(name: str) -> pipeline.Dense:

@@ -250,7 +250,7 @@ class Account:
         dropped: list[list[GroupAccount]] = [[] for _ in ratios]
         for group in self._groups:
             outlook = found[group.root]
-            for place in np.flatnonzero((outlook.asked > 0) & (outlook.going == 0)):
+            for place in np.flatnonzero((outlook.asked > 0) & (outlook.going == 0)).tolist():
                 dropped[place].append(
                     GroupAccount(
                         root=group.root,

@@ -103,6 +103,7 @@ def ranked_groups(
                 traced,
                 example_inputs=kwargs or args,
                 forward_fn=run and (lambda _, __: run(traced, example_inputs)),
+                ignored_params=[],  # torch-pruning 1.4 iterates over its default, None
                 verbose=False,
             )
     except UnprunableError:
@@ -209,7 +210,7 @@ def _as_seen(model: nn.Module, args: Any, kwargs: Any, groups: list[Group]) -> I
     traced = copy_of(model)
     with left_as_found(model), torch.enable_grad(), upstream("building the dependency graph"):
         graph = tp.DependencyGraph().build_dependency(
-            traced, example_inputs=kwargs or args, verbose=False
+            traced, example_inputs=kwargs or args, ignored_params=[], verbose=False
         )
     names = {module: name for name, module in traced.named_modules()}
     seen = {names.get(module) for module in graph.module2node}

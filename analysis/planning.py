@@ -290,13 +290,14 @@ class _Ranked:
 
     def outlook(self, asked: Counts, allowed: Counts, left: Counts) -> Outlook:
         """Apply rounding and the emptiness guard; ``left`` holds what each axis still has."""
-        taken = self._rounded(allowed) if self._round_to else allowed
+        taken = self._rounded(allowed, self._round_to) if self._round_to else allowed
         taken = taken if self.held is None else np.zeros_like(taken)
         removed = self._per_count[:, taken]
         loss = self._taken @ removed
-        emptied = empties = (left[self._rows] <= loss).any(0)
+        emptied = empties = np.any(left[self._rows] <= loss, axis=0)
         if self._round_to:
-            empties = (left[self._rows] <= self._taken @ self._per_count[:, allowed]).any(0)
+            unrounded = self._taken @ self._per_count[:, allowed]
+            empties = np.any(left[self._rows] <= unrounded, axis=0)
         left[self._rows] -= np.where(emptied, 0, loss)
         return Outlook(
             asked=asked,
@@ -308,10 +309,10 @@ class _Ranked:
             held=self.held,
         )
 
-    def _rounded(self, allowed: Counts) -> Counts:
+    def _rounded(self, allowed: Counts, multiple: int) -> Counts:
         """As many more positions as leave a multiple of ``round_to``."""
         stays = self.group.width - allowed
-        rounded = self.group.width - (stays - stays % self._round_to)
+        rounded = self.group.width - (stays - stays % multiple)
         return np.where(allowed > 0, np.minimum(rounded, len(self.scores)), 0)
 
 

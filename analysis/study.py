@@ -134,13 +134,14 @@ def _share_out(
 
 def _gather(request: Request, done: dict[Any, Any]) -> SubjectStudy:
     dense = _dense(request)
+    ignored = {
+        policy: policies.ignored_layers(policy, dense.model, dense.groups)
+        for policy in policies.POLICIES
+    }
     return SubjectStudy(
         info=SubjectInfo(request.name, request.input_size, request.weights, request.seed),
         groups=dense.groups,
-        ignored=tuple(
-            (policy, policies.ignored_layers(policy, dense.model, dense.groups))
-            for policy in policies.POLICIES
-        ),
+        ignored=tuple(ignored.items()),
         costs=dense.costs,
         residual=done[_mismatches, request, "residual"],
         depthwise=done[_mismatches, request, "depthwise"],
@@ -149,6 +150,9 @@ def _gather(request: Request, done: dict[Any, Any]) -> SubjectStudy:
             account for policy in _COST_POLICIES for account in done[_accounts, request, policy]
         ),
         ranking=_agreements(dense.model, dense.groups),
+        lint=None
+        if dense.error
+        else pipeline.lint_ignored_layers(dense.model, dense.inputs, ignored["residual-blocks"]),
     )
 
 

@@ -134,7 +134,7 @@ def prune_group(
     """
     args, kwargs = as_arguments(example_inputs)
     graph = tp.DependencyGraph().build_dependency(
-        model, example_inputs=kwargs or args, verbose=False
+        model, example_inputs=kwargs or args, ignored_params=[], verbose=False
     )
     module = dict(model.named_modules())[root]
     prune = graph.get_pruner_of_module(module).prune_out_channels

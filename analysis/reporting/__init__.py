@@ -5,6 +5,7 @@ from pathlib import Path
 from analysis.records import Study
 from analysis.reporting import (
     as_json,
+    asked,
     costs,
     counters,
     figures,
@@ -12,6 +13,7 @@ from analysis.reporting import (
     markdown,
     page,
     sections,
+    versions,
     zoo,
 )
 
@@ -21,7 +23,8 @@ __all__ = ["write_report"]
 def write_report(study: Study, directory: str) -> list[Path]:
     """Write ``index.html``, ``report.md``, ``results.json`` and the pictures they show.
 
-    A ``counters.json`` and a ``zoo.json`` that stand in the directory become sections.
+    A ``counters.json`` and a ``zoo.json`` that stand in the directory become sections, and so do
+    the baselines of other versions under ``versions/`` beside a ``baseline.csv``.
 
     Every file is made before the first is written, and each replaces its predecessor whole.
 
@@ -30,9 +33,10 @@ def write_report(study: Study, directory: str) -> list[Path]:
     """
     drawn = figures.draw(study)
     content = sections.sections(study, drawn)
-    found = [(each, each.read(directory)) for each in (counters, zoo)]
+    found = [(each, each.read(directory)) for each in (versions, counters, zoo)]
     others = [each.section(data) for each, data in found if data is not None]
-    content[-1:-1] = [costs.section(study, drawn), *others]  # before what it was made with
+    # Before what it was made with.
+    content[-1:-1] = [costs.section(study, drawn), asked.section(study), *others]
     made = {
         "index.html": page.render(content),
         "report.md": markdown.render(content),

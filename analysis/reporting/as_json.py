@@ -20,6 +20,7 @@ from analysis.records import (
     RatioCurve,
     Reach,
     Run,
+    Saved,
     Savings,
     ScopeAccount,
     Sizes,
@@ -100,15 +101,19 @@ def _groups(accounts: Iterable[GroupAccount]) -> list[dict[str, Any]]:
 
 
 def _scope(scope: ScopeAccount) -> dict[str, Any]:
-    """MACs and parameters as saved: what was asked to go, and went."""
+    """MACs and parameters as saved, in whole ones: what was asked to go, and went."""
     return {
         "name": scope.name,
         "ratio": scope.ratio,
         "groups": scope.groups,
         "channels": asdict(scope.channels),
-        "macs": asdict(scope.macs),
-        "params": asdict(scope.params),
+        "macs": _saved(scope.macs),
+        "params": _saved(scope.params),
     }
+
+
+def _saved(saved: Saved) -> dict[str, int | None]:
+    return {name: None if value is None else round(value) for name, value in asdict(saved).items()}
 
 
 def _finite(number: float | None) -> float | None:
@@ -333,6 +338,8 @@ def _left(point: CurvePoint, curve: RatioCurve) -> dict[str, float]:
 def _bounded(run: Run) -> dict[str, Any]:
     entry = _run(run)
     entry["max_rel_error"] = bound(run.verification)
+    if all(scope.groups == 1 for scope in run.scopes):
+        del entry["scopes"]  # they are the groups
     return entry
 
 

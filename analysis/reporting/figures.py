@@ -75,7 +75,8 @@ def _curve(subject: SubjectStudy) -> Drawing:
         f"Share of MACs and of parameters that {subject.info.name} keeps at each pruning ratio, "
         "under three policies, ranked globally (full lines) and locally (dashed), beside the line "
         "on which a ratio would be its own saving. Dots mark the case study's ratios, pruned and "
-        "counted. The numbers are in the tables below.",
+        "counted; crosses the ratios at which torch-pruning drops whole groups out of a global "
+        "ranking. The numbers are in the tables below.",
     )
 
 
@@ -94,6 +95,14 @@ def _policies(axes: Axes, subject: SubjectStudy, quantity: str) -> None:
             axes.plot(curve.ratios, points, color=colour, linestyle="--", linewidth=1)
             continue
         axes.plot(curve.ratios, points, color=colour, label=entry.policy)
+        drops = [place for place, groups in enumerate(curve.dropped) if groups]
+        axes.plot(
+            [curve.ratios[place] for place in drops],
+            [points[place] for place in drops],
+            "x",
+            color=colour,
+            markersize=5,
+        )
         marked = [run for run in subject.runs if _is_global(run, entry.policy)]
         shares = [run.macs.share if quantity == "MACs" else run.params.share for run in marked]
         axes.plot(

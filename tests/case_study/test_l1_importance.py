@@ -10,7 +10,7 @@ from analysis.grouping import hold
 from analysis.inference import copy_of
 from analysis.ranking import filter_norms, group_importances, spearman
 from analysis.records import Config
-from analysis.study import RATIOS
+from analysis.study import CURVE_RATIOS, RATIOS
 
 
 @pytest.fixture(params=SUBJECTS)
@@ -101,3 +101,17 @@ def test_no_published_threshold_is_a_near_tie(dense, policy: str, ratio: float) 
     importances = group_importances(dense.model, dense.groups)
     held = hold(dense.groups, policies.ignored_layers(policy, dense.model, dense.groups))
     assert planning.threshold_gap(held, importances, Config(ratio)) > 5e-7
+
+
+@pytest.mark.parametrize("policy", policies.POLICIES)
+def test_no_group_of_a_published_curve_drops_out_by_a_near_tie(dense, policy: str) -> None:
+    """A group drops out where its highest score falls to the threshold or below."""
+    importances = group_importances(dense.model, dense.groups)
+    held = hold(dense.groups, policies.ignored_layers(policy, dense.model, dense.groups))
+    free = [importances[group.root] for group in held if group.may_go]
+    pool = torch.cat(free).sort().values
+    for ratio in CURVE_RATIOS[1:]:
+        lowest = pool[: len(pool) - int(len(pool) * (1 - ratio))]
+        threshold, above = lowest[-1], pool[len(lowest)]
+        if any(scores.max() in (threshold, above) for scores in free):
+            assert (above - threshold) / above > 5e-7

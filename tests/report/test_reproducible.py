@@ -16,17 +16,19 @@ OLD_PROCESSOR = {"ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41"
 
 
 def names(folder: Path) -> list[str]:
-    """The report's files; junit.xml and the benchmarks hold times."""
+    """The report's files; junit.xml and the benchmarks hold times, baseline.new.csv what is new."""
     files = (path for path in folder.iterdir() if path.is_file() and path.suffix != ".xml")
-    return sorted(path.name for path in files)
+    return sorted(path.name for path in files if path.name != "baseline.new.csv")
 
 
 @pytest.fixture(scope="module")
 def again(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The report made by the command of the README, as an older processor computes it."""
     folder = tmp_path_factory.mktemp("reports")
-    for name in ("zoo.json", "counters.json"):  # the work of other commands, read by this one
+    # The work of other commands, read by this one.
+    for name in ("zoo.json", "counters.json", "baseline.csv"):
         shutil.copy(COMMITTED / name, folder)
+    shutil.copytree(COMMITTED / "versions", folder / "versions")
     made = subprocess.run(
         [sys.executable, "-m", "analysis", "report", "--out", str(folder)],
         env={**os.environ, **OLD_PROCESSOR},

@@ -13,13 +13,13 @@ ROOT = Path(analysis.__file__).parent
 LAYERS = (
     {"errors"},
     {"records", "loading", "environment", "budgets"},
-    {"inference", "options", "layers", "workers", "handles", "segments", "known"},
-    {"operators", "sizes"},
+    {"inference", "options", "layers", "workers", "handles", "segments", "known", "baseline"},
+    {"operators", "sizes", "baseline_csv"},
     {
         "subjects", "policies", "grouping", "planning", "ranking", "surgery", "masking",
         "cost_model",
         "symmetry", "float64", "verifying", "provenance",
-        "residuals", "faults", "costing", "baseline", "reporting",
+        "residuals", "faults", "costing", "reporting",
     },
     {"demands", "proving", "auditing", "accounting", "linting"},
     {"pipeline"},
@@ -96,7 +96,8 @@ def test_the_oracle_never_imports_torch_pruning() -> None:
 def test_reports_records_and_the_doctor_import_no_torch() -> None:
     allowed = {unit_of(path) for path in modules()} - {
         "records", "errors", "environment", "reporting", "loading", "options", "cli", "__init__",
-        "__main__", "budgets", "workers", "commands", "known", "baseline", "pytest_plugin",
+        "__main__", "budgets", "workers", "commands", "known", "baseline", "baseline_csv",
+        "pytest_plugin",
     }  # fmt: skip
     assert importers_of("torch") | importers_of("torchvision") <= allowed
 

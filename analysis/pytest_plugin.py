@@ -1,0 +1,351 @@
+"""pytest's door to the gate: a fixture that records what a test found, and a judge of the whole.
+
+Every pytest run of an environment that has this package loads it, so nothing heavy is imported
+before it is needed. Workers of pytest-xdist hold their own tests to the baseline; the process that
+started them reads and writes the file and judges what all of them recorded.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analysis.baseline import (
+    Key,
+    Row,
+    changes,
+    compare,
+    from_json,
+    merge,
+    rows_of,
+    to_json,
+)
+from analysis.baseline_csv import dump, read
+from analysis.errors import InputError
+from analysis.records import Run
+
+__all__ = ["Baseline", "baseline", "pytest_addoption", "pytest_configure"]
+
+_PROPERTY = "baseline"
+"""The property of a test that holds its rows; junit's file shows it."""
+
+_HANDED = "pruning-analysis-baseline"
+"""Under which the workers get the file, and say that they left tests out."""
+
+_NARROWING = ("keyword", "markexpr", "deselect", "lf", "stepwise")
+"""pytest's options that leave tests out."""
+
+_ENDED = (
+    pytest.ExitCode.OK,
+    pytest.ExitCode.TESTS_FAILED,
+    pytest.ExitCode.NO_TESTS_COLLECTED,
+)
+"""How a session ends that ran all the tests it found."""
+
+_NOTHING = "no test recorded anything for the baseline: use the baseline fixture"
+
+
+@dataclass(frozen=True)
+class _Held:
+    """The rows that tests are held to, and what to do where they differ."""
+
+    rows: tuple[Row, ...]
+    accept: str
+
+
+_HELD: pytest.StashKey[_Held] = pytest.StashKey()
+"""Set in every process that checks; elsewhere tests only record."""
+
+
+class Baseline:
+    """Records what a test found and, with ``--check-baseline``, holds it to what was accepted."""
+
+    def __init__(self, properties: list[tuple[str, object]], held: _Held | None) -> None:
+        self._properties = properties
+        self._held = held
+        self._rows: tuple[Row, ...] = ()
+
+    def check(self, model: str, run: Run) -> None:
+        """Record a run; where the baseline is checked, compare it.
+
+        What a test has still to record when a check raises counts as not found: one run a test.
+
+        Args:
+            model: the name of the network, as it stands in the file.
+            run: one pruning of it.
+
+        Raises:
+            AssertionError: a line for each value that is worse, better or not in the file.
+            InputError: a name is not a line of text.
+        """
+        __tracebackhide__ = True
+        rows = rows_of(model, run)
+        self._record(rows)
+        if self._held:
+            differences = compare(self._held.rows, rows, complete=False)
+            if differences:
+                lines = [difference.text for difference in differences]
+                raise AssertionError("\n".join([*lines, self._held.accept]))
+
+    def _record(self, rows: tuple[Row, ...]) -> None:
+        self._rows += rows
+        others = [entry for entry in self._properties if entry[0] != _PROPERTY]
+        self._properties[:] = [*others, (_PROPERTY, to_json(self._rows))]
+
+
+@pytest.fixture
+def baseline(request: pytest.FixtureRequest) -> Baseline:
+    """Hold a pruning to the accepted numbers: ``baseline.check("mobilenet_v2", run)``."""
+    return Baseline(request.node.user_properties, request.config.stash.get(_HELD, None))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the gate's options."""
+    group = parser.getgroup("pruning-analysis", "prunings held to a baseline")
+    group.addoption(
+        "--baseline",
+        dest="baseline_file",
+        metavar="FILE",
+        help="the accepted numbers (default: reports/baseline.csv under the root directory)",
+    )
+    group.addoption(
+        "--check-baseline",
+        action="store_true",
+        help="fail where a pruning is worse, better, new or missing",
+    )
+    group.addoption(
+        "--update-baseline",
+        action="store_true",
+        help="accept what is found; exit status 1 if that changes the file",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Read the file before any test runs.
+
+    Raises:
+        pytest.UsageError: the file, or the options together, cannot be used.
+    """
+    option = config.option
+    if option.collectonly or not (option.check_baseline or option.update_baseline):
+        return
+    if option.check_baseline and option.update_baseline:
+        raise pytest.UsageError("give --check-baseline or --update-baseline, not both")
+    judge = _Checker if option.check_baseline else _Updater
+    try:
+        plugin = _Worker(config) if hasattr(config, "workerinput") else judge(config)
+    except InputError as error:
+        raise pytest.UsageError(str(error)) from error
+    config.pluginmanager.register(plugin)
+
+
+class _Worker:
+    """In a process of pytest-xdist: holds its tests, and tells if it left some out."""
+
+    def __init__(self, config: Any) -> None:
+        self._output = config.workeroutput
+        if _HANDED in config.workerinput:
+            text, name = config.workerinput[_HANDED]
+            config.stash[_HELD] = _Held(read(text, name), _accept(name))
+
+    def pytest_deselected(self) -> None:
+        self._output[_HANDED] = True
+
+
+class _Judge:
+    """Collects what all tests recorded, and has the last word on the session.
+
+    Attributes:
+        path: of the file.
+        name: of the file, as the user knows it.
+        text: of the file; None if there is none.
+        expected: its rows.
+        found: what tests recorded, by key.
+        conflicts: rows that were recorded with two values.
+        stopped: whether tests that were to run did not.
+    """
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.path, self.name = _place(config)
+        self.text = _text_of(self.path, self.name)
+        self.expected = () if self.text is None else read(self.text, self.name)
+        self.found: dict[Key, Row] = {}
+        self.conflicts: list[str] = []
+        self.stopped = False
+        self._failed: set[str] = set()
+        self._recorded: set[str] = set()
+        self._left_out = False
+        self._lines: list[str] = []
+        self._passed = True
+
+    def conclude(self, complete: bool) -> None:
+        """Compare or write; ``complete``: whether every expected row had to be found."""
+        raise NotImplementedError
+
+    def say(self, *lines: str, passed: bool = True) -> None:
+        """Add to the summary; what has not passed fails the session."""
+        self._lines += lines
+        self._passed &= passed
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        self.stopped |= report.failed
+
+    def pytest_deselected(self) -> None:
+        self._left_out = True
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        self._left_out |= _HANDED in getattr(node, "workeroutput", {})
+
+    def pytest_keyboard_interrupt(self) -> None:
+        self.stopped = True
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            self._failed.add(report.nodeid)
+        for name, value in report.user_properties:
+            if name == _PROPERTY:
+                self._recorded.add(report.nodeid)
+                for row in from_json(str(value)):
+                    self._collect(row, report.nodeid)
+
+    def _collect(self, row: Row, test: str) -> None:
+        known = self.found.setdefault(row.key, row)
+        if known.value != row.value:
+            line = f"{row.name}: recorded as {known.value}, and as {row.value} by {test}"
+            # Each phase of a test reports its properties again.
+            self.conflicts += [line] if line not in self.conflicts else []
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        self.stopped |= bool(session.shouldstop or session.shouldfail)
+        self.stopped |= session.exitstatus not in _ENDED
+        try:
+            self._judge(self._gap(session))
+        except (InputError, OSError) as error:
+            self.say(str(error), passed=False)
+        if not self._passed and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def _gap(self, session: pytest.Session) -> str:
+        """Why expected rows need not have been found; empty if they had to be."""
+        asked = any(getattr(session.config.option, name, None) for name in _NARROWING)
+        named = any("::" in argument for argument in session.config.args)
+        if asked or named or self._left_out or self.stopped:
+            return "the run was narrowed"
+        return "a test failed before it recorded any" if self._failed - self._recorded else ""
+
+    def _judge(self, gap: str) -> None:
+        if not self.found and not self.stopped:
+            self.say(_NOTHING, passed=False)
+            return
+        self.say(*self.conflicts, passed=not self.conflicts)
+        self.conclude(complete=not gap)
+        unseen = sum(row.key not in self.found for row in self.expected)
+        if gap and unseen:
+            self.say(f"{unseen} rows of the baseline were not looked at, because {gap}")
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        if self._lines:
+            terminalreporter.write_sep("=", "baseline")
+        for line in self._lines:
+            terminalreporter.write_line(line)
+
+
+class _Checker(_Judge):
+    """Holds the session to the file, and leaves what it found beside it."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        super().__init__(config)
+        if self.text is None:
+            raise InputError(f"{self.name}: no such file; make it with --update-baseline")
+        config.stash[_HELD] = _Held(self.expected, _accept(self.name))
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        node.workerinput[_HANDED] = (self.text, self.name)
+
+    def conclude(self, complete: bool) -> None:
+        found, beside = self.found.values(), _beside(self.path)
+        differences = compare(self.expected, found, complete=complete)
+        self.say(*(difference.text for difference in differences), passed=not differences)
+        if self.conflicts:  # there is no one value to accept
+            return
+        if differences:
+            _write(beside, dump(merge(self.expected, found, complete=complete)))
+            self.say(_accept(self.name))
+            return
+        if complete:
+            beside.unlink(missing_ok=True)
+        self.say(f"{len(found)} rows are as {self.name} expects")
+
+
+class _Updater(_Judge):
+    """Makes the file say what the session found."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        super().__init__(config)
+        _check_writable(self.path)
+
+    def conclude(self, complete: bool) -> None:
+        if self.stopped or self.conflicts:
+            why = "the run was stopped" if self.stopped else "a row was recorded with two values"
+            self.say(f"nothing was written, because {why}", passed=False)
+            return
+        rows = merge(self.expected, self.found.values(), complete=complete)
+        text = dump(rows)
+        if text == self.text:
+            self.say("nothing changed")
+            return
+        _write(self.path, text)
+        changed = changes(self.expected, rows) or ("the same rows, in the usual layout",)
+        self.say(*changed, f"wrote {self.name}", passed=False)
+
+
+def _place(config: pytest.Config) -> tuple[Path, str]:
+    """Where the file is, and a name for it that holds where pytest was called."""
+    here, given = config.invocation_params.dir, config.option.baseline_file
+    if given is not None:
+        return here / given, given
+    path = config.rootpath / "reports" / "baseline.csv"
+    return path, str(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
+def _text_of(path: Path, name: str) -> str | None:
+    """The file's text; None if there is no file.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        return None
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise InputError(f"{name}:{line}: {error.reason}; expected CSV in UTF-8") from error
+    except OSError as error:
+        raise InputError(f"{name}: {error.strerror}; expected a CSV file") from error
+
+
+def _beside(path: str | Path) -> Path:
+    return Path(path).with_suffix(".new.csv")
+
+
+def _accept(name: str) -> str:
+    return f"accept with --update-baseline, or copy {_beside(name)} over it"
+
+
+# The reports draw pictures; matplotlib is not for every run of pytest.
+
+
+def _write(path: Path, text: str) -> None:
+    from analysis.reporting.files import write_text
+
+    write_text(path, text)
+
+
+def _check_writable(path: Path) -> None:
+    from analysis.reporting.files import check_writable
+
+    check_writable(path)
