@@ -82,18 +82,17 @@ def check_ratio_met(outcome: Outcome) -> None:
     if tolerance is None:
         # Rounding may take up to one channel less than a whole multiple more.
         tolerance = max(1, (outcome.run.config.round_to or 1) - 1)
-    groups = outcome.run.verification.groups
     missed = [
         f"`{group.root}` asked {group.requested} of {group.width}, removed {group.removed} "
         f"({group.reason})"
-        for group in groups
+        for group in outcome.run.verification.groups
         if group.requested is not None and abs(group.requested - group.removed) > tolerance
     ]
     if missed:
         channels = outcome.run.channels
         raise CheckFailedError(
             f"{channels.requested} channels were asked and {channels.removed} removed; "
-            f"{len(missed)} of {len(groups)} groups miss by more than {tolerance}: {_some(missed)}"
+            f"{_of(missed, outcome)} miss by more than {tolerance}: {_some(missed)}"
         )
 
 
@@ -107,7 +106,7 @@ def check_no_group_dropped(outcome: Outcome) -> None:
     most = outcome.thresholds.max_dropped
     if len(dropped) > most:
         raise CheckFailedError(
-            f"{len(dropped)} groups lost nothing of what was asked, at most {most} may: "
+            f"{_of(dropped, outcome)} lost nothing of what was asked, at most {most} may: "
             f"{_some(dropped)}"
         )
 
@@ -122,7 +121,7 @@ def check_nothing_collapsed(outcome: Outcome) -> None:
     ]
     if collapsed:
         raise CheckFailedError(
-            f"{len(collapsed)} groups have fewer than {fewest} channels left or lost more than "
+            f"{_of(collapsed, outcome)} have fewer than {fewest} channels left or lost more than "
             f"{most:.0%}: {_some(collapsed)}"
         )
 
@@ -140,7 +139,7 @@ def check_cap_held(outcome: Outcome) -> None:
     ]
     if beyond:
         raise CheckFailedError(
-            f"{len(beyond)} groups lost more than the cap of {cap:g} allows: {_some(beyond)}"
+            f"{_of(beyond, outcome)} lost more than the cap of {cap:g} allows: {_some(beyond)}"
         )
 
 
@@ -154,7 +153,7 @@ def check_channels_divisible(outcome: Outcome) -> None:
     ]
     if uneven:
         raise CheckFailedError(
-            f"{len(uneven)} groups do not keep a multiple of {multiple}: {_some(uneven)}"
+            f"{_of(uneven, outcome)} do not keep a multiple of {multiple}: {_some(uneven)}"
         )
 
 
@@ -208,6 +207,10 @@ def check_equivalent_to_masked(outcome: Outcome) -> None:
     verification = outcome.run.verification
     if not verification.verdict.passes:
         raise CheckFailedError(f"{verification.verdict}: {verification.reason}")
+
+
+def _of(entries: list[str], outcome: Outcome) -> str:
+    return f"{len(entries)} of {len(outcome.run.verification.groups)} groups"
 
 
 def _some(entries: list[str]) -> str:

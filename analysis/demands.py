@@ -69,9 +69,9 @@ class Demands:
 
 def _why_unknown(pruner: Any) -> str:
     kind = type(pruner)
-    own = [name for name in _RULES if not getattr(kind, name).__module__.startswith(_UPSTREAM)]
+    own = [name for name in _RULES if not _is_upstream(getattr(kind, name, None))]
     if own:
-        return f"{kind.__name__} has its own `{own[0]}`, so what its ratio asks of a group is its"
+        return f"{kind.__name__} has its own `{own[0]}`, and only torch-pruning's rules are known"
     if pruner.isomorphic and not pruner.global_pruning:
         return (
             "it ranks isomorphic groups without global_pruning=True, and torch-pruning then takes "
@@ -82,7 +82,8 @@ def _why_unknown(pruner: Any) -> str:
     return ""
 
 
-_UPSTREAM = "torch_pruning."
+def _is_upstream(method: Any) -> bool:
+    return str(getattr(method, "__module__", "")).startswith("torch_pruning.")
 
 
 @dataclass(frozen=True, eq=False)

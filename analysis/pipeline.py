@@ -1,7 +1,6 @@
 """The one place where the order is written: groups, plan, surgery, verification, costs."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -20,13 +19,11 @@ from analysis import (
     residuals,
     surgery,
     symmetry,
-    verifying,
 )
 from analysis.accounting import Account
 from analysis.demands import Demands
 from analysis.errors import (
     AnalysisError,
-    BudgetExceededError,
     InputError,
     UnprunableError,
     upstream,
@@ -40,7 +37,7 @@ from analysis.inference import (
     locate_failure,
     names_of,
 )
-from analysis.operators import Operators, watched
+from analysis.operators import Operators
 from analysis.proving import prove
 from analysis.records import (
     Channels,
@@ -66,6 +63,7 @@ from analysis.records import (
     Verdict,
     Verification,
 )
+from analysis.stepping import Progress, accounted, checked, stepped
 
 __all__ = [
     "Dense",
@@ -87,9 +85,6 @@ __all__ = [
 
 count_macs = costing.count_macs
 inspect_groups = grouping.inspect_groups
-
-_WEAKER = (Verdict.EXACT, Verdict.RENORMALIZED, Verdict.MIXED)
-"""Of several steps the weakest claim counts."""
 
 PrunerFactory = Callable[[nn.Module, Inputs, float], Any]
 """The user's own pruner: (model, example inputs, ratio) -> a torch-pruning pruner on that model."""
@@ -134,21 +129,6 @@ class Outcome:
     removals: tuple[Removal, ...]
     run: Run
     thresholds: Thresholds = field(default_factory=Thresholds)
-
-
-@dataclass
-class _Progress:
-    """What the steps of a pruner have done so far, and what they were asked for."""
-
-    removals: list[Removal] = field(default_factory=list)
-    demands: Demands | None = None
-
-    @property
-    def planned(self) -> tuple[PlannedGroup, ...] | None:
-        """What the pruner was asked for; None where that is not known."""
-        if self.demands is None or self.demands.unknown:
-            return None
-        return self.demands.planned
 
 
 def measure(model: nn.Module, example_inputs: Inputs) -> tuple[CostTable, int]:
@@ -197,7 +177,7 @@ def prune_and_prove(
     """
     ignored = policies.ignored_layers(policy, dense.model, dense.groups)
     pruned = copy_of(dense.model)
-    progress = _Progress()
+    progress = Progress()
     planned: tuple[PlannedGroup, ...] | None = None
     if dense.error is not None:
         verification = dense.error
@@ -208,18 +188,18 @@ def prune_and_prove(
         def build(operators: Operators) -> Any:
             return surgery.build_pruner(pruned, dense.inputs, config, ignored, operators.blamed)
 
-        verification = _guarded(pruned, dense.inputs, build, progress, None)
+        verification = stepped(pruned, dense.inputs, build, progress, None)
     else:
         told: list[Any] = []
 
         def take(operators: Operators) -> Any:
             with upstream("the pruner function", operators.blamed):
                 pruner = pruner_factory(pruned, dense.inputs, config.ratio)
-            progress.demands = Demands(_checked(pruner, pruned))
+            progress.demands = Demands(checked(pruner, pruned))
             told.append(pruner)
             return pruner
 
-        verification = _guarded(pruned, dense.inputs, take, progress, None)
+        verification = stepped(pruned, dense.inputs, take, progress, None)
         if told:
             ignored = names_of(told[0].ignored_layers, pruned)
             config = _as_told(config, told[0])
@@ -228,7 +208,7 @@ def prune_and_prove(
     if untraced and not verification.verdict.passes:
         verification = replace(verification, reason=f"{verification.reason}; {untraced}")
     asked = planned if pruner_factory is None else progress.planned
-    verification = _accounted(verification, groups, progress, asked, config.ratio)
+    verification = accounted(verification, groups, progress, asked, config.ratio)
     run = _measured(dense, pruned, config, verification, asked, progress.removals)
     return Outcome(dense, pruned, ignored, planned, tuple(progress.removals), run)
 
@@ -277,43 +257,22 @@ def verify(
         UnsupportedLayerError: a layer was cut that the proof has no row for.
     """
     check_usable(model)
-    _checked(pruner, model)
+    checked(pruner, model)
     with left_as_found(model):
         model.eval()
         failure = locate_failure(model, example_inputs)
         if failure is not None:
             raise InputError(f"the model does not run on the example inputs: {failure}")
         groups: list[Group] = []
-        progress = _Progress(demands=Demands(pruner))
+        progress = Progress(demands=Demands(pruner))
 
         def read(_: Operators) -> Any:
             groups.extend(_groups_of(pruner, model, example_inputs))
             return pruner
 
-        verification = _guarded(model, example_inputs, read, progress, budget)
+        verification = stepped(model, example_inputs, read, progress, budget)
     ratio = pruner.pruning_ratio
-    return _accounted(verification, tuple(groups), progress, progress.planned, ratio)
-
-
-def _accounted(
-    verification: Verification,
-    groups: tuple[Group, ...],
-    progress: _Progress,
-    planned: tuple[PlannedGroup, ...] | None,
-    ratio: float,
-) -> Verification:
-    """The answer with asked against done; a run that did not end has no account."""
-    if verification.verdict in (Verdict.UNPRUNABLE, Verdict.TIMEOUT):
-        return verification
-    unknown = "" if progress.demands is None else progress.demands.unknown
-    if planned is None and not unknown:
-        unknown = next((group.untraced for group in groups if group.untraced), "")
-    verification = replace(
-        verification,
-        groups=planning.account(groups, progress.removals, planned),
-        requested_unknown=unknown,
-    )
-    return _explained(verification, progress.removals, ratio)
+    return accounted(verification, tuple(groups), progress, progress.planned, ratio)
 
 
 def _groups_of(pruner: Any, model: nn.Module, inputs: Inputs) -> tuple[Group, ...]:
@@ -324,121 +283,6 @@ def _groups_of(pruner: Any, model: nn.Module, inputs: Inputs) -> tuple[Group, ..
         return grouping.inspect_groups(model, inputs, names_of(pruner.ignored_layers, model))
     except UnprunableError:
         return ()
-
-
-def _checked(pruner: Any, model: nn.Module) -> Any:
-    if not all(hasattr(pruner, name) for name in ("step", "DG", "current_step", "model")):
-        raise InputError(
-            f"the pruner is a {type(pruner).__name__}; expected one of torch-pruning's, "
-            "built on the model"
-        )
-    if pruner.model is not model:
-        raise InputError(
-            f"the pruner was built on another {type(pruner.model).__name__}; build it on the "
-            "model that is to be pruned"
-        )
-    if pruner.current_step >= pruner.iterative_steps:
-        raise InputError(
-            f"the pruner has done all its {pruner.iterative_steps} steps; pass a fresh one, it is "
-            "stepped here"
-        )
-    return pruner
-
-
-def _guarded(
-    model: nn.Module,
-    inputs: Inputs,
-    build: Callable[[Operators], Any],
-    progress: _Progress,
-    budget: float | None,
-) -> Verification:
-    """Build, step and prove; what raises or does not end becomes a verdict."""
-    try:
-        with budgets.limited(budget):
-            with budgets.step("building the pruner"), watched(model) as operators:
-                pruner = build(operators)
-            return _step_to_the_end(model, inputs, pruner, progress, operators)
-    except (UnprunableError, BudgetExceededError) as failure:
-        return _verdict_of(failure)
-
-
-def _step_to_the_end(
-    model: nn.Module, inputs: Inputs, pruner: Any, progress: _Progress, operators: Operators
-) -> Verification:
-    """Prove each step against the network it started from; the chain proves the whole."""
-    steps = []
-    history = surgery.Ledger(pruner.DG)
-    while pruner.current_step < pruner.iterative_steps:
-        steps.append(_prove_step(model, inputs, pruner, history, progress, operators.blamed))
-        if not steps[-1].verdict.passes:
-            return steps[-1]
-    return max(steps, key=lambda step: (_WEAKER.index(step.verdict), step.max_rel_error or 0.0))
-
-
-def _prove_step(
-    model: nn.Module,
-    inputs: Inputs,
-    pruner: Any,
-    history: surgery.Ledger,
-    progress: _Progress,
-    blame: Callable[[BaseException], str],
-) -> Verification:
-    """Prove one step; ``progress`` gets what went, with the indices of the first step's network."""
-    done: list[Removal] = []
-    altered: str | None = None
-    dense = copy_of(model)
-    if progress.demands is not None:
-        # The random state is put back, so that a random importance answers the pruner the same.
-        with left_as_found(model), budgets.step("ranking"), upstream("ranking", blame):
-            progress.demands.look_ahead(pruner, progress.removals)
-    with ExitStack() as until_proved:
-        with budgets.step("pruning"):
-            for removal, since_start in surgery.step(pruner, history, blame):
-                if not done:
-                    # Every importance of the step is ranked by now and nothing is cut yet.
-                    altered = next(verifying.changed_tensors(dense, model, ()), None)
-                    until_proved.enter_context(symmetry.distinct_values(model, inputs))
-                    symmetry.copy_values(model, dense)
-                done.append(removal)
-                progress.removals.append(since_start)
-        if not done:
-            altered = next(verifying.changed_tensors(dense, model, ()), None)
-        if altered is not None:
-            return Verification(
-                Verdict.WRONG,
-                f"`{altered}` was changed before a group was yielded: the pruner may rank weights, "
-                "not write them",
-                first_divergence=altered.rpartition(".")[0],
-            )
-        if not done:
-            return Verification(Verdict.EXACT, max_rel_error=0.0)
-        with budgets.step("proving"):
-            return prove(dense, model, done, inputs)
-
-
-def _verdict_of(failure: UnprunableError | BudgetExceededError) -> Verification:
-    if isinstance(failure, BudgetExceededError):
-        return Verification(Verdict.TIMEOUT, f"{failure} while {failure.step or 'starting'}")
-    return Verification(Verdict.UNPRUNABLE, str(failure))
-
-
-def _explained(
-    verification: Verification, removals: Collection[Removal], ratio: float
-) -> Verification:
-    """Say `unchanged`, and why, of a run that was asked for something and removed nothing."""
-    if not verification.verdict.passes or removals or not ratio:
-        return verification
-    held = {group.reason for group in verification.groups}
-    counts = ", ".join(
-        f"{sum(group.reason is reason for group in verification.groups)} {reason}"
-        for reason in Reason
-        if reason in held
-    )
-    return replace(
-        verification,
-        verdict=Verdict.UNCHANGED,
-        reason=f"ratio {ratio:g} was asked and no channel was removed; groups: {counts or 'none'}",
-    )
 
 
 def _measured(

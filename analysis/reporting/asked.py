@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from analysis.records import GroupAccount, PolicyAccount, Run, Study, SubjectStudy
 from analysis.reporting.sections import Section
-from analysis.reporting.tables import Table, count, left, share
+from analysis.reporting.tables import LOCK_HEADERS, Table, count, left, lock_cells, share
 
 __all__ = ["section"]
 
@@ -180,18 +180,7 @@ def _sweep_table(subject: SubjectStudy) -> Table:
 def _lock_table(subject: SubjectStudy) -> Table:
     return Table(
         f"{subject.info.name}: what the groups that `residual-blocks` ignores lock",
-        ("group", "channels", "ignored layers", "locked with them", "MACs", "parameters", "held"),
-        tuple(
-            (
-                lock.root,
-                count(lock.width),
-                ", ".join(lock.layers),
-                ", ".join(lock.partners) or "-",
-                count(lock.macs),
-                count(lock.params),
-                lock.needed or "need not be",
-            )
-            for lock in (subject.lint.locks if subject.lint else ())
-        ),
+        LOCK_HEADERS,
+        tuple(lock_cells(lock) for lock in (subject.lint.locks if subject.lint else ())),
         wide=True,
     )

@@ -67,7 +67,7 @@ def _curve(subject: SubjectStudy) -> Drawing:
         _policies(axes[0], subject, "MACs")
         _policies(axes[1], subject, "parameters")
         axes[0].set_ylabel("share left")
-        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
     return _drawing(
         figure,
         subject,
@@ -111,6 +111,8 @@ def _policies(axes: Axes, subject: SubjectStudy, quantity: str) -> None:
             "o",
             color=colour,
         )
+    if any(groups for entry in subject.accounts for groups in entry.curve.dropped):
+        axes.plot([], [], "x", color=_GREY, label="groups drop out")
     axes.set(xlabel="pruning ratio", title=quantity, xlim=(0, 1), ylim=(0, 1.02))
 
 

@@ -3,9 +3,18 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from analysis.records import Sizes, Verification
+from analysis.records import Lock, Sizes, Verification
 
-__all__ = ["Table", "as_markdown", "bound", "count", "left", "share"]
+__all__ = [
+    "LOCK_HEADERS",
+    "Table",
+    "as_markdown",
+    "bound",
+    "count",
+    "left",
+    "lock_cells",
+    "share",
+]
 
 
 @dataclass(frozen=True)
@@ -65,3 +74,20 @@ def bound(verification: Verification) -> str:
         return "-"
     limits = (1e-12, 1e-9)
     return next((f"<= {limit:g}" for limit in limits if error <= limit), f"{error:.1g}")
+
+
+LOCK_HEADERS = ("group", "width", "ignored layers", "locked with them", "MACs", "params", "held")
+"""Of a table of what ignored layers lock."""
+
+
+def lock_cells(lock: Lock) -> tuple[str, ...]:
+    """One group that is held: by which layers, with which others, and what it locks."""
+    return (
+        lock.root,
+        count(lock.width),
+        ", ".join(lock.layers),
+        ", ".join(lock.partners) or "-",
+        count(lock.macs),
+        count(lock.params),
+        lock.needed or "need not be",
+    )

@@ -16,7 +16,15 @@ from analysis.records import (
     Study,
     Verdict,
 )
-from analysis.reporting.tables import as_markdown, bound, count, left, share
+from analysis.reporting.tables import (
+    LOCK_HEADERS,
+    as_markdown,
+    bound,
+    count,
+    left,
+    lock_cells,
+    share,
+)
 
 __all__ = ["groups", "macs", "runs", "summary"]
 
@@ -67,21 +75,7 @@ def groups(
 
 
 def _linted(lint: Lint) -> str:
-    locks = as_markdown(
-        ("group held", "width", "ignored layers", "locked with them", "MACs", "params", "why"),
-        [
-            (
-                lock.root,
-                count(lock.width),
-                ", ".join(lock.layers),
-                ", ".join(lock.partners) or "-",
-                count(lock.macs),
-                count(lock.params),
-                lock.needed or "need not be",
-            )
-            for lock in lint.locks
-        ],
-    )
+    locks = as_markdown(LOCK_HEADERS, map(lock_cells, lint.locks))
     # Which groups need not be held stands in the table.
     findings = [
         f"{'error' if finding.is_error else 'note'}: {finding.kind}: {finding.message}"

@@ -22,6 +22,7 @@ LAYERS = (
         "residuals", "faults", "costing", "reporting",
     },
     {"demands", "proving", "auditing", "accounting", "linting"},
+    {"stepping"},
     {"pipeline"},
     {"checks"},
     {"study"},

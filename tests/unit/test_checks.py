@@ -57,7 +57,7 @@ def test_rounding_may_take_less_than_a_whole_multiple_more() -> None:
 
 def test_groups_that_drop_out_are_named_and_as_many_as_is_allowed_may() -> None:
     told = message("no_group_dropped", outcome(Chain, ALL))
-    assert "2 groups" in told
+    assert "2 of 3 groups" in told
     assert "`first` asked 4 of 4 (would-empty)" in told
     message("no_group_dropped", outcome(Chain, ALL, max_dropped=1))
     CATALOGUE["no_group_dropped"](outcome(Chain, ALL, max_dropped=2))

@@ -11,7 +11,7 @@ from nets import Chain, inputs_for, make
 from analysis import count_macs
 from analysis.errors import InputError
 from analysis.records import Request, Sizes, Study, Verdict, Verification
-from analysis.reporting import files, markdown, page, write_report
+from analysis.reporting import asked, files, markdown, page, versions, write_report
 from analysis.reporting.sections import Section
 from analysis.reporting.stages import stages
 from analysis.reporting.tables import Table, as_markdown, bound, count, left
@@ -151,3 +151,55 @@ def test_wide_tables_are_left_out_of_the_markdown_with_a_line() -> None:
     text = markdown.render([Section("s", "Title", ("Prose.",), (table,))])
     assert "_all layers: see index.html._" in text
     assert "| a" not in text
+
+
+def test_the_report_tells_asked_from_done(small_study: Study) -> None:
+    (subject,) = small_study.subjects
+    found = asked.section(small_study)
+    table = found.tables[0]
+    assert len(table.rows) == len(subject.runs)
+    told = [dict(zip(table.headers, row, strict=True)) for row in table.rows]
+    for run, row in zip(subject.runs, told, strict=True):
+        groups = run.verification.groups
+        assert row["asked"] == str(sum(group.requested for group in groups))
+        assert row["removed"] == str(sum(group.removed for group in groups))
+        short = [group for group in groups if group.removed < group.requested]
+        assert row["groups short"] == str(len(short))
+        sentence = f"`{run.config.policy}`, ranked {run.config.scope}ly, at {run.config.ratio:g}:"
+        assert any(sentence in each for each in found.paragraphs) == bool(short)
+
+
+def test_a_ratio_at_which_groups_drop_out_is_marked_in_picture_and_table(
+    small_study: Study, written
+) -> None:
+    (subject,) = small_study.subjects
+    drops = [groups for entry in subject.accounts for groups in entry.curve.dropped if groups]
+    assert drops  # of four and eight channels all are asked at 0.95
+    assert "groups drop out" in (written / "tests-nets-py-Residual-curve.svg").read_text()
+    tables = {table.caption: table for table in asked.section(small_study).tables}
+    assert len(tables[f"{subject.info.name}: ratios at which groups drop out"].rows) == len(drops)
+
+
+HEAD = "model,policy,scope,ratio,metric,expected,tolerance,better\n"
+
+
+def test_what_differs_between_versions_stands_in_a_table(tmp_path) -> None:
+    folder = tmp_path / "versions"
+    folder.mkdir()
+    assert versions.read(str(tmp_path)) is None
+    for version, verdict, params in (("1.0.0", "wrong", 5), ("2.0.0", "exact", 7)):
+        rows = (
+            f"net,none,local,0.5,verdict,{verdict},0,higher\n"
+            f"net,none,local,0.5,params,{params},0,lower\n"
+            "other,none,local,0.5,params,3,0,lower\n"
+            f"third,none,local,0.5,macs,{params},0,lower\n"
+        )
+        (folder / f"torch-pruning-{version}.csv").write_text(HEAD + rows)
+    section = versions.section(versions.read(str(tmp_path)))
+    (table,) = section.tables
+    assert table.headers[-2:] == ("1.0.0", "2.0.0")
+    # Where the verdict differs the numbers do; where it does not they are told.
+    assert [(row[0], *row[-3:]) for row in table.rows] == [
+        ("net", "verdict", "wrong", "exact"), ("third", "macs", "5", "7"),
+    ]  # fmt: skip
+    assert "1 are the same in all of them" in section.paragraphs[0]

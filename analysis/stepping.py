@@ -1,0 +1,196 @@
+"""A pruner stepped to its end: every step proved, and asked against done.
+
+The chain of steps proves the whole, since each starts from the network that the last one left.
+"""
+
+from collections.abc import Callable, Collection
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from torch import nn
+
+from analysis import budgets, planning, surgery, symmetry, verifying
+from analysis.demands import Demands
+from analysis.errors import BudgetExceededError, InputError, UnprunableError, upstream
+from analysis.inference import Inputs, copy_of, left_as_found
+from analysis.operators import Operators, watched
+from analysis.proving import prove
+from analysis.records import Group, PlannedGroup, Reason, Removal, Verdict, Verification
+
+__all__ = ["Progress", "accounted", "checked", "stepped"]
+
+_WEAKER = (Verdict.EXACT, Verdict.RENORMALIZED, Verdict.MIXED)
+"""Of several steps the weakest claim counts."""
+
+
+@dataclass
+class Progress:
+    """What the steps of a pruner have done so far, and what they were asked for."""
+
+    removals: list[Removal] = field(default_factory=list)
+    demands: Demands | None = None
+
+    @property
+    def planned(self) -> tuple[PlannedGroup, ...] | None:
+        """What the pruner was asked for; None where that is not known."""
+        if self.demands is None or self.demands.unknown:
+            return None
+        return self.demands.planned
+
+
+def checked(pruner: Any, model: nn.Module) -> Any:
+    """The pruner, if it can be stepped on the model.
+
+    Raises:
+        InputError: it is no pruner, was built on another model, or has done all its steps.
+    """
+    if not all(hasattr(pruner, name) for name in ("step", "DG", "current_step", "model")):
+        raise InputError(
+            f"the pruner is a {type(pruner).__name__}; expected one of torch-pruning's, "
+            "built on the model"
+        )
+    if pruner.model is not model:
+        raise InputError(
+            f"the pruner was built on another {type(pruner.model).__name__}; build it on the "
+            "model that is to be pruned"
+        )
+    if pruner.current_step >= pruner.iterative_steps:
+        raise InputError(
+            f"the pruner has done all its {pruner.iterative_steps} steps; pass a fresh one, it is "
+            "stepped here"
+        )
+    return pruner
+
+
+def stepped(
+    model: nn.Module,
+    inputs: Inputs,
+    build: Callable[[Operators], Any],
+    progress: Progress,
+    budget: float | None,
+) -> Verification:
+    """Build, step and prove; what raises or does not end becomes a verdict.
+
+    Args:
+        model: the network that is pruned.
+        inputs: a tensor, a tuple or a dict.
+        build: what builds the pruner on the model, or only returns it.
+        progress: gets what went, with the indices of the first step's network.
+        budget: seconds for all of it; None is no limit.
+    """
+    try:
+        with budgets.limited(budget):
+            with budgets.step("building the pruner"), watched(model) as operators:
+                pruner = build(operators)
+            return _step_to_the_end(model, inputs, pruner, progress, operators)
+    except (UnprunableError, BudgetExceededError) as failure:
+        return _verdict_of(failure)
+
+
+def _step_to_the_end(
+    model: nn.Module, inputs: Inputs, pruner: Any, progress: Progress, operators: Operators
+) -> Verification:
+    """Prove each step against the network it started from; the chain proves the whole."""
+    steps = []
+    history = surgery.Ledger(pruner.DG)
+    while pruner.current_step < pruner.iterative_steps:
+        steps.append(_prove_step(model, inputs, pruner, history, progress, operators.blamed))
+        if not steps[-1].verdict.passes:
+            return steps[-1]
+    return max(steps, key=lambda step: (_WEAKER.index(step.verdict), step.max_rel_error or 0.0))
+
+
+def _prove_step(
+    model: nn.Module,
+    inputs: Inputs,
+    pruner: Any,
+    history: surgery.Ledger,
+    progress: Progress,
+    blame: Callable[[BaseException], str],
+) -> Verification:
+    """Prove one step, noting before it what it asks and while it runs what goes."""
+    done: list[Removal] = []
+    altered: str | None = None
+    dense = copy_of(model)
+    if progress.demands is not None:
+        # The random state is put back, so that a random importance answers the pruner the same.
+        with left_as_found(model), budgets.step("ranking"), upstream("ranking", blame):
+            progress.demands.look_ahead(pruner, progress.removals)
+    with ExitStack() as until_proved:
+        with budgets.step("pruning"):
+            for removal, since_start in surgery.step(pruner, history, blame):
+                if not done:
+                    # Every importance of the step is ranked by now and nothing is cut yet.
+                    altered = next(verifying.changed_tensors(dense, model, ()), None)
+                    until_proved.enter_context(symmetry.distinct_values(model, inputs))
+                    symmetry.copy_values(model, dense)
+                done.append(removal)
+                progress.removals.append(since_start)
+        if not done:
+            altered = next(verifying.changed_tensors(dense, model, ()), None)
+        if altered is not None:
+            return Verification(
+                Verdict.WRONG,
+                f"`{altered}` was changed before a group was yielded: the pruner may rank weights, "
+                "not write them",
+                first_divergence=altered.rpartition(".")[0],
+            )
+        if not done:
+            return Verification(Verdict.EXACT, max_rel_error=0.0)
+        with budgets.step("proving"):
+            return prove(dense, model, done, inputs)
+
+
+def _verdict_of(failure: UnprunableError | BudgetExceededError) -> Verification:
+    if isinstance(failure, BudgetExceededError):
+        return Verification(Verdict.TIMEOUT, f"{failure} while {failure.step or 'starting'}")
+    return Verification(Verdict.UNPRUNABLE, str(failure))
+
+
+def _explained(
+    verification: Verification, removals: Collection[Removal], ratio: float
+) -> Verification:
+    """Say `unchanged`, and why, of a run that was asked for something and removed nothing."""
+    if not verification.verdict.passes or removals or not ratio:
+        return verification
+    held = {group.reason for group in verification.groups}
+    counts = ", ".join(
+        f"{sum(group.reason is reason for group in verification.groups)} {reason}"
+        for reason in Reason
+        if reason in held
+    )
+    return replace(
+        verification,
+        verdict=Verdict.UNCHANGED,
+        reason=f"ratio {ratio:g} was asked and no channel was removed; groups: {counts or 'none'}",
+    )
+
+
+def accounted(
+    verification: Verification,
+    groups: tuple[Group, ...],
+    progress: Progress,
+    planned: tuple[PlannedGroup, ...] | None,
+    ratio: float,
+) -> Verification:
+    """The answer with asked against done; a run that did not end has no account.
+
+    Args:
+        verification: of all steps.
+        groups: the dependency groups before the first, held ones marked.
+        progress: what went.
+        planned: what was asked; None where that is not known.
+        ratio: what was asked of the whole, to tell an unchanged network from one left alone.
+    """
+    if verification.verdict in (Verdict.UNPRUNABLE, Verdict.TIMEOUT):
+        return verification
+    unknown = "" if progress.demands is None else progress.demands.unknown
+    if planned is None and not unknown:
+        unknown = next((group.untraced for group in groups if group.untraced), "")
+    verification = replace(
+        verification,
+        groups=planning.account(groups, progress.removals, planned),
+        requested_unknown=unknown,
+    )
+    return _explained(verification, progress.removals, ratio)
