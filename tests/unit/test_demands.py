@@ -158,14 +158,20 @@ def test_what_would_be_emptied_without_rounding_is_not_blamed_on_rounding() -> N
     assert (found["first"].requested, found["first"].reason) == (4, Reason.WOULD_EMPTY)
 
 
-def test_a_random_importance_answers_the_account_and_the_pruner_alike() -> None:
-    found = asked(
-        make(Concat),
-        importance=tp.importance.RandomImportance(),
-        pruning_ratio=0.5,
-        global_pruning=True,
-    )
-    assert all(group.requested == group.removed for group in found.values())
+@pytest.mark.parametrize("seed", range(8))
+def test_a_random_importance_answers_the_account_and_the_pruner_alike(seed: int) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        found = asked(
+            make(Concat),
+            importance=tp.importance.RandomImportance(),
+            pruning_ratio=0.5,
+            global_pruning=True,
+        )
+    for group in found.values():
+        # All channels of a small group may be drawn, which torch-pruning drops.
+        drawn = 0 if group.requested == group.width else group.requested
+        assert group.removed == drawn
 
 
 def test_equal_scores_all_go_and_so_empty_the_layers() -> None:
