@@ -48,6 +48,7 @@ class Demands:
     def __init__(self, pruner: Any) -> None:
         self.unknown = _why_unknown(pruner)
         self.planned: tuple[PlannedGroup, ...] = ()
+        self._initial: dict[str, int] = {}
 
     def look_ahead(self, pruner: Any, removals: Collection[Removal]) -> None:
         """Note what the coming step asks for.
@@ -64,7 +65,7 @@ class Demands:
         for cut in (cut for removal in removals for cut in removal.cuts):
             if cut.axis == "out":
                 gone.setdefault(cut.layer, set()).update(cut.removed)
-        self.planned = tuple(_asked(pruner, gone))
+        self.planned = tuple(_asked(pruner, gone, self._initial))
 
 
 def _why_unknown(pruner: Any) -> str:
@@ -107,8 +108,13 @@ class _Contender:
     spent: Reason | None
 
 
-def _asked(pruner: Any, gone: dict[str, set[int]]) -> Iterator[PlannedGroup]:
-    """The plan of the coming step on top of what earlier ones removed."""
+def _asked(
+    pruner: Any, gone: dict[str, set[int]], initial: dict[str, int]
+) -> Iterator[PlannedGroup]:
+    """The plan of the coming step on top of what earlier ones removed.
+
+    ``initial`` keeps, by root, how many positions were ranked in the first step.
+    """
     contenders: list[_Contender] = []
     for group, items, ranked in grouping.live_groups_of(pruner, partial(_ranked_as, pruner)):
         before = tuple(sorted(gone.get(group.root, ())))
@@ -119,7 +125,10 @@ def _asked(pruner: Any, gone: dict[str, set[int]]) -> Iterator[PlannedGroup]:
         if group.may_go or before:
             scores = _importance(pruner, items, ranked, spent)
         if scores is not None:
-            contenders.append(_contender(pruner, group, items, ranked, scores, spent))
+            contender = _contender(pruner, group, items, ranked, scores, spent)
+            positions = initial.setdefault(group.root, contender.scope.initial or 0)
+            scope = replace(contender.scope, initial=positions)
+            contenders.append(replace(contender, scope=scope))
         elif spent is not Reason.CAPPED and not before:
             reason = spent or Reason.KEPT
             yield PlannedGroup(group.root, group.width, (), (), reason)
@@ -163,12 +172,19 @@ def _contender(
     root, *others = ranked.members
     blocks = _blocks(pruner, items)
     ranked = replace(ranked, members=(replace(root, channel_groups=blocks), *others))
+    # An importance may score fewer channels than there are (batch norms of one branch).
+    positions = len(scores) if pruner.current_step == 0 else _first_width(pruner, items)
+    key, name, ratio, bound = _scope_of(pruner, items, group.root)
+    scope = Scope(name, (group.root,), ratio, bound, positions // blocks)
+    return _Contender(group, ranked, scores, scope, key, spent)
+
+
+def _first_width(pruner: Any, items: Any) -> int:
+    """Channels of the group's root when the pruner was built."""
     dep = items[0].dep
     is_out = pruner.DG.is_out_channel_pruning_fn(dep.handler)
-    initial = (pruner.layer_init_out_ch if is_out else pruner.layer_init_in_ch)[dep.target.module]
-    key, name, ratio, bound = _scope_of(pruner, items, group.root)
-    scope = Scope(name, (group.root,), ratio, bound, initial // blocks)
-    return _Contender(group, ranked, scores, scope, key, spent)
+    widths = pruner.layer_init_out_ch if is_out else pruner.layer_init_in_ch
+    return int(widths[dep.target.module])
 
 
 def _ranked_as(pruner: Any, items: Any) -> Any:

@@ -15,7 +15,7 @@ from analysis.records import Reason
 
 @pytest.mark.filterwarnings("ignore:Unwrapped parameters detected")
 @settings(
-    max_examples=100, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
+    max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
 )
 @given(
     chosen=rows_of(sorted(BLOCKS)),
@@ -25,9 +25,18 @@ from analysis.records import Reason
     steps=st.integers(1, 3),
     cap=st.sampled_from([1.0, 0.5]),
     round_to=st.sampled_from([None, 2, 4]),
+    importance=st.sampled_from(
+        [
+            tp.importance.MagnitudeImportance(p=1),
+            tp.importance.LAMPImportance(),
+            # Scores as many channels as the first batch norm has, and none without one.
+            tp.importance.BNScaleImportance(),
+        ]
+    ),
+    own=st.sampled_from([None, 0.2, 0.8]),
 )
 def test_what_goes_is_what_the_rules_leave(
-    chosen, seed, ratio, ranked, steps, cap, round_to
+    chosen, seed, ratio, ranked, steps, cap, round_to, importance, own
 ) -> None:
     with torch.random.fork_rng():
         model = Drawn(chosen, seed).eval()
@@ -36,7 +45,9 @@ def test_what_goes_is_what_the_rules_leave(
         pruner = tp.pruner.MagnitudePruner(
             model,
             inputs,
-            importance=tp.importance.MagnitudeImportance(p=1),
+            importance=importance,
+            # The blocks have a ratio of their own, together if ranked globally.
+            pruning_ratio_dict=None if own is None else {tuple(model.blocks): own},
             ignored_layers=[model.head],
             pruning_ratio=ratio,
             global_pruning=ranked[0],

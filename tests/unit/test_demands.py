@@ -350,3 +350,32 @@ def test_the_scopes_shares_sum_to_what_was_saved() -> None:
         asked_for = sum(getattr(scope, quantity).requested for scope in run.scopes)
         assert asked_for == pytest.approx(sizes.before - sizes.requested)
     assert sum(scope.channels.removed for scope in run.scopes) == run.channels.removed
+
+
+class HalfNormed(nn.Module):
+    """Two branches side by side, one of them with a batch norm, are added to a third."""
+
+    size = (3, 4, 4)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left = nn.Conv2d(3, 4, 1)
+        self.norm = nn.BatchNorm2d(4)
+        self.right = nn.Conv2d(3, 4, 1)
+        self.wide = nn.Conv2d(3, 8, 1)
+        self.head = nn.Linear(8, 2)
+
+    def forward(self, x):
+        joined = torch.cat([self.norm(self.left(x)), self.right(x)], 1)
+        return self.head((self.wide(x) + joined).mean((2, 3)))
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+def test_an_importance_that_scores_some_channels_is_asked_of_those(steps: int) -> None:
+    model = make(HalfNormed)
+    with torch.no_grad():
+        model.norm.weight.copy_(torch.tensor([4.0, 3.0, 2.0, 1.0]))
+    importance = tp.importance.BNScaleImportance()
+    found = asked(model, importance=importance, pruning_ratio=0.5, iterative_steps=steps)
+    # Only the norm's four channels have a score: 4 - int(4 * 0.5) = 2 of them.
+    assert (found["wide"].width, found["wide"].requested, found["wide"].removed) == (8, 2, 2)
