@@ -48,6 +48,7 @@ class Demands:
     def __init__(self, pruner: Any) -> None:
         self.unknown = _why_unknown(pruner)
         self.planned: tuple[PlannedGroup, ...] = ()
+        self._own_step = "" if _is_upstream(pruner.step) else type(pruner).__name__
         self._initial: dict[str, int] = {}
 
     def look_ahead(self, pruner: Any, removals: Collection[Removal]) -> None:
@@ -61,18 +62,35 @@ class Demands:
         """
         if self.unknown:
             return
-        gone: dict[str, set[int]] = {}
-        for cut in (cut for removal in removals for cut in removal.cuts):
-            if cut.axis == "out":
-                gone.setdefault(cut.layer, set()).update(cut.removed)
-        self.planned = tuple(_asked(pruner, gone, self._initial))
+        self.planned = tuple(_asked(pruner, _gone(removals), self._initial))
+
+    def refuted_by(self, removals: Collection[Removal]) -> str:
+        """Why a pruner whose step is its own did not ask for what is planned; empty if it may."""
+        gone = _gone(removals)
+        differs = any(
+            len(planned.expected) != len(gone.get(planned.root, ()))
+            for planned in self.planned
+            if planned.reason is not Reason.UNTRACED
+        )
+        if not (self._own_step and differs):
+            return ""
+        return f"{self._own_step} has its own `step`, which cut more or less than is ranked"
+
+
+def _gone(removals: Collection[Removal]) -> dict[str, set[int]]:
+    """By layer, the output channels that are gone."""
+    gone: dict[str, set[int]] = {}
+    for cut in (cut for removal in removals for cut in removal.cuts):
+        if cut.axis == "out":
+            gone.setdefault(cut.layer, set()).update(cut.removed)
+    return gone
 
 
 def _why_unknown(pruner: Any) -> str:
-    kind = type(pruner)
-    own = [name for name in _RULES if not _is_upstream(getattr(kind, name, None))]
+    own = [name for name in _RULES if not _is_upstream(getattr(pruner, name, None))]
     if own:
-        return f"{kind.__name__} has its own `{own[0]}`, and only torch-pruning's rules are known"
+        kind = type(pruner).__name__
+        return f"{kind} has its own `{own[0]}`, and only torch-pruning's rules are known"
     if pruner.isomorphic and not pruner.global_pruning:
         return (
             "it ranks isomorphic groups without global_pruning=True, and torch-pruning then takes "

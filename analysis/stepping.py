@@ -32,11 +32,16 @@ class Progress:
     demands: Demands | None = None
 
     @property
+    def unknown(self) -> str:
+        """Why what the pruner was asked for is not known; empty if it is."""
+        if self.demands is None:
+            return ""
+        return self.demands.unknown or self.demands.refuted_by(self.removals)
+
+    @property
     def planned(self) -> tuple[PlannedGroup, ...] | None:
         """What the pruner was asked for; None where that is not known."""
-        if self.demands is None or self.demands.unknown:
-            return None
-        return self.demands.planned
+        return None if self.demands is None or self.unknown else self.demands.planned
 
 
 def checked(pruner: Any, model: nn.Module) -> Any:
@@ -185,7 +190,7 @@ def accounted(
     """
     if verification.verdict in (Verdict.UNPRUNABLE, Verdict.TIMEOUT):
         return verification
-    unknown = "" if progress.demands is None else progress.demands.unknown
+    unknown = progress.unknown
     if planned is None and not unknown:
         unknown = next((group.untraced for group in groups if group.untraced), "")
     verification = replace(

@@ -216,6 +216,32 @@ def test_what_a_pruner_with_its_own_step_asks_is_known() -> None:
     assert [group.requested for group in answer.groups] == [2, 3, 0]
 
 
+class SparingStep(tp.pruner.MagnitudePruner):
+    """Ranks as torch-pruning does, and then leaves a layer alone."""
+
+    def step(self, interactive: bool = False):
+        for group in super().step(interactive=True):
+            if group[0].dep.target.module is not self.model.first:
+                yield group
+
+
+def test_a_step_of_its_own_that_cuts_otherwise_asks_what_is_not_known() -> None:
+    model = make(Chain)
+    answer = verify(model, inputs_for(model), pruner_of(model, SparingStep, pruning_ratio=0.5))
+    assert answer.verdict.passes
+    assert "SparingStep has its own `step`" in answer.requested_unknown
+    assert [(group.requested, group.removed) for group in answer.groups] == [
+        (None, 0), (None, 3), (None, 0),
+    ]  # fmt: skip
+
+
+def test_a_rule_that_is_replaced_on_the_pruner_is_its_own() -> None:
+    pruner = pruner_of(make(Chain))
+    ranks = pruner.estimate_importance
+    pruner.estimate_importance = lambda group: -ranks(group)
+    assert "has its own `estimate_importance`" in Demands(pruner).unknown
+
+
 def test_isomorphic_ranking_without_a_global_one_is_not_known() -> None:
     pruner = pruner_of(make(Concat), isomorphic=True)
     assert "global_pruning=True" in Demands(pruner).unknown
