@@ -35,7 +35,8 @@ class CheckFailedError(AssertionError):
 
 def check_something_removed(outcome: Outcome) -> None:
     """Channels went, if any were asked to go."""
-    if outcome.run.config.ratio and not outcome.removals:
+    is_unchanged = outcome.run.verification.verdict is Verdict.UNCHANGED
+    if is_unchanged or (outcome.run.config.ratio and not outcome.removals):
         raise CheckFailedError(outcome.run.verification.reason)
 
 
@@ -77,22 +78,28 @@ def check_ignored_layers_keep_outputs(outcome: Outcome) -> None:
 
 
 def check_ratio_met(outcome: Outcome) -> None:
-    """Every group lost as many channels as the ratio asks of it, within `ratio_tolerance`."""
-    tolerance = outcome.thresholds.ratio_tolerance
-    if tolerance is None:
-        # Rounding may take up to one channel less than a whole multiple more.
-        tolerance = max(1, (outcome.run.config.round_to or 1) - 1)
+    """Every group that was cut lost as many channels as asked, within `ratio_tolerance`.
+
+    Groups that lost none of what was asked are judged by `no_group_dropped`.
+    """
+    given = outcome.thresholds.ratio_tolerance
+    fewer = 1 if given is None else given
+    # Rounding only takes more: up to one channel less than a whole multiple.
+    more = max(1, (outcome.run.config.round_to or 1) - 1) if given is None else given
     missed = [
         f"`{group.root}` asked {group.requested} of {group.width}, removed {group.removed} "
         f"({group.reason})"
         for group in outcome.run.verification.groups
-        if group.requested is not None and abs(group.requested - group.removed) > tolerance
+        if group.requested is not None
+        and not group.is_dropped
+        and not -more <= group.requested - group.removed <= fewer
     ]
     if missed:
         channels = outcome.run.channels
         raise CheckFailedError(
             f"{channels.requested} channels were asked and {channels.removed} removed; "
-            f"{_of(missed, outcome)} miss by more than {tolerance}: {_some(missed)}"
+            f"{_of(missed, outcome)} miss by more than {fewer} fewer or {more} more: "
+            f"{_some(missed)}"
         )
 
 

@@ -43,6 +43,11 @@ class Answer:
 
 def groups(options: Namespace) -> Answer:
     """List the dependency groups, those held marked; 1 if an audit or the lint fails."""
+    if options.lint and options.pruner:
+        raise InputError(
+            "--lint looks at the list of --ignore, and a pruner of your own has its own: leave out "
+            "--pruner, and give that list as --ignore file.py:function"
+        )
     lint = misread = None
     with _prepared(options, "reading groups", 1) as given:
         if options.lint:
@@ -104,7 +109,7 @@ def report(options: Namespace) -> Answer:
         lambda parts, total: _bar(parts, total, "studying", "part"),
     )
     written = write_report(result, options.out)
-    lines = [text.summary(result), *(f"wrote {path}" for path in written)]
+    lines = [text.summary(result), *text.failures(result), *(f"wrote {path}" for path in written)]
     return Answer(0 if result.passed else 1, "\n".join(lines))
 
 

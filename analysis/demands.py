@@ -6,15 +6,18 @@ for what is missing of its share of the channels that the scope had before the f
 pruner does is never looked at, only what it was told and the network.
 """
 
+import random
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from analysis import grouping, planning
+from analysis.inference import one_line
 from analysis.planning import Scope
 from analysis.records import Config, Group, PlannedGroup, Reason, Removal
 
@@ -48,7 +51,6 @@ class Demands:
     def __init__(self, pruner: Any) -> None:
         self.unknown = _why_unknown(pruner)
         self.planned: tuple[PlannedGroup, ...] = ()
-        self._own_step = "" if _is_upstream(pruner.step) else type(pruner).__name__
         self._initial: dict[str, int] = {}
 
     def look_ahead(self, pruner: Any, removals: Collection[Removal]) -> None:
@@ -62,19 +64,42 @@ class Demands:
         """
         if self.unknown:
             return
-        self.planned = tuple(_asked(pruner, _gone(removals), self._initial))
+        random_states = random.getstate(), np.random.get_state()
+        pruner.current_step += 1  # as the step will find it
+        try:
+            with torch.no_grad():
+                asked = {each.root: each for each in _asked(pruner, _gone(removals), self._initial)}
+            # A later step passes over groups that have become something else (depthwise).
+            self.planned = tuple(({each.root: each for each in self.planned} | asked).values())
+        except Exception as error:
+            # What the pruner does with it is its own to say; the account must not touch that.
+            self.unknown = f"the ranking cannot be repeated: {_words(error)}"
+        finally:
+            pruner.current_step -= 1
+            random.setstate(random_states[0])
+            np.random.set_state(random_states[1])
 
     def refuted_by(self, removals: Collection[Removal]) -> str:
-        """Why a pruner whose step is its own did not ask for what is planned; empty if it may."""
+        """Why the pruner did not ask for what is planned; empty if it may have.
+
+        Its step may be its own, or its importance answer otherwise the second time.
+        """
         gone = _gone(removals)
         differs = any(
             len(planned.expected) != len(gone.get(planned.root, ()))
             for planned in self.planned
             if planned.reason is not Reason.UNTRACED
         )
-        if not (self._own_step and differs):
-            return ""
-        return f"{self._own_step} has its own `step`, which cut more or less than is ranked"
+        return "the pruner cut more or less than its ranking, repeated, leaves" if differs else ""
+
+
+class _UndefinedError(Exception):
+    """What is asked has no meaning of its own."""
+
+
+def _words(error: Exception) -> str:
+    text = one_line(error)
+    return text if isinstance(error, _UndefinedError) else f"{type(error).__name__}: {text}"
 
 
 def _gone(removals: Collection[Removal]) -> dict[str, set[int]]:
@@ -150,6 +175,8 @@ def _asked(
         elif spent is not Reason.CAPPED and not before:
             reason = spent or Reason.KEPT
             yield PlannedGroup(group.root, group.width, (), (), reason)
+    if not pruner.global_pruning:
+        contenders = _each_alone(contenders)
     scopes = _scopes(contenders)
     turns = {root: turn for turn, root in enumerate(r for scope in scopes for r in scope.roots)}
     plans = planning.plan(
@@ -164,6 +191,32 @@ def _asked(
         if numbered is not None:
             all_asked = None if pruner.global_pruning else _share(contender)
             yield _since_start(numbered, gone.get(planned.root, set()), all_asked)
+
+
+def _each_alone(contenders: list[_Contender]) -> list[_Contender]:
+    """Those that rank alone, the ones marked that torch-pruning loses.
+
+    It keeps local rankings by the name of their first layer; attention is ranked from the layer
+    that reads it, whose own group then takes its place, or gives up its own.
+
+    Raises:
+        _UndefinedError: several share one ratio of the user's.
+    """
+    last = {each.key: each for each in contenders}
+    alone = []
+    for each in contenders:
+        if last[each.key] is not each:
+            if each.key[0] == "given":
+                raise _UndefinedError(
+                    f"`pruning_ratio_dict` gives several groups one local ranking, as "
+                    f"`{each.group.root}`, and torch-pruning then takes the numbers of the lowest "
+                    "channels of all for those of each"
+                )
+            lost = replace(each, key=("lost", each.group.root), spent=Reason.UNTRACED)
+            alone.append(lost)
+        else:
+            alone.append(each)
+    return alone
 
 
 def _ranking(pruner: Any) -> str:
@@ -181,7 +234,10 @@ def _importance(pruner: Any, items: Any, ranked: Group, spent: Reason | None) ->
         scores = None
     if scores is None and spent is not None and not pruner.global_pruning:
         return torch.zeros(ranked.width)  # ranked alone, only the number of channels counts
-    return None if scores is None else scores.detach().cpu()
+    if scores is None:
+        return None
+    scores = scores.detach().cpu()
+    return scores if scores.dtype in (torch.float32, torch.float64) else scores.float()
 
 
 def _contender(
@@ -191,7 +247,7 @@ def _contender(
     blocks = _blocks(pruner, items)
     ranked = replace(ranked, members=(replace(root, channel_groups=blocks), *others))
     # An importance may score fewer channels than there are (batch norms of one branch).
-    positions = len(scores) if pruner.current_step == 0 else _first_width(pruner, items)
+    positions = len(scores) if pruner.current_step == 1 else _first_width(pruner, items)
     key, name, ratio, bound = _scope_of(pruner, items, group.root)
     scope = Scope(name, (group.root,), ratio, bound, positions // blocks)
     return _Contender(group, ranked, scores, scope, key, spent)
@@ -254,19 +310,21 @@ def _why_spent(pruner: Any, group: Group, items: Any) -> Reason | None:
 
 def _scope_of(pruner: Any, items: Any, root: str) -> tuple[Any, str, float, float]:
     """What tells a group's scope apart, its name, what is asked of it and the most it may lose."""
-    step = pruner.current_step + 1
+    step = pruner.current_step
     given = _given_scope(pruner, items)
     if given is not None:
         layer, key, modules = given
         ratio = pruner.pruning_ratio_dict.get(layer, pruner.per_step_pruning_ratio)[step]
         names = {module: name for name, module in pruner.model.named_modules()}
-        name = ", ".join(names[module] for module in modules) if pruner.global_pruning else root
-        return key, name, ratio, pruner.max_pruning_ratio
+        joined = ", ".join(names.get(each, type(each).__name__) for each in modules)
+        name = joined if pruner.global_pruning else root
+        return ("given", key), name, ratio, pruner.max_pruning_ratio
     ratio = pruner.per_step_pruning_ratio[step]
     if pruner.isomorphic:
         return _pattern(pruner, items), f"isomorphic to {root}", ratio, 1.0
-    name = "global" if pruner.global_pruning else root
-    return name, name, ratio, 1.0
+    if pruner.global_pruning:
+        return "global", "global", ratio, 1.0
+    return ("local", items[0].dep.source.module), root, ratio, 1.0
 
 
 def _given_scope(pruner: Any, items: Any) -> tuple[Any, str, Any] | None:

@@ -102,7 +102,8 @@ def _add_model_options(command: argparse.ArgumentParser, *, optional: bool) -> N
     add("model", metavar="MODEL", nargs="?" if optional else None)
     add("--input-size", metavar="C,H,W", type=_size, help="of one input (default: the model's)")
     add("--weights", default="random", metavar="random|default|FILE", help="default: random")
-    add("--seed", type=_seed, metavar="N", help="of random weights and inputs (default: 0)")
+    default = "1, which has no near-ties in the case study" if optional else "0"
+    add("--seed", type=_seed, metavar="N", help=f"of weights and inputs (default: {default})")
     if optional:
         add("--out", default="reports", metavar="DIR", help="default: reports")
         return
@@ -143,7 +144,8 @@ def _add_thresholds(command: argparse.ArgumentParser) -> None:
         "--ratio-tolerance",
         type=_whole,
         metavar="N",
-        help="channels a group may lose more or fewer than asked (default: 1, with --round-to N-1)",
+        help="channels a group may lose more or fewer than asked (default: 1; N-1 more with "
+        "--round-to N)",
     )
     add(
         "--max-dropped",

@@ -40,6 +40,7 @@ from analysis.inference import (
 from analysis.operators import Operators
 from analysis.proving import prove
 from analysis.records import (
+    OWN_PRUNER,
     Channels,
     Config,
     CostTable,
@@ -167,15 +168,17 @@ def prune_and_prove(
 
     Args:
         dense: see `analyse`.
-        config: what is asked.
+        config: what is asked; its policy is only a name, for a function.
         policy: a name of `analysis.policies.POLICIES`, or a function of the model.
         pruner_factory: the user's own pruner instead of torch-pruning's MagnitudePruner; what it
-            ignores then counts instead of the policy, as do its scope, ``round_to`` and cap.
+            ignores then counts instead of the policy, and its scope instead of the config's.
+            ``round_to`` and cap are its own, unless the config names any to hold it to.
 
     Raises:
         InputError: an unknown policy, or a pruner function that returns something else.
     """
     ignored = policies.ignored_layers(policy, dense.model, dense.groups)
+    config = replace(config, policy=_label(policy if pruner_factory is None else None, config))
     pruned = copy_of(dense.model)
     progress = Progress()
     planned: tuple[PlannedGroup, ...] | None = None
@@ -201,7 +204,7 @@ def prune_and_prove(
 
         verification = stepped(pruned, dense.inputs, take, progress, None)
         if told:
-            ignored = names_of(told[0].ignored_layers, pruned)
+            ignored = _ignored_by(told[0], pruned)
             config = _as_told(config, told[0])
     groups = grouping.hold(dense.groups, ignored)
     untraced = next((group.untraced for group in groups if group.untraced), "")
@@ -211,6 +214,15 @@ def prune_and_prove(
     verification = accounted(verification, groups, progress, asked, config.ratio)
     run = _measured(dense, pruned, config, verification, asked, progress.removals)
     return Outcome(dense, pruned, ignored, planned, tuple(progress.removals), run)
+
+
+def _label(policy: str | Callable[..., Any] | None, config: Config) -> str:
+    """What the run calls its policy: the one that was used, whatever the config says."""
+    if isinstance(policy, str):
+        return policy
+    if config.policy not in policies.POLICIES:  # the reference that a function was loaded by
+        return config.policy
+    return OWN_PRUNER if policy is None else str(getattr(policy, "__qualname__", repr(policy)))
 
 
 def _planned(
@@ -224,13 +236,21 @@ def _planned(
 
 
 def _as_told(config: Config, pruner: Any) -> Config:
-    """What a pruner of the user's own was told, as far as a config can say it."""
+    """What a pruner of the user's own was told, and is held to, as far as a config can say it."""
+    cap = pruner.max_pruning_ratio
     return replace(
         config,
         scope="global" if pruner.global_pruning else "local",
-        round_to=pruner.round_to or None,
-        max_pruning_ratio=pruner.max_pruning_ratio,
+        round_to=config.round_to or pruner.round_to or None,
+        # torch-pruning takes any number for a cap.
+        max_pruning_ratio=min(config.max_pruning_ratio, cap if 0 < cap <= 1 else 1.0),
     )
+
+
+def _ignored_by(pruner: Any, model: nn.Module) -> tuple[str, ...]:
+    """Names of the layers that a pruner ignores; it takes modules of other models too."""
+    own = set(model.modules())
+    return names_of([layer for layer in pruner.ignored_layers if layer in own], model)
 
 
 def verify(
@@ -280,7 +300,7 @@ def _groups_of(pruner: Any, model: nn.Module, inputs: Inputs) -> tuple[Group, ..
     if all(parameter.requires_grad for parameter in model.parameters()):
         return grouping.groups_of(pruner)
     try:
-        return grouping.inspect_groups(model, inputs, names_of(pruner.ignored_layers, model))
+        return grouping.inspect_groups(model, inputs, _ignored_by(pruner, model))
     except UnprunableError:
         return ()
 
@@ -299,7 +319,8 @@ def _measured(
     costs = costing.count_macs(pruned, dense.inputs) if runs else None
     accounts = verification.groups
     requested = removed = None
-    if planned is not None and all(entry.requested is not None for entry in accounts):
+    known = accounts and all(entry.requested is not None for entry in accounts)
+    if planned is not None and known:
         requested = _savings(dense, {entry.root: entry.requested for entry in planned})
         removed = _savings(dense, _removed_of_roots(accounts, removals))
     left = requested.point if requested else None
@@ -373,7 +394,9 @@ def _channels(accounts: tuple[GroupAccount, ...]) -> Channels:
         prunable=sum(
             entry.width for entry in accounts if entry.reason not in (Reason.IGNORED, Reason.FROZEN)
         ),
-        requested=None if None in requested else sum(count or 0 for count in requested),
+        requested=None
+        if None in requested or not accounts
+        else sum(count or 0 for count in requested),
         removed=sum(entry.removed for entry in accounts),
     )
 

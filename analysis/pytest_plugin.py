@@ -27,13 +27,21 @@ from analysis.records import Run
 
 __all__ = ["Baseline", "baseline", "pytest_addoption", "pytest_configure"]
 
-_PROPERTY = "baseline"
+_PROPERTY = "pruning-analysis-baseline"
 """The property of a test that holds its rows; junit's file shows it."""
 
 _HANDED = "pruning-analysis-baseline"
 """Under which the workers get the file, and say that they left tests out."""
 
-_NARROWING = ("keyword", "markexpr", "deselect", "lf", "stepwise")
+_NARROWING = (
+    "keyword",
+    "markexpr",
+    "deselect",
+    "ignore",
+    "ignore_glob",
+    "lf",
+    "stepwise",
+)
 """pytest's options that leave tests out."""
 
 _ENDED = (
@@ -80,10 +88,17 @@ class Baseline:
             InputError: a name is not a line of text.
         """
         __tracebackhide__ = True
+        if not isinstance(run, Run):
+            raise InputError(
+                f"baseline.check was given a {type(run).__name__} for {model!r}; expected the "
+                "`.run` of analysis.pipeline.prune_and_prove"
+            )
         rows = rows_of(model, run)
         self._record(rows)
         if self._held:
-            differences = compare(self._held.rows, rows, complete=False)
+            places = {row.key[:-1] for row in rows}
+            expected = [row for row in self._held.rows if row.key[:-1] in places]
+            differences = compare(expected, rows, complete=True)
             if differences:
                 lines = [difference.text for difference in differences]
                 raise AssertionError("\n".join([*lines, self._held.accept]))
@@ -140,7 +155,15 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(plugin)
 
 
-class _Worker:
+class _Tests:
+    """Marks the tests that may record something, so that one is known that was skipped."""
+
+    def pytest_itemcollected(self, item: pytest.Item) -> None:
+        if "baseline" in getattr(item, "fixturenames", ()):
+            item.user_properties.append((_PROPERTY, to_json(())))
+
+
+class _Worker(_Tests):
     """In a process of pytest-xdist: holds its tests, and tells if it left some out."""
 
     def __init__(self, config: Any) -> None:
@@ -153,7 +176,7 @@ class _Worker:
         self._output[_HANDED] = True
 
 
-class _Judge:
+class _Judge(_Tests):
     """Collects what all tests recorded, and has the last word on the session.
 
     Attributes:
@@ -164,7 +187,10 @@ class _Judge:
         found: what tests recorded, by key.
         conflicts: rows that were recorded with two values.
         stopped: whether tests that were to run did not.
+        distrusts_failures: whether a test that failed may have had more to record.
     """
+
+    distrusts_failures = False
 
     def __init__(self, config: pytest.Config) -> None:
         self.path, self.name = _place(config)
@@ -173,7 +199,7 @@ class _Judge:
         self.found: dict[Key, Row] = {}
         self.conflicts: list[str] = []
         self.stopped = False
-        self._failed: set[str] = set()
+        self._unfinished: set[str] = set()
         self._recorded: set[str] = set()
         self._left_out = False
         self._lines: list[str] = []
@@ -202,18 +228,21 @@ class _Judge:
         self.stopped = True
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if report.failed:
-            self._failed.add(report.nodeid)
-        for name, value in report.user_properties:
-            if name == _PROPERTY:
-                self._recorded.add(report.nodeid)
-                for row in from_json(str(value)):
-                    self._collect(row, report.nodeid)
+        texts = [str(value) for name, value in report.user_properties if name == _PROPERTY]
+        was_left = report.skipped and not hasattr(report, "wasxfail")
+        if report.failed or (was_left and texts):
+            self._unfinished.add(report.nodeid)
+        for row in (row for text in texts for row in from_json(text)):
+            self._recorded.add(report.nodeid)
+            self._collect(row, report.nodeid)
 
     def _collect(self, row: Row, test: str) -> None:
         known = self.found.setdefault(row.key, row)
         if known.value != row.value:
-            line = f"{row.name}: recorded as {known.value}, and as {row.value} by {test}"
+            line = (
+                f"{row.name}: recorded as {known.value}, and as {row.value} by {test}; give runs "
+                "that differ in more than these names another model name"
+            )
             # Each phase of a test reports its properties again.
             self.conflicts += [line] if line not in self.conflicts else []
 
@@ -230,16 +259,20 @@ class _Judge:
     def _gap(self, session: pytest.Session) -> str:
         """Why expected rows need not have been found; empty if they had to be."""
         asked = any(getattr(session.config.option, name, None) for name in _NARROWING)
-        named = any("::" in argument for argument in session.config.args)
-        if asked or named or self._left_out or self.stopped:
+        if self.stopped:
+            return "the run was stopped"
+        # A folder may be all there is to run; a file or a test is a choice among others.
+        named = any("::" in each or each.endswith(".py") for each in session.config.args)
+        if asked or named or self._left_out:
             return "the run was narrowed"
-        return "a test failed before it recorded any" if self._failed - self._recorded else ""
+        unfinished = self._unfinished - (set() if self.distrusts_failures else self._recorded)
+        return "a test failed or was skipped before it recorded any" if unfinished else ""
 
     def _judge(self, gap: str) -> None:
         if not self.found and not self.stopped:
             self.say(_NOTHING, passed=False)
             return
-        self.say(*self.conflicts, passed=not self.conflicts)
+        self.say(*self.conflicts, passed=not (self.conflicts or self.stopped))
         self.conclude(complete=not gap)
         unseen = sum(row.key not in self.found for row in self.expected)
         if gap and unseen:
@@ -282,6 +315,8 @@ class _Checker(_Judge):
 
 class _Updater(_Judge):
     """Makes the file say what the session found."""
+
+    distrusts_failures = True
 
     def __init__(self, config: pytest.Config) -> None:
         super().__init__(config)
@@ -333,7 +368,7 @@ def _beside(path: str | Path) -> Path:
 
 
 def _accept(name: str) -> str:
-    return f"accept with --update-baseline, or copy {_beside(name)} over it"
+    return f"if that is meant, accept with --update-baseline, or copy {_beside(name)} over it"
 
 
 # The reports draw pictures; matplotlib is not for every run of pytest.
@@ -342,7 +377,7 @@ def _accept(name: str) -> str:
 def _write(path: Path, text: str) -> None:
     from analysis.reporting.files import write_text
 
-    write_text(path, text)
+    write_text(path.resolve(), text)  # a link stays one
 
 
 def _check_writable(path: Path) -> None:

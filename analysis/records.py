@@ -14,6 +14,7 @@ from analysis.errors import InputError
 __all__ = [
     "COLUMNS",
     "IMPORTANCES",
+    "OWN_PRUNER",
     "RATIOS",
     "SCOPES",
     "Axis",
@@ -73,6 +74,9 @@ SCOPES = ("global", "local")
 
 Quantity = Literal["macs", "params"]
 IMPORTANCES = ("l1", "l2")
+
+OWN_PRUNER = "its own pruner"
+"""In place of a policy, where a pruner of the user's own chose what it ignores."""
 
 COLUMNS = ("convolution", "linear", "attention", "normalization", "elementwise")
 """What MACs are told apart by: convolutions, products with weights, products of activations,
@@ -966,8 +970,8 @@ class Thresholds:
     """Where the checks on the account draw the line.
 
     Attributes:
-        ratio_tolerance: channels that a group may lose more or fewer than asked; None is one, or
-            what rounding to ``round_to`` may add.
+        ratio_tolerance: channels that a group may lose more or fewer than asked; None is one, and
+            as many more as rounding to ``round_to`` may add.
         max_dropped: groups that may be asked for channels and lose none.
         min_channels: fewest channels that a pruned group may have left.
         max_lost: greatest share of its channels that a group may lose.

@@ -12,7 +12,7 @@ from torch import nn
 
 from analysis import budgets, planning, surgery, symmetry, verifying
 from analysis.demands import Demands
-from analysis.errors import BudgetExceededError, InputError, UnprunableError, upstream
+from analysis.errors import BudgetExceededError, InputError, UnprunableError
 from analysis.inference import Inputs, copy_of, left_as_found
 from analysis.operators import Operators, watched
 from analysis.proving import prove
@@ -120,7 +120,7 @@ def _prove_step(
     dense = copy_of(model)
     if progress.demands is not None:
         # The random state is put back, so that a random importance answers the pruner the same.
-        with left_as_found(model), budgets.step("ranking"), upstream("ranking", blame):
+        with left_as_found(model), budgets.step("ranking"):
             progress.demands.look_ahead(pruner, progress.removals)
     with ExitStack() as until_proved:
         with budgets.step("pruning"):
@@ -157,7 +157,8 @@ def _explained(
     verification: Verification, removals: Collection[Removal], ratio: float
 ) -> Verification:
     """Say `unchanged`, and why, of a run that was asked for something and removed nothing."""
-    if not verification.verdict.passes or removals or not ratio:
+    asked = ratio or any(group.requested for group in verification.groups)
+    if not verification.verdict.passes or removals or not asked:
         return verification
     held = {group.reason for group in verification.groups}
     counts = ", ".join(
@@ -193,9 +194,9 @@ def accounted(
     unknown = progress.unknown
     if planned is None and not unknown:
         unknown = next((group.untraced for group in groups if group.untraced), "")
-    verification = replace(
-        verification,
-        groups=planning.account(groups, progress.removals, planned),
-        requested_unknown=unknown,
-    )
+    accounts = planning.account(groups, progress.removals, planned)
+    open_ones = [f"`{entry.root}`" for entry in accounts if entry.requested is None]
+    if open_ones and not unknown:
+        unknown = f"of {', '.join(open_ones)} the ranking does not say which channels go"
+    verification = replace(verification, groups=accounts, requested_unknown=unknown)
     return _explained(verification, progress.removals, ratio)

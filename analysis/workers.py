@@ -103,6 +103,9 @@ class Worker:
         if self._process is None:
             return
         self._pipe.close()
+        if self._process.pid is None:  # interrupted before it began
+            self._process = None
+            return
         self._process.terminate()
         self._process.join(_SECONDS_TO_END)
         if self._process.is_alive():

@@ -9,6 +9,7 @@ from typing import Any
 from analysis.environment import versions
 from analysis.records import (
     COLUMNS,
+    OWN_PRUNER,
     CostTable,
     CurvePoint,
     Group,
@@ -28,7 +29,7 @@ from analysis.records import (
     SubjectInfo,
     SubjectStudy,
 )
-from analysis.reporting.tables import bound
+from analysis.reporting.tables import bound, held
 
 __all__ = ["dump", "groups", "macs", "study", "verify"]
 
@@ -59,7 +60,7 @@ def _run(run: Run) -> dict[str, Any]:
     return {
         "ratio": config.ratio,
         "scope": config.scope,
-        "importance": config.importance,
+        "importance": None if config.policy == OWN_PRUNER else config.importance,
         "ignore": config.policy,
         "round_to": config.round_to,
         "max_pruning_ratio": config.max_pruning_ratio,
@@ -144,7 +145,7 @@ def _group(group: Group) -> dict[str, Any]:
     return {
         "root": group.root,
         "width": group.width,
-        "reason": "ignored" if group.ignored else "untraced" if group.untraced else "",
+        "reason": held(group),
         "untraced": group.untraced,
         "is_output": group.is_output,
         "additions": list(group.additions),

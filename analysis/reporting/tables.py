@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from analysis.records import Lock, Sizes, Verification
+from analysis.records import Group, Lock, Sizes, Verification
 
 __all__ = [
     "LOCK_HEADERS",
@@ -11,6 +11,7 @@ __all__ = [
     "as_markdown",
     "bound",
     "count",
+    "held",
     "left",
     "lock_cells",
     "share",
@@ -74,6 +75,16 @@ def bound(verification: Verification) -> str:
         return "-"
     limits = (1e-12, 1e-9)
     return next((f"<= {limit:g}" for limit in limits if error <= limit), f"{error:.1g}")
+
+
+def held(group: Group) -> str:
+    """Why a group is not cut; empty if it may be."""
+    reasons = (
+        ("ignored", group.ignored),
+        ("frozen", group.frozen),
+        ("untraced", bool(group.untraced)),
+    )
+    return next((reason for reason, applies in reasons if applies), "")
 
 
 LOCK_HEADERS = ("group", "width", "ignored layers", "locked with them", "MACs", "params", "held")

@@ -5,12 +5,14 @@ from math import ceil
 
 from analysis.records import (
     COLUMNS,
+    OWN_PRUNER,
     CostTable,
     Group,
     Lint,
     Misread,
     RatioCurve,
     Reach,
+    Reason,
     Run,
     Savings,
     Study,
@@ -25,8 +27,9 @@ from analysis.reporting.tables import (
     lock_cells,
     share,
 )
+from analysis.reporting.tables import held as held_by
 
-__all__ = ["groups", "macs", "runs", "summary"]
+__all__ = ["failures", "groups", "macs", "runs", "summary"]
 
 _SHOWN = 4
 """Channels told of for each layer that is misread."""
@@ -50,7 +53,7 @@ def groups(
                 group.root,
                 str(group.width),
                 ", ".join(group.additions) or "-",
-                "untraced" if group.untraced else "ignored" if group.ignored else "-",
+                held_by(group) or "-",
             )
             for group in found
         ],
@@ -84,10 +87,12 @@ def _linted(lint: Lint) -> str:
     ]
     unneeded = sum(finding.kind == "unneeded" for finding in lint.findings)
     errors = sum(finding.is_error for finding in lint.findings)
-    last = (
-        f"lint: {errors} errors; {unneeded} of {len(lint.locks)} groups that are held need not be: "
-        "DepGraph couples them rightly, and they are no output"
-    )
+    last = f"lint: {errors} {'error' if errors == 1 else 'errors'}"
+    if unneeded:
+        last += (
+            f"; {unneeded} of the {len(lint.locks)} groups that are held need not be: DepGraph "
+            "couples them rightly, and they are no output"
+        )
     reach = [
         f"out of every ratio's reach, {each.policy}: {share(each.macs)} of the MACs, "
         f"{share(each.params)} of the parameters"
@@ -182,7 +187,34 @@ def runs(found: Sequence[Run]) -> str:
         for run in found
         if run.verification.requested_unknown
     ]
-    return "\n".join([table, *_scopes(found), *failures, *mixed, *short, *unknown])
+    frozen = [
+        f"ratio {run.config.ratio:g}: no gradient reaches {', '.join(roots)}: frozen, and so not "
+        "pruned"
+        for run in found
+        if (roots := [g.root for g in run.verification.groups if g.reason is Reason.FROZEN])
+    ]
+    dropped = any(group.is_dropped for run in found for group in run.verification.groups)
+    told = [table, *_scopes(found), *failures, *mixed, *short, *unknown, *frozen]
+    return "\n".join([_asked(found), *told, *([_ADVICE] if dropped else [])])
+
+
+_ADVICE = (
+    "groups that drop out keep all their channels: macs --sweep shows from which ratio on they do; "
+    "a smaller ratio or --scope local may spare them, --max-dropped lets them"
+)
+
+
+def _asked(found: Sequence[Run]) -> str:
+    """What all runs were asked alike, in a line."""
+    config = found[0].config
+    parts = [f"ignore: {config.policy}", f"ranked {config.scope}ly"]
+    if config.policy != OWN_PRUNER:
+        parts.append(f"importance {config.importance}")
+    if config.round_to:
+        parts.append(f"round to {config.round_to}")
+    if config.max_pruning_ratio < 1:
+        parts.append(f"cap {config.max_pruning_ratio:g}")
+    return ", ".join(parts)
 
 
 def _scopes(found: Sequence[Run]) -> list[str]:
@@ -358,6 +390,19 @@ def not_counted(costs: CostTable) -> str:
         f"Not counted by fvcore: {operators or 'nothing'}. "
         f"Layers with parameters that were never called: {uncalled or 'none'}."
     )
+
+
+def failures(study: Study) -> list[str]:
+    """Why a study does not pass: the checks that fail and are not known to; see `Study.passed`."""
+    return [
+        f"{subject.info.name}, {run.config.policy}, {run.config.scope}, {run.config.ratio:g}: "
+        f"{check.name}: {check.message}"
+        for subject in study.subjects
+        for run in subject.runs
+        if run.config.policy != "none"
+        for check in run.checks
+        if not (check.passed or check.known)
+    ]
 
 
 def summary(study: Study) -> str:

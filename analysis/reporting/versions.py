@@ -30,6 +30,7 @@ def read(directory: str) -> Found | None:
     found = {
         path.stem.removeprefix(_PREFIX): baseline_csv.read(path.read_text("utf-8"), str(path))
         for path in files
+        if not path.name.endswith(".new.csv")  # what a failed run proposes
     }
     return found or None
 

@@ -375,7 +375,9 @@ def test_the_lint_of_ignored_layers_names_types_and_forgotten_outputs(capsys) ->
         "as given", "skip-channels", "classifier",
     ]  # fmt: skip
     assert run("groups", "models:chain", *SMALL, "--ignore", "classifier", "--lint") == 0
-    assert "lint: 0 errors; 0 of 1 groups that are held need not be" in capsys.readouterr().out
+    assert "lint: 0 errors" in capsys.readouterr().out
+    assert run("groups", "models:chain", *SMALL, "--lint", "--pruner", "models:pruner") == 2
+    assert "leave out --pruner" in capsys.readouterr().err
 
 
 def test_a_sweep_marks_what_drops_out_before_anything_is_pruned(capsys) -> None:

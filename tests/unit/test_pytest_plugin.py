@@ -115,7 +115,7 @@ def summary(result: pytest.RunResult) -> list[str]:
     return lines[start + 1 : start + 1 + length]
 
 
-ACCEPT = "accept with --update-baseline, or copy reports/baseline.new.csv over it"
+ACCEPT = "if that is meant, accept with --update-baseline, or copy reports/baseline.new.csv over it"
 REGRESSION = (
     "REGRESSION net classifier global 0.5 macs: expected 299, found 300 "
     "(tolerance 0, better: lower)"
@@ -140,7 +140,7 @@ def test_without_an_option_tests_only_record(project) -> None:
     assert files(project) == ["baseline.csv"]
     (value,) = [
         found.get("value")
-        for found in ET.parse(project.path / "junit.xml").iterfind(".//property[@name='baseline']")
+        for found in ET.parse(project.path / "junit.xml").iterfind(".//property")
         if found.get("value", "").count('"ratio": 0.8')
     ]
     found = {row["metric"]: row["value"] for row in json.loads(value)}
@@ -232,6 +232,7 @@ def pytest_collection_modifyitems(config, items):
         ("--deselect", "test_two.py::test_most"),
         ("test_two.py::test_half",),
         (*TWO_PROCESSES, "-k", "half"),
+        ("test_two.py", "--deselect", "test_two.py::test_most"),
     ],
 )
 def test_a_narrowed_run_does_not_miss_what_it_did_not_look_at(project, narrowing) -> None:
@@ -276,7 +277,7 @@ def test_what_a_stopped_run_did_not_reach_is_not_missing(project, processes) -> 
     assert summary(result) == [
         REGRESSION,
         ACCEPT,
-        "8 rows of the baseline were not looked at, because the run was narrowed",
+        "8 rows of the baseline were not looked at, because the run was stopped",
     ]
     assert content(project, "baseline.new.csv") == HEADER + HALF + MOST
 
@@ -612,3 +613,62 @@ def test_loading_the_plugin_imports_nothing_heavy() -> None:
         "assert not {'torch', 'numpy', 'matplotlib', 'torch_pruning'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+OTHER = """
+from prunings import run
+
+def test_other(baseline):
+    baseline.check("other", run(0.5))
+"""
+
+
+@pytest.mark.parametrize("narrowing", [("test_other.py",), ("--ignore", "test_two.py")])
+def test_a_file_that_is_named_or_left_out_narrows_the_run(project, narrowing) -> None:
+    project.makepyfile(test_other=OTHER)
+    write(project, HEADER + HALF + MOST + HALF.replace("net,", "other,"))
+    assert check(project, *narrowing).ret == 0
+    before = content(project)
+    assert project.runpytest("--update-baseline", *narrowing).ret == 0
+    assert content(project) == before
+
+
+def test_the_rows_of_a_test_that_was_skipped_are_kept(project) -> None:
+    leaving = OTHER.replace(
+        "    baseline", "    import pytest; pytest.skip('no network')\n    baseline"
+    )
+    project.makepyfile(test_other=leaving)
+    write(project, HEADER + HALF + MOST + HALF.replace("net,", "other,"))
+    before = content(project)
+    result = check(project)
+    assert result.ret == 0
+    assert "because a test failed or was skipped before it recorded any" in summary(result)[-1]
+    assert project.runpytest("--update-baseline").ret == 0
+    assert content(project) == before
+
+
+def test_a_value_that_a_run_no_longer_has_fails_its_test_in_a_narrowed_run_too(project) -> None:
+    project.makepyfile(test_two=TWO.replace("run(0.5)", "run(0.5, macs=None)"))
+    write(project, HEADER + HALF + MOST)
+    result = check(project, "-k", "half")
+    result.assert_outcomes(failed=1)
+    assert summary(result)[0].startswith("MISSING net classifier global 0.5 macs") or any(
+        line.startswith("E ") and "MISSING net classifier global 0.5 macs" in line
+        for line in result.outlines
+    )
+
+
+def test_what_is_no_run_is_refused_in_a_line(project) -> None:
+    project.makepyfile(test_two="def test_none(baseline):\n    baseline.check('net', None)\n")
+    result = project.runpytest()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*baseline.check was given a NoneType for 'net'; expected*"])
+
+
+def test_a_link_to_a_baseline_stays_one(project) -> None:
+    real = project.path / "real.csv"
+    real.write_text(HEADER + HALF.replace("300", "299") + MOST)
+    (project.path / "reports" / "baseline.csv").symlink_to(real)
+    assert project.runpytest("--update-baseline").ret == 1
+    assert (project.path / "reports" / "baseline.csv").is_symlink()
+    assert real.read_text() == HEADER + HALF + MOST
