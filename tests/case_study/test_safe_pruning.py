@@ -1,6 +1,7 @@
 """Claim 3: at every ratio, scope and policy the pruned network is the masked dense network."""
 
 from functools import cache
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,7 +12,9 @@ from analysis import checks, pipeline, surgery, symmetry
 from analysis.faults import FAULTS, sites
 from analysis.inference import copy_of, forward, output_tensors
 from analysis.known import KNOWN
-from analysis.records import Config, Verdict
+from analysis.records import OWN_PRUNER, Config, Verdict
+
+VERSIONS = Path(__file__).parents[2] / "reports" / "versions"
 
 
 @pytest.mark.parametrize(("name", "config", "check"), checked_runs(policies=SAFE))
@@ -29,7 +32,10 @@ def test_every_known_failure_is_of_a_run_that_is_asked_to_pass(entry) -> None:
     config = Config(entry.ratio, entry.scope, policy=entry.policy)
     assert entry.check in checks.CATALOGUE
     if entry.model in PROVED:  # of one version of torch-pruning; see tests/versions
-        assert config.policy == "its own pruner"
+        assert config == Config(0.5, "local", policy=OWN_PRUNER)
+        assert entry.check == "equivalent_to_masked"
+        tried = (path.name for path in VERSIONS.iterdir())
+        assert any(name.startswith(f"torch-pruning-{entry.pruner}") for name in tried)
         return
     assert entry.model in SUBJECTS
     assert config in CONFIGS

@@ -10,7 +10,7 @@ from analysis import ratio_curve
 from analysis.checks import CATALOGUE, CheckFailedError, evaluate
 from analysis.known import KNOWN, KnownFailure, marked
 from analysis.pipeline import Outcome, analyse, prune_and_prove
-from analysis.records import Config, Run, Thresholds
+from analysis.records import Config, GroupAccount, Reason, Run, Thresholds
 
 
 def outcome(kind, config: Config, **thresholds) -> Outcome:
@@ -115,11 +115,22 @@ def test_a_cap_is_held_to_what_was_cut() -> None:
     CATALOGUE["cap_held"](outcome(Chain, replace(HALF, max_pruning_ratio=0.6)))
 
 
+def test_a_cap_that_is_met_to_the_channel_is_held() -> None:
+    """0.29 times 100 is a little less than 29 in binary."""
+    found = outcome(Chain, replace(HALF, max_pruning_ratio=0.29))
+    group = GroupAccount("wide", 100, 29, 29, Reason.PRUNED)
+    verification = replace(found.run.verification, groups=(group,))
+    found = replace(found, run=replace(found.run, verification=verification))
+    assert 0.29 * 100 < 29
+    CATALOGUE["cap_held"](found)
+
+
 def test_channels_that_are_no_multiple_are_named() -> None:
     # Of six, three are asked; three floor to 0, the cut is dropped, and six is no multiple of 4.
     told = message("channels_divisible", outcome(Concat, Config(0.5, "local", round_to=4)))
     assert "`right` keeps 6 of 6 (rounded-away)" in told
     assert "`left`" not in told
+    assert "`head`" not in told  # its two outputs are held, and nobody asked for a multiple
     CATALOGUE["channels_divisible"](outcome(Concat, Config(0.5, "local", round_to=2)))
 
 

@@ -155,6 +155,14 @@ def test_rounding_that_takes_more_than_asked_is_pruned_and_that_takes_nothing_is
     assert (group.requested, group.removed, group.reason) == (2, 4, Reason.PRUNED)
 
 
+def test_rounding_in_an_earlier_step_does_not_change_what_is_asked() -> None:
+    found = asked(make(Residual), pruning_ratio=0.3, iterative_steps=2, round_to=4)
+    # Of eight, 8 - int(8 * 0.85) = 2 are asked first, and rounded to four; in the end
+    # 8 - int(8 * 0.7) = 3 are.
+    group = found["block.depthwise"]
+    assert (group.requested, group.removed) == (3, 4)
+
+
 def test_what_would_be_emptied_without_rounding_is_not_blamed_on_rounding() -> None:
     found = asked(make(Chain), pruning_ratio=0.9, round_to=2)
     assert (found["first"].requested, found["first"].reason) == (4, Reason.WOULD_EMPTY)
