@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from analysis import grouping, planning
+from analysis import grouping, planning, surgery
 from analysis.inference import one_line
 from analysis.planning import Scope
 from analysis.records import Config, Group, PlannedGroup, Reason, Removal
@@ -104,11 +104,8 @@ def _words(error: Exception) -> str:
 
 def _gone(removals: Collection[Removal]) -> dict[str, set[int]]:
     """By layer, the output channels that are gone."""
-    gone: dict[str, set[int]] = {}
-    for cut in (cut for removal in removals for cut in removal.cuts):
-        if cut.axis == "out":
-            gone.setdefault(cut.layer, set()).update(cut.removed)
-    return gone
+    cuts = surgery.merge_cuts(removals)
+    return {cut.layer: set(cut.removed) for cut in cuts if cut.axis == "out"}
 
 
 def _why_unknown(pruner: Any) -> str:
