@@ -11,7 +11,7 @@ from pathlib import Path
 from analysis.environment import versions
 from analysis.records import CheckResult, Config, Run
 
-__all__ = ["KNOWN", "KnownFailure", "known_failures", "marked"]
+__all__ = ["KNOWN", "KnownFailure", "marked"]
 
 _FILE = Path(__file__).with_name("known.json")
 
@@ -48,12 +48,8 @@ class KnownFailure:
         ) and versions()["torch-pruning"].startswith(self.pruner)
 
 
-def known_failures() -> tuple[KnownFailure, ...]:
-    """Those of the data file ``known.json`` beside this module."""
-    return tuple(KnownFailure(**entry) for entry in json.loads(_FILE.read_text("utf-8")))
-
-
-KNOWN = known_failures()
+KNOWN = tuple(KnownFailure(**entry) for entry in json.loads(_FILE.read_text("utf-8")))
+"""Those of the data file ``known.json`` beside this module."""
 
 
 def marked(model: str, run: Run, known: Iterable[KnownFailure] = KNOWN) -> Run:
