@@ -9,16 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from analysis.pipeline import (
-        cost_account,
         count_macs,
         inspect_groups,
         lint_ignored_layers,
-        ratio_curve,
-        ratio_for_macs,
-        ratio_for_params,
         reproduce_residual_mismatch,
         verify,
+        verify_steps,
     )
+    from analysis.predicting import cost_account, ratio_curve, ratio_for_macs, ratio_for_params
 
 __all__ = [
     "cost_account",
@@ -30,12 +28,16 @@ __all__ = [
     "ratio_for_params",
     "reproduce_residual_mismatch",
     "verify",
+    "verify_steps",
 ]
+
+_PREDICTED = frozenset({"cost_account", "ratio_curve", "ratio_for_macs", "ratio_for_params"})
 
 
 def __getattr__(name: str) -> Any:
     if name in __all__:
-        return getattr(import_module("analysis.pipeline"), name)
+        module = "analysis.predicting" if name in _PREDICTED else "analysis.pipeline"
+        return getattr(import_module(module), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -1,22 +1,43 @@
 """The catalogue of properties that a sound pruning has.
 
-Each is a plain function of one `analysis.pipeline.Outcome` that returns when the property holds
-and raises `CheckFailedError` with the reason when it does not. Pytest, the command line and
-Python run the same ones.
+Each is a plain function of one `analysis.pipeline.Outcome` that returns when the property holds,
+raises `CheckFailedError` with the reason when it does not, and `CheckSkippedError` where it cannot
+be looked at. Pytest, the command line and Python run the same ones.
 """
 
-from collections.abc import Callable
+import difflib
+import warnings
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import TypeVar
 
 import torch
 from torch import nn
 
-from analysis import surgery, verifying
-from analysis.inference import copy_of, forward, locate_failure, output_tensors
+from analysis import budgets, round_trips, surgery, verifying
+from analysis.errors import AnalysisError, InputError
+from analysis.inference import (
+    copy_of,
+    forward,
+    locate_failure,
+    map_tensors,
+    one_line,
+    output_tensors,
+)
 from analysis.pipeline import Outcome
 from analysis.ranking import group_importances
 from analysis.records import CheckResult, PlannedGroup, Reason, Verdict
 
-__all__ = ["CATALOGUE", "CheckFailedError", "evaluate"]
+__all__ = [
+    "CATALOGUE",
+    "OF_PRUNING",
+    "Check",
+    "CheckFailedError",
+    "CheckSkippedError",
+    "evaluate",
+    "named",
+]
 
 _FLOAT32_RESOLUTION = 1e-5
 """torch-pruning ranks in float32; scores closer than this, relatively, may change places."""
@@ -31,6 +52,10 @@ _NAMED = 8
 
 class CheckFailedError(AssertionError):
     """A property does not hold; the message says where and by how much."""
+
+
+class CheckSkippedError(Exception):
+    """A property cannot be looked at here; the message says why."""
 
 
 def check_something_removed(outcome: Outcome) -> None:
@@ -166,6 +191,11 @@ def check_channels_divisible(outcome: Outcome) -> None:
 
 def check_kept_weights_are_originals(outcome: Outcome) -> None:
     """Every surviving parameter and buffer is the dense network's, bit for bit."""
+    if outcome.trained:
+        raise CheckSkippedError(
+            "the network was trained between the steps; each step's weights were compared with "
+            "those before it, by equivalent_to_masked"
+        )
     if outcome.run.verification.verdict in (Verdict.UNPRUNABLE, Verdict.TIMEOUT):
         raise CheckFailedError(outcome.run.verification.reason)
     cuts = surgery.merge_cuts(outcome.removals)
@@ -184,12 +214,9 @@ def check_gradients_reach_parameters(outcome: Outcome) -> None:
 
 
 def check_removed_as_ranked(outcome: Outcome) -> None:
-    """The removed channels are those that rank below the threshold, by a recomputed importance.
-
-    Where asking is not defined (a pruner of the user's own) there is nothing to compare.
-    """
+    """The removed channels are those that rank below the threshold, by a recomputed importance."""
     if outcome.planned is None:
-        return
+        raise CheckSkippedError("how the pruner ranks is its own, or channels are not traced")
     if outcome.run.verification.verdict in (Verdict.UNPRUNABLE, Verdict.TIMEOUT):
         raise CheckFailedError(outcome.run.verification.reason)
     scores = group_importances(
@@ -267,35 +294,188 @@ def _reached(model: nn.Module, outcome: Outcome) -> set[str]:
     }
 
 
-CATALOGUE: dict[str, Callable[[Outcome], None]] = {
-    check.__name__.removeprefix("check_"): check
+Made = TypeVar("Made")
+
+
+def check_survives_state_dict(outcome: Outcome) -> None:
+    """Saved weights, loaded into a structure rebuilt from the pruning history, are the network."""
+    check_forward_runs(outcome)
+    if outcome.rebuild is None:
+        raise CheckSkippedError("the pruner keeps no history from which to rebuild the structure")
+    rebuilt = copy_of(outcome.dense.model)
+    try:
+        outcome.rebuild(rebuilt)
+        loaded = round_trips.reloaded(copy_of(outcome.pruned), rebuilt)
+    except (AnalysisError, RuntimeError) as error:
+        raise CheckFailedError(f"the weights do not come back: {one_line(error)[:500]}") from error
+    _judge(
+        round_trips.departure(outcome.pruned, loaded, outcome.dense.inputs),
+        "the network that came back",
+    )
+
+
+def check_survives_pickling(outcome: Outcome) -> None:
+    """A file of the whole module gives the network back."""
+    check_forward_runs(outcome)
+    loaded = _made(outcome, round_trips.pickled, "saving the whole module")
+    _judge(
+        round_trips.departure(outcome.pruned, loaded, outcome.dense.inputs),
+        "the network that came back",
+    )
+
+
+def check_survives_export(outcome: Outcome) -> None:
+    """What torch.export makes of the network, saved and loaded, computes the same."""
+    check_forward_runs(outcome)
+    inputs = outcome.dense.inputs
+    shipped = _made(outcome, lambda model: round_trips.exported(model, inputs), "torch.export")
+    _judge(round_trips.shipped_departure(outcome.pruned, shipped, inputs), "the exported network")
+
+
+def check_survives_onnx(outcome: Outcome) -> None:
+    """The network's ONNX file, run by onnxruntime, computes the same."""
+    check_forward_runs(outcome)
+    inputs = outcome.dense.inputs
+    shipped = _made(outcome, lambda model: round_trips.onnx(model, inputs), "ONNX")
+    _judge(round_trips.shipped_departure(outcome.pruned, shipped, inputs), "the exported network")
+
+
+def check_survives_gpu(outcome: Outcome) -> None:
+    """The network, moved to a GPU, computes what it does on the CPU."""
+    check_forward_runs(outcome)
+    if not torch.cuda.is_available():
+        raise CheckSkippedError("there is no CUDA device here")
+    on_cpu, on_gpu = (copy_of(outcome.pruned).to(device) for device in ("cpu", "cuda"))
+    inputs = map_tensors(outcome.dense.inputs, lambda tensor: tensor.cpu())
+    departure = round_trips.departure(on_cpu, on_gpu, inputs, device="cuda")
+    _judge(departure, "the network on the GPU")
+
+
+def _made(outcome: Outcome, make: Callable[[nn.Module], Made], what: str) -> Made:
+    """What becomes of the pruned network.
+
+    Raises:
+        CheckFailedError: it raised, and does not for the dense network.
+        CheckSkippedError: it raises for the dense network as well, so that pruning spoils nothing.
+    """
+    try:
+        return make(copy_of(outcome.pruned))
+    except Exception as error:
+        raised = f"{what} raised {type(error).__name__}: {one_line(error)[:500]}"
+    try:
+        make(copy_of(outcome.dense.model))
+    except Exception:
+        raise CheckSkippedError(f"{raised}; the dense network fares no better") from None
+    raise CheckFailedError(f"{raised}; the dense network passes")
+
+
+def _judge(departure: str, what: str) -> None:
+    if departure:
+        raise CheckFailedError(f"{what} {departure}")
+
+
+@dataclass(frozen=True)
+class Check:
+    """A property, and what it takes to look at it.
+
+    Attributes:
+        run: the function; it takes an `analysis.pipeline.Outcome`.
+        of_pruning: whether it is about the pruning itself; else about what becomes of the network.
+        modules: what must be installed beyond the package's own dependencies.
+        needs: what else it takes, in words.
+    """
+
+    run: Callable[[Outcome], None]
+    of_pruning: bool = True
+    modules: tuple[str, ...] = ()
+    needs: str = ""
+
+    @property
+    def name(self) -> str:
+        """As it stands in reports and in test ids."""
+        return self.run.__name__.removeprefix("check_")
+
+    @property
+    def meaning(self) -> str:
+        """In one line."""
+        return (self.run.__doc__ or "").partition("\n")[0]
+
+    @property
+    def missing(self) -> str:
+        """What is not installed, and how to install it; empty if nothing is."""
+        absent = [module for module in self.modules if find_spec(module) is None]
+        named = ", ".join(absent)
+        return f"needs {named}: pip install 'pruning-analysis[onnx]'" if absent else ""
+
+
+CATALOGUE: dict[str, Check] = {
+    check.name: check
     for check in (
-        check_something_removed,
-        check_forward_runs,
-        check_output_shape_stays,
-        check_ignored_layers_keep_outputs,
-        check_ratio_met,
-        check_no_group_dropped,
-        check_nothing_collapsed,
-        check_cap_held,
-        check_channels_divisible,
-        check_kept_weights_are_originals,
-        check_gradients_reach_parameters,
-        check_removed_as_ranked,
-        check_equivalent_to_masked,
+        Check(check_something_removed),
+        Check(check_forward_runs),
+        Check(check_output_shape_stays),
+        Check(check_ignored_layers_keep_outputs),
+        Check(check_ratio_met),
+        Check(check_no_group_dropped),
+        Check(check_nothing_collapsed),
+        Check(check_cap_held),
+        Check(check_channels_divisible),
+        Check(check_kept_weights_are_originals, needs="weights that are not trained in between"),
+        Check(check_gradients_reach_parameters),
+        Check(check_removed_as_ranked, needs="an importance of the package's own"),
+        Check(check_equivalent_to_masked),
+        Check(check_survives_state_dict, of_pruning=False, needs="a pruner with a history"),
+        Check(check_survives_pickling, of_pruning=False),
+        Check(check_survives_export, of_pruning=False),
+        Check(
+            check_survives_onnx,
+            of_pruning=False,
+            modules=("onnx", "onnxscript", "onnxruntime"),
+            needs="the extra onnx",
+        ),
+        Check(check_survives_gpu, of_pruning=False, needs="a CUDA device"),
     )
 }
 """Every property by name; the first line of each function's docstring is its meaning."""
 
-
-def evaluate(outcome: Outcome) -> tuple[CheckResult, ...]:
-    """Run the whole catalogue on one outcome."""
-    return tuple(_result(name, check, outcome) for name, check in CATALOGUE.items())
+OF_PRUNING = tuple(name for name, check in CATALOGUE.items() if check.of_pruning)
+"""The names of those that are about the pruning itself, which take little time."""
 
 
-def _result(name: str, check: Callable[[Outcome], None], outcome: Outcome) -> CheckResult:
+def named(names: Iterable[str]) -> tuple[str, ...]:
+    """The names, if all of them are of the catalogue; ``all`` stands for every one.
+
+    Raises:
+        InputError: one is not, or there is none.
+    """
+    names = tuple(names)
+    if names == ("all",):
+        return tuple(CATALOGUE)
+    for name in names:
+        if name not in CATALOGUE:
+            close = difflib.get_close_matches(name, CATALOGUE, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"expected {', '.join(CATALOGUE)}"
+            raise InputError(f"unknown check {name!r}; {hint}")
+    if not names:
+        raise InputError("no check was named; expected names of the catalogue, or all")
+    return names
+
+
+def evaluate(outcome: Outcome, names: Iterable[str] = OF_PRUNING) -> tuple[CheckResult, ...]:
+    """Run these checks of the catalogue on one outcome."""
+    return tuple(_result(name, CATALOGUE[name], outcome) for name in names)
+
+
+def _result(name: str, check: Check, outcome: Outcome) -> CheckResult:
+    if check.missing:
+        return CheckResult(name, True, skipped=check.missing)
     try:
-        check(outcome)
+        # What third parties warn of is not what is looked at, and no error under -W error.
+        with budgets.step(f"checking {name}"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            check.run(outcome)
     except CheckFailedError as failure:
         return CheckResult(name, False, str(failure))
+    except CheckSkippedError as skip:
+        return CheckResult(name, True, skipped=str(skip))
     return CheckResult(name, True)

@@ -30,7 +30,7 @@ from analysis.records import (
 from analysis.reporting import as_json, files, text, write_report
 from analysis.workers import Worker
 
-__all__ = ["Answer", "groups", "macs", "report", "verify"]
+__all__ = ["Answer", "checks", "groups", "macs", "report", "verify"]
 
 
 @dataclass(frozen=True)
@@ -63,9 +63,17 @@ def verify(options: Namespace) -> Answer:
     """Prune at each ratio and prove the result; 1 if a verdict or a check does not pass."""
     ratios = options.ratios or RATIOS
     with _prepared(options, options.model, len(ratios)) as given:
-        runs = _runs(given, options, ratios, _thresholds(options))
+        names = given.worker.call("named_checks", options.checks)
+        runs = _runs(given, options, ratios, _thresholds(options), names)
     passed = all(run.passed for run in runs)
     return _answer(options, as_json.verify(given.info, runs), text.runs(runs), passed=passed)
+
+
+def checks(options: Namespace) -> Answer:
+    """List the catalogue of checks: what each means and needs, and where it runs."""
+    with Worker("analysis.jobs") as worker:
+        found = worker.call("catalogue")
+    return _answer(options, as_json.catalogue(found), text.catalogue(found))
 
 
 def macs(options: Namespace) -> Answer:
@@ -163,11 +171,12 @@ def _runs(
     options: Namespace,
     ratios: Iterable[float],
     thresholds: Thresholds | None = None,
+    names: tuple[str, ...] | None = None,
 ) -> list[Run]:
     """One run a ratio; a run that does not end within the budget is a verdict as well."""
     runs = []
     for ratio in ratios:
-        runs.append(_run(given, _config(options, ratio), thresholds))
+        runs.append(_run(given, _config(options, ratio), thresholds, names))
         given.bar.update()
     return runs
 
@@ -189,10 +198,15 @@ def _thresholds(options: Namespace) -> Thresholds:
     )
 
 
-def _run(given: _Given, config: Config, thresholds: Thresholds | None) -> Run:
+def _run(
+    given: _Given,
+    config: Config,
+    thresholds: Thresholds | None,
+    names: tuple[str, ...] | None,
+) -> Run:
     ask = given.worker.call
     try:
-        run: Run = ask("run", given.request, config, thresholds, budget=given.budget)
+        run: Run = ask("run", given.request, config, thresholds, names, budget=given.budget)
     except BudgetExceededError as error:
         return _timed_out(config, _story(error), *given.ask("costs"))
     return run

@@ -24,6 +24,7 @@ __all__ = [
     "called_modules",
     "check_usable",
     "copy_of",
+    "described",
     "forward",
     "holds_nan",
     "left_as_found",
@@ -33,6 +34,7 @@ __all__ = [
     "names_of",
     "one_line",
     "output_tensors",
+    "random_state_kept",
     "walk",
 ]
 
@@ -100,6 +102,18 @@ def map_tensors(inputs: Any, change: Callable[[Tensor], Tensor]) -> Any:
     if isinstance(inputs, tuple | list):
         return tuple(map_tensors(value, change) for value in inputs)
     return inputs
+
+
+def described(inputs: Any) -> str:
+    """Example inputs in a few words: the shapes of their tensors, as they are nested."""
+    if isinstance(inputs, Tensor):
+        return f"a tensor of shape {tuple(inputs.shape)}"
+    if isinstance(inputs, Mapping):
+        parts = (f"{name}={described(value)}" for name, value in inputs.items())
+        return f"({', '.join(parts)})"
+    if isinstance(inputs, tuple | list):
+        return f"({', '.join(map(described, inputs))})"
+    return repr(inputs)
 
 
 def check_usable(model: Any) -> None:
@@ -203,6 +217,11 @@ def names_of(layers: Iterable[str | nn.Module], model: nn.Module) -> tuple[str, 
     Raises:
         InputError: a layer is not part of the model.
     """
+    if isinstance(layers, str | nn.Module):
+        raise InputError(
+            f"ignored layers are given as one {type(layers).__name__}; expected a list of modules "
+            "or names"
+        )
     modules = dict(model.named_modules())
     names_by_module = {module: name for name, module in modules.items()}
     names: list[str] = []
@@ -224,14 +243,26 @@ def names_of(layers: Iterable[str | nn.Module], model: nn.Module) -> tuple[str, 
 
 
 @contextmanager
-def left_as_found(model: nn.Module) -> Iterator[None]:
-    """Restore every module's train/eval flag and the CPU random state on the way out."""
-    training = {module: module.training for module in model.modules()}
+def random_state_kept() -> Iterator[None]:
+    """Restore torch's random state on the way out, on every device that is in use."""
     state = torch.get_rng_state()
+    on_gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
     try:
         yield
     finally:
         torch.set_rng_state(state)
+        if on_gpus:
+            torch.cuda.set_rng_state_all(on_gpus)
+
+
+@contextmanager
+def left_as_found(model: nn.Module) -> Iterator[None]:
+    """Restore every module's train/eval flag and torch's random state on the way out."""
+    training = {module: module.training for module in model.modules()}
+    try:
+        with random_state_kept():
+            yield
+    finally:
         for module, flag in training.items():
             module.training = flag
 

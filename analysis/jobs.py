@@ -6,7 +6,17 @@ from typing import Any
 
 from torch import nn
 
-from analysis import auditing, budgets, grouping, pipeline, policies, study, subjects
+from analysis import (
+    auditing,
+    budgets,
+    checks,
+    grouping,
+    pipeline,
+    policies,
+    predicting,
+    study,
+    subjects,
+)
 from analysis.accounting import Account
 from analysis.errors import AnalysisError, InputError
 from analysis.inference import Inputs, one_line
@@ -27,7 +37,17 @@ from analysis.records import (
     Thresholds,
 )
 
-__all__ = ["costs", "groups", "lint", "prepare", "reach", "run", "sweep"]
+__all__ = [
+    "catalogue",
+    "costs",
+    "groups",
+    "lint",
+    "named_checks",
+    "prepare",
+    "reach",
+    "run",
+    "sweep",
+]
 
 
 def prepare(request: Request) -> SubjectInfo:
@@ -88,7 +108,7 @@ def sweep(request: Request, config: Config, ratios: Sequence[float]) -> RatioCur
 def _account(request: Request, config: Config) -> Account:
     dense = _traced(request)
     ignored = policies.ignored_layers(_policy(request.policy), dense.model, dense.groups)
-    return pipeline.cost_account(
+    return predicting.cost_account(
         dense.model,
         dense.inputs,
         ignored,
@@ -98,11 +118,31 @@ def _account(request: Request, config: Config) -> Account:
     )
 
 
-def run(request: Request, config: Config, thresholds: Thresholds | None = None) -> Run:
-    """One pruning with its proof, its costs and the outcome of every check."""
+def catalogue() -> list[tuple[str, str, str, bool]]:
+    """Of every check its name, its meaning, what it needs, and whether it is of the pruning."""
+    return [
+        (name, check.meaning, check.needs, check.of_pruning)
+        for name, check in checks.CATALOGUE.items()
+    ]
+
+
+def named_checks(names: Sequence[str] | None) -> tuple[str, ...]:
+    """The names, if all are of the catalogue; those that are about the pruning if none is given."""
+    return checks.OF_PRUNING if names is None else checks.named(names)
+
+
+def run(
+    request: Request,
+    config: Config,
+    thresholds: Thresholds | None = None,
+    names: Sequence[str] | None = None,
+) -> Run:
+    """One pruning with its proof, its costs and the outcome of these checks."""
     factory = load_callable(request.pruner, "--pruner") if request.pruner else None
     policy = _policy(request.policy)
-    return study.checked_run(_dense(request), config, policy, factory, thresholds)
+    return study.checked_run(
+        _dense(request), config, policy, factory, thresholds, named_checks(names)
+    )
 
 
 @lru_cache(maxsize=1)

@@ -1,5 +1,6 @@
 """Fetch what the user names: ``package.module:attribute`` or ``path/to/file.py:attribute``."""
 
+import difflib
 import importlib
 import importlib.util
 import sys
@@ -25,18 +26,19 @@ def load_callable(reference: str, what: str) -> Any:
     """
     location, colon, attribute = reference.rpartition(":")
     if not colon or not location or not attribute:
+        example = f"{reference}:function" if reference.endswith(".py") else "file.py:function"
         raise InputError(
             f"{what} {reference!r} is not of the form package.module:function or "
-            "path/to/file.py:function"
+            f"path/to/file.py:function; say which function, as in {example}"
         )
     module = _load_file(location, what) if location.endswith(".py") else _load(location, what)
     try:
         target = getattr(module, attribute)
     except AttributeError:
-        names = ", ".join(name for name in vars(module) if not name.startswith("_")) or "nothing"
-        raise InputError(
-            f"{what} {reference!r}: {location} has no {attribute!r}; it defines {names}"
-        ) from None
+        names = [name for name in vars(module) if not name.startswith("_")]
+        close = difflib.get_close_matches(attribute, names, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"it defines {', '.join(names) or None}"
+        raise InputError(f"{what} {reference!r}: {location} has no {attribute!r}; {hint}") from None
     if not callable(target):
         raise InputError(
             f"{what} {reference!r} is a {type(target).__name__}; expected something to call"
@@ -45,6 +47,10 @@ def load_callable(reference: str, what: str) -> Any:
 
 
 def _load(name: str, what: str) -> ModuleType:
+    # As with ``python -m``; the ``pytest`` command leaves the folder it is called in out.
+    here = str(Path.cwd())
+    if not {here, ""} & set(sys.path):
+        sys.path.append(here)
     try:
         return importlib.import_module(name)
     except Exception as error:

@@ -6,7 +6,7 @@ from typing import NoReturn
 
 from analysis.records import IMPORTANCES, SCOPES
 
-__all__ = ["parser"]
+__all__ = ["parser", "ratios_of", "size_of"]
 
 _EPILOG = """\
 MODEL is a torchvision name (mobilenet_v2), package.module:factory or path/to/file.py:factory;
@@ -20,10 +20,15 @@ examples:
   python -m analysis macs resnet18 --ratios 0.5 --json -
   python -m analysis macs mobilenet_v2 --target 0.5 --ignore residual-blocks
   python -m analysis macs mobilenet_v2 --sweep 0.05:0.95:0.05
-  python -m analysis verify my_models.py:small_net --input-size 1,28,28
+  python -m analysis verify my_models.py:small_net --input-size 1,28,28 --checks all
+  python -m analysis verify my_models.py:detector --inputs my_models.py:batch
+  python -m analysis verify my_models.py:net --pruner my_models.py:pruner --ratios 0.5
+  python -m analysis checks
   python -m analysis report --out reports
 
-exit status: 0 all checks pass, 1 a check fails, 2 bad input or usage
+in pytest: pytest --pyargs analysis.suite --model my_models.py:net
+
+exit status: 0 all checks pass, 1 a check fails, 2 bad input or usage, 130 interrupted
 """
 
 
@@ -50,6 +55,7 @@ def parser() -> argparse.ArgumentParser:
         ("groups", "list the dependency groups, and which a policy holds"),
         ("verify", "prune at each ratio and prove the result"),
         ("macs", "show where the MACs and parameters are, before and after"),
+        ("checks", "list the checks: what each means and needs"),
         ("report", "write the full report (without MODEL: the MobileNetV2 case study)"),
         ("doctor", "check that the installed packages work together"),
     ):
@@ -60,7 +66,9 @@ def parser() -> argparse.ArgumentParser:
             epilog=_EPILOG,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        if name != "doctor":
+        if name == "checks":
+            _add_json(command)
+        elif name != "doctor":
             _add_model_options(command, optional=name == "report")
         if name == "verify":
             _add_thresholds(command)
@@ -84,7 +92,7 @@ def parser() -> argparse.ArgumentParser:
             )
             command.add_argument(
                 "--sweep",
-                type=_ratios,
+                type=ratios_of,
                 metavar="R,R,...|START:STOP:STEP",
                 help="predict what each ratio leaves, and mark where groups drop out",
             )
@@ -100,7 +108,7 @@ def parser() -> argparse.ArgumentParser:
 def _add_model_options(command: argparse.ArgumentParser, *, optional: bool) -> None:
     add = command.add_argument
     add("model", metavar="MODEL", nargs="?" if optional else None)
-    add("--input-size", metavar="C,H,W", type=_size, help="of one input (default: the model's)")
+    add("--input-size", metavar="C,H,W", type=size_of, help="of one input (default: the model's)")
     add("--weights", default="random", metavar="random|default|FILE", help="default: random")
     default = "1, which has no near-ties in the case study" if optional else "0"
     add("--seed", type=_seed, metavar="N", help=f"of weights and inputs (default: {default})")
@@ -108,7 +116,7 @@ def _add_model_options(command: argparse.ArgumentParser, *, optional: bool) -> N
         add("--out", default="reports", metavar="DIR", help="default: reports")
         return
     add("--inputs", metavar="PKG.MOD:FUNCTION|FILE.py:FUNCTION", help="returns what forward takes")
-    add("--ratios", type=_ratios, metavar="R,R,...|START:STOP:STEP", help="in [0, 1)")
+    add("--ratios", type=ratios_of, metavar="R,R,...|START:STOP:STEP", help="in [0, 1)")
     add(
         "--ignore",
         default="classifier",
@@ -134,11 +142,23 @@ def _add_model_options(command: argparse.ArgumentParser, *, optional: bool) -> N
         metavar="SECONDS",
         help="for each run (default: 120)",
     )
-    add("--json", metavar="FILE|-", help="write JSON; - is standard output, and nothing else")
+    _add_json(command)
+
+
+def _add_json(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--json", metavar="FILE|-", help="write JSON; - is standard output, and nothing else"
+    )
 
 
 def _add_thresholds(command: argparse.ArgumentParser) -> None:
     """Where the checks on asked against done draw the line."""
+    command.add_argument(
+        "--checks",
+        type=_names,
+        metavar="NAME,NAME|all",
+        help="which checks run (default: those about the pruning itself; see the command checks)",
+    )
     add = command.add_argument_group("what may be missed").add_argument
     add(
         "--ratio-tolerance",
@@ -170,7 +190,12 @@ def _add_thresholds(command: argparse.ArgumentParser) -> None:
     )
 
 
-def _size(text: str) -> tuple[int, ...]:
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name for part in text.split(",") if (name := part.strip()))
+
+
+def size_of(text: str) -> tuple[int, ...]:
+    """The size that the text of an option stands for; raises argparse's error for none."""
     try:
         size = tuple(int(part) for part in text.split(","))
     except ValueError:
@@ -180,7 +205,8 @@ def _size(text: str) -> tuple[int, ...]:
     return size
 
 
-def _ratios(text: str) -> tuple[float, ...]:
+def ratios_of(text: str) -> tuple[float, ...]:
+    """The ratios that the text of an option stands for; raises argparse's error for none."""
     try:
         if ":" in text:
             start, stop, step = (Decimal(part) for part in text.split(":"))

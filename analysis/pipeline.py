@@ -1,6 +1,6 @@
 """The one place where the order is written: groups, plan, surgery, verification, costs."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -24,6 +24,7 @@ from analysis.accounting import Account
 from analysis.demands import Demands
 from analysis.errors import (
     AnalysisError,
+    BudgetExceededError,
     InputError,
     UnprunableError,
     upstream,
@@ -37,21 +38,19 @@ from analysis.inference import (
     locate_failure,
     names_of,
 )
-from analysis.operators import Operators
+from analysis.operators import Operators, watched
+from analysis.predicting import cost_account
 from analysis.proving import prove
 from analysis.records import (
     OWN_PRUNER,
     Channels,
     Config,
     CostTable,
-    CurvePoint,
     Group,
     GroupAccount,
     Lint,
     Mismatch,
     PlannedGroup,
-    RatioCurve,
-    Reach,
     Reason,
     Removal,
     Run,
@@ -64,31 +63,38 @@ from analysis.records import (
     Verdict,
     Verification,
 )
-from analysis.stepping import Progress, accounted, checked, stepped
+from analysis.stepping import (
+    Between,
+    Progress,
+    accounted,
+    checked,
+    each_step,
+    stepped,
+    taken,
+    verdict_of,
+)
 
 __all__ = [
     "Dense",
     "Outcome",
     "analyse",
-    "cost_account",
     "count_macs",
     "inspect_groups",
     "lint_ignored_layers",
     "measure",
     "prove",
     "prune_and_prove",
-    "ratio_curve",
-    "ratio_for_macs",
-    "ratio_for_params",
     "reproduce_residual_mismatch",
     "verify",
+    "verify_steps",
 ]
 
 count_macs = costing.count_macs
 inspect_groups = grouping.inspect_groups
 
 PrunerFactory = Callable[[nn.Module, Inputs, float], Any]
-"""The user's own pruner: (model, example inputs, ratio) -> a torch-pruning pruner on that model."""
+"""The user's own pruner: (model, example inputs, ratio) -> a torch-pruning pruner on that model,
+or that and a function of the model to call between its steps."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,8 +125,19 @@ class Dense:
 class Outcome:
     """One pruning with its live networks, for the checks.
 
-    ``planned`` has the channels that the recomputed importances rank lowest; None for a pruner of
-    the user's own, whose importances are not known.
+    Attributes:
+        dense: the network before it, and what is known of that.
+        pruned: the network after it.
+        ignored: names of the layers whose outputs were to stay.
+        planned: the channels that the recomputed importances rank lowest; None for a pruner of the
+            user's own, whose importances are not known.
+        removals: the groups that went, with the indices of the dense network.
+        run: what is told of it.
+        rebuild: gives a copy of the dense network the structure of the pruned one, as another
+            process would: from torch-pruning's history of the pruning, and nothing else; None if
+            the pruner keeps none.
+        trained: whether the weights were trained between the steps.
+        thresholds: where the checks draw the line.
     """
 
     dense: Dense
@@ -129,6 +146,8 @@ class Outcome:
     planned: tuple[PlannedGroup, ...] | None
     removals: tuple[Removal, ...]
     run: Run
+    rebuild: Callable[[nn.Module], None] | None
+    trained: bool = False
     thresholds: Thresholds = field(default_factory=Thresholds)
 
 
@@ -182,38 +201,75 @@ def prune_and_prove(
     pruned = copy_of(dense.model)
     progress = Progress()
     planned: tuple[PlannedGroup, ...] | None = None
+    used: list[tuple[Any, Between | None]] = []
+    build = _builder(dense, config, ignored, pruner_factory)
+
+    def take(operators: Operators) -> tuple[Any, Between | None]:
+        used.append(build(pruned, operators.blamed))
+        if pruner_factory is not None:
+            progress.demands = Demands(used[0][0])
+        return used[0]
+
     if dense.error is not None:
         verification = dense.error
-    elif pruner_factory is None:
-        groups = grouping.hold(dense.groups, ignored)
-        planned = _planned(dense.model, groups, config)
-
-        def build(operators: Operators) -> Any:
-            return surgery.build_pruner(pruned, dense.inputs, config, ignored, operators.blamed)
-
-        verification = stepped(pruned, dense.inputs, build, progress, None)
     else:
-        told: list[Any] = []
-
-        def take(operators: Operators) -> Any:
-            with upstream("the pruner function", operators.blamed):
-                pruner = pruner_factory(pruned, dense.inputs, config.ratio)
-            progress.demands = Demands(checked(pruner, pruned))
-            told.append(pruner)
-            return pruner
-
+        if pruner_factory is None:
+            planned = _planned(dense.model, grouping.hold(dense.groups, ignored), config)
         verification = stepped(pruned, dense.inputs, take, progress, None)
-        if told:
-            ignored = _ignored_by(told[0], pruned)
-            config = _as_told(config, told[0])
+    pruner, between = used[0] if used else (None, None)
+    if pruner is not None and pruner_factory is not None:
+        ignored = _ignored_by(pruner, pruned)
+        config = _as_told(config, pruner)
     groups = grouping.hold(dense.groups, ignored)
     untraced = next((group.untraced for group in groups if group.untraced), "")
     if untraced and not verification.verdict.passes:
         verification = replace(verification, reason=f"{verification.reason}; {untraced}")
     asked = planned if pruner_factory is None else progress.planned
     verification = accounted(verification, groups, progress, asked, config.ratio)
-    run = _measured(dense, pruned, config, verification, asked, progress.removals)
-    return Outcome(dense, pruned, ignored, planned, tuple(progress.removals), run)
+    return Outcome(
+        dense,
+        pruned,
+        ignored,
+        planned,
+        tuple(progress.removals),
+        _measured(dense, pruned, config, verification, asked, progress.removals),
+        _rebuilder(build, pruner),
+        trained=between is not None,
+    )
+
+
+_Build = Callable[[nn.Module, Callable[[BaseException], str] | None], tuple[Any, Between | None]]
+"""(model, who is to blame if it raises) -> a pruner on the model, what is done between its steps"""
+
+
+def _builder(
+    dense: Dense, config: Config, ignored: Collection[str], factory: PrunerFactory | None
+) -> _Build:
+    """What builds torch-pruning's own pruner as the config says, or the user's."""
+
+    def ours(model: nn.Module, blame: Any) -> tuple[Any, Between | None]:
+        return surgery.build_pruner(model, dense.inputs, config, ignored, blame), None
+
+    def theirs(model: nn.Module, blame: Any) -> tuple[Any, Between | None]:
+        assert factory is not None
+        with upstream("the pruner function", blame):
+            answer = factory(model, dense.inputs, config.ratio)
+        return taken(answer, model)
+
+    return ours if factory is None else theirs
+
+
+def _rebuilder(build: _Build, pruner: Any) -> Callable[[nn.Module], None] | None:
+    """What repeats a pruning on a copy of the dense network; None if there is no history of it."""
+    if not hasattr(pruner, "pruning_history"):
+        return None
+    history = [tuple(entry) for entry in pruner.pruning_history()]
+
+    def rebuild(model: nn.Module) -> None:
+        fresh, _ = build(model, None)
+        surgery.replay(fresh, history)
+
+    return rebuild
 
 
 def _label(policy: str | Callable[..., Any] | None, config: Config) -> str:
@@ -276,23 +332,81 @@ def verify(
             cannot be analysed as it is (see `analysis.inference.check_usable`).
         UnsupportedLayerError: a layer was cut that the proof has no row for.
     """
-    check_usable(model)
-    checked(pruner, model)
+    _check_runs(model, example_inputs, pruner)
     with left_as_found(model):
         model.eval()
-        failure = locate_failure(model, example_inputs)
-        if failure is not None:
-            raise InputError(f"the model does not run on the example inputs: {failure}")
         groups: list[Group] = []
         progress = Progress(demands=Demands(pruner))
 
-        def read(_: Operators) -> Any:
+        def read(_: Operators) -> tuple[Any, None]:
             groups.extend(_groups_of(pruner, model, example_inputs))
-            return pruner
+            return pruner, None
 
         verification = stepped(model, example_inputs, read, progress, budget)
     ratio = pruner.pruning_ratio
     return accounted(verification, tuple(groups), progress, progress.planned, ratio)
+
+
+def verify_steps(
+    model: nn.Module, example_inputs: Inputs, pruner: Any, *, budget: float | None = None
+) -> Iterator[Verification]:
+    """Step a torch-pruning pruner and prove each step before the next: train in between.
+
+    ``for step in verify_steps(model, inputs, pruner): train(model)``. Each step is proved against
+    the network that it starts from, so that what is done between two of them does not count as
+    pruning. While the caller has the word, train/eval flags and the random state are its own.
+
+    Args:
+        model: as `verify`.
+        example_inputs: as `verify`.
+        pruner: as `verify`.
+        budget: seconds for each step and its proof; None is no limit.
+
+    Yields:
+        The verdict on the step; ``groups`` holds what was asked and went from the first step on.
+        The first that does not pass is the last.
+
+    Raises:
+        InputError: as `verify`.
+        UnsupportedLayerError: as `verify`.
+    """
+    _check_runs(model, example_inputs, pruner)
+    return _verify_steps(model, example_inputs, pruner, budget)
+
+
+def _verify_steps(
+    model: nn.Module, inputs: Inputs, pruner: Any, budget: float | None
+) -> Iterator[Verification]:
+    progress = Progress(demands=Demands(pruner))
+    groups: tuple[Group, ...] = ()
+    with watched(model) as operators:
+        steps = each_step(model, inputs, pruner, progress, operators.blamed)
+    passes = True
+    while passes and pruner.current_step < pruner.iterative_steps:
+        with left_as_found(model):
+            model.eval()
+            try:
+                with budgets.limited(budget):
+                    groups = groups or _groups_of(pruner, model, inputs)
+                    step = next(steps)
+            except (UnprunableError, BudgetExceededError) as failure:
+                step = verdict_of(failure)
+        # What a pruner of many steps has not asked for yet is not missing.
+        is_last = pruner.current_step >= pruner.iterative_steps
+        ratio = pruner.pruning_ratio if is_last else 0.0
+        passes = step.verdict.passes
+        yield accounted(step, groups, progress, progress.planned, ratio)
+
+
+def _check_runs(model: nn.Module, inputs: Inputs, pruner: Any) -> None:
+    """Refuse a model that does not run, or whose pruner cannot be stepped; see `verify`."""
+    check_usable(model)
+    checked(pruner, model)
+    with left_as_found(model):
+        model.eval()
+        failure = locate_failure(model, inputs)
+    if failure is not None:
+        raise InputError(f"the model does not run on the example inputs: {failure}")
 
 
 def _groups_of(pruner: Any, model: nn.Module, inputs: Inputs) -> tuple[Group, ...]:
@@ -399,121 +513,6 @@ def _channels(accounts: tuple[GroupAccount, ...]) -> Channels:
         else sum(count or 0 for count in requested),
         removed=sum(entry.removed for entry in accounts),
     )
-
-
-def ratio_curve(
-    model: nn.Module,
-    example_inputs: Inputs,
-    ratios: Iterable[float],
-    *,
-    ignored_layers: Collection[str | nn.Module] = (),
-    scope: str = "global",
-    importance: str = "l1",
-    round_to: int | None = None,
-) -> RatioCurve:
-    """MACs and parameters left at each ratio, as pruning a copy and counting it would give them.
-
-    Nothing is pruned: the widths follow from one pass of torch-pruning's importance, the costs
-    from one count and the groups. A few seconds for any number of ratios.
-
-    Args:
-        model: the dense network; not changed.
-        example_inputs: a tensor, a tuple or a dict.
-        ratios: in [0, 1).
-        ignored_layers: modules or names whose output channels must stay.
-        scope: ``global`` or ``local``.
-        importance: ``l1`` or ``l2``.
-        round_to: keep channel counts a multiple of this.
-
-    Raises:
-        InputError: a ratio outside [0, 1); the model cannot be analysed as it is; or its cost
-            cannot be expressed in the widths of its groups, the layer is named.
-        UnprunableError: torch-pruning cannot trace the model.
-    """
-    account = cost_account(
-        model, example_inputs, ignored_layers, scope=scope, importance=importance, round_to=round_to
-    )
-    return account.curve(tuple(ratios))
-
-
-def ratio_for_macs(
-    model: nn.Module,
-    example_inputs: Inputs,
-    target: float,
-    *,
-    ignored_layers: Collection[str | nn.Module] = (),
-    scope: str = "global",
-    importance: str = "l1",
-    round_to: int | None = None,
-) -> Reach:
-    """The smallest pruning ratio that leaves at most ``target`` of the MACs, or why none does.
-
-    Args:
-        model: the dense network; not changed.
-        example_inputs: a tensor, a tuple or a dict.
-        target: share of the dense MACs that may stay, in (0, 1].
-        ignored_layers: as in `ratio_curve`.
-        scope: as in `ratio_curve`.
-        importance: as in `ratio_curve`.
-        round_to: as in `ratio_curve`.
-
-    Raises:
-        InputError: a target outside (0, 1]; and as `ratio_curve`.
-        UnprunableError: as `ratio_curve`.
-    """
-    account = cost_account(
-        model, example_inputs, ignored_layers, scope=scope, importance=importance, round_to=round_to
-    )
-    return account.reach(target, "macs")
-
-
-def ratio_for_params(
-    model: nn.Module,
-    example_inputs: Inputs,
-    target: float,
-    *,
-    ignored_layers: Collection[str | nn.Module] = (),
-    scope: str = "global",
-    importance: str = "l1",
-    round_to: int | None = None,
-) -> Reach:
-    """The smallest pruning ratio that leaves at most ``target`` of the parameters.
-
-    Arguments and errors are those of `ratio_for_macs`.
-    """
-    account = cost_account(
-        model, example_inputs, ignored_layers, scope=scope, importance=importance, round_to=round_to
-    )
-    return account.reach(target, "params")
-
-
-def cost_account(
-    model: nn.Module,
-    example_inputs: Inputs,
-    ignored_layers: Collection[str | nn.Module] = (),
-    *,
-    scope: str = "global",
-    importance: str = "l1",
-    round_to: int | None = None,
-) -> Account:
-    """What every ratio costs, from one count, one reading of the groups and one importance pass.
-
-    Arguments and errors are those of `ratio_curve`.
-    """
-    config = Config(0.0, scope, importance, round_to=round_to)
-    counts = []
-
-    def run(copy: nn.Module, inputs: Inputs) -> Any:
-        """The forward pass that the groups are traced from is counted as well."""
-        counts.append(costing.Count(copy, follow=True))
-        return counts[-1].run(inputs)
-
-    groups, scores = grouping.ranked_groups(
-        model, example_inputs, ignored_layers, surgery.IMPORTANCES[importance](), run
-    )
-    table = counts[0].table()
-    dense = CurvePoint(0.0, table.macs, table.params)
-    return Account(dense, counts[0].products(), groups, scores, config)
 
 
 def lint_ignored_layers(

@@ -4,6 +4,7 @@ A policy reads the model and its dependency groups and yields layer names. torch
 the modules of these as ``ignored_layers``; it still cuts their *input* channels.
 """
 
+import difflib
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -96,17 +97,25 @@ def entries(
             raise unknown(policy)
         return list(POLICIES[policy](model, groups))
     try:
-        return list(policy(model))
+        answer = policy(model)
     except Exception as error:
         raise InputError(
             f"the policy function raised {type(error).__name__}: {one_line(error)}; expected "
             "the modules or names to ignore"
         ) from error
+    if isinstance(answer, str | nn.Module) or not isinstance(answer, Iterable):
+        raise InputError(
+            f"the policy function returned a {type(answer).__name__}; expected a list of the "
+            "modules or names to ignore"
+        )
+    return list(answer)
 
 
 def unknown(policy: str) -> InputError:
     """The error for a name that is no policy."""
+    close = difflib.get_close_matches(policy, POLICIES, n=1)
+    hint = f"did you mean {close[0]!r}? " if close else ""
     return InputError(
-        f"unknown policy {policy!r}; expected one of {', '.join(POLICIES)}, or "
+        f"unknown policy {policy!r}; {hint}expected one of {', '.join(POLICIES)}, or "
         "package.module:function"
     )

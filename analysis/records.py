@@ -143,7 +143,8 @@ class Config:
         Raises:
             InputError: names the value and what is expected.
         """
-        if not 0 <= self.ratio < 1:
+        is_number = isinstance(self.ratio, int | float) and not isinstance(self.ratio, bool)
+        if not is_number or not 0 <= self.ratio < 1:
             raise InputError(f"pruning ratio {self.ratio!r}; expected a number in [0, 1)")
         if self.scope not in SCOPES:
             raise InputError(f"scope {self.scope!r}; expected one of {', '.join(SCOPES)}")
@@ -838,12 +839,21 @@ class RankAgreement:
 
 @dataclass(frozen=True)
 class CheckResult:
-    """The outcome of one named property; ``known`` is why it is known to fail, if it is."""
+    """The outcome of one named property.
+
+    Attributes:
+        name: of the catalogue.
+        passed: whether it holds, or could not be looked at.
+        message: why it does not hold.
+        known: why it is known to fail, if it is.
+        skipped: why it could not be looked at, if so.
+    """
 
     name: str
     passed: bool
     message: str = ""
     known: str = ""
+    skipped: str = ""
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 The chain of steps proves the whole, since each starts from the network that the last one left.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -12,13 +12,25 @@ from torch import nn
 
 from analysis import budgets, planning, surgery, symmetry, verifying
 from analysis.demands import Demands
-from analysis.errors import BudgetExceededError, InputError, UnprunableError
+from analysis.errors import BudgetExceededError, InputError, UnprunableError, upstream
 from analysis.inference import Inputs, copy_of, left_as_found
 from analysis.operators import Operators, watched
 from analysis.proving import prove
 from analysis.records import Group, PlannedGroup, Reason, Removal, Verdict, Verification
 
-__all__ = ["Progress", "accounted", "checked", "stepped"]
+__all__ = [
+    "Between",
+    "Progress",
+    "accounted",
+    "checked",
+    "each_step",
+    "stepped",
+    "taken",
+    "verdict_of",
+]
+
+Between = Callable[[nn.Module], Any]
+"""What is done with the network between two steps: as a rule, training."""
 
 _WEAKER = (Verdict.EXACT, Verdict.RENORMALIZED, Verdict.MIXED)
 """Of several steps the weakest claim counts."""
@@ -68,42 +80,74 @@ def checked(pruner: Any, model: nn.Module) -> Any:
     return pruner
 
 
+def taken(answer: Any, model: nn.Module) -> tuple[Any, Between | None]:
+    """A pruner, and what is done between its steps, from what a pruner function returned.
+
+    Raises:
+        InputError: it is neither a pruner nor a pruner and a function; or as `checked`.
+    """
+    pruner, between = answer if isinstance(answer, tuple) and len(answer) == 2 else (answer, None)
+    if between is not None and not callable(between):
+        raise InputError(
+            f"the pruner function returned a pruner and a {type(between).__name__}; expected a "
+            "pruner, or a pruner and a function of the model to call between its steps"
+        )
+    return checked(pruner, model), between
+
+
 def stepped(
     model: nn.Module,
     inputs: Inputs,
-    build: Callable[[Operators], Any],
+    build: Callable[[Operators], tuple[Any, Between | None]],
     progress: Progress,
     budget: float | None,
 ) -> Verification:
-    """Build, step and prove; what raises or does not end becomes a verdict.
+    """Build, step to the end and prove; what raises or does not end becomes a verdict.
+
+    Each step is proved against the network that it starts from; the chain proves the whole.
 
     Args:
         model: the network that is pruned.
         inputs: a tensor, a tuple or a dict.
-        build: what builds the pruner on the model, or only returns it.
+        build: what builds the pruner on the model, or only returns it, and what is done between
+            its steps.
         progress: gets what went, with the indices of the first step's network.
         budget: seconds for all of it; None is no limit.
     """
+    steps = []
     try:
         with budgets.limited(budget):
             with budgets.step("building the pruner"), watched(model) as operators:
-                pruner = build(operators)
-            return _step_to_the_end(model, inputs, pruner, progress, operators)
+                pruner, between = build(operators)
+            for step in each_step(model, inputs, pruner, progress, operators.blamed):
+                steps.append(step)
+                if not step.verdict.passes:
+                    return step
+                if between is not None and pruner.current_step < pruner.iterative_steps:
+                    with budgets.step("training"), upstream("the function between steps"):
+                        between(model)
     except (UnprunableError, BudgetExceededError) as failure:
-        return _verdict_of(failure)
+        return verdict_of(failure)
+    return max(steps, key=lambda step: (_WEAKER.index(step.verdict), step.max_rel_error or 0.0))
 
 
-def _step_to_the_end(
-    model: nn.Module, inputs: Inputs, pruner: Any, progress: Progress, operators: Operators
-) -> Verification:
-    """Prove each step against the network it started from; the chain proves the whole."""
-    steps = []
+def each_step(
+    model: nn.Module,
+    inputs: Inputs,
+    pruner: Any,
+    progress: Progress,
+    blame: Callable[[BaseException], str],
+) -> Iterator[Verification]:
+    """Step a pruner, and prove each step against the network that it starts from.
+
+    Arguments as `stepped`; ``blame`` as `analysis.errors.upstream`.
+
+    Raises:
+        UnprunableError: the pruner raised.
+    """
     history = surgery.Ledger(pruner.DG)
     while pruner.current_step < pruner.iterative_steps:
-        steps.append(_prove_step(model, inputs, pruner, history, progress, operators.blamed))
-        if not steps[-1].verdict.passes:
-            return steps[-1]
-    return max(steps, key=lambda step: (_WEAKER.index(step.verdict), step.max_rel_error or 0.0))
+        yield _prove_step(model, inputs, pruner, history, progress, blame)
 
 
 def _prove_step(
@@ -147,7 +191,8 @@ def _prove_step(
             return prove(dense, model, done, inputs)
 
 
-def _verdict_of(failure: UnprunableError | BudgetExceededError) -> Verification:
+def verdict_of(failure: UnprunableError | BudgetExceededError) -> Verification:
+    """The verdict on a pruner that raised, or did not end."""
     if isinstance(failure, BudgetExceededError):
         return Verification(Verdict.TIMEOUT, f"{failure} while {failure.step or 'starting'}")
     return Verification(Verdict.UNPRUNABLE, str(failure))

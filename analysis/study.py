@@ -14,8 +14,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from analysis import faults, pipeline, policies, ranking, subjects, surgery, symmetry, verifying
-from analysis.checks import evaluate
+from analysis import (
+    faults,
+    pipeline,
+    policies,
+    predicting,
+    ranking,
+    subjects,
+    surgery,
+    symmetry,
+    verifying,
+)
+from analysis.checks import OF_PRUNING, evaluate
 from analysis.environment import versions
 from analysis.errors import AnalysisError
 from analysis.inference import copy_of, locate_failure
@@ -180,11 +190,12 @@ def checked_run(
     policy: Any,
     pruner_factory: pipeline.PrunerFactory | None = None,
     thresholds: Thresholds | None = None,
+    names: Iterable[str] = OF_PRUNING,
 ) -> Run:
-    """One run with the outcome of every check; arguments as `pipeline.prune_and_prove`."""
+    """One run with the outcome of these checks; arguments as `pipeline.prune_and_prove`."""
     outcome = pipeline.prune_and_prove(dense, config, policy, pruner_factory=pruner_factory)
     outcome = replace(outcome, thresholds=thresholds or Thresholds())
-    return replace(outcome.run, checks=evaluate(outcome))
+    return replace(outcome.run, checks=evaluate(outcome, names))
 
 
 def _accounts(request: Request, policy: str) -> list[PolicyAccount]:
@@ -201,7 +212,7 @@ def _account(
 ) -> PolicyAccount:
     """The costs under one policy and scope; only the curve, empty, if they are not expressible."""
     try:
-        account = pipeline.cost_account(dense.model, dense.inputs, ignored, scope=scope)
+        account = predicting.cost_account(dense.model, dense.inputs, ignored, scope=scope)
         curve = account.curve(CURVE_RATIOS)
     except AnalysisError:
         return PolicyAccount(policy, scope, RatioCurve(dense.costs.macs, dense.costs.params, ()))

@@ -1,17 +1,28 @@
 """The models under study: where they come from, their weights, and what they are fed."""
 
 import difflib
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
 import torchvision
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from analysis.errors import InputError
-from analysis.inference import Inputs, check_usable, locate_failure, map_tensors, one_line
+from analysis.inference import (
+    Inputs,
+    check_usable,
+    described,
+    locate_failure,
+    map_tensors,
+    one_line,
+    random_state_kept,
+)
 from analysis.loading import load_callable
 from analysis.records import Request
 
@@ -22,6 +33,7 @@ __all__ = [
     "example_inputs",
     "load",
     "mobilenet_v2_cifar",
+    "ready",
     "resolve",
 ]
 
@@ -105,7 +117,13 @@ def load(request: Request, given: Inputs | None = None) -> tuple[Subject, nn.Mod
     Raises:
         InputError: see `resolve`, `build` and `example_inputs`; or there is no such device.
     """
-    subject = resolve(request.name)
+    return ready(resolve(request.name), request, given)
+
+
+def ready(
+    subject: Subject, request: Request, given: Inputs | None = None
+) -> tuple[Subject, nn.Module, Inputs]:
+    """As `load`, of a subject that need not be found by its name."""
     if request.input_size:
         subject = replace(subject, input_size=request.input_size)
     model = _on_device(build(subject, request.weights, request.seed), request.device)
@@ -134,7 +152,7 @@ def build(subject: Subject, weights: str = "random", seed: int = 0) -> nn.Module
     Raises:
         InputError: the factory fails, returns no module, or the weights do not fit.
     """
-    with torch.random.fork_rng(devices=[]):
+    with random_state_kept():
         torch.manual_seed(seed)
         model = _default(subject) if weights == "default" else _call(subject)
     if weights not in ("random", "default"):
@@ -175,19 +193,42 @@ def _default(subject: Subject) -> nn.Module:
 
 
 def _load_weights(model: nn.Module, path: str, name: str) -> None:
-    try:
-        state: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise InputError(
-            f"--weights {path!r} cannot be read as a state dict ({type(error).__name__}: "
-            f"{one_line(error)[:200]}); expected random, default, or a file that "
-            "torch.save(model.state_dict(), ...) wrote"
-        ) from error
+    state = _state_of(path)
     try:
         model.load_state_dict(state)
     except Exception as error:
         raise InputError(
             f"--weights {path!r} does not fit {name!r}: {one_line(error)[:300]}"
+        ) from error
+
+
+def _state_of(path: str) -> Any:
+    """The state dict in a file; nothing in it is executed.
+
+    Raises:
+        InputError: there is no such file, or it is no state dict.
+    """
+    if not Path(path).is_file():
+        raise InputError(
+            f"--weights {path!r}: no such file, so it cannot be read; expected random, default, or "
+            "the path of a state dict"
+        )
+    try:
+        if path.endswith(".safetensors"):
+            return load_file(path)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        code = re.search(r"GLOBAL (\S+)", str(error))
+        if code:
+            raise InputError(
+                f"--weights {path!r} is refused: it is a pickle that calls {code[1]} when it is "
+                "loaded, and whatever that does would be done here; expected weights alone, from "
+                "safetensors.torch.save_model(model, ...) or torch.save(model.state_dict(), ...)"
+            ) from error
+        raise InputError(
+            f"--weights {path!r} cannot be read as a state dict ({type(error).__name__}: "
+            f"{one_line(error)[:200]}); expected a file that safetensors.torch.save_model(model, "
+            "...) or torch.save(model.state_dict(), ...) wrote"
         ) from error
 
 
@@ -213,7 +254,7 @@ def example_inputs(subject: Subject, model: nn.Module, given: Inputs | None, see
     placed: Inputs = map_tensors(image, place)
     failure = locate_failure(model, placed)
     if failure is not None:
-        size = "x".join(map(str, subject.input_size)) if given is None else "the given inputs"
+        size = "x".join(map(str, subject.input_size)) if given is None else described(placed)
         raise InputError(
             f"{subject.name!r} does not run on {size}: {failure}; "
             "give a size it takes with --input-size, or its inputs with --inputs"

@@ -1,6 +1,6 @@
 """The only writer of structure: torch-pruning's pruners, its groups, and the naive cut."""
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -20,6 +20,7 @@ __all__ = [
     "cut_alone",
     "merge_cuts",
     "prune_group",
+    "replay",
     "step",
 ]
 
@@ -119,6 +120,20 @@ def _ranked(groups: Iterator[Any], blame: Blame | None) -> Iterator[Any]:
         root = group[0].dep.target
         after = f", after the group of `{root.name.split(' ')[0]}` was cut"
         yield group
+
+
+def replay(pruner: Any, history: Iterable[tuple[Any, ...]]) -> None:
+    """Repeat a pruning on the pruner's model.
+
+    Args:
+        pruner: a fresh one of torch-pruning's on a model of the dense structure.
+        history: what ``pruner.pruning_history()`` said of the first one.
+
+    Raises:
+        UnprunableError: torch-pruning raised.
+    """
+    with upstream("repeating the pruning from its history"):
+        pruner.load_pruning_history([list(entry) for entry in history])
 
 
 def prune_group(

@@ -21,6 +21,7 @@ __all__ = [
     "compare",
     "observe",
     "random_inputs",
+    "relative_error",
 ]
 
 TOLERANCE = 1e-9
@@ -150,7 +151,7 @@ def compare(
         *(("", *pair) for pair in zip(outputs, found.outputs, strict=True)),
     ]
     errors = [
-        (name, inf if right is None else _relative_error(right, trace))
+        (name, inf if right is None else relative_error(right, trace))
         for name, right, trace in pairs
         if not (unknown and right is not None and bool(right.isnan().any()))
     ] or [("", 0.0)]
@@ -208,7 +209,7 @@ def _kept_trace(
     return kept if kept.shape == found.shape else None
 
 
-def _relative_error(expected: Tensor, found: Tensor) -> float:
+def relative_error(expected: Tensor, found: Tensor) -> float:
     """Greatest absolute difference over the greatest absolute expected value."""
     if not expected.numel():
         return 0.0
@@ -228,7 +229,7 @@ def _changed_shape(expected: list[Tensor], found: list[Tensor], out_cuts: Iterab
     for cut in out_cuts:
         kept = [_kept_output(*pair, cut) for pair in zip(expected, found, strict=False)]
         if all(
-            part is not None and _relative_error(part, pruned) <= TOLERANCE
+            part is not None and relative_error(part, pruned) <= TOLERANCE
             for part, pruned in zip(kept, found, strict=False)
         ):
             return (

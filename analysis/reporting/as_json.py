@@ -31,7 +31,7 @@ from analysis.records import (
 )
 from analysis.reporting.tables import bound, held
 
-__all__ = ["dump", "groups", "macs", "study", "verify"]
+__all__ = ["catalogue", "dump", "groups", "macs", "study", "verify"]
 
 SCHEMA = 1
 
@@ -80,9 +80,24 @@ def _run(run: Run) -> dict[str, Any]:
         "macs": _sizes(run.macs) | {"requested": run.macs.requested},
         "bytes": _sizes(run.bytes_),
         "checks": [
-            {"name": check.name, "passed": check.passed, "message": check.message}
+            {
+                "name": check.name,
+                "passed": check.passed,
+                "message": check.message,
+                "skipped": check.skipped,
+            }
             for check in run.checks
         ],
+    }
+
+
+def catalogue(found: Iterable[tuple[str, str, str, bool]]) -> dict[str, Any]:
+    """The checks: name, meaning, what each needs, whether it is about the pruning itself."""
+    keys = ("name", "meaning", "needs", "of_pruning")
+    return {
+        "schema": SCHEMA,
+        "versions": versions(),
+        "checks": [dict(zip(keys, entry, strict=True)) for entry in found],
     }
 
 

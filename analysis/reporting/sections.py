@@ -16,7 +16,7 @@ from analysis.records import (
 )
 from analysis.reporting.figures import Drawing
 from analysis.reporting.stages import stages
-from analysis.reporting.tables import Table, bound, count, left, share
+from analysis.reporting.tables import Table, bound, checks_passed, count, left, share
 from analysis.reporting.text import not_counted
 
 __all__ = ["Section", "sections"]
@@ -308,7 +308,7 @@ def _run_table(study: Study) -> Table:
                 f"{run.config.ratio:g}",
                 run.verification.verdict,
                 bound(run.verification),
-                f"{len(run.checks) - len(_failed(run))} of {len(run.checks)}",
+                checks_passed(run),
                 ", ".join(check.name for check in _failed(run)) or "-",
             )
             for subject, run in _runs(study)

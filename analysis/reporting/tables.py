@@ -3,13 +3,14 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from analysis.records import Group, Lock, Sizes, Verification
+from analysis.records import Group, Lock, Run, Sizes, Verification
 
 __all__ = [
     "LOCK_HEADERS",
     "Table",
     "as_markdown",
     "bound",
+    "checks_passed",
     "count",
     "held",
     "left",
@@ -75,6 +76,14 @@ def bound(verification: Verification) -> str:
         return "-"
     limits = (1e-12, 1e-9)
     return next((f"<= {limit:g}" for limit in limits if error <= limit), f"{error:.1g}")
+
+
+def checks_passed(run: Run) -> str:
+    """How many checks pass of those that were looked at, and how many were not."""
+    looked = [check for check in run.checks if not check.skipped]
+    skipped = len(run.checks) - len(looked)
+    counted = f"{sum(check.passed for check in looked)} of {len(looked)}"
+    return counted + (f", {skipped} skipped" if skipped else "")
 
 
 def held(group: Group) -> str:

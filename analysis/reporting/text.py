@@ -22,6 +22,7 @@ from analysis.reporting.tables import (
     LOCK_HEADERS,
     as_markdown,
     bound,
+    checks_passed,
     count,
     left,
     lock_cells,
@@ -29,7 +30,7 @@ from analysis.reporting.tables import (
 )
 from analysis.reporting.tables import held as held_by
 
-__all__ = ["failures", "groups", "macs", "runs", "summary"]
+__all__ = ["catalogue", "failures", "groups", "macs", "runs", "summary"]
 
 _SHOWN = 4
 """Channels told of for each layer that is misread."""
@@ -127,6 +128,22 @@ def _channel(number: int | None, otherwise: str) -> str:
     return otherwise if number is None else f"channel {number}"
 
 
+def catalogue(found: Sequence[tuple[str, str, str, bool]]) -> str:
+    """One line a check."""
+    table = as_markdown(
+        ("check", "holds if", "needs", "verify"),
+        [
+            (name, meaning.rstrip("."), needs or "-", "yes" if of_pruning else "if named")
+            for name, meaning, needs, of_pruning in found
+        ],
+    )
+    return (
+        f"{table}\n"
+        "verify runs those about the pruning itself, and others with --checks NAME,NAME or "
+        "--checks all; pytest runs all of them"
+    )
+
+
 def runs(found: Sequence[Run]) -> str:
     """One line a run, then what failed."""
     table = as_markdown(
@@ -157,7 +174,7 @@ def runs(found: Sequence[Run]) -> str:
                 left(run.params),
                 share(run.params.share_requested),
                 left(run.bytes_),
-                f"{sum(check.passed for check in run.checks)} of {len(run.checks)}",
+                checks_passed(run),
             )
             for run in found
             for error in [run.verification.max_rel_error]
@@ -168,6 +185,12 @@ def runs(found: Sequence[Run]) -> str:
         for run in found
         for check in run.checks
         if not check.passed
+    ]
+    skipped = [
+        f"ratio {run.config.ratio:g}: skipped {check.name}: {check.skipped}"
+        for run in found
+        for check in run.checks
+        if check.skipped
     ]
     mixed = [
         f"ratio {run.config.ratio:g}: mixed: {run.verification.reason}"
@@ -194,7 +217,7 @@ def runs(found: Sequence[Run]) -> str:
         if (roots := [g.root for g in run.verification.groups if g.reason is Reason.FROZEN])
     ]
     dropped = any(group.is_dropped for run in found for group in run.verification.groups)
-    told = [table, *_scopes(found), *failures, *mixed, *short, *unknown, *frozen]
+    told = [table, *_scopes(found), *failures, *mixed, *short, *unknown, *frozen, *skipped]
     return "\n".join([_asked(found), *told, *([_ADVICE] if dropped else [])])
 
 

@@ -4,7 +4,7 @@ from itertools import product
 
 import pytest
 
-from analysis.checks import CATALOGUE, CheckFailedError
+from analysis.checks import OF_PRUNING, CheckFailedError
 from analysis.known import KNOWN
 from analysis.policies import POLICIES
 from analysis.records import Config
@@ -49,7 +49,7 @@ def checked_runs(*, policies) -> list:
         for name in SUBJECTS
         for config in CONFIGS
         if config.policy in policies
-        for check in CATALOGUE
+        for check in OF_PRUNING
     ]
 
 

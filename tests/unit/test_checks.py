@@ -21,7 +21,7 @@ def outcome(kind, config: Config, **thresholds) -> Outcome:
 
 def message(check: str, found: Outcome) -> str:
     with pytest.raises(CheckFailedError) as caught:
-        CATALOGUE[check](found)
+        CATALOGUE[check].run(found)
     return str(caught.value)
 
 
@@ -66,18 +66,18 @@ def test_a_ratio_that_is_missed_names_the_groups_with_asked_and_done() -> None:
 
 
 def test_a_ratio_may_be_missed_by_as_many_channels_as_is_allowed() -> None:
-    CATALOGUE["ratio_met"](in_steps(ratio_tolerance=2))
+    CATALOGUE["ratio_met"].run(in_steps(ratio_tolerance=2))
     assert "`second`" in message("ratio_met", in_steps(ratio_tolerance=1))
 
 
 def test_a_group_that_drops_out_is_one_checks_business() -> None:
-    CATALOGUE["ratio_met"](outcome(Chain, ALL))
+    CATALOGUE["ratio_met"].run(outcome(Chain, ALL))
 
 
 def test_rounding_may_take_less_than_a_whole_multiple_more() -> None:
     # Asked for two of eight, six are left, and rounding to four takes two more.
     rounded = Config(0.25, "local", round_to=4)
-    CATALOGUE["ratio_met"](outcome(Residual, rounded))
+    CATALOGUE["ratio_met"].run(outcome(Residual, rounded))
     assert "`block.depthwise` asked 2 of 8, removed 4" in message(
         "ratio_met", outcome(Residual, rounded, ratio_tolerance=1)
     )
@@ -88,18 +88,18 @@ def test_groups_that_drop_out_are_named_and_as_many_as_is_allowed_may() -> None:
     assert "2 of 3 groups" in told
     assert "`first` asked 4 of 4 (would-empty)" in told
     message("no_group_dropped", outcome(Chain, ALL, max_dropped=1))
-    CATALOGUE["no_group_dropped"](outcome(Chain, ALL, max_dropped=2))
+    CATALOGUE["no_group_dropped"].run(outcome(Chain, ALL, max_dropped=2))
 
 
 def test_a_layer_with_too_few_channels_left_has_collapsed() -> None:
     # 4 - int(4 * 0.4) = 3 go, one stays.
     narrow = Config(0.6, "local")
     assert "`first` keeps 1 of 4" in message("nothing_collapsed", outcome(Chain, narrow))
-    CATALOGUE["nothing_collapsed"](outcome(Chain, narrow, min_channels=1))
+    CATALOGUE["nothing_collapsed"].run(outcome(Chain, narrow, min_channels=1))
 
 
 def test_a_layer_that_lost_most_of_its_channels_has_collapsed() -> None:
-    CATALOGUE["nothing_collapsed"](outcome(Chain, HALF))
+    CATALOGUE["nothing_collapsed"].run(outcome(Chain, HALF))
     assert "`second` keeps 2 of 5" in message(
         "nothing_collapsed", outcome(Chain, HALF, max_lost=0.5)
     )
@@ -112,7 +112,7 @@ def test_a_cap_is_held_to_what_was_cut() -> None:
     told = message("cap_held", outcome(Chain, capped))
     assert "`first` lost 2 of 4" in told
     assert "`second` lost 3 of 5" in told
-    CATALOGUE["cap_held"](outcome(Chain, replace(HALF, max_pruning_ratio=0.6)))
+    CATALOGUE["cap_held"].run(outcome(Chain, replace(HALF, max_pruning_ratio=0.6)))
 
 
 def test_a_cap_that_is_met_to_the_channel_is_held() -> None:
@@ -122,7 +122,7 @@ def test_a_cap_that_is_met_to_the_channel_is_held() -> None:
     verification = replace(found.run.verification, groups=(group,))
     found = replace(found, run=replace(found.run, verification=verification))
     assert 0.29 * 100 < 29
-    CATALOGUE["cap_held"](found)
+    CATALOGUE["cap_held"].run(found)
 
 
 def test_channels_that_are_no_multiple_are_named() -> None:
@@ -131,7 +131,7 @@ def test_channels_that_are_no_multiple_are_named() -> None:
     assert "`right` keeps 6 of 6 (rounded-away)" in told
     assert "`left`" not in told
     assert "`head`" not in told  # its two outputs are held, and nobody asked for a multiple
-    CATALOGUE["channels_divisible"](outcome(Concat, Config(0.5, "local", round_to=2)))
+    CATALOGUE["channels_divisible"].run(outcome(Concat, Config(0.5, "local", round_to=2)))
 
 
 def test_what_is_not_known_to_be_asked_is_not_held_against_a_pruning() -> None:
@@ -140,7 +140,7 @@ def test_what_is_not_known_to_be_asked_is_not_held_against_a_pruning() -> None:
     verification = replace(found.run.verification, groups=unknown)
     found = replace(found, run=replace(found.run, verification=verification))
     for check in ("ratio_met", "no_group_dropped"):
-        CATALOGUE[check](found)
+        CATALOGUE[check].run(found)
 
 
 @pytest.mark.parametrize("kind", [Chain, Residual, Concat])

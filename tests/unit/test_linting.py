@@ -26,7 +26,7 @@ from analysis.auditing import audit
 from analysis.errors import InputError
 from analysis.inference import names_of
 from analysis.linting import lint
-from analysis.pipeline import cost_account
+from analysis.predicting import cost_account
 from analysis.records import Verdict
 
 pytestmark = pytest.mark.filterwarnings("ignore:Unwrapped parameters detected")
