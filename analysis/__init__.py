@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from analysis.parametrizing import parametrize_with_checks
     from analysis.pipeline import (
         count_macs,
         inspect_groups,
@@ -23,6 +24,7 @@ __all__ = [
     "count_macs",
     "inspect_groups",
     "lint_ignored_layers",
+    "parametrize_with_checks",
     "ratio_curve",
     "ratio_for_macs",
     "ratio_for_params",
@@ -31,13 +33,19 @@ __all__ = [
     "verify_steps",
 ]
 
-_PREDICTED = frozenset({"cost_account", "ratio_curve", "ratio_for_macs", "ratio_for_params"})
+_ELSEWHERE = {
+    "parametrize_with_checks": "analysis.parametrizing",
+    **dict.fromkeys(
+        ("cost_account", "ratio_curve", "ratio_for_macs", "ratio_for_params"),
+        "analysis.predicting",
+    ),
+}
+"""The module of each door that is not the pipeline's."""
 
 
 def __getattr__(name: str) -> Any:
     if name in __all__:
-        module = "analysis.predicting" if name in _PREDICTED else "analysis.pipeline"
-        return getattr(import_module(module), name)
+        return getattr(import_module(_ELSEWHERE.get(name, "analysis.pipeline")), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

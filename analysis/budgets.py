@@ -5,17 +5,19 @@ Building the graph of some networks does not end; the budget turns that into an 
 
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 from analysis.errors import BudgetExceededError, InputError
 
-__all__ = ["announce_to", "limited", "step"]
+__all__ = ["announce_to", "can_be_held", "limited", "step"]
 
 _listeners: list[Callable[[str], None]] = []
 
 _REPEAT_SECONDS = 1.0
+_SOON = 1e-3
 
 
 @contextmanager
@@ -28,20 +30,30 @@ def limited(seconds: float | None) -> Iterator[None]:
     if seconds is None:
         yield
         return
-    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "SIGALRM"):
+    if not can_be_held():
         raise InputError("a time budget needs the main thread of a POSIX process; pass budget=None")
 
     def ring(_signal: int, _frame: FrameType | None) -> None:
         raise BudgetExceededError(seconds)
 
     previous = signal.signal(signal.SIGALRM, ring)
+    start = time.monotonic()
+    # The alarm repeats: torch-pruning's bare `except` around its traced forward swallows one.
+    before, interval = signal.setitimer(signal.ITIMER_REAL, seconds, _REPEAT_SECONDS)
     try:
-        # The alarm repeats: torch-pruning's bare `except` around its traced forward swallows one.
-        signal.setitimer(signal.ITIMER_REAL, seconds, _REPEAT_SECONDS)
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, previous)
+        if before:  # somebody else's alarm goes off when it would have
+            left = before - (time.monotonic() - start)
+            signal.setitimer(signal.ITIMER_REAL, max(left, _SOON), interval)
+
+
+def can_be_held() -> bool:
+    """Whether a budget can be set here: in the main thread of a POSIX process."""
+    is_main = threading.current_thread() is threading.main_thread()
+    return is_main and hasattr(signal, "SIGALRM")
 
 
 def announce_to(listener: Callable[[str], None]) -> None:

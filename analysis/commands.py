@@ -15,19 +15,15 @@ from tqdm import tqdm
 from analysis.errors import BudgetExceededError, InputError
 from analysis.records import (
     RATIOS,
-    Channels,
-    CheckResult,
     Config,
-    CostTable,
     Request,
     Run,
-    Sizes,
     SubjectInfo,
     Thresholds,
-    Verdict,
-    Verification,
+    timed_out,
 )
-from analysis.reporting import as_json, files, text, write_report
+from analysis.reporting import as_json, files, text
+from analysis.reporting.report import write_report
 from analysis.workers import Worker
 
 __all__ = ["Answer", "checks", "groups", "macs", "report", "verify"]
@@ -208,26 +204,12 @@ def _run(
     try:
         run: Run = ask("run", given.request, config, thresholds, names, budget=given.budget)
     except BudgetExceededError as error:
-        return _timed_out(config, _story(error), *given.ask("costs"))
+        return timed_out(config, _story(error), *given.ask("costs"))
     return run
 
 
 def _story(error: BudgetExceededError) -> str:
     return f"{error} while {error.step or 'starting'}"
-
-
-def _timed_out(config: Config, reason: str, costs: CostTable, saved_bytes: int) -> Run:
-    verification = Verification(Verdict.TIMEOUT, reason)
-    return Run(
-        config,
-        verification,
-        Channels(prunable=0, requested=None, removed=0),
-        params=Sizes(costs.params, None),
-        macs=Sizes(costs.macs, None),
-        bytes_=Sizes(saved_bytes, None),
-        costs=None,
-        checks=(CheckResult("equivalent_to_masked", False, f"{Verdict.TIMEOUT}: {reason}"),),
-    )
 
 
 def _bar(items: Iterable[Any], total: int, title: str, unit: str) -> Iterable[Any]:

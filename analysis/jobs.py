@@ -1,6 +1,6 @@
 """What a working process does for a command: each function takes and returns plain records."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -18,8 +18,8 @@ from analysis import (
     subjects,
 )
 from analysis.accounting import Account
-from analysis.errors import AnalysisError, InputError
-from analysis.inference import Inputs, one_line
+from analysis.errors import InputError
+from analysis.inference import Inputs
 from analysis.loading import load_callable
 from analysis.records import (
     Config,
@@ -53,7 +53,7 @@ __all__ = [
 def prepare(request: Request) -> SubjectInfo:
     """Load everything that the request names, so that bad input is refused first."""
     subject, _, _ = _loaded(request)
-    _policy(request.policy)
+    policies.resolve(request.policy)
     if request.pruner:
         load_callable(request.pruner, "--pruner")
     size = None if request.inputs else subject.input_size
@@ -63,7 +63,7 @@ def prepare(request: Request) -> SubjectInfo:
 def lint(request: Request) -> tuple[tuple[Group, ...], Lint]:
     """The dependency groups, those marked that the list of ignored layers holds, and its lint."""
     dense = _traced(request)
-    given = policies.entries(_policy(request.policy), dense.model, dense.groups)
+    given = policies.entries(policies.resolve(request.policy), dense.model, dense.groups)
     with budgets.step("checking the ignored layers"):
         found = pipeline.lint_ignored_layers(dense.model, dense.inputs, given)
     layers = {layer for lock in found.locks for layer in lock.layers}
@@ -75,7 +75,7 @@ def groups(
 ) -> tuple[tuple[Group, ...], dict[str, tuple[Misread, ...]] | None]:
     """The dependency groups, those that the policy holds marked, and the audit if it is asked."""
     dense = _traced(request)
-    ignored = policies.ignored_layers(_policy(request.policy), dense.model, dense.groups)
+    ignored = policies.ignored_layers(policies.resolve(request.policy), dense.model, dense.groups)
     held = grouping.hold(dense.groups, ignored)
     if not audited:
         return held, None
@@ -107,7 +107,7 @@ def sweep(request: Request, config: Config, ratios: Sequence[float]) -> RatioCur
 
 def _account(request: Request, config: Config) -> Account:
     dense = _traced(request)
-    ignored = policies.ignored_layers(_policy(request.policy), dense.model, dense.groups)
+    ignored = policies.ignored_layers(policies.resolve(request.policy), dense.model, dense.groups)
     return predicting.cost_account(
         dense.model,
         dense.inputs,
@@ -139,7 +139,7 @@ def run(
 ) -> Run:
     """One pruning with its proof, its costs and the outcome of these checks."""
     factory = load_callable(request.pruner, "--pruner") if request.pruner else None
-    policy = _policy(request.policy)
+    policy = policies.resolve(request.policy)
     return study.checked_run(
         _dense(request), config, policy, factory, thresholds, named_checks(names)
     )
@@ -147,7 +147,7 @@ def run(
 
 @lru_cache(maxsize=1)
 def _loaded(request: Request) -> tuple[subjects.Subject, nn.Module, Inputs]:
-    given = _user_inputs(request.inputs) if request.inputs else None
+    given = _inputs(request.inputs) if request.inputs else None
     return subjects.load(request, given)
 
 
@@ -165,26 +165,5 @@ def _traced(request: Request) -> pipeline.Dense:
     return dense
 
 
-def _policy(reference: str) -> str | Callable[[nn.Module], Iterable[Any]]:
-    if reference in policies.POLICIES:
-        return reference
-    if ":" not in reference:
-        raise policies.unknown(reference)
-    function: Callable[[nn.Module], Iterable[Any]] = load_callable(reference, "--ignore")
-    return function
-
-
-def _user_inputs(reference: str) -> Any:
-    function = load_callable(reference, "--inputs")
-    try:
-        inputs = function()
-    except AnalysisError:
-        raise
-    except Exception as error:
-        raise InputError(
-            f"--inputs {reference!r} raised {type(error).__name__}: {one_line(error)}; expected a "
-            "function without arguments that returns what forward takes"
-        ) from error
-    if inputs is None:
-        raise InputError(f"--inputs {reference!r} returned None; expected what forward takes")
-    return inputs
+def _inputs(reference: str) -> Any:
+    return subjects.given_inputs(load_callable(reference, "--inputs"), reference)

@@ -12,9 +12,10 @@ from torch import nn
 
 from analysis.errors import InputError
 from analysis.inference import names_of, one_line
+from analysis.loading import load_callable
 from analysis.records import Group
 
-__all__ = ["POLICIES", "Policy", "entries", "ignored_layers", "unknown"]
+__all__ = ["POLICIES", "Policy", "entries", "ignored_layers", "resolve", "unknown"]
 
 Policy = Callable[[nn.Module, tuple[Group, ...]], tuple[str, ...]]
 
@@ -59,6 +60,20 @@ POLICIES: dict[str, Policy] = {
     "classifier": _classifier,
     "none": _none,
 }
+
+
+def resolve(reference: str) -> str | Callable[[nn.Module], Iterable[Any]]:
+    """The policy that a name, ``package.module:function`` or ``file.py:function`` stands for.
+
+    Raises:
+        InputError: nothing by that name.
+    """
+    if reference in POLICIES:
+        return reference
+    if ":" not in reference:
+        raise unknown(reference)
+    function: Callable[[nn.Module], Iterable[Any]] = load_callable(reference, "--ignore")
+    return function
 
 
 def ignored_layers(

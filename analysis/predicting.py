@@ -8,7 +8,7 @@ from torch import nn
 from analysis import costing, grouping, surgery
 from analysis.accounting import Account
 from analysis.inference import Inputs
-from analysis.records import Config, CurvePoint, RatioCurve, Reach
+from analysis.records import Config, CurvePoint, RatioCurve, Reach, checked_ratios
 
 __all__ = ["cost_account", "ratio_curve", "ratio_for_macs", "ratio_for_params"]
 
@@ -42,10 +42,11 @@ def ratio_curve(
             cannot be expressed in the widths of its groups, the layer is named.
         UnprunableError: torch-pruning cannot trace the model.
     """
+    ratios = checked_ratios(ratios)
     account = cost_account(
         model, example_inputs, ignored_layers, scope=scope, importance=importance, round_to=round_to
     )
-    return account.curve(tuple(ratios))
+    return account.curve(ratios)
 
 
 def ratio_for_macs(

@@ -4,6 +4,7 @@ They need no torch, so that reports need none either.
 """
 
 import difflib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
@@ -64,6 +65,8 @@ __all__ = [
     "Verdict",
     "Verification",
     "ZooRecord",
+    "checked_ratios",
+    "timed_out",
 ]
 
 
@@ -1017,6 +1020,34 @@ class Run:
         if not self.checks:
             return self.verification.verdict.passes
         return all(check.passed or check.known for check in self.checks)
+
+
+def timed_out(config: Config, reason: str, costs: CostTable, saved_bytes: int) -> Run:
+    """The run of a pruning, or of its proof, that did not end within its budget."""
+    return Run(
+        config,
+        Verification(Verdict.TIMEOUT, reason),
+        Channels(prunable=0, requested=None, removed=0),
+        params=Sizes(costs.params, None),
+        macs=Sizes(costs.macs, None),
+        bytes_=Sizes(saved_bytes, None),
+        costs=None,
+        checks=(CheckResult("equivalent_to_masked", False, f"{Verdict.TIMEOUT}: {reason}"),),
+    )
+
+
+def checked_ratios(ratios: Iterable[float]) -> tuple[float, ...]:
+    """The ratios, if there are any and each is one.
+
+    Raises:
+        InputError: says which is not.
+    """
+    if isinstance(ratios, str) or not isinstance(ratios, Iterable):
+        raise InputError(f"ratios {ratios!r}; expected a list of numbers in [0, 1)")
+    ratios = tuple(ratios)
+    if not ratios:
+        raise InputError("no ratio was given; expected a list of numbers in [0, 1)")
+    return tuple(Config(ratio).ratio for ratio in ratios)
 
 
 @dataclass(frozen=True)

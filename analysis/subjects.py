@@ -13,7 +13,7 @@ import torchvision
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from analysis.errors import InputError
+from analysis.errors import AnalysisError, InputError
 from analysis.inference import (
     Inputs,
     check_usable,
@@ -31,6 +31,7 @@ __all__ = [
     "Subject",
     "build",
     "example_inputs",
+    "given_inputs",
     "load",
     "mobilenet_v2_cifar",
     "ready",
@@ -230,6 +231,30 @@ def _state_of(path: str) -> Any:
             f"{one_line(error)[:200]}); expected a file that safetensors.torch.save_model(model, "
             "...) or torch.save(model.state_dict(), ...) wrote"
         ) from error
+
+
+def given_inputs(function: Callable[[], Any], name: str) -> Any:
+    """What a user's function returns, as inputs of a forward pass.
+
+    Args:
+        function: without arguments.
+        name: what the error message calls it.
+
+    Raises:
+        InputError: the function raised, or returned None.
+    """
+    try:
+        inputs = function()
+    except AnalysisError:
+        raise
+    except Exception as error:
+        raise InputError(
+            f"--inputs {name!r} raised {type(error).__name__}: {one_line(error)}; expected a "
+            "function without arguments that returns what forward takes"
+        ) from error
+    if inputs is None:
+        raise InputError(f"--inputs {name!r} returned None; expected what forward takes")
+    return inputs
 
 
 def example_inputs(subject: Subject, model: nn.Module, given: Inputs | None, seed: int) -> Inputs:

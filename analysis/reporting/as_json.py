@@ -31,7 +31,7 @@ from analysis.records import (
 )
 from analysis.reporting.tables import bound, held
 
-__all__ = ["catalogue", "dump", "groups", "macs", "study", "verify"]
+__all__ = ["catalogue", "dump", "groups", "macs", "session", "study", "verify"]
 
 SCHEMA = 1
 
@@ -53,6 +53,17 @@ def _subject(info: SubjectInfo) -> dict[str, Any]:
 def verify(info: SubjectInfo, runs: Iterable[Run]) -> dict[str, Any]:
     """What ``verify --json`` prints."""
     return {**_head(info), "runs": [_run(run) for run in runs]}
+
+
+def session(found: Iterable[tuple[SubjectInfo, Sequence[Run]]]) -> dict[str, Any]:
+    """What a session of pytest looked at: the runs of several networks."""
+    return {
+        "schema": SCHEMA,
+        "versions": versions(),
+        "subjects": [
+            {"subject": _subject(info), "runs": [_run(run) for run in runs]} for info, runs in found
+        ],
+    }
 
 
 def _run(run: Run) -> dict[str, Any]:

@@ -30,7 +30,17 @@ from analysis.reporting.tables import (
 )
 from analysis.reporting.tables import held as held_by
 
-__all__ = ["catalogue", "failures", "groups", "macs", "runs", "summary"]
+__all__ = [
+    "asked_alike",
+    "catalogue",
+    "failures",
+    "groups",
+    "macs",
+    "run_notes",
+    "run_table",
+    "runs",
+    "summary",
+]
 
 _SHOWN = 4
 """Channels told of for each layer that is misread."""
@@ -145,8 +155,13 @@ def catalogue(found: Sequence[tuple[str, str, str, bool]]) -> str:
 
 
 def runs(found: Sequence[Run]) -> str:
-    """One line a run, then what failed."""
-    table = as_markdown(
+    """What was asked of all, one line a run, then what failed."""
+    return "\n".join([asked_alike(found), run_table(found), *run_notes(found)])
+
+
+def run_table(found: Sequence[Run]) -> str:
+    """One line a run."""
+    return as_markdown(
         (
             "ratio",
             "verdict",
@@ -180,6 +195,10 @@ def runs(found: Sequence[Run]) -> str:
             for error in [run.verification.max_rel_error]
         ],
     )
+
+
+def run_notes(found: Sequence[Run]) -> list[str]:
+    """What the table does not say: sums of scopes, what failed, what is short of what was asked."""
     failures = [
         f"ratio {run.config.ratio:g}: {check.name}: {check.message}"
         for run in found
@@ -217,8 +236,8 @@ def runs(found: Sequence[Run]) -> str:
         if (roots := [g.root for g in run.verification.groups if g.reason is Reason.FROZEN])
     ]
     dropped = any(group.is_dropped for run in found for group in run.verification.groups)
-    told = [table, *_scopes(found), *failures, *mixed, *short, *unknown, *frozen, *skipped]
-    return "\n".join([_asked(found), *told, *([_ADVICE] if dropped else [])])
+    told = [*_scopes(found), *failures, *mixed, *short, *unknown, *frozen, *skipped]
+    return [*told, *([_ADVICE] if dropped else [])]
 
 
 _ADVICE = (
@@ -227,7 +246,7 @@ _ADVICE = (
 )
 
 
-def _asked(found: Sequence[Run]) -> str:
+def asked_alike(found: Sequence[Run]) -> str:
     """What all runs were asked alike, in a line."""
     config = found[0].config
     parts = [f"ignore: {config.policy}", f"ranked {config.scope}ly"]

@@ -13,7 +13,8 @@ ROOT = Path(analysis.__file__).parent
 LAYERS = (
     {"errors"},
     {"records", "loading", "environment", "budgets"},
-    {"inference", "options", "layers", "workers", "handles", "segments", "known", "baseline"},
+    {"inference", "options", "layers", "workers", "handles", "segments", "known", "baseline",
+     "sharing"},
     {"operators", "sizes", "baseline_csv"},
     {
         "subjects", "policies", "grouping", "planning", "ranking", "surgery", "masking",
@@ -26,9 +27,10 @@ LAYERS = (
     {"pipeline"},
     {"checks"},
     {"study"},
-    {"jobs"},
-    {"commands", "zoo", "counters"},
+    {"jobs", "cases"},
+    {"commands", "zoo", "counters", "parametrizing"},
     {"cli", "pytest_plugin"},
+    {"suite"},
     {"__main__", "__init__"},
 )  # fmt: skip
 LEVEL = {module: level for level, row in enumerate(LAYERS) for module in row}

@@ -11,7 +11,8 @@ from nets import Chain, inputs_for, make
 from analysis import count_macs
 from analysis.errors import InputError
 from analysis.records import Request, Sizes, Study, Verdict, Verification
-from analysis.reporting import asked, files, markdown, page, versions, write_report
+from analysis.reporting import asked, files, markdown, page, versions
+from analysis.reporting.report import write_report
 from analysis.reporting.sections import Section
 from analysis.reporting.stages import stages
 from analysis.reporting.tables import Table, as_markdown, bound, count, left

@@ -1,10 +1,10 @@
-"""pytest's door to the gate: a fixture that records what a test found, and a judge of the whole.
+"""The gate: a fixture that records what a test found, and a judge of the whole.
 
-Every pytest run of an environment that has this package loads it, so nothing heavy is imported
-before it is needed. Workers of pytest-xdist hold their own tests to the baseline; the process that
-started them reads and writes the file and judges what all of them recorded.
+Workers of pytest-xdist hold their own tests to the baseline; the process that started them reads
+and writes the file and judges what all of them recorded.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,9 @@ from analysis.baseline import (
 from analysis.baseline_csv import dump, read
 from analysis.errors import InputError
 from analysis.records import Run
+from analysis.reporting.files import check_writable, write_text
 
-__all__ = ["Baseline", "baseline", "pytest_addoption", "pytest_configure"]
+__all__ = ["Baseline", "baseline", "configure", "is_asked", "options"]
 
 _PROPERTY = "pruning-analysis-baseline"
 """The property of a test that holds its rows; junit's file shows it."""
@@ -115,35 +116,51 @@ def baseline(request: pytest.FixtureRequest) -> Baseline:
     return Baseline(request.node.user_properties, request.config.stash.get(_HELD, None))
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the gate's options."""
-    group = parser.getgroup("pruning-analysis", "prunings held to a baseline")
-    group.addoption(
+def options() -> Iterator[tuple[str, dict[str, Any]]]:
+    """The gate's options, with what argparse is told of each."""
+    yield (
         "--baseline",
-        dest="baseline_file",
-        metavar="FILE",
-        help="the accepted numbers (default: reports/baseline.csv under the root directory)",
+        {
+            "dest": "baseline_file",
+            "metavar": "FILE",
+            "help": "the accepted numbers (default: reports/baseline.csv under the root directory)",
+        },
     )
-    group.addoption(
+    yield (
         "--check-baseline",
-        action="store_true",
-        help="fail where a pruning is worse, better, new or missing",
+        {
+            "dest": "check_baseline",
+            "action": "store_true",
+            "help": "fail where a pruning is worse, better, new or missing",
+        },
     )
-    group.addoption(
+    yield (
         "--update-baseline",
-        action="store_true",
-        help="accept what is found; exit status 1 if that changes the file",
+        {
+            "dest": "update_baseline",
+            "action": "store_true",
+            "help": "accept what is found; exit status 1 if that changes the file",
+        },
     )
 
 
-def pytest_configure(config: pytest.Config) -> None:
+def is_asked(config: pytest.Config) -> bool:
+    """Whether the session checks or updates a baseline."""
+    option = config.option
+    # An option that a conftest has taken for itself is not here.
+    return bool(
+        getattr(option, "check_baseline", False) or getattr(option, "update_baseline", False)
+    )
+
+
+def configure(config: pytest.Config) -> None:
     """Read the file before any test runs.
 
     Raises:
         pytest.UsageError: the file, or the options together, cannot be used.
     """
     option = config.option
-    if option.collectonly or not (option.check_baseline or option.update_baseline):
+    if option.collectonly or not is_asked(config):
         return
     if option.check_baseline and option.update_baseline:
         raise pytest.UsageError("give --check-baseline or --update-baseline, not both")
@@ -320,7 +337,7 @@ class _Updater(_Judge):
 
     def __init__(self, config: pytest.Config) -> None:
         super().__init__(config)
-        _check_writable(self.path)
+        check_writable(self.path)
 
     def conclude(self, complete: bool) -> None:
         if self.stopped or self.conflicts:
@@ -371,16 +388,5 @@ def _accept(name: str) -> str:
     return f"if that is meant, accept with --update-baseline, or copy {_beside(name)} over it"
 
 
-# The reports draw pictures; matplotlib is not for every run of pytest.
-
-
 def _write(path: Path, text: str) -> None:
-    from analysis.reporting.files import write_text
-
     write_text(path.resolve(), text)  # a link stays one
-
-
-def _check_writable(path: Path) -> None:
-    from analysis.reporting.files import check_writable
-
-    check_writable(path)

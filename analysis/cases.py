@@ -1,0 +1,164 @@
+"""A network with everything that a test says of it, pruned once a ratio for all its checks."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+from torch import nn
+
+from analysis import budgets, pipeline, study, subjects
+from analysis.checks import CATALOGUE
+from analysis.errors import BudgetExceededError
+from analysis.records import (
+    Config,
+    Request,
+    Run,
+    SubjectInfo,
+    Thresholds,
+    timed_out,
+)
+from analysis.sharing import Store
+
+__all__ = ["Case", "Pruning"]
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """What is pruned, how, and what it is held to.
+
+    Attributes:
+        subject: the network's name, builder and usual input size.
+        request: weights, seed, device, and another input size.
+        ratios: at which it is pruned.
+        inputs: what forward takes, or a function without arguments that returns it; None is an
+            image.
+        policy: a name of `analysis.policies.POLICIES`, or a function of the model.
+        scope: ``global`` or ``local``.
+        importance: ``l1`` or ``l2``.
+        round_to: keep channel counts a multiple of this, or None.
+        pruner: the user's own, see `analysis.pipeline.PrunerFactory`, or None.
+        thresholds: where the checks draw the line.
+        budget: seconds for each ratio, where they can be counted; None is no limit.
+    """
+
+    subject: subjects.Subject
+    request: Request
+    ratios: tuple[float, ...]
+    inputs: Any = None
+    policy: str | Callable[[nn.Module], Iterable[Any]] = "classifier"
+    scope: str = "global"
+    importance: str = "l1"
+    round_to: int | None = None
+    pruner: pipeline.PrunerFactory | None = None
+    thresholds: Thresholds = field(default_factory=Thresholds)
+    budget: float | None = None
+
+    @property
+    def info(self) -> SubjectInfo:
+        """What reports say of the network."""
+        size = None if self.inputs is not None else self.request.input_size
+        size = size or (None if self.inputs is not None else self.subject.input_size)
+        return SubjectInfo(self.subject.name, size, self.request.weights, self.request.seed)
+
+    def config(self, ratio: float) -> Config:
+        """What is asked at one ratio.
+
+        Raises:
+            InputError: what no pruner can be asked.
+        """
+        return Config(ratio, self.scope, self.importance, self.request.policy, self.round_to)
+
+    def load(self) -> tuple[nn.Module, Any]:
+        """The network and its inputs.
+
+        Raises:
+            InputError: they cannot be built, or the network does not run on them.
+        """
+        return _loaded(self)
+
+    def run(self, ratio: float, names: Iterable[str] = tuple(CATALOGUE)) -> Run:
+        """Prune at one ratio, prove it, and run these checks.
+
+        Raises:
+            InputError: as `load`, or the pruner cannot be used.
+        """
+        config = self.config(ratio)
+        try:
+            with budgets.limited(self.budget if budgets.can_be_held() else None):
+                dense = _dense(self)
+                return study.checked_run(
+                    dense, config, self.policy, self.pruner, self.thresholds, names
+                )
+        except BudgetExceededError as error:
+            reason = f"{error} while {error.step or 'starting'}"
+            return timed_out(config, reason, *pipeline.measure(*self.load()))
+
+
+class Pruning:
+    """One network at one ratio: everything is done when it is first asked for.
+
+    Attributes:
+        ratio: the pruning ratio.
+        names: the checks that are run.
+        key: under which other processes find the answer; empty if it is not shared.
+    """
+
+    def __init__(self, case: Case, ratio: float) -> None:
+        self._case = case
+        self._store: Store | None = None
+        self._run: Run | None = None
+        self.ratio = ratio
+        self.names = tuple(CATALOGUE)
+        self.key = ""
+
+    @property
+    def subject(self) -> str:
+        """The network's name."""
+        return self._case.subject.name
+
+    @property
+    def info(self) -> SubjectInfo:
+        """What reports say of the network."""
+        return self._case.info
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the run is known in this process."""
+        return self._run is not None
+
+    @property
+    def run(self) -> Run:
+        """What was asked, proved, counted and checked.
+
+        Raises:
+            InputError: the network, its inputs or the pruner cannot be used.
+        """
+        if self._run is None:
+            work = self._work
+            self._run = self._store.once(self.key, work) if self._store else work()
+        return self._run
+
+    def share(self, store: Store, key: str, names: Iterable[str]) -> None:
+        """Look only at these checks, and let other processes have the answer."""
+        wanted = set(names)
+        self._store, self.key = store, key
+        self.names = tuple(name for name in CATALOGUE if name in wanted)
+
+    def _work(self) -> Run:
+        return self._case.run(self.ratio, self.names)
+
+
+@lru_cache(maxsize=1)
+def _loaded(case: Case) -> tuple[nn.Module, Any]:
+    inputs = case.inputs
+    if callable(inputs):
+        name = str(getattr(inputs, "__name__", "inputs"))
+        inputs = subjects.given_inputs(inputs, name)
+    _, model, placed = subjects.ready(case.subject, case.request, inputs)
+    return model, placed
+
+
+@lru_cache(maxsize=1)
+def _dense(case: Case) -> pipeline.Dense:
+    return pipeline.analyse(*_loaded(case))

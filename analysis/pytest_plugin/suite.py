@@ -1,0 +1,279 @@
+"""Networks given on the command line, and what a session says of the prunings it looked at."""
+
+import argparse
+import json
+import sys
+from collections.abc import Generator, Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analysis.environment import versions
+from analysis.errors import AnalysisError, InputError
+from analysis.options import ratios_of, size_of
+from analysis.records import IMPORTANCES, RATIOS, SCOPES, SubjectInfo
+from analysis.reporting import prunings
+from analysis.reporting.files import check_writable, write_text
+from analysis.sharing import Store
+
+__all__ = ["PRUNINGS", "add_defaults", "configure", "options"]
+
+PRUNINGS: pytest.StashKey[list[Any]] = pytest.StashKey()
+"""What the session was given to look at, each an `analysis.cases.Pruning`."""
+
+_PROPERTY = "pruning-analysis-run"
+"""The property of a test that tells which pruning it looked at; junit's file shows it."""
+
+_FOLDER = "pruning-analysis"
+"""In pytest's own temporary folder: what its processes share."""
+
+_SUITE = "analysis.suite"
+
+
+def options() -> Iterator[tuple[str, dict[str, Any]]]:
+    """The suite's options, with what argparse is told of each."""
+    told: dict[str, dict[str, Any]] = {
+        "--model": {
+            "action": "append",
+            "metavar": "MODEL",
+            "help": "torchvision name, pkg.mod:factory or file.py:factory; may be repeated",
+        },
+        "--input-size": {"metavar": "C,H,W", "help": "of one input (default: 3,224,224)"},
+        "--inputs": {"metavar": "PKG.MOD:FUNCTION", "help": "returns what forward takes"},
+        "--ratios": {"metavar": "R,R,...|START:STOP:STEP", "help": "default: 0.3,0.5,0.8"},
+        "--ignore": {
+            "metavar": "POLICY|PKG.MOD:FUNCTION",
+            "help": "residual-blocks, skip-channels, classifier (default), none, or a function",
+        },
+        "--scope": {"metavar": "|".join(SCOPES), "help": "default: global"},
+        "--importance": {"metavar": "|".join(IMPORTANCES), "help": "default: l1"},
+        "--pruner": {
+            "metavar": "PKG.MOD:FUNCTION",
+            "help": "(model, inputs, ratio) -> your own pruner, or that and a function to call "
+            "between its steps",
+        },
+        "--weights": {"metavar": "random|default|FILE", "help": "default: random"},
+        "--device": {"metavar": "DEVICE", "help": "where the networks run (default: cpu)"},
+        "--report": {
+            "metavar": "DIR",
+            "help": "write report.md and results.json of the prunings that were looked at",
+        },
+    }
+    for name, more in told.items():
+        yield name, {"dest": f"pruning_{name[2:].replace('-', '_')}", "default": None, **more}
+
+
+def add_defaults(parser: pytest.Parser) -> None:
+    """Each option of the suite has a default in the ini file: ``pruning_ratios`` and so on."""
+    for name, told in options():
+        ini = told["dest"]
+        kind: Any = "linelist" if name == "--model" else "string"
+        default: Any = [] if name == "--model" else ""
+        parser.addini(ini, f"default of {name}: {told['help']}", type=kind, default=default)
+
+
+def configure(config: pytest.Config) -> None:
+    """Load every network that is given, so that bad input is refused before any test runs.
+
+    Raises:
+        pytest.UsageError: says what was given, and what is expected.
+    """
+    is_worker = hasattr(config, "workerinput")
+    try:
+        if _asks_for_suite(config):
+            cases = _cases(config)
+            cases_module = import_module("analysis.cases")
+            config.stash[PRUNINGS] = [
+                cases_module.Pruning(case, ratio) for case in cases for ratio in case.ratios
+            ]
+            if not (is_worker or config.option.collectonly):
+                for case in cases:
+                    case.load()
+        config.pluginmanager.register(_Looked(config), "pruning-analysis-looked")
+        if not is_worker:
+            config.pluginmanager.register(_Teller(config), "pruning-analysis-teller")
+    except AnalysisError as error:
+        raise pytest.UsageError(str(error)) from error
+
+
+def _asks_for_suite(config: pytest.Config) -> bool:
+    return any(argument.split("::")[0].startswith(_SUITE) for argument in config.args)
+
+
+def _value(config: pytest.Config, name: str) -> Any:
+    """Of an option: what was given, else what the ini file says; None if neither."""
+    ini = f"pruning_{name}"
+    return getattr(config.option, ini, None) or config.getini(ini) or None
+
+
+def _cases(config: pytest.Config) -> list[Any]:
+    """One `analysis.cases.Case` for each network.
+
+    Raises:
+        InputError: an option cannot be used.
+        pytest.UsageError: no network was given; or a value is no number, or no size.
+    """
+    models = _value(config, "model")
+    if not models:
+        raise pytest.UsageError(
+            f"{_SUITE} looks at networks, and none was given; give one with --model "
+            "package.module:factory, path/to/file.py:factory or a torchvision name"
+        )
+    parametrizing = import_module("analysis.parametrizing")
+
+    def read(name: str, reader: Any, default: Any) -> Any:
+        text = _value(config, name)
+        try:
+            return default if text is None else reader(text)
+        except argparse.ArgumentTypeError as error:
+            raise pytest.UsageError(f"--{name.replace('_', '-')}: {error}") from None
+
+    given = {
+        "input_size": read("input_size", size_of, None),
+        "ratios": read("ratios", ratios_of, RATIOS),
+        "inputs": _value(config, "inputs"),
+        "ignore": _value(config, "ignore") or "classifier",
+        "scope": _value(config, "scope") or "global",
+        "importance": _value(config, "importance") or "l1",
+        "pruner": _value(config, "pruner"),
+        "weights": _value(config, "weights") or "random",
+        "device": _value(config, "device") or "cpu",
+    }
+    return [
+        parametrizing.case_of(model, budget=parametrizing.BUDGET, **given)
+        for model in dict.fromkeys(models)
+    ]
+
+
+def _looked_at(item: pytest.Item) -> Iterator[tuple[Any, tuple[str, ...] | None]]:
+    """The prunings that a test looks at, with the check it runs; None if it wants them all.
+
+    Nothing is imported to say that there are none.
+    """
+    cases = sys.modules.get("analysis.cases")
+    for value in getattr(getattr(item, "callspec", None), "params", {}).values() if cases else ():
+        pruning = getattr(value, "pruning", value)
+        if isinstance(pruning, cases.Pruning):  # type: ignore[union-attr]
+            yield pruning, (value.name,) if pruning is not value else None
+
+
+class _Looked:
+    """In every process that runs tests: shares what is expensive, and notes what was looked at."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        factory = getattr(config, "_tmp_path_factory", None)
+        self._folder = factory.getbasetemp if factory else None
+        self._is_worker = hasattr(config, "workerinput")
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Only the checks that are left are worth their time, and one process is enough."""
+        if self._folder is None or session.config.option.collectonly:
+            return
+        wanted: dict[Any, set[str]] = {}
+        places: dict[Any, str] = {}
+        for item in session.items:
+            for pruning, names in _looked_at(item):
+                wanted.setdefault(pruning, set()).update(names or pruning.names)
+                test = item.nodeid.split("[")[0]
+                places.setdefault(pruning, f"{test} {pruning.subject} {pruning.ratio!r}")
+        if wanted:
+            store = _store(self._folder(), is_worker=self._is_worker)
+            for pruning, checks in wanted.items():
+                pruning.share(store, places[pruning], checks)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, Any, Any]:
+        """Say what the test has looked at, whether it passes or not."""
+        try:
+            return (yield)
+        finally:
+            for pruning, _ in _looked_at(item):
+                if pruning.is_done:
+                    item.user_properties.append((_PROPERTY, _told(pruning)))
+
+
+def _store(folder: Path, *, is_worker: bool) -> Store:
+    """A worker's own folder is in that of the process that started it."""
+    return Store((folder.parent if is_worker else folder) / _FOLDER)
+
+
+def _told(pruning: Any) -> str:
+    run, info = pruning.run, pruning.info
+    return json.dumps(
+        {
+            "subject": info.name,
+            "input_size": info.input_size,
+            "weights": info.weights,
+            "seed": info.seed,
+            "policy": run.config.policy,
+            "ratio": run.config.ratio,
+            "verdict": run.verification.verdict.value,
+            "macs": [run.macs.before, run.macs.after],
+            "params": [run.params.before, run.params.after],
+            "key": pruning.key,
+        }
+    )
+
+
+class _Teller:
+    """In the process that the user started: a header, a table, and the files of a report."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._found: dict[str, dict[str, Any]] = {}
+        self._lines: list[str] = []
+        self._folder = None if config.option.collectonly else _value(config, "report")
+        if self._folder:
+            check_writable(Path(self._folder) / "results.json")
+
+    def pytest_report_header(self, config: pytest.Config) -> list[str]:
+        """Versions and networks, where networks were given."""
+        prunings = config.stash.get(PRUNINGS, [])
+        if not prunings:
+            return []
+        installed = ", ".join(f"{name} {version}" for name, version in versions().items())
+        names = ", ".join(dict.fromkeys(pruning.subject for pruning in prunings))
+        return [f"pruning-analysis: {installed}", f"networks: {names}"]
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Collect what tests looked at."""
+        for name, value in report.user_properties:
+            if name == _PROPERTY:
+                told = json.loads(str(value))
+                self._found.setdefault(told["key"], told)
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Write the report, whole or not at all."""
+        if not self._folder:
+            return
+        try:
+            self._lines += [f"wrote {path}" for path in self._write(Path(self._folder))]
+        except (InputError, OSError) as error:
+            self._lines.append(str(error))
+            if session.exitstatus == pytest.ExitCode.OK:
+                session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def _write(self, folder: Path) -> list[Path]:
+        store = _store(self._config._tmp_path_factory.getbasetemp(), is_worker=False)  # type: ignore[attr-defined]
+        known = [(told, store.known(key)) for key, told in self._found.items()]
+        found = [(_info(told), run) for told, run in known if run is not None]
+        texts = prunings.files(found)
+        return [write_text(folder / name, text) for name, text in texts.items()]
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """A row for each pruning."""
+        if self._found or self._lines:
+            terminalreporter.write_sep("=", "prunings")
+        if self._found:
+            terminalreporter.write_line(prunings.table(list(self._found.values())))
+        for line in self._lines:
+            terminalreporter.write_line(line)
+
+
+def _info(told: dict[str, Any]) -> SubjectInfo:
+    size = told["input_size"]
+    return SubjectInfo(
+        told["subject"], None if size is None else tuple(size), told["weights"], told["seed"]
+    )

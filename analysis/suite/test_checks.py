@@ -1,0 +1,18 @@
+"""Every check of the catalogue, at every ratio, on every network that the session was given."""
+
+import pytest
+
+from analysis.parametrizing import BoundCheck, parameters
+from analysis.pytest_plugin.suite import PRUNINGS
+
+__all__ = ["test_check"]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """One test for each check, ratio and network."""
+    metafunc.parametrize("check", parameters(metafunc.config.stash[PRUNINGS]))
+
+
+def test_check(check: BoundCheck) -> None:
+    """The property holds."""
+    check()
