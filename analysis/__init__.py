@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from analysis.layers import register_layer
     from analysis.parametrizing import parametrize_with_checks
     from analysis.pipeline import (
         count_macs,
@@ -28,6 +29,7 @@ __all__ = [
     "ratio_curve",
     "ratio_for_macs",
     "ratio_for_params",
+    "register_layer",
     "reproduce_residual_mismatch",
     "verify",
     "verify_steps",
@@ -35,6 +37,7 @@ __all__ = [
 
 _ELSEWHERE = {
     "parametrize_with_checks": "analysis.parametrizing",
+    "register_layer": "analysis.layers",
     **dict.fromkeys(
         ("cost_account", "ratio_curve", "ratio_for_macs", "ratio_for_params"),
         "analysis.predicting",

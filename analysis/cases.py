@@ -1,6 +1,8 @@
 """A network with everything that a test says of it, pruned once a ratio for all its checks."""
 
-from collections.abc import Callable, Iterable
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -9,7 +11,7 @@ from torch import nn
 
 from analysis import budgets, pipeline, study, subjects
 from analysis.checks import CATALOGUE
-from analysis.errors import BudgetExceededError
+from analysis.errors import AnalysisError, BudgetExceededError
 from analysis.records import (
     Config,
     Request,
@@ -75,7 +77,8 @@ class Case:
         Raises:
             InputError: they cannot be built, or the network does not run on them.
         """
-        return _loaded(self)
+        with _quietly():
+            return _loaded(self)
 
     def run(self, ratio: float, names: Iterable[str] = tuple(CATALOGUE)) -> Run:
         """Prune at one ratio, prove it, and run these checks.
@@ -85,7 +88,7 @@ class Case:
         """
         config = self.config(ratio)
         try:
-            with budgets.limited(self.budget if budgets.can_be_held() else None):
+            with _quietly(), budgets.limited(self.budget if budgets.can_be_held() else None):
                 dense = _dense(self)
                 return study.checked_run(
                     dense, config, self.policy, self.pruner, self.thresholds, names
@@ -100,6 +103,7 @@ class Pruning:
 
     Attributes:
         ratio: the pruning ratio.
+        refused: why the network, its inputs or the pruner could not be used, once that is known.
         names: the checks that are run.
         key: under which other processes find the answer; empty if it is not shared.
     """
@@ -109,6 +113,7 @@ class Pruning:
         self._store: Store | None = None
         self._run: Run | None = None
         self.ratio = ratio
+        self.refused = ""
         self.names = tuple(CATALOGUE)
         self.key = ""
 
@@ -136,7 +141,11 @@ class Pruning:
         """
         if self._run is None:
             work = self._work
-            self._run = self._store.once(self.key, work) if self._store else work()
+            try:
+                self._run = self._store.once(self.key, work) if self._store else work()
+            except AnalysisError as error:
+                self.refused = str(error)
+                raise
         return self._run
 
     def share(self, store: Store, key: str, names: Iterable[str]) -> None:
@@ -147,6 +156,14 @@ class Pruning:
 
     def _work(self) -> Run:
         return self._case.run(self.ratio, self.names)
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """What third parties warn of while they trace is no failure, under ``-W error`` either."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 @lru_cache(maxsize=1)

@@ -27,7 +27,7 @@ from analysis.inference import (
 )
 from analysis.pipeline import Outcome
 from analysis.ranking import group_importances
-from analysis.records import CheckResult, PlannedGroup, Reason, Verdict
+from analysis.records import OWN_PRUNER, CheckResult, PlannedGroup, Reason, Verdict
 
 __all__ = [
     "CATALOGUE",
@@ -216,7 +216,12 @@ def check_gradients_reach_parameters(outcome: Outcome) -> None:
 def check_removed_as_ranked(outcome: Outcome) -> None:
     """The removed channels are those that rank below the threshold, by a recomputed importance."""
     if outcome.planned is None:
-        raise CheckSkippedError("how the pruner ranks is its own, or channels are not traced")
+        is_own = outcome.run.config.policy == OWN_PRUNER
+        raise CheckSkippedError(
+            "how the user's own pruner ranks is not recomputed"
+            if is_own
+            else outcome.run.verification.requested_unknown or "the network could not be traced"
+        )
     if outcome.run.verification.verdict in (Verdict.UNPRUNABLE, Verdict.TIMEOUT):
         raise CheckFailedError(outcome.run.verification.reason)
     scores = group_importances(

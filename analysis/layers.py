@@ -18,6 +18,8 @@ from torchvision.models.swin_transformer import ShiftedWindowAttention, ShiftedW
 from torchvision.models.video.swin_transformer import ShiftedWindowAttention3d
 from torchvision.ops import FrozenBatchNorm2d
 
+from analysis.errors import InputError
+
 __all__ = [
     "ATTENTION",
     "COMBINE",
@@ -31,7 +33,9 @@ __all__ = [
     "is_normalisation",
     "kind_of",
     "makes_channels",
+    "per_channel",
     "query_scale",
+    "register_layer",
     "silent_part",
 ]
 
@@ -235,6 +239,44 @@ def silent_part(
     silent = torch.full_like(tensor, value).flatten()
     silent[kept] = tensor.flatten()[kept]
     return silent.view(tensor.shape)
+
+
+def per_channel(axis: int, dim: int = -1) -> Kind:
+    """The row of a layer that treats every channel alone, with one value a channel.
+
+    Args:
+        axis: of its inputs and outputs, which holds the channels.
+        dim: of its parameters and buffers, which does.
+    """
+
+    def restrict(layer: nn.Module, name: str, tensor: Tensor, out: Kept, into: Kept) -> Tensor:
+        if out is None or not tensor.dim() or tensor.shape[dim] == 1:
+            return tensor
+        return tensor.index_select(dim, out)
+
+    return Kind(lambda layer: axis, restrict)
+
+
+def register_layer(layer: type[nn.Module], kind: Kind) -> None:
+    """Let the proof know a kind of layer of your own; torch-pruning wants a pruner for it as well.
+
+    Args:
+        layer: the class; classes that derive from it, with their own forward or not, are known too.
+        kind: how it holds its channels, see `Kind`, or `per_channel` for the simplest.
+
+    Raises:
+        InputError: ``layer`` is no class of modules, or ``kind`` no `Kind`.
+    """
+    if not (isinstance(layer, type) and issubclass(layer, nn.Module)):
+        raise InputError(f"register_layer was given {layer!r}; expected a class of torch.nn.Module")
+    if not isinstance(kind, Kind):
+        raise InputError(
+            f"register_layer was given a {type(kind).__name__} for {layer.__name__}; expected an "
+            "analysis.layers.Kind, such as analysis.layers.per_channel(axis=1)"
+        )
+    rows = {types: row for types, row in KINDS.items() if types != (layer,)}
+    KINDS.clear()  # what is derived from a known layer is found first
+    KINDS.update({(layer,): kind} | rows)
 
 
 KINDS: dict[tuple[type[nn.Module], ...], Kind] = {

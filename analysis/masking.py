@@ -166,8 +166,8 @@ _OUTSIDE = Kind(lambda layer: -1, lambda layer, name, tensor, out, into: tensor)
 def _unsupported(layer: nn.Module | None, cut: Cut) -> str:
     known = ", ".join(kind.__name__.lstrip("_") for kinds in KINDS for kind in kinds)
     return (
-        f"cannot prove this pruning: it cut `{cut.layer}`, a {type(layer).__name__}, which has no "
-        f"row in analysis.layers.KINDS; it knows {known}"
+        f"cannot prove this pruning: it cut `{cut.layer}`, a {type(layer).__name__}, which the "
+        f"proof does not know (tell it with analysis.register_layer); it knows {known}"
     )
 
 

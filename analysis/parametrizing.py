@@ -5,6 +5,7 @@ where several processes share the tests.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import suppress
 from types import MappingProxyType
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch import nn
 from analysis import policies, subjects
 from analysis.cases import Case, Pruning
 from analysis.checks import CATALOGUE, CheckFailedError, named
-from analysis.errors import InputError
+from analysis.errors import AnalysisError, InputError
 from analysis.loading import load_callable
 from analysis.records import (
     RATIOS,
@@ -25,18 +26,25 @@ from analysis.records import (
     checked_ratios,
 )
 
-__all__ = ["BoundCheck", "Pruning", "case_of", "parameters", "parametrize_with_checks"]
+__all__ = [
+    "BoundBaseline",
+    "BoundCheck",
+    "Pruning",
+    "case_of",
+    "parameters",
+    "parametrize_with_checks",
+]
 
 BUDGET = 120.0
 """Seconds for each ratio; the same as on the command line."""
 
 
-class BoundCheck:
-    """One check of one pruning: call it in a test.
+class _Bound:
+    """What a test is given to call.
 
     Attributes:
-        name: of the catalogue.
-        pruning: what it looks at.
+        name: of what it looks at.
+        pruning: whose.
     """
 
     def __init__(self, name: str, pruning: Pruning) -> None:
@@ -58,16 +66,26 @@ class BoundCheck:
 
     @property
     def run(self) -> Run:
-        """The pruning that the check looks at, shared by all checks of this network and ratio."""
+        """The pruning that the check looks at, shared by all checks of this network and ratio.
+
+        Raises:
+            pytest.fail.Exception: the network, its inputs or the pruner cannot be used.
+        """
         __tracebackhide__ = True
-        return self.pruning.run
+        with suppress(AnalysisError):
+            return self.pruning.run
+        pytest.fail(self.pruning.refused, pytrace=False)
+
+
+class BoundCheck(_Bound):
+    """One check of the catalogue on one pruning: call it in a test."""
 
     def __call__(self) -> None:
         """Pass, fail with the reason, or skip with the reason.
 
         Raises:
             CheckFailedError: the property does not hold.
-            InputError: the network, its inputs or the pruner cannot be used.
+            pytest.fail.Exception: the network, its inputs or the pruner cannot be used.
         """
         __tracebackhide__ = True
         result = self._result()
@@ -83,6 +101,30 @@ class BoundCheck:
             (result for result in self.run.checks if result.name == self.name),
             CheckResult(self.name, False, story),  # a run that did not end has no others
         )
+
+
+class BoundBaseline(_Bound):
+    """One pruning held to the accepted numbers: call it in a test.
+
+    Attributes:
+        baseline: what it is held to; the plugin sets it where a session checks or updates one.
+    """
+
+    def __init__(self, pruning: Pruning) -> None:
+        super().__init__("held_to_baseline", pruning)
+        self.baseline: Any = None
+
+    def __call__(self) -> None:
+        """Pass, or fail with what differs.
+
+        Raises:
+            AssertionError: a value is worse, better or not in the file.
+            pytest.fail.Exception: the network, its inputs or the pruner cannot be used.
+        """
+        __tracebackhide__ = True
+        if self.baseline is None:
+            pytest.skip("no baseline is checked or updated")
+        self.baseline.check(self.subject, self.run)
 
 
 def parametrize_with_checks(
@@ -104,6 +146,9 @@ def parametrize_with_checks(
     budget: float | None = BUDGET,
 ) -> Any:
     """Decorate a test that takes ``check`` and calls it: one test for each check and ratio.
+
+    With ``--check-baseline`` or ``--update-baseline`` there is one more for each ratio, which holds
+    its numbers to those that were accepted.
 
     Args:
         factory: builds the network, without arguments; or a torchvision name,
@@ -211,7 +256,7 @@ def _name_of(function: Any) -> str:
 def parameters(
     prunings: Collection[Pruning], expected_failures: Mapping[str, str] = MappingProxyType({})
 ) -> list[Any]:
-    """Pytest's parameters: every check of every pruning, with readable ids.
+    """Every check of every pruning, and its numbers, as pytest's parameters with readable ids.
 
     Raises:
         InputError: an expected failure has no reason, or is of no check and ratio.
@@ -219,16 +264,18 @@ def parameters(
     reasons = _reasons([pruning.ratio for pruning in prunings], expected_failures)
     return [
         pytest.param(
-            check,
-            id=repr(check),
+            bound,
+            id=repr(bound),
             marks=[
                 pytest.mark.xfail(reason=reason, strict=True, raises=CheckFailedError)
-                for reason in reasons.get((pruning.ratio, name), ())
+                for reason in reasons.get((pruning.ratio, bound.name), ())
             ],
         )
         for pruning in prunings
-        for name in CATALOGUE
-        for check in [BoundCheck(name, pruning)]
+        for bound in (
+            *(BoundCheck(name, pruning) for name in CATALOGUE),
+            BoundBaseline(pruning),
+        )
     ]
 
 

@@ -6,6 +6,7 @@ from the float64 values than a few times what torch itself is.
 """
 
 import ast
+import logging
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -41,6 +42,17 @@ which costs a small factor; a channel in the wrong place costs a hundred thousan
 def _folder() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="pruning-analysis-") as folder:
         yield Path(folder)
+
+
+@contextmanager
+def _without_logs() -> Iterator[None]:
+    """Keep the log of an export, which tells every step, out of the reports of tests."""
+    before = logging.root.manager.disable
+    logging.disable()
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 def reloaded(pruned: nn.Module, rebuilt: nn.Module) -> nn.Module:
@@ -95,7 +107,7 @@ def exported(pruned: nn.Module, inputs: Inputs) -> Shipped:
         Exception: whatever torch.export says of what it cannot export.
     """
     args, kwargs = as_arguments(inputs)
-    with _folder() as folder:
+    with _without_logs(), _folder() as folder:
         torch.export.save(torch.export.export(pruned, args, kwargs), folder / "network.pt2")
         program = torch.export.load(folder / "network.pt2").module()
 
@@ -131,7 +143,8 @@ def onnx(pruned: nn.Module, inputs: Inputs) -> Shipped:
         Exception: whatever the exporter or onnxruntime says of what it cannot run.
     """
     args, kwargs = as_arguments(inputs)
-    program = torch.onnx.export(pruned, args, kwargs=kwargs, dynamo=True, verbose=False)
+    with _without_logs():
+        program = torch.onnx.export(pruned, args, kwargs=kwargs, dynamo=True, verbose=False)
     assert program is not None
     proto = program.model_proto
     outputs = [value.name for value in proto.graph.output]

@@ -26,7 +26,7 @@ from analysis.errors import InputError
 from analysis.records import Run
 from analysis.reporting.files import check_writable, write_text
 
-__all__ = ["Baseline", "baseline", "configure", "is_asked", "options"]
+__all__ = ["Baseline", "baseline", "baseline_of", "configure", "is_asked", "options"]
 
 _PROPERTY = "pruning-analysis-baseline"
 """The property of a test that holds its rows; junit's file shows it."""
@@ -113,7 +113,12 @@ class Baseline:
 @pytest.fixture
 def baseline(request: pytest.FixtureRequest) -> Baseline:
     """Hold a pruning to the accepted numbers: ``baseline.check("mobilenet_v2", run)``."""
-    return Baseline(request.node.user_properties, request.config.stash.get(_HELD, None))
+    return baseline_of(request.node)
+
+
+def baseline_of(item: pytest.Item) -> Baseline:
+    """What a test holds its prunings to."""
+    return Baseline(item.user_properties, item.config.stash.get(_HELD, None))
 
 
 def options() -> Iterator[tuple[str, dict[str, Any]]]:
@@ -146,11 +151,12 @@ def options() -> Iterator[tuple[str, dict[str, Any]]]:
 
 def is_asked(config: pytest.Config) -> bool:
     """Whether the session checks or updates a baseline."""
-    option = config.option
-    # An option that a conftest has taken for itself is not here.
-    return bool(
-        getattr(option, "check_baseline", False) or getattr(option, "update_baseline", False)
-    )
+    return bool(_given(config, "check_baseline") or _given(config, "update_baseline"))
+
+
+def _given(config: pytest.Config, option: str) -> Any:
+    """The value of an option; None if a conftest has taken its name for an option of its own."""
+    return getattr(config.option, option, None)
 
 
 def configure(config: pytest.Config) -> None:
@@ -159,12 +165,11 @@ def configure(config: pytest.Config) -> None:
     Raises:
         pytest.UsageError: the file, or the options together, cannot be used.
     """
-    option = config.option
-    if option.collectonly or not is_asked(config):
+    if config.option.collectonly or not is_asked(config):
         return
-    if option.check_baseline and option.update_baseline:
+    if _given(config, "check_baseline") and _given(config, "update_baseline"):
         raise pytest.UsageError("give --check-baseline or --update-baseline, not both")
-    judge = _Checker if option.check_baseline else _Updater
+    judge = _Checker if _given(config, "check_baseline") else _Updater
     try:
         plugin = _Worker(config) if hasattr(config, "workerinput") else judge(config)
     except InputError as error:
@@ -176,7 +181,9 @@ class _Tests:
     """Marks the tests that may record something, so that one is known that was skipped."""
 
     def pytest_itemcollected(self, item: pytest.Item) -> None:
-        if "baseline" in getattr(item, "fixturenames", ()):
+        values = getattr(getattr(item, "callspec", None), "params", {}).values()
+        holds = any(hasattr(value, "baseline") for value in values)
+        if holds or "baseline" in getattr(item, "fixturenames", ()):
             item.user_properties.append((_PROPERTY, to_json(())))
 
 
@@ -356,7 +363,7 @@ class _Updater(_Judge):
 
 def _place(config: pytest.Config) -> tuple[Path, str]:
     """Where the file is, and a name for it that holds where pytest was called."""
-    here, given = config.invocation_params.dir, config.option.baseline_file
+    here, given = config.invocation_params.dir, _given(config, "baseline_file")
     if given is not None:
         return here / given, given
     path = config.rootpath / "reports" / "baseline.csv"

@@ -13,6 +13,7 @@ import pytest
 from analysis.environment import versions
 from analysis.errors import AnalysisError, InputError
 from analysis.options import ratios_of, size_of
+from analysis.pytest_plugin import gate
 from analysis.records import IMPORTANCES, RATIOS, SCOPES, SubjectInfo
 from analysis.reporting import prunings
 from analysis.reporting.files import check_writable, write_text
@@ -25,6 +26,9 @@ PRUNINGS: pytest.StashKey[list[Any]] = pytest.StashKey()
 
 _PROPERTY = "pruning-analysis-run"
 """The property of a test that tells which pruning it looked at; junit's file shows it."""
+
+_REFUSED = "pruning-analysis-bad-input"
+"""The property of a test that could not look: why not."""
 
 _FOLDER = "pruning-analysis"
 """In pytest's own temporary folder: what its processes share."""
@@ -43,9 +47,10 @@ def options() -> Iterator[tuple[str, dict[str, Any]]]:
         "--input-size": {"metavar": "C,H,W", "help": "of one input (default: 3,224,224)"},
         "--inputs": {"metavar": "PKG.MOD:FUNCTION", "help": "returns what forward takes"},
         "--ratios": {"metavar": "R,R,...|START:STOP:STEP", "help": "default: 0.3,0.5,0.8"},
-        "--ignore": {
+        "--ignore-layers": {
             "metavar": "POLICY|PKG.MOD:FUNCTION",
-            "help": "residual-blocks, skip-channels, classifier (default), none, or a function",
+            "help": "residual-blocks, skip-channels, classifier (default), none, or a function; "
+            "the suite takes pytest's own --ignore for it too, given what is no path",
         },
         "--scope": {"metavar": "|".join(SCOPES), "help": "default: global"},
         "--importance": {"metavar": "|".join(IMPORTANCES), "help": "default: l1"},
@@ -91,7 +96,7 @@ def configure(config: pytest.Config) -> None:
             if not (is_worker or config.option.collectonly):
                 for case in cases:
                     case.load()
-        config.pluginmanager.register(_Looked(config), "pruning-analysis-looked")
+        config.pluginmanager.register(_Looked(), "pruning-analysis-looked")
         if not is_worker:
             config.pluginmanager.register(_Teller(config), "pruning-analysis-teller")
     except AnalysisError as error:
@@ -134,7 +139,7 @@ def _cases(config: pytest.Config) -> list[Any]:
         "input_size": read("input_size", size_of, None),
         "ratios": read("ratios", ratios_of, RATIOS),
         "inputs": _value(config, "inputs"),
-        "ignore": _value(config, "ignore") or "classifier",
+        "ignore": _policy(config),
         "scope": _value(config, "scope") or "global",
         "importance": _value(config, "importance") or "l1",
         "pruner": _value(config, "pruner"),
@@ -147,41 +152,71 @@ def _cases(config: pytest.Config) -> list[Any]:
     ]
 
 
-def _looked_at(item: pytest.Item) -> Iterator[tuple[Any, tuple[str, ...] | None]]:
-    """The prunings that a test looks at, with the check it runs; None if it wants them all.
+def _policy(config: pytest.Config) -> str:
+    """The policy; ``--ignore`` is pytest's, for paths, and as on the command line a policy here.
 
-    Nothing is imported to say that there are none.
+    Raises:
+        pytest.UsageError: two policies were given.
     """
-    cases = sys.modules.get("analysis.cases")
-    for value in getattr(getattr(item, "callspec", None), "params", {}).values() if cases else ():
-        pruning = getattr(value, "pruning", value)
-        if isinstance(pruning, cases.Pruning):  # type: ignore[union-attr]
-            yield pruning, (value.name,) if pruning is not value else None
+    paths = config.option.ignore or []
+    given = [text for text in paths if not (config.invocation_params.dir / text).exists()]
+    named = [*dict.fromkeys([*given, *filter(None, [_value(config, "ignore_layers")])])]
+    if len(named) > 1:
+        raise pytest.UsageError(
+            f"--ignore-layers: one policy is expected, not {' and '.join(named)}"
+        )
+    if given:
+        config.option.ignore = [text for text in paths if text not in given] or None
+        config.option.pruning_ignore_layers = named[0]
+    return named[0] if named else "classifier"
+
+
+def _bound(item: pytest.Item) -> list[Any]:
+    """The checks and baselines that a test is given; nothing is imported to say there are none."""
+    parametrizing = sys.modules.get("analysis.parametrizing")
+    if parametrizing is None:
+        return []
+    kinds = (parametrizing.BoundCheck, parametrizing.BoundBaseline)
+    values = getattr(getattr(item, "callspec", None), "params", {}).values()
+    return [value for value in values if isinstance(value, kinds)]
+
+
+def _holds(bound: Any) -> bool:
+    return hasattr(bound, "baseline")
 
 
 class _Looked:
     """In every process that runs tests: shares what is expensive, and notes what was looked at."""
 
-    def __init__(self, config: pytest.Config) -> None:
-        factory = getattr(config, "_tmp_path_factory", None)
-        self._folder = factory.getbasetemp if factory else None
-        self._is_worker = hasattr(config, "workerinput")
+    def pytest_collection_modifyitems(
+        self, config: pytest.Config, items: list[pytest.Item]
+    ) -> None:
+        """Hold prunings to a baseline where that is asked, and have no test of it elsewhere."""
+        if not gate.is_asked(config):
+            items[:] = [item for item in items if not any(map(_holds, _bound(item)))]
+
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        """A test of a baseline records what it finds like one that asks for the fixture."""
+        for bound in filter(_holds, _bound(item)):
+            bound.baseline = gate.baseline_of(item)
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Only the checks that are left are worth their time, and one process is enough."""
-        if self._folder is None or session.config.option.collectonly:
+        store = _store(session.config)
+        if store is None or session.config.option.collectonly:
             return
         wanted: dict[Any, set[str]] = {}
         places: dict[Any, str] = {}
         for item in session.items:
-            for pruning, names in _looked_at(item):
-                wanted.setdefault(pruning, set()).update(names or pruning.names)
+            for bound in _bound(item):
+                pruning = bound.pruning
+                # The numbers are those of the whole catalogue, whatever else is looked at.
+                names = {bound.name} if bound.name in pruning.names else pruning.names
+                wanted.setdefault(pruning, set()).update(names)
                 test = item.nodeid.split("[")[0]
                 places.setdefault(pruning, f"{test} {pruning.subject} {pruning.ratio!r}")
-        if wanted:
-            store = _store(self._folder(), is_worker=self._is_worker)
-            for pruning, checks in wanted.items():
-                pruning.share(store, places[pruning], checks)
+        for pruning, checks in wanted.items():
+            pruning.share(store, places[pruning], checks)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, Any, Any]:
@@ -189,14 +224,23 @@ class _Looked:
         try:
             return (yield)
         finally:
-            for pruning, _ in _looked_at(item):
+            for pruning in {bound.pruning for bound in _bound(item)}:
+                if pruning.refused:
+                    item.user_properties.append((_REFUSED, pruning.refused))
                 if pruning.is_done:
                     item.user_properties.append((_PROPERTY, _told(pruning)))
 
 
-def _store(folder: Path, *, is_worker: bool) -> Store:
-    """A worker's own folder is in that of the process that started it."""
-    return Store((folder.parent if is_worker else folder) / _FOLDER)
+def _store(config: Any) -> Store | None:
+    """In pytest's temporary folder: a worker's is in that of the process that started it.
+
+    None where pytest has none, as with ``-p no:tmpdir``.
+    """
+    factory = getattr(config, "_tmp_path_factory", None)
+    if factory is None:
+        return None
+    folder: Path = factory.getbasetemp()
+    return Store((folder.parent if hasattr(config, "workerinput") else folder) / _FOLDER)
 
 
 def _told(pruning: Any) -> str:
@@ -223,6 +267,7 @@ class _Teller:
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
         self._found: dict[str, dict[str, Any]] = {}
+        self._refused: list[str] = []
         self._lines: list[str] = []
         self._folder = None if config.option.collectonly else _value(config, "report")
         if self._folder:
@@ -238,14 +283,19 @@ class _Teller:
         return [f"pruning-analysis: {installed}", f"networks: {names}"]
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Collect what tests looked at."""
+        """Collect what tests looked at, and why they could not."""
         for name, value in report.user_properties:
             if name == _PROPERTY:
                 told = json.loads(str(value))
                 self._found.setdefault(told["key"], told)
+            elif name == _REFUSED and value not in self._refused:
+                self._refused.append(str(value))
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Write the report, whole or not at all."""
+        """Write the report, whole or not at all; bad input is no failing check."""
+        if self._refused and session.exitstatus == pytest.ExitCode.TESTS_FAILED:
+            session.exitstatus = pytest.ExitCode.USAGE_ERROR
+            self._lines += [f"ERROR: {reason}" for reason in self._refused]
         if not self._folder:
             return
         try:
@@ -256,7 +306,9 @@ class _Teller:
                 session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def _write(self, folder: Path) -> list[Path]:
-        store = _store(self._config._tmp_path_factory.getbasetemp(), is_worker=False)  # type: ignore[attr-defined]
+        store = _store(self._config)
+        if store is None:
+            raise InputError("--report needs pytest's temporary folder; leave out -p no:tmpdir")
         known = [(told, store.known(key)) for key, told in self._found.items()]
         found = [(_info(told), run) for told, run in known if run is not None]
         texts = prunings.files(found)

@@ -43,6 +43,7 @@ def _markdown(runs: dict[SubjectInfo, list[Run]]) -> str:
     parts = ["# Prunings", *(["No test looked at a pruning."] if not runs else [])]
     for info, own in runs.items():
         size = "" if info.input_size is None else f", {'x'.join(map(str, info.input_size))}"
-        lines = [text.run_table(own), *(f"- {line}" for line in text.run_notes(own))]
-        parts += [f"## {info.name}{size}", text.asked_alike(own), *lines]
+        notes = "\n".join(f"- {line}" for line in text.run_notes(own))
+        parts += [f"## {info.name}{size}", text.asked_alike(own), text.run_table(own)]
+        parts += [*text.scopes(own), *([notes] if notes else [])]
     return "\n\n".join(parts) + "\n"

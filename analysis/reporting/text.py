@@ -39,6 +39,7 @@ __all__ = [
     "run_notes",
     "run_table",
     "runs",
+    "scopes",
     "summary",
 ]
 
@@ -156,7 +157,7 @@ def catalogue(found: Sequence[tuple[str, str, str, bool]]) -> str:
 
 def runs(found: Sequence[Run]) -> str:
     """What was asked of all, one line a run, then what failed."""
-    return "\n".join([asked_alike(found), run_table(found), *run_notes(found)])
+    return "\n".join([asked_alike(found), run_table(found), *scopes(found), *run_notes(found)])
 
 
 def run_table(found: Sequence[Run]) -> str:
@@ -198,7 +199,7 @@ def run_table(found: Sequence[Run]) -> str:
 
 
 def run_notes(found: Sequence[Run]) -> list[str]:
-    """What the table does not say: sums of scopes, what failed, what is short of what was asked."""
+    """What the table does not say: what failed, and what is short of what was asked."""
     failures = [
         f"ratio {run.config.ratio:g}: {check.name}: {check.message}"
         for run in found
@@ -236,7 +237,7 @@ def run_notes(found: Sequence[Run]) -> list[str]:
         if (roots := [g.root for g in run.verification.groups if g.reason is Reason.FROZEN])
     ]
     dropped = any(group.is_dropped for run in found for group in run.verification.groups)
-    told = [*_scopes(found), *failures, *mixed, *short, *unknown, *frozen, *skipped]
+    told = [*failures, *mixed, *short, *unknown, *frozen, *skipped]
     return [*told, *([_ADVICE] if dropped else [])]
 
 
@@ -259,7 +260,7 @@ def asked_alike(found: Sequence[Run]) -> str:
     return ", ".join(parts)
 
 
-def _scopes(found: Sequence[Run]) -> list[str]:
+def scopes(found: Sequence[Run]) -> list[str]:
     """Asked against done where several scopes rank several groups each."""
     rows = [
         (

@@ -10,7 +10,8 @@ __all__ = ["test_check"]
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """One test for each check, ratio and network."""
-    metafunc.parametrize("check", parameters(metafunc.config.stash[PRUNINGS]))
+    prunings = metafunc.config.stash[PRUNINGS]
+    metafunc.parametrize("check", parameters(prunings))
 
 
 def test_check(check: BoundCheck) -> None:
