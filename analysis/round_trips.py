@@ -47,12 +47,16 @@ def _folder() -> Iterator[Path]:
 @contextmanager
 def _without_logs() -> Iterator[None]:
     """Keep the log of an export, which tells every step, out of the reports of tests."""
-    before = logging.root.manager.disable
+    disabled = logging.root.manager.disable
+    trace = logging.getLogger("torch.__trace")  # decides by its own level alone
+    level = trace.level
     logging.disable()
+    trace.setLevel(logging.CRITICAL + 1)
     try:
         yield
     finally:
-        logging.disable(before)
+        trace.setLevel(level)
+        logging.disable(disabled)
 
 
 def reloaded(pruned: nn.Module, rebuilt: nn.Module) -> nn.Module:

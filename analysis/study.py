@@ -48,6 +48,7 @@ from analysis.records import (
     SubjectStudy,
     Thresholds,
 )
+from analysis.workers import deaf_to_interrupts
 
 __all__ = ["CURVE_RATIOS", "RATIOS", "SCOPES", "SEED", "checked_run", "study"]
 
@@ -128,16 +129,19 @@ def _share_out(
     with ProcessPoolExecutor(
         workers, mp_context=context, initializer=torch.set_num_threads, initargs=(1,)
     ) as pool:
-        running: dict[Future[Any], Any] = {
-            pool.submit(function, request, argument): (function, request, argument)
-            for function, request, argument in parts
-        }
+        with deaf_to_interrupts():
+            running: dict[Future[Any], Any] = {
+                pool.submit(function, request, argument): (function, request, argument)
+                for function, request, argument in parts
+            }
         try:
             return {
                 running[future]: future.result()
                 for future in progress(as_completed(running), len(running))
             }
         except BaseException:
+            for process in multiprocessing.active_children():
+                process.terminate()
             pool.shutdown(cancel_futures=True)
             raise
 

@@ -94,7 +94,7 @@ def resolve(name: str) -> Subject:
     for subject in CASE_STUDY:
         if subject.name == name:
             return subject
-    if ":" in name:
+    if ":" in name or name.endswith(".py"):
         return Subject(name, load_callable(name, "model factory"))
     known = torchvision.models.list_models()
     if name not in known:

@@ -12,8 +12,9 @@ import signal
 import time
 import traceback
 import warnings
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Any
@@ -21,10 +22,28 @@ from typing import Any
 from analysis import budgets
 from analysis.errors import AnalysisError, BudgetExceededError, WorkerError
 
-__all__ = ["Worker"]
+__all__ = ["Worker", "deaf_to_interrupts"]
 
 _KIND = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 _SECONDS_TO_END = 5.0
+
+
+@contextmanager
+def deaf_to_interrupts() -> Iterator[None]:
+    """Processes begun inside the block hear no Ctrl-C, which a terminal sends to all of them.
+
+    They are ended by the one that began them, which hears it after the block.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    # Where it is begun inside the block, it lets interrupts in again.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class Worker:
@@ -102,11 +121,12 @@ class Worker:
         """End the child, whatever it is doing."""
         if self._process is None:
             return
-        self._pipe.close()
         if self._process.pid is None:  # interrupted before it began
+            self._pipe.close()
             self._process = None
             return
         self._process.terminate()
+        self._pipe.close()
         self._process.join(_SECONDS_TO_END)
         if self._process.is_alive():
             self._process.kill()
@@ -118,7 +138,8 @@ class Worker:
         self._process = self._context.Process(
             target=_serve, args=(theirs, self._module, self._threads), daemon=True
         )
-        self._process.start()
+        with deaf_to_interrupts():
+            self._process.start()
         theirs.close()
         try:
             self._pipe.recv()  # it is ready: what it imports counts for no budget
@@ -134,7 +155,7 @@ class Worker:
 
 
 def _serve(pipe: Connection, module: str, threads: int | None) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends this process
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # where it could not be blocked
     os.dup2(2, 1)  # standard output holds the answer alone, which the parent prints
     # What third parties warn of while tracing is not the user's to mend.
     warnings.simplefilter("ignore")
@@ -142,8 +163,8 @@ def _serve(pipe: Connection, module: str, threads: int | None) -> None:
     if threads is not None:
         importlib.import_module("torch").set_num_threads(threads)
     budgets.announce_to(lambda step: pipe.send(("step", step)))
-    pipe.send(("ready", None))
-    with suppress(EOFError):
+    with suppress(EOFError, BrokenPipeError):  # nobody is left to work for
+        pipe.send(("ready", None))
         while True:
             name, arguments = pipe.recv()
             pipe.send(_outcome(getattr(functions, name), arguments))

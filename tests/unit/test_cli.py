@@ -1,13 +1,19 @@
 """The commands as a user meets them: what is printed, what is returned, what is refused."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 import torch
 from nets import Chain, make
+from safetensors.torch import save_model
 
+from analysis import subjects
+from analysis.checks import CATALOGUE, OF_PRUNING
 from analysis.cli import main
 
 MODELS = """
@@ -22,6 +28,8 @@ def fails(): raise ValueError("no\\ndata")
 def leaves(): raise SystemExit(3)
 def nothing(): return None
 def inputs(): return {"image": torch.randn(1, 3, 6, 6), "vector": torch.randn(1, 5)}
+def flat_inputs(): return {"image": torch.randn(1, 4, 6, 6), "vector": torch.randn(1, 5)}
+def no_policy(model): ...
 def failing_policy(model): raise KeyError("layer")
 def noisy():
     print("hello")
@@ -50,6 +58,12 @@ def stepwise(model, inputs, ratio):
         ignored_layers=[model.head], iterative_steps=3,
     )
 
+def foreign(model, inputs, ratio): return pruner(Chain(), inputs, ratio)
+def trained(model, inputs, ratio):
+    def train(model):
+        with torch.no_grad():
+            model.head.weight.mul_(2)
+    return stepwise(model, inputs, ratio), train
 def no_pruner(model, inputs, ratio): return "pruned"
 def failing_pruner(model, inputs, ratio): raise RuntimeError("not today")
 """
@@ -59,6 +73,7 @@ def failing_pruner(model, inputs, ratio): raise RuntimeError("not today")
 def models(tmp_path, monkeypatch):
     (tmp_path / "models.py").write_text(MODELS)
     (tmp_path / "broken.py").write_text("def factory(:\n")
+    (tmp_path / "corrupt.safetensors").write_text("no tensors")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     sys.modules.pop("models", None)
@@ -178,6 +193,65 @@ def test_every_check_holds_for_a_pruner_of_several_steps(capsys) -> None:
     assert entry["channels"] == {"prunable": 9, "requested": 6, "removed": 6}
 
 
+def test_the_catalogue_lists_itself(capsys) -> None:
+    assert run("checks", "--json", "-") == 0
+    listed = json.loads(capsys.readouterr().out)["checks"]
+    assert [check["name"] for check in listed] == list(CATALOGUE)
+    assert [check["name"] for check in listed if check["of_pruning"]] == list(OF_PRUNING)
+    for check in listed:
+        assert check["meaning"].endswith(".")
+    assert run("checks") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(CATALOGUE) + 3
+
+
+def test_checks_are_chosen_by_name(capsys) -> None:
+    arguments = ("verify", "models:chain", *SMALL, "--ratios", "0.3", "--json", "-")
+    for names, expected in (
+        ((), OF_PRUNING),
+        (("--checks", "survives_pickling, ratio_met"), ("survives_pickling", "ratio_met")),
+        (("--checks", "all"), tuple(CATALOGUE)),
+    ):
+        assert run(*arguments, *names) == 0
+        (entry,) = json.loads(capsys.readouterr().out)["runs"]
+        assert tuple(check["name"] for check in entry["checks"]) == expected
+        assert all(check["passed"] for check in entry["checks"])
+
+
+def test_a_pruner_function_may_train_between_its_steps(capsys) -> None:
+    own = ("--pruner", "models:trained", "--ratios", "0.6", "--min-channels", "1")
+    assert run("verify", "models:chain", *SMALL, *own) == 0
+    told = capsys.readouterr().out
+    assert "skipped kept_weights_are_originals: the network was trained between the steps" in told
+    assert "| exact " in told
+
+
+@pytest.mark.parametrize("seconds", [1, 4, 15])
+@pytest.mark.parametrize("command", ["verify", "report"])
+def test_ctrl_c_ends_a_command_with_130_and_nothing_half_written(
+    command: str, seconds: int, tmp_path
+) -> None:
+    arguments = {
+        "verify": ["models.py:Endless", *SMALL, "--json", "out/x.json", "--ratios", "0.5"],
+        "report": ["models.py:chain", *SMALL, "--out", "out"],
+    }[command]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "analysis", command, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "PYTHONPATH": ":".join(sys.path), "NO_COLOR": "1"},
+    )
+    time.sleep(seconds)
+    assert process.poll() is None
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: all processes hear it
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert (out, err) == ("", "interrupted; nothing was written\n")
+    assert [path for path in tmp_path.glob("out/*") if path.is_file()] == []
+
+
 def test_what_the_users_code_prints_does_not_mix_with_the_json(capsys) -> None:
     assert run("groups", "models:noisy", *SMALL, "--json", "-") == 0
     assert json.loads(capsys.readouterr().out)["schema"] == 1
@@ -246,7 +320,34 @@ BAD = {
     "cap of nothing": (("verify", "models:chain", "--max-pruning-ratio", "0"), "in (0, 1]"),
     "no budget": (("verify", "models:chain", "--budget", "-1"), "positive number of seconds"),
     "unknown device": (("verify", "models:chain", *SMALL, "--device", "abacus"), "--device"),
-    "missing weights": (("verify", "models:chain", "--weights", "no.pt"), "cannot be read"),
+    "missing weights": (("verify", "models:chain", "--weights", "no.pt"), "no such file"),
+    "corrupt weights": (("verify", "models:chain", "--weights", "models.py"), "cannot be read"),
+    "corrupt safetensors": (
+        ("verify", "models:chain", "--weights", "corrupt.safetensors"), "cannot be read",
+    ),
+    "unknown check": (
+        ("verify", "models:chain", *SMALL, "--checks", "forward_run"),
+        "unknown check 'forward_run'; did you mean 'forward_runs'?",
+    ),
+    "no check": (("verify", "models:chain", *SMALL, "--checks", ","), "no check was named"),
+    "no function": (("verify", "models.py"), "say which function, as in models.py:function"),
+    "close attribute": (("verify", "models.py:chian"), "did you mean 'chain'?"),
+    "close policy": (
+        ("verify", "models:chain", *SMALL, "--ignore", "skip-chanels"), "mean 'skip-channels'?",
+    ),
+    "policy of nothing": (
+        ("verify", "models:chain", *SMALL, "--ignore", "models:no_policy"),
+        "the policy function returned a NoneType; expected a list",
+    ),
+    "refused inputs": (
+        ("verify", "models:named", "--inputs", "models:flat_inputs"),
+        "does not run on (image=a tensor of shape (1, 4, 6, 6), vector=a tensor of shape (1, 5)): "
+        "`image` raised in conv2d",
+    ),
+    "foreign pruner": (
+        ("verify", "models:chain", *SMALL, "--pruner", "models:foreign"),
+        "the pruner was built on another Chain",
+    ),
     "weights of nobody": (("verify", "models:chain", "--weights", "default"), "publishes none"),
     "no pruner": (
         ("verify", "models:chain", *SMALL, "--pruner", "models:no_pruner"), "the pruner is a str",
@@ -277,6 +378,28 @@ def test_weights_of_another_network_are_refused(capsys) -> None:
     torch.save({"other": torch.ones(1)}, "other.pt")
     assert run("verify", "models:chain", *SMALL, "--weights", "other.pt") == 2
     assert "does not fit 'models:chain'" in capsys.readouterr().err
+
+
+def test_weights_are_read_from_a_safetensors_file(capsys) -> None:
+    model = make(Chain, seed=7)
+    save_model(model, "chain.safetensors")
+    arguments = ("verify", "models:chain", *SMALL, "--scope", "local", "--ratios", "0.5")
+    assert run(*arguments, "--weights", "chain.safetensors", "--json", "-") == 0
+    assert json.loads(capsys.readouterr().out)["subject"]["weights"] == "chain.safetensors"
+    torch.save(model.state_dict(), "chain.pt")
+    loaded = subjects.build(subjects.resolve("models:chain"), "chain.safetensors")
+    same = subjects.build(subjects.resolve("models:chain"), "chain.pt", seed=3)
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], tensor)
+        assert torch.equal(same.state_dict()[name], tensor)
+
+
+def test_a_file_of_a_whole_module_is_refused_with_the_reason(capsys) -> None:
+    torch.save(make(Chain), "whole.pt")
+    assert run("verify", "models:chain", *SMALL, "--weights", "whole.pt") == 2
+    told = capsys.readouterr().err
+    assert "'whole.pt' is refused: it is a pickle that calls nets.Chain when it is loaded" in told
+    assert "expected weights alone" in told
 
 
 def test_an_untrusted_pickle_is_not_executed(capsys, tmp_path) -> None:
