@@ -79,6 +79,9 @@ class Worker:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if kind is None and self._process is not None:
+            self._pipe.close()  # it waits for work, and leaves in order where none can come
+            self._process.join(_SECONDS_TO_END)
         self.end()
 
     def call(self, function: str, *arguments: Any, budget: float | None = None) -> Any:

@@ -226,7 +226,7 @@ def test_a_pruner_function_may_train_between_its_steps(capsys) -> None:
     assert "| exact " in told
 
 
-@pytest.mark.parametrize("seconds", [1, 4, 15])
+@pytest.mark.parametrize("seconds", [1, 6])
 @pytest.mark.parametrize("command", ["verify", "report"])
 def test_ctrl_c_ends_a_command_with_130_and_nothing_half_written(
     command: str, seconds: int, tmp_path
