@@ -25,11 +25,14 @@ def limited(seconds: float | None) -> Iterator[None]:
     """Raise `BudgetExceededError` inside the block once ``seconds`` have passed; None is no limit.
 
     Raises:
-        InputError: not called from the main thread, where POSIX delivers the alarm.
+        InputError: not called from the main thread, where POSIX delivers the alarm; or
+            ``seconds`` is no time.
     """
     if seconds is None:
         yield
         return
+    if not isinstance(seconds, int | float) or not 0 < seconds < float("inf"):
+        raise InputError(f"budget {seconds!r}; expected a positive number of seconds, or None")
     if not can_be_held():
         raise InputError("a time budget needs the main thread of a POSIX process; pass budget=None")
 
@@ -38,9 +41,10 @@ def limited(seconds: float | None) -> Iterator[None]:
 
     previous = signal.signal(signal.SIGALRM, ring)
     start = time.monotonic()
-    # The alarm repeats: torch-pruning's bare `except` around its traced forward swallows one.
-    before, interval = signal.setitimer(signal.ITIMER_REAL, seconds, _REPEAT_SECONDS)
+    before, interval = signal.getitimer(signal.ITIMER_REAL)
     try:
+        # The alarm repeats: torch-pruning's bare `except` around its traced forward swallows one.
+        signal.setitimer(signal.ITIMER_REAL, seconds, _REPEAT_SECONDS)
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)

@@ -11,7 +11,7 @@ from torch import nn
 
 from analysis import budgets, pipeline, study, subjects
 from analysis.checks import CATALOGUE
-from analysis.errors import AnalysisError, BudgetExceededError
+from analysis.errors import BudgetExceededError, InputError
 from analysis.records import (
     Config,
     Request,
@@ -21,6 +21,7 @@ from analysis.records import (
     timed_out,
 )
 from analysis.sharing import Store
+from analysis.workers import portable
 
 __all__ = ["Case", "Pruning"]
 
@@ -77,7 +78,7 @@ class Case:
         Raises:
             InputError: they cannot be built, or the network does not run on them.
         """
-        with _quietly():
+        with self._limits():
             return _loaded(self)
 
     def run(self, ratio: float, names: Iterable[str] = tuple(CATALOGUE)) -> Run:
@@ -88,14 +89,25 @@ class Case:
         """
         config = self.config(ratio)
         try:
-            with _quietly(), budgets.limited(self.budget if budgets.can_be_held() else None):
+            with self._limits():
                 dense = _dense(self)
                 return study.checked_run(
                     dense, config, self.policy, self.pruner, self.thresholds, names
                 )
         except BudgetExceededError as error:
             reason = f"{error} while {error.step or 'starting'}"
-            return timed_out(config, reason, *pipeline.measure(*self.load()))
+        try:
+            with self._limits():
+                return timed_out(config, reason, *pipeline.measure(*_loaded(self)), names)
+        except BudgetExceededError:
+            raise InputError(f"{reason}; give it more with budget") from None
+
+    @contextmanager
+    def _limits(self) -> Iterator[None]:
+        """A time limit, where one can be set; what third parties warn of is no failure."""
+        seconds = self.budget if budgets.can_be_held() else None
+        with _quietly(), budgets.limited(seconds):
+            yield
 
 
 class Pruning:
@@ -140,18 +152,21 @@ class Pruning:
             InputError: the network, its inputs or the pruner cannot be used.
         """
         if self._run is None:
+            if self.refused:
+                raise InputError(self.refused)
             work = self._work
             try:
                 self._run = self._store.once(self.key, work) if self._store else work()
-            except AnalysisError as error:
-                self.refused = str(error)
-                raise
+            except Exception as error:
+                self.refused = str(portable(error))
+                raise InputError(self.refused) from error
         return self._run
 
-    def share(self, store: Store, key: str, names: Iterable[str]) -> None:
-        """Look only at these checks, and let other processes have the answer."""
+    def share(self, store: Store | None, key: str, names: Iterable[str]) -> None:
+        """Look only at these checks, and let other processes have the answer if they may."""
         wanted = set(names)
         self._store, self.key = store, key
+        self._run, self.refused = None, ""
         self.names = tuple(name for name in CATALOGUE if name in wanted)
 
     def _work(self) -> Run:
@@ -171,7 +186,7 @@ def _loaded(case: Case) -> tuple[nn.Module, Any]:
     inputs = case.inputs
     if callable(inputs):
         name = str(getattr(inputs, "__name__", "inputs"))
-        inputs = subjects.given_inputs(inputs, name)
+        inputs = subjects.given_inputs(inputs, name, case.request.seed)
     _, model, placed = subjects.ready(case.subject, case.request, inputs)
     return model, placed
 

@@ -448,14 +448,12 @@ OF_PRUNING = tuple(name for name, check in CATALOGUE.items() if check.of_pruning
 
 
 def named(names: Iterable[str]) -> tuple[str, ...]:
-    """The names, if all of them are of the catalogue; ``all`` stands for every one.
+    """The names, if all of them are of the catalogue.
 
     Raises:
         InputError: one is not, or there is none.
     """
     names = tuple(names)
-    if names == ("all",):
-        return tuple(CATALOGUE)
     for name in names:
         if name not in CATALOGUE:
             close = difflib.get_close_matches(name, CATALOGUE, n=1)

@@ -204,7 +204,8 @@ def _run(
     try:
         run: Run = ask("run", given.request, config, thresholds, names, budget=given.budget)
     except BudgetExceededError as error:
-        return timed_out(config, _story(error), *given.ask("costs"))
+        costs, saved_bytes = given.ask("costs")
+        return timed_out(config, _story(error), costs, saved_bytes, names or ())
     return run
 
 

@@ -4,6 +4,7 @@ Example inputs are a tensor (the only argument), a tuple (positional) or a dict 
 """
 
 import copy
+import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -51,8 +52,11 @@ def as_arguments(inputs: Inputs) -> tuple[tuple[Any, ...], dict[str, Any]]:
 
 
 def forward(model: nn.Module, inputs: Inputs) -> Any:
-    """Call the model on example inputs; a warning is no failure, under ``-W error`` either."""
-    args, kwargs = as_arguments(inputs)
+    """Call the model on a copy of example inputs, for it may write to what it is given.
+
+    A warning is no failure, under ``-W error`` either.
+    """
+    args, kwargs = as_arguments(map_tensors(inputs, Tensor.clone))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return model(*args, **kwargs)
@@ -100,7 +104,8 @@ def map_tensors(inputs: Any, change: Callable[[Tensor], Tensor]) -> Any:
     if isinstance(inputs, Mapping):
         return {name: map_tensors(value, change) for name, value in inputs.items()}
     if isinstance(inputs, tuple | list):
-        return tuple(map_tensors(value, change) for value in inputs)
+        changed = [map_tensors(value, change) for value in inputs]
+        return changed if isinstance(inputs, list) else tuple(changed)
     return inputs
 
 
@@ -345,4 +350,8 @@ def locate_failure(model: nn.Module, inputs: Inputs) -> Failure | None:
 
 def one_line(error: BaseException) -> str:
     """The message of an error on one line, never empty."""
-    return " ".join(str(error).split()) or type(error).__name__
+    return " ".join(_COLOUR.sub("", str(error)).split()) or type(error).__name__
+
+
+_COLOUR = re.compile("\x1b\\[[0-9;]*m")
+"""What turns colours on and off on a terminal, as torch.export does in its messages."""

@@ -127,8 +127,13 @@ def catalogue() -> list[tuple[str, str, str, bool]]:
 
 
 def named_checks(names: Sequence[str] | None) -> tuple[str, ...]:
-    """The names, if all are of the catalogue; those that are about the pruning if none is given."""
-    return checks.OF_PRUNING if names is None else checks.named(names)
+    """The names, if all are of the catalogue, of which ``all`` stands for every one.
+
+    Those that are about the pruning itself if None is given.
+    """
+    if names is None:
+        return checks.OF_PRUNING
+    return tuple(checks.CATALOGUE) if tuple(names) == ("all",) else checks.named(names)
 
 
 def run(
@@ -147,8 +152,7 @@ def run(
 
 @lru_cache(maxsize=1)
 def _loaded(request: Request) -> tuple[subjects.Subject, nn.Module, Inputs]:
-    given = _inputs(request.inputs) if request.inputs else None
-    return subjects.load(request, given)
+    return subjects.load(request, _inputs(request))
 
 
 @lru_cache(maxsize=1)
@@ -165,5 +169,8 @@ def _traced(request: Request) -> pipeline.Dense:
     return dense
 
 
-def _inputs(reference: str) -> Any:
-    return subjects.given_inputs(load_callable(reference, "--inputs"), reference)
+def _inputs(request: Request) -> Any:
+    if request.inputs is None:
+        return None
+    function = load_callable(request.inputs, "--inputs")
+    return subjects.given_inputs(function, request.inputs, request.seed)

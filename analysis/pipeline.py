@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+import torch
 from torch import nn
 
 from analysis import (
@@ -19,6 +20,7 @@ from analysis import (
     residuals,
     surgery,
     symmetry,
+    verifying,
 )
 from analysis.accounting import Account
 from analysis.demands import Demands
@@ -34,11 +36,14 @@ from analysis.inference import (
     called_modules,
     check_usable,
     copy_of,
+    forward,
     left_as_found,
     locate_failure,
     names_of,
+    output_tensors,
+    random_state_kept,
 )
-from analysis.operators import Operators, watched
+from analysis.operators import Operators
 from analysis.predicting import cost_account
 from analysis.proving import prove
 from analysis.records import (
@@ -121,6 +126,30 @@ class Dense:
             return None
 
 
+def _check_copied(model: nn.Module, inputs: Inputs) -> None:
+    """Refuse a model that is another one where it is copied, as for each run."""
+    outputs = []
+    for network in (model.eval(), copy_of(model)):
+        torch.manual_seed(0)
+        try:
+            with torch.no_grad():
+                outputs.append(output_tensors(forward(network, inputs)))
+        except Exception:
+            return  # whoever runs it next says so
+    if any(
+        bool(pair[0].isfinite().all()) and verifying.relative_error(*pair) > _COPIED
+        for pair in zip(*outputs, strict=True)
+    ):
+        raise InputError(
+            f"a copy of the {type(model).__name__} computes something else than the model itself; "
+            "expected that copy.deepcopy keeps all it holds: see its __getstate__ and __deepcopy__"
+        )
+
+
+_COPIED = 1e-2
+"""Relative error of a copy's outputs that no rounding explains, in half precision either."""
+
+
 @dataclass(frozen=True, eq=False)
 class Outcome:
     """One pruning with its live networks, for the checks.
@@ -133,9 +162,8 @@ class Outcome:
             user's own, whose importances are not known.
         removals: the groups that went, with the indices of the dense network.
         run: what is told of it.
-        rebuild: gives a copy of the dense network the structure of the pruned one, as another
-            process would: from torch-pruning's history of the pruning, and nothing else; None if
-            the pruner keeps none.
+        rebuild: gives a copy of the dense network the structure of the pruned one, from
+            torch-pruning's history of the pruning; None if the pruner keeps none.
         trained: whether the weights were trained between the steps.
         thresholds: where the checks draw the line.
     """
@@ -161,10 +189,12 @@ def analyse(model: nn.Module, example_inputs: Inputs) -> Dense:
     """Read the groups and count the costs of a dense network, once for all its runs.
 
     Raises:
-        InputError: the model cannot be analysed as it is; see `analysis.inference.check_usable`.
+        InputError: the model cannot be analysed as it is; see `analysis.inference.check_usable`;
+            or a copy of it computes something else.
     """
     check_usable(model)
     with left_as_found(model):
+        _check_copied(model, example_inputs)
         groups: tuple[Group, ...] = ()
         error = None
         try:
@@ -215,8 +245,9 @@ def prune_and_prove(
     else:
         if pruner_factory is None:
             planned = _planned(dense.model, grouping.hold(dense.groups, ignored), config)
-        verification = stepped(pruned, dense.inputs, take, progress, None)
-    pruner, between = used[0] if used else (None, None)
+        with random_state_kept():
+            verification = stepped(pruned, dense.inputs, take, progress, None)
+    pruner = used[0][0] if used else None
     if pruner is not None and pruner_factory is not None:
         ignored = _ignored_by(pruner, pruned)
         config = _as_told(config, pruner)
@@ -234,7 +265,7 @@ def prune_and_prove(
         tuple(progress.removals),
         _measured(dense, pruned, config, verification, asked, progress.removals),
         _rebuilder(build, pruner),
-        trained=between is not None,
+        trained=progress.trained,
     )
 
 
@@ -379,8 +410,7 @@ def _verify_steps(
 ) -> Iterator[Verification]:
     progress = Progress(demands=Demands(pruner))
     groups: tuple[Group, ...] = ()
-    with watched(model) as operators:
-        steps = each_step(model, inputs, pruner, progress, operators.blamed)
+    steps = each_step(model, inputs, pruner, progress, Operators(model, []).blamed)
     passes = True
     while passes and pruner.current_step < pruner.iterative_steps:
         with left_as_found(model):
@@ -391,11 +421,11 @@ def _verify_steps(
                     step = next(steps)
             except (UnprunableError, BudgetExceededError) as failure:
                 step = verdict_of(failure)
-        # What a pruner of many steps has not asked for yet is not missing.
         is_last = pruner.current_step >= pruner.iterative_steps
-        ratio = pruner.pruning_ratio if is_last else 0.0
+        ratio = pruner.pruning_ratio if is_last else None
+        step = accounted(step, groups, progress, progress.planned, ratio)
         passes = step.verdict.passes
-        yield accounted(step, groups, progress, progress.planned, ratio)
+        yield step
 
 
 def _check_runs(model: nn.Module, inputs: Inputs, pruner: Any) -> None:

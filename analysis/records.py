@@ -155,7 +155,7 @@ class Config:
             raise InputError(
                 f"importance {self.importance!r}; expected one of {', '.join(IMPORTANCES)}"
             )
-        if self.round_to is not None and self.round_to < 1:
+        if self.round_to is not None and not (isinstance(self.round_to, int) and self.round_to > 0):
             raise InputError(f"round_to {self.round_to!r}; expected a whole number of at least 1")
         if not 0 < self.max_pruning_ratio <= 1:
             raise InputError(
@@ -1022,8 +1022,13 @@ class Run:
         return all(check.passed or check.known for check in self.checks)
 
 
-def timed_out(config: Config, reason: str, costs: CostTable, saved_bytes: int) -> Run:
-    """The run of a pruning, or of its proof, that did not end within its budget."""
+def timed_out(
+    config: Config, reason: str, costs: CostTable, saved_bytes: int, names: Iterable[str]
+) -> Run:
+    """The run of a pruning, or of its proof, that did not end within its budget.
+
+    None of the checks named can be said to hold.
+    """
     return Run(
         config,
         Verification(Verdict.TIMEOUT, reason),
@@ -1032,7 +1037,7 @@ def timed_out(config: Config, reason: str, costs: CostTable, saved_bytes: int) -
         macs=Sizes(costs.macs, None),
         bytes_=Sizes(saved_bytes, None),
         costs=None,
-        checks=(CheckResult("equivalent_to_masked", False, f"{Verdict.TIMEOUT}: {reason}"),),
+        checks=tuple(CheckResult(name, False, f"{Verdict.TIMEOUT}: {reason}") for name in names),
     )
 
 
@@ -1044,10 +1049,10 @@ def checked_ratios(ratios: Iterable[float]) -> tuple[float, ...]:
     """
     if isinstance(ratios, str) or not isinstance(ratios, Iterable):
         raise InputError(f"ratios {ratios!r}; expected a list of numbers in [0, 1)")
-    ratios = tuple(ratios)
-    if not ratios:
+    checked = tuple(Config(ratio).ratio for ratio in ratios)
+    if not checked:
         raise InputError("no ratio was given; expected a list of numbers in [0, 1)")
-    return tuple(Config(ratio).ratio for ratio in ratios)
+    return checked
 
 
 @dataclass(frozen=True)

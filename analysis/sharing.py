@@ -10,6 +10,7 @@ from typing import Any
 from filelock import FileLock
 
 from analysis.errors import AnalysisError
+from analysis.workers import portable
 
 __all__ = ["Store"]
 
@@ -21,7 +22,9 @@ class Store:
     folder: Path
 
     def once(self, key: str, work: Callable[[], Any]) -> Any:
-        """What ``work`` returns, or raises of our own errors, done once for all processes.
+        """What ``work`` returns, or raises, done once for all processes.
+
+        What is no error of ours is told in words, as `WorkerError`.
 
         A process that is ended gives its turn to the next.
 
@@ -53,5 +56,5 @@ class Store:
 def _outcome(work: Callable[[], Any]) -> tuple[Any, AnalysisError | None]:
     try:
         return work(), None
-    except AnalysisError as error:
-        return None, error
+    except Exception as error:
+        return None, portable(error)

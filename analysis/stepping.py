@@ -12,8 +12,8 @@ from torch import nn
 
 from analysis import budgets, planning, surgery, symmetry, verifying
 from analysis.demands import Demands
-from analysis.errors import BudgetExceededError, InputError, UnprunableError, upstream
-from analysis.inference import Inputs, copy_of, left_as_found
+from analysis.errors import AnalysisError, BudgetExceededError, InputError, UnprunableError
+from analysis.inference import Inputs, copy_of, left_as_found, one_line
 from analysis.operators import Operators, watched
 from analysis.proving import prove
 from analysis.records import Group, PlannedGroup, Reason, Removal, Verdict, Verification
@@ -42,6 +42,7 @@ class Progress:
 
     removals: list[Removal] = field(default_factory=list)
     demands: Demands | None = None
+    trained: bool = False
 
     @property
     def unknown(self) -> str:
@@ -124,11 +125,30 @@ def stepped(
                 if not step.verdict.passes:
                     return step
                 if between is not None and pruner.current_step < pruner.iterative_steps:
-                    with budgets.step("training"), upstream("the function between steps"):
-                        between(model)
+                    progress.trained = True
+                    _train(between, model)
     except (UnprunableError, BudgetExceededError) as failure:
         return verdict_of(failure)
     return max(steps, key=lambda step: (_WEAKER.index(step.verdict), step.max_rel_error or 0.0))
+
+
+def _train(between: Between, model: nn.Module) -> None:
+    """What is done between two steps; it may leave the model in train mode.
+
+    Raises:
+        InputError: it raised.
+    """
+    try:
+        with budgets.step("training"):
+            between(model)
+    except AnalysisError:
+        raise
+    except Exception as error:
+        raise InputError(
+            f"the function between steps raised {type(error).__name__}: {one_line(error)}; "
+            "expected a function of the model, to train it"
+        ) from error
+    model.eval()
 
 
 def each_step(
@@ -223,7 +243,7 @@ def accounted(
     groups: tuple[Group, ...],
     progress: Progress,
     planned: tuple[PlannedGroup, ...] | None,
-    ratio: float,
+    ratio: float | None,
 ) -> Verification:
     """The answer with asked against done; a run that did not end has no account.
 
@@ -232,7 +252,8 @@ def accounted(
         groups: the dependency groups before the first, held ones marked.
         progress: what went.
         planned: what was asked; None where that is not known.
-        ratio: what was asked of the whole, to tell an unchanged network from one left alone.
+        ratio: what was asked of the whole, to tell an unchanged network from one left alone; None
+            while steps are to come, so that nothing is missing yet.
     """
     if verification.verdict in (Verdict.UNPRUNABLE, Verdict.TIMEOUT):
         return verification
@@ -244,4 +265,4 @@ def accounted(
     if open_ones and not unknown:
         unknown = f"of {', '.join(open_ones)} the ranking does not say which channels go"
     verification = replace(verification, groups=accounts, requested_unknown=unknown)
-    return _explained(verification, progress.removals, ratio)
+    return verification if ratio is None else _explained(verification, progress.removals, ratio)

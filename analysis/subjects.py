@@ -233,18 +233,21 @@ def _state_of(path: str) -> Any:
         ) from error
 
 
-def given_inputs(function: Callable[[], Any], name: str) -> Any:
+def given_inputs(function: Callable[[], Any], name: str, seed: int = 0) -> Any:
     """What a user's function returns, as inputs of a forward pass.
 
     Args:
         function: without arguments.
         name: what the error message calls it.
+        seed: of what the function draws, which is the same in every process.
 
     Raises:
         InputError: the function raised, or returned None.
     """
     try:
-        inputs = function()
+        with random_state_kept():
+            torch.manual_seed(seed)
+            inputs = function()
     except AnalysisError:
         raise
     except Exception as error:

@@ -22,7 +22,7 @@ from typing import Any
 from analysis import budgets
 from analysis.errors import AnalysisError, BudgetExceededError, WorkerError
 
-__all__ = ["Worker", "deaf_to_interrupts"]
+__all__ = ["Worker", "deaf_to_interrupts", "portable"]
 
 _KIND = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 _SECONDS_TO_END = 5.0
@@ -177,10 +177,10 @@ def _outcome(function: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[
     try:
         return "answer", function(*arguments)
     except Exception as error:
-        return "error", _portable(error)
+        return "error", portable(error)
 
 
-def _portable(error: Exception) -> Exception:
+def portable(error: Exception) -> AnalysisError:
     """Our own error as it is; anything else in words, with the place it came from."""
     try:
         if isinstance(error, AnalysisError):

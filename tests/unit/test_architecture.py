@@ -14,9 +14,8 @@ ROOT = Path(analysis.__file__).parent
 LAYERS = (
     {"errors"},
     {"records", "loading", "environment", "budgets"},
-    {"inference", "options", "layers", "workers", "handles", "segments", "known", "baseline",
-     "sharing"},
-    {"operators", "sizes", "baseline_csv"},
+    {"inference", "options", "layers", "workers", "handles", "segments", "known", "baseline"},
+    {"operators", "sizes", "baseline_csv", "sharing"},
     {
         "subjects", "policies", "grouping", "planning", "ranking", "surgery", "masking",
         "cost_model",
