@@ -303,7 +303,7 @@ Made = TypeVar("Made")
 
 
 def check_survives_state_dict(outcome: Outcome) -> None:
-    """Saved weights, loaded into a structure rebuilt from the pruning history, are the network."""
+    """Saved weights, loaded into a dense network pruned by the same history, are the network."""
     check_forward_runs(outcome)
     if outcome.rebuild is None:
         raise CheckSkippedError("the pruner keeps no history from which to rebuild the structure")
@@ -331,18 +331,27 @@ def check_survives_pickling(outcome: Outcome) -> None:
 
 def check_survives_export(outcome: Outcome) -> None:
     """What torch.export makes of the network, saved and loaded, computes the same."""
-    check_forward_runs(outcome)
-    inputs = outcome.dense.inputs
-    shipped = _made(outcome, lambda model: round_trips.exported(model, inputs), "torch.export")
-    _judge(round_trips.shipped_departure(outcome.pruned, shipped, inputs), "the exported network")
+    _exports(outcome, round_trips.exported, "torch.export")
 
 
 def check_survives_onnx(outcome: Outcome) -> None:
     """The network's ONNX file, run by onnxruntime, computes the same."""
+    _exports(outcome, round_trips.onnx, "ONNX")
+
+
+def _exports(outcome: Outcome, export: Callable[..., round_trips.Shipped], what: str) -> None:
+    """Compare what an exporter makes; where it departs, look at the dense network's as well."""
     check_forward_runs(outcome)
     inputs = outcome.dense.inputs
-    shipped = _made(outcome, lambda model: round_trips.onnx(model, inputs), "ONNX")
-    _judge(round_trips.shipped_departure(outcome.pruned, shipped, inputs), "the exported network")
+
+    def departure(model: nn.Module) -> str:
+        network, fed = round_trips.in_single(model, inputs)
+        return round_trips.shipped_departure(network, export(copy_of(network), fed), fed)
+
+    found = _made(outcome, departure, what)
+    if found and departure(copy_of(outcome.dense.model)):
+        found += "; so does that of the dense network"
+    _judge(found, "the exported network")
 
 
 def check_survives_gpu(outcome: Outcome) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-__all__ = ["in_float64"]
+__all__ = ["in_float64", "widened"]
 
 _SHORTER = frozenset({torch.float32, torch.float16, torch.bfloat16})
 _CASTS = frozenset({Tensor.float, Tensor.half, Tensor.bfloat16})
@@ -36,9 +36,9 @@ def in_float64(model: nn.Module) -> Iterator[None]:
     default = torch.get_default_dtype()
     try:
         for parameter, data in parameters:
-            parameter.data = _widened(data)
+            parameter.data = widened(data)
         for module, name, buffer in buffers:
-            module._buffers[name] = _widened(buffer)
+            module._buffers[name] = widened(buffer)
         torch.set_default_dtype(torch.float64)
         with _Double():
             yield
@@ -50,7 +50,8 @@ def in_float64(model: nn.Module) -> Iterator[None]:
             module._buffers[name] = buffer
 
 
-def _widened(tensor: Tensor) -> Tensor:
+def widened(tensor: Tensor) -> Tensor:
+    """A floating-point tensor in float64, any other as it is."""
     return tensor.double() if tensor.is_floating_point() else tensor
 
 

@@ -61,20 +61,35 @@ def _load_file(location: str, what: str) -> ModuleType:
     path = Path(location)
     if not path.is_file():
         raise InputError(f"{what}: no file {location!r}; expected path/to/file.py:function")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    name, folder = _name_of(path), str(path.resolve().parent)
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     # Importable siblings and picklable classes, as when the file is run as a script.
-    sys.modules.setdefault(path.stem, module)
-    sys.path.insert(0, str(path.resolve().parent))
+    sys.modules[name] = module
+    sys.path.insert(0, folder)
     try:
         spec.loader.exec_module(module)
     except Exception as error:
+        del sys.modules[name]
         raise InputError(f"{what}: {location!r} does not import: {_describe(error)}") from error
     finally:
-        sys.path.remove(str(path.resolve().parent))
+        sys.path.remove(folder)
+        if folder not in sys.path:
+            sys.path.append(folder)  # for what is imported when a function is called
     return module
+
+
+def _name_of(path: Path) -> str:
+    """The file's name, or a longer one where another module has that."""
+    known = sys.modules.get(path.stem)
+    file = getattr(known, "__file__", None)
+    if known is None or (file and Path(file).resolve() == path.resolve()):
+        return path.stem
+    return "_".join(path.resolve().with_suffix("").parts[1:])
 
 
 def _describe(error: Exception) -> str:

@@ -16,6 +16,7 @@ __all__ = [
     "COLUMNS",
     "IMPORTANCES",
     "OWN_PRUNER",
+    "POLICIES",
     "RATIOS",
     "SCOPES",
     "Axis",
@@ -77,6 +78,7 @@ SCOPES = ("global", "local")
 
 Quantity = Literal["macs", "params"]
 IMPORTANCES = ("l1", "l2")
+POLICIES = ("residual-blocks", "skip-channels", "classifier", "none")
 
 OWN_PRUNER = "its own pruner"
 """In place of a policy, where a pruner of the user's own chose what it ignores."""

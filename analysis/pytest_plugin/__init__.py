@@ -6,6 +6,7 @@ before it is needed, and an option that a conftest or another plugin has taken i
 
 import argparse
 from collections.abc import Generator
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -28,8 +29,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_load_initial_conftests(parser: pytest.Parser) -> Generator[None, Any, Any]:
+def pytest_load_initial_conftests(
+    early_config: pytest.Config, parser: pytest.Parser, args: list[str]
+) -> Generator[None, Any, Any]:
     """Add the options, after the conftests have added theirs."""
+    names = {name for name, _ in (*gate.options(), *suite.options())}
+    places = early_config.known_args_namespace.file_or_dir
+    for option, value in pairwise(args):
+        # Not known yet, the option's value passes for a place to look for tests and conftests in.
+        if option in names and value in places:
+            places.remove(value)
     result = yield
     group = parser.getgroup("pruning-analysis", "prunings proved, and held to a baseline")
     for name, told in (*gate.options(), *suite.options()):

@@ -23,6 +23,7 @@ from analysis.baseline import (
 )
 from analysis.baseline_csv import dump, read
 from analysis.errors import InputError
+from analysis.pytest_plugin.items import bound_to, holds_baseline
 from analysis.records import Run
 from analysis.reporting.files import check_writable, write_text
 
@@ -181,8 +182,7 @@ class _Tests:
     """Marks the tests that may record something, so that one is known that was skipped."""
 
     def pytest_itemcollected(self, item: pytest.Item) -> None:
-        values = getattr(getattr(item, "callspec", None), "params", {}).values()
-        holds = any(hasattr(value, "baseline") for value in values)
+        holds = any(map(holds_baseline, bound_to(item)))
         if holds or "baseline" in getattr(item, "fixturenames", ()):
             item.user_properties.append((_PROPERTY, to_json(())))
 

@@ -2,8 +2,9 @@
 
 import argparse
 import json
-import sys
+import os
 from collections.abc import Generator, Iterator
+from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from analysis.environment import versions
 from analysis.errors import AnalysisError, InputError
 from analysis.options import ratios_of, size_of
 from analysis.pytest_plugin import gate
-from analysis.records import IMPORTANCES, RATIOS, SCOPES, SubjectInfo
+from analysis.pytest_plugin.items import bound_to, holds_baseline
+from analysis.records import IMPORTANCES, POLICIES, RATIOS, SCOPES, SubjectInfo
 from analysis.reporting import prunings
 from analysis.reporting.files import check_writable, write_text
 from analysis.sharing import Store
@@ -104,13 +106,41 @@ def configure(config: pytest.Config) -> None:
 
 
 def _asks_for_suite(config: pytest.Config) -> bool:
-    return any(argument.split("::")[0].startswith(_SUITE) for argument in config.args)
+    """Whether the suite is among what is collected; to give networks for nothing is an error.
+
+    Raises:
+        pytest.UsageError: a network was given on the command line, and no suite.
+    """
+    folder = Path(__file__).parents[1] / "suite"
+    places = [argument.split("::")[0] for argument in config.args]
+    if any(place.startswith(_SUITE) or Path(place).is_relative_to(folder) for place in places):
+        return True
+    if getattr(config.option, "pruning_model", None):
+        raise pytest.UsageError(
+            f"--model gives a network to the suite, which is not run; add --pyargs {_SUITE}"
+        )
+    return False
 
 
 def _value(config: pytest.Config, name: str) -> Any:
     """Of an option: what was given, else what the ini file says; None if neither."""
-    ini = f"pruning_{name}"
-    return getattr(config.option, ini, None) or config.getini(ini) or None
+    option = f"pruning_{name}"
+    given = getattr(config.option, option, None)
+    if given is not None:
+        return given
+    told = config.getini(option)
+    if isinstance(told, list):
+        return [_from_here(config, text) for text in told] or None
+    return _from_here(config, told) if told else None
+
+
+def _from_here(config: pytest.Config, text: str) -> str:
+    """A value of the ini file, whose paths start at that file, as seen from the working folder."""
+    path, colon, function = text.partition(":")
+    if config.inipath is None or Path(path).exists():
+        return text
+    there = config.inipath.parent / path
+    return f"{os.path.relpath(there)}{colon}{function}" if there.is_file() else text
 
 
 def _cases(config: pytest.Config) -> list[Any]:
@@ -153,13 +183,13 @@ def _cases(config: pytest.Config) -> list[Any]:
 
 
 def _policy(config: pytest.Config) -> str:
-    """The policy; ``--ignore`` is pytest's, for paths, and as on the command line a policy here.
+    """The policy; ``--ignore`` is pytest's, for paths, and takes a policy here as well.
 
     Raises:
         pytest.UsageError: two policies were given.
     """
     paths = config.option.ignore or []
-    given = [text for text in paths if not (config.invocation_params.dir / text).exists()]
+    given = [text for text in paths if ":" in text or get_close_matches(text, POLICIES)]
     named = [*dict.fromkeys([*given, *filter(None, [_value(config, "ignore_layers")])])]
     if len(named) > 1:
         raise pytest.UsageError(
@@ -171,20 +201,6 @@ def _policy(config: pytest.Config) -> str:
     return named[0] if named else "classifier"
 
 
-def _bound(item: pytest.Item) -> list[Any]:
-    """The checks and baselines that a test is given; nothing is imported to say there are none."""
-    parametrizing = sys.modules.get("analysis.parametrizing")
-    if parametrizing is None:
-        return []
-    kinds = (parametrizing.BoundCheck, parametrizing.BoundBaseline)
-    values = getattr(getattr(item, "callspec", None), "params", {}).values()
-    return [value for value in values if isinstance(value, kinds)]
-
-
-def _holds(bound: Any) -> bool:
-    return hasattr(bound, "baseline")
-
-
 class _Looked:
     """In every process that runs tests: shares what is expensive, and notes what was looked at."""
 
@@ -193,27 +209,27 @@ class _Looked:
     ) -> None:
         """Hold prunings to a baseline where that is asked, and have no test of it elsewhere."""
         if not gate.is_asked(config):
-            items[:] = [item for item in items if not any(map(_holds, _bound(item)))]
+            items[:] = [item for item in items if not any(map(holds_baseline, bound_to(item)))]
 
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         """A test of a baseline records what it finds like one that asks for the fixture."""
-        for bound in filter(_holds, _bound(item)):
+        for bound in filter(holds_baseline, bound_to(item)):
             bound.baseline = gate.baseline_of(item)
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Only the checks that are left are worth their time, and one process is enough."""
         store = _store(session.config)
-        if store is None or session.config.option.collectonly:
+        if session.config.option.collectonly:
             return
         wanted: dict[Any, set[str]] = {}
         places: dict[Any, str] = {}
         for item in session.items:
-            for bound in _bound(item):
+            for bound in bound_to(item):
                 pruning = bound.pruning
                 # The numbers are those of the whole catalogue, whatever else is looked at.
                 names = {bound.name} if bound.name in pruning.names else pruning.names
                 wanted.setdefault(pruning, set()).update(names)
-                test = item.nodeid.split("[")[0]
+                test = item.nodeid.removesuffix(f"[{item.callspec.id}]")  # type: ignore[attr-defined]
                 places.setdefault(pruning, f"{test} {pruning.subject} {pruning.ratio!r}")
         for pruning, checks in wanted.items():
             pruning.share(store, places[pruning], checks)
@@ -224,7 +240,7 @@ class _Looked:
         try:
             return (yield)
         finally:
-            for pruning in {bound.pruning for bound in _bound(item)}:
+            for pruning in {bound.pruning for bound in bound_to(item)}:
                 if pruning.refused:
                     item.user_properties.append((_REFUSED, pruning.refused))
                 if pruning.is_done:

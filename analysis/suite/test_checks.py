@@ -10,7 +10,9 @@ __all__ = ["test_check"]
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """One test for each check, ratio and network."""
-    prunings = metafunc.config.stash[PRUNINGS]
+    prunings = metafunc.config.stash.get(PRUNINGS, None)
+    if prunings is None:
+        raise pytest.Collector.CollectError("run the suite by name: --pyargs analysis.suite")
     metafunc.parametrize("check", parameters(prunings))
 
 

@@ -3,9 +3,9 @@
 import pytest
 from nets import Residual, inputs_for, make
 
-from analysis import inspect_groups
+from analysis import inspect_groups, records
 from analysis.errors import InputError
-from analysis.policies import ignored_layers
+from analysis.policies import POLICIES, ignored_layers
 
 
 @pytest.fixture
@@ -25,6 +25,10 @@ def residual():
 )
 def test_a_named_policy_holds(residual, policy: str, held: tuple[str, ...]) -> None:
     assert ignored_layers(policy, *residual) == held
+
+
+def test_the_names_that_need_no_torch_are_those_of_the_policies() -> None:
+    assert tuple(POLICIES) == records.POLICIES
 
 
 def test_a_function_may_return_modules_or_names(residual) -> None:

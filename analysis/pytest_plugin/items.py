@@ -1,0 +1,23 @@
+"""What a test was given by `analysis.parametrize_with_checks`, or by the suite."""
+
+import sys
+from typing import Any
+
+import pytest
+
+__all__ = ["bound_to", "holds_baseline"]
+
+
+def bound_to(item: pytest.Item) -> list[Any]:
+    """Its checks and baselines; nothing is imported to say that there are none."""
+    parametrizing = sys.modules.get("analysis.parametrizing")
+    if parametrizing is None:
+        return []
+    kinds = (parametrizing.BoundCheck, parametrizing.BoundBaseline)
+    values = getattr(getattr(item, "callspec", None), "params", {}).values()
+    return [value for value in values if isinstance(value, kinds)]
+
+
+def holds_baseline(bound: Any) -> bool:
+    """Whether it holds a pruning to a baseline, rather than to a check."""
+    return hasattr(bound, "baseline")
