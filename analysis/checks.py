@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from analysis import budgets, round_trips, surgery, verifying
-from analysis.errors import AnalysisError, InputError
+from analysis.errors import InputError
 from analysis.inference import (
     copy_of,
     forward,
@@ -308,11 +308,16 @@ def check_survives_state_dict(outcome: Outcome) -> None:
     if outcome.rebuild is None:
         raise CheckSkippedError("the pruner keeps no history from which to rebuild the structure")
     rebuilt = copy_of(outcome.dense.model)
-    try:
+
+    def reload(pruned: nn.Module) -> nn.Module:
+        assert outcome.rebuild is not None
         outcome.rebuild(rebuilt)
-        loaded = round_trips.reloaded(copy_of(outcome.pruned), rebuilt)
-    except (AnalysisError, RuntimeError) as error:
-        raise CheckFailedError(f"the weights do not come back: {one_line(error)[:500]}") from error
+        return round_trips.reloaded(pruned, rebuilt)
+
+    def reload_dense(dense: nn.Module) -> nn.Module:
+        return round_trips.reloaded(dense, copy_of(dense))
+
+    loaded = _made(outcome, reload, "loading the saved weights", reload_dense)
     _judge(
         round_trips.departure(outcome.pruned, loaded, outcome.dense.inputs),
         "the network that came back",
@@ -356,17 +361,22 @@ def _exports(outcome: Outcome, export: Callable[..., round_trips.Shipped], what:
 
 def check_survives_gpu(outcome: Outcome) -> None:
     """The network, moved to a GPU, computes what it does on the CPU."""
-    check_forward_runs(outcome)
     if not torch.cuda.is_available():
         raise CheckSkippedError("there is no CUDA device here")
+    check_forward_runs(outcome)
     on_cpu, on_gpu = (copy_of(outcome.pruned).to(device) for device in ("cpu", "cuda"))
     inputs = map_tensors(outcome.dense.inputs, lambda tensor: tensor.cpu())
     departure = round_trips.departure(on_cpu, on_gpu, inputs, device="cuda")
     _judge(departure, "the network on the GPU")
 
 
-def _made(outcome: Outcome, make: Callable[[nn.Module], Made], what: str) -> Made:
-    """What becomes of the pruned network.
+def _made(
+    outcome: Outcome,
+    make: Callable[[nn.Module], Made],
+    what: str,
+    of_dense: Callable[[nn.Module], Made] | None = None,
+) -> Made:
+    """What becomes of the pruned network; ``of_dense`` does the same to the dense one.
 
     Raises:
         CheckFailedError: it raised, and does not for the dense network.
@@ -377,7 +387,7 @@ def _made(outcome: Outcome, make: Callable[[nn.Module], Made], what: str) -> Mad
     except Exception as error:
         raised = f"{what} raised {type(error).__name__}: {one_line(error)[:500]}"
     try:
-        make(copy_of(outcome.dense.model))
+        (of_dense or make)(copy_of(outcome.dense.model))
     except Exception:
         raise CheckSkippedError(f"{raised}; the dense network fares no better") from None
     raise CheckFailedError(f"{raised}; the dense network passes")

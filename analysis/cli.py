@@ -34,10 +34,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted; nothing was written", file=sys.stderr)
         return 130
-    except BrokenPipeError:
-        # The reader of a pipe has left; Python would complain again while it flushes.
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
-        return 1
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -53,8 +49,12 @@ def _run(options: argparse.Namespace) -> int:
     # The user's own code may print; standard output holds the answer alone.
     with redirect_stdout(sys.stderr):
         answer = getattr(commands, options.command)(options)
-    print(answer.text)
     status: int = answer.status
+    try:
+        print(answer.text, flush=True)
+    except BrokenPipeError:
+        # The reader of a pipe has left; Python would complain again while it flushes.
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
     return status
 
 

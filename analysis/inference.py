@@ -43,7 +43,11 @@ Inputs = Tensor | tuple[Any, ...] | dict[str, Any]
 
 
 def as_arguments(inputs: Inputs) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Positional and named arguments of a call with these example inputs."""
+    """Positional and named arguments of a call with a copy of these example inputs.
+
+    A model may write to what it is given.
+    """
+    inputs = map_tensors(inputs, Tensor.clone)
     if isinstance(inputs, Mapping):
         return (), dict(inputs)
     if isinstance(inputs, tuple | list):
@@ -52,11 +56,8 @@ def as_arguments(inputs: Inputs) -> tuple[tuple[Any, ...], dict[str, Any]]:
 
 
 def forward(model: nn.Module, inputs: Inputs) -> Any:
-    """Call the model on a copy of example inputs, for it may write to what it is given.
-
-    A warning is no failure, under ``-W error`` either.
-    """
-    args, kwargs = as_arguments(map_tensors(inputs, Tensor.clone))
+    """Call the model on example inputs; a warning is no failure, under ``-W error`` either."""
+    args, kwargs = as_arguments(inputs)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return model(*args, **kwargs)

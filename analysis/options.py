@@ -116,15 +116,25 @@ def _add_model_options(command: argparse.ArgumentParser, *, optional: bool) -> N
         add("--out", default="reports", metavar="DIR", help="default: reports")
         return
     add("--inputs", metavar="PKG.MOD:FUNCTION|FILE.py:FUNCTION", help="returns what forward takes")
-    add("--ratios", type=ratios_of, metavar="R,R,...|START:STOP:STEP", help="in [0, 1)")
+    add(
+        "--ratios",
+        type=ratios_of,
+        metavar="R,R,...|START:STOP:STEP",
+        help="in [0, 1) (verify: 0.3,0.5,0.8)",
+    )
     add(
         "--ignore",
         default="classifier",
         metavar="POLICY|PKG.MOD:FUNCTION",
         help="residual-blocks, skip-channels, classifier (default), none, or your own function",
     )
-    add("--scope", default="global", choices=SCOPES)
-    add("--importance", default="l1", choices=IMPORTANCES)
+    add(
+        "--scope",
+        default="global",
+        choices=SCOPES,
+        help="what is ranked together: all groups, or each alone (default: global)",
+    )
+    add("--importance", default="l1", choices=IMPORTANCES, help="the norm (default: l1)")
     add("--round-to", type=_positive, metavar="N", help="keep channel counts a multiple of N")
     add(
         "--max-pruning-ratio",

@@ -365,7 +365,7 @@ def _reasons(
         if not fitting:
             raise InputError(
                 f"expected_failures: {entry!r} is of no test; the ratios are "
-                f"{', '.join(f'{ratio:g}' for ratio in ratios)}"
+                f"{', '.join(f'{ratio:g}' for ratio in ratios)}; an entry is CHECK or RATIO-CHECK"
             )
         found |= {(ratio, check): reason for ratio in fitting}
     return found

@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from analysis import (
     auditing,
@@ -39,6 +39,7 @@ from analysis.inference import (
     forward,
     left_as_found,
     locate_failure,
+    map_tensors,
     names_of,
     output_tensors,
     random_state_kept,
@@ -284,7 +285,7 @@ def _builder(
     def theirs(model: nn.Module, blame: Any) -> tuple[Any, Between | None]:
         assert factory is not None
         with upstream("the pruner function", blame):
-            answer = factory(model, dense.inputs, config.ratio)
+            answer = factory(model, map_tensors(dense.inputs, Tensor.clone), config.ratio)
         return taken(answer, model)
 
     return ours if factory is None else theirs

@@ -61,7 +61,7 @@ def checked(pruner: Any, model: nn.Module) -> Any:
     """The pruner, if it can be stepped on the model.
 
     Raises:
-        InputError: it is no pruner, was built on another model, or has done all its steps.
+        InputError: it is no pruner, was built on another model, or has been stepped.
     """
     if not all(hasattr(pruner, name) for name in ("step", "DG", "current_step", "model")):
         raise InputError(
@@ -73,11 +73,9 @@ def checked(pruner: Any, model: nn.Module) -> Any:
             f"the pruner was built on another {type(pruner.model).__name__}; build it on the "
             "model that is to be pruned"
         )
-    if pruner.current_step >= pruner.iterative_steps:
-        raise InputError(
-            f"the pruner has done all its {pruner.iterative_steps} steps; pass a fresh one, it is "
-            "stepped here"
-        )
+    if pruner.current_step:
+        done = f"{pruner.current_step} of its {pruner.iterative_steps} steps"
+        raise InputError(f"the pruner has done {done}; pass a fresh one, it is stepped here")
     return pruner
 
 

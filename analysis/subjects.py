@@ -95,7 +95,13 @@ def resolve(name: str) -> Subject:
         if subject.name == name:
             return subject
     if ":" in name or name.endswith(".py"):
-        return Subject(name, load_callable(name, "model factory"))
+        factory = load_callable(name, "model factory")
+        if isinstance(factory, nn.Module):
+            raise InputError(
+                f"{name!r} is a {type(factory).__name__} that is built already; expected a function "
+                "without arguments that builds it"
+            )
+        return Subject(name, factory)
     known = torchvision.models.list_models()
     if name not in known:
         names = [*known, *(subject.name for subject in CASE_STUDY)]
@@ -199,8 +205,19 @@ def _load_weights(model: nn.Module, path: str, name: str) -> None:
         model.load_state_dict(state)
     except Exception as error:
         raise InputError(
-            f"--weights {path!r} does not fit {name!r}: {one_line(error)[:300]}"
+            f"--weights {path!r} does not fit {name!r}: {_hint(state)}{one_line(error)[:300]}"
         ) from error
+
+
+def _hint(state: Any) -> str:
+    """What is around the weights in a file, if it can be told."""
+    keys = list(state) if isinstance(state, dict) else []
+    inner = next((key for key in keys if isinstance(state[key], dict)), None)
+    if inner is not None:
+        return f"it holds more than weights; save what it has under {inner!r} alone: "
+    if keys and all(str(key).startswith("module.") for key in keys):
+        return "it is of a DataParallel; save model.module.state_dict(): "
+    return ""
 
 
 def _state_of(path: str) -> Any:

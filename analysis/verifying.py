@@ -263,8 +263,18 @@ def changed_tensors(dense: nn.Module, pruned: nn.Module, cuts: Iterable[Cut]) ->
         expected = originals.get(name)
         if expected is not None:
             expected = _restricted(name, expected, layers, by_axis)
-        if expected is None or expected.shape != tensor.shape or not torch.equal(expected, tensor):
+        if expected is None or not _is_same(expected, tensor):
             yield name
+
+
+def _is_same(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors are equal, with NaN in the same places."""
+    if one.shape != other.shape or one.dtype != other.dtype:
+        return False
+    return torch.equal(one, other) or (
+        torch.equal(one.nan_to_num(), other.nan_to_num())
+        and bool((one.isnan() == other.isnan()).all())
+    )
 
 
 def _named_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:

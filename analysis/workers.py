@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import pickle
 import signal
+import tempfile
 import time
 import traceback
 import warnings
@@ -69,6 +70,10 @@ class Worker:
             self._context.set_forkserver_preload([module])
         self._process: Any = None
         self._pipe: Any = None
+        # A child that is ended cannot tidy up.
+        self._folder = tempfile.TemporaryDirectory(
+            prefix="pruning-analysis-", ignore_cleanup_errors=True
+        )
 
     def __enter__(self) -> "Worker":
         return self
@@ -83,6 +88,7 @@ class Worker:
             self._pipe.close()  # it waits for work, and leaves in order where none can come
             self._process.join(_SECONDS_TO_END)
         self.end()
+        self._folder.cleanup()
 
     def call(self, function: str, *arguments: Any, budget: float | None = None) -> Any:
         """What ``function`` of the module returns for these arguments.
@@ -139,7 +145,9 @@ class Worker:
     def _begin(self) -> None:
         self._pipe, theirs = self._context.Pipe()
         self._process = self._context.Process(
-            target=_serve, args=(theirs, self._module, self._threads), daemon=True
+            target=_serve,
+            args=(theirs, self._module, self._threads, self._folder.name),
+            daemon=True,
         )
         with deaf_to_interrupts():
             self._process.start()
@@ -157,8 +165,9 @@ class Worker:
         return WorkerError(f"the working process died ({cause}) while {step or 'starting'}")
 
 
-def _serve(pipe: Connection, module: str, threads: int | None) -> None:
+def _serve(pipe: Connection, module: str, threads: int | None, folder: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # where it could not be blocked
+    tempfile.tempdir = os.environ["TMPDIR"] = folder
     os.dup2(2, 1)  # standard output holds the answer alone, which the parent prints
     # What third parties warn of while tracing is not the user's to mend.
     warnings.simplefilter("ignore")

@@ -152,8 +152,12 @@ def _cases(config: pytest.Config) -> list[Any]:
     """
     models = _value(config, "model")
     if not models:
+        is_ours = hasattr(config.option, "pruning_model")
+        how = (
+            "--model" if is_ours else "pruning_model in the ini file (--model is a conftest's here)"
+        )
         raise pytest.UsageError(
-            f"{_SUITE} looks at networks, and none was given; give one with --model "
+            f"{_SUITE} looks at networks, and none was given; give one with {how}: "
             "package.module:factory, path/to/file.py:factory or a torchvision name"
         )
     parametrizing = import_module("analysis.parametrizing")
@@ -312,7 +316,7 @@ class _Teller:
         if self._refused and session.exitstatus == pytest.ExitCode.TESTS_FAILED:
             session.exitstatus = pytest.ExitCode.USAGE_ERROR
             self._lines += [f"ERROR: {reason}" for reason in self._refused]
-        if not self._folder:
+        if not self._folder or session.exitstatus == pytest.ExitCode.INTERRUPTED:
             return
         try:
             self._lines += [f"wrote {path}" for path in self._write(Path(self._folder))]

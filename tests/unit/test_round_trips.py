@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from analysis import round_trips
 from analysis.checks import CATALOGUE, CheckFailedError, CheckSkippedError, evaluate
+from analysis.errors import InputError
 from analysis.pipeline import Outcome, analyse, prune_and_prove
 from analysis.records import Config
 
@@ -110,6 +111,107 @@ def test_what_only_its_onnx_file_computes_otherwise_is_seen() -> None:
 
     results = evaluate(outcome(make(Other)), ["survives_export", "survives_onnx"])
     assert [result.passed for result in results] == [True, False]
+
+
+class TwoHeads(Shipped):
+    """Scores and the place of the greatest; the scores are exported the other way round."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        scores = Chain.forward(self, x)
+        return (scores.flip(1) if self.is_shipped() else scores), torch.tensor([3, 4])
+
+
+class Scaled(Shipped):
+    """Exported a seventh greater: less than 16 bits can tell, many times over."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        scores = Chain.forward(self, x)
+        return scores * 1.15 if self.is_shipped() else scores
+
+
+@pytest.mark.parametrize("kind", [TwoHeads, Scaled])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
+def test_no_other_output_and_no_short_type_hides_a_fault(kind, dtype: torch.dtype) -> None:
+    model = make(kind).to(dtype)
+    found = outcome(model, inputs_for(model).to(dtype))
+    assert "its output 0 is off by" in failure("survives_export", found)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+def test_a_sound_network_of_a_short_type_survives(dtype: torch.dtype) -> None:
+    model = make(Residual).to(dtype)
+    results = evaluate(outcome(model, inputs_for(model).to(dtype)), TRIPS)
+    assert [result.message for result in results if not result.passed] == []
+
+
+def test_an_infinite_output_hides_no_fault() -> None:
+    class Infinite(TwoHeads):
+        def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+            scores, _ = super().forward(x)
+            return scores, scores.float().exp() * 3e38  # beyond what single precision holds
+
+    def shipped(inputs: Tensor) -> list[Tensor]:
+        scores, great = model(inputs)
+        return [scores.flip(1), great]
+
+    model = make(Infinite)
+    form = round_trips.Shipped(shipped, lambda inputs: {})
+    assert "its output 0 is off" in round_trips.shipped_departure(model, form, inputs_for(model))
+
+
+def test_the_dense_network_is_told_of_where_it_departs_as_well() -> None:
+    assert failure("survives_export", outcome(make(Shipped))).endswith(
+        "; so does that of the dense network"
+    )
+
+
+class Sharing(Chain):
+    """A buffer that is a part of a larger tensor, which safetensors refuses to save."""
+
+    def __init__(self, factor: Tensor | None = None) -> None:
+        super().__init__()
+        self.register_buffer("factor", torch.rand(8)[:2] if factor is None else factor)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) * self.factor
+
+
+def test_a_buffer_that_shares_memory_comes_back() -> None:
+    (result,) = evaluate(outcome(make(Sharing)), ["survives_state_dict"])
+    assert (result.passed, result.skipped) == (True, "")
+
+
+def test_weights_that_no_network_takes_back_are_not_prunings_fault() -> None:
+    """torch does not write to a buffer whose elements are one place in memory."""
+    reason = skipped("survives_state_dict", outcome(Sharing(torch.rand(1).expand(2)).eval()))
+    assert reason.endswith("the dense network fares no better")
+
+
+def test_a_network_that_is_another_when_copied_is_refused() -> None:
+    class Dropping(Chain):
+        def __getstate__(self) -> dict:
+            return self.__dict__ | {"factor": 1.0}
+
+        factor = 2.0
+
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x) * self.factor
+
+    with pytest.raises(InputError, match="a copy of the Dropping computes something else"):
+        outcome(make(Dropping))
+
+
+def test_a_network_that_writes_to_its_input_is_proved() -> None:
+    class Normalizing(Chain):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x.sub_(0.5).div_(0.2))
+
+    model = make(Normalizing)
+    images = inputs_for(model)
+    before = images.clone()
+    results = evaluate(outcome(model, images), CATALOGUE)
+    assert [result.message for result in results if not result.passed] == []
+    assert torch.equal(images, before)
 
 
 class Forgetful(Chain):

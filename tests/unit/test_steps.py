@@ -175,15 +175,68 @@ def test_weights_that_change_without_a_word_fail_their_check() -> None:
     assert not results["equivalent_to_masked"].passed
 
 
-def test_training_that_raises_is_a_verdict() -> None:
+def test_training_that_raises_is_no_fault_of_the_pruning() -> None:
     def between(model: nn.Module) -> None:
         raise RuntimeError("no data")
 
-    found = outcome(lambda model, inputs, ratio: (in_steps(model, inputs, ratio), between))
-    assert found.run.verification.verdict is Verdict.UNPRUNABLE
-    assert (
-        found.run.verification.reason == "the function between steps raised RuntimeError: no data"
+    with pytest.raises(InputError, match="the function between steps raised RuntimeError: no data"):
+        outcome(lambda model, inputs, ratio: (in_steps(model, inputs, ratio), between))
+
+
+def test_a_network_that_training_leaves_in_train_mode_is_proved_in_eval_mode() -> None:
+    """One image would be too few for batch statistics."""
+
+    class Flat(nn.Module):
+        size = (3, 6, 6)
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.norm = nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8)
+            self.second, self.flat_norm = nn.Linear(8, 8), nn.BatchNorm1d(8)
+            self.head = nn.Linear(8, 2)
+
+        def forward(self, x):
+            x = self.norm(self.first(x)).relu().mean((2, 3))
+            return self.head(self.flat_norm(self.second(x)))
+
+    model = make(Flat)
+    found = prune_and_prove(
+        analyse(model, inputs_for(model, batch=1)),
+        Config(0.5),
+        "classifier",
+        pruner_factory=lambda *given: (in_steps(*given, 3), train),
     )
+    assert not found.pruned.training
+    statistics = found.pruned.norm.running_mean.clone()
+    results = evaluate(found)
+    assert [result.message for result in results if not result.passed] == []
+    assert torch.equal(found.pruned.norm.running_mean, statistics)
+
+
+def test_training_that_was_not_needed_was_not_done() -> None:
+    found = outcome(lambda *given: (in_steps(*given, 1), train))
+    assert not found.trained
+
+
+def test_the_random_state_is_as_found_after_training() -> None:
+    torch.manual_seed(7)
+    before = torch.get_rng_state()
+    outcome(lambda *given: (in_steps(*given, 2), train))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_step_that_only_drops_a_group_is_not_the_last() -> None:
+    """The weakest two channels are those of one layer, which would be left empty."""
+    model = make(Chain)
+    with torch.no_grad():
+        model.first.weight.mul_(1e-3)
+        model.norm.weight.mul_(1e-3)
+        model.second.weight.mul_(1e3)
+    inputs = inputs_for(model)
+    pruner = in_steps(model, inputs, 0.8, 8, global_pruning=True)
+    steps = list(verify_steps(model, inputs, pruner))
+    assert len(steps) == 8
+    assert all(step.verdict.passes for step in steps)
 
 
 @pytest.mark.parametrize(
