@@ -98,8 +98,8 @@ def resolve(name: str) -> Subject:
         factory = load_callable(name, "model factory")
         if isinstance(factory, nn.Module):
             raise InputError(
-                f"{name!r} is a {type(factory).__name__} that is built already; expected a function "
-                "without arguments that builds it"
+                f"{name!r} is a {type(factory).__name__} that is built already; expected a "
+                "function without arguments that builds it"
             )
         return Subject(name, factory)
     known = torchvision.models.list_models()

@@ -52,7 +52,7 @@ def options() -> Iterator[tuple[str, dict[str, Any]]]:
         "--ignore-layers": {
             "metavar": "POLICY|PKG.MOD:FUNCTION",
             "help": "residual-blocks, skip-channels, classifier (default), none, or a function; "
-            "the suite takes pytest's own --ignore for it too, given what is no path",
+            "the suite takes a policy from pytest's own --ignore, too",
         },
         "--scope": {"metavar": "|".join(SCOPES), "help": "default: global"},
         "--importance": {"metavar": "|".join(IMPORTANCES), "help": "default: l1"},
@@ -153,9 +153,7 @@ def _cases(config: pytest.Config) -> list[Any]:
     models = _value(config, "model")
     if not models:
         is_ours = hasattr(config.option, "pruning_model")
-        how = (
-            "--model" if is_ours else "pruning_model in the ini file (--model is a conftest's here)"
-        )
+        how = "--model" if is_ours else "pruning_model in the ini file (--model is a conftest's)"
         raise pytest.UsageError(
             f"{_SUITE} looks at networks, and none was given; give one with {how}: "
             "package.module:factory, path/to/file.py:factory or a torchvision name"

@@ -165,7 +165,7 @@ def test_an_expected_failure_that_passes_fails(session) -> None:
     options = "ratios=[0.5], input_size=(3, 8, 8), expected_failures={'forward_runs': 'it did'}"
     result = session(f"Net, {options}", "-k", "forward_runs")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
-    result.stdout.fnmatch_lines(["*XPASS(strict)*it did*"])
+    result.stdout.fnmatch_lines(["forward_runs passes, though expected to fail (it did); take*"])
 
 
 REFUSED = {
@@ -182,6 +182,19 @@ REFUSED = {
     "scope": ("Net, scope='some'", "scope 'some'; expected one of global, local"),
     "importance": ("Net, importance='l3'", "importance 'l3'; expected one of l1, l2"),
     "policy": ("Net, ignore='classifer'", "unknown policy 'classifer'; did you mean 'classifier'?"),
+    "all checks": ("Net, expected_failures={'all': 'so'}", "unknown check 'all'"),
+    "a list of checks": (
+        "Net, expected_failures=['forward_runs']",
+        "expected_failures is a list; expected a dict of reasons by check",
+    ),
+    "size of text": ("Net, input_size='3,8,8'", "input_size '3,8,8'; expected a tuple of whole"),
+    "size of one": ("Net, input_size=8", "input_size 8; expected a tuple of whole numbers"),
+    "no budget": ("Net, budget=0", "budget 0; expected a positive number of seconds, or None"),
+    "text for a budget": ("Net, budget='x'", "budget 'x'; expected a positive number"),
+    "thresholds": ("Net, thresholds=3", "thresholds 3; expected analysis.records.Thresholds"),
+    "seed": ("Net, seed='a'", "seed 'a'; expected a whole number"),
+    "round to": ("Net, round_to='x'", "round_to 'x'; expected a whole number"),
+    "no weights": ("Net, weights=None", "weights None; expected random, default or the path"),
     "policy of layers": ("Net, ignore=['head']", "ignore is a list; expected a function"),
     "network": ("Net()", "the factory is a Net; expected a function without arguments"),
     "torchvision": ("'resnet19'", "unknown model 'resnet19'"),
@@ -232,6 +245,59 @@ def test_what_cannot_be_looked_at_is_one_line_and_a_usage_error(
     for part in message.split("*"):
         assert part in line
     result.stdout.no_fnmatch_line("*Traceback*")
+
+
+def test_a_ratio_given_twice_is_one(session) -> None:
+    result = session("Net, input_size=(3, 8, 8), ratios=[0.5, 0.5]", "-k", "forward_runs")
+    result.assert_outcomes(passed=1, deselected=len(CATALOGUE) - 1)
+
+
+def test_a_second_session_of_a_process_looks_again(session) -> None:
+    net = "Net, input_size=(3, 8, 8), ratios=[0.5]"
+    for check in ("something_removed", "forward_runs"):
+        session(net, "-k", check).assert_outcomes(passed=1, deselected=len(CATALOGUE) - 1)
+
+
+def test_two_tests_of_a_folder_with_brackets_have_each_its_own(session, pytester) -> None:
+    folder = pytester.mkdir("of[1]")
+    text = FOUR_LINES.format("Net, input_size=(3, 8, 8), ratios=[0.5], round_to=8")
+    other = "\n@parametrize_with_checks(Net, input_size=(3, 8, 8), ratios=[0.5])\n"
+    other += "def test_plain(check): check()\n"
+    (folder / "test_both.py").write_text(text + other)
+    result = pytester.runpytest(folder, "-k", "something_removed")
+    result.assert_outcomes(passed=1, failed=1, deselected=2 * (len(CATALOGUE) - 1))
+    result.stdout.fnmatch_lines(["FAILED *test_net*", "*1 failed, 1 passed*"])
+
+
+def test_a_factory_that_takes_longer_than_the_budget_is_told_of(session, pytester) -> None:
+    result = session(
+        "lambda: __import__('time').sleep(30), ratios=[0.5], budget=1", "-k", "forward_runs"
+    )
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stdout.fnmatch_lines(["ERROR: no answer within 1 s while *; give it more with budget"])
+
+
+def test_what_fails_inside_is_asked_once(session, pytester) -> None:
+    """A pruner that is no error of ours breaks, and breaks no second time."""
+    pytester.makepyfile(
+        odd="""
+        from pathlib import Path
+        from mine import Net
+
+        class Odd(Net):
+            def named_parameters(self, *args, **kwargs):
+                with Path("asked").open("a") as file:
+                    file.write("x")
+                raise KeyError("gone")
+
+        def odd():
+            return Odd()
+        """
+    )
+    result = session("'odd:odd', input_size=(3, 8, 8), ratios=[0.5]", "-k", "not survives")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert (pytester.path / "asked").read_text() == "x"
+    result.stdout.fnmatch_lines(["ERROR: KeyError: 'gone' (*odd.py:*"])
 
 
 def test_subtests_and_properties_are_those_of_the_test(session, pytester) -> None:
@@ -370,6 +436,47 @@ def test_bad_options_are_a_usage_error_before_any_test_runs(
     assert message in line
 
 
+def test_a_network_without_the_suite_is_a_usage_error(pytester) -> None:
+    pytester.makepyfile("def test_theirs(): ...")
+    result = pytester.runpytest("--model", "mine:Net")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: --model gives a network to the suite, which is not run*"])
+
+
+def test_pytests_own_option_keeps_its_paths(pytester) -> None:
+    """A folder to ignore need not be there, as in a clean checkout."""
+    pytester.makeini("[pytest]\naddopts = --ignore=build\n")
+    quick = ("--ratios", "0.5", "-k", "forward_runs")
+    result = suite(pytester, "--model", "mine:Net", *SMALL, *quick)
+    result.stdout.fnmatch_lines(["| mine:Net | classifier *"])
+
+
+def test_paths_of_the_ini_file_start_there(pytester, monkeypatch) -> None:
+    pytester.makeini("[pytest]\npruning_model = mine.py:Net\npruning_input_size = 3,8,8\n")
+    pytester.makepyfile(mine=NETS)
+    monkeypatch.chdir(pytester.mkdir("below"))
+    quick = ("--ratios", "0.5", "-k", "forward_runs")
+    result = pytester.runpytest("--pyargs", "analysis.suite", *quick)
+    assert result.parseoutcomes()["passed"] == 1
+
+
+def test_values_of_options_are_no_places_to_look_for_tests(pytester) -> None:
+    """pytest reads its arguments before it knows ours; a conftest below must be found all the same."""
+    pytester.makeini("[pytest]\ntestpaths = checks\n")
+    folder = pytester.mkdir("checks")
+    (folder / "conftest.py").write_text(
+        "def pytest_addoption(parser): parser.addoption('--mine'); parser.addoption('--model')\n"
+    )
+    (folder / "test_it.py").write_text(
+        "def test_it(pytestconfig): assert pytestconfig.getoption('--mine') == '1'\n"
+    )
+    other = pytester.mkdir("told")
+    (other / "conftest.py").write_text("raise RuntimeError('this is no place for tests')\n")
+    (pytester.path / "numbers.csv").write_text("")
+    options = ("--mine", "1", "--report", "told", "--baseline", "numbers.csv")
+    pytester.runpytest(*options).assert_outcomes(passed=1)
+
+
 def test_an_option_that_a_conftest_has_taken_is_left_to_it(pytester) -> None:
     pytester.makeconftest(
         """
@@ -386,6 +493,8 @@ def test_an_option_that_a_conftest_has_taken_is_left_to_it(pytester) -> None:
         """
     )
     pytester.runpytest("--model", "mine").assert_outcomes(passed=1)
+    none = suite(pytester)
+    none.stderr.fnmatch_lines(["*pruning_model in the ini file (--model is a conftest's)*"])
     pytester.makeini("[pytest]\npruning_model = mine:Net\npruning_input_size = 3,8,8\n")
     result = suite(pytester, "--ratios", "0.5", "-k", "forward_runs")
     assert result.parseoutcomes()["passed"] == 1
