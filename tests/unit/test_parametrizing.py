@@ -260,11 +260,11 @@ def test_a_second_session_of_a_process_looks_again(session) -> None:
 
 def test_two_tests_of_a_folder_with_brackets_have_each_its_own(session, pytester) -> None:
     folder = pytester.mkdir("of[1]")
-    text = FOUR_LINES.format("Net, input_size=(3, 8, 8), ratios=[0.5], round_to=8")
+    text = FOUR_LINES.format("Net, input_size=(3, 8, 8), ratios=[0.5], round_to=16")
     other = "\n@parametrize_with_checks(Net, input_size=(3, 8, 8), ratios=[0.5])\n"
     other += "def test_plain(check): check()\n"
     (folder / "test_both.py").write_text(text + other)
-    result = pytester.runpytest(folder, "-k", "something_removed")
+    result = pytester.runpytest("-k", "something_removed")
     result.assert_outcomes(passed=1, failed=1, deselected=2 * (len(CATALOGUE) - 1))
     result.stdout.fnmatch_lines(["FAILED *test_net*", "*1 failed, 1 passed*"])
 
@@ -461,9 +461,9 @@ def test_paths_of_the_ini_file_start_there(pytester, monkeypatch) -> None:
 
 
 def test_values_of_options_are_no_places_to_look_for_tests(pytester) -> None:
-    """pytest reads its arguments before it knows ours; a conftest below must be found all the same."""
-    pytester.makeini("[pytest]\ntestpaths = checks\n")
-    folder = pytester.mkdir("checks")
+    """pytest reads its arguments before it knows ours; the conftest below must still be found."""
+    pytester.makeini("[pytest]\ntestpaths = tests\n")
+    folder = pytester.mkdir("tests")
     (folder / "conftest.py").write_text(
         "def pytest_addoption(parser): parser.addoption('--mine'); parser.addoption('--model')\n"
     )

@@ -296,7 +296,7 @@ def test_what_pruning_alone_spoils_is_a_failure() -> None:
 def test_a_network_that_does_not_run_survives_nothing() -> None:
     found = outcome(make(Chain))
     tp.prune_conv_out_channels(found.pruned.second, [0])
-    for result in evaluate(found, TRIPS):
+    for result in evaluate(found, [trip for trip in TRIPS if trip != "survives_gpu"]):
         assert not result.passed
         assert "`head` raised" in result.message
 
