@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
+import torch
 from torch import nn
 
 from analysis import budgets, pipeline, study, subjects
 from analysis.checks import CATALOGUE
 from analysis.errors import BudgetExceededError, InputError
+from analysis.inference import random_state_kept
 from analysis.records import (
     Config,
     Request,
@@ -89,8 +91,9 @@ class Case:
         """
         config = self.config(ratio)
         try:
-            with self._limits():
+            with self._limits(), random_state_kept():
                 dense = _dense(self)
+                torch.manual_seed(self.request.seed)
                 return study.checked_run(
                     dense, config, self.policy, self.pruner, self.thresholds, names
                 )

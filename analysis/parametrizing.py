@@ -180,7 +180,7 @@ def parametrize_with_checks(
             (``"0.8-no_group_dropped"``), the reason why it fails. One that passes all the same
             fails the test, and so does one that is of no test.
         weights: ``random``, ``default`` (torchvision's own) or the path of a state dict.
-        seed: of random weights and inputs.
+        seed: of random weights and inputs, and of what a pruner or its training draws.
         device: where the network runs.
         thresholds: where the checks on asked against done draw the line.
         budget: seconds for each ratio, its pruning, proof and checks; None is no limit.

@@ -32,14 +32,13 @@ class Net(nn.Module):
     def forward(self, x):
         return self.head(self.second(self.norm(self.first(x)).relu()).mean((2, 3)))
 
-class Shuffled(Net):
+class Flipped(Net):
     def forward(self, x):
-        x = self.norm(self.first(x))
-        x = x.unflatten(1, (4, 4)).transpose(1, 2).flatten(1, 2)
+        x = self.norm(self.first(x)).flip(1)
         return self.head(self.second(x.relu()).mean((2, 3)))
 
 def small_net(): return Net()
-def shuffled(): return Shuffled()
+def flipped(): return Flipped()
 """
 
 
@@ -84,7 +83,7 @@ def test_four_lines_gate_a_network(folder: Path) -> None:
     (folder / "test_pruning.py").write_text(text)
     sound = call(folder, "pytest -q -n 2")
     assert sound.returncode == 0, sound.stdout
-    (folder / "test_pruning.py").write_text(text.replace("small_net", "shuffled"))
+    (folder / "test_pruning.py").write_text(text.replace("small_net", "flipped"))
     wrong = call(folder, "pytest -q -k 0.5-equivalent_to_masked")
     assert wrong.returncode == 1
     assert "`second` is the first to depart" in wrong.stdout

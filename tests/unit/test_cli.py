@@ -226,6 +226,15 @@ def test_a_pruner_function_may_train_between_its_steps(capsys) -> None:
     assert "| exact " in told
 
 
+@pytest.fixture
+def heard():
+    """What runs in the background of a script, as CI may, hears no Ctrl-C, nor do its children."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heard")
 @pytest.mark.parametrize("seconds", [1, 6])
 @pytest.mark.parametrize("command", ["verify", "report"])
 def test_ctrl_c_ends_a_command_with_130_and_nothing_half_written(

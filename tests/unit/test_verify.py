@@ -187,7 +187,7 @@ def test_a_pruner_that_has_been_stepped_is_refused() -> None:
     model = make(Chain)
     pruner = pruner_of(model)
     pruner.step()
-    with pytest.raises(InputError, match="has done all its 1 steps"):
+    with pytest.raises(InputError, match="has done 1 of its 1 steps"):
         verify(model, inputs_for(model), pruner)
 
 
