@@ -1,4 +1,4 @@
-"""The command line: ``python -m analysis {groups,verify,macs,report,doctor}``."""
+"""The command line: ``python -m analysis {groups,verify,macs,checks,report,doctor}``."""
 
 import sys
 
