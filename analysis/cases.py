@@ -62,8 +62,8 @@ class Case:
     @property
     def info(self) -> SubjectInfo:
         """What reports say of the network."""
-        size = None if self.inputs is not None else self.request.input_size
-        size = size or (None if self.inputs is not None else self.subject.input_size)
+        is_image = self.inputs is None
+        size = (self.request.input_size or self.subject.input_size) if is_image else None
         return SubjectInfo(self.subject.name, size, self.request.weights, self.request.seed)
 
     def config(self, ratio: float) -> Config:
@@ -98,7 +98,7 @@ class Case:
                     dense, config, self.policy, self.pruner, self.thresholds, names
                 )
         except BudgetExceededError as error:
-            reason = f"{error} while {error.step or 'starting'}"
+            reason = error.story
         try:
             with self._limits():
                 return timed_out(config, reason, *pipeline.measure(*_loaded(self)), names)

@@ -318,20 +318,19 @@ def check_survives_state_dict(outcome: Outcome) -> None:
         return round_trips.reloaded(dense, copy_of(dense))
 
     loaded = _made(outcome, reload, "loading the saved weights", reload_dense)
-    _judge(
-        round_trips.departure(outcome.pruned, loaded, outcome.dense.inputs),
-        "the network that came back",
-    )
+    _comes_back(outcome, loaded)
 
 
 def check_survives_pickling(outcome: Outcome) -> None:
     """A file of the whole module gives the network back."""
     check_forward_runs(outcome)
     loaded = _made(outcome, round_trips.pickled, "saving the whole module")
-    _judge(
-        round_trips.departure(outcome.pruned, loaded, outcome.dense.inputs),
-        "the network that came back",
-    )
+    _comes_back(outcome, loaded)
+
+
+def _comes_back(outcome: Outcome, loaded: nn.Module) -> None:
+    departure = round_trips.departure(outcome.pruned, loaded, outcome.dense.inputs)
+    _judge(departure, "the network that came back")
 
 
 def check_survives_export(outcome: Outcome) -> None:

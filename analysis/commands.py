@@ -136,7 +136,7 @@ class _Given:
         try:
             return self.worker.call(function, self.request, *arguments, budget=self.budget)
         except BudgetExceededError as error:
-            raise InputError(f"{_story(error)}; give it more with --budget") from None
+            raise InputError(f"{error.story}; give it more with --budget") from None
 
 
 @contextmanager
@@ -205,12 +205,8 @@ def _run(
         run: Run = ask("run", given.request, config, thresholds, names, budget=given.budget)
     except BudgetExceededError as error:
         costs, saved_bytes = given.ask("costs")
-        return timed_out(config, _story(error), costs, saved_bytes, names or ())
+        return timed_out(config, error.story, costs, saved_bytes, names or ())
     return run
-
-
-def _story(error: BudgetExceededError) -> str:
-    return f"{error} while {error.step or 'starting'}"
 
 
 def _bar(items: Iterable[Any], total: int, title: str, unit: str) -> Iterable[Any]:

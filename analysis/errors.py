@@ -50,6 +50,11 @@ class BudgetExceededError(BaseException):
         super().__init__(f"no answer within {seconds:g} s")
         self.step = ""
 
+    @property
+    def story(self) -> str:
+        """The message, and what was running."""
+        return f"{self} while {self.step or 'starting'}"
+
 
 @contextmanager
 def upstream(step: str, blame: Callable[[BaseException], str] | None = None) -> Iterator[None]:

@@ -20,7 +20,6 @@ from analysis.errors import AnalysisError, InputError
 from analysis.loading import load_callable
 from analysis.records import (
     RATIOS,
-    CheckResult,
     Request,
     Run,
     Thresholds,
@@ -30,7 +29,6 @@ from analysis.records import (
 __all__ = [
     "BoundBaseline",
     "BoundCheck",
-    "Pruning",
     "case_of",
     "parameters",
     "parametrize_with_checks",
@@ -97,7 +95,7 @@ class BoundCheck(_Bound):
             pytest.fail.Exception: the network, its inputs or the pruner cannot be used.
         """
         __tracebackhide__ = True
-        result = self._result()
+        result = next(result for result in self.run.checks if result.name == self.name)
         if result.skipped:
             pytest.skip(result.skipped)
         if self.expected and result.passed:
@@ -110,9 +108,6 @@ class BoundCheck(_Bound):
             pytest.xfail(self.expected)
         if not result.passed:
             raise CheckFailedError(result.message)
-
-    def _result(self) -> CheckResult:
-        return next(result for result in self.run.checks if result.name == self.name)
 
 
 class BoundBaseline(_Bound):

@@ -202,10 +202,9 @@ def onnx(pruned: nn.Module, inputs: Inputs) -> Shipped:
 
 
 def _run(session: Any, inputs: Inputs, names: list[str]) -> dict[str, Tensor]:
-    tensors = walk(as_arguments(inputs))
     fed = {
         place.name: tensor.detach().cpu().numpy()
-        for place, tensor in zip(session.get_inputs(), tensors, strict=True)
+        for place, tensor in zip(session.get_inputs(), walk(inputs), strict=True)
     }
     found = session.run(names, fed)
     return {name: torch.from_numpy(value) for name, value in zip(names, found, strict=True)}
@@ -277,7 +276,7 @@ def shipped_departure(network: nn.Module, shipped: Shipped, inputs: Inputs) -> s
         shipped: what was made of it.
         inputs: gives the shapes and types of the random inputs.
     """
-    types = iter([tensor.dtype for tensor in walk(as_arguments(inputs))])
+    types = iter([tensor.dtype for tensor in walk(inputs)])
     drawn = map_tensors(verifying.random_inputs(inputs), lambda tensor: tensor.to(next(types)))
     with left_as_found(network):
         network.eval()

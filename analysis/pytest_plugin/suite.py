@@ -220,7 +220,6 @@ class _Looked:
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Only the checks that are left are worth their time, and one process is enough."""
-        store = _store(session.config)
         if session.config.option.collectonly:
             return
         wanted: dict[Any, set[str]] = {}
@@ -233,6 +232,8 @@ class _Looked:
                 wanted.setdefault(pruning, set()).update(names)
                 test = item.nodeid.removesuffix(f"[{item.callspec.id}]")  # type: ignore[attr-defined]
                 places.setdefault(pruning, f"{test} {pruning.subject} {pruning.ratio!r}")
+        # A session without prunings needs no folder.
+        store = _store(session.config) if wanted else None
         for pruning, checks in wanted.items():
             pruning.share(store, places[pruning], checks)
 
