@@ -5,7 +5,6 @@ raises `CheckFailedError` with the reason when it does not, and `CheckSkippedErr
 be looked at. Pytest, the command line and Python run the same ones.
 """
 
-import difflib
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ import torch
 from torch import nn
 
 from analysis import budgets, round_trips, surgery, verifying
-from analysis.errors import InputError
+from analysis.errors import InputError, did_you_mean
 from analysis.inference import (
     copy_of,
     forward,
@@ -474,8 +473,7 @@ def named(names: Iterable[str]) -> tuple[str, ...]:
     names = tuple(names)
     for name in names:
         if name not in CATALOGUE:
-            close = difflib.get_close_matches(name, CATALOGUE, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"expected {', '.join(CATALOGUE)}"
+            hint = did_you_mean(name, CATALOGUE, f"expected {', '.join(CATALOGUE)}")
             raise InputError(f"unknown check {name!r}; {hint}")
     if not names:
         raise InputError("no check was named; expected names of the catalogue, or all")

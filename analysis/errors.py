@@ -3,7 +3,8 @@
 Every message is one line that says what was given, what was expected and what to do.
 """
 
-from collections.abc import Callable, Iterator
+import difflib
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "UnprunableError",
     "UnsupportedLayerError",
     "WorkerError",
+    "did_you_mean",
     "upstream",
 ]
 
@@ -54,6 +56,12 @@ class BudgetExceededError(BaseException):
     def story(self) -> str:
         """The message, and what was running."""
         return f"{self} while {self.step or 'starting'}"
+
+
+def did_you_mean(name: str, known: Iterable[str], otherwise: str) -> str:
+    """The hint of a message about an unknown name: the closest known one, or something else."""
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f"did you mean {close[0]!r}?" if close else otherwise
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """Fetch what the user names: ``package.module:attribute`` or ``path/to/file.py:attribute``."""
 
-import difflib
 import importlib
 import importlib.util
 import sys
@@ -8,7 +7,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from analysis.errors import InputError
+from analysis.errors import InputError, did_you_mean
 
 __all__ = ["load_callable"]
 
@@ -36,8 +35,7 @@ def load_callable(reference: str, what: str) -> Any:
         target = getattr(module, attribute)
     except AttributeError:
         names = [name for name in vars(module) if not name.startswith("_")]
-        close = difflib.get_close_matches(attribute, names, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"it defines {', '.join(names) or None}"
+        hint = did_you_mean(attribute, names, f"it defines {', '.join(names) or 'nothing'}")
         raise InputError(f"{what} {reference!r}: {location} has no {attribute!r}; {hint}") from None
     if not callable(target):
         raise InputError(

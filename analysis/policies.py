@@ -4,13 +4,12 @@ A policy reads the model and its dependency groups and yields layer names. torch
 the modules of these as ``ignored_layers``; it still cuts their *input* channels.
 """
 
-import difflib
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from torch import nn
 
-from analysis.errors import InputError
+from analysis.errors import InputError, did_you_mean
 from analysis.inference import names_of, one_line
 from analysis.loading import load_callable
 from analysis.records import Group
@@ -128,9 +127,9 @@ def entries(
 
 def unknown(policy: str) -> InputError:
     """The error for a name that is no policy."""
-    close = difflib.get_close_matches(policy, POLICIES, n=1)
-    hint = f"did you mean {close[0]!r}? " if close else ""
+    hint = did_you_mean(policy, POLICIES, "")
+    names = ", ".join(POLICIES)
     return InputError(
-        f"unknown policy {policy!r}; {hint}expected one of {', '.join(POLICIES)}, or "
+        f"unknown policy {policy!r}; {hint}{' ' if hint else ''}expected one of {names}, or "
         "package.module:function"
     )

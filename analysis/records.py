@@ -3,14 +3,13 @@
 They need no torch, so that reports need none either.
 """
 
-import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
 from typing import Literal
 
-from analysis.errors import InputError
+from analysis.errors import InputError, did_you_mean
 
 __all__ = [
     "COLUMNS",
@@ -601,8 +600,7 @@ class CostTable:
 
     def _inside(self, module: str) -> list[LayerCost]:
         if module not in self.modules:
-            close = difflib.get_close_matches(module, self.modules, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else "see model.named_modules()"
+            hint = did_you_mean(module, self.modules, "see model.named_modules()")
             raise InputError(f"the model has no module {module!r}; {hint}")
         return [
             row

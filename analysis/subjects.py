@@ -1,6 +1,5 @@
 """The models under study: where they come from, their weights, and what they are fed."""
 
-import difflib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -13,7 +12,7 @@ import torchvision
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from analysis.errors import AnalysisError, InputError
+from analysis.errors import AnalysisError, InputError, did_you_mean
 from analysis.inference import (
     Inputs,
     check_usable,
@@ -105,8 +104,7 @@ def resolve(name: str) -> Subject:
     known = torchvision.models.list_models()
     if name not in known:
         names = [*known, *(subject.name for subject in CASE_STUDY)]
-        close = difflib.get_close_matches(name, names, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else "see torchvision.models.list_models()"
+        hint = did_you_mean(name, names, "see torchvision.models.list_models()")
         raise InputError(
             f"unknown model {name!r}; expected a torchvision name, package.module:factory or "
             f"path/to/file.py:factory; {hint}"
