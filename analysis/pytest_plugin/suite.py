@@ -234,8 +234,9 @@ class _Looked:
                 places.setdefault(pruning, f"{test} {pruning.subject} {pruning.ratio!r}")
         # A session without prunings needs no folder.
         store = _store(session.config) if wanted else None
-        for pruning, checks in wanted.items():
-            pruning.share(store, places[pruning], checks)
+        for number, (pruning, checks) in enumerate(wanted.items()):
+            # Every process numbers them alike: keys sort as the tests stand.
+            pruning.share(store, f"{number:06} {places[pruning]}", checks)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, Any, Any]:
@@ -328,17 +329,21 @@ class _Teller:
         store = _store(self._config)
         if store is None:
             raise InputError("--report needs pytest's temporary folder; leave out -p no:tmpdir")
-        known = [(told, store.known(key)) for key, told in self._found.items()]
+        known = [(told, store.known(told["key"])) for told in self._in_order()]
         found = [(_info(told), run) for told, run in known if run is not None]
         texts = prunings.files(found)
         return [write_text(folder / name, text) for name, text in texts.items()]
+
+    def _in_order(self) -> list[dict[str, Any]]:
+        """As the tests stand, whichever process was done first."""
+        return [self._found[key] for key in sorted(self._found)]
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """A row for each pruning."""
         if self._found or self._lines:
             terminalreporter.write_sep("=", "prunings")
         if self._found:
-            terminalreporter.write_line(prunings.table(list(self._found.values())))
+            terminalreporter.write_line(prunings.table(self._in_order()))
         for line in self._lines:
             terminalreporter.write_line(line)
 
