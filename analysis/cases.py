@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -12,13 +12,14 @@ from torch import nn
 
 from analysis import budgets, pipeline, study, subjects
 from analysis.checks import CATALOGUE
-from analysis.errors import BudgetExceededError, InputError
+from analysis.errors import AnalysisError, BudgetExceededError, InputError
 from analysis.inference import random_state_kept
 from analysis.records import (
     Config,
     Request,
     Run,
     SubjectInfo,
+    SubjectStudy,
     Thresholds,
     timed_out,
 )
@@ -105,6 +106,18 @@ class Case:
         except BudgetExceededError:
             raise InputError(f"{reason}; give it more with budget") from None
 
+    def outline(self) -> SubjectStudy:
+        """What a page says of the network beside its prunings.
+
+        Raises:
+            InputError: as `load`.
+            BudgetExceededError: it takes too long.
+        """
+        asked = [self.config(ratio) for ratio in self.ratios]
+        policy = None if self.pruner else self.policy
+        with self._limits(), random_state_kept():
+            return study.outline(self.info, _dense(self), asked, policy)
+
     @contextmanager
     def _limits(self) -> Iterator[None]:
         """A time limit, where one can be set; what third parties warn of is no failure."""
@@ -121,6 +134,7 @@ class Pruning:
         refused: why the network, its inputs or the pruner could not be used, once that is known.
         names: the checks that are run.
         key: under which other processes find the answer; empty if it is not shared.
+        network: under which they find what a page says of the network; empty if none is made.
     """
 
     def __init__(self, case: Case, ratio: float) -> None:
@@ -131,6 +145,7 @@ class Pruning:
         self.refused = ""
         self.names = tuple(CATALOGUE)
         self.key = ""
+        self.network = ""
 
     @property
     def subject(self) -> str:
@@ -165,15 +180,28 @@ class Pruning:
                 raise InputError(self.refused) from error
         return self._run
 
-    def share(self, store: Store | None, key: str, names: Iterable[str]) -> None:
+    @property
+    def case(self) -> Case:
+        """What is pruned; the same for each of its ratios."""
+        return self._case
+
+    def share(self, store: Store | None, key: str, names: Iterable[str], network: str = "") -> None:
         """Look only at these checks, and let other processes have the answer if they may."""
         wanted = set(names)
-        self._store, self.key = store, key
+        self._store, self.key, self.network = store, key, network
         self._run, self.refused = None, ""
         self.names = tuple(name for name in CATALOGUE if name in wanted)
 
     def _work(self) -> Run:
-        return self._case.run(self.ratio, self.names)
+        run = self._case.run(self.ratio, self.names)
+        if self._store and self.network:
+            self._outline(self._store)
+        return run
+
+    def _outline(self, store: Store) -> None:
+        """Leave what a page says of the network; without it, the page says less."""
+        with suppress(AnalysisError):
+            store.once(self.network, self._case.outline)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 The work is done by a child process, so that it can be ended; no torch is imported here.
 """
 
+import shlex
 from argparse import Namespace
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from typing import Any
 from tqdm import tqdm
 
 from analysis.errors import BudgetExceededError, InputError
+from analysis.options import parser
 from analysis.records import (
     RATIOS,
     Config,
@@ -102,19 +104,65 @@ def macs(options: Namespace) -> Answer:
 def report(options: Namespace) -> Answer:
     """Write the whole report; 1 if a run that keeps the outputs does not pass."""
     files.check_writable(f"{options.out}/results.json")
-    study, subjects = import_module("analysis.study"), import_module("analysis.subjects")
-    chosen = [subjects.resolve(options.model)] if options.model else subjects.CASE_STUDY
-    seed = study.SEED if options.seed is None else options.seed
+    study = import_module("analysis.study")
     result = study.study(
-        [
-            Request(subject.name, options.input_size or subject.input_size, options.weights, seed)
-            for subject in chosen
-        ],
-        lambda parts, total: _bar(parts, total, "studying", "part"),
+        _requests(options, study),
+        options.ratios or RATIOS,
+        command=_repeated(options),
+        budget=options.budget,
+        progress=lambda parts, total: _bar(parts, total, "studying", "part"),
     )
     written = write_report(result, options.out)
     lines = [text.summary(result), *text.failures(result), *(f"wrote {path}" for path in written)]
     return Answer(0 if result.passed else 1, "\n".join(lines))
+
+
+def _requests(options: Namespace, study: Any) -> list[Request]:
+    """One for each network that is named, or of the case study, all of them tried.
+
+    Raises:
+        InputError: something cannot be used.
+    """
+    resolve, usual = import_module("analysis.subjects").resolve, study.CASE_STUDY
+    names = options.model or [request.name for request in usual]
+    policy = "classifier" if options.model else usual[0].policy
+    requests = [
+        Request(
+            subject.name,
+            options.input_size or subject.input_size,
+            options.weights,
+            study.SEED if options.seed is None else options.seed,
+            options.inputs,
+            options.ignore or policy,
+            options.pruner,
+            options.device,
+        )
+        for subject in map(resolve, dict.fromkeys(names))
+    ]
+    prepare = import_module("analysis.jobs").prepare
+    for request in requests:
+        prepare(request)
+    return requests
+
+
+_SILENT = ("command", "model", "out", "budget")
+"""Options that a report does not depend on, and the networks, which are named first."""
+
+
+def _repeated(options: Namespace) -> str:
+    """The command that makes a report again."""
+    usual = parser().parse_args(["report"])
+    given = [
+        (f"--{name.replace('_', '-')}", _spelled(value))
+        for name, value in vars(options).items()
+        if name not in _SILENT and value != getattr(usual, name)
+    ]
+    words = [*options.model, *(word for pair in given for word in pair)]
+    return f"python -m analysis report {shlex.join(words)}" if words else "tox run -e report"
+
+
+def _spelled(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 @dataclass

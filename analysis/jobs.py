@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
 
 from torch import nn
 
@@ -152,7 +151,7 @@ def run(
 
 @lru_cache(maxsize=1)
 def _loaded(request: Request) -> tuple[subjects.Subject, nn.Module, Inputs]:
-    return subjects.load(request, _inputs(request))
+    return subjects.load(request)
 
 
 @lru_cache(maxsize=1)
@@ -167,10 +166,3 @@ def _traced(request: Request) -> pipeline.Dense:
     if dense.error is not None:
         raise InputError(f"{dense.error.verdict}: {dense.error.reason}")
     return dense
-
-
-def _inputs(request: Request) -> Any:
-    if request.inputs is None:
-        return None
-    function = load_callable(request.inputs, "--inputs")
-    return subjects.given_inputs(function, request.inputs, request.seed)

@@ -25,6 +25,7 @@ examples:
   python -m analysis verify my_models.py:net --pruner my_models.py:pruner --ratios 0.5
   python -m analysis checks
   python -m analysis report --out reports
+  python -m analysis report my_models.py:net resnet18 --input-size 3,64,64 --out my-report
 
 in pytest: pytest --pyargs analysis.suite --model my_models.py:net
 
@@ -56,7 +57,7 @@ def parser() -> argparse.ArgumentParser:
         ("verify", "prune at each ratio and prove the result"),
         ("macs", "show where the MACs and parameters are, before and after"),
         ("checks", "list the checks: what each means and needs"),
-        ("report", "write the full report (without MODEL: the MobileNetV2 case study)"),
+        ("report", "write a page on networks (without MODEL: the MobileNetV2 case study)"),
         ("doctor", "check that the installed packages work together"),
     ):
         command = commands.add_parser(
@@ -69,7 +70,10 @@ def parser() -> argparse.ArgumentParser:
         if name == "checks":
             _add_json(command)
         elif name != "doctor":
-            _add_model_options(command, optional=name == "report")
+            _add_model_options(command, several=name == "report")
+        if name in ("groups", "verify", "macs"):
+            _add_pruner_options(command)
+            _add_json(command)
         if name == "verify":
             _add_thresholds(command)
         if name == "groups":
@@ -105,29 +109,42 @@ def parser() -> argparse.ArgumentParser:
     return root
 
 
-def _add_model_options(command: argparse.ArgumentParser, *, optional: bool) -> None:
+def _add_model_options(command: argparse.ArgumentParser, *, several: bool) -> None:
     add = command.add_argument
-    add("model", metavar="MODEL", nargs="?" if optional else None)
+    add("model", metavar="MODEL", nargs="*" if several else None)
     add("--input-size", metavar="C,H,W", type=size_of, help="of one input (default: the model's)")
     add("--weights", default="random", metavar="random|default|FILE", help="default: random")
-    default = "1, which has no near-ties in the case study" if optional else "0"
+    default = "1, which has no near-ties in the case study" if several else "0"
     add("--seed", type=_seed, metavar="N", help=f"of weights and inputs (default: {default})")
-    if optional:
+    if several:
         add("--out", default="reports", metavar="DIR", help="default: reports")
-        return
     add("--inputs", metavar="PKG.MOD:FUNCTION|FILE.py:FUNCTION", help="returns what forward takes")
     add(
         "--ratios",
         type=ratios_of,
         metavar="R,R,...|START:STOP:STEP",
-        help="in [0, 1) (verify: 0.3,0.5,0.8)",
+        help="in [0, 1) (verify and report: 0.3,0.5,0.8)",
     )
     add(
         "--ignore",
-        default="classifier",
+        default=None if several else "classifier",
         metavar="POLICY|PKG.MOD:FUNCTION",
         help="residual-blocks, skip-channels, classifier (default), none, or your own function",
     )
+    add("--pruner", metavar="PKG.MOD:FUNCTION", help="(model, inputs, ratio) -> your own pruner")
+    add("--device", default="cpu")
+    add(
+        "--budget",
+        type=_seconds,
+        default=120.0,
+        metavar="SECONDS",
+        help="for each run (default: 120)",
+    )
+
+
+def _add_pruner_options(command: argparse.ArgumentParser) -> None:
+    """What torch-pruning's MagnitudePruner is asked; a report tries all policies and scopes."""
+    add = command.add_argument
     add(
         "--scope",
         default="global",
@@ -143,16 +160,6 @@ def _add_model_options(command: argparse.ArgumentParser, *, optional: bool) -> N
         metavar="R",
         help="in (0, 1]; torch-pruning tests it before a cut, so one step may go beyond it",
     )
-    add("--pruner", metavar="PKG.MOD:FUNCTION", help="(model, inputs, ratio) -> your own pruner")
-    add("--device", default="cpu")
-    add(
-        "--budget",
-        type=_seconds,
-        default=120.0,
-        metavar="SECONDS",
-        help="for each run (default: 120)",
-    )
-    _add_json(command)
 
 
 def _add_json(command: argparse.ArgumentParser) -> None:

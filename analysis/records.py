@@ -1084,27 +1084,48 @@ class SubjectStudy:
 
     Attributes:
         info: name, input size, weights, seed.
+        headline: policy and scope of the runs that its story is told of.
+        costs: the dense network's.
+        runs: one for each policy, scope and ratio.
         groups: its dependency groups, nothing ignored.
         ignored: for each policy, the layers it holds.
-        costs: the dense network's.
         residual: what a cut of each projection alone does.
         depthwise: what a cut of each depthwise convolution alone does.
-        runs: one for each policy, scope and ratio.
         accounts: of costs, one for each policy that keeps the outputs and each scope.
         ranking: the two importances compared, group by group.
-        lint: of the layers that the case study's policy ignores; None where nothing was traced.
+        lint: of the layers that the headline's policy ignores; None where nothing was traced.
     """
 
     info: SubjectInfo
-    groups: tuple[Group, ...]
-    ignored: tuple[tuple[str, tuple[str, ...]], ...]
+    headline: tuple[str, str]
     costs: CostTable
-    residual: tuple[Mismatch, ...]
-    depthwise: tuple[Mismatch, ...]
     runs: tuple[Run, ...]
-    accounts: tuple[PolicyAccount, ...]
-    ranking: tuple[RankAgreement, ...]
+    groups: tuple[Group, ...] = ()
+    ignored: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    residual: tuple[Mismatch, ...] = ()
+    depthwise: tuple[Mismatch, ...] = ()
+    accounts: tuple[PolicyAccount, ...] = ()
+    ranking: tuple[RankAgreement, ...] = ()
     lint: Lint | None = None
+
+    def select(self, policy: str, scope: str) -> list[Run]:
+        """The runs under one policy and scope, by ratio."""
+        found = [
+            run for run in self.runs if (run.config.policy, run.config.scope) == (policy, scope)
+        ]
+        return sorted(found, key=lambda run: run.config.ratio)
+
+    @property
+    def told(self) -> list[Run]:
+        """The runs of the headline, by ratio."""
+        return self.select(*self.headline)
+
+    def account(self, policy: str, scope: str) -> PolicyAccount | None:
+        """Of costs, under one policy and scope; None where there is none."""
+        return next(
+            (entry for entry in self.accounts if (entry.policy, entry.scope) == (policy, scope)),
+            None,
+        )
 
 
 @dataclass(frozen=True)
@@ -1114,23 +1135,33 @@ class Study:
     Attributes:
         versions: of the packages that made the numbers.
         subjects: one account each.
+        command: makes it again.
         faults: what the proof sees that shapes do not, by network and kind of fault.
+        is_case_study: whether it is the one whose claims this project's own tests assert.
     """
 
     versions: tuple[tuple[str, str], ...]
     subjects: tuple[SubjectStudy, ...]
-    faults: tuple[FaultCount, ...]
+    command: str
+    faults: tuple[FaultCount, ...] = ()
+    is_case_study: bool = False
+
+    @property
+    def judged(self) -> list[tuple[SubjectStudy, Run]]:
+        """The runs that are asked to pass.
+
+        Of the case study, all that keep their outputs: the policy ``none`` lets outputs go and so
+        changes their shape, which is measured to show what it costs. Of other networks, those of
+        the headline; what other policies would leave is shown beside them.
+        """
+        return [
+            (subject, run)
+            for subject in self.subjects
+            for run in (subject.runs if self.is_case_study else subject.told)
+            if not (self.is_case_study and run.config.policy == "none")
+        ]
 
     @property
     def passed(self) -> bool:
-        """Whether every run that keeps its outputs passes.
-
-        The policy ``none`` lets outputs go and so changes their shape: it is measured to show
-        what it costs, and is not asked to pass.
-        """
-        return all(
-            run.passed
-            for subject in self.subjects
-            for run in subject.runs
-            if run.config.policy != "none"
-        )
+        """Whether every run passes that is asked to, and there is one."""
+        return bool(self.judged) and all(run.passed for _, run in self.judged)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from analysis import (
+    budgets,
     faults,
     pipeline,
     policies,
@@ -27,10 +28,12 @@ from analysis import (
 )
 from analysis.checks import OF_PRUNING, evaluate
 from analysis.environment import versions
-from analysis.errors import AnalysisError
+from analysis.errors import AnalysisError, BudgetExceededError
 from analysis.inference import copy_of, locate_failure
 from analysis.known import marked
+from analysis.loading import load_callable
 from analysis.records import (
+    OWN_PRUNER,
     RATIOS,
     SCOPES,
     Config,
@@ -47,10 +50,20 @@ from analysis.records import (
     SubjectInfo,
     SubjectStudy,
     Thresholds,
+    timed_out,
 )
 from analysis.workers import deaf_to_interrupts
 
-__all__ = ["CURVE_RATIOS", "RATIOS", "SCOPES", "SEED", "checked_run", "study"]
+__all__ = [
+    "CASE_STUDY",
+    "CURVE_RATIOS",
+    "RATIOS",
+    "SCOPES",
+    "SEED",
+    "checked_run",
+    "outline",
+    "study",
+]
 
 CURVE_RATIOS = tuple(step / 40 for step in range(39))
 """0 to 0.95 in steps of 0.025."""
@@ -58,8 +71,8 @@ CURVE_RATIOS = tuple(step / 40 for step in range(39))
 TARGET = 0.5
 """The share of the MACs that the report looks for the ratio of."""
 
-SAVING_RATIO = 0.5
-"""The ratio whose saving the report shares out among the groups."""
+_CASE = "residual-blocks"
+"""The policy of the case study."""
 
 SEED = 1
 """The first seed whose rankings have no near-tie at a published threshold.
@@ -68,9 +81,11 @@ torch-pruning ranks in float32, so a near-tie could fall the other way on anothe
 this seed every relative gap is over 5e-7, and a test holds that.
 """
 
-# With its outputs cut, what a policy saves is not a saving.
-_COST_POLICIES = tuple(policy for policy in policies.POLICIES if policy != "none")
-
+CASE_STUDY = tuple(
+    Request(subject.name, subject.input_size, seed=SEED, policy=_CASE)
+    for subject in subjects.CASE_STUDY
+)
+"""What the report is about where nobody asks for another network."""
 
 FAULTY = (
     Request("resnet18", (3, 64, 64), seed=SEED),
@@ -92,37 +107,68 @@ def _dense(request: Request) -> pipeline.Dense:
     return pipeline.analyse(model, inputs)
 
 
-def study(requests: Iterable[Request], progress: Progress | None = None, workers: int = 0) -> Study:
+def study(
+    requests: Iterable[Request],
+    ratios: Iterable[float] = RATIOS,
+    *,
+    command: str = "",
+    budget: float | None = None,
+    progress: Progress | None = None,
+    workers: int = 0,
+) -> Study:
     """Prune each network in every way the case study asks, prove each, gather the evidence.
 
+    A network with a pruner of the user's own is pruned by that alone.
+
     Args:
-        requests: what to study.
+        requests: what to study; the policy of each is what its story is told of.
+        ratios: at which each is pruned.
+        command: makes the study again.
+        budget: seconds for each pruning, where they can be counted; None is no limit.
         progress: wraps the iteration over finished parts, as tqdm does.
         workers: processes; 0 takes one for each core.
     """
-    requests = tuple(requests)
+    requests, ratios = tuple(requests), tuple(sorted(set(ratios)))
+    is_case_study = requests == CASE_STUDY and ratios == RATIOS
     # Faults go into the subject that is cheapest to run and, in the case study, into networks
     # with other joints: additions of another kind, concatenations.
     cheapest = min(requests, key=lambda request: request.input_size or ())
-    faulty = (cheapest, *(FAULTY if len(requests) > 1 else ()))
-    parts: list[tuple[Callable[..., Any], Request, str]] = []
+    faulty = (cheapest, *(FAULTY if is_case_study else ()))
+    parts: list[_Part] = []
     for request in requests:
-        parts += [(_runs, request, policy) for policy in policies.POLICIES]
-        parts += [(_accounts, request, policy) for policy in _COST_POLICIES]
+        names = _policies(request)
+        parts += [(_runs, request, policy, ratios, budget) for policy in names]
+        parts += [(_accounts, request, policy, ratios[-1]) for policy in _costed(names)]
         parts += [(_mismatches, request, kind) for kind in ("residual", "depthwise")]
     parts += [(_faults, request, kind) for request in faulty for kind in faults.FAULTS]
     done = _share_out(parts, progress or _silently, workers or os.cpu_count() or 1)
     return Study(
         versions=tuple(versions().items()),
         subjects=tuple(_gather(request, done) for request in requests),
+        command=command,
         faults=tuple(done[_faults, request, kind] for request in faulty for kind in faults.FAULTS),
+        is_case_study=is_case_study,
     )
 
 
+_Part = tuple[Any, ...]
+"""A function, the network, and what else the function takes."""
+
+
+def _policies(request: Request) -> tuple[str, ...]:
+    """What a network is pruned under: every policy, or what its own pruner chose."""
+    if request.pruner:
+        return (OWN_PRUNER,)
+    return tuple(dict.fromkeys((*policies.POLICIES, request.policy)))
+
+
+def _costed(names: Iterable[str]) -> list[str]:
+    """The policies whose costs are predicted: with the outputs cut, what is saved is no saving."""
+    return [policy for policy in names if policy not in ("none", OWN_PRUNER)]
+
+
 def _share_out(
-    parts: list[tuple[Callable[..., Any], Request, str]],
-    progress: Progress,
-    workers: int,
+    parts: list[_Part], progress: Progress, workers: int
 ) -> dict[tuple[Callable[..., Any], Request, str], Any]:
     """Run every part on a pool of fresh processes with one thread each."""
     context = multiprocessing.get_context("spawn")
@@ -131,8 +177,8 @@ def _share_out(
     ) as pool:
         with deaf_to_interrupts():
             running: dict[Future[Any], Any] = {
-                pool.submit(function, request, argument): (function, request, argument)
-                for function, request, argument in parts
+                pool.submit(function, *arguments): (function, *arguments[:2])
+                for function, *arguments in parts
             }
         try:
             return {
@@ -147,45 +193,95 @@ def _share_out(
 
 
 def _gather(request: Request, done: dict[Any, Any]) -> SubjectStudy:
-    dense = _dense(request)
-    ignored = {
-        policy: policies.ignored_layers(policy, dense.model, dense.groups)
-        for policy in policies.POLICIES
-    }
+    dense, names = _dense(request), _policies(request)
+    ignored = _ignored(dense, names)
+    size = None if request.inputs else request.input_size
     return SubjectStudy(
-        info=SubjectInfo(request.name, request.input_size, request.weights, request.seed),
+        info=SubjectInfo(request.name, size, request.weights, request.seed),
+        headline=(OWN_PRUNER if request.pruner else request.policy, SCOPES[0]),
+        costs=dense.costs,
+        runs=tuple(run for policy in names for run in done[_runs, request, policy]),
         groups=dense.groups,
         ignored=tuple(ignored.items()),
-        costs=dense.costs,
         residual=done[_mismatches, request, "residual"],
         depthwise=done[_mismatches, request, "depthwise"],
-        runs=tuple(run for policy in policies.POLICIES for run in done[_runs, request, policy]),
         accounts=tuple(
-            account for policy in _COST_POLICIES for account in done[_accounts, request, policy]
+            account for policy in _costed(names) for account in done[_accounts, request, policy]
         ),
         ranking=_agreements(dense.model, dense.groups),
         lint=None
-        if dense.error
-        else pipeline.lint_ignored_layers(dense.model, dense.inputs, ignored["residual-blocks"]),
+        if dense.error or request.policy not in ignored
+        else pipeline.lint_ignored_layers(dense.model, dense.inputs, ignored[request.policy]),
     )
 
 
-def _runs(request: Request, policy: str) -> list[Run]:
-    dense = _dense(request)
+def _ignored(dense: pipeline.Dense, names: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """For each policy, the layers it holds; what a user's own pruner holds is not known."""
+    return {
+        policy: policies.ignored_layers(policies.resolve(policy), dense.model, dense.groups)
+        for policy in names
+        if policy != OWN_PRUNER
+    }
+
+
+def outline(
+    info: SubjectInfo,
+    dense: pipeline.Dense,
+    asked: Iterable[Config],
+    policy: Any,
+) -> SubjectStudy:
+    """What a page says of a network whose prunings are known from elsewhere.
+
+    Args:
+        info: of the network.
+        dense: the network.
+        asked: of each pruning, under one policy and scope.
+        policy: a name of `analysis.policies.POLICIES`, a function of the model, or None where a
+            pruner of the user's own chose the layers.
+    """
+    last = max(asked, key=lambda config: config.ratio)
+    if policy is None:
+        return SubjectStudy(info, (OWN_PRUNER, last.scope), dense.costs, (), dense.groups)
+    ignored = policies.ignored_layers(policy, dense.model, dense.groups)
+    return SubjectStudy(
+        info,
+        (last.policy, last.scope),
+        dense.costs,
+        (),
+        dense.groups,
+        ((last.policy, ignored),),
+        accounts=(_account(dense, ignored, last),),
+    )
+
+
+def _runs(
+    request: Request, policy: str, ratios: tuple[float, ...], budget: float | None
+) -> list[Run]:
+    scopes = SCOPES[:1] if request.pruner else SCOPES
     runs = [
-        checked_run(dense, Config(ratio, scope, policy=policy), policy)
-        for scope in SCOPES
-        for ratio in RATIOS
+        _run_within(budget, request, Config(ratio, scope, policy=policy))
+        for scope in scopes
+        for ratio in ratios
     ]
-    return [marked(request.name, run) for run in runs] if _is_case_study(request) else runs
+    return [marked(request.name, run) for run in runs] if _is_known(request) else runs
 
 
-def _is_case_study(request: Request) -> bool:
+def _run_within(budget: float | None, request: Request, config: Config) -> Run:
+    """One run; one that does not end within the budget is a verdict as well."""
+    dense = _dense(request)
+    own = config.policy == OWN_PRUNER
+    policy = None if own else policies.resolve(config.policy)
+    pruner = load_callable(request.pruner, "--pruner") if own and request.pruner else None
+    try:
+        with budgets.limited(budget):
+            return checked_run(dense, config, policy, pruner)
+    except BudgetExceededError as error:
+        return timed_out(config, error.story, dense.costs, dense.saved_bytes, OF_PRUNING)
+
+
+def _is_known(request: Request) -> bool:
     """Whether what is known of the case study holds: its networks, sizes and seed."""
-    return any(
-        request == Request(subject.name, subject.input_size, seed=SEED)
-        for subject in subjects.CASE_STUDY
-    )
+    return replace(request, policy=_CASE) in CASE_STUDY
 
 
 def checked_run(
@@ -202,33 +298,41 @@ def checked_run(
     return replace(outcome.run, checks=evaluate(outcome, names))
 
 
-def _accounts(request: Request, policy: str) -> list[PolicyAccount]:
+def _accounts(request: Request, policy: str, ratio: float) -> list[PolicyAccount]:
     dense = _dense(request)
+    ignored = _ignored(dense, (policy,))[policy]
+    return [_account(dense, ignored, Config(ratio, scope, policy=policy)) for scope in SCOPES]
+
+
+def _account(dense: pipeline.Dense, ignored: tuple[str, ...], config: Config) -> PolicyAccount:
+    """The costs of all ratios under one policy and scope, and who saves what at this one.
+
+    Only the curve, empty, if they are not expressible.
+    """
+    policy, scope = config.policy, config.scope
+    nothing = RatioCurve(dense.costs.macs, dense.costs.params, ())
     if dense.error is not None:
-        nothing = RatioCurve(dense.costs.macs, dense.costs.params, ())
-        return [PolicyAccount(policy, scope, nothing) for scope in SCOPES]
-    ignored = policies.ignored_layers(policy, dense.model, dense.groups)
-    return [_account(dense, ignored, policy, scope) for scope in SCOPES]
-
-
-def _account(
-    dense: pipeline.Dense, ignored: tuple[str, ...], policy: str, scope: str
-) -> PolicyAccount:
-    """The costs under one policy and scope; only the curve, empty, if they are not expressible."""
+        return PolicyAccount(policy, scope, nothing)
     try:
-        account = predicting.cost_account(dense.model, dense.inputs, ignored, scope=scope)
-        curve = account.curve(CURVE_RATIOS)
+        account = predicting.cost_account(
+            dense.model,
+            dense.inputs,
+            ignored,
+            scope=scope,
+            importance=config.importance,
+            round_to=config.round_to,
+        )
+        return PolicyAccount(
+            policy=policy,
+            scope=scope,
+            curve=account.curve(CURVE_RATIOS),
+            macs_scaling=account.scaling("macs"),
+            params_scaling=account.scaling("params"),
+            reach=account.reach(TARGET),
+            savings=account.savings(config.ratio),
+        )
     except AnalysisError:
-        return PolicyAccount(policy, scope, RatioCurve(dense.costs.macs, dense.costs.params, ()))
-    return PolicyAccount(
-        policy=policy,
-        scope=scope,
-        curve=curve,
-        macs_scaling=account.scaling("macs"),
-        params_scaling=account.scaling("params"),
-        reach=account.reach(TARGET),
-        savings=account.savings(SAVING_RATIO),
-    )
+        return PolicyAccount(policy, scope, nothing)
 
 
 def _mismatches(request: Request, kind: str) -> tuple[Mismatch, ...]:

@@ -112,23 +112,30 @@ def resolve(name: str) -> Subject:
     return Subject(name, partial(torchvision.models.get_model, name, weights=None))
 
 
-def load(request: Request, given: Inputs | None = None) -> tuple[Subject, nn.Module, Inputs]:
+def load(request: Request) -> tuple[Subject, nn.Module, Inputs]:
     """The subject that a request names, its network on the device asked for, and its inputs.
 
-    Args:
-        request: what is looked at.
-        given: the user's own inputs instead of one image.
-
     Raises:
-        InputError: see `resolve`, `build` and `example_inputs`; or there is no such device.
+        InputError: see `resolve`, `build`, `given_inputs` and `example_inputs`; or there is no
+            such device.
     """
-    return ready(resolve(request.name), request, given)
+    subject, given = resolve(request.name), None
+    if request.inputs is not None:
+        function = load_callable(request.inputs, "--inputs")
+        given = given_inputs(function, request.inputs, request.seed)
+    return ready(subject, request, given)
 
 
 def ready(
     subject: Subject, request: Request, given: Inputs | None = None
 ) -> tuple[Subject, nn.Module, Inputs]:
-    """As `load`, of a subject that need not be found by its name."""
+    """As `load`, of a subject that need not be found by its name.
+
+    Args:
+        subject: the network.
+        request: what is looked at.
+        given: the user's own inputs instead of one image.
+    """
     if request.input_size:
         subject = replace(subject, input_size=request.input_size)
     model = _on_device(build(subject, request.weights, request.seed), request.device)

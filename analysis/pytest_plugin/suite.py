@@ -3,7 +3,9 @@
 import argparse
 import json
 import os
-from collections.abc import Generator, Iterator
+import shlex
+from collections.abc import Generator, Iterable, Iterator
+from dataclasses import replace
 from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
@@ -16,9 +18,19 @@ from analysis.errors import AnalysisError, InputError
 from analysis.options import ratios_of, size_of
 from analysis.pytest_plugin import gate
 from analysis.pytest_plugin.items import bound_to, holds_baseline
-from analysis.records import IMPORTANCES, POLICIES, RATIOS, SCOPES, SubjectInfo
+from analysis.records import (
+    IMPORTANCES,
+    POLICIES,
+    RATIOS,
+    SCOPES,
+    CostTable,
+    Run,
+    Study,
+    SubjectInfo,
+    SubjectStudy,
+)
 from analysis.reporting import prunings
-from analysis.reporting.files import check_writable, write_text
+from analysis.reporting.files import check_writable
 from analysis.sharing import Store
 
 __all__ = ["PRUNINGS", "add_defaults", "configure", "options"]
@@ -65,7 +77,7 @@ def options() -> Iterator[tuple[str, dict[str, Any]]]:
         "--device": {"metavar": "DEVICE", "help": "where the networks run (default: cpu)"},
         "--report": {
             "metavar": "DIR",
-            "help": "write report.md and results.json of the prunings that were looked at",
+            "help": "write index.html, report.md and results.json of what was looked at",
         },
     }
     for name, more in told.items():
@@ -224,6 +236,7 @@ class _Looked:
             return
         wanted: dict[Any, set[str]] = {}
         places: dict[Any, str] = {}
+        networks: dict[Any, str] = {}
         for item in session.items:
             for bound in bound_to(item):
                 pruning = bound.pruning
@@ -232,11 +245,14 @@ class _Looked:
                 wanted.setdefault(pruning, set()).update(names)
                 test = item.nodeid.removesuffix(f"[{item.callspec.id}]")  # type: ignore[attr-defined]
                 places.setdefault(pruning, f"{test} {pruning.subject} {pruning.ratio!r}")
+        is_told = bool(_value(session.config, "report"))
         # A session without prunings needs no folder.
         store = _store(session.config) if wanted else None
         for number, (pruning, checks) in enumerate(wanted.items()):
             # Every process numbers them alike: keys sort as the tests stand.
-            pruning.share(store, f"{number:06} {places[pruning]}", checks)
+            key = f"{number:06} {places[pruning]}"
+            network = networks.setdefault(pruning.case, f"network of {key}") if is_told else ""
+            pruning.share(store, key, checks, network)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, Any, Any]:
@@ -277,6 +293,7 @@ def _told(pruning: Any) -> str:
             "macs": [run.macs.before, run.macs.after],
             "params": [run.params.before, run.params.after],
             "key": pruning.key,
+            "network": pruning.network,
         }
     )
 
@@ -329,10 +346,24 @@ class _Teller:
         store = _store(self._config)
         if store is None:
             raise InputError("--report needs pytest's temporary folder; leave out -p no:tmpdir")
-        known = [(told, store.known(told["key"])) for told in self._in_order()]
-        found = [(_info(told), run) for told, run in known if run is not None]
-        texts = prunings.files(found)
-        return [write_text(folder / name, text) for name, text in texts.items()]
+        found: dict[str, SubjectStudy] = {}
+        for told in self._in_order():
+            run = store.known(told["key"])
+            if run is not None:
+                network = told["network"]
+                so_far = found.get(network) or store.known(network) or _bare(told, run)
+                found[network] = replace(so_far, runs=(*so_far.runs, run))
+        # matplotlib takes its time, which sessions without a report are spared.
+        write_report = import_module("analysis.reporting.report").write_report
+        return list(write_report(self._study(found.values()), str(folder)))
+
+    def _study(self, subjects: Iterable[SubjectStudy]) -> Study:
+        given = _without_report(map(str, self._config.invocation_params.args))
+        return Study(
+            versions=tuple(versions().items()),
+            subjects=tuple(subjects),
+            command=shlex.join(["pytest", *given]),
+        )
 
     def _in_order(self) -> list[dict[str, Any]]:
         """As the tests stand, whichever process was done first."""
@@ -348,8 +379,21 @@ class _Teller:
             terminalreporter.write_line(line)
 
 
-def _info(told: dict[str, Any]) -> SubjectInfo:
+def _without_report(arguments: Iterable[str]) -> Iterator[str]:
+    """What else a session was called with: where a report goes does not change it."""
+    rest = iter(arguments)
+    for text in rest:
+        if text == "--report":
+            next(rest, None)
+        elif not text.startswith("--report="):
+            yield text
+
+
+def _bare(told: dict[str, Any], run: Run) -> SubjectStudy:
+    """What is known of a network beside its prunings, where no more could be found out."""
     size = told["input_size"]
-    return SubjectInfo(
+    info = SubjectInfo(
         told["subject"], None if size is None else tuple(size), told["weights"], told["seed"]
     )
+    dense = CostTable((), run.macs.before, run.params.before, (), ())
+    return SubjectStudy(info, (run.config.policy, run.config.scope), dense, ())

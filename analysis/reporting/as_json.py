@@ -28,10 +28,11 @@ from analysis.records import (
     Study,
     SubjectInfo,
     SubjectStudy,
+    Verification,
 )
-from analysis.reporting.tables import bound, held
+from analysis.reporting.tables import at_most, held
 
-__all__ = ["catalogue", "dump", "groups", "macs", "session", "study", "verify"]
+__all__ = ["catalogue", "dump", "groups", "macs", "study", "verify"]
 
 SCHEMA = 1
 
@@ -53,17 +54,6 @@ def _subject(info: SubjectInfo) -> dict[str, Any]:
 def verify(info: SubjectInfo, runs: Iterable[Run]) -> dict[str, Any]:
     """What ``verify --json`` prints."""
     return {**_head(info), "runs": [_run(run) for run in runs]}
-
-
-def session(found: Iterable[tuple[SubjectInfo, Sequence[Run]]]) -> dict[str, Any]:
-    """What a session of pytest looked at: the runs of several networks."""
-    return {
-        "schema": SCHEMA,
-        "versions": versions(),
-        "subjects": [
-            {"subject": _subject(info), "runs": [_run(run) for run in runs]} for info, runs in found
-        ],
-    }
 
 
 def _run(run: Run) -> dict[str, Any]:
@@ -269,7 +259,7 @@ def _costs(costs: CostTable) -> dict[str, Any]:
 
 
 def study(content: Study) -> dict[str, Any]:
-    """What ``results.json`` holds.
+    """What ``results.json`` holds; ``results.schema.json`` says what each field means.
 
     Errors at rounding level differ between processors, so they stand as bounds; curves are
     rounded to a thousandth for the same reason.
@@ -277,6 +267,7 @@ def study(content: Study) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "versions": dict(content.versions),
+        "command": content.command,
         "subjects": [_subject_study(subject) for subject in content.subjects],
         "faults": [
             {
@@ -296,14 +287,13 @@ def study(content: Study) -> dict[str, Any]:
 def _subject_study(subject: SubjectStudy) -> dict[str, Any]:
     return {
         "subject": _subject(subject.info),
+        "headline": dict(zip(("ignore", "scope"), subject.headline, strict=True)),
         "groups": [_group(group) for group in subject.groups],
         "ignored_layers": {policy: list(layers) for policy, layers in subject.ignored},
         "dense": _costs(subject.costs),
         "runs": [_bounded(run) for run in subject.runs],
         "layers_after": [
-            {"ratio": run.config.ratio, **_costs(run.costs)}
-            for run in subject.runs
-            if run.costs and (run.config.policy, run.config.scope) == ("residual-blocks", "global")
+            {"ratio": run.config.ratio, **_costs(run.costs)} for run in subject.told if run.costs
         ],
         "residual_mismatch": [_mismatch(found) for found in subject.residual],
         "depthwise_mismatch": [_mismatch(found) for found in subject.depthwise],
@@ -364,7 +354,7 @@ def _left(point: CurvePoint, curve: RatioCurve) -> dict[str, float]:
 
 def _bounded(run: Run) -> dict[str, Any]:
     entry = _run(run)
-    entry["max_rel_error"] = bound(run.verification)
+    entry["max_rel_error"] = _bound(run.verification)
     if all(scope.groups == 1 for scope in run.scopes):
         del entry["scopes"]  # they are the groups
     return entry
@@ -380,5 +370,11 @@ def _mismatch(found: Mismatch) -> dict[str, Any]:
         "shapes": [list(shape) for shape in found.shapes],
         "error": found.error,
         "group_verdict": found.group.verdict.value,
-        "group_max_rel_error": bound(found.group),
+        "group_max_rel_error": _bound(found.group),
     }
+
+
+def _bound(verification: Verification) -> float | None:
+    """The greatest error, or what it is at most where its last digits are rounding."""
+    error = _finite(verification.max_rel_error)
+    return None if error is None else at_most(error) or float(f"{error:.1g}")

@@ -1,28 +1,48 @@
 """The report as Markdown."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 
-from analysis.reporting.sections import Section
-from analysis.reporting.tables import as_markdown
+from analysis.reporting.evidence import Evidence
+from analysis.reporting.figures.drawing import Drawing
+from analysis.reporting.section import Block, Section
+from analysis.reporting.tables import Table, as_markdown
 
 __all__ = ["TITLE", "render"]
 
 TITLE = "What pruning bought, and the proof that it is right"
 
 
-def render(content: Iterable[Section]) -> str:
+def render(told: Iterable[tuple[Section, Sequence[Evidence]]]) -> str:
     """One document; wide tables are left to the page and the JSON."""
-    return "\n\n".join([f"# {TITLE}", *(_section(section) for section in content)]) + "\n"
+    parts = [f"# {TITLE}"]
+    for section, evidence in told:
+        parts += [f"## {section.title}", *section.paragraphs]
+        parts += [*_shown(section.drawings, section.tables)]
+        for block in section.blocks:
+            parts += _block(block, alone=len(section.blocks) == 1)
+        parts += _evidence(evidence)
+    return "\n\n".join(parts) + "\n"
 
 
-def _section(section: Section) -> str:
-    parts = [f"## {section.title}", *section.paragraphs]
-    parts += [f"![{drawing.description}]({drawing.name}.svg)" for drawing in section.drawings]
-    for table in section.tables:
+def _block(block: Block, *, alone: bool) -> Iterator[str]:
+    if not alone:
+        yield f"### {block.subject}"
+    if block.answers:
+        yield "\n".join(f"- **{answer.question}** {answer.text}" for answer in block.answers)
+    yield from block.paragraphs
+    yield from _shown(block.drawings, block.tables)
+
+
+def _shown(drawings: Iterable[Drawing], tables: Iterable[Table]) -> Iterator[str]:
+    for drawing in drawings:
+        yield f"![{drawing.title}. {drawing.description}]({drawing.name}.svg)"
+    for table in tables:
         if table.wide:
-            parts.append(f"_{table.caption}: see index.html._")
+            yield f"_{table.caption}: see index.html._"
         else:
-            parts.append(f"**{table.caption}**\n\n{as_markdown(table.headers, table.rows)}")
-    if section.tests:
-        parts.append(f"Asserted by `{section.tests}`.")
-    return "\n\n".join(parts)
+            yield f"**{table.caption}**\n\n{as_markdown(table.headers, table.rows)}"
+
+
+def _evidence(found: Sequence[Evidence]) -> Iterator[str]:
+    if found:
+        yield "Held by " + "; ".join(f"`{entry.name}` ({entry.outcome})" for entry in found) + "."

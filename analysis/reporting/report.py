@@ -1,46 +1,108 @@
 """The whole report of a study: its page, its Markdown, its data and its pictures."""
 
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from importlib.resources import files as package_files
 from pathlib import Path
 
 from analysis.records import Study
-from analysis.reporting import (
-    as_json,
+from analysis.reporting import as_json, files, markdown, outcomes, page
+from analysis.reporting.coupling import coupled
+from analysis.reporting.evidence import evidence
+from analysis.reporting.figures.drawing import Drawing
+from analysis.reporting.section import Absent, Section
+from analysis.reporting.story import (
     asked,
-    costs,
+    compared,
     counters,
-    figures,
-    files,
-    markdown,
-    page,
-    sections,
+    groups,
+    layers,
+    made_with,
+    mismatch,
+    mutants,
+    payers,
+    policies,
+    ranking,
+    savings,
+    verdict,
     versions,
     zoo,
 )
+from analysis.reporting.tables import slug
 
-__all__ = ["write_report"]
+__all__ = ["story", "write_report"]
+
+_SCHEMA = "results.schema.json"
 
 
 def write_report(study: Study, directory: str) -> list[Path]:
     """Write ``index.html``, ``report.md``, ``results.json`` and the pictures they show.
 
-    A ``counters.json`` and a ``zoo.json`` that stand in the directory become sections, and so do
-    the baselines of other versions under ``versions/`` beside a ``baseline.csv``.
+    What other commands left in the directory becomes sections: ``counters.json``, ``zoo.json``,
+    the baselines of other versions under ``versions/``. Of the case study, ``junit.xml`` tells how
+    the tests ended that hold its claims.
 
     Every file is made before the first is written, and each replaces its predecessor whole.
 
     Returns:
         The files written.
+
+    Raises:
+        InputError: a file of the directory cannot be read, or none can be written there.
     """
-    drawn = figures.draw(study)
-    content = sections.sections(study, drawn)
-    found = [(each, each.read(directory)) for each in (versions, counters, zoo)]
-    others = [each.section(data) for each, data in found if data is not None]
-    # Before what it was made with.
-    content[-1:-1] = [costs.section(study, drawn), asked.section(study), *others]
+    study = _told_apart(study)
+    ended = outcomes.read(directory) if study.is_case_study else {}
+    told = [(section, evidence(section, study, ended)) for section in story(study, directory)]
     made = {
-        "index.html": page.render(content),
-        "report.md": markdown.render(content),
+        "index.html": page.render(study, told),
+        "report.md": markdown.render(told),
         "results.json": as_json.dump(as_json.study(study)),
-        **{f"{figure.name}.svg": figure.svg for figure in drawn},
+        _SCHEMA: package_files("analysis.reporting").joinpath(_SCHEMA).read_text("utf-8"),
+        **{f"{drawing.name}.svg": drawing.svg + "\n" for drawing in _drawings(told)},
     }
     return [files.write_text(f"{directory}/{name}", text) for name, text in made.items()]
+
+
+def story(study: Study, directory: str) -> list[Section]:
+    """The sections in their order; the last one names those that have no data."""
+    couplings = [coupled(subject, number) for number, subject in enumerate(study.subjects)]
+    found: list[Section | Absent] = [
+        verdict.section(study, couplings),
+        compared.section(study),
+        asked.section(study),
+        savings.section(study),
+        layers.section(study, couplings),
+        payers.section(study, couplings),
+        groups.section(study, couplings),
+        mismatch.section(study),
+        policies.section(study),
+        ranking.section(study),
+        zoo.section(directory),
+        mutants.section(study),
+        counters.section(directory),
+        versions.section(directory),
+    ]
+    absent = [each for each in found if isinstance(each, Absent)]
+    present = [each for each in found if isinstance(each, Section)]
+    return [*present, made_with.section(study, absent)]
+
+
+def _drawings(told: Iterable[tuple[Section, object]]) -> Iterator[Drawing]:
+    for section, _ in told:
+        yield from section.drawings
+        for block in section.blocks:
+            yield from block.drawings
+
+
+def _told_apart(study: Study) -> Study:
+    """The study with a name of its own for each subject: anchors and files are made of them."""
+    seen: Counter[str] = Counter()
+    subjects = []
+    for subject in study.subjects:
+        info, name = subject.info, subject.info.name
+        seen[slug(name)] += 1
+        if seen[slug(name)] > 1:
+            info = replace(info, name=f"{name} ({seen[slug(name)]})")
+        subjects.append(replace(subject, info=info))
+    return replace(study, subjects=tuple(subjects))

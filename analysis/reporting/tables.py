@@ -1,5 +1,6 @@
 """A table, and how numbers are written in it."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -8,7 +9,9 @@ from analysis.records import Group, Lock, Run, Sizes, Verification
 __all__ = [
     "LOCK_HEADERS",
     "Table",
+    "anchor_of",
     "as_markdown",
+    "at_most",
     "bound",
     "checks_passed",
     "count",
@@ -16,17 +19,42 @@ __all__ = [
     "left",
     "lock_cells",
     "share",
+    "slug",
 ]
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of cells under headers; ``wide`` ones are folded away on a page."""
+    """Rows of cells under headers.
+
+    Attributes:
+        caption: unique on a page.
+        headers: of the columns.
+        rows: of cells.
+        wide: folded away on a page, and left out of the Markdown.
+        keys: for each row, the dependency group that it is about, or an empty text.
+    """
 
     caption: str
     headers: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     wide: bool = False
+    keys: tuple[str, ...] = ()
+
+    @property
+    def anchor(self) -> str:
+        """Name in links."""
+        return anchor_of(self.caption)
+
+
+def anchor_of(caption: str) -> str:
+    """The anchor of the table with this caption."""
+    return f"table-{slug(caption)}"
+
+
+def slug(text: str) -> str:
+    """The text as part of an anchor or of the name of a file."""
+    return re.sub(r"[^\w.-]+", "-", text).strip("-.")
 
 
 def as_markdown(headers: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
@@ -74,8 +102,13 @@ def bound(verification: Verification) -> str:
     error = verification.max_rel_error
     if error is None:
         return "-"
-    limits = (1e-12, 1e-9)
-    return next((f"<= {limit:g}" for limit in limits if error <= limit), f"{error:.1g}")
+    limit = at_most(error)
+    return f"{error:.1g}" if limit is None else f"<= {limit:g}"
+
+
+def at_most(error: float) -> float | None:
+    """The bound that an error at rounding level stands under; None for a greater one."""
+    return next((limit for limit in (1e-12, 1e-9) if error <= limit), None)
 
 
 def checks_passed(run: Run) -> str:

@@ -440,9 +440,7 @@ def failures(study: Study) -> list[str]:
     return [
         f"{subject.info.name}, {run.config.policy}, {run.config.scope}, {run.config.ratio:g}: "
         f"{check.name}: {check.message}"
-        for subject in study.subjects
-        for run in subject.runs
-        if run.config.policy != "none"
+        for subject, run in study.judged
         for check in run.checks
         if not (check.passed or check.known)
     ]

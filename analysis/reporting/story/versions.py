@@ -1,42 +1,45 @@
-"""The report's section on other versions of torch-pruning, from what each was found to do."""
+"""What other versions of torch-pruning do, from what each was found to."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from analysis import baseline_csv
 from analysis.baseline import Row
 from analysis.known import KNOWN
-from analysis.reporting.sections import Section
+from analysis.reporting.section import Absent, Section
 from analysis.reporting.tables import Table
+from analysis.reporting.words import listed
 
-__all__ = ["read", "section"]
+__all__ = ["section"]
 
 _PREFIX = "torch-pruning-"
 
-Found = dict[str, tuple[Row, ...]]
+_Found = dict[str, tuple[Row, ...]]
 """By version of torch-pruning, the numbers of the case study."""
 
+_TITLE = "Versions of torch-pruning"
 
-def read(directory: str) -> Found | None:
-    """What stands in ``versions/`` of a report's directory.
 
-    Returns:
-        By version, in order; None where no version was tried.
-
-    Raises:
-        InputError: a file is not a baseline; names it and the line.
-    """
+def _read(directory: str) -> _Found:
     files = sorted((Path(directory) / "versions").glob(f"{_PREFIX}*.csv"))
-    found = {
+    return {
         path.stem.removeprefix(_PREFIX): baseline_csv.read(path.read_text("utf-8"), str(path))
         for path in files
         if not path.name.endswith(".new.csv")  # what a failed run proposes
     }
-    return found or None
 
 
-def section(found: Found) -> Section:
-    """What differs between the versions; where a verdict does, the numbers behind it do as well."""
+def section(directory: str) -> Section | Absent:
+    """What differs between the versions; where a verdict does, the numbers behind it do as well.
+
+    Args:
+        directory: of the report; the baselines in its ``versions/`` are read.
+
+    Raises:
+        InputError: a file is not a baseline; names it and the line.
+    """
+    found = _read(directory)
+    if not found:
+        return Absent(_TITLE, "other versions were not tried (`tox run -m matrix`)")
     values = {version: {row.key: str(row.value) for row in rows} for version, rows in found.items()}
     keys = sorted({key for rows in values.values() for key in rows})
     differing = [key for key in keys if len({rows.get(key) for rows in values.values()}) > 1]
@@ -44,7 +47,7 @@ def section(found: Found) -> Section:
     told = [key for key in differing if key[-1] == "verdict" or key[:-1] not in judged]
     sentences = [
         f"{len({key[0] for key in keys})} networks, the case study's and one for each kind of "
-        f"layer, were pruned and proved with torch-pruning {_listed(tuple(found))} on the same "
+        f"layer, were pruned and proved with torch-pruning {listed(tuple(found))} on the same "
         f"torch. Of {len(keys)} verdicts and numbers of channels, MACs, parameters and bytes "
         f"{len(keys) - len(differing)} are the same in all of them.",
         *(
@@ -64,12 +67,8 @@ def section(found: Found) -> Section:
     )
     return Section(
         "versions",
-        "Versions of torch-pruning",
+        _TITLE,
         tuple(sentences),
-        (table,) if told else (),
-        tests="tests/versions/test_kinds_of_layers.py",
+        tables=(table,) if told else (),
+        tests=("tests/versions/test_kinds_of_layers.py",),
     )
-
-
-def _listed(names: Sequence[str]) -> str:
-    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))

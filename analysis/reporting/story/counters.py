@@ -1,42 +1,47 @@
-"""The report's section on counters, from the file that ``python -m analysis.counters`` wrote."""
+"""Why counters disagree, from the file that ``python -m analysis.counters`` wrote."""
 
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from analysis.reporting.sections import Section
+from analysis.reporting.section import Absent, Section
 from analysis.reporting.tables import Table, count
 
-__all__ = ["read", "section"]
+__all__ = ["section"]
 
 
-def read(directory: str) -> dict[str, Any] | None:
-    """What stands in ``counters.json`` of a report's directory; None if there is none."""
+_TITLE = "Counters compared"
+
+
+def section(directory: str) -> Section | Absent:
+    """Whether three routes give one number, and why other counters give another.
+
+    Args:
+        directory: of the report; its ``counters.json`` is read.
+    """
     path = Path(directory) / "counters.json"
-    found: dict[str, Any] | None = json.loads(path.read_text()) if path.is_file() else None
-    return found
-
-
-def section(counters: dict[str, Any]) -> Section:
-    """Whether three routes give one number, and why other counters give another."""
+    if not path.is_file():
+        how = "`python -m analysis.counters`"
+        return Absent(_TITLE, f"there is no `counters.json` in the folder ({how})")
+    counters: dict[str, Any] = json.loads(path.read_text())
     routes, models = counters["routes"], counters["models"]
     return Section(
         "counters",
-        "Counters compared",
+        _TITLE,
         (
             *_on_routes(routes),
             *_on_others(models),
             *(f"`{name}` is left out: {reason}." for name, reason in counters["left_out"].items()),
         ),
-        (
+        tables=(
             _differences(models),
             _reasons(counters["counters"], models),
             _called(counters["counters"]),
             _parts(models),
             _routes(routes),
         ),
-        tests="tests/unit/test_counters.py",
+        tests=("tests/unit/test_counters.py",),
     )
 
 

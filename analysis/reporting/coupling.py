@@ -1,0 +1,103 @@
+"""Which group each layer of a subject belongs to, and which layers a run could not touch."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from analysis.records import CostTable, Group, LayerCost, Reason, Run, SubjectStudy
+
+__all__ = ["Coupling", "LayerShare", "coupled", "held_roots", "shares"]
+
+_HELD = (Reason.IGNORED, Reason.FROZEN, Reason.UNTRACED, Reason.SINGLE_CHANNEL)
+
+
+@dataclass(frozen=True)
+class Coupling:
+    """The groups of a subject by number and by layer.
+
+    Attributes:
+        groups: in the order of the tables.
+        makes: for each layer, the root of the group of the channels that it puts out.
+        reads: for each layer, the root of the group of the channels that it reads.
+        keys: for each root, the name that a page knows its group by.
+    """
+
+    groups: tuple[Group, ...] = ()
+    makes: Mapping[str, str] = field(default_factory=dict)
+    reads: Mapping[str, str] = field(default_factory=dict)
+    keys: Mapping[str, str] = field(default_factory=dict)
+
+    def key_of(self, layer: str) -> str:
+        """The group that a layer is shown with: of what it makes, else of what it reads."""
+        return self.keys.get(self.makes.get(layer, self.reads.get(layer, "")), "")
+
+
+def coupled(subject: SubjectStudy, number: int) -> Coupling:
+    """The coupling of one subject; ``number`` tells the subjects of a page apart."""
+    makes: dict[str, str] = {}
+    reads: dict[str, str] = {}
+    for group in subject.groups:
+        for member in group.members:
+            (makes if member.axis == "out" else reads).setdefault(member.layer, group.root)
+    keys = {group.root: f"{number}-{place}" for place, group in enumerate(subject.groups)}
+    return Coupling(subject.groups, makes, reads, keys)
+
+
+def held_roots(run: Run) -> set[str]:
+    """The groups that no ratio could cut."""
+    return {group.root for group in run.verification.groups if group.reason in _HELD}
+
+
+@dataclass(frozen=True)
+class LayerShare:
+    """One layer before and after.
+
+    Attributes:
+        layer: module name; empty for what the model's own forward does.
+        kind: class name.
+        before: MACs of the dense network.
+        after: MACs of the pruned one.
+        is_locked: whether none of its channels belong to a group that may be cut.
+    """
+
+    layer: str
+    kind: str
+    before: int
+    after: int
+    is_locked: bool
+
+    @property
+    def name(self) -> str:
+        """The layer in words."""
+        return self.layer or "(the model's own forward)"
+
+
+def shares(subject: SubjectStudy, coupling: Coupling, run: Run) -> list[LayerShare]:
+    """Every layer that has MACs; empty where the pruned network could not be counted."""
+    if run.costs is None:
+        return []
+    after, held = run.costs.by_layer(), held_roots(run)
+    return [
+        LayerShare(
+            row.layer,
+            row.kind,
+            row.macs,
+            left := _macs(after, row.layer),
+            left == row.macs and _is_held(coupling, held, row.layer),
+        )
+        for row in _forward(subject.costs)
+        if row.macs
+    ]
+
+
+def _forward(costs: CostTable) -> list[LayerCost]:
+    # The model's own forward (pooling, as a rule) is read after the layers it calls.
+    return sorted(costs.layers, key=lambda row: row.layer == "")
+
+
+def _macs(after: Mapping[str, LayerCost], layer: str) -> int:
+    return after[layer].macs if layer in after else 0
+
+
+def _is_held(coupling: Coupling, held: set[str], layer: str) -> bool:
+    roots = {coupling.makes.get(layer), coupling.reads.get(layer)} - {None}
+    return all(root in held for root in roots)

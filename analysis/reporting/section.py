@@ -1,0 +1,62 @@
+"""What a report is made of: sections, each with its answer, its pictures and its tables."""
+
+from dataclasses import dataclass
+
+from analysis.reporting.figures.drawing import Drawing
+from analysis.reporting.tables import Table
+
+__all__ = ["Absent", "Answer", "Block", "Section"]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A question that everybody asks, and what was measured."""
+
+    question: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Block:
+    """What a section says of one network."""
+
+    subject: str
+    paragraphs: tuple[str, ...] = ()
+    drawings: tuple[Drawing, ...] = ()
+    tables: tuple[Table, ...] = ()
+    answers: tuple[Answer, ...] = ()
+
+
+@dataclass(frozen=True)
+class Section:
+    """One question with its answer.
+
+    Attributes:
+        anchor: name in links.
+        title: the claim.
+        paragraphs: prose.
+        drawings: pictures, each with its data in one of the tables.
+        tables: evidence.
+        blocks: what is said of each network.
+        tests: the files of this project whose tests assert the claim.
+        checks: names of the catalogue, which hold every run of it to the claim.
+        passed: of a verdict, whether it is good; None where the section is none.
+    """
+
+    anchor: str
+    title: str
+    paragraphs: tuple[str, ...] = ()
+    drawings: tuple[Drawing, ...] = ()
+    tables: tuple[Table, ...] = ()
+    blocks: tuple[Block, ...] = ()
+    tests: tuple[str, ...] = ()
+    checks: tuple[str, ...] = ()
+    passed: bool | None = None
+
+
+@dataclass(frozen=True)
+class Absent:
+    """A section that has no data, and why."""
+
+    title: str
+    why: str

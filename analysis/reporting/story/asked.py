@@ -1,0 +1,206 @@
+"""What was asked of every group, and what went."""
+
+from collections.abc import Iterable, Iterator
+
+from analysis.records import GroupAccount, PolicyAccount, Run, Study, SubjectStudy
+from analysis.reporting.section import Block, Section
+from analysis.reporting.tables import Table, count, left, share
+from analysis.reporting.words import asked_of
+
+__all__ = ["section"]
+
+
+def section(study: Study) -> Section:
+    """Asked against done in every run, and where groups drop out."""
+    runs = [run for subject in study.subjects for run in subject.runs]
+    whole = sum(run.channels.requested is not None and not _short(run) for run in runs)
+    return Section(
+        "asked",
+        "Asked against done",
+        (
+            "A pruning ratio is a share of the prunable channels: those of groups that nothing "
+            "holds. What it asks of each group is worked out from the importances and the ratio "
+            "alone (a ranking of n channels is asked for n - int(n (1 - r)) of them); what went is "
+            "read off the cuts. The two differ where torch-pruning drops a cut without a word: one "
+            "that would empty a layer, one that `round_to` floors to nothing.",
+            f"{whole} of {len(runs)} prunings removed all that was asked.",
+        ),
+        tables=(_account_table(study),),
+        blocks=tuple(_block(subject) for subject in study.subjects),
+        tests=("tests/unit/test_demands.py",),
+        checks=(
+            "something_removed",
+            "ratio_met",
+            "no_group_dropped",
+            "nothing_collapsed",
+            "cap_held",
+            "channels_divisible",
+            "removed_as_ranked",
+            "ignored_layers_keep_outputs",
+        ),
+    )
+
+
+def _block(subject: SubjectStudy) -> Block:
+    sentences = [*_headline(subject), *filter(None, [_short_runs(subject), _first_drops(subject)])]
+    tables = [_told_table(subject), _sweep_table(subject)]
+    return Block(
+        subject.info.name, tuple(sentences), tables=tuple(table for table in tables if table.rows)
+    )
+
+
+def _told_table(subject: SubjectStudy) -> Table:
+    how = asked_of(subject.told[0]).replace("`", "") if subject.told else ""
+    return Table(
+        f"{subject.info.name}: asked against done under {how}",
+        ("ratio", "prunable", "asked", "removed", "MACs left", "parameters left", "bytes left"),
+        tuple(
+            (
+                f"{run.config.ratio:g}",
+                count(run.channels.prunable),
+                count(run.channels.requested),
+                count(run.channels.removed),
+                left(run.macs),
+                left(run.params),
+                left(run.bytes_),
+            )
+            for run in subject.told
+        ),
+    )
+
+
+def _headline(subject: SubjectStudy) -> Iterator[str]:
+    for run in subject.told[-1:]:
+        asked, unknown = run.channels.requested, run.verification.requested_unknown
+        yield (
+            f"At {run.config.ratio:g} under {asked_of(run)}, {count(run.channels.prunable)} "
+            f"channels may go, {count(asked)} were asked to, and {count(run.channels.removed)} "
+            f"went." + (f" What was asked is not known: {unknown}." if asked is None else "")
+        )
+
+
+def _short(run: Run) -> tuple[GroupAccount, ...]:
+    """The groups that lost less than was asked."""
+    return tuple(
+        group
+        for group in run.verification.groups
+        if group.requested is not None and group.removed < group.requested
+    )
+
+
+def _short_runs(subject: SubjectStudy) -> str:
+    found = [_dropped(run) for run in subject.runs if _short(run)]
+    return "Short of what was asked: " + "; ".join(found) + "." if found else ""
+
+
+def _dropped(run: Run) -> str:
+    groups = _short(run)
+    channels = sum((group.requested or 0) - group.removed for group in groups)
+    would = run.macs.share_requested
+    cost = (
+        ""
+        if would is None
+        else f" ({share(would)} of the MACs would be left, {left(run.macs)} are)"
+    )
+    return (
+        f"{asked_of(run)}, at {run.config.ratio:g}: {channels} channels stay in "
+        f"{_words(groups)}{cost}"
+    )
+
+
+_NAMED = 3
+"""Groups that a sentence names."""
+
+
+def _words(groups: Iterable[GroupAccount]) -> str:
+    names = [f"`{group.root}` ({group.reason})" for group in groups]
+    rest = f" and {len(names) - _NAMED} more groups" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + rest
+
+
+def _first_drops(subject: SubjectStudy) -> str:
+    """From which ratio on groups drop out."""
+    firsts = [
+        f"`{entry.policy}` from {first:g}"
+        for entry in subject.accounts
+        if entry.scope == "global"
+        and (first := next((ratio for ratio, groups in _drops(entry) if groups), None)) is not None
+    ]
+    if not firsts:
+        return ""
+    return (
+        "Predicted in steps before anything is pruned, groups drop out of the global ranking under "
+        f"{', '.join(firsts)} on (crosses in the curves below)."
+    )
+
+
+def _drops(entry: PolicyAccount) -> list[tuple[float, tuple[GroupAccount, ...]]]:
+    return list(zip(entry.curve.ratios, entry.curve.dropped, strict=True))
+
+
+def _account_table(study: Study) -> Table:
+    return Table(
+        "asked and removed in every pruning",
+        (
+            "network",
+            "policy",
+            "scope",
+            "ratio",
+            "prunable",
+            "asked",
+            "removed",
+            "groups short",
+            "fewest channels left",
+            "MACs left if all went",
+            "MACs left",
+            "parameters left if all went",
+            "parameters left",
+            "bytes left",
+        ),
+        tuple(
+            (
+                subject.info.name,
+                run.config.policy,
+                run.config.scope,
+                f"{run.config.ratio:g}",
+                count(run.channels.prunable),
+                count(run.channels.requested),
+                count(run.channels.removed),
+                count(len(_short(run))),
+                count(_fewest(run)),
+                share(run.macs.share_requested),
+                left(run.macs),
+                share(run.params.share_requested),
+                left(run.params),
+                left(run.bytes_),
+            )
+            for subject in study.subjects
+            for run in subject.runs
+        ),
+        wide=True,
+    )
+
+
+def _fewest(run: Run) -> int | None:
+    return min((group.left for group in run.verification.groups if group.removed), default=None)
+
+
+def _sweep_table(subject: SubjectStudy) -> Table:
+    """The ratios at which groups drop out."""
+    return Table(
+        f"{subject.info.name}: ratios at which groups drop out",
+        ("policy", "scope", "ratio", "MACs left", "groups"),
+        tuple(
+            (
+                entry.policy,
+                entry.scope,
+                f"{ratio:g}",
+                share(macs / entry.curve.dense_macs),
+                ", ".join(f"{group.root} ({group.reason})" for group in groups),
+            )
+            for entry in subject.accounts
+            for (ratio, groups), macs in zip(_drops(entry), entry.curve.macs, strict=True)
+            if groups
+        ),
+        wide=True,
+    )

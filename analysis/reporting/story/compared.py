@@ -1,0 +1,71 @@
+"""Several networks side by side."""
+
+from analysis.records import Study, SubjectStudy, Verdict
+from analysis.reporting.section import Absent, Section
+from analysis.reporting.tables import Table, count, share
+from analysis.reporting.words import listed
+
+__all__ = ["section"]
+
+_TITLE = "The networks side by side"
+
+
+def section(study: Study) -> Section | Absent:
+    """One row a network, under the policy and scope that its story is told of."""
+    if len(study.subjects) < 2:
+        return Absent(_TITLE, "there is one network")
+    ratios = sorted({run.config.ratio for subject in study.subjects for run in subject.told})
+    table = Table(
+        "networks compared",
+        (
+            "network",
+            "input",
+            "policy",
+            "MACs",
+            "parameters",
+            "groups",
+            "verdicts",
+            *(f"MACs left at {ratio:g}" for ratio in ratios),
+            *(f"parameters left at {ratio:g}" for ratio in ratios),
+            "ratio for half of the MACs",
+        ),
+        tuple(_row(subject, ratios) for subject in study.subjects),
+    )
+    return Section("compared", _TITLE, _sentences(study, ratios[-1:]), tables=(table,))
+
+
+def _sentences(study: Study, last: list[float]) -> tuple[str, ...]:
+    """Who gains most and least from the greatest ratio."""
+    gains = [
+        (run.macs.share, subject.info.name)
+        for subject in study.subjects
+        for run in subject.told
+        if [run.config.ratio] == last and run.macs.share is not None
+    ]
+    first = "The same request buys different things in different networks."
+    if len(gains) < 2:
+        return (first,)
+    (least, best), (most, worst) = min(gains), max(gains)
+    return (
+        f"{first} At {last[0]:g}, `{best}` keeps {least:.1%} of its MACs and `{worst}` {most:.1%}.",
+    )
+
+
+def _row(subject: SubjectStudy, ratios: list[float]) -> tuple[str, ...]:
+    runs = {run.config.ratio: run for run in subject.told}
+    entry = subject.account(*subject.headline)
+    reach = entry.reach if entry else None
+    size = subject.info.input_size
+    verdicts: list[Verdict] = [run.verification.verdict for run in subject.told]
+    return (
+        subject.info.name,
+        "x".join(map(str, size)) if size else "given",
+        subject.headline[0],
+        count(subject.costs.macs),
+        count(subject.costs.params),
+        count(len(subject.groups)) if subject.groups else "-",
+        listed(list(dict.fromkeys(verdicts))),
+        *(share(runs[r].macs.share) if r in runs else "-" for r in ratios),
+        *(share(runs[r].params.share) if r in runs else "-" for r in ratios),
+        "-" if reach is None else "none" if reach.ratio is None else f"{reach.ratio:.3f}",
+    )

@@ -1,0 +1,157 @@
+"""Which layers must be cut together."""
+
+from collections.abc import Sequence
+
+from analysis.records import Group, Study, SubjectStudy
+from analysis.reporting.coupling import Coupling, held_roots
+from analysis.reporting.figures.drawing import Legend
+from analysis.reporting.figures.graph import graph
+from analysis.reporting.section import Absent, Block, Section
+from analysis.reporting.tables import Table, count, share
+from analysis.reporting.words import listed
+
+__all__ = ["section"]
+
+_TITLE = "Which layers must be cut together"
+
+
+def section(study: Study, couplings: Sequence[Coupling]) -> Section | Absent:
+    """The dependency graph of each network."""
+    blocks = [
+        _block(subject, coupling)
+        for subject, coupling in zip(study.subjects, couplings, strict=True)
+        if subject.groups
+    ]
+    if not blocks:
+        return Absent(_TITLE, "DepGraph could trace none of the networks")
+    return Section(
+        "groups",
+        _TITLE,
+        (
+            "A channel does not live in one layer. The layer that makes it, the norm that scales "
+            "it and every layer that reads it hold a slice for it, and all must go in one cut. "
+            "DepGraph (Fang et al., 2023) finds these dependency groups by tracing the network: a "
+            "layer that reads a channel is coupled to the one that makes it, a batch norm and a "
+            "depthwise convolution to the channels that they pass on, and an addition joins "
+            "everything that it adds, so that a whole stage of residual blocks shares one group.",
+        ),
+        blocks=tuple(blocks),
+        tests=("tests/case_study/test_dependency_groups.py", "tests/unit/test_grouping.py"),
+    )
+
+
+def _block(subject: SubjectStudy, coupling: Coupling) -> Block:
+    joined = [group for group in subject.groups if group.additions]
+    skips = sum(len(group.additions) for group in joined)
+    sentences = [f"{len(subject.groups)} groups."]
+    if joined:
+        widest = max(joined, key=lambda group: len(group.layers))
+        sentences[0] += (
+            f" {skips} additions join {len(joined)} of them across layers; the largest, "
+            f"`{widest.root}`, holds {len(widest.layers)} layers by their output."
+        )
+    inside = [group for group in joined if _is_depthwise(group)]
+    if joined and not inside and any(map(_is_depthwise, subject.groups)):
+        sentences.append(
+            "Expansion channels (those that a depthwise convolution filters) are in none of the "
+            "joined groups: they stay inside their block and can be cut without touching a skip."
+        )
+    table = _group_table(subject, coupling)
+    picture = graph(subject, coupling, _legend(subject, coupling), table.anchor)
+    return Block(
+        subject.info.name, tuple(sentences), (picture,), (table, _member_table(subject, coupling))
+    )
+
+
+def _is_depthwise(group: Group) -> bool:
+    return any(member.kind.startswith("depthwise") for member in group.members)
+
+
+def _legend(subject: SubjectStudy, coupling: Coupling) -> tuple[Legend, ...]:
+    return tuple(
+        Legend(coupling.keys[group.root], number, group.root, _told(subject, group))
+        for number, group in enumerate(subject.groups, 1)
+    )
+
+
+_NAMED = 6
+"""Layers that are named where a group is told of."""
+
+
+def _told(subject: SubjectStudy, group: Group) -> str:
+    """Of a group that is lit: its layers, and what they do of the MACs."""
+    names = list(dict.fromkeys(member.layer for member in group.members))
+    rest = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    macs = _macs(subject, group)
+    cost = "" if macs is None else f" They do {macs} of the MACs."
+    accounts = [
+        f" At {run.config.ratio:g} it lost {found.removed} ({found.reason})."
+        for run in subject.told[-1:]
+        for found in run.verification.groups
+        if found.root == group.root
+    ]
+    return (
+        f"{group.root}: {group.width} channels in {len(names)} layers: "
+        f"{', '.join(names[:_NAMED])}{rest}.{cost}{''.join(accounts)}"
+    )
+
+
+def _macs(subject: SubjectStudy, group: Group) -> str | None:
+    """The share of the MACs in the layers of a group, which overlap with other groups'."""
+    if not subject.costs.layers:
+        return None
+    rows = subject.costs.by_layer()
+    layers = {member.layer for member in group.members} & rows.keys()
+    return share(sum(rows[layer].macs for layer in layers) / (subject.costs.macs or 1))
+
+
+def _group_table(subject: SubjectStudy, coupling: Coupling) -> Table:
+    held = set.union(set(), *(held_roots(run) for run in subject.told[-1:]))
+    return Table(
+        f"{subject.info.name}: dependency groups",
+        (
+            "number",
+            "root",
+            "width",
+            "layers cut on their output",
+            "layers cut on their input",
+            "MACs of its layers",
+            "joined by additions in",
+            f"under {subject.headline[0]}",
+        ),
+        tuple(
+            (
+                str(number),
+                group.root,
+                count(group.width),
+                str(sum(member.axis == "out" for member in group.members)),
+                str(sum(member.axis == "in" for member in group.members)),
+                _macs(subject, group) or "-",
+                listed(group.additions) or "-",
+                "held" if group.root in held else "may go",
+            )
+            for number, group in enumerate(subject.groups, 1)
+        ),
+        keys=tuple(coupling.keys[group.root] for group in subject.groups),
+    )
+
+
+def _member_table(subject: SubjectStudy, coupling: Coupling) -> Table:
+    members = [(group, member) for group in subject.groups for member in group.members]
+    return Table(
+        f"{subject.info.name}: members of each group and why they belong to it",
+        ("group", "layer", "kind", "axis", "width", "coupled by"),
+        tuple(
+            (
+                group.root,
+                member.layer,
+                member.kind,
+                member.axis,
+                str(member.width),
+                f"{member.coupling} in {member.via}" if member.via else member.coupling,
+            )
+            for group, member in members
+        ),
+        wide=True,
+        keys=tuple(coupling.keys[group.root] for group, _ in members),
+    )

@@ -1,0 +1,167 @@
+"""Which layers hold what is left: layer by layer, before and after."""
+
+from collections.abc import Sequence
+
+from analysis.records import Run, Study, SubjectStudy
+from analysis.reporting.coupling import Coupling, LayerShare, shares
+from analysis.reporting.figures.layers import layers, where
+from analysis.reporting.section import Absent, Block, Section
+from analysis.reporting.stages import stages
+from analysis.reporting.tables import LOCK_HEADERS, Table, count, lock_cells, share
+from analysis.reporting.text import not_counted
+from analysis.reporting.words import asked_of
+
+__all__ = ["section"]
+
+_TITLE = "Which layers hold the rest"
+
+
+def section(study: Study, couplings: Sequence[Coupling]) -> Section | Absent:
+    """Every layer's MACs, those told apart that were cut, could be, and cannot be."""
+    blocks = [
+        block
+        for subject, coupling in zip(study.subjects, couplings, strict=True)
+        if (block := _block(subject, coupling))
+    ]
+    if not blocks:
+        return Absent(_TITLE, "no pruned network could be counted layer by layer")
+    return Section(
+        "layers",
+        _TITLE,
+        (
+            "A layer falls with the channels that it makes and with those that it reads. It is "
+            "locked if the policy holds both: then no ratio touches it, and what is locked is the "
+            "floor under every curve. A layer whose own channels are held but whose input narrows "
+            "is still cut.",
+        ),
+        blocks=tuple(blocks),
+        tests=("tests/case_study/test_attribution.py", "tests/unit/test_costing.py"),
+    )
+
+
+def _block(subject: SubjectStudy, coupling: Coupling) -> Block | None:
+    run = next((run for run in reversed(subject.told) if run.costs), None)
+    if run is None or not subject.costs.layers:
+        return None
+    found = shares(subject, coupling, run)
+    every, blocks = _layer_table(subject, coupling, run), _stage_table(subject)
+    title = f"at ratio {run.config.ratio:g} under {asked_of(run).replace('`', '')}"
+    tables = [every, blocks, _lock_table(subject)]
+    costs = not_counted(subject.costs)
+    sentences = (_locked(run, found), _spread(subject), _lint(subject), costs)
+    return Block(
+        subject.info.name,
+        tuple(filter(None, sentences)),
+        (layers(subject, coupling, found, title, every.anchor), where(subject, blocks.anchor)),
+        tuple(table for table in tables if table.rows),
+    )
+
+
+def _locked(run: Run, found: Sequence[LayerShare]) -> str:
+    before, after = sum(entry.before for entry in found), sum(entry.after for entry in found)
+    locked = [entry for entry in found if entry.is_locked]
+    held = sum(entry.before for entry in locked)
+    return (
+        f"At {run.config.ratio:g} under {asked_of(run)}: {len(locked)} of {len(found)} layers with "
+        f"MACs are locked. They hold {held / before:.1%} of the dense network's MACs and "
+        f"{held / after:.1%} of what is left."
+    )
+
+
+def _spread(subject: SubjectStudy) -> str:
+    found = stages(subject.costs)
+    half = len(found) // 2
+    if not half:
+        return ""
+    macs = sum(stage.macs for stage in found[:half]) / (subject.costs.macs or 1)
+    params = sum(stage.params for stage in found[:half]) / (subject.costs.params or 1)
+    return (
+        f"MACs and parameters lie in different places: the first {half} of {len(found)} blocks "
+        f"hold {macs:.1%} of the MACs and {params:.1%} of the parameters."
+    )
+
+
+def _lint(subject: SubjectStudy) -> str:
+    """What need not be held, and what would be in reach without it."""
+    lint = subject.lint
+    if lint is None or not lint.untouched or not lint.locks:
+        return ""
+    given, *others = lint.untouched
+    free = sum(not lock.needed for lock in lint.locks)
+    instead = " and ".join(f"{share(entry.macs)} with `{entry.policy}`" for entry in others)
+    return (
+        f"Of the {len(lint.locks)} groups that `{subject.headline[0]}` holds, {free} need not be "
+        "held to be safe: DepGraph couples them rightly and they are no output. Whatever the "
+        f"ratio, {share(given.macs)} of the MACs stay; {instead}."
+    )
+
+
+def _layer_table(subject: SubjectStudy, coupling: Coupling, last: Run) -> Table:
+    runs = [run for run in subject.told if run.costs]
+    after = [run.costs.by_layer() for run in runs if run.costs]
+    found = shares(subject, coupling, last)
+    params = {row.layer: row.params for row in subject.costs.layers}
+    rows = [
+        (
+            entry.name,
+            entry.kind,
+            "locked" if entry.is_locked else "cut" if entry.after < entry.before else "whole",
+            count(params[entry.layer]),
+            count(entry.before),
+            share(entry.before / subject.costs.macs),
+            *(count(costs[entry.layer].macs if entry.layer in costs else 0) for costs in after),
+        )
+        for entry in found
+    ]
+    return Table(
+        f"{subject.info.name}: every layer with MACs under {asked_of(last).replace('`', '')}",
+        (
+            "layer",
+            "kind",
+            "state",
+            "parameters",
+            "MACs",
+            "share",
+            *(f"MACs at {run.config.ratio:g}" for run in runs),
+        ),
+        tuple(rows),
+        wide=True,
+        keys=tuple(coupling.key_of(entry.layer) for entry in found),
+    )
+
+
+def _stage_table(subject: SubjectStudy) -> Table:
+    runs = [run for run in subject.told if run.costs]
+    after = [{stage.name: stage.macs for stage in stages(run.costs)} for run in runs if run.costs]
+    rows = [
+        (
+            stage.name,
+            count(stage.macs),
+            share(stage.macs / (subject.costs.macs or 1)),
+            count(stage.params),
+            share(stage.params / (subject.costs.params or 1)),
+            *(count(costs.get(stage.name, 0)) for costs in after),
+        )
+        for stage in stages(subject.costs)
+    ]
+    return Table(
+        f"{subject.info.name}: blocks before and after",
+        (
+            "block",
+            "MACs",
+            "share of MACs",
+            "parameters",
+            "share of parameters",
+            *(f"MACs at {run.config.ratio:g}" for run in runs),
+        ),
+        tuple(rows),
+    )
+
+
+def _lock_table(subject: SubjectStudy) -> Table:
+    return Table(
+        f"{subject.info.name}: what the groups that {subject.headline[0]} holds lock",
+        LOCK_HEADERS,
+        tuple(lock_cells(lock) for lock in (subject.lint.locks if subject.lint else ())),
+        wide=True,
+    )

@@ -1,0 +1,46 @@
+"""Versions, seeds, commands, and what was not measured."""
+
+from collections.abc import Iterable
+
+from analysis.records import Study
+from analysis.reporting.section import Absent, Section
+from analysis.reporting.tables import Table
+
+__all__ = ["section"]
+
+
+def section(study: Study, absent: Iterable[Absent]) -> Section:
+    """How to make the report again, and its gaps."""
+    left_out = Table(
+        "sections that have no data",
+        ("section", "why it is left out"),
+        tuple((entry.title, entry.why) for entry in absent),
+    )
+    networks = Table(
+        "networks",
+        ("network", "input", "weights", "seed"),
+        tuple(
+            (
+                subject.info.name,
+                "x".join(map(str, subject.info.input_size)) if subject.info.input_size else "given",
+                subject.info.weights,
+                str(subject.info.seed),
+            )
+            for subject in study.subjects
+        ),
+    )
+    tables = [networks, Table("versions", ("package", "version"), study.versions), left_out]
+    return Section(
+        "made-with",
+        "How this was made, and what it does not say",
+        (
+            f"Made by `{study.command}`. Made again on the same versions it is the same, byte for "
+            "byte, whatever the processor.",
+            "Not measured: accuracy (no network is trained here), time (MACs are not time), memory "
+            "of activations. Not counted as MACs: activations, bias and residual additions, for "
+            "which fvcore has no rule; they are listed with the layers.",
+            "`results.json` beside this page holds every number; `results.schema.json` says what "
+            "each field means. `report.md` is this page as Markdown.",
+        ),
+        tables=tuple(table for table in tables if table.rows),
+    )

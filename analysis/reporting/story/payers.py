@@ -1,0 +1,98 @@
+"""Which groups pay for the saving."""
+
+from collections.abc import Sequence
+
+from analysis.records import PolicyAccount, Study, SubjectStudy
+from analysis.reporting.coupling import Coupling
+from analysis.reporting.figures.waterfall import waterfall
+from analysis.reporting.section import Absent, Block, Section
+from analysis.reporting.tables import Table, count, share
+from analysis.reporting.words import scoped
+
+__all__ = ["section"]
+
+_TITLE = "Who pays for the saving"
+
+
+def section(study: Study, couplings: Sequence[Coupling]) -> Section | Absent:
+    """From all MACs to those left, group by group."""
+    blocks = [
+        block
+        for subject, coupling in zip(study.subjects, couplings, strict=True)
+        if (block := _block(subject, coupling))
+    ]
+    if not blocks:
+        return Absent(_TITLE, "what each group saves could not be predicted for any network")
+    return Section(
+        "payers",
+        _TITLE,
+        (
+            "A layer between two groups is cheaper when either is cut, so whose saving is it? A "
+            "group's share is its Shapley value: the mean, over all orders in which the groups may "
+            "be cut, of what its cut saves when its turn comes (Shapley, 1953). For a polynomial "
+            "of this kind it is exact without trying any order, because a product of two widths is "
+            "shared by halves. The shares sum to the whole saving.",
+        ),
+        blocks=tuple(blocks),
+        tests=("tests/unit/test_cost_model.py",),
+    )
+
+
+def _block(subject: SubjectStudy, coupling: Coupling) -> Block | None:
+    entry = subject.account(*subject.headline)
+    if entry is None or entry.savings is None or not entry.savings.point.ratio:
+        return None
+    groups = sorted(entry.savings.groups, key=lambda group: -group.macs)
+    saved = sum(group.macs for group in groups)
+    if saved <= 0:
+        return None
+    first = groups[0]
+    table = _table(subject, coupling, entry)
+    sentence = (
+        f"At {entry.savings.point.ratio:g} under `{entry.policy}`, {scoped(entry.scope)}, "
+        f"{saved / entry.curve.dense_macs:.1%} of the MACs go. `{first.root}` pays most: "
+        f"{first.removed} of its {first.width} channels are {first.macs / saved:.1%} of the saving."
+    )
+    return Block(
+        subject.info.name,
+        (sentence,),
+        (waterfall(subject, coupling, entry, table.anchor),),
+        (table,),
+    )
+
+
+def _table(subject: SubjectStudy, coupling: Coupling, entry: PolicyAccount) -> Table:
+    curve, savings = entry.curve, entry.savings
+    assert savings is not None
+    groups = sorted(savings.groups, key=lambda group: -group.macs)
+    return Table(
+        f"{subject.info.name}: what each group saves at ratio {savings.point.ratio:g} under "
+        f"{entry.policy}, {scoped(entry.scope)}",
+        (
+            "group",
+            "channels",
+            "removed",
+            "MACs saved",
+            "of all MACs",
+            "parameters saved",
+            "of all parameters",
+            "MACs of its first channel",
+            "parameters of its first channel",
+        ),
+        tuple(
+            (
+                group.root,
+                count(group.width),
+                count(group.removed),
+                count(round(group.macs)),
+                share(group.macs / curve.dense_macs),
+                count(round(group.params)),
+                share(group.params / curve.dense_params),
+                count(round(group.macs_of_one)),
+                count(round(group.params_of_one)),
+            )
+            for group in groups
+        ),
+        wide=True,
+        keys=tuple(coupling.keys.get(group.root, "") for group in groups),
+    )

@@ -1,0 +1,95 @@
+"""What holding more layers costs."""
+
+from analysis.records import Study, SubjectStudy
+from analysis.reporting.section import Absent, Block, Section
+from analysis.reporting.tables import Table, count, left
+from analysis.reporting.words import listed, percent, scoped
+
+__all__ = ["section"]
+
+_TITLE = "What the exclusion costs"
+
+
+def section(study: Study) -> Section | Absent:
+    """The policies side by side."""
+    blocks = [_block(subject) for subject in study.subjects if len(_policies(subject)) > 1]
+    if not blocks:
+        return Absent(_TITLE, "each network was pruned under one policy")
+    return Section(
+        "policies",
+        _TITLE,
+        (
+            "A policy names the layers whose output channels must stay (torch-pruning's "
+            "`ignored_layers`). `residual-blocks` holds every convolution inside a block with a "
+            "skip, `skip-channels` only the groups that an addition joins, `classifier` only what "
+            "makes the output, `none` nothing. DepGraph couples residual additions itself, so "
+            "excluding whole residual blocks is a choice, not a need.",
+        ),
+        blocks=tuple(blocks),
+        tests=("tests/case_study/test_policies.py",),
+        checks=("ignored_layers_keep_outputs",),
+    )
+
+
+def _policies(subject: SubjectStudy) -> list[str]:
+    return list(dict.fromkeys(run.config.policy for run in subject.runs))
+
+
+def _block(subject: SubjectStudy) -> Block:
+    good = [
+        f"`{policy}`"
+        for policy in _policies(subject)
+        if all(
+            run.verification.verdict.passes for run in subject.runs if run.config.policy == policy
+        )
+    ]
+    sentences = [f"Proved in every run: {listed(good) or 'none of them'}."]
+    scope = subject.headline[1]
+    lasts = {
+        policy: runs[-1]
+        for policy in _policies(subject)
+        if policy != "none" and (runs := subject.select(policy, scope))
+    }
+    if len(lasts) > 1:
+        first = next(iter(lasts.values()))
+        sentences.append(
+            f"At {percent(first.config.ratio)}, {scoped(scope)}, "
+            + listed([f"`{policy}` leaves {left(run.macs)}" for policy, run in lasts.items()])
+            + " of the MACs."
+        )
+    scopes = list(dict.fromkeys(run.config.scope for run in subject.runs))
+    return Block(
+        subject.info.name,
+        tuple(sentences),
+        tables=tuple(_table(subject, scope) for scope in scopes),
+    )
+
+
+def _table(subject: SubjectStudy, scope: str) -> Table:
+    ignored = dict(subject.ignored)
+    ratios = sorted({run.config.ratio for run in subject.runs})
+    rows = []
+    for policy in _policies(subject):
+        runs = subject.select(policy, scope)
+        rows.append(
+            (
+                policy,
+                count(len(ignored[policy])) if policy in ignored else "-",
+                count(runs[0].channels.prunable),
+                listed(list(dict.fromkeys(run.verification.verdict.value for run in runs))),
+                *(left(run.macs) for run in runs),
+                *(left(run.params) for run in runs),
+            )
+        )
+    return Table(
+        f"{subject.info.name}: policies side by side, {scoped(scope)}",
+        (
+            "policy",
+            "layers held",
+            "channels prunable",
+            "verdict",
+            *(f"MACs left at {ratio:g}" for ratio in ratios),
+            *(f"parameters left at {ratio:g}" for ratio in ratios),
+        ),
+        tuple(rows),
+    )

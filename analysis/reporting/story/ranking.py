@@ -1,0 +1,60 @@
+"""What L1 ranks by."""
+
+from analysis.records import Study, SubjectStudy
+from analysis.reporting.section import Absent, Block, Section
+from analysis.reporting.tables import Table
+
+__all__ = ["section"]
+
+_TITLE = "What L1 ranks by"
+
+
+def section(study: Study) -> Section | Absent:
+    """torch-pruning's importance compared with the plain filter norm."""
+    blocks = [_block(subject) for subject in study.subjects if subject.ranking]
+    if not blocks:
+        return Absent(_TITLE, "the importances were not compared")
+    return Section(
+        "ranking",
+        _TITLE,
+        (
+            "torch-pruning's L1 importance is not the filter norm alone. It sums |w| for every "
+            "coupled layer (filters on the output side, what reads the channel on the input side, "
+            "|gamma| of batch norms; depthwise filters are left out), averages over the layers, "
+            "and divides by the group's mean, so that groups of different scale can be ranked "
+            "together. The column `same` says which share of the lowest-ranked channels the plain "
+            "filter norm of the producing layers would have chosen too.",
+        ),
+        blocks=tuple(blocks),
+        tests=("tests/case_study/test_l1_importance.py", "tests/unit/test_ranking.py"),
+        checks=("removed_as_ranked",),
+    )
+
+
+def _block(subject: SubjectStudy) -> Block:
+    lowest = min(subject.ranking, key=lambda entry: entry.correlation)
+    highest = max(subject.ranking, key=lambda entry: entry.correlation)
+    sentence = (
+        f"The two rankings correlate (Spearman) from {lowest.correlation:.2f} in `{lowest.root}` "
+        f"to {highest.correlation:.2f} in `{highest.root}`."
+    )
+    table = Table(
+        f"{subject.info.name}: importance against the plain filter norm",
+        (
+            "group",
+            "width",
+            "Spearman",
+            *(f"same at {ratio:g}" for ratio, _ in subject.ranking[0].same),
+        ),
+        tuple(
+            (
+                entry.root,
+                str(entry.width),
+                f"{entry.correlation:.2f}",
+                *(f"{same:.2f}" for _, same in entry.same),
+            )
+            for entry in subject.ranking
+        ),
+        wide=True,
+    )
+    return Block(subject.info.name, (sentence,), tables=(table,))

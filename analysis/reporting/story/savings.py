@@ -1,0 +1,252 @@
+"""What each ratio leaves, where the curve turns back, why it bends, and how far it goes."""
+
+from collections.abc import Iterator, Sequence
+
+from analysis.records import PolicyAccount, Reach, Run, Scaling, Study, SubjectStudy, Turn
+from analysis.reporting.figures.curves import bend, curve
+from analysis.reporting.section import Absent, Block, Section
+from analysis.reporting.tables import Table, count, left, share
+from analysis.reporting.words import asked_of, percent, scoped
+
+__all__ = ["section"]
+
+
+def section(study: Study) -> Section | Absent:
+    """The curves, their turning places, their closed form, and the ratio for half of the MACs."""
+    blocks = [block for subject in study.subjects if (block := _block(subject))]
+    ratios = [run.config.ratio for subject in study.subjects for run in subject.told]
+    last = percent(max(ratios)) if ratios else "The ratio"
+    title = f"{last} is not {last}" if ratios else "The ratio is not the saving"
+    if not blocks:
+        return Absent(title, "what a ratio will cost could not be predicted for any network")
+    return Section(
+        "savings",
+        title,
+        (
+            "The pruning ratio counts prunable channels. It is not the saving, for three reasons. "
+            "Layers that a policy holds keep their channels. A dense layer between two cut groups "
+            "loses the product of both shares, a depthwise or a normalisation layer loses one. And "
+            "MACs and parameters lie unevenly over the layers. One MAC is one multiply-accumulate, "
+            "which fvcore calls a flop.",
+            "Every point of the curves is predicted, nothing is pruned for it: MACs and parameters "
+            "are a polynomial in the widths of the groups, read off one forward pass. With the "
+            "share r of every prunable group gone, a (1 - r)^2 + b (1 - r) + c is left: a where "
+            "both widths go, b where one does, c where none does. The real curve departs from it "
+            "because channels are whole and because, ranked globally, groups lose unequal shares.",
+        ),
+        tables=(_done_table(study),),
+        blocks=tuple(blocks),
+        tests=("tests/case_study/test_savings.py", "tests/unit/test_cost_model.py"),
+    )
+
+
+def _block(subject: SubjectStudy) -> Block | None:
+    known = [entry for entry in subject.accounts if entry.curve.points]
+    if not known:
+        return None
+    scopes = list(dict.fromkeys(entry.scope for entry in known))
+    curves = [_curve_table(subject, scope) for scope in scopes]
+    scaling = _scaling_table(subject, known)
+    drawings = [curve(subject, curves[0].anchor)]
+    if scaling.rows:
+        drawings.append(bend(subject, scaling.anchor))
+    tables = [
+        *curves,
+        scaling,
+        _reaches(subject, known),
+        *(_holders(subject, entry) for entry in known if _is_short(entry)),
+    ]
+    sentences = [*_bought(subject), *_halving(subject, known), *_turns(known)]
+    return Block(
+        subject.info.name,
+        tuple(sentences),
+        tuple(drawings),
+        tuple(table for table in tables if table.rows),
+    )
+
+
+def _bought(subject: SubjectStudy) -> Iterator[str]:
+    told = [run for run in subject.told if run.macs.share is not None]
+    if told:
+        parts = "; ".join(
+            f"{percent(run.config.ratio)} asked left {left(run.macs)} of the MACs and "
+            f"{left(run.params)} of the parameters"
+            for run in told
+        )
+        yield f"Under {asked_of(told[0])}: {parts}."
+
+
+def _halving(subject: SubjectStudy, known: Sequence[PolicyAccount]) -> Iterator[str]:
+    for entry in known:
+        if entry.scope == subject.headline[1] and entry.reach is not None:
+            yield _reach(entry, entry.reach)
+
+
+def _reach(entry: PolicyAccount, reach: Reach) -> str:
+    how = f"Under `{entry.policy}`, {scoped(entry.scope)}"
+    least = f"{reach.least.macs / reach.dense.macs:.1%}, at ratio {reach.least.ratio:.2f}"
+    if reach.ratio is None:
+        return f"{how}, no ratio leaves {reach.target:.0%} of the MACs: the least is {least}."
+    return (
+        f"{how}, ask for {reach.ratio:.1%} of the prunable channels to keep at most "
+        f"{reach.target:.0%} of the MACs; the least that any ratio leaves is {least}."
+    )
+
+
+def _turns(known: Sequence[PolicyAccount]) -> Iterator[str]:
+    """Say where asking for more keeps more, and which groups do."""
+    for entry in known:
+        if entry.curve.turns:
+            yield (
+                f"The curve of `{entry.policy}`, {scoped(entry.scope)}, turns back at "
+                + "; at ".join(map(_turn, entry.curve.turns))
+                + "."
+            )
+
+
+_CAUSES = 2
+"""Groups that are named where a curve turns."""
+
+
+def _turn(turn: Turn) -> str:
+    causes = [f"`{root}` keeps {more} more ({reason})" for root, more, reason in turn.groups]
+    rest = f" and {len(causes) - _CAUSES} more groups" if len(causes) > _CAUSES else ""
+    return f"{turn.after.ratio:g}, where {', '.join(causes[:_CAUSES])}{rest}"
+
+
+def _done_table(study: Study) -> Table:
+    return Table(
+        "pruned and counted",
+        (
+            "network",
+            "policy",
+            "scope",
+            "ratio",
+            "MACs before",
+            "MACs after",
+            "MACs left",
+            "parameters before",
+            "parameters after",
+            "parameters left",
+            "bytes before",
+            "bytes after",
+            "bytes left",
+        ),
+        tuple(
+            (
+                subject.info.name,
+                run.config.policy,
+                run.config.scope,
+                f"{run.config.ratio:g}",
+                *(
+                    cell
+                    for sizes in (run.macs, run.params, run.bytes_)
+                    for cell in (count(sizes.before), count(sizes.after), left(sizes))
+                ),
+            )
+            for subject in study.subjects
+            for run in subject.runs
+        ),
+        wide=True,
+    )
+
+
+def _curve_table(subject: SubjectStudy, scope: str) -> Table:
+    curves = [
+        (each.policy, each.curve)
+        for each in subject.accounts
+        if each.scope == scope and each.curve.points
+    ]
+    return Table(
+        f"{subject.info.name}: share left at each ratio, {scoped(scope)}",
+        (
+            "ratio",
+            *(f"MACs, {policy}" for policy, _ in curves),
+            *(f"parameters, {policy}" for policy, _ in curves),
+        ),
+        tuple(
+            (
+                f"{points[0].ratio:g}",
+                *(share(p.macs / c.dense_macs) for p, (_, c) in zip(points, curves, strict=True)),
+                *(
+                    share(p.params / c.dense_params)
+                    for p, (_, c) in zip(points, curves, strict=True)
+                ),
+            )
+            for points in zip(*(found.points for _, found in curves), strict=True)
+        ),
+        wide=True,
+    )
+
+
+def _scaling_table(subject: SubjectStudy, known: Sequence[PolicyAccount]) -> Table:
+    ratios = tuple(run.config.ratio for run in subject.told)
+    rows = []
+    for entry in known:
+        for name, form, dense in (
+            ("MACs", entry.macs_scaling, entry.curve.dense_macs),
+            ("parameters", entry.params_scaling, entry.curve.dense_params),
+        ):
+            if form is not None:
+                found = subject.select(entry.policy, entry.scope)
+                rows.append(
+                    (entry.policy, entry.scope, name, *_terms(form, dense, ratios, found, name))
+                )
+    return Table(
+        f"{subject.info.name}: a, b and c, what they predict, and what is left",
+        (
+            "policy",
+            "scope",
+            "of",
+            "a",
+            "b",
+            "c",
+            *(f"{what} at {ratio:g}" for ratio in ratios for what in ("predicted", "left")),
+        ),
+        tuple(rows),
+    )
+
+
+def _terms(
+    form: Scaling, dense: int, ratios: Sequence[float], runs: Sequence[Run], name: str
+) -> tuple[str, ...]:
+    cells = [share(value / dense) for value in (form.square, form.line, form.constant)]
+    sizes = {run.config.ratio: run.macs if name == "MACs" else run.params for run in runs}
+    for ratio in ratios:
+        cells += [share(form.at(ratio) / dense), left(sizes[ratio]) if ratio in sizes else "-"]
+    return tuple(cells)
+
+
+def _reaches(subject: SubjectStudy, known: Sequence[PolicyAccount]) -> Table:
+    return Table(
+        f"{subject.info.name}: the ratio that leaves half of the MACs, and the least of all ratios",
+        ("policy", "scope", "ratio for half", "least MACs left", "parameters there", "at ratio"),
+        tuple(
+            (
+                entry.policy,
+                entry.scope,
+                "none" if entry.reach.ratio is None else f"{entry.reach.ratio:.3f}",
+                share(entry.reach.least.macs / entry.reach.dense.macs),
+                share(entry.reach.least.params / entry.reach.dense.params),
+                f"{entry.reach.least.ratio:.2f}",
+            )
+            for entry in known
+            if entry.reach is not None
+        ),
+    )
+
+
+def _is_short(entry: PolicyAccount) -> bool:
+    """Whether the target cannot be reached."""
+    return entry.scope == "global" and entry.reach is not None and entry.reach.ratio is None
+
+
+def _holders(subject: SubjectStudy, entry: PolicyAccount) -> Table:
+    return Table(
+        f"{subject.info.name}, {entry.policy}: what holds up the least that is left",
+        ("layer", "MACs", "of what is left", "why"),
+        tuple(
+            (row.layer or "(the model's own forward)", count(row.left), share(row.share), row.why)
+            for row in (entry.reach.holders if entry.reach else ())
+        ),
+    )

@@ -1,0 +1,170 @@
+"""Every model of torchvision, from the file that ``python -m analysis.zoo`` wrote."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from analysis.reporting.section import Absent, Section
+from analysis.reporting.tables import Table, count, share
+
+__all__ = ["section"]
+
+_EQUAL = ("exact", "renormalized")
+_TITLE = "Every model of torchvision"
+_UPSTREAM = Path(__file__).parents[1] / "upstream.json"
+"""What torch-pruning's own table says of which models."""
+
+
+def section(directory: str) -> Section | Absent:
+    """Every model with its verdict, beside torch-pruning's own table.
+
+    Args:
+        directory: of the report; its ``zoo.json`` is read.
+    """
+    path = Path(directory) / "zoo.json"
+    if not path.is_file():
+        return Absent(_TITLE, "there is no `zoo.json` in the folder (`python -m analysis.zoo`)")
+    zoo, upstream = json.loads(path.read_text()), json.loads(_UPSTREAM.read_text())
+    models = zoo["models"]
+    equal = [model for model in models if model["verdict"] in _EQUAL]
+    untold = [model for model in models if model.get("untold")]
+    failing = [model for model in untold if model["untold"]["verdict"] not in _EQUAL]
+    claimed = len(upstream["runs"])
+    doubtful = [model["name"] for model in failing if model["name"] in upstream["runs"]]
+    sentences = [
+        f"{len(equal)} of torchvision's {len(models)} models, pruned by half (ratio "
+        f"{zoo['ratio']:g}, {zoo['scope']} L1 ranking, output layers ignored), equal their masked "
+        "dense network at every layer in float64.",
+        f"torch-pruning's own table tells for which models the forward pass runs afterwards: "
+        f"{claimed} of {claimed + len(upstream['fails'])} ({upstream['source']}). That a network "
+        "runs is not that it is right: of those that it lists as successful, "
+        f"{len(doubtful)} are not proved unless torch-pruning is told more than the model.",
+        f"{len(untold)} models are pruned as torch-pruning is told by a recipe "
+        f"(analysis/zoo/recipes.py); as they are, {len(failing)} of them are not proved.",
+        *(
+            f"`{model['name']}` is {model['verdict']}: {model['reason']}."
+            for model in models
+            if model["verdict"] not in _EQUAL
+        ),
+    ]
+    return Section(
+        "zoo",
+        _TITLE,
+        tuple(sentences),
+        tables=(
+            _against(models, upstream),
+            _by_task(models),
+            _told(untold),
+            _all(models, upstream),
+        ),
+        tests=("tests/unit/test_zoo.py",),
+    )
+
+
+def _claim(model: dict[str, Any], upstream: dict[str, Any]) -> str:
+    """What torch-pruning's table says of a model."""
+    return next((claim for claim in ("runs", "fails") if model["name"] in upstream[claim]), "-")
+
+
+def _against(models: list[dict[str, Any]], upstream: dict[str, Any]) -> Table:
+    rows = []
+    for claim, words in (("runs", "runs"), ("fails", "fails"), ("-", "not listed")):
+        those = [model for model in models if _claim(model, upstream) == claim]
+        plain = [model for model in those if not model.get("untold")]
+        told = [model for model in those if model.get("untold")]
+        rows.append(
+            (
+                words,
+                str(len(those)),
+                str(sum(model["verdict"] in _EQUAL for model in plain)),
+                str(sum(model["verdict"] in _EQUAL for model in told)),
+                str(sum(model["untold"]["verdict"] not in _EQUAL for model in told)),
+                str(sum(model["verdict"] not in _EQUAL for model in those)),
+            )
+        )
+    return Table(
+        "torch-pruning's own table against the proof",
+        (
+            "upstream says",
+            "models",
+            "equal as they are",
+            "equal with a recipe",
+            "of these not proved without it",
+            "not equal",
+        ),
+        tuple(rows),
+    )
+
+
+def _by_task(models: list[dict[str, Any]]) -> Table:
+    tasks = dict.fromkeys(model["task"] for model in models)
+    verdicts = dict.fromkeys(model["verdict"] for model in models)
+    return Table(
+        "models by task and verdict",
+        ("task", "models", *verdicts, "greatest rel. error"),
+        tuple(
+            (
+                task,
+                str(len(of_task)),
+                *(str(sum(m["verdict"] == verdict for m in of_task)) for verdict in verdicts),
+                f"{max(m['max_rel_error'] or 0.0 for m in of_task if m['verdict'] in _EQUAL):.0e}",
+            )
+            for task in tasks
+            for of_task in [[model for model in models if model["task"] == task]]
+        ),
+    )
+
+
+def _told(untold: list[dict[str, Any]]) -> Table:
+    return Table(
+        "what torch-pruning is told, and what it makes of the model otherwise",
+        ("model", "told", "verdict", "untold", "because"),
+        tuple(
+            (
+                model["name"],
+                model["told"],
+                model["verdict"],
+                model["untold"]["verdict"],
+                model["untold"]["reason"] or "-",
+            )
+            for model in untold
+        ),
+        wide=True,
+    )
+
+
+def _all(models: list[dict[str, Any]], upstream: dict[str, Any]) -> Table:
+    return Table(
+        "every model",
+        (
+            "model",
+            "task",
+            "input",
+            "upstream",
+            "verdict",
+            "rel. error",
+            "removed",
+            "params left",
+            "seconds",
+        ),
+        tuple(
+            (
+                model["name"],
+                model["task"],
+                " and ".join("x".join(map(str, size)) for size in model["sizes"]),
+                _claim(model, upstream),
+                model["verdict"],
+                "-" if model["max_rel_error"] is None else f"{model['max_rel_error']:.0e}",
+                count(model["removed"]),
+                share(_left(model)),
+                "-" if model["seconds"] is None else f"{model['seconds']:g}",
+            )
+            for model in models
+        ),
+        wide=True,
+    )
+
+
+def _left(model: dict[str, Any]) -> float | None:
+    before, after = model["params_before"], model["params_after"]
+    return None if after is None or not before else after / before

@@ -1,0 +1,31 @@
+"""How sentences name what a run was asked, and list things."""
+
+from collections.abc import Sequence
+
+from analysis.records import OWN_PRUNER, Run
+
+__all__ = ["asked_of", "listed", "percent", "scoped"]
+
+_SCOPES = {"global": "ranked globally", "local": "ranked locally"}
+
+
+def scoped(scope: str) -> str:
+    """How the channels were ranked."""
+    return _SCOPES[scope]
+
+
+def asked_of(run: Run) -> str:
+    """The policy and the scope of a run."""
+    if run.config.policy == OWN_PRUNER:
+        return "your own pruner"
+    return f"`{run.config.policy}`, {scoped(run.config.scope)}"
+
+
+def percent(ratio: float) -> str:
+    """A ratio as people say it: 0.8 is 80 %."""
+    return f"{100 * ratio:g} %"
+
+
+def listed(names: Sequence[str]) -> str:
+    """``a, b and c``."""
+    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
