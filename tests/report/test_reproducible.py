@@ -28,6 +28,9 @@ def again(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # The work of other commands, read by this one.
     for name in ("zoo.json", "counters.json", "baseline.csv"):
         shutil.copy(COMMITTED / name, folder)
+    outcomes = COMMITTED / "junit.xml"
+    assert outcomes.exists(), "the report tells how tests ended: run them first (tox run -e py311)"
+    shutil.copy(outcomes, folder)
     shutil.copytree(COMMITTED / "versions", folder / "versions")
     made = subprocess.run(
         [sys.executable, "-m", "analysis", "report", "--out", str(folder)],

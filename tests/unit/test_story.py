@@ -1,7 +1,10 @@
 """The sections: their order, what holds them, and numbers worked out by hand."""
 
+import configparser
 import json
+import re
 from dataclasses import replace
+from pathlib import Path
 from xml.sax.saxutils import quoteattr
 
 import pytest
@@ -31,6 +34,8 @@ from analysis.reporting.evidence import evidence
 from analysis.reporting.report import story, write_report
 from analysis.reporting.section import Absent, Section
 from analysis.reporting.story import verdict, zoo
+
+ROOT = Path(__file__).parents[2]
 
 
 def layer(name: str, macs: int, kind: str = "Conv2d") -> LayerCost:
@@ -244,3 +249,18 @@ def test_text_that_looks_like_markup_is_harmless_in_a_picture(tmp_path) -> None:
     write_report(study(network(run(), name=evil)), str(tmp_path))
     page = (tmp_path / "index.html").read_text()
     assert "<b>" not in page
+
+
+def test_every_test_that_is_cited_exists_and_is_run_for_the_report() -> None:
+    sources = (ROOT / "analysis/reporting/story").glob("*.py")
+    cited = {
+        name for path in sources for name in re.findall(r'"(tests/.*?\.py)"', path.read_text())
+    }
+    tox = configparser.ConfigParser(interpolation=None)
+    tox.read(ROOT / "tox.ini")
+    run = tox["report"]["cited"].split()
+    assert len(cited) > 10
+    assert not [name for name in cited if not (ROOT / name).exists()]
+    elsewhere = "tests/versions/test_kinds_of_layers.py"  # tox run -m matrix
+    assert not [name for name in cited - {elsewhere} if not name.startswith(tuple(run))]
+    assert not [place for place in run if not any(name.startswith(place) for name in cited)]

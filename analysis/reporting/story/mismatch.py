@@ -32,7 +32,8 @@ def section(study: Study) -> Section | Absent:
 
 
 def _block(subject: SubjectStudy) -> Block:
-    sentences, tables = [], []
+    sentences: list[str] = []
+    tables: list[Table] = []
     for found, what, layer in (
         (subject.residual, "skip connections", "projection"),
         (subject.depthwise, "depthwise convolutions", "depthwise convolution"),
