@@ -1117,7 +1117,9 @@ class SubjectStudy:
 
     @property
     def told(self) -> list[Run]:
-        """The runs of the headline, by ratio."""
+        """The runs of the headline, by ratio; a pruner of the user's own chooses its scope."""
+        if self.headline[0] == OWN_PRUNER:
+            return sorted(self.runs, key=lambda run: run.config.ratio)
         return self.select(*self.headline)
 
     def account(self, policy: str, scope: str) -> PolicyAccount | None:

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -39,6 +40,7 @@ from analysis.records import (
     Config,
     FaultCount,
     Group,
+    Lint,
     Mismatch,
     PolicyAccount,
     RankAgreement,
@@ -209,10 +211,15 @@ def _gather(request: Request, done: dict[Any, Any]) -> SubjectStudy:
             account for policy in _costed(names) for account in done[_accounts, request, policy]
         ),
         ranking=_agreements(dense.model, dense.groups),
-        lint=None
-        if dense.error or request.policy not in ignored
-        else pipeline.lint_ignored_layers(dense.model, dense.inputs, ignored[request.policy]),
+        lint=_lint(dense, ignored.get(request.policy)),
     )
+
+
+def _lint(dense: pipeline.Dense, ignored: tuple[str, ...] | None) -> Lint | None:
+    if dense.error is None and ignored is not None:
+        with suppress(AnalysisError):
+            return pipeline.lint_ignored_layers(dense.model, dense.inputs, ignored)
+    return None
 
 
 def _ignored(dense: pipeline.Dense, names: Iterable[str]) -> dict[str, tuple[str, ...]]:
@@ -269,9 +276,8 @@ def _runs(
 def _run_within(budget: float | None, request: Request, config: Config) -> Run:
     """One run; one that does not end within the budget is a verdict as well."""
     dense = _dense(request)
-    own = config.policy == OWN_PRUNER
-    policy = None if own else policies.resolve(config.policy)
-    pruner = load_callable(request.pruner, "--pruner") if own and request.pruner else None
+    pruner = load_callable(request.pruner, "--pruner") if request.pruner else None
+    policy = policies.resolve(request.policy if pruner else config.policy)
     try:
         with budgets.limited(budget):
             return checked_run(dense, config, policy, pruner)
@@ -337,13 +343,13 @@ def _account(dense: pipeline.Dense, ignored: tuple[str, ...], config: Config) ->
 
 def _mismatches(request: Request, kind: str) -> tuple[Mismatch, ...]:
     dense = _dense(request)
-    if dense.error is not None:
-        return ()
     reproduce = {
         "residual": pipeline.reproduce_residual_mismatch,
         "depthwise": pipeline.reproduce_depthwise_mismatch,
     }
-    return reproduce[kind](dense.model, dense.inputs)
+    with suppress(AnalysisError):  # what its runs say
+        return reproduce[kind](dense.model, dense.inputs) if dense.error is None else ()
+    return ()
 
 
 def _agreements(model: nn.Module, groups: tuple[Group, ...]) -> tuple[RankAgreement, ...]:
@@ -375,9 +381,9 @@ def _faults(request: Request, kind: str) -> FaultCount:
     original, pruned, removals, inputs, groups = _half_pruned(request)
     cuts = surgery.merge_cuts(removals)
     plant = faults.FAULTS[kind]
-    takers = [
-        site.name for site in faults.sites(original, copy_of(pruned), cuts, groups) if plant(site)
-    ]
+    # Where nothing could be cut there is nothing to damage.
+    sites = faults.sites(original, copy_of(pruned), cuts, groups) if cuts else ()
+    takers = [site.name for site in sites if plant(site)]
     step = max(-(-len(takers) // _SITES), 1)
     planted = shape = changed = proof = located = 0
     for name in takers[::step]:
@@ -401,10 +407,20 @@ _SITES = 12
 
 @lru_cache(maxsize=1)
 def _half_pruned(request: Request) -> tuple[nn.Module, nn.Module, list[Removal], Any, Any]:
-    """The network with distinct values, the same pruned by half, what was cut, inputs, groups."""
+    """The network with distinct values, the same pruned by half, what was cut, inputs, groups.
+
+    Without groups, where it cannot be pruned: its runs say why.
+    """
     dense = _dense(request)
-    if dense.error is not None:
-        return dense.model, dense.model, [], dense.inputs, ()
+    if dense.error is None:
+        with suppress(AnalysisError):
+            return _pruned_by_half(dense)
+    return dense.model, dense.model, [], dense.inputs, ()
+
+
+def _pruned_by_half(
+    dense: pipeline.Dense,
+) -> tuple[nn.Module, nn.Module, list[Removal], Any, Any]:
     original = copy_of(dense.model)
     symmetry.make_distinct(original, dense.inputs)
     pruned = copy_of(original)
