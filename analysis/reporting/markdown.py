@@ -16,7 +16,8 @@ def render(told: Iterable[tuple[Section, Sequence[Evidence]]]) -> str:
     """One document; wide tables are left to the page and the JSON."""
     parts = [f"# {TITLE}"]
     for section, evidence in told:
-        parts += [f"## {section.title}", *section.paragraphs]
+        lead = [f"**{section.lead}**"] if section.lead else []
+        parts += [f"## {section.title}", *lead, *section.paragraphs]
         parts += [*_shown(section.drawings, section.tables)]
         for block in section.blocks:
             parts += _block(block, alone=len(section.blocks) == 1)

@@ -40,7 +40,8 @@ class Section:
         blocks: what is said of each network.
         tests: the files of this project whose tests assert the claim.
         checks: names of the catalogue, which hold every run of it to the claim.
-        passed: of a verdict, whether it is good; None where the section is none.
+        lead: of a verdict, in a word; empty where the section is none.
+        passed: whether a verdict is good.
     """
 
     anchor: str
@@ -51,7 +52,8 @@ class Section:
     blocks: tuple[Block, ...] = ()
     tests: tuple[str, ...] = ()
     checks: tuple[str, ...] = ()
-    passed: bool | None = None
+    lead: str = ""
+    passed: bool = True
 
 
 @dataclass(frozen=True)

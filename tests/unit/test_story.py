@@ -117,14 +117,14 @@ def test_the_four_questions_are_answered_at_the_top() -> None:
     rest = answers["Which layers hold the rest?"]
     assert "Layers that no ratio touches hold 25.0% of what is left." in rest
     assert "`first` (50.0%)" in rest
-    assert section.passed
+    assert (section.lead, section.passed) == ("Proved.", True)
     assert "2 of 2 prunings are proved exact" in section.paragraphs[0]
 
 
 def test_a_wrong_pruning_is_said_to_be_wrong_with_its_reason() -> None:
     subject = network(run(0.3), run(0.5, Verdict.WRONG))
     section = verdict.section(study(subject), [coupled(subject, 0)])
-    assert not section.passed
+    assert (section.lead, section.passed) == ("Not proved.", False)
     assert section.paragraphs[0].startswith("1 of 2 prunings are proved")
     safe = section.blocks[0].answers[0].text
     assert safe == (
@@ -134,6 +134,19 @@ def test_a_wrong_pruning_is_said_to_be_wrong_with_its_reason() -> None:
     assert ("net", "classifier", "global", "0.5", "equivalent_to_masked", "it departs") in (
         failing.rows
     )
+
+
+def test_a_right_pruning_that_fails_a_check_is_told_apart() -> None:
+    missed = replace(run(), checks=(CheckResult("ratio_met", False, "missed"),))
+    subject = network(missed)
+    section = verdict.section(study(subject), [coupled(subject, 0)])
+    assert (section.lead, section.passed) == ("Proved, but not all checks pass.", False)
+
+
+def test_where_nothing_is_proved_nothing_is_said_to_be_equal() -> None:
+    subject = network(run(0.5, Verdict.WRONG))
+    section = verdict.section(study(subject), [coupled(subject, 0)])
+    assert section.paragraphs[0] == "None of 1 prunings is proved."
 
 
 def test_another_policy_than_the_one_asked_for_does_not_decide() -> None:

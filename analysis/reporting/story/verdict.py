@@ -32,6 +32,7 @@ def section(study: Study, couplings: Sequence[Coupling]) -> Section:
             "output_shape_stays",
             "gradients_reach_parameters",
         ),
+        lead=_lead(study, judged),
         passed=study.passed,
     )
 
@@ -60,6 +61,13 @@ def _sentences(study: Study, judged: Sequence[Run]) -> Iterator[str]:
         )
 
 
+def _lead(study: Study, judged: Sequence[Run]) -> str:
+    if study.passed:
+        return "Proved."
+    right = judged and all(run.verification.verdict.passes for run in judged)
+    return "Proved, but not all checks pass." if right else "Not proved."
+
+
 def _checked(judged: Sequence[Run]) -> str:
     """How many pass every check, and why the others are or are no news."""
     whole = sum(all(check.passed for check in run.checks) for run in judged)
@@ -75,6 +83,8 @@ def _checked(judged: Sequence[Run]) -> str:
 
 def _headline(judged: Sequence[Run], keeping: str) -> str:
     good = [run for run in judged if run.verification.verdict.passes]
+    if not good:
+        return f"None of {len(judged)} prunings{keeping} is proved."
     exact = sum(run.verification.verdict is Verdict.EXACT for run in good)
     what = "proved exact" if exact == len(good) else "proved right"
     start = (
