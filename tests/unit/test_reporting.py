@@ -1,11 +1,13 @@
 """Files are written whole, tables are readable, a page loads nothing."""
 
+import json
 import os
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
+from jsonschema import Draft202012Validator
 from nets import Chain, inputs_for, make
 
 from analysis import count_macs
@@ -121,6 +123,13 @@ def test_the_same_study_makes_the_same_bytes(small_study: Study, written, tmp_pa
     write_report(small_study, str(again))
     for path in written.iterdir():
         assert (again / path.name).read_bytes() == path.read_bytes()
+
+
+def test_the_results_are_what_the_schema_beside_them_says(written) -> None:
+    schema, results = (
+        json.loads((written / name).read_text()) for name in ("results.schema.json", "results.json")
+    )
+    Draft202012Validator(schema).validate(results)
 
 
 def test_rounding_level_errors_do_not_reach_the_files(
