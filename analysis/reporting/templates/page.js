@@ -48,7 +48,8 @@
     shown.className = "rows";
     const tell = () => {
       const wanted = input.value.trim().toLowerCase();
-      for (const row of rows) row.hidden = !row.textContent.toLowerCase().includes(wanted);
+      const holds = (cell) => cell.textContent.toLowerCase().includes(wanted);
+      for (const row of rows) row.hidden = ![...row.cells].some(holds);
       shown.textContent = `${rows.filter((row) => !row.hidden).length} of ${rows.length} rows`;
     };
     input.addEventListener("input", tell);
