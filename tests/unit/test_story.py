@@ -9,6 +9,7 @@ from xml.sax.saxutils import quoteattr
 
 import pytest
 
+from analysis.checks import CATALOGUE
 from analysis.errors import InputError
 from analysis.records import (
     Channels,
@@ -219,6 +220,12 @@ def test_a_section_names_its_checks_with_their_outcome() -> None:
     first, second = evidence(section, study(subject), {})
     assert (first.outcome, first.passed) == ("prunings: 1 passed, 1 failed", False)
     assert (second.outcome, second.passed) == ("prunings: 2 known to fail", True)
+
+
+def test_every_check_of_the_catalogue_is_cited_by_a_section(tmp_path) -> None:
+    checks = tuple(CheckResult(name, True) for name in CATALOGUE)
+    sections = story(study(network(replace(run(), checks=checks))), str(tmp_path))
+    assert {name for section in sections for name in section.checks} == set(CATALOGUE)
 
 
 def test_a_damaged_junit_file_is_refused(tmp_path) -> None:
