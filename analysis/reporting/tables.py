@@ -4,10 +4,11 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from analysis.records import Group, Lock, Run, Sizes, Verification
+from analysis.records import Group, Lock, Run, Sizes, SubjectStudy, Verification
 
 __all__ = [
     "LOCK_HEADERS",
+    "RUN_HEADERS",
     "Table",
     "anchor_of",
     "as_markdown",
@@ -18,6 +19,7 @@ __all__ = [
     "held",
     "left",
     "lock_cells",
+    "run_cells",
     "share",
     "slug",
 ]
@@ -127,6 +129,16 @@ def held(group: Group) -> str:
         ("untraced", bool(group.untraced)),
     )
     return next((reason for reason, applies in reasons if applies), "")
+
+
+RUN_HEADERS = ("network", "policy", "scope", "ratio")
+"""Of a table with one row a pruning."""
+
+
+def run_cells(subject: SubjectStudy, run: Run) -> tuple[str, ...]:
+    """Which pruning a row is about."""
+    config = run.config
+    return subject.info.name, config.policy, config.scope, f"{config.ratio:g}"
 
 
 LOCK_HEADERS = ("group", "width", "ignored layers", "locked with them", "MACs", "params", "held")

@@ -20,12 +20,14 @@ from analysis.records import (
 )
 from analysis.reporting.tables import (
     LOCK_HEADERS,
+    RUN_HEADERS,
     as_markdown,
     bound,
     checks_passed,
     count,
     left,
     lock_cells,
+    run_cells,
     share,
 )
 from analysis.reporting.tables import held as held_by
@@ -450,10 +452,7 @@ def summary(study: Study) -> str:
     """The table that ends a report run."""
     return as_markdown(
         (
-            "subject",
-            "policy",
-            "scope",
-            "ratio",
+            *RUN_HEADERS,
             "verdict",
             "rel. error",
             "asked",
@@ -463,10 +462,7 @@ def summary(study: Study) -> str:
         ),
         [
             (
-                subject.info.name,
-                run.config.policy,
-                run.config.scope,
-                f"{run.config.ratio:g}",
+                *run_cells(subject, run),
                 run.verification.verdict,
                 bound(run.verification),
                 count(run.channels.requested),

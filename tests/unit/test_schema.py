@@ -40,6 +40,13 @@ def objects(schema: Any, place: str = "#") -> Iterator[tuple[str, dict[str, Any]
             yield from objects(part, f"{place}/{name}")
 
 
+def part(results: Any, place: str) -> Any:
+    """The part of the results at ``subjects/0/runs/0``."""
+    for step in filter(None, place.split("/")):
+        results = results[int(step) if step.isdigit() else step]
+    return results
+
+
 def test_the_schema_is_a_schema() -> None:
     Draft202012Validator.check_schema(SCHEMA)
 
@@ -71,22 +78,41 @@ def test_fixed_values_are_those_of_the_records() -> None:
 
 
 @pytest.mark.parametrize(
-    ("place", "said"),
+    ("place", "name", "value", "said"),
     [
-        ((), "$: 'new' was unexpected"),
-        (("subjects", 0), "$.subjects[0]: 'new' was unexpected"),
-        (("subjects", 0, "dense"), "$.subjects[0].dense: 'new' was unexpected"),
-        (("subjects", 0, "layers_after", 0), "$.subjects[0].layers_after[0]: 'new' was unexpected"),
-        (("subjects", 0, "runs", 0, "macs"), "$.subjects[0].runs[0].macs: 'new' was unexpected"),
+        (
+            "subjects/0/runs/0",
+            "verdict",
+            "fine",
+            "$.subjects[0].runs[0].verdict: 'fine' is not one",
+        ),
+        ("subjects/0/runs/0/macs", "before", -1, "$.subjects[0].runs[0].macs.before: -1 is less"),
+        ("", "new", 0, "$: Additional properties are not allowed ('new'"),
+        ("subjects/0/runs/0", "new", 0, "$.subjects[0].runs[0]: Additional properties are not"),
+        ("subjects/0/dense", "new", 0, "$.subjects[0].dense: Unevaluated properties are not"),
+        ("subjects/0/layers_after/0", "new", 0, "$.subjects[0].layers_after[0]: Unevaluated"),
     ],
 )
-def test_a_field_that_the_schema_does_not_know_is_found(results, place, said) -> None:
+def test_a_value_or_a_field_that_the_schema_does_not_know_is_found(
+    results, place, name, value, said
+) -> None:
     drifted = deepcopy(results)
-    part: Any = drifted
-    for step in place:
-        part = part[step]
-    part["new"] = 0
+    part(drifted, place)[name] = value
     (error,) = errors(drifted)
-    where, _, why = said.partition(": ")
-    assert error.startswith(f"{where}: ")
-    assert why in error
+    assert error.startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("place", "name"),
+    [
+        ("", "command"),
+        ("subjects/0", "headline"),
+        ("subjects/0/dense", "uncounted"),
+        ("subjects/0/layers_after/0", "ratio"),
+        ("subjects/0/runs/0", "max_rel_error"),
+    ],
+)
+def test_a_field_that_is_missing_is_found(results, place, name) -> None:
+    drifted = deepcopy(results)
+    del part(drifted, place)[name]
+    assert any(f"'{name}' is a required property" in error for error in errors(drifted))

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from analysis.records import GroupAccount, PolicyAccount, Run, Study, SubjectStudy
 from analysis.reporting.section import Block, Section
-from analysis.reporting.tables import Table, count, left, share
+from analysis.reporting.tables import RUN_HEADERS, Table, count, left, run_cells, share
 from analysis.reporting.words import asked_of
 
 __all__ = ["section"]
@@ -142,10 +142,7 @@ def _account_table(study: Study) -> Table:
     return Table(
         "asked and removed in every pruning",
         (
-            "network",
-            "policy",
-            "scope",
-            "ratio",
+            *RUN_HEADERS,
             "prunable",
             "asked",
             "removed",
@@ -159,10 +156,7 @@ def _account_table(study: Study) -> Table:
         ),
         tuple(
             (
-                subject.info.name,
-                run.config.policy,
-                run.config.scope,
-                f"{run.config.ratio:g}",
+                *run_cells(subject, run),
                 count(run.channels.prunable),
                 count(run.channels.requested),
                 count(run.channels.removed),

@@ -8,6 +8,11 @@ from analysis.reporting.tables import Table
 
 __all__ = ["section"]
 
+_ELSEWHERE = (
+    "byte, on the same kind of processor; on another, two channels of nearly equal rank may change "
+    "places."
+)
+
 
 def section(study: Study, absent: Iterable[Absent]) -> Section:
     """How to make the report again, and its gaps."""
@@ -35,7 +40,7 @@ def section(study: Study, absent: Iterable[Absent]) -> Section:
         "How this was made, and what it does not say",
         (
             f"Made by `{study.command}`. Made again on the same versions it is the same, byte for "
-            "byte, whatever the processor.",
+            + ("byte, whatever the processor." if study.is_case_study else _ELSEWHERE),
             "Not measured: accuracy (no network is trained here), time (MACs are not time), memory "
             "of activations. Not counted as MACs: activations, bias and residual additions, for "
             "which fvcore has no rule; they are listed with the layers.",

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from analysis.records import PolicyAccount, Reach, Run, Scaling, Study, SubjectStudy, Turn
 from analysis.reporting.figures.curves import bend, curve
 from analysis.reporting.section import Absent, Block, Section
-from analysis.reporting.tables import Table, count, left, share
+from analysis.reporting.tables import RUN_HEADERS, Table, count, left, run_cells, share
 from analysis.reporting.words import asked_of, percent, scoped
 
 __all__ = ["section"]
@@ -118,10 +118,7 @@ def _done_table(study: Study) -> Table:
     return Table(
         "pruned and counted",
         (
-            "network",
-            "policy",
-            "scope",
-            "ratio",
+            *RUN_HEADERS,
             "MACs before",
             "MACs after",
             "MACs left",
@@ -134,10 +131,7 @@ def _done_table(study: Study) -> Table:
         ),
         tuple(
             (
-                subject.info.name,
-                run.config.policy,
-                run.config.scope,
-                f"{run.config.ratio:g}",
+                *run_cells(subject, run),
                 *(
                     cell
                     for sizes in (run.macs, run.params, run.bytes_)

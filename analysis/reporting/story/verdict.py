@@ -5,7 +5,15 @@ from collections.abc import Iterator, Sequence
 from analysis.records import PolicyAccount, Run, Study, SubjectStudy, Verdict
 from analysis.reporting.coupling import Coupling, shares
 from analysis.reporting.section import Answer, Block, Section
-from analysis.reporting.tables import Table, bound, checks_passed, count, share
+from analysis.reporting.tables import (
+    RUN_HEADERS,
+    Table,
+    bound,
+    checks_passed,
+    count,
+    run_cells,
+    share,
+)
 from analysis.reporting.words import asked_of, listed, percent, scoped
 
 __all__ = ["section"]
@@ -185,10 +193,7 @@ def _under(entry: PolicyAccount) -> str:
 def _failures(study: Study) -> Table:
     rows = [
         (
-            subject.info.name,
-            run.config.policy,
-            run.config.scope,
-            f"{run.config.ratio:g}",
+            *run_cells(subject, run),
             check.name,
             f"known: {check.known}" if check.known else check.message,
         )
@@ -198,7 +203,7 @@ def _failures(study: Study) -> Table:
     ]
     return Table(
         "checks that fail, and those that are known to",
-        ("network", "policy", "scope", "ratio", "check", "why"),
+        (*RUN_HEADERS, "check", "why"),
         tuple(rows),
     )
 
@@ -212,10 +217,7 @@ def _all_runs(study: Study) -> Table:
     return Table(
         "every pruning, what was proved, and what is left",
         (
-            "network",
-            "policy",
-            "scope",
-            "ratio",
+            *RUN_HEADERS,
             "verdict",
             "rel. error",
             "checks passed",
@@ -225,10 +227,7 @@ def _all_runs(study: Study) -> Table:
         ),
         tuple(
             (
-                subject.info.name,
-                run.config.policy,
-                run.config.scope,
-                f"{run.config.ratio:g}",
+                *run_cells(subject, run),
                 run.verification.verdict,
                 bound(run.verification),
                 checks_passed(run),
