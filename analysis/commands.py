@@ -102,7 +102,7 @@ def macs(options: Namespace) -> Answer:
 
 
 def report(options: Namespace) -> Answer:
-    """Write the whole report; 1 if a run that keeps the outputs does not pass."""
+    """Write the whole report; 1 if a run does not pass that is asked to (see `Study.judged`)."""
     files.check_writable(f"{options.out}/results.json")
     study = import_module("analysis.study")
     result = study.study(
@@ -145,7 +145,7 @@ def _requests(options: Namespace, study: Any) -> list[Request]:
     return requests
 
 
-_SILENT = ("command", "model", "out", "budget")
+_SILENT = ("command", "model", "out")
 """Options that a report does not depend on, and the networks, which are named first."""
 
 

@@ -1140,6 +1140,7 @@ class Study:
         command: makes it again.
         faults: what the proof sees that shapes do not, by network and kind of fault.
         is_case_study: whether it is the one whose claims this project's own tests assert.
+        refused: why networks that were to be looked at could not be.
     """
 
     versions: tuple[tuple[str, str], ...]
@@ -1147,6 +1148,7 @@ class Study:
     command: str
     faults: tuple[FaultCount, ...] = ()
     is_case_study: bool = False
+    refused: tuple[str, ...] = ()
 
     @property
     def judged(self) -> list[tuple[SubjectStudy, Run]]:
@@ -1166,4 +1168,5 @@ class Study:
     @property
     def passed(self) -> bool:
         """Whether every run passes that is asked to, and there is one."""
-        return bool(self.judged) and all(run.passed for _, run in self.judged)
+        judged = [run for _, run in self.judged]
+        return bool(judged) and not self.refused and all(run.passed for run in judged)

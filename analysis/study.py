@@ -29,7 +29,7 @@ from analysis import (
 )
 from analysis.checks import OF_PRUNING, evaluate
 from analysis.environment import versions
-from analysis.errors import AnalysisError, BudgetExceededError
+from analysis.errors import AnalysisError, BudgetExceededError, InputError, UnprunableError
 from analysis.inference import copy_of, locate_failure
 from analysis.known import marked
 from analysis.loading import load_callable
@@ -140,9 +140,9 @@ def study(
     for request in requests:
         names = _policies(request)
         parts += [(_runs, request, policy, ratios, budget) for policy in names]
-        parts += [(_accounts, request, policy, ratios[-1]) for policy in _costed(names)]
-        parts += [(_mismatches, request, kind) for kind in ("residual", "depthwise")]
-    parts += [(_faults, request, kind) for request in faulty for kind in faults.FAULTS]
+        parts += [(_accounts, request, policy, ratios[-1], budget) for policy in _costed(names)]
+        parts += [(_mismatches, request, kind, budget) for kind in ("residual", "depthwise")]
+    parts += [(_faults, request, kind, budget) for request in faulty for kind in faults.FAULTS]
     done = _share_out(parts, progress or _silently, workers or os.cpu_count() or 1)
     return Study(
         versions=tuple(versions().items()),
@@ -275,7 +275,7 @@ def _runs(
 
 def _run_within(budget: float | None, request: Request, config: Config) -> Run:
     """One run; one that does not end within the budget is a verdict as well."""
-    dense = _dense(request)
+    dense = _traced(request, budget)
     pruner = load_callable(request.pruner, "--pruner") if request.pruner else None
     policy = policies.resolve(request.policy if pruner else config.policy)
     try:
@@ -283,6 +283,19 @@ def _run_within(budget: float | None, request: Request, config: Config) -> Run:
             return checked_run(dense, config, policy, pruner)
     except BudgetExceededError as error:
         return timed_out(config, error.story, dense.costs, dense.saved_bytes, OF_PRUNING)
+
+
+def _traced(request: Request, budget: float | None) -> pipeline.Dense:
+    """The dense network.
+
+    Raises:
+        InputError: it is not read within the budget.
+    """
+    try:
+        with budgets.limited(budget):
+            return _dense(request)
+    except BudgetExceededError as error:
+        raise InputError(f"{request.name}: {error.story}; give it more with --budget") from None
 
 
 def _is_known(request: Request) -> bool:
@@ -304,10 +317,14 @@ def checked_run(
     return replace(outcome.run, checks=evaluate(outcome, names))
 
 
-def _accounts(request: Request, policy: str, ratio: float) -> list[PolicyAccount]:
-    dense = _dense(request)
-    ignored = _ignored(dense, (policy,))[policy]
-    return [_account(dense, ignored, Config(ratio, scope, policy=policy)) for scope in SCOPES]
+def _accounts(
+    request: Request, policy: str, ratio: float, budget: float | None
+) -> list[PolicyAccount]:
+    dense = _traced(request, budget)
+    with suppress(BudgetExceededError), budgets.limited(budget):
+        ignored = _ignored(dense, (policy,))[policy]
+        return [_account(dense, ignored, Config(ratio, scope, policy=policy)) for scope in SCOPES]
+    return []
 
 
 def _account(dense: pipeline.Dense, ignored: tuple[str, ...], config: Config) -> PolicyAccount:
@@ -317,7 +334,7 @@ def _account(dense: pipeline.Dense, ignored: tuple[str, ...], config: Config) ->
     """
     policy, scope = config.policy, config.scope
     nothing = RatioCurve(dense.costs.macs, dense.costs.params, ())
-    if dense.error is not None:
+    if dense.error is not None or not dense.groups:
         return PolicyAccount(policy, scope, nothing)
     try:
         account = predicting.cost_account(
@@ -341,13 +358,14 @@ def _account(dense: pipeline.Dense, ignored: tuple[str, ...], config: Config) ->
         return PolicyAccount(policy, scope, nothing)
 
 
-def _mismatches(request: Request, kind: str) -> tuple[Mismatch, ...]:
-    dense = _dense(request)
+def _mismatches(request: Request, kind: str, budget: float | None) -> tuple[Mismatch, ...]:
+    dense = _traced(request, budget)
     reproduce = {
         "residual": pipeline.reproduce_residual_mismatch,
         "depthwise": pipeline.reproduce_depthwise_mismatch,
     }
-    with suppress(AnalysisError):  # what its runs say
+    # What its runs say, or more than there is time for.
+    with suppress(AnalysisError, BudgetExceededError), budgets.limited(budget):
         return reproduce[kind](dense.model, dense.inputs) if dense.error is None else ()
     return ()
 
@@ -376,8 +394,15 @@ def _share_in_common(first: Tensor, second: Tensor, ratio: float) -> float:
     return len(lowest[0] & lowest[1]) / count
 
 
-def _faults(request: Request, kind: str) -> FaultCount:
+def _faults(request: Request, kind: str, budget: float | None) -> FaultCount:
     """Plant one kind of fault in layers of the network pruned by half, one at a time."""
+    _traced(request, budget)
+    with suppress(BudgetExceededError), budgets.limited(budget):
+        return _planted(request, kind)
+    return FaultCount(request.name, kind, 0, 0, 0, 0, 0)
+
+
+def _planted(request: Request, kind: str) -> FaultCount:
     original, pruned, removals, inputs, groups = _half_pruned(request)
     cuts = surgery.merge_cuts(removals)
     plant = faults.FAULTS[kind]
@@ -427,4 +452,7 @@ def _pruned_by_half(
     ignored = policies.ignored_layers("classifier", original, dense.groups)
     pruner = surgery.build_pruner(pruned, dense.inputs, Config(0.5, "local"), ignored)
     removals = [removal for removal, _ in surgery.step(pruner)]
+    sound = pipeline.prove(original, pruned, removals, dense.inputs)
+    if not sound.verdict.passes:
+        raise UnprunableError(sound.reason)  # what is wrong already cannot be damaged
     return original, pruned, removals, dense.inputs, dense.groups

@@ -260,11 +260,11 @@ class _Looked:
         try:
             return (yield)
         finally:
-            for pruning in {bound.pruning for bound in bound_to(item)}:
-                if pruning.refused:
-                    item.user_properties.append((_REFUSED, pruning.refused))
-                if pruning.is_done:
-                    item.user_properties.append((_PROPERTY, _told(pruning)))
+            for bound in bound_to(item):
+                if bound.pruning.refused:
+                    item.user_properties.append((_REFUSED, bound.pruning.refused))
+                if bound.pruning.is_done:
+                    item.user_properties.append((_PROPERTY, _told(bound.pruning, bound.name)))
 
 
 def _store(config: Any) -> Store | None:
@@ -279,7 +279,7 @@ def _store(config: Any) -> Store | None:
     return Store((folder.parent if hasattr(config, "workerinput") else folder) / _FOLDER)
 
 
-def _told(pruning: Any) -> str:
+def _told(pruning: Any, check: str) -> str:
     run, info = pruning.run, pruning.info
     return json.dumps(
         {
@@ -294,6 +294,7 @@ def _told(pruning: Any) -> str:
             "params": [run.params.before, run.params.after],
             "key": pruning.key,
             "network": pruning.network,
+            "check": check,
         }
     )
 
@@ -305,6 +306,7 @@ class _Teller:
         self._config = config
         self._found: dict[str, dict[str, Any]] = {}
         self._refused: list[str] = []
+        self._known: dict[tuple[str, str], str] = {}
         self._lines: list[str] = []
         self._folder = None if config.option.collectonly else _value(config, "report")
         if self._folder:
@@ -325,6 +327,8 @@ class _Teller:
             if name == _PROPERTY:
                 told = json.loads(str(value))
                 self._found.setdefault(told["key"], told)
+                if report.skipped and hasattr(report, "wasxfail"):
+                    self._known[told["key"], told["check"]] = report.wasxfail
             elif name == _REFUSED and value not in self._refused:
                 self._refused.append(str(value))
 
@@ -350,6 +354,7 @@ class _Teller:
         for told in self._in_order():
             run = store.known(told["key"])
             if run is not None:
+                run = self._with_known(told["key"], run)
                 network = told["network"]
                 so_far = found.get(network) or store.known(network) or _bare(told, run)
                 found[network] = replace(so_far, runs=(*so_far.runs, run))
@@ -357,12 +362,21 @@ class _Teller:
         write_report = import_module("analysis.reporting.report").write_report
         return list(write_report(self._study(found.values()), str(folder)))
 
+    def _with_known(self, key: str, run: Run) -> Run:
+        """The run with the reasons of the failures that were expected."""
+        checks = (
+            replace(check, known=self._known.get((key, check.name), check.known))
+            for check in run.checks
+        )
+        return replace(run, checks=tuple(checks))
+
     def _study(self, subjects: Iterable[SubjectStudy]) -> Study:
         given = _without_report(map(str, self._config.invocation_params.args))
         return Study(
             versions=tuple(versions().items()),
             subjects=tuple(subjects),
             command=shlex.join(["pytest", *given]),
+            refused=tuple(self._refused),
         )
 
     def _in_order(self) -> list[dict[str, Any]]:

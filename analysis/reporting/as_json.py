@@ -31,6 +31,7 @@ from analysis.records import (
     Verification,
 )
 from analysis.reporting.tables import at_most, held
+from analysis.reporting.words import at_least
 
 __all__ = ["catalogue", "dump", "groups", "macs", "study", "verify"]
 
@@ -326,7 +327,7 @@ def _account(entry: PolicyAccount) -> dict[str, Any]:
             },
             "target": {
                 "share": entry.reach.target,
-                "ratio": None if entry.reach.ratio is None else round(entry.reach.ratio, 3),
+                "ratio": None if entry.reach.ratio is None else at_least(entry.reach.ratio),
                 "least": _left(entry.reach.least, entry.curve),
             },
             "savings": {

@@ -17,27 +17,36 @@ class Coupling:
     Attributes:
         groups: in the order of the tables.
         makes: for each layer, the root of the group of the channels that it puts out.
-        reads: for each layer, the root of the group of the channels that it reads.
+        reads: for each layer, the roots of the groups of the channels that it reads; behind a
+            concatenation there are several.
         keys: for each root, the name that a page knows its group by.
     """
 
     groups: tuple[Group, ...] = ()
     makes: Mapping[str, str] = field(default_factory=dict)
-    reads: Mapping[str, str] = field(default_factory=dict)
+    reads: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     keys: Mapping[str, str] = field(default_factory=dict)
 
     def key_of(self, layer: str) -> str:
         """The group that a layer is shown with: of what it makes, else of what it reads."""
-        return self.keys.get(self.makes.get(layer, self.reads.get(layer, "")), "")
+        roots = (self.makes.get(layer, ""), *self.reads.get(layer, ()))
+        return next((self.keys[root] for root in roots if root in self.keys), "")
+
+    def roots_of(self, layer: str) -> set[str]:
+        """Every group that a layer's cost depends on."""
+        return {root for root in (self.makes.get(layer, ""), *self.reads.get(layer, ())) if root}
 
 
 def coupled(subject: SubjectStudy, number: int) -> Coupling:
     """The coupling of one subject; ``number`` tells the subjects of a page apart."""
     makes: dict[str, str] = {}
-    reads: dict[str, str] = {}
+    reads: dict[str, tuple[str, ...]] = {}
     for group in subject.groups:
         for member in group.members:
-            (makes if member.axis == "out" else reads).setdefault(member.layer, group.root)
+            if member.axis == "out":
+                makes.setdefault(member.layer, group.root)
+            elif group.root not in reads.get(member.layer, ()):
+                reads[member.layer] = (*reads.get(member.layer, ()), group.root)
     keys = {group.root: f"{number}-{place}" for place, group in enumerate(subject.groups)}
     return Coupling(subject.groups, makes, reads, keys)
 
@@ -82,7 +91,7 @@ def shares(subject: SubjectStudy, coupling: Coupling, run: Run) -> list[LayerSha
             row.kind,
             row.macs,
             left := _macs(after, row.layer),
-            left == row.macs and _is_held(coupling, held, row.layer),
+            left == row.macs and coupling.roots_of(row.layer) <= held,
         )
         for row in _forward(subject.costs)
         if row.macs
@@ -96,8 +105,3 @@ def _forward(costs: CostTable) -> list[LayerCost]:
 
 def _macs(after: Mapping[str, LayerCost], layer: str) -> int:
     return after[layer].macs if layer in after else 0
-
-
-def _is_held(coupling: Coupling, held: set[str], layer: str) -> bool:
-    roots = {coupling.makes.get(layer), coupling.reads.get(layer)} - {None}
-    return all(root in held for root in roots)

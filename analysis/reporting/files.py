@@ -1,12 +1,14 @@
 """Write a file whole or not at all."""
 
+import json
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from analysis.errors import InputError
 
-__all__ = ["check_writable", "write_text"]
+__all__ = ["check_writable", "read_json", "write_text"]
 
 
 def check_writable(path: str | Path) -> None:
@@ -26,6 +28,19 @@ def check_writable(path: str | Path) -> None:
         raise InputError(
             f"cannot write {str(path)!r}: {error.strerror}; give a path that can be written"
         ) from error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """What a JSON file of a report's folder holds.
+
+    Raises:
+        InputError: it is no JSON; says where.
+    """
+    try:
+        found: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path}: {error}; expected JSON, make it again or remove it") from error
+    return found
 
 
 def write_text(path: str | Path, text: str) -> Path:

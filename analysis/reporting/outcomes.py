@@ -1,5 +1,6 @@
 """How this project's own tests ended, from the file that pytest's ``--junit-xml`` wrote."""
 
+import re
 from collections import Counter
 from pathlib import Path
 from xml.etree import ElementTree
@@ -10,6 +11,9 @@ __all__ = ["Outcomes", "read"]
 
 Outcomes = dict[str, dict[str, Counter[str]]]
 """By file and function, how many of its parameter sets passed, failed, were skipped."""
+
+
+_MODULE = re.compile(r"^(.*?\btest_\w+).*$")
 
 
 def read(directory: str) -> Outcomes:
@@ -27,7 +31,9 @@ def read(directory: str) -> Outcomes:
         raise InputError(f"{path}: {error}; expected what pytest --junit-xml writes") from error
     found: Outcomes = {}
     for case in cases:
-        file = case.get("classname", "").replace(".", "/") + ".py"
+        # A test in a class has that behind its module; a file that does not import is the name.
+        place = case.get("classname", "") or case.get("name", "")
+        file = _MODULE.sub(r"\1", place).replace(".", "/") + ".py"
         function = case.get("name", "").split("[")[0]
         found.setdefault(file, {}).setdefault(function, Counter())[_outcome(case)] += 1
     return found

@@ -35,6 +35,10 @@ def _code(text: str) -> Markup:
 
 
 _COLOUR = re.compile("|".join(THEME))
+_WIDTH = re.compile(r' width="([\d.]+)pt"')
+_WIDEST = 800
+"""Points: a wider picture is scrolled, as its words would be too small."""
+
 _GROUP = re.compile(r'id="group:([\d-]+):\d+"')
 
 
@@ -43,8 +47,9 @@ def _inline(drawing: Drawing) -> Markup:
     svg = _COLOUR.sub(lambda found: f"var({THEME[found[0]]})", drawing.svg)
     svg = _GROUP.sub(r'data-group="\1"', svg)
     name = escape(drawing.name)
+    wide = ' class="wide"' if float(_WIDTH.findall(svg)[0]) > _WIDEST else ""
     label = (
-        f'<svg role="img" aria-labelledby="{name}-title {name}-desc"'
+        f'<svg role="img"{wide} aria-labelledby="{name}-title {name}-desc"'
         f"{svg[len('<svg') : svg.index('>') + 1]}"
         f'<title id="{name}-title">{escape(drawing.title)}</title>'
         f'<desc id="{name}-desc">{escape(drawing.description)}</desc>'

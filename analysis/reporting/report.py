@@ -1,9 +1,9 @@
 """The whole report of a study: its page, its Markdown, its data and its pictures."""
 
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from importlib.resources import files as package_files
+from itertools import count
 from pathlib import Path
 
 from analysis.records import Study
@@ -97,12 +97,13 @@ def _drawings(told: Iterable[tuple[Section, object]]) -> Iterator[Drawing]:
 
 def _told_apart(study: Study) -> Study:
     """The study with a name of its own for each subject: anchors and files are made of them."""
-    seen: Counter[str] = Counter()
+    seen: set[str] = set()
     subjects = []
     for subject in study.subjects:
-        info, name = subject.info, subject.info.name
-        seen[slug(name)] += 1
-        if seen[slug(name)] > 1:
-            info = replace(info, name=f"{name} ({seen[slug(name)]})")
-        subjects.append(replace(subject, info=info))
+        base, names = subject.info.name, count(2)
+        name = base
+        while slug(name) in seen:
+            name = f"{base} ({next(names)})"
+        seen.add(slug(name))
+        subjects.append(replace(subject, info=replace(subject.info, name=name)))
     return replace(study, subjects=tuple(subjects))

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from hashlib import sha256
 
 from analysis.records import Group, Lock, Run, Sizes, SubjectStudy, Verification
 
@@ -55,8 +56,14 @@ def anchor_of(caption: str) -> str:
 
 
 def slug(text: str) -> str:
-    """The text as part of an anchor or of the name of a file."""
-    return re.sub(r"[^\w.-]+", "-", text).strip("-.")
+    """The text as part of an anchor or of the name of a file, which no system finds too long."""
+    short = re.sub(r"[^\w.-]+", "-", text).strip("-.")
+    if len(short) <= _LONGEST:
+        return short
+    return f"{short[:_LONGEST]}-{sha256(text.encode()).hexdigest()[:8]}"
+
+
+_LONGEST = 60
 
 
 def as_markdown(headers: Iterable[str], rows: Iterable[Iterable[str]]) -> str:

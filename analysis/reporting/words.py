@@ -1,10 +1,11 @@
 """How sentences name what a run was asked, and list things."""
 
 from collections.abc import Sequence
+from math import ceil
 
 from analysis.records import OWN_PRUNER, Run
 
-__all__ = ["asked_of", "listed", "percent", "scoped"]
+__all__ = ["asked_of", "at_least", "listed", "percent", "scoped"]
 
 _SCOPES = {"global": "ranked globally", "local": "ranked locally"}
 
@@ -24,6 +25,11 @@ def asked_of(run: Run) -> str:
 def percent(ratio: float) -> str:
     """A ratio as people say it: 0.8 is 80 %."""
     return f"{100 * ratio:g} %"
+
+
+def at_least(ratio: float) -> float:
+    """A ratio with three digits, rounded up, so that it still asks for as many channels."""
+    return ceil(round(1000 * ratio, 6)) / 1000
 
 
 def listed(names: Sequence[str]) -> str:

@@ -35,6 +35,7 @@ from analysis.reporting.evidence import evidence
 from analysis.reporting.report import story, write_report
 from analysis.reporting.section import Absent, Section
 from analysis.reporting.story import verdict, zoo
+from analysis.reporting.words import at_least
 
 ROOT = Path(__file__).parents[2]
 
@@ -147,7 +148,72 @@ def test_a_right_pruning_that_fails_a_check_is_told_apart() -> None:
 def test_where_nothing_is_proved_nothing_is_said_to_be_equal() -> None:
     subject = network(run(0.5, Verdict.WRONG))
     section = verdict.section(study(subject), [coupled(subject, 0)])
-    assert section.paragraphs[0] == "None of 1 prunings is proved."
+    assert section.paragraphs[0] == "None of 1 prunings is proved equal."
+
+
+def test_what_cannot_be_equal_is_not_said_to_be() -> None:
+    mixed = replace(
+        run(), verification=Verification(Verdict.MIXED, "softmax mixes", 0.1, groups=ACCOUNTS)
+    )
+    subject = network(run(0.3), mixed)
+    section = verdict.section(study(subject), [coupled(subject, 0)])
+    assert section.lead == "Proved."  # the verdict passes, with a warning
+    assert section.paragraphs[0].startswith("1 of 2 prunings are proved exact")
+    warning = "1 read their channels in the right order, with the original weights, but no equality"
+    assert warning in section.paragraphs[0]
+    assert "softmax mixes" in section.paragraphs[0]
+
+
+def test_a_network_that_could_not_be_looked_at_is_named() -> None:
+    subject = network(run())
+    told = study(subject, refused=("model factory 'bad' raised ValueError",))
+    assert not told.passed
+    section = verdict.section(told, [coupled(subject, 0)])
+    assert (section.lead, section.passed) == ("Proved, but not of all networks.", False)
+    assert any("model factory 'bad' raised" in text for text in section.paragraphs)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "printed"), [(0.3591, 0.36), (0.359, 0.359), (0.1 + 0.2, 0.3), (0.4504, 0.451)]
+)
+def test_the_ratio_that_is_advised_reaches_its_target(ratio, printed) -> None:
+    assert at_least(ratio) == pytest.approx(printed, abs=1e-12)
+
+
+def test_a_layer_behind_a_concatenation_is_locked_only_if_all_it_reads_is_held() -> None:
+    free = Group("free", 4, (member("free", "out", 4), member("join", "in", 4)), (), False)
+    kept = Group("kept", 4, (member("kept", "out", 4), member("join", "in", 4)), (), False)
+    join = Group("join", 2, (member("join", "out", 2),), (), True)
+    accounts = (
+        GroupAccount("kept", 4, 0, 0, Reason.IGNORED),
+        GroupAccount("free", 4, 0, 0, Reason.KEPT),
+        GroupAccount("join", 2, 0, 0, Reason.IGNORED),
+    )
+    same = costs(free=9, kept=9, join=9)
+    done = replace(run(), costs=same, verification=Verification(Verdict.EXACT, groups=accounts))
+    subject = replace(network(done), costs=same, groups=(kept, free, join))
+    locked = {entry.layer: entry.is_locked for entry in shares(subject, coupled(subject, 0), done)}
+    assert locked == {"free": False, "kept": True, "join": False}
+
+
+def test_names_cannot_break_the_markdown(tmp_path) -> None:
+    write_report(study(network(run(), name="a|b\n<script>")), str(tmp_path))
+    text = (tmp_path / "report.md").read_text()
+    assert re.search(r"(?<!\\)<script>", text) is None
+    rows = [line for line in text.splitlines() if line.startswith("| a")]
+    assert rows
+    assert all("a\\|b" in row for row in rows)
+
+
+def test_a_name_with_dollars_or_an_underscore_is_drawn_as_it_is(tmp_path) -> None:
+    write_report(study(network(run(), name="_$x$^2$")), str(tmp_path))
+    assert "_$x$^2$" in (tmp_path / "index.html").read_text()
+
+
+def test_a_damaged_file_of_the_folder_is_refused(tmp_path) -> None:
+    (tmp_path / "zoo.json").write_text("{")
+    with pytest.raises(InputError, match=r"zoo\.json.*expected JSON"):
+        write_report(study(network(run())), str(tmp_path))
 
 
 def test_another_policy_than_the_one_asked_for_does_not_decide() -> None:

@@ -72,9 +72,10 @@ def _policy(axes: Axes, subject: SubjectStudy, entry: PolicyAccount, quantity: s
         found.ratios,
         left,
         color=colour,
-        linestyle="-" if is_main else "--",
+        linestyle="-" if entry.scope == "global" else "--",
         linewidth=2.4 if is_headline else 1.4 if is_main else 1,
-        label=entry.policy if is_main else None,
+        # matplotlib leaves names with a leading underscore out of legends.
+        label=entry.policy.replace("_", " _", entry.policy.startswith("_")) if is_main else None,
     )
     if not is_main:
         return

@@ -63,6 +63,7 @@ THEME = {
 
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
+    "text.parse_math": False,  # a name may hold dollars
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans", "Arial"],
     "font.size": 10,

@@ -20,6 +20,8 @@ _DARK = "#111111"
 """Of the numbers on the fills, which are light on dark screens as well."""
 
 _WIDTH, _HEIGHT = 0.9, 0.7
+_LEGIBLE = 0.3
+"""Of a box, the least height that a number fits in."""
 
 
 @dataclass
@@ -40,7 +42,7 @@ class _Canvas:
         patch = Rectangle((x, y), width, height, facecolor=fill, edgecolor=INK, linewidth=0.5)
         key = self.coupling.keys.get(root, "")
         mark(self.axes.add_patch(patch), key, self.serial)
-        if number is not None:
+        if number is not None and height >= _LEGIBLE:
             self.text(str(number + 1), x + min(width / 2, 0.45), y + height / 2, key)
 
     def text(self, text: str, x: float, y: float, key: str) -> None:
@@ -82,10 +84,10 @@ def graph(
         f"{subject.info.name}: which layers must be cut together",
         f"The layers of {subject.info.name}, one column a block, from the input at the left to "
         "the output at the right, and from the top to the bottom inside a block. The left half of "
-        "a box has the number and the colour of the group whose channels the layer reads, the "
-        "right half of the group that it makes; a depthwise convolution passes its group on and "
-        "is one box. Below, each bar is a group that additions hold together across blocks, with "
-        "a plus where one adds.",
+        "a box has the number and the colour of the group whose channels the layer reads (of each, "
+        "behind a concatenation), the right half of the group that it makes; a depthwise "
+        "convolution passes its group on and is one box. Below, each bar is a group that additions "
+        "hold together across blocks, with a plus where one adds.",
         made[0],
         table,
         legend,
@@ -108,11 +110,13 @@ def _columns(groups: Iterable[Group]) -> dict[str, list[Member]]:
 
 def _layer(canvas: _Canvas, member: Member, x: float, y: float) -> None:
     makes = canvas.coupling.makes.get(member.layer, "")
-    reads = canvas.coupling.reads.get(member.layer, "")
-    if member.kind.startswith("depthwise") or makes == reads:
+    reads = canvas.coupling.reads.get(member.layer, ("",))
+    if member.kind.startswith("depthwise") or reads == (makes,):
         canvas.box(makes, x, y, _WIDTH, _HEIGHT)
         return
-    canvas.box(reads, x, y, _WIDTH / 2, _HEIGHT)
+    part = _HEIGHT / len(reads)
+    for place, root in enumerate(reads):
+        canvas.box(root, x, y + part * place, _WIDTH / 2, part)
     canvas.box(makes, x + _WIDTH / 2, y, _WIDTH / 2, _HEIGHT)
 
 

@@ -81,7 +81,7 @@ def where(subject: SubjectStudy, table: str) -> Drawing:
     found = stages(subject.costs)
     total_macs, total_params = subject.costs.macs or 1, subject.costs.params or 1
     name = f"{slug(subject.info.name)}-where"
-    with drawn(name, (9, 3.4)) as (figure, made):
+    with drawn(name, (max(9, 0.35 * len(found)), 3.4)) as (figure, made):
         axes = figure.subplots()
         places = range(len(found))
         for shift, label, colour, values in (

@@ -13,7 +13,8 @@ __all__ = ["section"]
 def section(study: Study) -> Section:
     """Asked against done in every run, and where groups drop out."""
     runs = [run for subject in study.subjects for run in subject.runs]
-    whole = sum(run.channels.requested is not None and not _short(run) for run in runs)
+    known = [run for run in runs if run.channels.requested is not None]
+    whole = sum(not _short(run) for run in known)
     return Section(
         "asked",
         "Asked against done",
@@ -23,7 +24,7 @@ def section(study: Study) -> Section:
             "alone (a ranking of n channels is asked for n - int(n (1 - r)) of them); what went is "
             "read off the cuts. The two differ where torch-pruning drops a cut without a word: one "
             "that would empty a layer, one that `round_to` floors to nothing.",
-            f"{whole} of {len(runs)} prunings removed all that was asked.",
+            f"{whole} of {len(known)} prunings of which it is known what was asked removed it all.",
         ),
         tables=(_account_table(study),),
         blocks=tuple(_block(subject) for subject in study.subjects),
@@ -72,10 +73,21 @@ def _told_table(subject: SubjectStudy) -> Table:
 def _headline(subject: SubjectStudy) -> Iterator[str]:
     for run in subject.told[-1:]:
         asked, unknown = run.channels.requested, run.verification.requested_unknown
+        if not run.verification.groups:
+            yield (
+                f"At {run.config.ratio:g} under {asked_of(run)}, nothing is known of what went: "
+                f"{run.verification.verdict}."
+            )
+            continue
         yield (
             f"At {run.config.ratio:g} under {asked_of(run)}, {count(run.channels.prunable)} "
             f"channels may go, {count(asked)} were asked to, and {count(run.channels.removed)} "
-            f"went." + (f" What was asked is not known: {unknown}." if asked is None else "")
+            f"went."
+            + (
+                f" What was asked is not known: {unknown or 'no reason is given'}."
+                if asked is None
+                else ""
+            )
         )
 
 

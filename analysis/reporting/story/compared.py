@@ -3,7 +3,7 @@
 from analysis.records import Study, SubjectStudy, Verdict
 from analysis.reporting.section import Absent, Section
 from analysis.reporting.tables import Table, count, share
-from analysis.reporting.words import listed
+from analysis.reporting.words import at_least, listed
 
 __all__ = ["section"]
 
@@ -21,6 +21,7 @@ def section(study: Study) -> Section | Absent:
             "network",
             "input",
             "policy",
+            "scope",
             "MACs",
             "parameters",
             "groups",
@@ -31,7 +32,13 @@ def section(study: Study) -> Section | Absent:
         ),
         tuple(_row(subject, ratios) for subject in study.subjects),
     )
-    return Section("compared", _TITLE, _sentences(study, ratios[-1:]), tables=(table,))
+    return Section(
+        "compared",
+        _TITLE,
+        _sentences(study, ratios[-1:]),
+        tables=(table,),
+        tests=("tests/case_study/test_savings.py",),
+    )
 
 
 def _sentences(study: Study, last: list[float]) -> tuple[str, ...]:
@@ -42,12 +49,13 @@ def _sentences(study: Study, last: list[float]) -> tuple[str, ...]:
         for run in subject.told
         if [run.config.ratio] == last and run.macs.share is not None
     ]
-    first = "The same request buys different things in different networks."
+    alike = len({subject.headline for subject in study.subjects}) == 1
+    first = "The same request buys different things in different networks. " if alike else ""
     if len(gains) < 2:
-        return (first,)
+        return ()
     (least, best), (most, worst) = min(gains), max(gains)
     return (
-        f"{first} At {last[0]:g}, `{best}` keeps {least:.1%} of its MACs and `{worst}` {most:.1%}.",
+        f"{first}At {last[0]:g}, `{best}` keeps {least:.1%} of its MACs and `{worst}` {most:.1%}.",
     )
 
 
@@ -60,12 +68,12 @@ def _row(subject: SubjectStudy, ratios: list[float]) -> tuple[str, ...]:
     return (
         subject.info.name,
         "x".join(map(str, size)) if size else "given",
-        subject.headline[0],
+        *subject.headline,
         count(subject.costs.macs),
         count(subject.costs.params),
         count(len(subject.groups)) if subject.groups else "-",
         listed(list(dict.fromkeys(verdicts))),
         *(share(runs[r].macs.share) if r in runs else "-" for r in ratios),
         *(share(runs[r].params.share) if r in runs else "-" for r in ratios),
-        "-" if reach is None else "none" if reach.ratio is None else f"{reach.ratio:.3f}",
+        "-" if reach is None else "none" if reach.ratio is None else f"{at_least(reach.ratio):.3f}",
     )

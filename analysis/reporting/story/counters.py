@@ -1,10 +1,10 @@
 """Why counters disagree, from the file that ``python -m analysis.counters`` wrote."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from analysis.reporting.files import read_json
 from analysis.reporting.section import Absent, Section
 from analysis.reporting.tables import Table, count
 
@@ -24,7 +24,7 @@ def section(directory: str) -> Section | Absent:
     if not path.is_file():
         how = "`python -m analysis.counters`"
         return Absent(_TITLE, f"there is no `counters.json` in the folder ({how})")
-    counters: dict[str, Any] = json.loads(path.read_text())
+    counters: dict[str, Any] = read_json(path)
     routes, models = counters["routes"], counters["models"]
     return Section(
         "counters",

@@ -106,7 +106,8 @@ def _macs(subject: SubjectStudy, group: Group) -> str | None:
 
 
 def _group_table(subject: SubjectStudy, coupling: Coupling) -> Table:
-    held = set.union(set(), *(held_roots(run) for run in subject.told[-1:]))
+    runs = [run for run in subject.told if run.verification.groups]
+    held = held_roots(runs[-1]) if runs else None
     return Table(
         f"{subject.info.name}: dependency groups",
         (
@@ -128,7 +129,7 @@ def _group_table(subject: SubjectStudy, coupling: Coupling) -> Table:
                 str(sum(member.axis == "in" for member in group.members)),
                 _macs(subject, group) or "-",
                 listed(group.additions) or "-",
-                "held" if group.root in held else "may go",
+                "-" if held is None else "held" if group.root in held else "may go",
             )
             for number, group in enumerate(subject.groups, 1)
         ),

@@ -44,6 +44,8 @@ def _block(subject: SubjectStudy, coupling: Coupling) -> Block | None:
     if run is None or not subject.costs.layers:
         return None
     found = shares(subject, coupling, run)
+    if not any(entry.after for entry in found):
+        return None
     every, blocks = _layer_table(subject, coupling, run), _stage_table(subject)
     title = f"at ratio {run.config.ratio:g} under {asked_of(run).replace('`', '')}"
     tables = [every, blocks, _lock_table(subject)]
@@ -86,13 +88,14 @@ def _lint(subject: SubjectStudy) -> str:
     lint = subject.lint
     if lint is None or not lint.untouched or not lint.locks:
         return ""
-    given, *others = lint.untouched
+    given, *rest = lint.untouched
+    others = [entry for entry in rest if entry.policy != subject.headline[0]]
     free = sum(not lock.needed for lock in lint.locks)
     instead = " and ".join(f"{share(entry.macs)} with `{entry.policy}`" for entry in others)
     return (
         f"Of the {len(lint.locks)} groups that `{subject.headline[0]}` holds, {free} need not be "
         "held to be safe: DepGraph couples them rightly and they are no output. Whatever the "
-        f"ratio, {share(given.macs)} of the MACs stay; {instead}."
+        f"ratio, {share(given.macs)} of the MACs stay" + (f"; {instead}." if instead else ".")
     )
 
 

@@ -44,8 +44,10 @@ def section(study: Study, absent: Iterable[Absent]) -> Section:
             "Not measured: accuracy (no network is trained here), time (MACs are not time), memory "
             "of activations. Not counted as MACs: activations, bias and residual additions, for "
             "which fvcore has no rule; they are listed with the layers.",
-            "`results.json` beside this page holds every number; `results.schema.json` says what "
-            "each field means. `report.md` is this page as Markdown.",
+            "`results.json` beside this page holds what was measured of every pruning; "
+            "`results.schema.json` says what each field means. `report.md` is this page as "
+            "Markdown.",
         ),
         tables=tuple(table for table in tables if table.rows),
+        tests=("tests/unit/test_environment.py",),
     )

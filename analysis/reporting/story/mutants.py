@@ -12,11 +12,22 @@ _TITLE = "Could the proof fail?"
 _COUNTS = ("planted", "seen_by_shape", "changed", "seen_by_proof", "located")
 
 
+def _others(count: int) -> str:
+    if not count:
+        return "."
+    return (
+        f"; the other {count} meet a channel that is dead on the inputs drawn, and can show in the "
+        "weights alone, which must be the original ones."
+    )
+
+
 def section(study: Study) -> Section | Absent:
     """Faults planted in pruned networks, and what sees them."""
     found = [fault for fault in study.faults if fault.planted]
     if not found:
-        return Absent(_TITLE, "no fault was planted")
+        return Absent(
+            _TITLE, "no fault was planted, for want of a network that is pruned rightly by half"
+        )
     names = listed([f"`{name}`" for name in dict.fromkeys(fault.subject for fault in found)])
     planted, shape, changed, proof, located = (
         sum(getattr(fault, count) for fault in found) for count in _COUNTS
@@ -44,9 +55,8 @@ def section(study: Study) -> Section | Absent:
             "shape: channels swapped, the wrong slice kept, statistics left behind.",
             f"{planted} faults in {names}: running the network and looking at the shape of its "
             f"output noticed {shape}, the proof {proof}, and it named the very layer {located} "
-            f"times. {changed} change what a layer or the network puts out; the others meet a "
-            "channel that is dead on the inputs drawn, and show in the weights, which must be the "
-            "original ones.",
+            f"times. {changed} change what a layer or the network puts out"
+            + _others(planted - changed),
         ),
         (mutants(found, table.anchor),),
         (table,),

@@ -6,7 +6,7 @@ from analysis.records import PolicyAccount, Reach, Run, Scaling, Study, SubjectS
 from analysis.reporting.figures.curves import bend, curve
 from analysis.reporting.section import Absent, Block, Section
 from analysis.reporting.tables import RUN_HEADERS, Table, count, left, run_cells, share
-from analysis.reporting.words import asked_of, percent, scoped
+from analysis.reporting.words import asked_of, at_least, percent, scoped
 
 __all__ = ["section"]
 
@@ -14,20 +14,17 @@ __all__ = ["section"]
 def section(study: Study) -> Section | Absent:
     """The curves, their turning places, their closed form, and the ratio for half of the MACs."""
     blocks = [block for subject in study.subjects if (block := _block(subject))]
-    ratios = [run.config.ratio for subject in study.subjects for run in subject.told]
-    last = percent(max(ratios)) if ratios else "The ratio"
-    title = f"{last} is not {last}" if ratios else "The ratio is not the saving"
     if not blocks:
-        return Absent(title, "what a ratio will cost could not be predicted for any network")
+        return Absent(_TITLE, "what a ratio will cost could not be predicted for any network")
     return Section(
         "savings",
-        title,
+        _title(study),
         (
             "The pruning ratio counts prunable channels. It is not the saving, for three reasons. "
             "Layers that a policy holds keep their channels. A dense layer between two cut groups "
-            "loses the product of both shares, a depthwise or a normalisation layer loses one. And "
-            "MACs and parameters lie unevenly over the layers. One MAC is one multiply-accumulate, "
-            "which fvcore calls a flop.",
+            "keeps the product of what both keep, a depthwise or a normalisation layer what one "
+            "does. And MACs and parameters lie unevenly over the layers. One MAC is one "
+            "multiply-accumulate, which fvcore calls a flop.",
             "Every point of the curves is predicted, nothing is pruned for it: MACs and parameters "
             "are a polynomial in the widths of the groups, read off one forward pass. With the "
             "share r of every prunable group gone, a (1 - r)^2 + b (1 - r) + c is left: a where "
@@ -38,6 +35,24 @@ def section(study: Study) -> Section | Absent:
         blocks=tuple(blocks),
         tests=("tests/case_study/test_savings.py", "tests/unit/test_cost_model.py"),
     )
+
+
+_TITLE = "What each ratio leaves"
+
+_NEAR = 0.01
+"""A saving this near to the ratio is as good as it."""
+
+
+def _title(study: Study) -> str:
+    """The lesson, where the greatest ratio that was pruned at teaches it."""
+    told = [run for subject in study.subjects for run in subject.told]
+    last = max((run.config.ratio for run in told), default=0.0)
+    differ = any(
+        run.macs.share is not None and abs(1 - run.macs.share - last) > _NEAR
+        for run in told
+        if run.config.ratio == last
+    )
+    return f"{percent(last)} is not {percent(last)}" if last and differ else _TITLE
 
 
 def _block(subject: SubjectStudy) -> Block | None:
@@ -88,7 +103,7 @@ def _reach(entry: PolicyAccount, reach: Reach) -> str:
     if reach.ratio is None:
         return f"{how}, no ratio leaves {reach.target:.0%} of the MACs: the least is {least}."
     return (
-        f"{how}, ask for {reach.ratio:.1%} of the prunable channels to keep at most "
+        f"{how}, ask for {at_least(reach.ratio):.1%} of the prunable channels to keep at most "
         f"{reach.target:.0%} of the MACs; the least that any ratio leaves is {least}."
     )
 
@@ -219,7 +234,7 @@ def _reaches(subject: SubjectStudy, known: Sequence[PolicyAccount]) -> Table:
             (
                 entry.policy,
                 entry.scope,
-                "none" if entry.reach.ratio is None else f"{entry.reach.ratio:.3f}",
+                "none" if entry.reach.ratio is None else f"{at_least(entry.reach.ratio):.3f}",
                 share(entry.reach.least.macs / entry.reach.dense.macs),
                 share(entry.reach.least.params / entry.reach.dense.params),
                 f"{entry.reach.least.ratio:.2f}",

@@ -14,7 +14,7 @@ from analysis.reporting.tables import (
     run_cells,
     share,
 )
-from analysis.reporting.words import asked_of, listed, percent, scoped
+from analysis.reporting.words import asked_of, at_least, listed, percent, scoped
 
 __all__ = ["section"]
 
@@ -46,14 +46,16 @@ def section(study: Study, couplings: Sequence[Coupling]) -> Section:
             "survives_gpu",
         ),
         lead=_lead(study, judged),
-        passed=study.passed,
+        passed=_lead(study, judged) == "Proved.",
     )
 
 
 def _sentences(study: Study, judged: Sequence[Run]) -> Iterator[str]:
     keeping = " that keep the model's outputs" if study.is_case_study else ""
     yield _headline(judged, keeping) if judged else "Nothing was pruned, so nothing was proved."
-    if judged and judged[0].checks:
+    if study.refused:
+        yield f"Not looked at, because it could not be used: {'; '.join(study.refused)}."
+    if any(run.checks for run in judged):
         yield _checked(judged)
     yield (
         "How it is proved: the masked dense network is the unpruned one with every removed channel "
@@ -75,10 +77,11 @@ def _sentences(study: Study, judged: Sequence[Run]) -> Iterator[str]:
 
 
 def _lead(study: Study, judged: Sequence[Run]) -> str:
-    if study.passed:
-        return "Proved."
-    right = judged and all(run.verification.verdict.passes for run in judged)
-    return "Proved, but not all checks pass." if right else "Not proved."
+    if not judged or not all(run.verification.verdict.passes for run in judged):
+        return "Not proved."
+    if study.refused:
+        return "Proved, but not of all networks."
+    return "Proved." if study.passed else "Proved, but not all checks pass."
 
 
 def _checked(judged: Sequence[Run]) -> str:
@@ -86,7 +89,8 @@ def _checked(judged: Sequence[Run]) -> str:
     whole = sum(all(check.passed for check in run.checks) for run in judged)
     failing = sum(not run.passed for run in judged)
     known = len(judged) - whole - failing
-    parts = [f"{whole} of {len(judged)} pass every check of the catalogue"]
+    looked = {check.name for run in judged for check in run.checks if not check.skipped}
+    parts = [f"{whole} of {len(judged)} pass the {len(looked)} checks that were looked at"]
     if known:
         parts.append(f"{known} fail only what is known to fail, with the reason in the table")
     if failing:
@@ -95,9 +99,10 @@ def _checked(judged: Sequence[Run]) -> str:
 
 
 def _headline(judged: Sequence[Run], keeping: str) -> str:
-    good = [run for run in judged if run.verification.verdict.passes]
+    good = [run for run in judged if run.verification.verdict in _EQUAL]
+    mixed = [run for run in judged if run.verification.verdict is Verdict.MIXED]
     if not good:
-        return f"None of {len(judged)} prunings{keeping} is proved."
+        return f"None of {len(judged)} prunings{keeping} is proved equal." + _mixed(mixed)
     exact = sum(run.verification.verdict is Verdict.EXACT for run in good)
     what = "proved exact" if exact == len(good) else "proved right"
     start = (
@@ -106,7 +111,20 @@ def _headline(judged: Sequence[Run], keeping: str) -> str:
     )
     bounds = [bound(run.verification) for run in good if run.verification.max_rel_error is not None]
     error = f", with a relative error {max(bounds, key=_size)} at most" if bounds else ""
-    return start + error.replace("<= ", "of ") + "."
+    return start + error.replace("<= ", "of ") + "." + _mixed(mixed)
+
+
+_EQUAL = (Verdict.EXACT, Verdict.RENORMALIZED)
+
+
+def _mixed(found: Sequence[Run]) -> str:
+    """The warning that goes with a verdict that passes without equality."""
+    if not found:
+        return ""
+    return (
+        f" {len(found)} read their channels in the right order, with the original weights, but no "
+        f"equality can hold: {found[0].verification.reason}."
+    )
 
 
 def _size(text: str) -> float:
@@ -136,7 +154,8 @@ def _safe(told: Sequence[Run]) -> str:
         errors = {bound(run.verification) for run in told} - {"-"}
         error = f", relative error {max(errors, key=_size)}" if errors else ""
         verdicts = listed([*dict.fromkeys(f"{run.verification.verdict}" for run in told)])
-        return f"Yes, {how}: {verdicts}{error}."
+        kept = [run for run in told if run.verification.verdict is Verdict.MIXED]
+        return f"Yes, {how}: {verdicts}{error}." + _mixed(kept)
     first = bad[0]
     return (
         f"No, {how}: at {first.config.ratio:g} it is {first.verification.verdict}: "
@@ -175,12 +194,18 @@ def _half(subject: SubjectStudy) -> str:
         return ""
     reach = entry.reach
     if reach.ratio is not None:
-        return f"{reach.ratio:.1%} of the prunable channels, under {_under(entry)}."
+        return f"{at_least(reach.ratio):.1%} of the prunable channels, under {_under(entry)}."
     least = f"{reach.least.macs / reach.dense.macs:.1%}"
     others = [
-        f"{other.reach.ratio:.1%} under `{other.policy}`"
+        f"{at_least(other.reach.ratio):.1%} under `{other.policy}`"
         for other in subject.accounts
-        if other.scope == entry.scope and other.reach and other.reach.ratio is not None
+        if other.scope == entry.scope
+        and other.reach
+        and other.reach.ratio is not None
+        # What is not right is no advice.
+        and all(
+            run.verification.verdict.passes for run in subject.select(other.policy, other.scope)
+        )
     ]
     instead = f" Ask for {' or '.join(others)}." if others else ""
     return f"No ratio does, under {_under(entry)}: the least is {least}.{instead}"

@@ -1,9 +1,9 @@
 """Every model of torchvision, from the file that ``python -m analysis.zoo`` wrote."""
 
-import json
 from pathlib import Path
 from typing import Any
 
+from analysis.reporting.files import read_json
 from analysis.reporting.section import Absent, Section
 from analysis.reporting.tables import Table, count, share
 
@@ -24,7 +24,7 @@ def section(directory: str) -> Section | Absent:
     path = Path(directory) / "zoo.json"
     if not path.is_file():
         return Absent(_TITLE, "there is no `zoo.json` in the folder (`python -m analysis.zoo`)")
-    zoo, upstream = json.loads(path.read_text()), json.loads(_UPSTREAM.read_text())
+    zoo, upstream = read_json(path), read_json(_UPSTREAM)
     models = zoo["models"]
     equal = [model for model in models if model["verdict"] in _EQUAL]
     untold = [model for model in models if model.get("untold")]
@@ -107,12 +107,17 @@ def _by_task(models: list[dict[str, Any]]) -> Table:
                 task,
                 str(len(of_task)),
                 *(str(sum(m["verdict"] == verdict for m in of_task)) for verdict in verdicts),
-                f"{max(m['max_rel_error'] or 0.0 for m in of_task if m['verdict'] in _EQUAL):.0e}",
+                f"{_greatest(of_task):.0e}",
             )
             for task in tasks
             for of_task in [[model for model in models if model["task"] == task]]
         ),
     )
+
+
+def _greatest(models: list[dict[str, Any]]) -> float:
+    errors = [m["max_rel_error"] or 0.0 for m in models if m["verdict"] in _EQUAL]
+    return max(errors, default=0.0)
 
 
 def _told(untold: list[dict[str, Any]]) -> Table:

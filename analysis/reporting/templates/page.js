@@ -87,14 +87,25 @@
     const keyOf = (event) => event.target.closest?.("[data-group]")?.dataset.group;
     for (const [on, off] of [["mouseover", "mouseout"], ["focusin", "focusout"]]) {
       document.addEventListener(on, (event) => keys.has(keyOf(event)) && light(keyOf(event)));
-      document.addEventListener(off, (event) => keys.has(keyOf(event)) && dark());
+      document.addEventListener(off, (event) => {
+        if (!keys.has(keyOf(event))) return;
+        dark();
+        // The mouse has left, and the keyboard may still be on a group.
+        const focused = on === "mouseover" && document.activeElement.closest("[data-group]");
+        if (focused && keys.has(focused.dataset.group)) light(focused.dataset.group);
+      });
     }
     document.addEventListener("keydown", (event) => event.key === "Escape" && dark());
   }
 
   // What is linked to may be folded away.
   function unfold() {
-    const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    let target = null;
+    try {
+      target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    } catch {
+      // Nobody's link: a hash that is no encoded text.
+    }
     for (let part = target; part; part = part.parentElement) {
       if (part.tagName === "DETAILS") part.open = true;
     }
