@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 COMMITTED = ROOT / "reports" / "index.html"
 
 # What stands before --input-size on the command line that writes a user's own page.
-MODELS = ["tests/nets.py:Residual"]
+MODELS = ["tests/nets.py:Residual", "tests/nets.py:Concat"]
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 MISSING = "no chromium on this machine: apt-get install chromium"
