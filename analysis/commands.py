@@ -125,13 +125,13 @@ def _requests(options: Namespace, study: Any) -> list[Request]:
     """
     resolve, usual = import_module("analysis.subjects").resolve, study.CASE_STUDY
     names = options.model or [request.name for request in usual]
-    policy = "classifier" if options.model else usual[0].policy
+    policy, seed = ("classifier", 0) if options.model else (usual[0].policy, study.SEED)
     requests = [
         Request(
             subject.name,
             options.input_size or subject.input_size,
             options.weights,
-            study.SEED if options.seed is None else options.seed,
+            seed if options.seed is None else options.seed,
             options.inputs,
             options.ignore or policy,
             options.pruner,

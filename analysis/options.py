@@ -114,7 +114,7 @@ def _add_model_options(command: argparse.ArgumentParser, *, several: bool) -> No
     add("model", metavar="MODEL", nargs="*" if several else None)
     add("--input-size", metavar="C,H,W", type=size_of, help="of one input (default: the model's)")
     add("--weights", default="random", metavar="random|default|FILE", help="default: random")
-    default = "1, which has no near-ties in the case study" if several else "0"
+    default = "0; of the case study 1, which has no near-ties in it" if several else "0"
     add("--seed", type=_seed, metavar="N", help=f"of weights and inputs (default: {default})")
     if several:
         add("--out", default="reports", metavar="DIR", help="default: reports")

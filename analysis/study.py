@@ -210,7 +210,8 @@ def _gather(request: Request, done: dict[Any, Any]) -> SubjectStudy:
         accounts=tuple(
             account for policy in _costed(names) for account in done[_accounts, request, policy]
         ),
-        ranking=_agreements(dense.model, dense.groups),
+        # A pruner of the user's own has an importance of its own.
+        ranking=() if request.pruner else _agreements(dense.model, dense.groups),
         lint=_lint(dense, ignored.get(request.policy)),
     )
 

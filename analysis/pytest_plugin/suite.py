@@ -339,6 +339,9 @@ class _Teller:
             self._lines += [f"ERROR: {reason}" for reason in self._refused]
         if not self._folder or session.exitstatus == pytest.ExitCode.INTERRUPTED:
             return
+        if not self._found:
+            self._lines.append("no pruning was looked at, so no report was written")
+            return
         try:
             self._lines += [f"wrote {path}" for path in self._write(Path(self._folder))]
         except (InputError, OSError) as error:

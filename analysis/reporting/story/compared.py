@@ -26,9 +26,9 @@ def section(study: Study) -> Section | Absent:
             "parameters",
             "groups",
             "verdicts",
+            "ratio for half of the MACs",
             *(f"MACs left at {ratio:g}" for ratio in ratios),
             *(f"parameters left at {ratio:g}" for ratio in ratios),
-            "ratio for half of the MACs",
         ),
         tuple(_row(subject, ratios) for subject in study.subjects),
     )
@@ -73,7 +73,7 @@ def _row(subject: SubjectStudy, ratios: list[float]) -> tuple[str, ...]:
         count(subject.costs.params),
         count(len(subject.groups)) if subject.groups else "-",
         listed(list(dict.fromkeys(verdicts))),
+        "-" if reach is None else "none" if reach.ratio is None else f"{at_least(reach.ratio):.3f}",
         *(share(runs[r].macs.share) if r in runs else "-" for r in ratios),
         *(share(runs[r].params.share) if r in runs else "-" for r in ratios),
-        "-" if reach is None else "none" if reach.ratio is None else f"{at_least(reach.ratio):.3f}",
     )

@@ -43,7 +43,7 @@ def section(study: Study, absent: Iterable[Absent]) -> Section:
             + ("byte, whatever the processor." if study.is_case_study else _ELSEWHERE),
             "Not measured: accuracy (no network is trained here), time (MACs are not time), memory "
             "of activations. Not counted as MACs: activations, bias and residual additions, for "
-            "which fvcore has no rule; they are listed with the layers.",
+            "which fvcore has no rule.",
             "`results.json` beside this page holds what was measured of every pruning; "
             "`results.schema.json` says what each field means. `report.md` is this page as "
             "Markdown.",

@@ -48,7 +48,8 @@ def _block(subject: SubjectStudy) -> Block:
     lasts = {
         policy: runs[-1]
         for policy in _policies(subject)
-        if policy != "none" and (runs := subject.select(policy, scope))
+        if policy != "none"
+        and (runs := [r for r in subject.select(policy, scope) if r.macs.share is not None])
     }
     if len(lasts) > 1:
         first = next(iter(lasts.values()))

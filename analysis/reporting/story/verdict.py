@@ -65,6 +65,12 @@ def _sentences(study: Study, judged: Sequence[Run]) -> Iterator[str]:
         "norms' statistics, scales and shifts are made random first: values that are equal for "
         "every channel would hide a channel in the wrong place."
     )
+    yield (
+        "A policy says which layers must keep their output channels (`residual-blocks` all of a "
+        "block with a skip, `skip-channels` those that additions join, `classifier` the output "
+        "alone). Ranked globally, the weakest channels of all groups go first; ranked locally, the "
+        "weakest of each group."
+    )
     cut = [run for subject in study.subjects for run in subject.runs if run.config.policy == "none"]
     if cut and study.is_case_study:
         broken = sum(run.verification.verdict is Verdict.BROKEN for run in cut)
@@ -194,7 +200,8 @@ def _half(subject: SubjectStudy) -> str:
         return ""
     reach = entry.reach
     if reach.ratio is not None:
-        return f"{at_least(reach.ratio):.1%} of the prunable channels, under {_under(entry)}."
+        ratio = f"{at_least(reach.ratio):.1%} of the prunable channels"
+        return f"{ratio}, under {_under(entry)}{_TO_PROVE}."
     least = f"{reach.least.macs / reach.dense.macs:.1%}"
     others = [
         f"{at_least(other.reach.ratio):.1%} under `{other.policy}`"
@@ -207,8 +214,11 @@ def _half(subject: SubjectStudy) -> str:
             run.verification.verdict.passes for run in subject.select(other.policy, other.scope)
         )
     ]
-    instead = f" Ask for {' or '.join(others)}." if others else ""
+    instead = f" Ask for {' or '.join(others)}{_TO_PROVE}." if others else ""
     return f"No ratio does, under {_under(entry)}: the least is {least}.{instead}"
+
+
+_TO_PROVE = " (predicted; prove it with `verify`)"
 
 
 def _under(entry: PolicyAccount) -> str:
