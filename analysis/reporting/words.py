@@ -28,8 +28,12 @@ def percent(ratio: float) -> str:
 
 
 def at_least(ratio: float) -> float:
-    """A ratio with three digits, rounded up, so that it still asks for as many channels."""
-    return ceil(round(1000 * ratio, 6)) / 1000
+    """A ratio in whole per cent, rounded up, so that it still asks for as many channels.
+
+    No finer, because two channels of nearly equal rank change places on another processor.
+    """
+    whole = ceil(round(100 * ratio, 6)) / 100
+    return whole if whole < 1 else ratio
 
 
 def listed(names: Sequence[str]) -> str:

@@ -174,7 +174,8 @@ def test_a_network_that_could_not_be_looked_at_is_named() -> None:
 
 
 @pytest.mark.parametrize(
-    ("ratio", "printed"), [(0.3591, 0.36), (0.359, 0.359), (0.1 + 0.2, 0.3), (0.4504, 0.451)]
+    ("ratio", "printed"),
+    [(0.3591, 0.36), (0.35, 0.35), (0.1 + 0.2, 0.3), (0.4504, 0.46), (0.995, 0.995)],
 )
 def test_the_ratio_that_is_advised_reaches_its_target(ratio, printed) -> None:
     assert at_least(ratio) == pytest.approx(printed, abs=1e-12)

@@ -73,7 +73,7 @@ def _row(subject: SubjectStudy, ratios: list[float]) -> tuple[str, ...]:
         count(subject.costs.params),
         count(len(subject.groups)) if subject.groups else "-",
         listed(list(dict.fromkeys(verdicts))),
-        "-" if reach is None else "none" if reach.ratio is None else f"{at_least(reach.ratio):.3f}",
+        "-" if reach is None else "none" if reach.ratio is None else f"{at_least(reach.ratio):g}",
         *(share(runs[r].macs.share) if r in runs else "-" for r in ratios),
         *(share(runs[r].params.share) if r in runs else "-" for r in ratios),
     )

@@ -103,7 +103,7 @@ def _reach(entry: PolicyAccount, reach: Reach) -> str:
     if reach.ratio is None:
         return f"{how}, no ratio leaves {reach.target:.0%} of the MACs: the least is {least}."
     return (
-        f"{how}, ask for {at_least(reach.ratio):.1%} of the prunable channels to keep at most "
+        f"{how}, ask for {percent(at_least(reach.ratio))} of the prunable channels to keep at most "
         f"{reach.target:.0%} of the MACs; the least that any ratio leaves is {least}."
     )
 
@@ -234,7 +234,7 @@ def _reaches(subject: SubjectStudy, known: Sequence[PolicyAccount]) -> Table:
             (
                 entry.policy,
                 entry.scope,
-                "none" if entry.reach.ratio is None else f"{at_least(entry.reach.ratio):.3f}",
+                "none" if entry.reach.ratio is None else f"{at_least(entry.reach.ratio):g}",
                 share(entry.reach.least.macs / entry.reach.dense.macs),
                 share(entry.reach.least.params / entry.reach.dense.params),
                 f"{entry.reach.least.ratio:.2f}",

@@ -200,11 +200,11 @@ def _half(subject: SubjectStudy) -> str:
         return ""
     reach = entry.reach
     if reach.ratio is not None:
-        ratio = f"{at_least(reach.ratio):.1%} of the prunable channels"
+        ratio = f"{percent(at_least(reach.ratio))} of the prunable channels"
         return f"{ratio}, under {_under(entry)}{_TO_PROVE}."
     least = f"{reach.least.macs / reach.dense.macs:.1%}"
     others = [
-        f"{at_least(other.reach.ratio):.1%} under `{other.policy}`"
+        f"{percent(at_least(other.reach.ratio))} under `{other.policy}`"
         for other in subject.accounts
         if other.scope == entry.scope
         and other.reach
