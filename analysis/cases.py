@@ -113,10 +113,9 @@ class Case:
             InputError: as `load`.
             BudgetExceededError: it takes too long.
         """
-        asked = [self.config(ratio) for ratio in self.ratios]
         policy = None if self.pruner else self.policy
         with self._limits(), random_state_kept():
-            return study.outline(self.info, _dense(self), asked, policy)
+            return study.outline(self.info, _dense(self), self.config(max(self.ratios)), policy)
 
     @contextmanager
     def _limits(self) -> Iterator[None]:

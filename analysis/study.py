@@ -29,7 +29,7 @@ from analysis import (
 )
 from analysis.checks import OF_PRUNING, evaluate
 from analysis.environment import versions
-from analysis.errors import AnalysisError, BudgetExceededError, InputError, UnprunableError
+from analysis.errors import AnalysisError, BudgetExceededError, InputError
 from analysis.inference import copy_of, locate_failure
 from analysis.known import marked
 from analysis.loading import load_callable
@@ -232,22 +232,16 @@ def _ignored(dense: pipeline.Dense, names: Iterable[str]) -> dict[str, tuple[str
     }
 
 
-def outline(
-    info: SubjectInfo,
-    dense: pipeline.Dense,
-    asked: Iterable[Config],
-    policy: Any,
-) -> SubjectStudy:
+def outline(info: SubjectInfo, dense: pipeline.Dense, last: Config, policy: Any) -> SubjectStudy:
     """What a page says of a network whose prunings are known from elsewhere.
 
     Args:
         info: of the network.
         dense: the network.
-        asked: of each pruning, under one policy and scope.
+        last: what the pruning at the greatest ratio asks.
         policy: a name of `analysis.policies.POLICIES`, a function of the model, or None where a
             pruner of the user's own chose the layers.
     """
-    last = max(asked, key=lambda config: config.ratio)
     if policy is None:
         return SubjectStudy(info, (OWN_PRUNER, last.scope), dense.costs, (), dense.groups)
     ignored = policies.ignored_layers(policy, dense.model, dense.groups)
@@ -399,23 +393,29 @@ def _faults(request: Request, kind: str, budget: float | None) -> FaultCount:
     """Plant one kind of fault in layers of the network pruned by half, one at a time."""
     _traced(request, budget)
     with suppress(BudgetExceededError), budgets.limited(budget):
-        return _planted(request, kind)
+        half = _half_pruned(request)
+        if half is not None:
+            return _planted(request.name, kind, half)
     return FaultCount(request.name, kind, 0, 0, 0, 0, 0)
 
 
-def _planted(request: Request, kind: str) -> FaultCount:
-    original, pruned, removals, inputs, groups = _half_pruned(request)
+_Half = tuple[nn.Module, nn.Module, list[Removal], Any, tuple[Group, ...]]
+"""A network with distinct values, the same pruned by half, what was cut, inputs, groups."""
+
+
+def _planted(name: str, kind: str, half: _Half) -> FaultCount:
+    original, pruned, removals, inputs, groups = half
     cuts = surgery.merge_cuts(removals)
     plant = faults.FAULTS[kind]
-    # Where nothing could be cut there is nothing to damage.
-    sites = faults.sites(original, copy_of(pruned), cuts, groups) if cuts else ()
-    takers = [site.name for site in sites if plant(site)]
+    takers = [
+        site.name for site in faults.sites(original, copy_of(pruned), cuts, groups) if plant(site)
+    ]
     step = max(-(-len(takers) // _SITES), 1)
     planted = shape = changed = proof = located = 0
-    for name in takers[::step]:
+    for taker in takers[::step]:
         broken = copy_of(pruned)
         site = next(
-            site for site in faults.sites(original, broken, cuts, groups) if site.name == name
+            site for site in faults.sites(original, broken, cuts, groups) if site.name == taker
         )
         plant(site)
         planted += 1
@@ -423,8 +423,8 @@ def _planted(request: Request, kind: str) -> FaultCount:
         verification = pipeline.prove(original, broken, removals, inputs)
         changed += (verification.max_rel_error or 0.0) > verifying.TOLERANCE
         proof += not verification.verdict.passes
-        located += verification.first_divergence == name
-    return FaultCount(request.name, kind, planted, shape, changed, proof, located)
+        located += verification.first_divergence == taker
+    return FaultCount(name, kind, planted, shape, changed, proof, located)
 
 
 _SITES = 12
@@ -432,28 +432,25 @@ _SITES = 12
 
 
 @lru_cache(maxsize=1)
-def _half_pruned(request: Request) -> tuple[nn.Module, nn.Module, list[Removal], Any, Any]:
-    """The network with distinct values, the same pruned by half, what was cut, inputs, groups.
-
-    Without groups, where it cannot be pruned: its runs say why.
-    """
+def _half_pruned(request: Request) -> _Half | None:
+    """The network pruned by half; None where that cuts nothing, or is not proved."""
     dense = _dense(request)
-    if dense.error is None:
-        with suppress(AnalysisError):
-            return _pruned_by_half(dense)
-    return dense.model, dense.model, [], dense.inputs, ()
+    with suppress(AnalysisError):  # its runs say why
+        half = None if dense.error is not None else _pruned_by_half(dense)
+        return half if half and half[2] and _is_proved(half) else None
+    return None
 
 
-def _pruned_by_half(
-    dense: pipeline.Dense,
-) -> tuple[nn.Module, nn.Module, list[Removal], Any, Any]:
+def _pruned_by_half(dense: pipeline.Dense) -> _Half:
     original = copy_of(dense.model)
     symmetry.make_distinct(original, dense.inputs)
     pruned = copy_of(original)
     ignored = policies.ignored_layers("classifier", original, dense.groups)
     pruner = surgery.build_pruner(pruned, dense.inputs, Config(0.5, "local"), ignored)
     removals = [removal for removal, _ in surgery.step(pruner)]
-    sound = pipeline.prove(original, pruned, removals, dense.inputs)
-    if not sound.verdict.passes:
-        raise UnprunableError(sound.reason)  # what is wrong already cannot be damaged
     return original, pruned, removals, dense.inputs, dense.groups
+
+
+def _is_proved(half: _Half) -> bool:
+    original, pruned, removals, inputs, _ = half
+    return pipeline.prove(original, pruned, removals, inputs).verdict.passes

@@ -1,9 +1,10 @@
 """Which group each layer of a subject belongs to, and which layers a run could not touch."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from analysis.records import CostTable, Group, LayerCost, Reason, Run, SubjectStudy
+from analysis.records import CostTable, LayerCost, Reason, Run, SubjectStudy
+from analysis.reporting.tables import layer_name
 
 __all__ = ["Coupling", "LayerShare", "coupled", "held_roots", "shares"]
 
@@ -12,20 +13,18 @@ _HELD = (Reason.IGNORED, Reason.FROZEN, Reason.UNTRACED, Reason.SINGLE_CHANNEL)
 
 @dataclass(frozen=True)
 class Coupling:
-    """The groups of a subject by number and by layer.
+    """The groups of a subject by layer, and what a page knows each by.
 
     Attributes:
-        groups: in the order of the tables.
         makes: for each layer, the root of the group of the channels that it puts out.
         reads: for each layer, the roots of the groups of the channels that it reads; behind a
             concatenation there are several.
         keys: for each root, the name that a page knows its group by.
     """
 
-    groups: tuple[Group, ...] = ()
-    makes: Mapping[str, str] = field(default_factory=dict)
-    reads: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    keys: Mapping[str, str] = field(default_factory=dict)
+    makes: Mapping[str, str]
+    reads: Mapping[str, tuple[str, ...]]
+    keys: Mapping[str, str]
 
     def key_of(self, layer: str) -> str:
         """The group that a layer is shown with: of what it makes, else of what it reads."""
@@ -48,7 +47,7 @@ def coupled(subject: SubjectStudy, number: int) -> Coupling:
             elif group.root not in reads.get(member.layer, ()):
                 reads[member.layer] = (*reads.get(member.layer, ()), group.root)
     keys = {group.root: f"{number}-{place}" for place, group in enumerate(subject.groups)}
-    return Coupling(subject.groups, makes, reads, keys)
+    return Coupling(makes, reads, keys)
 
 
 def held_roots(run: Run) -> set[str]:
@@ -77,7 +76,7 @@ class LayerShare:
     @property
     def name(self) -> str:
         """The layer in words."""
-        return self.layer or "(the model's own forward)"
+        return layer_name(self.layer)
 
 
 def shares(subject: SubjectStudy, coupling: Coupling, run: Run) -> list[LayerShare]:

@@ -5,7 +5,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha256
 
-from analysis.records import Group, Lock, Run, Sizes, SubjectStudy, Verification
+from analysis.records import (
+    Group,
+    Lock,
+    Reach,
+    Run,
+    Sizes,
+    SubjectInfo,
+    SubjectStudy,
+    Verification,
+)
+from analysis.reporting.words import at_least
 
 __all__ = [
     "LOCK_HEADERS",
@@ -18,8 +28,11 @@ __all__ = [
     "checks_passed",
     "count",
     "held",
+    "input_of",
+    "layer_name",
     "left",
     "lock_cells",
+    "ratio_for",
     "run_cells",
     "share",
     "slug",
@@ -94,6 +107,23 @@ def _is_number(cell: str) -> bool:
 def count(number: int | None) -> str:
     """A whole number with thousands separated; a dash for an unknown one."""
     return "-" if number is None else f"{number:,}"
+
+
+def ratio_for(reach: Reach | None) -> str:
+    """The ratio that meets a target; a dash where that is not known."""
+    if reach is None:
+        return "-"
+    return "none" if reach.ratio is None else f"{at_least(reach.ratio):g}"
+
+
+def input_of(info: SubjectInfo) -> str:
+    """What a network was fed: the size of one input, if it was not given whole."""
+    return "x".join(map(str, info.input_size)) if info.input_size else "given"
+
+
+def layer_name(layer: str) -> str:
+    """A module's name; what the model's own forward does has none."""
+    return layer or "(the model's own forward)"
 
 
 def share(part: float | None) -> str:

@@ -25,6 +25,7 @@ from analysis.reporting.tables import (
     bound,
     checks_passed,
     count,
+    layer_name,
     left,
     lock_cells,
     run_cells,
@@ -344,7 +345,7 @@ def _layers(dense: CostTable, found: Sequence[Run]) -> str:
     shown = [place for place, macs in enumerate(dense.columns) if macs]
     rows = [
         (
-            row.layer or "(the model's own forward)",
+            layer_name(row.layer),
             row.kind,
             count(row.calls),
             "x".join(map(str, row.shape)) or "-",
@@ -383,7 +384,7 @@ def _reached(reach: Reach, savings: Savings) -> str:
     held = as_markdown(
         ("layer", f"{_NAMES[reach.quantity]} left", "of what is left", "why"),
         [
-            (row.layer or "(the model's own forward)", count(row.left), share(row.share), row.why)
+            (layer_name(row.layer), count(row.left), share(row.share), row.why)
             for row in reach.holders
         ],
     )

@@ -5,7 +5,7 @@ from math import ceil
 
 from analysis.records import OWN_PRUNER, Run
 
-__all__ = ["asked_of", "at_least", "listed", "percent", "scoped"]
+__all__ = ["asked_of", "at_least", "first", "listed", "percent", "plain", "scoped"]
 
 _SCOPES = {"global": "ranked globally", "local": "ranked locally"}
 
@@ -22,6 +22,11 @@ def asked_of(run: Run) -> str:
     return f"`{run.config.policy}`, {scoped(run.config.scope)}"
 
 
+def plain(text: str) -> str:
+    """A text where no code can be set: in captions, and names of pictures."""
+    return text.replace("`", "")
+
+
 def percent(ratio: float) -> str:
     """A ratio as people say it: 0.8 is 80 %."""
     return f"{100 * ratio:g} %"
@@ -34,6 +39,12 @@ def at_least(ratio: float) -> float:
     """
     whole = ceil(round(100 * ratio, 6)) / 100
     return whole if whole < 1 else ratio
+
+
+def first(names: Sequence[str], most: int, what: str = "") -> str:
+    """The first names, and how many more there are: ``a, b and 3 more groups``."""
+    rest = f" and {len(names) - most} more{what and f' {what}'}" if len(names) > most else ""
+    return ", ".join(names[:most]) + rest
 
 
 def listed(names: Sequence[str]) -> str:

@@ -75,7 +75,7 @@ def compare(records: Iterable[dict[str, Any] | None], known: dict[str, Any]) -> 
         for record in records
         if record
         for place, answer in (("verdict", record), ("untold", record.get("untold")))
-        if answer and answer["verdict"] not in PROVED
+        if answer and not Verdict(answer["verdict"]).is_equal
     }
     listed = {
         (name, place): entry[place]
@@ -89,10 +89,6 @@ def compare(records: Iterable[dict[str, Any] | None], known: dict[str, Any]) -> 
         for name, place in sorted(found.keys() | listed.keys())
         if found.get((name, place)) != listed.get((name, place))
     ]
-
-
-PROVED = (Verdict.EXACT, Verdict.RENORMALIZED)
-"""Verdicts that are an equality."""
 
 
 def _options(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -201,7 +197,7 @@ def _summary(records: list[dict[str, Any] | None]) -> str:
     lines = []
     for task in dict.fromkeys(record["task"] for record in records if record):
         of_task = [record for record in records if record and record["task"] == task]
-        proved = [r for r in of_task if r["verdict"] in PROVED]
+        proved = [r for r in of_task if Verdict(r["verdict"]).is_equal]
         lines.append(f"{task}: {len(proved)} of {len(of_task)} proved")
         lines += [f"  {_line(record)}" for record in of_task if record not in proved]
     return "\n".join(lines)

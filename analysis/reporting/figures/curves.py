@@ -74,8 +74,7 @@ def _policy(axes: Axes, subject: SubjectStudy, entry: PolicyAccount, quantity: s
         color=colour,
         linestyle="-" if entry.scope == "global" else "--",
         linewidth=2.4 if is_headline else 1.4 if is_main else 1,
-        # matplotlib leaves names with a leading underscore out of legends.
-        label=entry.policy.replace("_", " _", entry.policy.startswith("_")) if is_main else None,
+        label=_label(entry.policy) if is_main else None,
     )
     if not is_main:
         return
@@ -94,6 +93,11 @@ def _policy(axes: Axes, subject: SubjectStudy, entry: PolicyAccount, quantity: s
         axes.annotate(
             f"{share:.0%}", (ratio, round(share, 3)), xytext=(5, 6), textcoords="offset points"
         )
+
+
+def _label(policy: str) -> str:
+    """Matplotlib leaves what begins with an underscore out of a legend."""
+    return f" {policy}" if policy.startswith("_") else policy
 
 
 def bend(subject: SubjectStudy, table: str) -> Drawing:

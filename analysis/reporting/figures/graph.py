@@ -32,12 +32,12 @@ class _Canvas:
     coupling: Coupling
     serial: Iterator[int] = field(default_factory=count)
 
-    def number(self, root: str) -> int:
-        return list(self.coupling.keys).index(root)
+    def __post_init__(self) -> None:
+        self._numbers = {root: place for place, root in enumerate(self.coupling.keys)}
 
     def box(self, root: str, x: float, y: float, width: float, height: float) -> None:
         """A box of a group, with its number at its left end, or in its middle if it is small."""
-        number = self.number(root) if root in self.coupling.keys else None
+        number = self._numbers.get(root)
         fill = PAPER if number is None else FILLS[number % len(FILLS)]
         patch = Rectangle((x, y), width, height, facecolor=fill, edgecolor=INK, linewidth=0.5)
         key = self.coupling.keys.get(root, "")

@@ -1,11 +1,11 @@
 """What was asked of every group, and what went."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from analysis.records import GroupAccount, PolicyAccount, Run, Study, SubjectStudy
 from analysis.reporting.section import Block, Section
 from analysis.reporting.tables import RUN_HEADERS, Table, count, left, run_cells, share
-from analysis.reporting.words import asked_of
+from analysis.reporting.words import asked_of, first, plain
 
 __all__ = ["section"]
 
@@ -43,7 +43,7 @@ def section(study: Study) -> Section:
 
 
 def _block(subject: SubjectStudy) -> Block:
-    sentences = [*_headline(subject), *filter(None, [_short_runs(subject), _first_drops(subject)])]
+    sentences = filter(None, [_headline(subject), _short_runs(subject), _first_drops(subject)])
     tables = [_told_table(subject), _sweep_table(subject)]
     return Block(
         subject.info.name, tuple(sentences), tables=tuple(table for table in tables if table.rows)
@@ -51,7 +51,7 @@ def _block(subject: SubjectStudy) -> Block:
 
 
 def _told_table(subject: SubjectStudy) -> Table:
-    how = asked_of(subject.told[0]).replace("`", "") if subject.told else ""
+    how = plain(asked_of(subject.told[0])) if subject.told else ""
     return Table(
         f"{subject.info.name}: asked against done under {how}",
         ("ratio", "prunable", "asked", "removed", "MACs left", "parameters left", "bytes left"),
@@ -70,25 +70,22 @@ def _told_table(subject: SubjectStudy) -> Table:
     )
 
 
-def _headline(subject: SubjectStudy) -> Iterator[str]:
-    for run in subject.told[-1:]:
-        asked, unknown = run.channels.requested, run.verification.requested_unknown
-        if not run.verification.groups:
-            yield (
-                f"At {run.config.ratio:g} under {asked_of(run)}, nothing is known of what went: "
-                f"{run.verification.verdict}."
-            )
-            continue
-        yield (
-            f"At {run.config.ratio:g} under {asked_of(run)}, {count(run.channels.prunable)} "
-            f"channels may go, {count(asked)} were asked to, and {count(run.channels.removed)} "
-            f"went."
-            + (
-                f" What was asked is not known: {unknown or 'no reason is given'}."
-                if asked is None
-                else ""
-            )
-        )
+def _headline(subject: SubjectStudy) -> str:
+    if not subject.told:
+        return ""
+    run = subject.told[-1]
+    at = f"At {run.config.ratio:g} under {asked_of(run)}"
+    if not run.verification.groups:
+        return f"{at}, nothing is known of what went: {run.verification.verdict}."
+    channels = run.channels
+    went = (
+        f"{at}, {count(channels.prunable)} channels may go, {count(channels.requested)} were asked "
+        f"to, and {count(channels.removed)} went."
+    )
+    if channels.requested is not None:
+        return went
+    why = run.verification.requested_unknown or "no reason is given"
+    return f"{went} What was asked is not known: {why}."
 
 
 def _short(run: Run) -> tuple[GroupAccount, ...]:
@@ -126,17 +123,16 @@ _NAMED = 3
 
 def _words(groups: Iterable[GroupAccount]) -> str:
     names = [f"`{group.root}` ({group.reason})" for group in groups]
-    rest = f" and {len(names) - _NAMED} more groups" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + rest
+    return first(names, _NAMED, "groups")
 
 
 def _first_drops(subject: SubjectStudy) -> str:
     """From which ratio on groups drop out."""
     firsts = [
-        f"`{entry.policy}` from {first:g}"
+        f"`{entry.policy}` from {start:g}"
         for entry in subject.accounts
         if entry.scope == "global"
-        and (first := next((ratio for ratio, groups in _drops(entry) if groups), None)) is not None
+        and (start := next((ratio for ratio, groups in _drops(entry) if groups), None)) is not None
     ]
     if not firsts:
         return ""

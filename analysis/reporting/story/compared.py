@@ -2,8 +2,8 @@
 
 from analysis.records import Study, SubjectStudy, Verdict
 from analysis.reporting.section import Absent, Section
-from analysis.reporting.tables import Table, count, share
-from analysis.reporting.words import at_least, listed
+from analysis.reporting.tables import Table, count, input_of, ratio_for, share
+from analysis.reporting.words import listed
 
 __all__ = ["section"]
 
@@ -62,18 +62,16 @@ def _sentences(study: Study, last: list[float]) -> tuple[str, ...]:
 def _row(subject: SubjectStudy, ratios: list[float]) -> tuple[str, ...]:
     runs = {run.config.ratio: run for run in subject.told}
     entry = subject.account(*subject.headline)
-    reach = entry.reach if entry else None
-    size = subject.info.input_size
     verdicts: list[Verdict] = [run.verification.verdict for run in subject.told]
     return (
         subject.info.name,
-        "x".join(map(str, size)) if size else "given",
+        input_of(subject.info),
         *subject.headline,
         count(subject.costs.macs),
         count(subject.costs.params),
         count(len(subject.groups)) if subject.groups else "-",
         listed(list(dict.fromkeys(verdicts))),
-        "-" if reach is None else "none" if reach.ratio is None else f"{at_least(reach.ratio):g}",
+        ratio_for(entry.reach if entry else None),
         *(share(runs[r].macs.share) if r in runs else "-" for r in ratios),
         *(share(runs[r].params.share) if r in runs else "-" for r in ratios),
     )

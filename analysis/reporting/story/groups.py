@@ -8,7 +8,7 @@ from analysis.reporting.figures.drawing import Legend
 from analysis.reporting.figures.graph import graph
 from analysis.reporting.section import Absent, Block, Section
 from analysis.reporting.tables import Table, count, share
-from analysis.reporting.words import listed
+from analysis.reporting.words import first, listed
 
 __all__ = ["section"]
 
@@ -81,7 +81,6 @@ _NAMED = 6
 def _told(subject: SubjectStudy, group: Group) -> str:
     """Of a group that is lit: its layers, and what they do of the MACs."""
     names = list(dict.fromkeys(member.layer for member in group.members))
-    rest = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     macs = _macs(subject, group)
     cost = "" if macs is None else f" They do {macs} of the MACs."
     accounts = [
@@ -92,7 +91,7 @@ def _told(subject: SubjectStudy, group: Group) -> str:
     ]
     return (
         f"{group.root}: {group.width} channels in {len(names)} layers: "
-        f"{', '.join(names[:_NAMED])}{rest}.{cost}{''.join(accounts)}"
+        f"{first(names, _NAMED)}.{cost}{''.join(accounts)}"
     )
 
 

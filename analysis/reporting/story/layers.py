@@ -9,7 +9,7 @@ from analysis.reporting.section import Absent, Block, Section
 from analysis.reporting.stages import stages
 from analysis.reporting.tables import LOCK_HEADERS, Table, count, lock_cells, share
 from analysis.reporting.text import not_counted
-from analysis.reporting.words import asked_of
+from analysis.reporting.words import asked_of, plain
 
 __all__ = ["section"]
 
@@ -46,8 +46,8 @@ def _block(subject: SubjectStudy, coupling: Coupling) -> Block | None:
     found = shares(subject, coupling, run)
     if not any(entry.after for entry in found):
         return None
-    every, blocks = _layer_table(subject, coupling, run), _stage_table(subject)
-    title = f"at ratio {run.config.ratio:g} under {asked_of(run).replace('`', '')}"
+    every, blocks = _layer_table(subject, coupling), _stage_table(subject)
+    title = f"at ratio {run.config.ratio:g} under {plain(asked_of(run))}"
     tables = [every, blocks, _lock_table(subject)]
     costs = not_counted(subject.costs)
     sentences = (_locked(run, found), _spread(subject), _lint(subject), costs)
@@ -99,10 +99,10 @@ def _lint(subject: SubjectStudy) -> str:
     )
 
 
-def _layer_table(subject: SubjectStudy, coupling: Coupling, last: Run) -> Table:
+def _layer_table(subject: SubjectStudy, coupling: Coupling) -> Table:
+    """The state of each layer is that at the greatest ratio."""
     runs = [run for run in subject.told if run.costs]
-    after = [run.costs.by_layer() for run in runs if run.costs]
-    found = shares(subject, coupling, last)
+    by_run = [shares(subject, coupling, run) for run in runs]
     params = {row.layer: row.params for row in subject.costs.layers}
     rows = [
         (
@@ -112,12 +112,13 @@ def _layer_table(subject: SubjectStudy, coupling: Coupling, last: Run) -> Table:
             count(params[entry.layer]),
             count(entry.before),
             share(entry.before / subject.costs.macs),
-            *(count(costs[entry.layer].macs if entry.layer in costs else 0) for costs in after),
+            *(count(same.after) for same in at_ratios),
         )
-        for entry in found
+        for at_ratios in zip(*by_run, strict=True)
+        for entry in at_ratios[-1:]
     ]
     return Table(
-        f"{subject.info.name}: every layer with MACs under {asked_of(last).replace('`', '')}",
+        f"{subject.info.name}: every layer with MACs under {plain(asked_of(runs[-1]))}",
         (
             "layer",
             "kind",
@@ -129,7 +130,7 @@ def _layer_table(subject: SubjectStudy, coupling: Coupling, last: Run) -> Table:
         ),
         tuple(rows),
         wide=True,
-        keys=tuple(coupling.key_of(entry.layer) for entry in found),
+        keys=tuple(coupling.key_of(entry.layer) for entry in by_run[-1]),
     )
 
 

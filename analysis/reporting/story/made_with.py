@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from analysis.records import Study
 from analysis.reporting.section import Absent, Section
-from analysis.reporting.tables import Table
+from analysis.reporting.tables import Table, input_of
 
 __all__ = ["section"]
 
@@ -27,7 +27,7 @@ def section(study: Study, absent: Iterable[Absent]) -> Section:
         tuple(
             (
                 subject.info.name,
-                "x".join(map(str, subject.info.input_size)) if subject.info.input_size else "given",
+                input_of(subject.info),
                 subject.info.weights,
                 str(subject.info.seed),
             )

@@ -5,8 +5,17 @@ from collections.abc import Iterator, Sequence
 from analysis.records import PolicyAccount, Reach, Run, Scaling, Study, SubjectStudy, Turn
 from analysis.reporting.figures.curves import bend, curve
 from analysis.reporting.section import Absent, Block, Section
-from analysis.reporting.tables import RUN_HEADERS, Table, count, left, run_cells, share
-from analysis.reporting.words import asked_of, at_least, percent, scoped
+from analysis.reporting.tables import (
+    RUN_HEADERS,
+    Table,
+    count,
+    layer_name,
+    left,
+    ratio_for,
+    run_cells,
+    share,
+)
+from analysis.reporting.words import asked_of, at_least, first, percent, scoped
 
 __all__ = ["section"]
 
@@ -125,8 +134,7 @@ _CAUSES = 2
 
 def _turn(turn: Turn) -> str:
     causes = [f"`{root}` keeps {more} more ({reason})" for root, more, reason in turn.groups]
-    rest = f" and {len(causes) - _CAUSES} more groups" if len(causes) > _CAUSES else ""
-    return f"{turn.after.ratio:g}, where {', '.join(causes[:_CAUSES])}{rest}"
+    return f"{turn.after.ratio:g}, where {first(causes, _CAUSES, 'groups')}"
 
 
 def _done_table(study: Study) -> Table:
@@ -234,7 +242,7 @@ def _reaches(subject: SubjectStudy, known: Sequence[PolicyAccount]) -> Table:
             (
                 entry.policy,
                 entry.scope,
-                "none" if entry.reach.ratio is None else f"{at_least(entry.reach.ratio):g}",
+                ratio_for(entry.reach),
                 share(entry.reach.least.macs / entry.reach.dense.macs),
                 share(entry.reach.least.params / entry.reach.dense.params),
                 f"{entry.reach.least.ratio:.2f}",
@@ -255,7 +263,7 @@ def _holders(subject: SubjectStudy, entry: PolicyAccount) -> Table:
         f"{subject.info.name}, {entry.policy}: what holds up the least that is left",
         ("layer", "MACs", "of what is left", "why"),
         tuple(
-            (row.layer or "(the model's own forward)", count(row.left), share(row.share), row.why)
+            (layer_name(row.layer), count(row.left), share(row.share), row.why)
             for row in (entry.reach.holders if entry.reach else ())
         ),
     )

@@ -22,6 +22,7 @@ __all__ = ["section"]
 def section(study: Study, couplings: Sequence[Coupling]) -> Section:
     """The verdict in a line, four answers for each network, and every pruning."""
     judged = [run for _, run in study.judged]
+    lead = _lead(study, judged)
     tables = [_failures(study), _all_runs(study)]
     return Section(
         "verdict",
@@ -45,8 +46,8 @@ def section(study: Study, couplings: Sequence[Coupling]) -> Section:
             "survives_onnx",
             "survives_gpu",
         ),
-        lead=_lead(study, judged),
-        passed=_lead(study, judged) == "Proved.",
+        lead=lead,
+        passed=lead == "Proved.",
     )
 
 
@@ -105,7 +106,7 @@ def _checked(judged: Sequence[Run]) -> str:
 
 
 def _headline(judged: Sequence[Run], keeping: str) -> str:
-    good = [run for run in judged if run.verification.verdict in _EQUAL]
+    good = [run for run in judged if run.verification.verdict.is_equal]
     mixed = [run for run in judged if run.verification.verdict is Verdict.MIXED]
     if not good:
         return f"None of {len(judged)} prunings{keeping} is proved equal." + _mixed(mixed)
@@ -118,9 +119,6 @@ def _headline(judged: Sequence[Run], keeping: str) -> str:
     bounds = [bound(run.verification) for run in good if run.verification.max_rel_error is not None]
     error = f", with a relative error {max(bounds, key=_size)} at most" if bounds else ""
     return start + error.replace("<= ", "of ") + "." + _mixed(mixed)
-
-
-_EQUAL = (Verdict.EXACT, Verdict.RENORMALIZED)
 
 
 def _mixed(found: Sequence[Run]) -> str:

@@ -3,13 +3,13 @@
 from pathlib import Path
 from typing import Any
 
+from analysis.records import Verdict
 from analysis.reporting.files import read_json
 from analysis.reporting.section import Absent, Section
 from analysis.reporting.tables import Table, count, share
 
 __all__ = ["section"]
 
-_EQUAL = ("exact", "renormalized")
 _TITLE = "Every model of torchvision"
 _UPSTREAM = Path(__file__).parents[1] / "upstream.json"
 """What torch-pruning's own table says of which models."""
@@ -26,9 +26,9 @@ def section(directory: str) -> Section | Absent:
         return Absent(_TITLE, "there is no `zoo.json` in the folder (`python -m analysis.zoo`)")
     zoo, upstream = read_json(path), read_json(_UPSTREAM)
     models = zoo["models"]
-    equal = [model for model in models if model["verdict"] in _EQUAL]
+    equal = [model for model in models if _is_equal(model)]
     untold = [model for model in models if model.get("untold")]
-    failing = [model for model in untold if model["untold"]["verdict"] not in _EQUAL]
+    failing = [model for model in untold if not _is_equal(model["untold"])]
     claimed = len(upstream["runs"])
     doubtful = [model["name"] for model in failing if model["name"] in upstream["runs"]]
     sentences = [
@@ -44,7 +44,7 @@ def section(directory: str) -> Section | Absent:
         *(
             f"`{model['name']}` is {model['verdict']}: {model['reason']}."
             for model in models
-            if model["verdict"] not in _EQUAL
+            if not _is_equal(model)
         ),
     ]
     return Section(
@@ -59,6 +59,10 @@ def section(directory: str) -> Section | Absent:
         ),
         tests=("tests/unit/test_zoo.py",),
     )
+
+
+def _is_equal(answer: dict[str, Any]) -> bool:
+    return Verdict(answer["verdict"]).is_equal
 
 
 def _claim(model: dict[str, Any], upstream: dict[str, Any]) -> str:
@@ -76,10 +80,10 @@ def _against(models: list[dict[str, Any]], upstream: dict[str, Any]) -> Table:
             (
                 words,
                 str(len(those)),
-                str(sum(model["verdict"] in _EQUAL for model in plain)),
-                str(sum(model["verdict"] in _EQUAL for model in told)),
-                str(sum(model["untold"]["verdict"] not in _EQUAL for model in told)),
-                str(sum(model["verdict"] not in _EQUAL for model in those)),
+                str(sum(_is_equal(model) for model in plain)),
+                str(sum(_is_equal(model) for model in told)),
+                str(sum(not _is_equal(model["untold"]) for model in told)),
+                str(sum(not _is_equal(model) for model in those)),
             )
         )
     return Table(
@@ -116,7 +120,7 @@ def _by_task(models: list[dict[str, Any]]) -> Table:
 
 
 def _greatest(models: list[dict[str, Any]]) -> float:
-    errors = [m["max_rel_error"] or 0.0 for m in models if m["verdict"] in _EQUAL]
+    errors = [m["max_rel_error"] or 0.0 for m in models if _is_equal(m)]
     return max(errors, default=0.0)
 
 
