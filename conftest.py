@@ -4,7 +4,8 @@ from functools import cache
 
 import pytest
 
-from analysis import pipeline, subjects
+from analysis import pipeline
+from analysis.network import subjects
 from analysis.records import Config
 from analysis.study import SEED
 

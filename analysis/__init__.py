@@ -8,8 +8,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from analysis.layers import register_layer
-    from analysis.parametrizing import parametrize_with_checks
+    from analysis.costs.predicting import (
+        cost_account,
+        ratio_curve,
+        ratio_for_macs,
+        ratio_for_params,
+    )
+    from analysis.network.layers import register_layer
     from analysis.pipeline import (
         count_macs,
         inspect_groups,
@@ -18,7 +23,7 @@ if TYPE_CHECKING:
         verify,
         verify_steps,
     )
-    from analysis.predicting import cost_account, ratio_curve, ratio_for_macs, ratio_for_params
+    from analysis.pytest_plugin.parametrizing import parametrize_with_checks
 
 __all__ = [
     "cost_account",
@@ -36,11 +41,11 @@ __all__ = [
 ]
 
 _ELSEWHERE = {
-    "parametrize_with_checks": "analysis.parametrizing",
-    "register_layer": "analysis.layers",
+    "parametrize_with_checks": "analysis.pytest_plugin.parametrizing",
+    "register_layer": "analysis.network.layers",
     **dict.fromkeys(
         ("cost_account", "ratio_curve", "ratio_for_macs", "ratio_for_params"),
-        "analysis.predicting",
+        "analysis.costs.predicting",
     ),
 }
 """The module of each door that is not the pipeline's."""

@@ -14,9 +14,8 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from analysis import budgets, round_trips, surgery, verifying
 from analysis.errors import InputError, did_you_mean
-from analysis.inference import (
+from analysis.network.inference import (
     copy_of,
     forward,
     locate_failure,
@@ -25,7 +24,10 @@ from analysis.inference import (
     output_tensors,
 )
 from analysis.pipeline import Outcome
-from analysis.ranking import group_importances
+from analysis.processes import budgets
+from analysis.proof import comparing, round_trips
+from analysis.pruning import surgery
+from analysis.pruning.importances import group_importances
 from analysis.records import OWN_PRUNER, CheckResult, PlannedGroup, Reason, Verdict
 
 __all__ = [
@@ -198,7 +200,7 @@ def check_kept_weights_are_originals(outcome: Outcome) -> None:
     if outcome.run.verification.verdict in (Verdict.UNPRUNABLE, Verdict.TIMEOUT):
         raise CheckFailedError(outcome.run.verification.reason)
     cuts = surgery.merge_cuts(outcome.removals)
-    changed = list(verifying.changed_tensors(outcome.dense.model, outcome.pruned, cuts))
+    changed = list(comparing.changed_tensors(outcome.dense.model, outcome.pruned, cuts))
     if changed:
         raise CheckFailedError(f"{len(changed)} tensors changed: {', '.join(changed[:5])}")
 

@@ -45,7 +45,7 @@ class BudgetExceededError(BaseException):
     Like KeyboardInterrupt it is no Exception: code that handles a failing forward or copy must
     not take the end of the time for one.
 
-    ``step`` names what was running; it is filled in on the way up by `analysis.budgets.step`.
+    ``step`` names what was running; it is filled in on the way up by `analysis.processes.budgets.step`.
     """
 
     def __init__(self, seconds: float) -> None:

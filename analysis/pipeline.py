@@ -8,22 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from analysis import (
-    auditing,
-    budgets,
-    costing,
-    grouping,
-    linting,
-    planning,
-    policies,
-    ranking,
-    residuals,
-    surgery,
-    symmetry,
-    verifying,
-)
-from analysis.accounting import Account
-from analysis.demands import Demands
+from analysis.costs import counting
+from analysis.costs.accounting import Account
+from analysis.costs.predicting import cost_account
 from analysis.errors import (
     AnalysisError,
     BudgetExceededError,
@@ -31,7 +18,8 @@ from analysis.errors import (
     UnprunableError,
     upstream,
 )
-from analysis.inference import (
+from analysis.groups import auditing, depgraph, linting, naive_cuts, policies
+from analysis.network.inference import (
     Inputs,
     called_modules,
     check_usable,
@@ -44,9 +32,22 @@ from analysis.inference import (
     output_tensors,
     random_state_kept,
 )
-from analysis.operators import Operators
-from analysis.predicting import cost_account
-from analysis.proving import prove
+from analysis.network.operators import Operators
+from analysis.processes import budgets
+from analysis.proof import comparing, distinct_values
+from analysis.proof.proving import prove
+from analysis.proof.stepping import (
+    Between,
+    Progress,
+    accounted,
+    checked,
+    each_step,
+    stepped,
+    taken,
+    verdict_of,
+)
+from analysis.pruning import importances, planning, surgery
+from analysis.pruning.requested import Demands
 from analysis.records import (
     OWN_PRUNER,
     Channels,
@@ -69,16 +70,6 @@ from analysis.records import (
     Verdict,
     Verification,
 )
-from analysis.stepping import (
-    Between,
-    Progress,
-    accounted,
-    checked,
-    each_step,
-    stepped,
-    taken,
-    verdict_of,
-)
 
 __all__ = [
     "Dense",
@@ -95,8 +86,8 @@ __all__ = [
     "verify_steps",
 ]
 
-count_macs = costing.count_macs
-inspect_groups = grouping.inspect_groups
+count_macs = counting.count_macs
+inspect_groups = depgraph.inspect_groups
 
 PrunerFactory = Callable[[nn.Module, Inputs, float], Any]
 """The user's own pruner: (model, example inputs, ratio) -> a torch-pruning pruner on that model,
@@ -138,7 +129,7 @@ def _check_copied(model: nn.Module, inputs: Inputs) -> None:
         except Exception:
             return  # whoever runs it next says so
     if any(
-        bool(pair[0].isfinite().all()) and verifying.relative_error(*pair) > _COPIED
+        bool(pair[0].isfinite().all()) and comparing.relative_error(*pair) > _COPIED
         for pair in zip(*outputs, strict=True)
     ):
         raise InputError(
@@ -183,14 +174,14 @@ class Outcome:
 def measure(model: nn.Module, example_inputs: Inputs) -> tuple[CostTable, int]:
     """MACs and parameters of a network, and the size of its saved weights in bytes."""
     with budgets.step("counting MACs"):
-        return costing.count_macs(model, example_inputs), costing.saved_bytes(model)
+        return counting.count_macs(model, example_inputs), counting.saved_bytes(model)
 
 
 def analyse(model: nn.Module, example_inputs: Inputs) -> Dense:
     """Read the groups and count the costs of a dense network, once for all its runs.
 
     Raises:
-        InputError: the model cannot be analysed as it is; see `analysis.inference.check_usable`;
+        InputError: the model cannot be analysed as it is; see `analysis.network.inference.check_usable`;
             or a copy of it computes something else.
     """
     check_usable(model)
@@ -200,7 +191,7 @@ def analyse(model: nn.Module, example_inputs: Inputs) -> Dense:
         error = None
         try:
             with budgets.step("building the dependency graph"):
-                groups = grouping.inspect_groups(model, example_inputs)
+                groups = depgraph.inspect_groups(model, example_inputs)
         except UnprunableError as failure:
             error = Verification(Verdict.UNPRUNABLE, str(failure))
         costs, saved_bytes = measure(model, example_inputs)
@@ -219,7 +210,7 @@ def prune_and_prove(
     Args:
         dense: see `analyse`.
         config: what is asked; its policy is only a name, for a function.
-        policy: a name of `analysis.policies.POLICIES`, or a function of the model.
+        policy: a name of `analysis.groups.policies.POLICIES`, or a function of the model.
         pruner_factory: the user's own pruner instead of torch-pruning's MagnitudePruner; what it
             ignores then counts instead of the policy, and its scope instead of the config's.
             ``round_to`` and cap are its own, unless the config names any to hold it to.
@@ -245,14 +236,14 @@ def prune_and_prove(
         verification = dense.error
     else:
         if pruner_factory is None:
-            planned = _planned(dense.model, grouping.hold(dense.groups, ignored), config)
+            planned = _planned(dense.model, depgraph.hold(dense.groups, ignored), config)
         with random_state_kept():
             verification = stepped(pruned, dense.inputs, take, progress, None)
     pruner = used[0][0] if used else None
     if pruner is not None and pruner_factory is not None:
         ignored = _ignored_by(pruner, pruned)
         config = _as_told(config, pruner)
-    groups = grouping.hold(dense.groups, ignored)
+    groups = depgraph.hold(dense.groups, ignored)
     untraced = next((group.untraced for group in groups if group.untraced), "")
     if untraced and not verification.verdict.passes:
         verification = replace(verification, reason=f"{verification.reason}; {untraced}")
@@ -319,8 +310,8 @@ def _planned(
     """What the ratio asks; None where channels are numbered wrongly, so that it is not defined."""
     if any(group.untraced for group in groups):
         return None
-    importances = ranking.group_importances(model, groups, config.importance)
-    return planning.plan(groups, importances, config)
+    scores = importances.group_importances(model, groups, config.importance)
+    return planning.plan(groups, scores, config)
 
 
 def _as_told(config: Config, pruner: Any) -> Config:
@@ -361,7 +352,7 @@ def verify(
     Raises:
         InputError: the pruner was built on another model, or has been stepped to its end; the
             model does not run on the inputs, is random in eval mode or puts out infinities; or it
-            cannot be analysed as it is (see `analysis.inference.check_usable`).
+            cannot be analysed as it is (see `analysis.network.inference.check_usable`).
         UnsupportedLayerError: a layer was cut that the proof has no row for.
     """
     _check_runs(model, example_inputs, pruner)
@@ -443,9 +434,9 @@ def _check_runs(model: nn.Module, inputs: Inputs, pruner: Any) -> None:
 def _groups_of(pruner: Any, model: nn.Module, inputs: Inputs) -> tuple[Group, ...]:
     """The account's rows: what the pruner's own graph holds, and what it cannot see."""
     if all(parameter.requires_grad for parameter in model.parameters()):
-        return grouping.groups_of(pruner)
+        return depgraph.groups_of(pruner)
     try:
-        return grouping.inspect_groups(model, inputs, _ignored_by(pruner, model))
+        return depgraph.inspect_groups(model, inputs, _ignored_by(pruner, model))
     except UnprunableError:
         return ()
 
@@ -461,7 +452,7 @@ def _measured(
     runs = verification.verdict not in (Verdict.UNPRUNABLE, Verdict.TIMEOUT) and (
         locate_failure(pruned, dense.inputs) is None
     )
-    costs = costing.count_macs(pruned, dense.inputs) if runs else None
+    costs = counting.count_macs(pruned, dense.inputs) if runs else None
     accounts = verification.groups
     requested = removed = None
     known = accounts and all(entry.requested is not None for entry in accounts)
@@ -477,7 +468,7 @@ def _measured(
             dense.costs.params, costs.params if costs else None, left.params if left else None
         ),
         macs=Sizes(dense.costs.macs, costs.macs if costs else None, left.macs if left else None),
-        bytes_=Sizes(dense.saved_bytes, costing.saved_bytes(pruned) if costs else None),
+        bytes_=Sizes(dense.saved_bytes, counting.saved_bytes(pruned) if costs else None),
         costs=costs,
         scopes=() if planned is None else _by_scope(accounts, requested, removed),
     )
@@ -591,7 +582,7 @@ _FREER = ("skip-channels", "classifier")
 
 
 def _held_by(policy: str, model: nn.Module, groups: tuple[Group, ...]) -> list[Group]:
-    held = grouping.hold(groups, policies.ignored_layers(policy, model, groups))
+    held = depgraph.hold(groups, policies.ignored_layers(policy, model, groups))
     return [group for group in held if group.ignored]
 
 
@@ -614,10 +605,10 @@ def reproduce_residual_mismatch(
         example_inputs: a tensor, a tuple or a dict.
         share: how much of the layer is cut, the first channels.
     """
-    groups = grouping.inspect_groups(model, example_inputs)
+    groups = depgraph.inspect_groups(model, example_inputs)
     return tuple(
         _mismatch(model, example_inputs, naive, share)
-        for naive in residuals.projection_cuts(groups)
+        for naive in naive_cuts.projection_cuts(groups)
     )
 
 
@@ -625,14 +616,15 @@ def reproduce_depthwise_mismatch(
     model: nn.Module, example_inputs: Inputs, *, share: float = 0.5
 ) -> tuple[Mismatch, ...]:
     """The same for each depthwise convolution that is cut without the layer that feeds it."""
-    groups = grouping.inspect_groups(model, example_inputs)
+    groups = depgraph.inspect_groups(model, example_inputs)
     return tuple(
-        _mismatch(model, example_inputs, naive, share) for naive in residuals.depthwise_cuts(groups)
+        _mismatch(model, example_inputs, naive, share)
+        for naive in naive_cuts.depthwise_cuts(groups)
     )
 
 
 def _mismatch(
-    model: nn.Module, inputs: Inputs, naive: residuals.NaiveCut, share: float
+    model: nn.Module, inputs: Inputs, naive: naive_cuts.NaiveCut, share: float
 ) -> Mismatch:
     channels = range(int(naive.width * share))
     broken = copy_of(model)
@@ -640,7 +632,7 @@ def _mismatch(
     failure = locate_failure(broken, inputs)
 
     dense = copy_of(model)
-    symmetry.make_distinct(dense, inputs)
+    distinct_values.make_distinct(dense, inputs)
     pruned = copy_of(dense)
     removal = surgery.prune_group(pruned, inputs, naive.root, channels)
     return Mismatch(

@@ -15,24 +15,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from analysis import (
-    budgets,
-    faults,
-    pipeline,
-    policies,
-    predicting,
-    ranking,
-    subjects,
-    surgery,
-    symmetry,
-    verifying,
-)
+from analysis import pipeline
 from analysis.checks import OF_PRUNING, evaluate
+from analysis.costs import predicting
 from analysis.environment import versions
 from analysis.errors import AnalysisError, BudgetExceededError, InputError
-from analysis.inference import copy_of, locate_failure
-from analysis.known import marked
-from analysis.loading import load_callable
+from analysis.gate.expected_failures import marked
+from analysis.groups import policies
+from analysis.network import subjects
+from analysis.network.inference import copy_of, locate_failure
+from analysis.network.loading import load_callable
+from analysis.processes import budgets
+from analysis.processes.workers import deaf_to_interrupts
+from analysis.proof import comparing, distinct_values, faults
+from analysis.pruning import importances, surgery
 from analysis.records import (
     OWN_PRUNER,
     RATIOS,
@@ -54,7 +50,6 @@ from analysis.records import (
     Thresholds,
     timed_out,
 )
-from analysis.workers import deaf_to_interrupts
 
 __all__ = [
     "CASE_STUDY",
@@ -239,7 +234,7 @@ def outline(info: SubjectInfo, dense: pipeline.Dense, last: Config, policy: Any)
         info: of the network.
         dense: the network.
         last: what the pruning at the greatest ratio asks.
-        policy: a name of `analysis.policies.POLICIES`, a function of the model, or None where a
+        policy: a name of `analysis.groups.policies.POLICIES`, a function of the model, or None where a
             pruner of the user's own chose the layers.
     """
     if policy is None:
@@ -366,15 +361,15 @@ def _mismatches(request: Request, kind: str, budget: float | None) -> tuple[Mism
 
 
 def _agreements(model: nn.Module, groups: tuple[Group, ...]) -> tuple[RankAgreement, ...]:
-    importances = ranking.group_importances(model, groups)
-    norms = ranking.filter_norms(model, groups)
+    scores = importances.group_importances(model, groups)
+    norms = importances.filter_norms(model, groups)
     return tuple(
         RankAgreement(
             root=group.root,
             width=group.width,
-            correlation=ranking.spearman(importances[group.root], norms[group.root]),
+            correlation=importances.spearman(scores[group.root], norms[group.root]),
             same=tuple(
-                (ratio, _share_in_common(importances[group.root], norms[group.root], ratio))
+                (ratio, _share_in_common(scores[group.root], norms[group.root], ratio))
                 for ratio in RATIOS
             ),
         )
@@ -421,7 +416,7 @@ def _planted(name: str, kind: str, half: _Half) -> FaultCount:
         planted += 1
         shape += locate_failure(broken, inputs) is not None
         verification = pipeline.prove(original, broken, removals, inputs)
-        changed += (verification.max_rel_error or 0.0) > verifying.TOLERANCE
+        changed += (verification.max_rel_error or 0.0) > comparing.TOLERANCE
         proof += not verification.verdict.passes
         located += verification.first_divergence == taker
     return FaultCount(name, kind, planted, shape, changed, proof, located)
@@ -443,7 +438,7 @@ def _half_pruned(request: Request) -> _Half | None:
 
 def _pruned_by_half(dense: pipeline.Dense) -> _Half:
     original = copy_of(dense.model)
-    symmetry.make_distinct(original, dense.inputs)
+    distinct_values.make_distinct(original, dense.inputs)
     pruned = copy_of(original)
     ignored = policies.ignored_layers("classifier", original, dense.groups)
     pruner = surgery.build_pruner(pruned, dense.inputs, Config(0.5, "local"), ignored)

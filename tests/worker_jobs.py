@@ -2,8 +2,8 @@
 
 import os
 
-from analysis import budgets
 from analysis.errors import InputError
+from analysis.processes import budgets
 
 
 class DeadlyError(Exception):

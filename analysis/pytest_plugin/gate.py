@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from analysis.baseline import (
+from analysis.errors import InputError
+from analysis.gate.baseline import (
     Key,
     Row,
     changes,
@@ -21,8 +22,7 @@ from analysis.baseline import (
     rows_of,
     to_json,
 )
-from analysis.baseline_csv import dump, read
-from analysis.errors import InputError
+from analysis.gate.baseline_csv import dump, read
 from analysis.pytest_plugin.items import bound_to, holds_baseline
 from analysis.records import Run
 from analysis.reporting.files import check_writable, write_text

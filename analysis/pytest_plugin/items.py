@@ -10,7 +10,7 @@ __all__ = ["bound_to", "holds_baseline"]
 
 def bound_to(item: pytest.Item) -> list[Any]:
     """Its checks and baselines; nothing is imported to say that there are none."""
-    parametrizing = sys.modules.get("analysis.parametrizing")
+    parametrizing = sys.modules.get("analysis.pytest_plugin.parametrizing")
     if parametrizing is None:
         return []
     kinds = (parametrizing.BoundCheck, parametrizing.BoundBaseline)

@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
+from analysis.command_line.options import ratios_of, size_of
 from analysis.environment import versions
 from analysis.errors import AnalysisError, InputError
-from analysis.options import ratios_of, size_of
+from analysis.processes.shared_cache import Store
 from analysis.pytest_plugin import gate
 from analysis.pytest_plugin.items import bound_to, holds_baseline
 from analysis.records import (
@@ -31,12 +32,11 @@ from analysis.records import (
 )
 from analysis.reporting import prunings
 from analysis.reporting.files import check_writable
-from analysis.sharing import Store
 
 __all__ = ["PRUNINGS", "add_defaults", "configure", "options"]
 
 PRUNINGS: pytest.StashKey[list[Any]] = pytest.StashKey()
-"""What the session was given to look at, each an `analysis.cases.Pruning`."""
+"""What the session was given to look at, each an `analysis.pytest_plugin.cases.Pruning`."""
 
 _PROPERTY = "pruning-analysis-run"
 """The property of a test that tells which pruning it looked at; junit's file shows it."""
@@ -103,7 +103,7 @@ def configure(config: pytest.Config) -> None:
     try:
         if _asks_for_suite(config):
             cases = _cases(config)
-            cases_module = import_module("analysis.cases")
+            cases_module = import_module("analysis.pytest_plugin.cases")
             config.stash[PRUNINGS] = [
                 cases_module.Pruning(case, ratio) for case in cases for ratio in case.ratios
             ]
@@ -156,7 +156,7 @@ def _from_here(config: pytest.Config, text: str) -> str:
 
 
 def _cases(config: pytest.Config) -> list[Any]:
-    """One `analysis.cases.Case` for each network.
+    """One `analysis.pytest_plugin.cases.Case` for each network.
 
     Raises:
         InputError: an option cannot be used.
@@ -170,7 +170,7 @@ def _cases(config: pytest.Config) -> list[Any]:
             f"{_SUITE} looks at networks, and none was given; give one with {how}: "
             "package.module:factory, path/to/file.py:factory or a torchvision name"
         )
-    parametrizing = import_module("analysis.parametrizing")
+    parametrizing = import_module("analysis.pytest_plugin.parametrizing")
 
     def read(name: str, reader: Any, default: Any) -> Any:
         text = _value(config, name)

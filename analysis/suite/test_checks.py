@@ -2,7 +2,7 @@
 
 import pytest
 
-from analysis.parametrizing import BoundCheck, parameters
+from analysis.pytest_plugin.parametrizing import BoundCheck, parameters
 from analysis.pytest_plugin.suite import PRUNINGS
 
 __all__ = ["test_check"]

@@ -20,9 +20,9 @@ from tqdm import tqdm
 
 from analysis.environment import versions
 from analysis.errors import BudgetExceededError, WorkerError
+from analysis.processes.workers import Worker
 from analysis.records import Verdict
 from analysis.reporting.files import write_text
-from analysis.workers import Worker
 
 _STORE = Path(".zoo")
 

@@ -7,9 +7,10 @@ from typing import Any
 import torch_pruning as tp
 from torch import nn
 
-from analysis import budgets, pipeline
+from analysis import pipeline
 from analysis.errors import AnalysisError, upstream
-from analysis.operators import watched
+from analysis.network.operators import watched
+from analysis.processes import budgets
 from analysis.records import Verdict, Verification, ZooRecord
 from analysis.zoo.recipes import Recipe
 from analysis.zoo.subjects import SUBJECTS, ZooSubject

@@ -8,8 +8,11 @@ import time
 
 import pytest
 
-from analysis import pipeline, subjects, surgery, symmetry, verifying
-from analysis.inference import copy_of
+from analysis import pipeline
+from analysis.network import subjects
+from analysis.network.inference import copy_of
+from analysis.proof import comparing, distinct_values
+from analysis.pruning import surgery
 from analysis.records import Config
 
 CONFIG = Config(0.5, policy="classifier")
@@ -38,7 +41,7 @@ def build_and_step(dense):
 
 def prepared(dense):
     original = copy_of(dense.model)
-    symmetry.make_distinct(original, dense.inputs)
+    distinct_values.make_distinct(original, dense.inputs)
     pruned = copy_of(original)
     ignored = pipeline.policies.ignored_layers(CONFIG.policy, dense.model, dense.groups)
     pruner = surgery.build_pruner(pruned, dense.inputs, CONFIG, ignored)
@@ -56,9 +59,9 @@ def test_the_proof_costs_at_most_three_times_the_pruner(benchmark, dense) -> Non
         # All that the proof adds to a run: a copy, the check that ranking wrote nothing, distinct
         # values, and the comparison.
         before = copy_of(fresh)
-        assert next(verifying.changed_tensors(before, fresh, ()), None) is None
-        with symmetry.distinct_values(fresh, dense.inputs):
-            symmetry.copy_values(fresh, before)
+        assert next(comparing.changed_tensors(before, fresh, ()), None) is None
+        with distinct_values.distinct_values(fresh, dense.inputs):
+            distinct_values.copy_values(fresh, before)
             assert pipeline.prove(original, pruned, removals, dense.inputs).verdict.passes
         return time.perf_counter() - started
 

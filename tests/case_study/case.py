@@ -5,8 +5,8 @@ from itertools import product
 import pytest
 
 from analysis.checks import OF_PRUNING, CheckFailedError
-from analysis.known import KNOWN
-from analysis.policies import POLICIES
+from analysis.gate.expected_failures import KNOWN
+from analysis.groups.policies import POLICIES
 from analysis.records import Config
 from analysis.study import RATIOS, SCOPES
 

@@ -5,10 +5,11 @@ import torch
 import torch_pruning as tp
 from case import SAFE, SUBJECTS, runs
 
-from analysis import planning, policies
-from analysis.grouping import hold
-from analysis.inference import copy_of
-from analysis.ranking import filter_norms, group_importances, spearman
+from analysis.groups import policies
+from analysis.groups.depgraph import hold
+from analysis.network.inference import copy_of
+from analysis.pruning import planning
+from analysis.pruning.importances import filter_norms, group_importances, spearman
 from analysis.records import Config
 from analysis.study import CURVE_RATIOS, RATIOS
 

@@ -5,7 +5,7 @@ import torch
 import torchvision
 from case import SAFE, SKIPS, SUBJECTS
 
-from analysis import policies
+from analysis.groups import policies
 from analysis.records import Config, Verdict
 
 

@@ -8,10 +8,12 @@ import torch
 from blocks import PROVED
 from case import CONFIGS, SAFE, SUBJECTS, checked_runs, runs
 
-from analysis import checks, pipeline, surgery, symmetry
-from analysis.faults import FAULTS, sites
-from analysis.inference import copy_of, forward, output_tensors
-from analysis.known import KNOWN
+from analysis import checks, pipeline
+from analysis.gate.expected_failures import KNOWN
+from analysis.network.inference import copy_of, forward, output_tensors
+from analysis.proof import distinct_values
+from analysis.proof.faults import FAULTS, sites
+from analysis.pruning import surgery
 from analysis.records import OWN_PRUNER, Config, Verdict
 
 VERSIONS = Path(__file__).parents[2] / "reports" / "versions"
@@ -89,7 +91,7 @@ def pruned_by_half(request, dense_of):
 def _pruned_by_half(dense):
     """The dense network with distinct values, the same pruned under `residual-blocks`, the cuts."""
     original = copy_of(dense.model)
-    symmetry.make_distinct(original, dense.inputs)
+    distinct_values.make_distinct(original, dense.inputs)
     pruned = copy_of(original)
     ignored = pipeline.policies.ignored_layers("residual-blocks", original, dense.groups)
     pruner = surgery.build_pruner(pruned, dense.inputs, Config(0.5), ignored)

@@ -162,7 +162,7 @@ def test_the_pins_of_the_readme_are_the_versions_that_are_tested() -> None:
 
 def test_commands_of_the_readme_parse() -> None:
     """A quick look at the rest: what is written is what the options are called."""
-    from analysis.options import parser
+    from analysis.command_line.options import parser
 
     lines = [line for line in README.splitlines() if line.startswith("python -m analysis ")]
     assert len(lines) > 8

@@ -7,9 +7,9 @@ from drawn import BLOCKS, Drawn, rows_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from analysis import surgery
-from analysis.demands import Demands
 from analysis.errors import AnalysisError
+from analysis.pruning import surgery
+from analysis.pruning.requested import Demands
 from analysis.records import Reason
 
 

@@ -76,7 +76,7 @@ def test_a_module_imports_only_the_layers_above_it(path: Path) -> None:
 
 def test_the_layer_check_sees_a_wrong_import(tmp_path: Path) -> None:
     planted = tmp_path / "masking.py"
-    planted.write_text("from analysis.surgery import step\nimport analysis.pipeline\n")
+    planted.write_text("from analysis.pruning.surgery import step\nimport analysis.pipeline\n")
     assert units_imported(planted) == {"surgery", "pipeline"}
 
 

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from analysis import environment
-from analysis.cli import main
+from analysis.command_line.main import main
 
 
 def interpreter(folder, torchvision: str) -> str:

@@ -8,7 +8,7 @@ import torch
 from blocks import PROVED, build, half_pruner
 
 from analysis.errors import AnalysisError
-from analysis.known import KNOWN
+from analysis.gate.expected_failures import KNOWN
 from analysis.pipeline import analyse, prune_and_prove
 from analysis.records import Channels, Config, Run, Sizes, Verdict, Verification
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from analysis import cost_account, count_macs, inspect_groups, surgery
-from analysis.policies import POLICIES, ignored_layers
+from analysis import cost_account, count_macs, inspect_groups
+from analysis.groups.policies import POLICIES, ignored_layers
+from analysis.pruning import surgery
 from analysis.records import Config, CurvePoint
 from analysis.zoo.subjects import SUBJECTS
 

@@ -28,7 +28,7 @@ def section(study: Study) -> Section:
         ),
         tables=(_account_table(study),),
         blocks=tuple(_block(subject) for subject in study.subjects),
-        tests=("tests/unit/test_demands.py",),
+        tests=("tests/unit/pruning/test_requested.py",),
         checks=(
             "something_removed",
             "ratio_met",

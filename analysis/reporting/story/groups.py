@@ -36,7 +36,7 @@ def section(study: Study, couplings: Sequence[Coupling]) -> Section | Absent:
             "everything that it adds, so that a whole stage of residual blocks shares one group.",
         ),
         blocks=tuple(blocks),
-        tests=("tests/case_study/test_dependency_groups.py", "tests/unit/test_grouping.py"),
+        tests=("tests/case_study/test_dependency_groups.py", "tests/unit/groups/test_depgraph.py"),
     )
 
 

@@ -35,7 +35,7 @@ def section(study: Study, couplings: Sequence[Coupling]) -> Section | Absent:
             "is still cut.",
         ),
         blocks=tuple(blocks),
-        tests=("tests/case_study/test_attribution.py", "tests/unit/test_costing.py"),
+        tests=("tests/case_study/test_attribution.py", "tests/unit/costs/test_counting.py"),
     )
 
 

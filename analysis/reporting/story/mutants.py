@@ -60,5 +60,5 @@ def section(study: Study) -> Section | Absent:
         ),
         (mutants(found, table.anchor),),
         (table,),
-        tests=("tests/case_study/test_safe_pruning.py", "tests/unit/test_mutants.py"),
+        tests=("tests/case_study/test_safe_pruning.py", "tests/unit/proof/test_faults.py"),
     )

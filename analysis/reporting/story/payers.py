@@ -34,7 +34,7 @@ def section(study: Study, couplings: Sequence[Coupling]) -> Section | Absent:
             "shared by halves. The shares sum to the whole saving.",
         ),
         blocks=tuple(blocks),
-        tests=("tests/unit/test_cost_model.py",),
+        tests=("tests/unit/costs/test_cost_model.py",),
     )
 
 

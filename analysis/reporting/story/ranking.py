@@ -26,7 +26,7 @@ def section(study: Study) -> Section | Absent:
             "filter norm of the producing layers would have chosen too.",
         ),
         blocks=tuple(blocks),
-        tests=("tests/case_study/test_l1_importance.py", "tests/unit/test_ranking.py"),
+        tests=("tests/case_study/test_l1_importance.py", "tests/unit/pruning/test_importances.py"),
         checks=("removed_as_ranked",),
     )
 

@@ -42,7 +42,7 @@ def section(study: Study) -> Section | Absent:
         ),
         tables=(_done_table(study),),
         blocks=tuple(blocks),
-        tests=("tests/case_study/test_savings.py", "tests/unit/test_cost_model.py"),
+        tests=("tests/case_study/test_savings.py", "tests/unit/costs/test_cost_model.py"),
     )
 
 

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from analysis import baseline_csv
-from analysis.baseline import Row
-from analysis.known import KNOWN
+from analysis.gate import baseline_csv
+from analysis.gate.baseline import Row
+from analysis.gate.expected_failures import KNOWN
 from analysis.reporting.section import Absent, Section
 from analysis.reporting.tables import Table
 from analysis.reporting.words import listed

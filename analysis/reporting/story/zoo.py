@@ -57,7 +57,7 @@ def section(directory: str) -> Section | Absent:
             _told(untold),
             _all(models, upstream),
         ),
-        tests=("tests/unit/test_zoo.py",),
+        tests=("tests/unit/zoo/test_zoo.py",),
     )
 
 

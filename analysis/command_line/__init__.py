@@ -1,0 +1,3 @@
+"""The command line: options in, exit status out."""
+
+__all__: list[str] = []

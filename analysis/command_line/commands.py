@@ -1,0 +1,271 @@
+"""What each command does with its options, and what it prints.
+
+The work is done by a child process, so that it can be ended; no torch is imported here.
+"""
+
+import shlex
+from argparse import Namespace
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from tqdm import tqdm
+
+from analysis.command_line.options import parser
+from analysis.errors import BudgetExceededError, InputError
+from analysis.processes.workers import Worker
+from analysis.records import (
+    RATIOS,
+    Config,
+    Request,
+    Run,
+    SubjectInfo,
+    Thresholds,
+    timed_out,
+)
+from analysis.reporting import as_json, files, text
+from analysis.reporting.report import write_report
+
+__all__ = ["Answer", "checks", "groups", "macs", "report", "verify"]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command says, and the exit status."""
+
+    status: int
+    text: str
+
+
+def groups(options: Namespace) -> Answer:
+    """List the dependency groups, those held marked; 1 if an audit or the lint fails."""
+    if options.lint and options.pruner:
+        raise InputError(
+            "--lint looks at the list of --ignore, and a pruner of your own has its own: leave out "
+            "--pruner, and give that list as --ignore file.py:function"
+        )
+    lint = misread = None
+    with _prepared(options, "reading groups", 1) as given:
+        if options.lint:
+            held, lint = given.ask("lint")
+        if options.audit or not options.lint:
+            held, misread = given.ask("groups", options.audit)
+    data = as_json.groups(given.info, options.ignore, held, misread, lint)
+    passed = not any((misread or {}).values()) and (lint is None or lint.passed)
+    return _answer(options, data, text.groups(held, misread, lint), passed=passed)
+
+
+def verify(options: Namespace) -> Answer:
+    """Prune at each ratio and prove the result; 1 if a verdict or a check does not pass."""
+    ratios = options.ratios or RATIOS
+    with _prepared(options, options.model, len(ratios)) as given:
+        names = given.worker.call("named_checks", options.checks)
+        runs = _runs(given, options, ratios, _thresholds(options), names)
+    passed = all(run.passed for run in runs)
+    return _answer(options, as_json.verify(given.info, runs), text.runs(runs), passed=passed)
+
+
+def checks(options: Namespace) -> Answer:
+    """List the catalogue of checks: what each means and needs, and where it runs."""
+    with Worker("analysis.command_line.jobs") as worker:
+        found = worker.call("catalogue")
+    return _answer(options, as_json.catalogue(found), text.catalogue(found))
+
+
+def macs(options: Namespace) -> Answer:
+    """Show where the MACs and parameters are, before and after each ratio, and find a ratio."""
+    predicted = [name for name in ("target", "sweep") if getattr(options, name) is not None]
+    if predicted and options.pruner:
+        raise InputError(
+            f"--{predicted[0]} asks for torch-pruning's MagnitudePruner, and what a ratio asks of "
+            "a pruner of your own is not defined; leave out --pruner, or give --ratios"
+        )
+    ratios = options.ratios or ()
+    with _prepared(options, options.model, len(ratios)) as given:
+        costs, _ = given.ask("costs")
+        runs = _runs(given, options, ratios)
+        reach = curve = None
+        if options.sweep is not None:
+            curve = given.ask("sweep", _config(options, 0.0), options.sweep)
+        if options.target is not None:
+            reach = given.ask("reach", _config(options, 0.0), options.target, options.target_of)
+    for run in runs:
+        if run.costs is None:
+            raise InputError(
+                f"ratio {run.config.ratio:g} cannot be counted: {run.verification.verdict}: "
+                f"{run.verification.reason}"
+            )
+    data = as_json.macs(given.info, costs, runs, reach, curve)
+    return _answer(options, data, text.macs(costs, runs, reach, curve))
+
+
+def report(options: Namespace) -> Answer:
+    """Write the whole report; 1 if a run does not pass that is asked to (see `Study.judged`)."""
+    files.check_writable(f"{options.out}/results.json")
+    study = import_module("analysis.study")
+    result = study.study(
+        _requests(options, study),
+        options.ratios or RATIOS,
+        command=_repeated(options),
+        budget=options.budget,
+        progress=lambda parts, total: _bar(parts, total, "studying", "part"),
+    )
+    written = write_report(result, options.out)
+    lines = [text.summary(result), *text.failures(result), *(f"wrote {path}" for path in written)]
+    return Answer(0 if result.passed else 1, "\n".join(lines))
+
+
+def _requests(options: Namespace, study: Any) -> list[Request]:
+    """One for each network that is named, or of the case study, all of them tried.
+
+    Raises:
+        InputError: something cannot be used.
+    """
+    resolve, usual = import_module("analysis.network.subjects").resolve, study.CASE_STUDY
+    names = options.model or [request.name for request in usual]
+    policy, seed = ("classifier", 0) if options.model else (usual[0].policy, study.SEED)
+    requests = [
+        Request(
+            subject.name,
+            options.input_size or subject.input_size,
+            options.weights,
+            seed if options.seed is None else options.seed,
+            options.inputs,
+            options.ignore or policy,
+            options.pruner,
+            options.device,
+        )
+        for subject in map(resolve, dict.fromkeys(names))
+    ]
+    prepare = import_module("analysis.command_line.jobs").prepare
+    for request in requests:
+        prepare(request)
+    return requests
+
+
+_SILENT = ("command", "model", "out")
+"""Options that a report does not depend on, and the networks, which are named first."""
+
+
+def _repeated(options: Namespace) -> str:
+    """The command that makes a report again."""
+    usual = parser().parse_args(["report"])
+    given = [
+        (f"--{name.replace('_', '-')}", _spelled(value))
+        for name, value in vars(options).items()
+        if name not in _SILENT and value != getattr(usual, name)
+    ]
+    words = [*options.model, *(word for pair in given for word in pair)]
+    return f"python -m analysis report {shlex.join(words)}" if words else "tox run -e report"
+
+
+def _spelled(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+@dataclass
+class _Given:
+    """A subject that a worker has loaded."""
+
+    worker: Worker
+    bar: Any
+    request: Request
+    info: SubjectInfo
+    budget: float
+
+    def ask(self, function: str, *arguments: Any) -> Any:
+        """What a function of `analysis.command_line.jobs` answers within the budget.
+
+        Raises:
+            InputError: it did not; says in which step it was.
+        """
+        try:
+            return self.worker.call(function, self.request, *arguments, budget=self.budget)
+        except BudgetExceededError as error:
+            raise InputError(f"{error.story}; give it more with --budget") from None
+
+
+@contextmanager
+def _prepared(options: Namespace, title: str, runs: int) -> Iterator[_Given]:
+    """The subject, loaded by a worker that shows its steps on a terminal."""
+    if options.json is not None and options.json != "-":
+        files.check_writable(options.json)
+    request = Request(
+        options.model,
+        options.input_size,
+        options.weights,
+        options.seed or 0,
+        options.inputs,
+        options.ignore,
+        options.pruner,
+        options.device,
+    )
+    with (
+        tqdm(total=runs, desc=title, unit="run", disable=None, leave=False) as bar,
+        Worker("analysis.command_line.jobs", bar.set_postfix_str) as worker,
+    ):
+        info = worker.call("prepare", request)
+        yield _Given(worker, bar, request, info, options.budget)
+
+
+def _runs(
+    given: _Given,
+    options: Namespace,
+    ratios: Iterable[float],
+    thresholds: Thresholds | None = None,
+    names: tuple[str, ...] | None = None,
+) -> list[Run]:
+    """One run a ratio; a run that does not end within the budget is a verdict as well."""
+    runs = []
+    for ratio in ratios:
+        runs.append(_run(given, _config(options, ratio), thresholds, names))
+        given.bar.update()
+    return runs
+
+
+def _config(options: Namespace, ratio: float) -> Config:
+    return Config(
+        ratio,
+        options.scope,
+        options.importance,
+        options.ignore,
+        options.round_to,
+        options.max_pruning_ratio,
+    )
+
+
+def _thresholds(options: Namespace) -> Thresholds:
+    return Thresholds(
+        options.ratio_tolerance, options.max_dropped, options.min_channels, options.max_lost
+    )
+
+
+def _run(
+    given: _Given,
+    config: Config,
+    thresholds: Thresholds | None,
+    names: tuple[str, ...] | None,
+) -> Run:
+    ask = given.worker.call
+    try:
+        run: Run = ask("run", given.request, config, thresholds, names, budget=given.budget)
+    except BudgetExceededError as error:
+        costs, saved_bytes = given.ask("costs")
+        return timed_out(config, error.story, costs, saved_bytes, names or ())
+    return run
+
+
+def _bar(items: Iterable[Any], total: int, title: str, unit: str) -> Iterable[Any]:
+    """A progress bar on a terminal, silence in a pipe."""
+    return tqdm(items, total=total, desc=title, unit=unit, disable=None, leave=False)
+
+
+def _answer(options: Namespace, data: dict[str, Any], lines: str, *, passed: bool = True) -> Answer:
+    status = 0 if passed else 1
+    if options.json == "-":
+        return Answer(status, as_json.dump(data).rstrip())
+    if options.json:
+        files.write_text(options.json, as_json.dump(data))
+    return Answer(status, lines)

@@ -1,0 +1,69 @@
+"""The entry of the command line: read the options, run the command, turn errors into a line."""
+
+import argparse
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from contextlib import redirect_stdout
+from importlib import import_module
+
+from analysis import environment
+from analysis.command_line.options import parser
+from analysis.errors import AnalysisError
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Returns:
+        0 if all checks pass, 1 if one fails, 2 on bad input, 130 if interrupted.
+    """
+    options = parser().parse_args(argv)
+    # What third parties warn of while tracing is not the user's to mend, and errors are ours.
+    warnings.simplefilter("ignore")
+    try:
+        if options.command == "doctor":
+            return _doctor()
+        return _run(options)
+    except AnalysisError as error:
+        print(f"python -m analysis {options.command}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; nothing was written", file=sys.stderr)
+        return 130
+
+
+def _run(options: argparse.Namespace) -> int:
+    try:
+        commands = import_module("analysis.command_line.commands")
+    except (ImportError, RuntimeError, OSError) as error:
+        message = " ".join(str(error).split())
+        print(
+            f"the installed packages do not import ({message}); run python -m analysis doctor",
+            file=sys.stderr,
+        )
+        return 2
+    # The user's own code may print; standard output holds the answer alone.
+    with redirect_stdout(sys.stderr):
+        answer = getattr(commands, options.command)(options)
+    status: int = answer.status
+    try:
+        print(answer.text, flush=True)
+    except BrokenPipeError:
+        # The reader of a pipe has left; Python would complain again while it flushes.
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+    return status
+
+
+def _doctor() -> int:
+    for package, version in environment.versions().items():
+        print(f"{package:15} {version}")
+    troubles = environment.diagnose()
+    for trouble in troubles:
+        print(trouble, file=sys.stderr)
+    if not troubles:
+        print("all of them import together")
+    return 1 if troubles else 0

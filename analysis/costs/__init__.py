@@ -1,0 +1,3 @@
+"""What a network costs: MACs and parameters counted, predicted and attributed."""
+
+__all__: list[str] = []

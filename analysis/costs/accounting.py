@@ -1,0 +1,347 @@
+"""What every ratio leaves of a network, without pruning it: the plan's widths in the cost model."""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import cached_property
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from analysis.costs.cost_model import CostModel
+from analysis.errors import InputError
+from analysis.pruning.channel_classes import segments_of
+from analysis.pruning.planning import Outlook, Ranking, cut_across, is_followed
+from analysis.records import (
+    Config,
+    CurvePoint,
+    Group,
+    GroupAccount,
+    GroupSaving,
+    Holder,
+    Products,
+    Quantity,
+    RatioCurve,
+    Reach,
+    Reason,
+    Savings,
+    Scaling,
+    Turn,
+)
+
+__all__ = ["Account"]
+
+Removed = NDArray[np.float64]
+
+_AT_ONCE = 512
+"""Ratios that are looked at together; more only takes more memory."""
+
+_HOLDERS = 8
+"""Layers that are named as holding up what is left."""
+
+
+class Account:
+    """MACs and parameters as functions of the pruning ratio.
+
+    Args:
+        dense: the dense network's point, at ratio 0.
+        products: what its costs are products of.
+        groups: its dependency groups, those that are held marked.
+        importances: by root, torch-pruning's own; see `analysis.groups.depgraph.ranked_groups`.
+        config: scope and ``round_to``; its ratio is not read.
+
+    Raises:
+        InputError: the costs cannot be expressed in the widths of the groups; names the layer.
+
+    What is asked of an account at a ratio raises InputError, with the place, where the ratio is not
+    in [0, 1), the pruned network does not run, or what a cut takes with it is not known before it
+    is made.
+    """
+
+    def __init__(
+        self,
+        dense: CurvePoint,
+        products: Products,
+        groups: Sequence[Group],
+        importances: Mapping[str, Tensor],
+        config: Config,
+    ) -> None:
+        self._groups = tuple(groups)
+        self._segments = {group.root: segments_of(group) for group in groups}
+        self._ranking = Ranking(groups, self._segments, importances, config)
+        self._unknown = {
+            group.root: why for group in groups if group.may_go and (why := _why_unknown(group))
+        }
+        self.model = CostModel(products, groups, self._segments)
+        self.dense = dense
+
+    def curve(self, ratios: Sequence[float]) -> RatioCurve:
+        """MACs and parameters left at each ratio, where the curve turns back, what drops out."""
+        points: list[CurvePoint] = []
+        dropped: list[tuple[GroupAccount, ...]] = []
+        for part, removed, found in self._expected(ratios):
+            points += self._points(part, removed)
+            dropped += self._dropped(part, found)
+        return RatioCurve(
+            dense_macs=self.dense.macs,
+            dense_params=self.dense.params,
+            points=tuple(points),
+            turns=tuple(self._turns(points)),
+            dropped=tuple(dropped),
+        )
+
+    def reach(self, target: float, quantity: Quantity = "macs") -> Reach:
+        """The smallest ratio that leaves at most a share of the MACs or parameters.
+
+        Ratios at which the pruned network does not run, or whose cost is not known, do not count.
+
+        Raises:
+            InputError: a target outside (0, 1].
+        """
+        if not 0 < target <= 1:
+            raise InputError(f"target {target!r}; expected the share that may stay, in (0, 1]")
+        _, left = self._every
+        meets = left[quantity] <= target * getattr(self.dense, quantity)
+        least = self._point(int(left[quantity].argmin()))
+        return Reach(
+            quantity=quantity,
+            target=target,
+            dense=self.dense,
+            point=self._point(int(meets.argmax())) if meets.any() else None,
+            least=least,
+            holders=self._holders(least.ratio, quantity),
+            scaling=self.scaling(quantity),
+        )
+
+    def savings(self, ratio: float) -> Savings:
+        """Each group's share of what is saved at a ratio."""
+        ((_, removed, _),) = self._expected([ratio])
+        return self._shared_out(ratio, removed)
+
+    def savings_of(self, channels: Mapping[str, Collection[int]]) -> Savings:
+        """Each group's share of what is saved when these channels of the roots are gone.
+
+        What is left may be nothing at all of a layer. The ratio of the answer is 0.
+
+        Raises:
+            InputError: a root that is no group's, or the cost is not known.
+        """
+        for root in channels:
+            if root not in self._segments:
+                raise InputError(f"no dependency group has the root {root!r}")
+            if channels[root] and root in self._unknown:
+                raise InputError(_not_known(root, self._unknown[root]))
+        parts = [
+            np.bincount(found.of_channel[list(channels.get(root, ()))], minlength=len(found.widths))
+            for root in self.model.roots
+            for found in [self._segments[root]]
+        ]
+        removed = np.concatenate(parts)[:, None].astype(float)
+        (obstacle,) = self.model.obstacle(removed)
+        if obstacle:
+            raise InputError(f"these channels have no cost: {obstacle}")
+        return self._shared_out(0.0, removed)
+
+    def left_holding(self, roots: Collection[str]) -> CurvePoint:
+        """What is left when every group but these has lost all of its channels.
+
+        Whether the network would still run is not asked.
+        """
+        return self._without(
+            {group.root for group in self._groups if group.may_go}.difference(roots)
+        )
+
+    def _without(self, roots: Collection[str]) -> CurvePoint:
+        gone = np.isin(self.model.group_of, [self.model.roots.index(root) for root in roots])
+        widths = np.concatenate([self._segments[root].widths for root in self.model.roots])
+        (point,) = self._points([0.0], (gone * widths)[:, None].astype(float))
+        return point
+
+    def locked_by(self, root: str) -> tuple[int, int] | None:
+        """MACs and parameters that are there only because of a group's channels.
+
+        None where the network may not run without some of them, or its cost is not known.
+        """
+        (group,) = [group for group in self._groups if group.root == root]
+        own = self.model.group_of == self.model.roots.index(root)
+        # As few channels as go together: all of them would hide that parts become unequal.
+        some = (own * float(group.channel_groups))[:, None]
+        if root in self._unknown or self.model.obstacle(some)[0]:
+            return None
+        left = self._without([root])
+        return self.dense.macs - left.macs, self.dense.params - left.params
+
+    def _shared_out(self, ratio: float, removed: Removed) -> Savings:
+        (point,) = self._points([ratio], removed)
+        gone = removed[:, 0]
+        model = self.model
+        macs, params = (form.shares(gone) for form in (model.macs, model.params))
+        first = [form.linear - form.quadratic.diagonal() for form in (model.macs, model.params)]
+        rows = []
+        for place, group in enumerate(self._groups):
+            own = model.group_of == place
+            channels = self._segments[group.root].widths
+            rows.append(
+                GroupSaving(
+                    root=group.root,
+                    width=group.width,
+                    removed=round(gone[own].sum()),
+                    macs=float(macs[own].sum()),
+                    params=float(params[own].sum()),
+                    macs_of_one=float(first[0][own] @ channels / channels.sum()),
+                    params_of_one=float(first[1][own] @ channels / channels.sum()),
+                )
+            )
+        return Savings(point, tuple(rows))
+
+    def scaling(self, quantity: Quantity = "macs") -> Scaling:
+        """a, b and c of the quadratic that explains the curve's bend."""
+        return Scaling(*getattr(self.model, quantity).scaled(self.model.widths))
+
+    def by_layer(self, ratio: float) -> dict[str, tuple[int, int]]:
+        """MACs and parameters of each layer at a ratio."""
+        ((_, removed, _),) = self._expected([ratio])
+        return self.model.by_layer(removed[:, 0])
+
+    def _expected(
+        self, ratios: Sequence[float]
+    ) -> Iterator[tuple[Sequence[float], Removed, Mapping[str, Outlook]]]:
+        """As `_ahead`, for ratios that have to have an answer."""
+        for ratio in ratios:
+            if not 0 <= ratio < 1:
+                raise InputError(f"pruning ratio {ratio!r}; expected a number in [0, 1)")
+        for part, removed, found, obstacles in self._ahead(ratios):
+            for ratio, obstacle in zip(part, obstacles, strict=True):
+                if obstacle:
+                    raise InputError(f"ratio {ratio:g} has no cost: {obstacle}")
+            yield part, removed, found
+
+    def _ahead(
+        self, ratios: Sequence[float]
+    ) -> Iterator[tuple[Sequence[float], Removed, Mapping[str, Outlook], list[str]]]:
+        """What each segment loses, shape (segments, ratios), and why a ratio has no cost."""
+        for start in range(0, len(ratios), _AT_ONCE):
+            part = ratios[start : start + _AT_ONCE]
+            found = self._ranking.outlooks(part)
+            removed = np.concatenate([found[root].removed for root in self.model.roots])
+            obstacles = self.model.obstacle(removed.astype(float))
+            for root, why in self._unknown.items():
+                for place in np.flatnonzero(self._is_cut(found[root], part)):
+                    obstacles[place] = _not_known(root, why)
+            yield part, removed.astype(float), found, obstacles
+
+    def _is_cut(self, outlook: Outlook, ratios: Sequence[float]) -> NDArray[np.bool_]:
+        """At which ratios a group whose cut is not known is cut, or would be."""
+        if not len(outlook.order):
+            return np.array(ratios) > 0  # not even its rank is known
+        return (outlook.asked if outlook.held is Reason.UNTRACED else outlook.going) > 0
+
+    def _points(self, ratios: Sequence[float], removed: Removed) -> list[CurvePoint]:
+        macs, params = self.model.macs.at(removed), self.model.params.at(removed)
+        return [
+            CurvePoint(*values)
+            for values in zip(ratios, macs.tolist(), params.tolist(), strict=True)
+        ]
+
+    def _dropped(
+        self, ratios: Sequence[float], found: Mapping[str, Outlook]
+    ) -> list[tuple[GroupAccount, ...]]:
+        """For each ratio the groups that lose nothing of what is asked."""
+        dropped: list[list[GroupAccount]] = [[] for _ in ratios]
+        for group in self._groups:
+            outlook = found[group.root]
+            for place in np.flatnonzero((outlook.asked > 0) & (outlook.going == 0)).tolist():
+                dropped[place].append(
+                    GroupAccount(
+                        root=group.root,
+                        width=group.width,
+                        requested=int(outlook.asked[place]) * group.channel_groups,
+                        removed=0,
+                        reason=outlook.reason(place),
+                        scope=self._ranking.scope_of[group.root].name,
+                        ratio=ratios[place],
+                    )
+                )
+        return [tuple(groups) for groups in dropped]
+
+    def _turns(self, points: Sequence[CurvePoint]) -> Iterator[Turn]:
+        """Neighbouring ratios, the larger of which leaves more MACs."""
+        order = sorted(range(len(points)), key=lambda place: points[place].ratio)
+        pairs = [
+            (points[low], points[high])
+            for low, high in pairwise(order)
+            if points[high].macs > points[low].macs
+        ]
+        for before, after in pairs:
+            ((_, removed, found),) = self._expected([before.ratio, after.ratio])
+            more = removed[:, 0] - removed[:, 1]
+            by_group = np.bincount(self.model.group_of, more, len(self._groups))
+            causes = (
+                (root, round(count), found[root].reason(1))
+                for root, count in zip(self.model.roots, by_group, strict=True)
+                if count > 0
+            )
+            yield Turn(before, after, tuple(causes))
+
+    @cached_property
+    def _every(self) -> tuple[NDArray[np.float64], dict[str, NDArray[np.int64]]]:
+        """Each ratio at which something changes and the network runs, and what it leaves."""
+        ratios = self._ranking.first_ratios()
+        kept: list[NDArray[np.float64]] = []
+        left: dict[str, list[NDArray[np.int64]]] = {"macs": [], "params": []}
+        for part, removed, _, obstacles in self._ahead(ratios):
+            known = np.array([not obstacle for obstacle in obstacles])
+            kept.append(np.array(part)[known])
+            left["macs"].append(self.model.macs.at(removed)[known])
+            left["params"].append(self.model.params.at(removed)[known])
+        return np.concatenate(kept), {name: np.concatenate(parts) for name, parts in left.items()}
+
+    def _point(self, place: int) -> CurvePoint:
+        ratios, left = self._every
+        return CurvePoint(
+            float(ratios[place]), int(left["macs"][place]), int(left["params"][place])
+        )
+
+    def _holders(self, ratio: float, quantity: Quantity) -> tuple[Holder, ...]:
+        """The layers that keep most at a ratio."""
+        ((_, removed, found),) = self._expected([ratio])
+        costs = self.model.by_layer(removed[:, 0])
+        place = ("macs", "params").index(quantity)
+        most = sorted(costs, key=lambda layer: -costs[layer][place])[:_HOLDERS]
+        total = sum(cost[place] for cost in costs.values())
+        makers = {layer: group for group in self._groups for layer in group.layers}
+        return tuple(
+            Holder(
+                layer=layer,
+                left=costs[layer][place],
+                share=costs[layer][place] / total,
+                why=self._why(makers[layer], found) if layer in makers else "",
+            )
+            for layer in most
+        )
+
+    def _why(self, group: Group, found: Mapping[str, Outlook]) -> str:
+        outlook = found[group.root]
+        kept = group.width - int(outlook.removed.sum())
+        reason = outlook.reason(0)
+        return f"{reason}: {kept} of {group.width} channels of `{group.root}` stay"
+
+
+def _not_known(root: str, why: str) -> str:
+    return f"what a cut of group `{root}` leaves is not known: {why}"
+
+
+def _why_unknown(group: Group) -> str:
+    """Why what a cut takes with it cannot be told before it is made; empty if it can."""
+    if group.untraced:
+        return group.untraced
+    if not is_followed(group):
+        return (
+            "several of its channels go with each that is read (as q, k and v of one layer do), "
+            "and DepGraph does not say which; verify prunes it and counts"
+        )
+    across = cut_across(group)
+    return across and (
+        f"torch-pruning would cut the grouped convolution `{across}` across its blocks, which "
+        "does not give the same network without channels"
+    )

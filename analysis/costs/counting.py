@@ -1,0 +1,410 @@
+"""Where the MACs and parameters are, counted by fvcore. The only module that imports it.
+
+Convention: one multiply-accumulate (MAC) is one fused multiply and add, which fvcore calls a
+flop. Convolutions, products with weights and products of activations (attention) cost one for each
+element of the result and each element summed over; these three agree with other counters. By
+fvcore's rules a batch norm costs two an element with scale and shift, other norms five, adaptive
+average pooling one. What has no rule (residual additions, activations, bias) is listed beside the
+total; what has none and multiplies matrices is an error.
+"""
+
+import io
+import warnings
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from fractions import Fraction
+from typing import Any
+
+import torch
+from torch import nn
+
+from analysis.costs import op_handles
+from analysis.costs.symbolic_sizes import Extents, Sizes, extents_of, is_transposed, place_of
+from analysis.errors import InputError
+from analysis.network.inference import (
+    Inputs,
+    aliased,
+    as_arguments,
+    check_usable,
+    left_as_found,
+    locate_failure,
+    one_line,
+    walk,
+)
+from analysis.records import COLUMNS, CostTable, Extent, LayerCost, Products, Term
+
+with warnings.catch_warnings():
+    # fvcore applies torch.jit.script while it is imported, which torch deprecates.
+    warnings.simplefilter("ignore")
+    from fvcore.nn import FlopCountAnalysis
+    from fvcore.nn.flop_count import _DEFAULT_SUPPORTED_OPS
+
+__all__ = ["Count", "count_macs", "saved_bytes"]
+
+_HANDLES = {**_DEFAULT_SUPPORTED_OPS, **op_handles.ADDED}
+
+
+def count_macs(model: nn.Module, example_inputs: Inputs) -> CostTable:
+    """MACs and parameters of each module of ``model``, without its children's.
+
+    A module is charged for what is done with its weights, wherever they are called from, and for
+    what its own forward calls besides. The model is not changed: a copy is traced, in eval mode.
+
+    Args:
+        model: the network.
+        example_inputs: a tensor, a tuple or a dict; the count is for exactly these.
+
+    Raises:
+        InputError: the model does not run on the inputs, fvcore cannot trace it, or it multiplies
+            matrices in an operator that has no rule.
+    """
+    check_usable(model)
+    count = Count(aliased(model, requires_grad=False))
+    count.run(example_inputs)
+    return count.table()
+
+
+def _traced(
+    model: nn.Module,
+    inputs: tuple[Any, ...],
+    handle_for: Callable[[str, Any], Any],
+    rules: Mapping[str, Any],
+) -> Counter[str]:
+    """Trace the model, show every operator that has a rule to its handle; return the others."""
+    analysis = FlopCountAnalysis(model, inputs)
+    analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
+    # Whom an operator belongs to is found by its weights, not by fvcore.
+    analysis.tracer_warnings("none").ancestor_mode("caller").clear_op_handles()
+    analysis.set_op_handle(**{kind: handle_for(kind, rule) for kind, rule in rules.items()})
+    analysis.by_operator()
+    return analysis.unsupported_ops()
+
+
+def _may_hide_work(kind: str) -> bool:
+    """Whether an operator without a rule is known to multiply matrices, or is nobody's to know."""
+    return kind in op_handles.MATRIX_LIKE or not kind.startswith("aten::")
+
+
+def _positional(model: nn.Module, example_inputs: Inputs) -> tuple[Any, ...]:
+    """Inputs as fvcore takes them: tensors by position; ``model`` is made to take them so."""
+    args, kwargs = as_arguments(example_inputs)
+    if not kwargs:
+        return args
+    given = {name: value for name, value in kwargs.items() if list(walk(value))}
+    by_name = model.forward
+
+    def forward(*tensors: Any) -> Any:
+        return by_name(**{**kwargs, **dict(zip(given, tensors, strict=True))})
+
+    model.forward = forward
+    return tuple(given.values())
+
+
+@contextmanager
+def _written_out() -> Iterator[None]:
+    """Keep transformers from their fused path, whose operators have no rule."""
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+
+
+class Count:
+    """A count that is made while somebody runs the model: what the handles see of its trace.
+
+    Args:
+        model: a copy in eval mode, which is run once, by `run`.
+        follow: whether `products` will be asked for.
+    """
+
+    def __init__(self, model: nn.Module, *, follow: bool = False) -> None:
+        self._model = model
+        self._modules = dict(model.named_modules())
+        # By layer: MACs by operator and by column, uses of each operator, the last output's shape.
+        self._macs: dict[str, Counter[str]] = defaultdict(Counter)
+        self._columns: dict[str, Counter[str]] = defaultdict(Counter)
+        self._uses: dict[str, Counter[str]] = defaultdict(Counter)
+        self._shape: dict[str, tuple[int, ...]] = {}
+        self._calls: Counter[str] = Counter()
+        self._uncounted: Counter[str] = Counter()
+        # By the name that the trace gives a tensor of the model's own: the model's name for it.
+        self._names: dict[str, str] = {}
+        self._follow = follow
+        self._terms: list[Term] = []
+        self._extents: dict[str, Extents] = {}
+        self._sizes = Sizes(self._held)
+
+    def run(self, example_inputs: Inputs) -> Any:
+        """Run the model, count, and return its output.
+
+        Raises:
+            InputError: see `count_macs`.
+        """
+        model = self._model
+        inputs = _positional(model, example_inputs)
+        left: list[Any] = []
+        hook = model.register_forward_hook(lambda _module, _args, output: left.append(output))
+        try:
+            with torch.enable_grad(), left_as_found(model), _written_out():
+                with self._calls_counted():
+                    self._uncounted = _traced(model, inputs, self._counting, _HANDLES)
+                hidden = dict.fromkeys(filter(_may_hide_work, self._uncounted))
+                if hidden:
+                    _traced(model, inputs, lambda kind, _: self._refusing(kind), hidden)
+        except InputError:
+            raise
+        except Exception as error:
+            with left_as_found(model):
+                failure = locate_failure(model, example_inputs)
+            why = f"fvcore cannot trace it ({one_line(error)[:300]})"
+            raise InputError(
+                f"the MACs of {type(model).__name__} cannot be counted: {failure or why}"
+            ) from error
+        finally:
+            hook.remove()
+        return left[0]
+
+    def _counting(self, operator: str, handle: Any) -> Any:
+        """The handle, its answer noted with the layer and the sizes that it is a product of."""
+
+        def count(inputs: Sequence[Any], outputs: Sequence[Any]) -> Any:
+            if not self._names:
+                self._enter(outputs[0].node().owningBlock())
+            try:
+                answer = handle(inputs, outputs)
+            except ValueError as error:
+                raise InputError(
+                    f"the MACs of {type(self._model).__name__} cannot be counted: "
+                    f"{place_of(outputs[0].node())}: {error}"
+                ) from error
+            macs = sum(answer.values()) if isinstance(answer, Counter) else answer
+            name = next(iter(answer)) if isinstance(answer, Counter) else operator.split("::")[1]
+            self._note(operator, name, round(macs), inputs, outputs)
+            return answer
+
+        return count
+
+    @contextmanager
+    def _calls_counted(self) -> Iterator[None]:
+        """Count how often each module with parameters is called."""
+        hooks = [
+            module.register_forward_pre_hook(
+                lambda _module, _inputs, name=name: self._calls.update([name])
+            )
+            for name, module in self._modules.items()
+            if module._parameters
+        ]
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+    def _enter(self, block: Any) -> None:
+        """Learn which values of the trace are the model's own tensors."""
+        values = list(block.paramNode().outputs())
+        names = _unique_names(self._model)
+        held = zip(values[len(values) - len(names) :], names, strict=True)
+        self._names = {value.debugName(): name for value, name in held}
+
+    def _held(self, value: str) -> Extents | None:
+        name = self._names.get(value)
+        return None if name is None else self._extents_of(name)
+
+    def _extents_of(self, name: str) -> Extents:
+        if name not in self._extents:
+            self._extents[name] = extents_of(self._modules, name)
+        return self._extents[name]
+
+    def _refusing(self, operator: str) -> Any:
+        """A handle for an operator without a rule: refuses it if it multiplies matrices."""
+
+        def refuse(inputs: Sequence[Any], outputs: Sequence[Any]) -> int:
+            node = outputs[0].node()
+            self._enter(node.owningBlock())
+            if operator in op_handles.MATRIX_LIKE or any(
+                value.debugName() in self._names and len(op_handles.shape_of(value) or ()) > 1
+                for value in inputs
+            ):
+                raise InputError(
+                    f"the MACs of {type(self._model).__name__} cannot be counted: "
+                    f"{place_of(node)} multiplies matrices and has no rule"
+                )
+            return 0
+
+        return refuse
+
+    def _note(
+        self,
+        operator: str,
+        name: str,
+        macs: int,
+        inputs: Sequence[Any],
+        outputs: Sequence[Any],
+    ) -> None:
+        held = (self._names.get(value.debugName()) for value in op_handles.operands(inputs))
+        weight = next((name for name in held if name is not None), None)
+        scope = outputs[0].node().scopeName().split("/")[-1]
+        layer = scope if weight is None else self._owner(weight, scope)
+        self._macs[layer][name] += macs
+        self._columns[layer][_column(operator, weight is not None)] += macs
+        self._uses[layer][name] += 1
+        self._shape[layer] = op_handles.shape_of(outputs[0]) or ()
+        if self._follow:
+            for share, factors in _factors(self._sizes, operator, inputs, outputs):
+                varying = tuple(factor for factor in factors if factor.varies)
+                self._terms.append(Term(layer, name, round(macs * share), varying))
+            _compare(self._sizes, operator, inputs, outputs)
+
+    def _owner(self, weight: str, scope: str) -> str:
+        """The layer that a weight belongs to: the one that is called, if several share it."""
+        layer, _, part = weight.rpartition(".")
+        if layer != scope and scope in self._modules:
+            tensor = getattr(self._modules[layer], part)
+            if any(own is tensor for own in self._modules[scope]._parameters.values()):
+                return scope
+        return layer
+
+    def table(self) -> CostTable:
+        """What was counted, by layer, with the parameters of those that do nothing."""
+        rows = list(self._rows())
+        return CostTable(
+            layers=tuple(rows),
+            macs=sum(row.macs for row in rows),
+            params=sum(row.params for row in rows),
+            uncounted=tuple(sorted(self._uncounted.items())),
+            uncalled=tuple(row.layer for row in rows if row.params and not row.calls),
+            modules=tuple(self._modules),
+        )
+
+    def products(self) -> Products:
+        """What the counts are products of."""
+        sizes = self._sizes
+        return Products(tuple(self._terms), tuple(self._params()), sizes.meetings, sizes.splits)
+
+    def _params(self) -> Iterator[Term]:
+        """The elements of each parameter; one that two layers share belongs to the first."""
+        for name, tensor in self._model.named_parameters():
+            layer, _, part = name.rpartition(".")
+            varying = tuple(extent for extent in self._extents_of(name) if extent.varies)
+            yield Term(layer, part, tensor.numel(), varying)
+
+    def _rows(self) -> Iterator[LayerCost]:
+        """Rows for the modules that own MACs or parameters."""
+        elements = Counter[str]()
+        for name, tensor in self._model.named_parameters():
+            elements[name.rpartition(".")[0]] += tensor.numel()
+        for name, module in self._modules.items():
+            operators = tuple(
+                sorted((op, count) for op, count in self._macs[name].items() if count)
+            )
+            if not operators and not elements[name]:
+                continue
+            columns = self._columns[name]
+            # What has no parameters, or is used by its weights alone, is called once an operator.
+            uses = max(self._uses[name].values(), default=0)
+            yield LayerCost(
+                layer=name,
+                kind=type(module).__name__,
+                macs=columns.total(),
+                params=elements[name],
+                operators=operators,
+                columns=tuple(columns[column] for column in COLUMNS),
+                shape=self._shape.get(name, ()),
+                calls=self._calls[name] or uses,
+            )
+
+
+def _unique_names(model: nn.Module) -> list[str]:
+    """Names of the tensors that a trace takes as inputs, each once, in its order."""
+    seen: set[int] = set()
+    names = []
+    for name, tensor in model.state_dict(keep_vars=True).items():
+        if id(tensor) not in seen:
+            seen.add(id(tensor))
+            names.append(name)
+    return names
+
+
+def _column(operator: str, has_weight: bool) -> str:
+    if operator in op_handles.CONVOLUTIONS:
+        return "convolution"
+    if operator in op_handles.NORMALIZATIONS:
+        return "normalization"
+    if operator == "aten::linear":
+        return "linear"
+    if operator in op_handles.ADDED:
+        return "linear" if has_weight else "attention"
+    return "elementwise"
+
+
+Shares = list[tuple[Fraction, Sequence[Extent]]]
+
+
+def _factors(sizes: Sizes, operator: str, inputs: Sequence[Any], outputs: Sequence[Any]) -> Shares:
+    """The sizes that an operator's MACs are a product of; attention's are a sum of two."""
+    of = sizes.of
+    if operator in op_handles.CONVOLUTIONS:
+        (images, weight), out = map(of, inputs[:2]), of(outputs[0])
+        return [(Fraction(1), (*weight, images[0], *out[2:]))]
+    if operator == "aten::linear":
+        return [(Fraction(1), (*of(inputs[0])[:-1], *of(inputs[1])))]
+    if operator == "aten::scaled_dot_product_attention":
+        query, key, value = map(of, inputs[:3])
+        share = Fraction(query[-1].size, query[-1].size + value[-1].size)
+        common = (*query[:-1], key[-2])
+        return [(share, (*common, query[-1])), (1 - share, (*common, value[-1]))]
+    if operator in op_handles.PRODUCTS:
+        product = op_handles.PRODUCTS[operator]
+        return [(Fraction(1), (*of(outputs[0]), of(inputs[product.first])[-1]))]
+    if operator == "aten::einsum":
+        operands, _ = op_handles.einsum_letters(inputs)
+        values = map(of, op_handles.list_of(inputs[1]))
+        letters = dict(
+            pair
+            for names, extents in zip(operands, values, strict=True)
+            for pair in zip(names, extents, strict=True)
+        )
+        return [(Fraction(1), tuple(letters.values()))]
+    if operator in op_handles.NORMALIZATIONS or operator == "aten::adaptive_avg_pool2d":
+        return [(Fraction(1), of(inputs[0]))]
+    return [(Fraction(1), of(outputs[0]))]
+
+
+def _compare(sizes: Sizes, operator: str, inputs: Sequence[Any], outputs: Sequence[Any]) -> None:
+    """Note what must stay equal or whole for an operator to run: what arrives, what is read."""
+    of, node = sizes.of, outputs[0].node()
+    if operator in op_handles.CONVOLUTIONS:
+        arrives, weight = of(inputs[0])[1], of(inputs[1])
+        if is_transposed(inputs):
+            read = weight[0]
+        elif weight[1].varies:
+            read = weight[1].times(Fraction(arrives.size, weight[1].size))
+        else:
+            read = weight[0]  # depthwise: what it makes is what it reads
+        if read.size == arrives.size:
+            sizes.meet(node, arrives, read)
+        made = of(outputs[0])[1]
+        blocks = (made if is_transposed(inputs) else arrives).size // weight[1].size
+        if weight[1].varies and blocks > 1:
+            sizes.split(node, read.times(Fraction(1, blocks)))
+            sizes.split(node, made.times(Fraction(1, blocks)))
+    elif operator == "aten::linear":
+        sizes.meet(node, of(inputs[0])[-1], of(inputs[1])[-1])
+    elif operator == "aten::batch_norm":
+        held = next((extents for value in inputs[1:5] if (extents := of(value))), ())
+        for extent in held:
+            sizes.meet(node, of(inputs[0])[1], extent)
+    elif operator == "aten::group_norm":
+        blocks = inputs[1].toIValue()
+        sizes.split(node, of(inputs[0])[1].times(Fraction(1, blocks)))
+
+
+def saved_bytes(model: nn.Module) -> int:
+    """Size of ``torch.save(model.state_dict())``, in bytes."""
+    buffer = io.BytesIO()
+    torch.save(model.state_dict(), buffer)
+    return buffer.getbuffer().nbytes

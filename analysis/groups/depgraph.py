@@ -1,0 +1,450 @@
+"""Read the dependency groups out of torch-pruning's DepGraph.
+
+DepGraph (https://arxiv.org/abs/2301.12900) couples layers whose channels must go together. This
+module turns its live groups into records, and adds what it does not keep: which module's forward
+executes each addition, and why each layer belongs to its group.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import torch
+import torch_pruning as tp
+from torch import Tensor, nn
+
+from analysis.errors import InputError, UnprunableError, upstream
+from analysis.network.inference import (
+    Inputs,
+    aliased,
+    as_arguments,
+    check_usable,
+    copy_of,
+    left_as_found,
+    locate_failure,
+    names_of,
+    output_tensors,
+)
+from analysis.network.operators import Operators, watched
+from analysis.processes import budgets
+from analysis.records import Group, Member
+
+__all__ = ["groups_of", "hold", "inspect_groups", "live_groups_of", "ranked_groups"]
+
+_NORMALISED_TOGETHER = (nn.GroupNorm,)
+_RENUMBERING = frozenset(
+    kind
+    for kind in tp.ops.OPTYPE
+    if kind.name in ("CONCAT", "SPLIT", "RESHAPE", "UNBIND", "EXPAND", "SLICE")
+)
+"""Nodes of DepGraph behind which a channel has another number; torch-pruning 1.4 has no slices."""
+
+
+def inspect_groups(
+    model: nn.Module, example_inputs: Inputs, ignored_layers: Collection[str | nn.Module] = ()
+) -> tuple[Group, ...]:
+    """The dependency groups of a model, in the order the model defines them.
+
+    The model is not changed: DepGraph traces a copy. Frozen layers are traced too.
+
+    Args:
+        model: any module that torch-pruning can trace.
+        example_inputs: a tensor, a tuple or a dict.
+        ignored_layers: modules or names whose output channels must stay; the groups that hold
+            one are listed all the same, with ``ignored`` set.
+
+    Raises:
+        InputError: an ignored layer is not part of the model, or it does not run on the inputs.
+        UnprunableError: torch-pruning raised while it traced the model.
+    """
+    groups, _ = ranked_groups(model, example_inputs, ignored_layers)
+    return groups
+
+
+def ranked_groups(
+    model: nn.Module,
+    example_inputs: Inputs,
+    ignored_layers: Collection[str | nn.Module] = (),
+    importance: Callable[[Any], Tensor | None] | None = None,
+    run: Callable[[nn.Module, Inputs], Any] | None = None,
+) -> tuple[tuple[Group, ...], dict[str, Tensor]]:
+    """The dependency groups, and the importance of the root channels of those that may go.
+
+    Args:
+        model: see `inspect_groups`.
+        example_inputs: see `inspect_groups`.
+        ignored_layers: see `inspect_groups`.
+        importance: torch-pruning's, of a live group; without one nothing is ranked.
+        run: (copy of the model, inputs) -> output: runs the one forward pass that is traced, so
+            that something else may watch it too.
+
+    Returns:
+        The groups, and by root the importances, shape (width,), bit for bit those of a pruner.
+
+    Raises:
+        InputError: see `inspect_groups`.
+        UnprunableError: see `inspect_groups`; or the importance raised.
+    """
+    check_usable(model)
+    ignored = names_of(ignored_layers, model)
+    traced = aliased(model, requires_grad=True)
+    args, kwargs = as_arguments(example_inputs)
+    try:
+        with (
+            left_as_found(model),
+            torch.enable_grad(),
+            watched(traced) as operators,
+            _outputs(traced) as leaving,
+            upstream("building the dependency graph", operators.blamed),
+        ):
+            graph = tp.DependencyGraph().build_dependency(
+                # A bare tensor would be unpacked along its batch axis and tried unbatched first.
+                traced,
+                example_inputs=kwargs or args,
+                forward_fn=run and (lambda _, __: run(traced, example_inputs)),
+                ignored_params=[],  # torch-pruning 1.4 iterates over its default, None
+                verbose=False,
+            )
+    except UnprunableError:
+        with left_as_found(model):
+            failure = locate_failure(traced, example_inputs)
+        if failure is not None:
+            raise InputError(f"the model does not run on the example inputs: {failure}") from None
+        raise
+    live = list(_live_groups(graph, operators))
+    reader = _Reader(traced, graph, live, operators, leaving)
+    groups = [reader.group(items, turn) for turn, items in enumerate(live)]
+    held = hold(tuple(_as_seen(model, args, kwargs, groups)), ignored)
+    scores: dict[str, Tensor] = {}
+    for group, items in zip(held, live, strict=True):
+        if importance and not (group.ignored or group.frozen or group.untraced):
+            with upstream(f"ranking the group of `{group.root}`", operators.blamed):
+                score = importance(items)
+            if score is not None:
+                scores[group.root] = score.detach().cpu()
+    in_order = sorted(held, key=lambda group: min(reader.order[layer] for layer in group.layers))
+    return tuple(in_order), scores
+
+
+def groups_of(pruner: Any) -> tuple[Group, ...]:
+    """The groups that a pruner cuts, as its own graph has them, and the layers that are held.
+
+    Additions and outputs are not known of a graph that somebody else built. A layer that no group
+    of the pruner's holds is ignored or coupled with one that is, and stands alone.
+
+    Args:
+        pruner: any torch-pruning pruner, on a model that is not pruned yet.
+    """
+    graph, model = pruner.DG, pruner.model
+    reader, live = _read(pruner)
+    groups = [reader.group(items, turn) for turn, items in enumerate(live)]
+    seen = {layer for group in groups for layer in group.layers}
+    for name, module in model.named_modules():
+        if module in graph.module2node and _is_producer(module) and name not in seen:
+            groups.append(reader.alone(name, module))
+    return tuple(sorted(groups, key=lambda group: reader.order[group.root]))
+
+
+def live_groups_of(
+    pruner: Any, ranked_as: Callable[[Any], Any]
+) -> list[tuple[Group, Any, Group | None]]:
+    """The groups that a pruner may cut in its next step, in the order in which it visits them.
+
+    Args:
+        pruner: any torch-pruning pruner.
+        ranked_as: live group -> the live group that is ranked in its place, or None.
+
+    Returns:
+        For each group its record, the live group that is ranked, and that one's record under the
+        name of the first; the last two are None where none is ranked.
+    """
+    reader, live = _read(pruner)
+    found: list[tuple[Group, Any, Group | None]] = []
+    for turn, items in enumerate(live):
+        group, ranked = reader.group(items, turn), ranked_as(items)
+        if ranked is None or ranked is items:
+            found.append((group, ranked, None if ranked is None else group))
+        else:
+            found.append((group, ranked, replace(reader.group(ranked, turn), root=group.root)))
+    return found
+
+
+def _read(pruner: Any) -> tuple["_Reader", list[Any]]:
+    """The live groups that a pruner's own graph yields, and what turns them into records."""
+    operators = Operators(pruner.model, [])
+    # Groups of ignored layers are not asked for: where an output is flattened they may be huge.
+    live = list(_live_groups(pruner.DG, operators, pruner.ignored_layers, pruner.root_module_types))
+    return _Reader(pruner.model, pruner.DG, live, operators, set()), live
+
+
+_ROOTS = (nn.modules.conv._ConvNd, nn.Linear)
+
+
+def _live_groups(
+    graph: Any,
+    operators: Operators,
+    ignored: Sequence[nn.Module] = (),
+    roots: Sequence[type] = _ROOTS,
+) -> Iterator[Any]:
+    """All groups, one budgeted step each: on some networks a group takes for ever."""
+    groups = graph.get_all_groups(list(ignored), roots)
+    after = "the first dependency group"
+    while True:
+        with (
+            budgets.step(f"reading {after}"),
+            upstream("reading the dependency groups", operators.blamed),
+        ):
+            group = next(groups, None)
+        if group is None:
+            return
+        after = f"the dependency group after that of {operators.of(group[0].dep.target)}"
+        yield group
+
+
+def _as_seen(model: nn.Module, args: Any, kwargs: Any, groups: list[Group]) -> Iterator[Group]:
+    """The groups with what a pruner built on the model as it is would not find marked."""
+    if all(parameter.requires_grad for parameter in model.parameters()):
+        yield from groups
+        return
+    traced = copy_of(model)
+    with left_as_found(model), torch.enable_grad(), upstream("building the dependency graph"):
+        graph = tp.DependencyGraph().build_dependency(
+            traced, example_inputs=kwargs or args, ignored_params=[], verbose=False
+        )
+    names = {module: name for name, module in traced.named_modules()}
+    seen = {names.get(module) for module in graph.module2node}
+    for group in groups:
+        made = [each.layer for each in group.members if each.axis == "out"]
+        layers = [name for name in made if name in names.values()]
+        missing = [name for name in layers if name not in seen]
+        if len(missing) == len(layers):
+            yield replace(group, frozen=True)
+        elif missing and not group.untraced:
+            why = f"`{missing[0]}` is frozen, so that a pruner does not see what it is coupled with"
+            yield replace(group, untraced=why)
+        else:
+            yield group
+
+
+def hold(groups: tuple[Group, ...], ignored: Collection[str]) -> tuple[Group, ...]:
+    """The same groups, those with an ignored layer among their output layers marked so."""
+    return tuple(
+        replace(group, ignored=not set(ignored).isdisjoint(group.layers)) for group in groups
+    )
+
+
+@contextmanager
+def _outputs(model: nn.Module) -> Iterator[set[Any]]:
+    """Collect the autograd nodes of the model's outputs, and the layers that made them.
+
+    DepGraph keeps one node for a layer that is called several times, so the layer is kept too.
+    """
+    made_by: dict[Any, nn.Module] = {}
+    leaving: set[Any] = set()
+
+    def note(module: nn.Module, _args: Any, output: Any) -> None:
+        nodes = {tensor.grad_fn for tensor in output_tensors(output)}
+        if _is_producer(module):
+            made_by.update(dict.fromkeys(nodes, module))
+        if module is model:
+            leaving.update(nodes, (made_by[node] for node in nodes & made_by.keys()))
+
+    handles = [
+        module.register_forward_hook(note)
+        for module in model.modules()
+        if module is model or _is_producer(module)
+    ]
+    try:
+        yield leaving
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+class _Reader:
+    """Turns DepGraph's live groups into records."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        graph: Any,
+        live: list[Any],
+        operators: Operators,
+        leaving: set[Any],
+    ) -> None:
+        self._graph = graph
+        self._operators = operators
+        self._addition_of = operators.additions()
+        self._leaving = leaving
+        self._names: dict[Any, str] = {module: name for name, module in model.named_modules()}
+        self._names |= {parameter: name for name, parameter in model.named_parameters()}
+        self.order = {name: index for index, name in enumerate(self._names.values())}
+        self._outputs = {
+            dep.target.module for items in live if self._is_output(items) for dep, _ in items
+        }
+
+    def group(self, items: Any, turn: int) -> Group:
+        """The record of a live group, the one that torch-pruning visits in this turn."""
+        additions = [
+            self._addition_of[dep.target.grad_fn]
+            for dep, _ in items
+            if dep.target.grad_fn in self._addition_of
+        ]
+        producers = {
+            dep.target.module
+            for dep, _ in items
+            if _is_producer(dep.target.module) and self._axis(dep) == "out"
+        }
+        has_depthwise = any(_is_depthwise(dep.target.module) for dep, _ in items)
+        members = tuple(
+            self._member(item, items, len(producers), has_depthwise)
+            for item in items
+            if item.dep.target.module in self._names and self._width(item.dep) is not None
+        )
+        return Group(
+            root=members[0].layer,
+            width=members[0].width,
+            members=members,
+            additions=tuple(sorted(additions, key=self.order.__getitem__)),
+            is_output=self._is_output(items),
+            untraced=next(self._misfits(items), ""),
+            turn=turn,
+        )
+
+    def alone(self, name: str, module: Any) -> Group:
+        """A layer that is in no group of the pruner's."""
+        width = module.out_features if isinstance(module, nn.Linear) else module.out_channels
+        member = Member(
+            layer=name,
+            kind=_kind(module),
+            axis="out",
+            width=width,
+            coupling="root",
+            via="",
+            reads=(),
+            roots=tuple(range(width)),
+            channel_groups=_channel_groups(module),
+            position=self.order[name],
+        )
+        return Group(name, width, (member,), (), is_output=False, ignored=True)
+
+    def _misfits(self, items: Any) -> Iterator[str]:
+        """Members that DepGraph would cut beyond their last channel, in words."""
+        for item in items:
+            name, width = self._names.get(item.dep.target.module), self._width(item.dep)
+            if name is not None and width is not None and max(item.idxs) >= width:
+                yield (
+                    f"DepGraph couples channel {max(item.idxs)} of `{name}`, whose "
+                    f"{self._axis(item.dep)}put axis has {width} channels; it came there by "
+                    f"{self._crossed(item, items)}"
+                )
+
+    def _member(self, item: Any, items: Any, producers: int, has_depthwise: bool) -> Member:
+        dep, module, axis = item.dep, item.dep.target.module, self._axis(item.dep)
+        width = self._width(dep) or 0
+        roots = [-1] * width
+        for index, root in zip(item.idxs, item.root_idxs, strict=True):
+            if index < width:
+                roots[index] = -1 if root is None else root
+        via = self._nearest_addition(dep, items) if producers > 1 and _is_producer(module) else ""
+        return Member(
+            layer=self._names[module],
+            kind=_kind(module),
+            axis=axis,
+            width=width,
+            coupling=self._coupling(item, items, axis, via, has_depthwise),
+            via=via if axis == "out" else "",
+            reads=tuple(dict.fromkeys(self._reads(dep.target))),
+            roots=tuple(roots),
+            channel_groups=_channel_groups(module),
+            position=self.order[self._names[module]],
+        )
+
+    def _crossed(self, item: Any, items: Any) -> str:
+        """The operator that renumbers channels on the way to a member of the group."""
+        nodes = [item.dep.source, *(dep.target for dep, _ in items)]
+        node = next((node for node in nodes if node.type in _RENUMBERING), item.dep.source)
+        return self._operators.of(node)
+
+    def _coupling(self, item: Any, items: Any, axis: str, via: str, has_depthwise: bool) -> str:
+        module = item.dep.target.module
+        if item is items[0]:
+            return "root"
+        if axis == "in":
+            return "classifier input" if module in self._outputs else "sequence"
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            return "batch norm"
+        if _is_depthwise(module):
+            return "depthwise"
+        if not _is_producer(module):
+            return "per-channel"
+        if via:
+            return "residual addition"
+        # The layer feeds a depthwise convolution that was met first.
+        return "depthwise" if has_depthwise else "elementwise"
+
+    def _width(self, dep: Any) -> int | None:
+        """Channels of the axis; None for a layer with one value for all channels."""
+        is_out = self._axis(dep) == "out"
+        count = self._graph.get_out_channels if is_out else self._graph.get_in_channels
+        width: int | None = count(dep.target)
+        return width
+
+    def _is_output(self, items: Any) -> bool:
+        """Whether channels of the group leave the model."""
+        return any(
+            self._axis(dep) == "out"
+            and not self._leaving.isdisjoint((dep.target.grad_fn, dep.target.module))
+            for dep, _ in items
+        )
+
+    def _axis(self, dep: Any) -> str:
+        return "out" if self._graph.is_out_channel_pruning_fn(dep.handler) else "in"
+
+    def _nearest_addition(self, dep: Any, items: Any) -> str:
+        """The first addition on the way that DepGraph came, or next to the root."""
+        arrived_by: dict[Any, Any] = {}
+        for other, _ in items:
+            arrived_by.setdefault(other.target, other.source)
+        node = dep.target
+        while arrived_by[node] is not node:
+            node = arrived_by[node]
+            if node.grad_fn in self._addition_of:
+                return self._addition_of[node.grad_fn]
+        return ""
+
+    def _reads(self, node: Any) -> Iterator[str]:
+        """Names of the layers upstream of a node, with only functions in between."""
+        pending, seen = list(node.inputs), set()
+        while pending:
+            upstream = pending.pop()
+            if upstream in seen:
+                continue
+            seen.add(upstream)
+            name = self._names.get(upstream.module)
+            if name is None:
+                pending.extend(upstream.inputs)
+            else:
+                yield name
+
+
+def _is_producer(module: Any) -> bool:
+    """Dense convolutions and linear layers make channels; everything else passes them on."""
+    return isinstance(module, nn.modules.conv._ConvNd | nn.Linear) and not _is_depthwise(module)
+
+
+def _is_depthwise(module: Any) -> bool:
+    return isinstance(module, nn.modules.conv._ConvNd) and module.groups == module.out_channels > 1
+
+
+def _kind(module: Any) -> str:
+    kind = "Parameter" if isinstance(module, nn.Parameter) else type(module).__name__
+    return f"depthwise {kind}" if _is_depthwise(module) else kind
+
+
+def _channel_groups(module: Any) -> int:
+    """Blocks of channels that torch-pruning cuts alike, as its pruner registers them."""
+    if isinstance(module, nn.modules.conv._ConvNd) and not _is_depthwise(module):
+        return module.groups
+    return module.num_groups if isinstance(module, _NORMALISED_TOGETHER) else 1

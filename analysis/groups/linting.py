@@ -1,0 +1,316 @@
+"""What a list of ignored layers really holds, told before anything is pruned.
+
+torch-pruning takes any list without a word. A module stands for all modules inside it; a type or a
+name is discarded; a module that DepGraph does not see holds nothing. One ignored layer among the
+output members of a dependency group holds the whole group, while the *input* channels of ignored
+layers are cut all the same.
+"""
+
+import difflib
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from torch import nn
+
+from analysis.groups.depgraph import hold
+from analysis.network.layers import is_depthwise, makes_channels
+from analysis.records import Finding, Group, Lint, Lock, Misread
+
+__all__ = ["lint"]
+
+_NAMED = 3
+"""Layers that a message names before it only counts."""
+
+_UNLISTED = (nn.PReLU, nn.LSTM)
+"""What torch-pruning holds groups for, though a `Group` does not list it: one slope for all
+channels, and recurrent layers."""
+
+
+def lint(
+    model: nn.Module,
+    ignored_layers: Iterable[Any],
+    groups: tuple[Group, ...],
+    called: Collection[str],
+    misread: Mapping[str, Sequence[Misread]],
+    held_cost: Callable[[str], tuple[int, int] | None],
+) -> Lint:
+    """What these ignored layers hold, what they fail to hold, and what they hold needlessly.
+
+    Args:
+        model: the dense network.
+        ignored_layers: what torch-pruning would be given, and names of modules.
+        groups: its dependency groups with nothing ignored; see `analysis.inspect_groups`.
+        called: names of the modules that the forward pass calls.
+        misread: by root of each group, what DepGraph numbers wrongly; see `analysis.groups.auditing`.
+        held_cost: of a root: the dense network's MACs and parameters that exist only because of
+            the group's channels; None where a cut of the group may leave a network that does not
+            run, or its cost is not known.
+    """
+    scene = _Scene(model, groups, called)
+    given = list(ignored_layers)
+    named = tuple(
+        dict.fromkeys(name for each in given if (name := scene.name_of(each)) is not None)
+    )
+    ignored = {inner for name in named for inner in scene.inside(name)}
+    marked = hold(groups, ignored)
+    readers = _readers(marked)
+    held = [group for group in marked if group.ignored]
+    locks = [_lock(group, ignored, readers, misread, held_cost) for group in held]
+    findings = [
+        *_strangers(given, scene),
+        *_parameters(given, marked, scene),
+        *_entries(named, scene),
+        *_forgotten(marked),
+    ]
+    for group, lock in zip(held, locks, strict=True):
+        findings += [*_partners(lock, scene), *_cut_inputs(lock, readers), *_unneeded(lock, group)]
+    order = {name: place for place, name in enumerate(scene.modules)}
+    # A list may name the same thing twice.
+    findings = list(dict.fromkeys(findings))
+    findings.sort(key=lambda finding: (not finding.is_error, order.get(finding.layer, -1)))
+    return Lint(tuple(findings), tuple(locks))
+
+
+class _Scene:
+    """What there is to name in a model."""
+
+    def __init__(
+        self, model: nn.Module, groups: tuple[Group, ...], called: Collection[str]
+    ) -> None:
+        self._called = frozenset(called)
+        self._owners = {layer for group in groups for layer in group.layers}
+        self.modules = dict(model.named_modules(remove_duplicate=False))
+        self._names = {module: name for name, module in model.named_modules()}
+        self._parameters = {id(each): name for name, each in model.named_parameters()}
+
+    def name_of(self, entry: Any) -> str | None:
+        """The name of a module of the model; None for anything else."""
+        module = self.modules.get(entry) if isinstance(entry, str) else entry
+        return self._names.get(module) if isinstance(module, nn.Module) else None
+
+    def parameter(self, entry: Any) -> str | None:
+        """The name of a parameter of the model; None for anything else."""
+        return self._parameters.get(id(entry))
+
+    def inside(self, name: str) -> tuple[str, ...]:
+        """A module and everything inside it."""
+        return tuple(self._names[module] for module in self.modules[name].modules())
+
+    def owned(self, name: str) -> tuple[str, ...]:
+        """The layers inside a module whose output channels are in a group."""
+        return tuple(inner for inner in self.inside(name) if inner in self._owners)
+
+    def kind(self, name: str) -> str:
+        """The class of a module."""
+        return type(self.modules[name]).__name__
+
+    def trouble(self, name: str) -> str:
+        """The kind of finding that an entry of this name is; empty if it is none."""
+        inside = self.inside(name)
+        if self._called.isdisjoint(inside):
+            return "untraced"
+        owned = self.owned(name)
+        if owned:
+            return "" if owned == (name,) else "container"
+        unlisted = any(isinstance(self.modules[inner], _UNLISTED) for inner in inside)
+        return "unlisted" if unlisted else "no-channels"
+
+
+def _strangers(given: Sequence[Any], scene: _Scene) -> Iterator[Finding]:
+    """Entries that are nothing of the model's."""
+    for entry in given:
+        if isinstance(entry, type):
+            yield _type(entry, scene)
+        elif scene.name_of(entry) is None and scene.parameter(entry) is None:
+            layer = entry if isinstance(entry, str) else type(entry).__name__
+            yield Finding("foreign", layer, _foreign(entry, layer, scene), is_error=True)
+
+
+def _type(entry: type, scene: _Scene) -> Finding:
+    kind = entry.__name__
+    count = len({module for module in scene.modules.values() if isinstance(module, entry)})
+    message = (
+        f"`{kind}` is a type, which torch-pruning accepts and discards (modules of it in the "
+        f"model: {count}); pass [m for m in model.modules() if isinstance(m, {kind})]"
+    )
+    return Finding("type", kind, message, is_error=True)
+
+
+def _foreign(entry: Any, layer: str, scene: _Scene) -> str:
+    if isinstance(entry, str):
+        close = difflib.get_close_matches(entry, scene.modules, n=1)
+        hint = f"did you mean `{close[0]}`?" if close else "see model.named_modules()"
+        return f"`{layer}` is no module of the model, so that nothing is held; {hint}"
+    if isinstance(entry, nn.Module | nn.Parameter):
+        return (
+            f"a `{layer}` is not part of the model: torch-pruning keeps it in its list, where it "
+            "holds nothing; pass what belongs to the very model that is pruned, not to a copy"
+        )
+    return (
+        f"a `{layer}` is neither a module nor a name, and torch-pruning discards it; "
+        "pass modules of the model"
+    )
+
+
+def _parameters(
+    given: Sequence[Any], marked: tuple[Group, ...], scene: _Scene
+) -> Iterator[Finding]:
+    """Parameters, which hold no group: torch-pruning only leaves them out when it cuts one."""
+    for name in filter(None, map(scene.parameter, given)):
+        groups = [group for group in marked if any(each.layer == name for each in group.members)]
+        root = next((group.root for group in groups if group.may_go), "")
+        message = (
+            f"`{name}` keeps its size while group `{root}`, which it belongs to, is cut: the "
+            "network breaks if it has a value for each channel; to hold the group, ignore "
+            f"`{root}`"
+            if root
+            else f"`{name}` is no parameter that torch-pruning cuts by itself, so that nothing is "
+            "held; ignore the layer whose channels must stay"
+        )
+        if root or not groups:
+            yield Finding("parameter", name, message, is_error=False)
+
+
+_ENTRIES = {
+    "untraced": (
+        "{names} ({kind}) is never called in the forward pass: torch-pruning does not see it and "
+        "nothing is held; ignore a layer that is called, or leave it out"
+    ),
+    "no-channels": (
+        "{names} ({kind}): no output channels that a group could lose, so that nothing is held; "
+        "ignore the layer that makes the channels"
+    ),
+    "unlisted": (
+        "{names} ({kind}): torch-pruning may hold a group for it, which cannot be told here; "
+        "ignore the layer that makes the channels"
+    ),
+    "container": (
+        "{names} ({kind}) stands for the channel-owning layers inside it, {count}: {owned}"
+    ),
+}
+"""What is said of entries that hold nothing, or more than one layer."""
+
+
+def _entries(named: Sequence[str], scene: _Scene) -> Iterator[Finding]:
+    alike = defaultdict(list)
+    for name, trouble in _troubles(named, scene).items():
+        single = trouble in ("untraced", "container")
+        alike[trouble, name if single else scene.kind(name)].append(name)
+    for (trouble, _), names in alike.items():
+        owned = scene.owned(names[0])
+        message = _ENTRIES[trouble].format(
+            names=_some(names), kind=scene.kind(names[0]), count=len(owned), owned=_some(owned)
+        )
+        yield Finding(trouble, names[0], message, is_error=trouble == "untraced")
+
+
+def _troubles(named: Sequence[str], scene: _Scene) -> dict[str, str]:
+    """By entry its trouble, where no entry around it says as much."""
+    troubles = {name: scene.trouble(name) for name in named}
+    around = defaultdict(set)
+    for name in named:
+        for inner in scene.inside(name)[1:]:
+            around[inner].add(troubles[name])
+    return {
+        name: trouble
+        for name, trouble in troubles.items()
+        if trouble
+        and (name not in around or (trouble == "untraced" and trouble not in around[name]))
+    }
+
+
+def _forgotten(marked: tuple[Group, ...]) -> Iterator[Finding]:
+    """Groups whose channels leave the model, and that nothing holds."""
+    for group in marked:
+        if group.is_output and group.may_go:
+            message = (
+                f"nothing holds group `{group.root}`, whose {group.width} channels are the model's "
+                f"output: they will be cut; ignore `{group.root}`"
+            )
+            yield Finding("forgotten-output", group.root, message, is_error=True)
+
+
+def _readers(marked: tuple[Group, ...]) -> dict[str, list[str]]:
+    """By layer, the groups that may go of which it reads channels."""
+    readers = defaultdict(list)
+    for group in filter(lambda group: group.may_go, marked):
+        for layer in dict.fromkeys(each.layer for each in group.members if each.axis == "in"):
+            readers[layer].append(group.root)
+    return readers
+
+
+def _lock(
+    group: Group,
+    ignored: Collection[str],
+    readers: Mapping[str, Sequence[str]],
+    misread: Mapping[str, Sequence[Misread]],
+    held_cost: Callable[[str], tuple[int, int] | None],
+) -> Lock:
+    members = sorted(group.members, key=lambda member: member.position)
+    made = dict.fromkeys(member.layer for member in members if member.axis == "out")
+    layers = tuple(layer for layer in made if layer in ignored)
+    macs, params = held_cost(group.root) or (None, None)
+    reasons = (
+        ("output", group.is_output),
+        ("untraced", bool(group.untraced)),
+        ("misread", bool(misread.get(group.root))),
+        ("unknown", macs is None),
+    )
+    return Lock(
+        root=group.root,
+        width=group.width,
+        layers=layers,
+        partners=tuple(layer for layer in made if layer not in ignored),
+        cut_inputs=tuple(layer for layer in layers if layer in readers),
+        macs=macs,
+        params=params,
+        needed=next((reason for reason, applies in reasons if applies), ""),
+    )
+
+
+def _partners(lock: Lock, scene: _Scene) -> Iterator[Finding]:
+    """Norms follow their convolution as a matter of course; what is told has weights of its own."""
+    kin = [
+        layer
+        for layer in lock.partners
+        if is_depthwise(scene.modules.get(layer)) or makes_channels(scene.modules.get(layer))
+    ]
+    if kin:
+        message = (
+            f"{_some(kin)} cannot be cut either, though not ignored: in group `{lock.root}` with "
+            f"{_some(lock.layers)}"
+        )
+        yield Finding("locked-partners", kin[0], message, is_error=False)
+
+
+def _cut_inputs(lock: Lock, readers: Mapping[str, Sequence[str]]) -> Iterator[Finding]:
+    if lock.cut_inputs:
+        sources = dict.fromkeys(root for layer in lock.cut_inputs for root in readers[layer])
+        message = (
+            f"{_some(lock.cut_inputs)}: output channels stay, but those of the input still go with "
+            f"{'group' if len(sources) == 1 else 'groups'} {_some(tuple(sources))}, so that the "
+            "weights change shape"
+        )
+        yield Finding("input-still-cut", lock.cut_inputs[0], message, is_error=False)
+
+
+def _unneeded(lock: Lock, group: Group) -> Iterator[Finding]:
+    """Groups that could go, if only nobody ignored them, and are cut rightly then."""
+    if not lock.needed and replace(group, ignored=False).may_go:
+        message = (
+            f"group `{lock.root}` need not be held: DepGraph couples its {lock.width} channels "
+            f"rightly and they are not the model's output; {_some(lock.layers)} "
+            f"{'locks' if len(lock.layers) == 1 else 'lock'} {lock.macs:,} MACs and "
+            f"{lock.params:,} parameters"
+        )
+        yield Finding("unneeded", lock.root, message, is_error=False)
+
+
+def _some(names: Sequence[str]) -> str:
+    """The first names, and how many more there are."""
+    shown = [f"`{name}`" if name else "the model itself" for name in names[:_NAMED]]
+    if len(names) > _NAMED:
+        return f"{', '.join(shown)} and {len(names) - _NAMED} more"
+    return " and ".join(filter(None, [", ".join(shown[:-1]), *shown[-1:]]))

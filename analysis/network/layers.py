@@ -1,0 +1,353 @@
+"""How each kind of layer holds its channels: a new kind is one row of `KINDS`.
+
+The proof asks four things of a layer: on which axis its inputs and outputs hold their channels,
+what is left of its tensors when channels go, what it computes when a statistic over channels is
+taken over the kept ones only, and what its weights are while removed channels are silent inside
+it. Nothing here knows the pruner.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torchvision.models.convnext import LayerNorm2d
+from torchvision.models.swin_transformer import ShiftedWindowAttention, ShiftedWindowAttentionV2
+from torchvision.models.video.swin_transformer import ShiftedWindowAttention3d
+from torchvision.ops import FrozenBatchNorm2d
+
+from analysis.errors import InputError
+
+__all__ = [
+    "ATTENTION",
+    "COMBINE",
+    "KINDS",
+    "PRODUCTS",
+    "READS",
+    "Kind",
+    "couples_channels",
+    "has_own_forward",
+    "is_depthwise",
+    "is_normalisation",
+    "kind_of",
+    "makes_channels",
+    "per_channel",
+    "query_scale",
+    "register_layer",
+    "silent_part",
+]
+
+Kept = Tensor | None
+"""Indices of the channels that stay on an axis, shape (kept,); None where nothing was cut."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of layer.
+
+    Attributes:
+        axis: (layer) -> the axis of inputs and outputs that holds the channels; negative ones
+            count from the end.
+        restrict: (layer, name, tensor, out, into) -> the part of a parameter or buffer that stays
+            when only the channels ``out`` are made and only ``into`` are read.
+        mixes: whether an output channel depends on more than one input channel.
+        over_kept: for a layer with a statistic over channels: (layer, input, kept) -> its output
+            for the kept channels, the statistic taken over them alone.
+        silenced: for a layer that reads what it makes itself: (layer, name, tensor, removed) ->
+            the tensor that leaves the removed channels out of every inner sum.
+    """
+
+    axis: Callable[[Any], int]
+    restrict: Callable[[Any, str, Tensor, Kept, Kept], Tensor]
+    mixes: bool = False
+    over_kept: Callable[[Any, Tensor, Tensor], Tensor] | None = None
+    silenced: Callable[[Any, str, Tensor, Tensor], Tensor] | None = None
+
+    @property
+    def renormalizes(self) -> bool:
+        """Whether a cut changes what the layer makes of the channels that stay."""
+        return self.over_kept is not None or self.silenced is not None
+
+
+def kind_of(layer: nn.Module | None) -> Kind | None:
+    """The row of a layer; None for a kind that has none."""
+    return next((kind for types, kind in KINDS.items() if isinstance(layer, types)), None)
+
+
+def is_depthwise(layer: Any) -> bool:
+    """Whether a convolution treats every channel alone."""
+    return (
+        isinstance(layer, nn.modules.conv._ConvNd)
+        and layer.groups == layer.in_channels == layer.out_channels > 1
+    )
+
+
+def is_normalisation(layer: nn.Module) -> bool:
+    """Whether a statistic over channels is what a layer is for."""
+    kind = kind_of(layer)
+    return kind is not None and kind.over_kept is not None
+
+
+def has_own_forward(layer: nn.Module) -> bool:
+    """Whether a layer computes what its row says: a class that derives from it may not."""
+    return any(
+        type(layer).forward is kind.forward
+        for kinds in KINDS
+        for kind in kinds
+        if isinstance(layer, kind)
+    )
+
+
+def makes_channels(layer: Any) -> bool:
+    """Whether a layer's output channels are new ones, sums over what it reads."""
+    kind = kind_of(layer)
+    return kind is not None and kind.mixes and not is_depthwise(layer)
+
+
+def couples_channels(layer: Any) -> bool:
+    """Whether a cut of a layer's output channels is one of its input channels as well."""
+    kind = kind_of(layer)
+    return kind is not None and (not makes_channels(layer) or kind.silenced is not None)
+
+
+def _last(layer: nn.Module) -> int:
+    """(..., C)."""
+    return -1
+
+
+def _second(layer: nn.Module) -> int:
+    """(N, C, *positions)."""
+    return 1
+
+
+def _before_positions(layer: Any) -> int:
+    """(N, C, *positions) or (C, *positions)."""
+    return -1 - len(layer.kernel_size)
+
+
+def _each_channel(layer: nn.Module, name: str, tensor: Tensor, out: Kept, into: Kept) -> Tensor:
+    """One value a channel on the last axis; a counter has no axis, one slope serves all."""
+    if out is None or not tensor.dim() or tensor.shape[-1] == 1:
+        return tensor
+    return tensor[..., out]
+
+
+def _linear(layer: nn.Module, name: str, tensor: Tensor, out: Kept, into: Kept) -> Tensor:
+    kept = tensor if out is None else tensor[out]
+    return kept if into is None or tensor.dim() < 2 else kept[:, into]
+
+
+def _convolution(layer: Any, name: str, tensor: Tensor, out: Kept, into: Kept) -> Tensor:
+    if tensor.dim() < 2 or is_depthwise(layer):
+        return tensor if out is None else tensor[out]
+    # A transposed one holds (in, out / groups, *taps), any other (out, in / groups, *taps).
+    rows, columns = (into, out) if layer.transposed else (out, into)
+    return _grouped(tensor, rows, columns, layer.groups)
+
+
+def _grouped(weight: Tensor, rows: Kept, columns: Kept, groups: int) -> Tensor:
+    """Rows and columns of a block-diagonal matrix of which only the blocks are stored."""
+    height, width = weight.shape[0] // groups, weight.shape[1]
+    stays = torch.arange(weight.shape[0]) if rows is None else rows
+    if columns is None:
+        return weight[stays]
+    blocks = [columns[columns // width == group] - group * width for group in range(groups)]
+    if groups == 1:
+        return weight[stays][:, columns]
+    if len({len(block) for block in blocks}) > 1:
+        return weight  # blocks of several widths make no weight: whatever was cut, is not this
+    return torch.stack([weight[row][blocks[int(row) // height]] for row in stays])
+
+
+def _attention(layer: Any, name: str, tensor: Tensor, out: Kept, into: Kept) -> Tensor:
+    """nn.MultiheadAttention: q, k and v stacked, then the output projection."""
+    if out is None:
+        return tensor
+    if name.startswith("in_proj"):
+        rows = tensor[torch.cat([out + part * layer.embed_dim for part in range(3)])]
+        return rows if tensor.dim() == 1 else rows[:, out]
+    kept = tensor[out] if name.startswith("out_proj") else tensor[..., out]
+    return kept[:, out] if name == "out_proj.weight" else kept
+
+
+def _silent_attention(layer: Any, name: str, tensor: Tensor, removed: Tensor) -> Tensor:
+    """Removed channels take no part in q.k and in the output projection.
+
+    The scale 1/sqrt(channels of a head) is that of the channels that stay.
+    """
+    width = layer.embed_dim
+    if name.startswith("in_proj"):
+        silent = tensor.index_fill(0, torch.cat([removed + part * width for part in range(3)]), 0.0)
+        silent[:width] *= (width / max(width - len(removed), 1)) ** 0.5
+        return silent
+    return tensor.index_fill(1, removed, 0.0) if name == "out_proj.weight" else tensor
+
+
+def _layer_norm(layer: Any, inputs: Tensor, kept: Tensor) -> Tensor:
+    shape = (*layer.normalized_shape[:-1], len(kept))
+    return functional.layer_norm(inputs[..., kept], shape, *_affine(layer, kept), eps=layer.eps)
+
+
+def _layer_norm_2d(layer: Any, inputs: Tensor, kept: Tensor) -> Tensor:
+    return _layer_norm(layer, inputs.movedim(1, -1), kept).movedim(-1, 1)
+
+
+def _rms_norm(layer: Any, inputs: Tensor, kept: Tensor) -> Tensor:
+    shape = (*layer.normalized_shape[:-1], len(kept))
+    weight, _ = _affine(layer, kept)
+    return functional.rms_norm(inputs[..., kept], shape, weight, layer.eps)
+
+
+def _group_norm(layer: Any, inputs: Tensor, kept: Tensor) -> Tensor:
+    """A group's statistics are those of its own kept channels."""
+    size = layer.num_channels // layer.num_groups
+    parts = []
+    for group in range(layer.num_groups):
+        members = kept[kept // size == group]
+        if len(members):
+            affine = _affine(layer, members)
+            parts.append(functional.group_norm(inputs[:, members], 1, *affine, eps=layer.eps))
+    return torch.cat(parts, 1)
+
+
+def _affine(layer: Any, kept: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    weight, bias = layer.weight, getattr(layer, "bias", None)
+    return (
+        None if weight is None else weight[..., kept],
+        None if bias is None else bias[..., kept],
+    )
+
+
+def silent_part(
+    kind: Kind,
+    layer: nn.Module,
+    name: str,
+    tensor: Tensor,
+    out: Kept,
+    into: Kept,
+    value: float = 0.0,
+) -> Tensor:
+    """A tensor of a layer with ``value`` for the channels that are not made or read any more.
+
+    For a layer whose tensors another forward than its kind's uses, so that no hook sees what is
+    read.
+    """
+    places = torch.arange(tensor.numel(), device=tensor.device).view(tensor.shape)
+    kept = kind.restrict(layer, name, places, out, into).flatten()
+    silent = torch.full_like(tensor, value).flatten()
+    silent[kept] = tensor.flatten()[kept]
+    return silent.view(tensor.shape)
+
+
+def per_channel(axis: int, dim: int = -1) -> Kind:
+    """The row of a layer that treats every channel alone, with one value a channel.
+
+    Args:
+        axis: of its inputs and outputs, which holds the channels.
+        dim: of its parameters and buffers, which does.
+    """
+
+    def restrict(layer: nn.Module, name: str, tensor: Tensor, out: Kept, into: Kept) -> Tensor:
+        if out is None or not tensor.dim() or tensor.shape[dim] == 1:
+            return tensor
+        return tensor.index_select(dim, out)
+
+    return Kind(lambda layer: axis, restrict)
+
+
+def register_layer(layer: type[nn.Module], kind: Kind) -> None:
+    """Let the proof know a kind of layer of your own; torch-pruning wants a pruner for it as well.
+
+    Args:
+        layer: the class; classes that derive from it, with their own forward or not, are known too.
+        kind: how it holds its channels, see `Kind`, or `per_channel` for the simplest.
+
+    Raises:
+        InputError: ``layer`` is no class of modules, or ``kind`` no `Kind`.
+    """
+    if not (isinstance(layer, type) and issubclass(layer, nn.Module)):
+        raise InputError(f"register_layer was given {layer!r}; expected a class of torch.nn.Module")
+    if not isinstance(kind, Kind):
+        raise InputError(
+            f"register_layer was given a {type(kind).__name__} for {layer.__name__}; expected an "
+            "analysis.network.layers.Kind, such as analysis.network.layers.per_channel(axis=1)"
+        )
+    rows = {types: row for types, row in KINDS.items() if types != (layer,)}
+    KINDS.clear()  # what is derived from a known layer is found first
+    KINDS.update({(layer,): kind} | rows)
+
+
+KINDS: dict[tuple[type[nn.Module], ...], Kind] = {
+    (nn.modules.conv._ConvNd,): Kind(_before_positions, _convolution, mixes=True),
+    (nn.Linear,): Kind(_last, _linear, mixes=True),
+    (nn.Embedding,): Kind(_last, _each_channel, mixes=True),
+    (nn.MultiheadAttention,): Kind(_last, _attention, mixes=True, silenced=_silent_attention),
+    (nn.modules.batchnorm._BatchNorm, FrozenBatchNorm2d): Kind(_second, _each_channel),
+    (nn.modules.instancenorm._InstanceNorm, nn.PReLU): Kind(_second, _each_channel),
+    (nn.GroupNorm,): Kind(_second, _each_channel, over_kept=_group_norm),
+    (LayerNorm2d,): Kind(_second, _each_channel, over_kept=_layer_norm_2d),
+    (nn.LayerNorm,): Kind(_last, _each_channel, over_kept=_layer_norm),
+    (nn.RMSNorm,): Kind(_last, _each_channel, over_kept=_rms_norm),
+}
+"""Every kind of layer that can be proved; the first row that fits is taken."""
+
+_SCALED_BY_WIDTH = (ShiftedWindowAttention, ShiftedWindowAttention3d)
+"""Attention whose forward divides by the root of its input's width; ``qkv`` makes q, k and v
+stacked. torch's own functions are known by `PRODUCTS`. (torchvision's second version, which
+compares directions, derives from the first and divides by nothing.)"""
+
+
+def query_scale(parent: nn.Module | None, part: str, kept: int, width: int) -> float:
+    """What the queries that ``part`` of ``parent`` makes are multiplied by once it has been cut."""
+    scaled = isinstance(parent, _SCALED_BY_WIDTH) and part == "qkv"
+    if not scaled or isinstance(parent, ShiftedWindowAttentionV2):
+        return 1.0
+    return float((width / kept) ** 0.5)
+
+
+ATTENTION = functional.scaled_dot_product_attention
+
+PRODUCTS = frozenset(
+    {
+        torch.matmul,
+        Tensor.matmul,
+        Tensor.__matmul__,
+        Tensor.__rmatmul__,
+        torch.linalg.matmul,
+        torch.mm,
+        Tensor.mm,
+        torch.inner,
+        torch.cdist,
+        torch.tensordot,
+        torch.bmm,
+        Tensor.bmm,
+        torch.baddbmm,
+        torch.einsum,
+        ATTENTION,
+    }
+)
+"""Functions that sum over channels of activations, as attention does."""
+
+READS = frozenset(
+    {
+        functional.linear,
+        functional.conv1d,
+        functional.conv2d,
+        functional.conv3d,
+        functional.conv_transpose1d,
+        functional.conv_transpose2d,
+        functional.conv_transpose3d,
+    }
+)
+"""Functions that read channels as layers do, with weights that no layer may own."""
+
+COMBINE = frozenset(
+    {
+        "amax", "amin", "layer_norm", "linalg_norm", "linalg_vector_norm", "local_response_norm",
+        "log_softmax", "logsumexp", "max", "mean", "min", "norm", "normalize", "prod", "rms_norm",
+        "softmax", "std", "std_mean", "sum", "var", "var_mean",
+    }
+)  # fmt: skip
+"""Functions that may combine channels and can be taken over some of them alone."""

@@ -1,0 +1,312 @@
+"""The models under study: where they come from, their weights, and what they are fed."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+import torchvision
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from analysis.errors import AnalysisError, InputError, did_you_mean
+from analysis.network.inference import (
+    Inputs,
+    check_usable,
+    described,
+    locate_failure,
+    map_tensors,
+    one_line,
+    random_state_kept,
+)
+from analysis.network.loading import load_callable
+from analysis.records import Request
+
+__all__ = [
+    "CASE_STUDY",
+    "Subject",
+    "build",
+    "example_inputs",
+    "given_inputs",
+    "load",
+    "mobilenet_v2_cifar",
+    "ready",
+    "resolve",
+]
+
+_DEFAULT_SIZE = (3, 224, 224)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model under study.
+
+    Attributes:
+        name: as the user gave it; used as pytest id and in reports.
+        factory: builds the network, without arguments.
+        input_size: channels, height, width of one input.
+        tags: free words to select by.
+    """
+
+    name: str
+    factory: Callable[[], nn.Module]
+    input_size: tuple[int, ...] = _DEFAULT_SIZE
+    tags: tuple[str, ...] = ()
+
+
+def mobilenet_v2_cifar() -> nn.Module:
+    """MobileNetV2 for 3x32x32 images and 10 classes.
+
+    torchvision's network with the strides of the stem and of the 24-channel stage set to 1, the
+    usual change for small images, so that four strides of 2 fewer pixels are lost early.
+    """
+    settings = [
+        # expansion, channels, blocks, stride
+        [1, 16, 1, 1],
+        [6, 24, 2, 1],
+        [6, 32, 3, 2],
+        [6, 64, 4, 2],
+        [6, 96, 3, 1],
+        [6, 160, 3, 2],
+        [6, 320, 1, 1],
+    ]
+    model = torchvision.models.MobileNetV2(num_classes=10, inverted_residual_setting=settings)
+    model.features[0][0].stride = (1, 1)
+    return model
+
+
+CASE_STUDY = (
+    Subject("mobilenet_v2", torchvision.models.mobilenet_v2, tags=("case-study",)),
+    Subject("mobilenet_v2_cifar", mobilenet_v2_cifar, (3, 32, 32), ("case-study",)),
+)
+
+
+def resolve(name: str) -> Subject:
+    """The subject for a torchvision name, ``package.module:factory`` or ``file.py:factory``.
+
+    Raises:
+        InputError: nothing by that name.
+    """
+    for subject in CASE_STUDY:
+        if subject.name == name:
+            return subject
+    if ":" in name or name.endswith(".py"):
+        factory = load_callable(name, "model factory")
+        if isinstance(factory, nn.Module):
+            raise InputError(
+                f"{name!r} is a {type(factory).__name__} that is built already; expected a "
+                "function without arguments that builds it"
+            )
+        return Subject(name, factory)
+    known = torchvision.models.list_models()
+    if name not in known:
+        names = [*known, *(subject.name for subject in CASE_STUDY)]
+        hint = did_you_mean(name, names, "see torchvision.models.list_models()")
+        raise InputError(
+            f"unknown model {name!r}; expected a torchvision name, package.module:factory or "
+            f"path/to/file.py:factory; {hint}"
+        )
+    return Subject(name, partial(torchvision.models.get_model, name, weights=None))
+
+
+def load(request: Request) -> tuple[Subject, nn.Module, Inputs]:
+    """The subject that a request names, its network on the device asked for, and its inputs.
+
+    Raises:
+        InputError: see `resolve`, `build`, `given_inputs` and `example_inputs`; or there is no
+            such device.
+    """
+    subject, given = resolve(request.name), None
+    if request.inputs is not None:
+        function = load_callable(request.inputs, "--inputs")
+        given = given_inputs(function, request.inputs, request.seed)
+    return ready(subject, request, given)
+
+
+def ready(
+    subject: Subject, request: Request, given: Inputs | None = None
+) -> tuple[Subject, nn.Module, Inputs]:
+    """As `load`, of a subject that need not be found by its name.
+
+    Args:
+        subject: the network.
+        request: what is looked at.
+        given: the user's own inputs instead of one image.
+    """
+    if request.input_size:
+        subject = replace(subject, input_size=request.input_size)
+    model = _on_device(build(subject, request.weights, request.seed), request.device)
+    return subject, model, example_inputs(subject, model, given, request.seed)
+
+
+def _on_device(model: nn.Module, device: str) -> nn.Module:
+    try:
+        return model.to(torch.device(device))
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(
+            f"--device {device!r} cannot be used: {one_line(error)[:200]}; use cpu"
+        ) from error
+
+
+def build(subject: Subject, weights: str = "random", seed: int = 0) -> nn.Module:
+    """Build the network in eval mode, without touching the global random state.
+
+    Args:
+        subject: what to build.
+        weights: ``random`` (the factory's own initialisation under the seed), ``default``
+            (torchvision's published weights, which it may have to download) or the path of a
+            state dict.
+        seed: seed of the initialisation.
+
+    Raises:
+        InputError: the factory fails, returns no module, or the weights do not fit.
+    """
+    with random_state_kept():
+        torch.manual_seed(seed)
+        model = _default(subject) if weights == "default" else _call(subject)
+    if weights not in ("random", "default"):
+        _load_weights(model, weights, subject.name)
+    return model.eval()
+
+
+def _call(subject: Subject) -> nn.Module:
+    try:
+        model = subject.factory()
+    except (Exception, SystemExit) as error:
+        raise InputError(
+            f"model factory {subject.name!r} raised {type(error).__name__}: {one_line(error)}; "
+            "expected a function that takes no argument and returns an nn.Module"
+        ) from error
+    if not isinstance(model, nn.Module):
+        raise InputError(
+            f"model factory {subject.name!r} returned a {type(model).__name__}; "
+            "expected an nn.Module"
+        )
+    check_usable(model)
+    return model
+
+
+def _default(subject: Subject) -> nn.Module:
+    if subject.name not in torchvision.models.list_models():
+        raise InputError(
+            f"--weights default: torchvision publishes none for {subject.name!r}; "
+            "use random, or the path of a state dict"
+        )
+    try:
+        return torchvision.models.get_model(subject.name, weights="DEFAULT")
+    except Exception as error:
+        raise InputError(
+            f"--weights default: torchvision could not provide them for {subject.name!r} "
+            f"({one_line(error)}); download the file yourself and pass its path"
+        ) from error
+
+
+def _load_weights(model: nn.Module, path: str, name: str) -> None:
+    state = _state_of(path)
+    try:
+        model.load_state_dict(state)
+    except Exception as error:
+        raise InputError(
+            f"--weights {path!r} does not fit {name!r}: {_hint(state)}{one_line(error)[:300]}"
+        ) from error
+
+
+def _hint(state: Any) -> str:
+    """What is around the weights in a file, if it can be told."""
+    keys = list(state) if isinstance(state, dict) else []
+    inner = next((key for key in keys if isinstance(state[key], dict)), None)
+    if inner is not None:
+        return f"it holds more than weights; save what it has under {inner!r} alone: "
+    if keys and all(str(key).startswith("module.") for key in keys):
+        return "it is of a DataParallel; save model.module.state_dict(): "
+    return ""
+
+
+def _state_of(path: str) -> Any:
+    """The state dict in a file; nothing in it is executed.
+
+    Raises:
+        InputError: there is no such file, or it is no state dict.
+    """
+    if not Path(path).is_file():
+        raise InputError(
+            f"--weights {path!r}: no such file, so it cannot be read; expected random, default, or "
+            "the path of a state dict"
+        )
+    try:
+        if path.endswith(".safetensors"):
+            return load_file(path)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        code = re.search(r"GLOBAL (\S+)", str(error))
+        if code:
+            raise InputError(
+                f"--weights {path!r} is refused: it is a pickle that calls {code[1]} when it is "
+                "loaded, and whatever that does would be done here; expected weights alone, from "
+                "safetensors.torch.save_model(model, ...) or torch.save(model.state_dict(), ...)"
+            ) from error
+        raise InputError(
+            f"--weights {path!r} cannot be read as a state dict ({type(error).__name__}: "
+            f"{one_line(error)[:200]}); expected a file that safetensors.torch.save_model(model, "
+            "...) or torch.save(model.state_dict(), ...) wrote"
+        ) from error
+
+
+def given_inputs(function: Callable[[], Any], name: str, seed: int = 0) -> Any:
+    """What a user's function returns, as inputs of a forward pass.
+
+    Args:
+        function: without arguments.
+        name: what the error message calls it.
+        seed: of what the function draws, which is the same in every process.
+
+    Raises:
+        InputError: the function raised, or returned None.
+    """
+    try:
+        with random_state_kept():
+            torch.manual_seed(seed)
+            inputs = function()
+    except AnalysisError:
+        raise
+    except Exception as error:
+        raise InputError(
+            f"--inputs {name!r} raised {type(error).__name__}: {one_line(error)}; expected a "
+            "function without arguments that returns what forward takes"
+        ) from error
+    if inputs is None:
+        raise InputError(f"--inputs {name!r} returned None; expected what forward takes")
+    return inputs
+
+
+def example_inputs(subject: Subject, model: nn.Module, given: Inputs | None, seed: int) -> Inputs:
+    """Inputs on the model's device: the given ones, else one standard normal image.
+
+    Raises:
+        InputError: the dense model does not run on them; says where it raised and why.
+    """
+    first = next(model.parameters())
+    generator = torch.Generator().manual_seed(seed)
+    try:
+        image = torch.randn(1, *subject.input_size, generator=generator) if given is None else given
+    except RuntimeError as error:
+        raise InputError(
+            f"--input-size {subject.input_size} cannot be made: {one_line(error)[:200]}"
+        ) from error
+
+    def place(tensor: Tensor) -> Tensor:
+        # A given input keeps its type; the drawn image takes the network's.
+        return tensor.to(first if given is None and first.is_floating_point() else first.device)
+
+    placed: Inputs = map_tensors(image, place)
+    failure = locate_failure(model, placed)
+    if failure is not None:
+        size = "x".join(map(str, subject.input_size)) if given is None else described(placed)
+        raise InputError(
+            f"{subject.name!r} does not run on {size}: {failure}; "
+            "give a size it takes with --input-size, or its inputs with --inputs"
+        )
+    return placed

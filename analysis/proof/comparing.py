@@ -1,0 +1,309 @@
+"""Two networks, one answer: do they compute the same function?"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from math import inf
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from analysis.errors import InputError
+from analysis.network.inference import Inputs, forward, map_tensors, output_tensors, walk
+from analysis.network.layers import has_own_forward, kind_of
+from analysis.records import Cut, Verdict, Verification
+
+__all__ = [
+    "TOLERANCE",
+    "Observation",
+    "changed_tensors",
+    "check_finite",
+    "compare",
+    "observe",
+    "random_inputs",
+    "relative_error",
+]
+
+TOLERANCE = 1e-9
+"""Greatest relative error, in float64, that counts as rounding."""
+
+
+def random_inputs(inputs: Inputs, seed: int = 0) -> Inputs:
+    """Float64 standard normal draws in place of every floating-point tensor of ``inputs``."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def draw(tensor: Tensor) -> Tensor:
+        if not tensor.is_floating_point():
+            return tensor
+        return torch.randn(tensor.shape, generator=generator, dtype=torch.float64).to(tensor.device)
+
+    drawn: Inputs = map_tensors(inputs, draw)
+    return drawn
+
+
+@dataclass(frozen=True)
+class Observation:
+    """A network's outputs, and a trace of each layer's output, one entry a call, in call order.
+
+    The trace of an output (N, C, *positions) is its product with one random vector over the
+    positions, (N, C): it is as sensitive as the whole output, up to a coincidence of random
+    numbers, at a fraction of the memory. Other outputs are kept whole.
+    """
+
+    outputs: list[Tensor]
+    layers: tuple[tuple[str, Tensor], ...]
+
+
+@torch.no_grad()
+def observe(model: nn.Module, inputs: Inputs, seed: int = 0) -> Observation:
+    """Run the model, keeping its outputs and a trace of every layer that owns parameters.
+
+    The seed is that of the forward pass's own random draws, if it makes any.
+    """
+    seen: list[tuple[str, Tensor]] = []
+    vectors: dict[int, Tensor] = {}
+
+    def watch(name: str, layer: nn.Module) -> Any:
+        def hook(_layer: nn.Module, _args: Any, output: Any) -> None:
+            tensors = list(walk(output))
+            if tensors:
+                seen.append((name, _trace(layer, tensors[0], vectors)))
+
+        return layer.register_forward_hook(hook)
+
+    handles = [
+        watch(name, layer)
+        for name, layer in model.named_modules()
+        if next(layer.parameters(recurse=False), None) is not None
+    ]
+    try:
+        torch.manual_seed(seed)
+        return Observation(output_tensors(forward(model, inputs)), tuple(seen))
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _trace(layer: nn.Module, output: Tensor, vectors: dict[int, Tensor]) -> Tensor:
+    kind = kind_of(layer)
+    if kind is None or not has_own_forward(layer):
+        return output.clone()
+    if output.dim() < 4 or kind.axis(layer) % output.dim() != 1:
+        # An activation that works in place would overwrite what is kept.
+        return output.clone()
+    flat = output.flatten(2)
+    size = flat.shape[2]
+    if size not in vectors:
+        generator = torch.Generator().manual_seed(size)
+        vectors[size] = torch.randn(size, generator=generator, dtype=torch.float64).to(flat)
+    return flat @ vectors[size]
+
+
+def check_finite(observed: Observation) -> None:
+    """Refuse a dense network that puts out infinities: nothing can be compared with them.
+
+    Raises:
+        InputError: names the first layer whose output is not finite.
+    """
+    if all(bool(tensor.isfinite().all()) for tensor in observed.outputs):
+        return
+    first = next(
+        (f"`{name}`" for name, trace in observed.layers if not bool(trace.isfinite().all())),
+        "the model's own forward",
+    )
+    raise InputError(
+        "the dense network's output on standard normal inputs is not finite in float64, from "
+        f"{first} on; expected finite numbers: check its weights, or whether it is half trained"
+    )
+
+
+def compare(
+    expected: Observation,
+    found: Observation,
+    dense: nn.Module,
+    cuts: Iterable[Cut],
+    *,
+    unknown: bool = False,
+) -> Verification:
+    """Compare the pruned network with the masked dense one, layer by layer.
+
+    Equality is asked of the outputs and of the traces of the kept channels of every layer that
+    owns parameters, so that a fault is seen where it is made even if later layers hardly pass it
+    on.
+
+    Args:
+        expected: what was observed of the masked dense network, in float64.
+        found: what was observed of the pruned network on the same inputs.
+        dense: the dense network, for the axes of its layers.
+        cuts: every axis that was cut.
+        unknown: whether NaN in ``expected`` stands for what is not known, and is passed over.
+
+    Returns:
+        ``exact``, ``wrong`` with the first layer that departs, or ``broken``.
+    """
+    outputs = expected.outputs
+    out_cuts = {cut.layer: cut for cut in cuts if cut.axis == "out"}
+    if [tensor.shape for tensor in found.outputs] != [tensor.shape for tensor in outputs]:
+        reason = _changed_shape(outputs, found.outputs, out_cuts.values())
+        return Verification(Verdict.BROKEN, reason)
+    pairs = [
+        *_layer_pairs(expected, found, dense, out_cuts),
+        *(("", *pair) for pair in zip(outputs, found.outputs, strict=True)),
+    ]
+    errors = [
+        (name, inf if right is None else relative_error(right, trace))
+        for name, right, trace in pairs
+        if not (unknown and right is not None and bool(right.isnan().any()))
+    ] or [("", 0.0)]
+    greatest = max(error for _, error in errors)
+    if greatest <= TOLERANCE:
+        return Verification(Verdict.EXACT, max_rel_error=greatest)
+    diverged, error = next((name, error) for name, error in errors if error > TOLERANCE)
+    where = f"`{diverged}`" if diverged else "the model's own forward"
+    return Verification(
+        Verdict.WRONG,
+        f"runs with the right output shape and computes another function: {where} is the first "
+        f"to depart, by a relative error of {error:.2g} (at most {TOLERANCE:g} is rounding)",
+        max_rel_error=greatest,
+        first_divergence=diverged,
+    )
+
+
+def _layer_pairs(
+    expected: Observation, found: Observation, dense: nn.Module, out_cuts: dict[str, Cut]
+) -> Iterator[tuple[str, Tensor | None, Tensor]]:
+    """For each call of a layer, in the pruned network's order: what its trace should be, and is."""
+    layers = dict(dense.named_modules())
+    calls: dict[str, list[Tensor]] = {}
+    for name, trace in expected.layers:
+        calls.setdefault(name, []).append(trace)
+    pending = {name: iter(traces) for name, traces in calls.items()}
+    for name, trace in found.layers:
+        before = next(pending.get(name, iter(())), None)
+        cut = out_cuts.get(name)
+        if before is not None and before.shape != trace.shape and cut is None:
+            continue  # a layer with one value for all channels passes on what others cut
+        kept = None if before is None else _kept_trace(layers[name], before, trace, cut)
+        yield name, kept, trace
+
+
+def _real(tensor: Tensor) -> Tensor:
+    """In float64; a complex number as two."""
+    return (torch.view_as_real(tensor) if tensor.is_complex() else tensor).double()
+
+
+def _kept_trace(
+    layer: nn.Module, expected: Tensor, found: Tensor, cut: Cut | None
+) -> Tensor | None:
+    """The part of a dense trace that a pruned one should equal; None if no cut explains it."""
+    kind = kind_of(layer)
+    if cut is None or kind is None:
+        return expected if expected.shape == found.shape else None
+    if not kind.mixes and not has_own_forward(layer):
+        return _kept_output(expected, found, cut)
+    # A trace that has lost its positions, (N, C), holds the channels last.
+    axis = -1 if expected.dim() == 2 else kind.axis(layer)
+    if expected.shape[axis] != cut.width:
+        return expected if expected.shape == found.shape else None
+    kept = expected.index_select(axis, torch.tensor(cut.kept, device=expected.device))
+    return kept if kept.shape == found.shape else None
+
+
+def relative_error(expected: Tensor, found: Tensor) -> float:
+    """Greatest absolute difference over the greatest absolute expected value."""
+    if not expected.numel():
+        return 0.0
+    expected, found = _real(expected), _real(found)
+    scale = float(expected.abs().max())
+    difference = float((expected - found).abs().max())
+    # NaN compares false with every bound; make it a departure.
+    if difference != difference:
+        return inf
+    return difference / scale if scale else difference
+
+
+def _changed_shape(expected: list[Tensor], found: list[Tensor], out_cuts: Iterable[Cut]) -> str:
+    before = ", ".join(str(tuple(tensor.shape)) for tensor in expected)
+    after = ", ".join(str(tuple(tensor.shape)) for tensor in found)
+    reason = f"the output shape changed from {before} to {after}"
+    for cut in out_cuts:
+        kept = [_kept_output(*pair, cut) for pair in zip(expected, found, strict=False)]
+        if all(
+            part is not None and relative_error(part, pruned) <= TOLERANCE
+            for part, pruned in zip(kept, found, strict=False)
+        ):
+            return (
+                f"{reason}: {len(cut.removed)} outputs of `{cut.layer}` were cut; "
+                "the outputs that are left equal the masked dense network's"
+            )
+    return reason
+
+
+def _kept_output(expected: Tensor, found: Tensor, cut: Cut) -> Tensor | None:
+    """The part of an output that is left when the channels of one axis went; None if it is not."""
+    if expected.shape == found.shape:
+        return expected
+    for axis in range(expected.dim()):
+        if expected.shape[axis] == cut.width:
+            kept = expected.index_select(axis, torch.tensor(cut.kept, device=expected.device))
+            if kept.shape == found.shape:
+                return kept
+    return None
+
+
+def changed_tensors(dense: nn.Module, pruned: nn.Module, cuts: Iterable[Cut]) -> Iterator[str]:
+    """Names of the pruned network's parameters and buffers that are not the dense ones, restricted.
+
+    A surviving value must be the original one, bit for bit, at the place the cuts give it.
+    """
+    by_axis = {(cut.layer, cut.axis): cut for cut in cuts}
+    originals = dict(_named_tensors(dense))
+    layers = dict(dense.named_modules())
+    for name, tensor in _named_tensors(pruned):
+        expected = originals.get(name)
+        if expected is not None:
+            expected = _restricted(name, expected, layers, by_axis)
+        if expected is None or not _is_same(expected, tensor):
+            yield name
+
+
+def _is_same(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors are equal, with NaN in the same places."""
+    if one.shape != other.shape or one.dtype != other.dtype:
+        return False
+    return torch.equal(one, other) or (
+        torch.equal(one.nan_to_num(), other.nan_to_num())
+        and bool((one.isnan() == other.isnan()).all())
+    )
+
+
+def _named_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    # A tied tensor stands under each of its names: torch-pruning unties what it cuts.
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        yield name, parameter.detach()
+    yield from model.named_buffers(remove_duplicate=False)
+
+
+def _restricted(
+    name: str, tensor: Tensor, layers: dict[str, nn.Module], cuts: dict[tuple[str, str], Cut]
+) -> Tensor:
+    """The part of a tensor that is left by the cuts of the layer that owns it, or that holds that.
+
+    A layer of several parts, such as nn.MultiheadAttention, is cut as one.
+    """
+    alone = cuts.get((name, "out"))
+    if alone is not None and alone.dim is not None:
+        return tensor.index_select(alone.dim, torch.tensor(alone.kept, dtype=torch.long))
+    owner, _, own_name = name.rpartition(".")
+    while (owner, "out") not in cuts and (owner, "in") not in cuts and owner:
+        owner, _, part = owner.rpartition(".")
+        own_name = f"{part}.{own_name}"
+    kind = kind_of(layers[owner])
+    if kind is None:
+        return tensor
+    out, into = cuts.get((owner, "out")), cuts.get((owner, "in"))
+    return kind.restrict(layers[owner], own_name, tensor, _indices(out), _indices(into))
+
+
+def _indices(cut: Cut | None) -> Tensor | None:
+    return None if cut is None else torch.tensor(cut.kept, dtype=torch.long)

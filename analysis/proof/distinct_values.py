@@ -1,0 +1,142 @@
+"""Values that are equal for every channel hide faults; make them distinct while a proof runs.
+
+A fresh batch norm has mean 0, variance 1, gamma 1 and beta 0 for all channels, so a rolled
+statistic or a swapped channel changes nothing that could be measured. Draws must also keep the
+signal alive: statistics that ignore the activations' scale let a deep network forget its input
+(to 1e-10 in a fresh MobileNetV2), and a proof on it would see little of the early layers.
+
+What is put back is one constant a tensor, so no index is needed to restore a pruned network.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from analysis.network.inference import Inputs, forward, map_tensors, walk
+from analysis.network.layers import kind_of
+
+__all__ = ["copy_values", "distinct_values", "make_distinct"]
+
+
+@torch.no_grad()
+def make_distinct(model: nn.Module, example_inputs: Inputs, seed: int = 0) -> dict[str, float]:
+    """Replace every constant parameter and buffer by random draws, in place.
+
+    Zeros (shifts, biases) become draws from [0.1, 1.1], so that a channel centred by its batch
+    norm passes a rectifier somewhere; other constants (scales) become draws from [0.5, 1.5].
+    Constant batch-norm statistics are drawn around what a standard normal input gives the layer:
+    means within a tenth of the root mean square of the channel's mean, variances within half
+    of the layer's mean square.
+
+    Args:
+        model: in eval mode.
+        example_inputs: gives the shapes of the random input that measures the scale.
+        seed: of the draws.
+
+    Returns:
+        The constant each changed tensor held, by its name.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    constants = {}
+    for name, tensor in _named_tensors(model):
+        value = _constant(tensor)
+        if value is not None:
+            constants[name] = value
+            _draw(tensor, 0.1 if value == 0 else 0.5, generator)
+    norms = [
+        module
+        for name, module in model.named_modules()
+        if isinstance(module, nn.modules.batchnorm._BatchNorm)
+        and {f"{name}.running_mean", f"{name}.running_var"} <= constants.keys()
+    ]
+    if norms:
+        _match_scales(model, norms, example_inputs, generator)
+    return constants
+
+
+def _constant(tensor: Tensor) -> float | None:
+    # An expanded tensor holds one value for all its elements and cannot hold distinct ones.
+    if not tensor.is_floating_point() or tensor.numel() < 2 or 0 in tensor.stride():
+        return None
+    flat = tensor.detach().flatten()
+    # Two values tell most tensors apart without reading them whole.
+    if flat[0] != flat[-1] or not bool((flat == flat[0]).all()):
+        return None
+    return float(flat[0])
+
+
+def _draw(tensor: Tensor, low: float, generator: torch.Generator) -> None:
+    """Uniform draws from an interval of length 1."""
+    tensor.copy_(low + torch.rand(tensor.shape, generator=generator, dtype=torch.float64))
+
+
+def _match_scales(
+    model: nn.Module, norms: list[Any], inputs: Inputs, generator: torch.Generator
+) -> None:
+    """Scale each batch norm's drawn statistics to what reaches it, in one forward pass."""
+
+    def scale(norm: Any, args: tuple[Tensor, ...], kwargs: dict[str, Any]) -> None:
+        inputs = next(walk((args, kwargs)))
+        positions = [axis for axis in range(inputs.dim()) if axis != 1]
+        means = inputs.mean(positions)
+        mean_square = torch.linalg.vector_norm(inputs).square() / inputs.numel()
+        mean_square.clamp_(min=torch.finfo(means.dtype).tiny)
+        _draw(norm.running_mean, -0.5, generator)
+        _draw(norm.running_var, 0.5, generator)
+        norm.running_mean.mul_(0.2 * mean_square.sqrt()).add_(means)
+        norm.running_var.mul_(mean_square)
+
+    def normal(tensor: Tensor) -> Tensor:
+        if not tensor.is_floating_point():
+            return tensor
+        return torch.randn(tensor.shape, generator=generator).to(tensor)
+
+    handles = [norm.register_forward_pre_hook(scale, with_kwargs=True) for norm in norms]
+    try:
+        forward(model, map_tensors(inputs, normal))
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@contextmanager
+def distinct_values(model: nn.Module, example_inputs: Inputs, seed: int = 0) -> Iterator[None]:
+    """Make constant tensors distinct inside the block; afterwards they are constant again.
+
+    The model may be pruned inside the block.
+    """
+    constants = {
+        name: value
+        for name, tensor in _named_tensors(model)
+        if (value := _constant(tensor)) is not None
+    }
+    try:
+        make_distinct(model, example_inputs, seed)
+        yield
+    finally:
+        with torch.no_grad():
+            for name, tensor in _named_tensors(model):
+                if name in constants:
+                    tensor.fill_(constants[name])
+
+
+@torch.no_grad()
+def copy_values(source: nn.Module, target: nn.Module) -> None:
+    """Give ``target``, a copy of ``source``, the values that ``source`` has now."""
+    for (_, value), (_, tensor) in zip(_named_tensors(source), _named_tensors(target), strict=True):
+        tensor.copy_(value)
+
+
+def _named_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Parameters, and the buffers of layers: what else a buffer holds may be no value of a channel.
+
+    A shared one stands under each of its names, as torch-pruning gives each its own when it cuts.
+    """
+    yield from model.named_parameters(remove_duplicate=False)
+    for name, layer in model.named_modules(remove_duplicate=False):
+        if kind_of(layer) is not None:
+            for own_name, buffer in layer.named_buffers(recurse=False):
+                yield f"{name}.{own_name}", buffer

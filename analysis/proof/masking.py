@@ -1,0 +1,320 @@
+"""The oracle: the dense network with the removed channels silenced where they are read.
+
+It is built from the cuts alone and knows nothing of the pruner. Silencing a channel where it is
+*made* would leave what batch norm and activations turn a zero into alive, and accuse sound
+prunings; so the channel is set to zero at the input of each layer that mixes channels, and
+statistics over channels are taken over the kept ones.
+"""
+
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from analysis.errors import UnsupportedLayerError
+from analysis.network.inference import holds_nan, walk
+from analysis.network.layers import (
+    ATTENTION,
+    COMBINE,
+    KINDS,
+    PRODUCTS,
+    READS,
+    Kind,
+    has_own_forward,
+    kind_of,
+    query_scale,
+    silent_part,
+)
+from analysis.records import Cut
+
+__all__ = ["KeptChannels", "masked", "renormalizes", "tagged"]
+
+
+@contextmanager
+def masked(model: nn.Module, cuts: Iterable[Cut], inside: Collection[str] = ()) -> Iterator[None]:
+    """Silence the removed channels of ``model`` inside the block.
+
+    Args:
+        model: the dense network; it is as before after the block.
+        cuts: every axis that was cut, with indices of the dense network.
+        inside: layers whose tensors another layer's forward uses without calling them; they are
+            silenced in their tensors.
+
+    Raises:
+        UnsupportedLayerError: a layer was cut that has no row in `analysis.network.layers.KINDS`.
+    """
+    located = list(_located(model, cuts))
+    with ExitStack() as until_done:
+        for cut, layer, kind in located:
+            removed = torch.tensor(cut.removed, dtype=torch.long)
+            if layer is None or cut.layer in inside:
+                continue  # what a parameter makes of a removed channel is not read
+            if cut.axis == "in":
+                hook = _silent_input(kind.axis(layer), removed)
+                handle = layer.register_forward_pre_hook(hook, with_kwargs=True)
+                until_done.callback(handle.remove)
+            elif kind.over_kept is not None and has_own_forward(layer):
+                hook = _over_kept(kind, torch.tensor(cut.kept, dtype=torch.long))
+                handle = layer.register_forward_hook(hook, with_kwargs=True)
+                until_done.callback(handle.remove)
+            elif kind.silenced is not None:
+                hook = _silent_input(kind.axis(layer), removed, ("query", "key", "value"))
+                handle = layer.register_forward_pre_hook(hook, with_kwargs=True)
+                until_done.callback(handle.remove)
+                for name, parameter in layer.named_parameters():
+                    value = kind.silenced(layer, name, parameter.data, removed)
+                    until_done.enter_context(_replaced(parameter, value))
+        for name in inside:
+            own = {cut.axis: cut for cut, _, _ in located if cut.layer == name}
+            _silence_inside(model, name, own.get("out"), own.get("in"), until_done)
+        yield
+
+
+@contextmanager
+def _replaced(parameter: nn.Parameter, value: Tensor) -> Iterator[None]:
+    before, parameter.data = parameter.data, value
+    try:
+        yield
+    finally:
+        parameter.data = before
+
+
+def _silence_inside(
+    model: nn.Module, name: str, out: Cut | None, into: Cut | None, until_done: ExitStack
+) -> None:
+    """Zero what a layer's tensors make and read of removed channels, and scale its queries."""
+    layer = model.get_submodule(name)
+    kind = kind_of(layer)
+    if kind is None or (out is None and into is None):
+        return
+    owner, _, part = name.rpartition(".")
+    kept, width = (len(into.kept), into.width) if into else (1, 1)
+    scale = query_scale(model.get_submodule(owner), part, kept, width)
+    made, read = (
+        None if cut is None else torch.tensor(cut.kept, dtype=torch.long) for cut in (out, into)
+    )
+    for own_name, parameter in layer.named_parameters(recurse=False):
+        value = silent_part(kind, layer, own_name, parameter.data, made, read)
+        value[: len(value) // 3] *= scale
+        until_done.enter_context(_replaced(parameter, value))
+
+
+@contextmanager
+def tagged(model: nn.Module, cuts: Iterable[Cut]) -> Iterator[None]:
+    """Make the removed channels NaN where layers make them, so that they are known on their way.
+
+    What treats channels alone keeps the tag; `KeptChannels` acts where a function combines
+    channels. Readers that are layers are silenced by `masked`.
+    """
+    parameters = dict(model.named_parameters(remove_duplicate=False))
+    with ExitStack() as until_done:
+        for cut, layer, kind in _located(model, cuts):
+            removed = torch.tensor(cut.removed, dtype=torch.long)
+            if layer is None:
+                value = parameters[cut.layer].data
+                dim = -1 if cut.dim is None else cut.dim
+                value = value.index_fill(dim, removed.to(value.device), torch.nan)
+                until_done.enter_context(_replaced(parameters[cut.layer], value))
+            elif cut.axis == "in" and not has_own_forward(layer):
+                # As in a weight-standardised convolution, whose weights are normalised first.
+                kept = torch.tensor(cut.kept, dtype=torch.long)
+                for name, parameter in layer.named_parameters(recurse=False):
+                    value = silent_part(kind, layer, name, parameter.data, None, kept, torch.nan)
+                    until_done.enter_context(_replaced(parameter, value))
+            elif cut.axis == "out" and not kind.renormalizes:
+                hook = _tag_output(kind.axis(layer), removed)
+                until_done.callback(layer.register_forward_hook(hook).remove)
+        yield
+
+
+def renormalizes(model: nn.Module, cuts: Iterable[Cut]) -> bool:
+    """Whether a layer was cut that takes a statistic over channels, or scales by their number."""
+    return any(
+        kind.renormalizes or _is_scaled(model, cut)
+        for cut, layer, kind in _located(model, cuts)
+        if layer is not None and cut.removed
+    )
+
+
+def _is_scaled(model: nn.Module, cut: Cut) -> bool:
+    owner, _, part = cut.layer.rpartition(".")
+    width = max(len(cut.kept), 1)
+    return query_scale(model.get_submodule(owner), part, width, cut.width) != 1.0
+
+
+def _located(model: nn.Module, cuts: Iterable[Cut]) -> Iterator[tuple[Cut, nn.Module | None, Kind]]:
+    """Each cut with its layer and how that holds channels; no layer for a parameter outside one."""
+    modules = dict(model.named_modules())
+    parameters = dict(model.named_parameters(remove_duplicate=False))
+    for cut in cuts:
+        if cut.dim is not None and cut.layer in parameters:
+            yield cut, None, _OUTSIDE
+            continue
+        layer = modules.get(cut.layer)
+        kind = kind_of(layer)
+        if kind is None:
+            raise UnsupportedLayerError(_unsupported(layer, cut))
+        yield cut, layer, kind
+
+
+_OUTSIDE = Kind(lambda layer: -1, lambda layer, name, tensor, out, into: tensor)
+
+
+def _unsupported(layer: nn.Module | None, cut: Cut) -> str:
+    known = ", ".join(kind.__name__.lstrip("_") for kinds in KINDS for kind in kinds)
+    return (
+        f"cannot prove this pruning: it cut `{cut.layer}`, a {type(layer).__name__}, which the "
+        f"proof does not know (tell it with analysis.register_layer); it knows {known}"
+    )
+
+
+def _silent_input(axis: int, removed: Tensor, named: tuple[str, ...] = ("input",)) -> Any:
+    """A hook that sets the removed channels of a layer's inputs to zero."""
+
+    def silent(tensor: Any) -> Any:
+        if not isinstance(tensor, Tensor):
+            return tensor
+        return tensor.index_fill(axis, removed.to(tensor.device), 0.0)
+
+    def hook(_layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        count = len(named)
+        silent_args = (*map(silent, args[:count]), *args[count:])
+        return silent_args, {
+            name: silent(value) if name in named else value for name, value in kwargs.items()
+        }
+
+    return hook
+
+
+def _over_kept(kind: Kind, kept: Tensor) -> Any:
+    """A hook that puts a layer's output over the kept channels in place; the others are zero."""
+
+    def hook(layer: nn.Module, args: Any, kwargs: Any, output: Tensor) -> Tensor:
+        inputs = args[0] if args else kwargs["input"]
+        place = kept.to(inputs.device)
+        assert kind.over_kept is not None
+        part = kind.over_kept(layer, inputs, place)
+        return torch.zeros_like(output).index_copy(kind.axis(layer), place, part)
+
+    return hook
+
+
+def _tag_output(axis: int, removed: Tensor) -> Any:
+    def hook(_layer: nn.Module, _args: Any, output: Tensor) -> Tensor:
+        return output.index_fill(axis, removed.to(output.device), torch.nan)
+
+    return hook
+
+
+class KeptChannels(TorchFunctionMode):
+    """Inside the block, functions that combine channels leave the tagged ones out.
+
+    Products of activations and functional layers skip them in their sums; a softmax, a mean or a
+    norm over channels is taken over the kept ones alone.
+
+    Args:
+        scope: the stack of modules whose forward runs, see `analysis.network.inference.module_scope`.
+        rescale: whether the product of queries and keys is scaled as if its width had always been
+            that of the channels that stay: a network that derives 1/sqrt(width) from the shape
+            does so once it is pruned.
+
+    Attributes:
+        rescaled: whether a product was scaled.
+        combined: module and name of each function that was taken over kept channels.
+        scrambled: the function, if there is one, that combines blocks of which some have lost more
+            channels than others: once pruned, channels change their block.
+    """
+
+    def __init__(self, scope: list[str], *, rescale: bool) -> None:
+        super().__init__()
+        self._scope = scope
+        self._rescale = rescale
+        self.rescaled = False
+        self.combined: list[tuple[str, str]] = []
+        self.scrambled = ""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        name = getattr(func, "__name__", "")
+        reads = func in PRODUCTS or func in READS
+        if not (reads or name in COMBINE) or not any(map(holds_nan, walk((args, kwargs)))):
+            return func(*args, **kwargs)
+        return self._read(func, args, kwargs) if reads else self._combine(func, args, kwargs)
+
+    def _read(self, func: Any, args: Any, kwargs: Any) -> Any:
+        silent = [torch.nan_to_num(arg) if holds_nan(arg) else arg for arg in args]
+        by_width = func is ATTENTION and kwargs.get("scale") is None and len(args) < 7
+        if by_width or (self._rescale and func in PRODUCTS and func is not ATTENTION):
+            first = next(index for index, arg in enumerate(args) if isinstance(arg, Tensor))
+            scale = _width_ratio(args[first])
+            silent[first] = silent[first] * scale
+            self.rescaled |= scale != 1.0
+        return func(*silent, **kwargs)
+
+    def _combine(self, func: Any, args: Any, kwargs: Any) -> Any:
+        plain = func(*args, **kwargs)
+        place = _tagged_axis(args[0]) if args and isinstance(args[0], Tensor) else None
+        if place is None:
+            if args and holds_nan(args[0]) and len(args[0].isnan().sum(-1).unique()) > 1:
+                self.scrambled = self.scrambled or func.__name__
+            return plain
+        axis, kept = place
+        width = args[0].shape[axis]
+        part = func(
+            args[0].index_select(axis, kept),
+            *(_narrowed(value, width, kept) for value in args[1:]),
+            **{key: _narrowed(value, width, kept) for key, value in kwargs.items()},
+        )
+        results = [
+            _placed(whole, some, kept) for whole, some in zip(walk(plain), walk(part), strict=True)
+        ]
+        if any(
+            int(whole.isnan().sum()) > int(result.isnan().sum())
+            for whole, result in zip(walk(plain), results, strict=True)
+        ):
+            self.combined.append((self._scope[-1] if self._scope else "", func.__name__))
+        return results[0] if isinstance(plain, Tensor) else type(plain)(results)
+
+
+def _width_ratio(queries: Any) -> float:
+    """Square root of the width of the last axis over the part of it that is not tagged."""
+    if not holds_nan(queries):
+        return 1.0
+    width = queries.shape[-1]
+    gone = int(queries.isnan().sum(-1).max())
+    return (width / max(width - gone, 1)) ** 0.5
+
+
+def _tagged_axis(tensor: Tensor) -> tuple[int, Tensor] | None:
+    """The axis whose tagged indices hold every tag, and the indices that are left on it."""
+    marks = tensor.isnan()
+    for axis in range(tensor.dim()):
+        gone = marks.movedim(axis, 0).flatten(1).all(1) if tensor.dim() > 1 else marks
+        if int(gone.sum()) * (tensor.numel() // len(gone)) == int(marks.sum()) > 0:
+            return axis, (~gone).nonzero().flatten()
+    return None
+
+
+def _narrowed(value: Any, width: int, kept: Tensor) -> Any:
+    """An argument for the kept channels: a shape that ends in all of them, a value for each."""
+    if isinstance(value, Tensor) and value.dim() == 1 and len(value) == width:
+        return value[kept]
+    if isinstance(value, tuple | list) and value and value[-1] == width:
+        return (*value[:-1], len(kept))
+    return value
+
+
+def _placed(whole: Tensor, part: Tensor, kept: Tensor) -> Tensor:
+    """The part in place of the kept channels; as it is where the channels are gone from it."""
+    if whole.shape == part.shape:
+        return part
+    axis = next(
+        i
+        for i, sizes in enumerate(zip(whole.shape, part.shape, strict=True))
+        if len(set(sizes)) > 1
+    )
+    tagged = torch.full_like(whole, torch.nan) if whole.is_floating_point() else whole.clone()
+    return tagged.index_copy(axis, kept, part)

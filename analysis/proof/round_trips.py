@@ -1,0 +1,349 @@
+"""A pruned network on its way out of the process, compared with the one that stays.
+
+Where the same modules come back, both run in float64 and must agree to rounding, layer by layer.
+What an exporter makes is run as it ships, in the network's own precision: it may be no further
+from the float64 values than a few times what torch itself is.
+"""
+
+import ast
+import io
+import logging
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from math import inf
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from analysis.network.float64 import in_float64, widened
+from analysis.network.inference import (
+    Inputs,
+    as_arguments,
+    forward,
+    left_as_found,
+    locate_failure,
+    map_tensors,
+    output_tensors,
+    walk,
+)
+from analysis.proof import comparing
+from analysis.records import Verdict
+
+__all__ = [
+    "Shipped",
+    "departure",
+    "exported",
+    "in_single",
+    "onnx",
+    "pickled",
+    "reloaded",
+    "shipped_departure",
+]
+
+_ROOM = 32
+"""How many times torch's own rounding error another runtime may be off. It adds in another order,
+which costs a small factor; a channel in the wrong place costs a hundred thousand."""
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="pruning-analysis-") as folder:
+        yield Path(folder)
+
+
+@contextmanager
+def _silently() -> Iterator[None]:
+    """Keep what an exporter logs and prints, its every step and whole graphs, from the user."""
+    disabled = logging.root.manager.disable
+    trace = logging.getLogger("torch.__trace")  # decides by its own level alone
+    level = trace.level
+    logging.disable()
+    trace.setLevel(logging.CRITICAL + 1)
+    try:
+        with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        trace.setLevel(level)
+        logging.disable(disabled)
+
+
+def in_single(network: nn.Module, inputs: Inputs) -> tuple[nn.Module, Inputs]:
+    """A network of 16 bits and its inputs in float32, in which a fault stands out of the rounding.
+
+    The network itself is changed.
+    """
+
+    def lengthened(tensor: Tensor) -> Tensor:
+        return tensor.float() if tensor.dtype in _SHORT else tensor
+
+    if any(tensor.dtype in _SHORT for tensor in network.parameters()):
+        network.float()
+    return network, map_tensors(inputs, lengthened)
+
+
+_SHORT = (torch.float16, torch.bfloat16)
+
+
+def reloaded(pruned: nn.Module, rebuilt: nn.Module) -> nn.Module:
+    """The rebuilt network with the pruned one's weights, by way of a file.
+
+    The file is a safetensors one, unless tensors share memory in a way that format refuses.
+
+    Args:
+        pruned: the network that is saved.
+        rebuilt: a network of the same structure, which takes its weights.
+
+    Raises:
+        RuntimeError: the weights do not fit the structure.
+    """
+    from safetensors.torch import load_model, save_model
+
+    with _folder() as folder:
+        file = folder / "weights"
+        try:
+            save_model(pruned, str(file))
+        except RuntimeError:
+            torch.save(pruned.state_dict(), file)
+            rebuilt.load_state_dict(torch.load(file, weights_only=True))
+        else:
+            load_model(rebuilt, file)
+    return rebuilt
+
+
+def pickled(pruned: nn.Module) -> nn.Module:
+    """The network as a file of the whole module gives it back.
+
+    Raises:
+        Exception: whatever pickle says of what it cannot save.
+    """
+    with _folder() as folder:
+        torch.save(pruned, folder / "network.pt")
+        # The one case in which a pickle is trusted: it was written in the line above.
+        loaded: nn.Module = torch.load(folder / "network.pt", weights_only=False)
+    return loaded
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """A network in another form.
+
+    Attributes:
+        outputs: inputs -> the tensors that it puts out.
+        layers: inputs -> for each layer whose output is known, that of its last call.
+    """
+
+    outputs: Callable[[Inputs], list[Tensor]]
+    layers: Callable[[Inputs], dict[str, Tensor]]
+
+
+def exported(pruned: nn.Module, inputs: Inputs) -> Shipped:
+    """The network as ``torch.export`` writes it to a file and reads it back.
+
+    Raises:
+        Exception: whatever torch.export says of what it cannot export.
+    """
+    args, kwargs = as_arguments(inputs)
+    with _silently(), _folder() as folder:
+        torch.export.save(torch.export.export(pruned, args, kwargs), folder / "network.pt2")
+        program = torch.export.load(folder / "network.pt2").module()
+
+    def layers(inputs: Inputs) -> dict[str, Tensor]:
+        args, kwargs = as_arguments(inputs)
+        recorder = _Recorder(program)
+        recorder.run(*args, *kwargs.values())
+        return recorder.layers
+
+    return Shipped(lambda inputs: output_tensors(forward(program, inputs)), layers)
+
+
+class _Recorder(torch.fx.Interpreter):
+    """Runs a graph node by node, keeping what the last node of each module makes."""
+
+    def __init__(self, program: Any) -> None:
+        super().__init__(program)
+        self.layers: dict[str, Tensor] = {}
+
+    def run_node(self, node: torch.fx.Node) -> Any:
+        result = super().run_node(node)
+        stack = list((node.meta.get("nn_module_stack") or {}).values())
+        if stack and isinstance(result, Tensor):
+            # What works in place would overwrite what is kept.
+            self.layers[stack[-1][0]] = result.clone()
+        return result
+
+
+def onnx(pruned: nn.Module, inputs: Inputs) -> Shipped:
+    """The network as an ONNX file that onnxruntime runs on the CPU.
+
+    Raises:
+        Exception: whatever the exporter or onnxruntime says of what it cannot run.
+    """
+    args, kwargs = as_arguments(inputs)
+    with _silently():
+        program = torch.onnx.export(pruned, args, kwargs=kwargs, dynamo=True, verbose=False)
+    assert program is not None
+    proto = program.model_proto
+    outputs = [value.name for value in proto.graph.output]
+    session = _session(proto)
+
+    def layers(inputs: Inputs) -> dict[str, Tensor]:
+        """A second session, whose graph puts out everything, for then nothing is fused."""
+        scopes = {node.output[0]: _module_of(node) for node in proto.graph.node if node.output}
+        for name in scopes.keys() - outputs:
+            proto.graph.output.add().name = name
+        found = _run(_session(proto), inputs, list(scopes))
+        return {scopes[name]: tensor for name, tensor in found.items() if scopes[name]}
+
+    return Shipped(lambda inputs: list(_run(session, inputs, outputs).values()), layers)
+
+
+def _run(session: Any, inputs: Inputs, names: list[str]) -> dict[str, Tensor]:
+    fed = {
+        place.name: tensor.detach().cpu().numpy()
+        for place, tensor in zip(session.get_inputs(), walk(inputs), strict=True)
+    }
+    found = session.run(names, fed)
+    return {name: torch.from_numpy(value) for name, value in zip(names, found, strict=True)}
+
+
+def _session(proto: Any) -> Any:
+    import onnxruntime
+    from onnx import save_model
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    with _folder() as folder:
+        # Weights beside it, for a message of the format has at most two gigabytes.
+        save_model(proto, folder / "network.onnx", save_as_external_data=True)
+        return onnxruntime.InferenceSession(
+            folder / "network.onnx", options, providers=["CPUExecutionProvider"]
+        )
+
+
+def _module_of(node: Any) -> str:
+    """The module whose forward a node of an ONNX graph comes from; empty if it is not known."""
+    for entry in node.metadata_props:
+        if entry.key == "pkg.torch.onnx.name_scopes":
+            scopes: list[str] = ast.literal_eval(entry.value)
+            return scopes[-2] if len(scopes) > 1 else ""
+    return ""
+
+
+@torch.no_grad()
+def departure(
+    network: nn.Module, other: nn.Module, inputs: Inputs, device: str | None = None
+) -> str:
+    """Where a network that came back departs from the one that stayed; empty if it does not.
+
+    Args:
+        network: the one that stayed.
+        other: the same modules with weights that made a round trip.
+        inputs: gives the shapes of the random inputs.
+        device: where ``other`` is, if not where ``network`` is.
+    """
+    drawn = comparing.random_inputs(inputs)
+    with left_as_found(network), in_float64(network):
+        expected = comparing.observe(network.eval(), drawn)
+    moved = map_tensors(drawn, lambda tensor: tensor.to(device)) if device else drawn
+    with left_as_found(other), in_float64(other):
+        failure = locate_failure(other.eval(), moved)
+        if failure is not None:
+            return f"does not run: {failure}"
+        found = comparing.observe(other, moved)
+    if device:
+        expected, found = (_on_cpu(observed) for observed in (expected, found))
+    answer = comparing.compare(expected, found, network, ())
+    return "" if answer.verdict is Verdict.EXACT else answer.reason
+
+
+def _on_cpu(observed: comparing.Observation) -> comparing.Observation:
+    return comparing.Observation(
+        [tensor.cpu() for tensor in observed.outputs],
+        tuple((name, trace.cpu()) for name, trace in observed.layers),
+    )
+
+
+@torch.no_grad()
+def shipped_departure(network: nn.Module, shipped: Shipped, inputs: Inputs) -> str:
+    """Where another form of a network departs from it; empty if it does not.
+
+    Args:
+        network: the one that stayed, in single precision or better.
+        shipped: what was made of it.
+        inputs: gives the shapes and types of the random inputs.
+    """
+    types = iter([tensor.dtype for tensor in walk(inputs)])
+    drawn = map_tensors(comparing.random_inputs(inputs), lambda tensor: tensor.to(next(types)))
+    with left_as_found(network):
+        network.eval()
+        with in_float64(network):
+            truth = _outputs(network, map_tensors(drawn, widened))
+        own = _outputs(network, drawn)
+        found = [tensor.to(own[0].device) for tensor in shipped.outputs(drawn)]
+        if [tensor.shape for tensor in found] != [tensor.shape for tensor in own]:
+            shapes = [[tuple(tensor.shape) for tensor in each] for each in (own, found)]
+            return f"has outputs of shapes {shapes[1]}, not {shapes[0]}"
+        for number, (right, here, there) in enumerate(zip(truth, own, found, strict=True)):
+            error, rounding = _error(right, here, there)
+            if error <= _ROOM * rounding:
+                continue
+            first = _first_departure(network, shipped, drawn, _ROOM * rounding)
+            where = f"`{first}` is the first layer to depart; " if first else ""
+            return (
+                f"computes another function: {where}its output {number} is off by a relative error "
+                f"of {error:.2g}, where torch's own rounding is {rounding:.2g}"
+            )
+    return ""
+
+
+def _error(truth: Tensor, own: Tensor, found: Tensor) -> tuple[float, float]:
+    """How far another runtime's output is off, and torch's own, relatively.
+
+    Of whole numbers, such as the places of maxima, the share that differs; one in 32,000 may, where
+    two values are equal but for rounding.
+    """
+    if not own.is_floating_point():
+        differing = float((own != found).double().mean()) if own.numel() else 0.0
+        return differing, 1e-3 / _ROOM
+    known = truth.isfinite() & own.isfinite()
+    if not bool(found[known].isfinite().all()):
+        return inf, 0.0
+    truth, own, found = (torch.where(known, tensor, 0.0) for tensor in (truth, own, found))
+    rounding = max(comparing.relative_error(truth, own), torch.finfo(own.dtype).eps)
+    return comparing.relative_error(truth, found), rounding
+
+
+def _first_departure(network: nn.Module, shipped: Shipped, inputs: Inputs, allowed: float) -> str:
+    made: dict[str, Tensor] = {}
+
+    def keep(name: str, output: Any) -> None:
+        tensor = next(walk(output), None)
+        if tensor is not None:
+            made.pop(name, None)  # in the order of the last calls
+            made[name] = tensor.clone()
+
+    handles = [
+        module.register_forward_hook(lambda _layer, _args, output, name=name: keep(name, output))
+        for name, module in network.named_modules()
+    ]
+    try:
+        forward(network, inputs)
+    finally:
+        for handle in handles:
+            handle.remove()
+    others = shipped.layers(inputs)
+    for name, tensor in made.items():
+        other = others.get(name)
+        if other is None or other.shape != tensor.shape:
+            continue
+        if comparing.relative_error(tensor, other.to(tensor.device)) > allowed:
+            return name
+    return ""
+
+
+def _outputs(network: nn.Module, inputs: Inputs) -> list[Tensor]:
+    return output_tensors(forward(network, inputs))

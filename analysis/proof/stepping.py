@@ -1,0 +1,268 @@
+"""A pruner stepped to its end: every step proved, and asked against done.
+
+The chain of steps proves the whole, since each starts from the network that the last one left.
+"""
+
+from collections.abc import Callable, Collection, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from torch import nn
+
+from analysis.errors import AnalysisError, BudgetExceededError, InputError, UnprunableError
+from analysis.network.inference import Inputs, copy_of, left_as_found, one_line
+from analysis.network.operators import Operators, watched
+from analysis.processes import budgets
+from analysis.proof import comparing, distinct_values
+from analysis.proof.proving import prove
+from analysis.pruning import planning, surgery
+from analysis.pruning.requested import Demands
+from analysis.records import Group, PlannedGroup, Reason, Removal, Verdict, Verification
+
+__all__ = [
+    "Between",
+    "Progress",
+    "accounted",
+    "checked",
+    "each_step",
+    "stepped",
+    "taken",
+    "verdict_of",
+]
+
+Between = Callable[[nn.Module], Any]
+"""What is done with the network between two steps: as a rule, training."""
+
+_WEAKER = (Verdict.EXACT, Verdict.RENORMALIZED, Verdict.MIXED)
+"""Of several steps the weakest claim counts."""
+
+
+@dataclass
+class Progress:
+    """What the steps of a pruner have done so far, and what they were asked for."""
+
+    removals: list[Removal] = field(default_factory=list)
+    demands: Demands | None = None
+    trained: bool = False
+
+    @property
+    def unknown(self) -> str:
+        """Why what the pruner was asked for is not known; empty if it is."""
+        if self.demands is None:
+            return ""
+        return self.demands.unknown or self.demands.refuted_by(self.removals)
+
+    @property
+    def planned(self) -> tuple[PlannedGroup, ...] | None:
+        """What the pruner was asked for; None where that is not known."""
+        return None if self.demands is None or self.unknown else self.demands.planned
+
+
+def checked(pruner: Any, model: nn.Module) -> Any:
+    """The pruner, if it can be stepped on the model.
+
+    Raises:
+        InputError: it is no pruner, was built on another model, or has been stepped.
+    """
+    if not all(hasattr(pruner, name) for name in ("step", "DG", "current_step", "model")):
+        raise InputError(
+            f"the pruner is a {type(pruner).__name__}; expected one of torch-pruning's, "
+            "built on the model"
+        )
+    if pruner.model is not model:
+        raise InputError(
+            f"the pruner was built on another {type(pruner.model).__name__}; build it on the "
+            "model that is to be pruned"
+        )
+    if pruner.current_step:
+        done = f"{pruner.current_step} of its {pruner.iterative_steps} steps"
+        raise InputError(f"the pruner has done {done}; pass a fresh one, it is stepped here")
+    return pruner
+
+
+def taken(answer: Any, model: nn.Module) -> tuple[Any, Between | None]:
+    """A pruner, and what is done between its steps, from what a pruner function returned.
+
+    Raises:
+        InputError: it is neither a pruner nor a pruner and a function; or as `checked`.
+    """
+    pruner, between = answer if isinstance(answer, tuple) and len(answer) == 2 else (answer, None)
+    if between is not None and not callable(between):
+        raise InputError(
+            f"the pruner function returned a pruner and a {type(between).__name__}; expected a "
+            "pruner, or a pruner and a function of the model to call between its steps"
+        )
+    return checked(pruner, model), between
+
+
+def stepped(
+    model: nn.Module,
+    inputs: Inputs,
+    build: Callable[[Operators], tuple[Any, Between | None]],
+    progress: Progress,
+    budget: float | None,
+) -> Verification:
+    """Build, step to the end and prove; what raises or does not end becomes a verdict.
+
+    Each step is proved against the network that it starts from; the chain proves the whole.
+
+    Args:
+        model: the network that is pruned.
+        inputs: a tensor, a tuple or a dict.
+        build: what builds the pruner on the model, or only returns it, and what is done between
+            its steps.
+        progress: gets what went, with the indices of the first step's network.
+        budget: seconds for all of it; None is no limit.
+    """
+    steps = []
+    try:
+        with budgets.limited(budget):
+            with budgets.step("building the pruner"), watched(model) as operators:
+                pruner, between = build(operators)
+            for step in each_step(model, inputs, pruner, progress, operators.blamed):
+                steps.append(step)
+                if not step.verdict.passes:
+                    return step
+                if between is not None and pruner.current_step < pruner.iterative_steps:
+                    progress.trained = True
+                    _train(between, model)
+    except (UnprunableError, BudgetExceededError) as failure:
+        return verdict_of(failure)
+    return max(steps, key=lambda step: (_WEAKER.index(step.verdict), step.max_rel_error or 0.0))
+
+
+def _train(between: Between, model: nn.Module) -> None:
+    """What is done between two steps; it may leave the model in train mode.
+
+    Raises:
+        InputError: it raised.
+    """
+    try:
+        with budgets.step("training"):
+            between(model)
+    except AnalysisError:
+        raise
+    except Exception as error:
+        raise InputError(
+            f"the function between steps raised {type(error).__name__}: {one_line(error)}; "
+            "expected a function of the model, to train it"
+        ) from error
+    model.eval()
+
+
+def each_step(
+    model: nn.Module,
+    inputs: Inputs,
+    pruner: Any,
+    progress: Progress,
+    blame: Callable[[BaseException], str],
+) -> Iterator[Verification]:
+    """Step a pruner, and prove each step against the network that it starts from.
+
+    Arguments as `stepped`; ``blame`` as `analysis.errors.upstream`.
+
+    Raises:
+        UnprunableError: the pruner raised.
+    """
+    history = surgery.Ledger(pruner.DG)
+    while pruner.current_step < pruner.iterative_steps:
+        yield _prove_step(model, inputs, pruner, history, progress, blame)
+
+
+def _prove_step(
+    model: nn.Module,
+    inputs: Inputs,
+    pruner: Any,
+    history: surgery.Ledger,
+    progress: Progress,
+    blame: Callable[[BaseException], str],
+) -> Verification:
+    """Prove one step, noting before it what it asks and while it runs what goes."""
+    done: list[Removal] = []
+    altered: str | None = None
+    dense = copy_of(model)
+    if progress.demands is not None:
+        # The random state is put back, so that a random importance answers the pruner the same.
+        with left_as_found(model), budgets.step("ranking"):
+            progress.demands.look_ahead(pruner, progress.removals)
+    with ExitStack() as until_proved:
+        with budgets.step("pruning"):
+            for removal, since_start in surgery.step(pruner, history, blame):
+                if not done:
+                    # Every importance of the step is ranked by now and nothing is cut yet.
+                    altered = next(comparing.changed_tensors(dense, model, ()), None)
+                    until_proved.enter_context(distinct_values.distinct_values(model, inputs))
+                    distinct_values.copy_values(model, dense)
+                done.append(removal)
+                progress.removals.append(since_start)
+        if not done:
+            altered = next(comparing.changed_tensors(dense, model, ()), None)
+        if altered is not None:
+            return Verification(
+                Verdict.WRONG,
+                f"`{altered}` was changed before a group was yielded: the pruner may rank weights, "
+                "not write them",
+                first_divergence=altered.rpartition(".")[0],
+            )
+        if not done:
+            return Verification(Verdict.EXACT, max_rel_error=0.0)
+        with budgets.step("proving"):
+            return prove(dense, model, done, inputs)
+
+
+def verdict_of(failure: UnprunableError | BudgetExceededError) -> Verification:
+    """The verdict on a pruner that raised, or did not end."""
+    if isinstance(failure, BudgetExceededError):
+        return Verification(Verdict.TIMEOUT, failure.story)
+    return Verification(Verdict.UNPRUNABLE, str(failure))
+
+
+def _explained(
+    verification: Verification, removals: Collection[Removal], ratio: float
+) -> Verification:
+    """Say `unchanged`, and why, of a run that was asked for something and removed nothing."""
+    asked = ratio or any(group.requested for group in verification.groups)
+    if not verification.verdict.passes or removals or not asked:
+        return verification
+    held = {group.reason for group in verification.groups}
+    counts = ", ".join(
+        f"{sum(group.reason is reason for group in verification.groups)} {reason}"
+        for reason in Reason
+        if reason in held
+    )
+    return replace(
+        verification,
+        verdict=Verdict.UNCHANGED,
+        reason=f"ratio {ratio:g} was asked and no channel was removed; groups: {counts or 'none'}",
+    )
+
+
+def accounted(
+    verification: Verification,
+    groups: tuple[Group, ...],
+    progress: Progress,
+    planned: tuple[PlannedGroup, ...] | None,
+    ratio: float | None,
+) -> Verification:
+    """The answer with asked against done; a run that did not end has no account.
+
+    Args:
+        verification: of all steps.
+        groups: the dependency groups before the first, held ones marked.
+        progress: what went.
+        planned: what was asked; None where that is not known.
+        ratio: what was asked of the whole, to tell an unchanged network from one left alone; None
+            while steps are to come, so that nothing is missing yet.
+    """
+    if verification.verdict in (Verdict.UNPRUNABLE, Verdict.TIMEOUT):
+        return verification
+    unknown = progress.unknown
+    if planned is None and not unknown:
+        unknown = next((group.untraced for group in groups if group.untraced), "")
+    accounts = planning.account(groups, progress.removals, planned)
+    open_ones = [f"`{entry.root}`" for entry in accounts if entry.requested is None]
+    if open_ones and not unknown:
+        unknown = f"of {', '.join(open_ones)} the ranking does not say which channels go"
+    verification = replace(verification, groups=accounts, requested_unknown=unknown)
+    return verification if ratio is None else _explained(verification, progress.removals, ratio)

@@ -1,0 +1,404 @@
+"""What a pruner is about to ask: who is ranked with whom, at which ratio, by which importances.
+
+These are the rules of torch-pruning's ``BasePruner._prune`` (``base_pruner.py``) written again:
+scopes of the user's own come before isomorphic ones, these before the global one; each step asks
+for what is missing of its share of the channels that the scope had before the first. What a
+pruner does is never looked at, only what it was told and the network.
+"""
+
+import random
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from analysis.groups import depgraph
+from analysis.network.inference import one_line
+from analysis.pruning import planning, surgery
+from analysis.pruning.planning import Scope
+from analysis.records import Config, Group, PlannedGroup, Reason, Removal
+
+__all__ = ["Demands"]
+
+_RULES = (
+    "_prune",
+    "_check_pruning_ratio",
+    "_downstream_node_as_root_if_attention",
+    "_get_channel_groups",
+    "_is_atten_group",
+    "_round_to",
+    "estimate_importance",
+    "get_target_pruning_ratio",
+)
+"""The methods that decide what goes."""
+
+
+class Demands:
+    """What the steps of one pruner ask of each group, numbered as before the first step.
+
+    Args:
+        pruner: any torch-pruning pruner.
+
+    Attributes:
+        unknown: why what it asks is not known; empty if it is.
+        planned: what is asked up to the last step looked at, and what the rules leave of that. A
+            group of which that cannot be told (one layer makes its q, k and v) is left out.
+    """
+
+    def __init__(self, pruner: Any) -> None:
+        self.unknown = _why_unknown(pruner)
+        self.planned: tuple[PlannedGroup, ...] = ()
+        self._initial: dict[str, int] = {}
+
+    def look_ahead(self, pruner: Any, removals: Collection[Removal]) -> None:
+        """Note what the coming step asks for.
+
+        The pruner's importance is called once for each group, as the step itself will.
+
+        Args:
+            pruner: before the step.
+            removals: what earlier steps removed.
+        """
+        if self.unknown:
+            return
+        random_states = random.getstate(), np.random.get_state()
+        pruner.current_step += 1  # as the step will find it
+        try:
+            with torch.no_grad():
+                asked = {each.root: each for each in _asked(pruner, _gone(removals), self._initial)}
+            # A later step passes over groups that have become something else (depthwise).
+            self.planned = tuple(({each.root: each for each in self.planned} | asked).values())
+        except Exception as error:
+            # What the pruner does with it is its own to say; the account must not touch that.
+            self.unknown = f"the ranking cannot be repeated: {_words(error)}"
+        finally:
+            pruner.current_step -= 1
+            random.setstate(random_states[0])
+            np.random.set_state(random_states[1])
+
+    def refuted_by(self, removals: Collection[Removal]) -> str:
+        """Why the pruner did not ask for what is planned; empty if it may have.
+
+        Its step may be its own, or its importance answer otherwise the second time.
+        """
+        gone = _gone(removals)
+        differs = any(
+            len(planned.expected) != len(gone.get(planned.root, ()))
+            for planned in self.planned
+            if planned.reason is not Reason.UNTRACED
+        )
+        return "the pruner cut more or less than its ranking, repeated, leaves" if differs else ""
+
+
+class _UndefinedError(Exception):
+    """What is asked has no meaning of its own."""
+
+
+def _words(error: Exception) -> str:
+    text = one_line(error)
+    return text if isinstance(error, _UndefinedError) else f"{type(error).__name__}: {text}"
+
+
+def _gone(removals: Collection[Removal]) -> dict[str, set[int]]:
+    """By layer, the output channels that are gone."""
+    cuts = surgery.merge_cuts(removals)
+    return {cut.layer: set(cut.removed) for cut in cuts if cut.axis == "out"}
+
+
+def _why_unknown(pruner: Any) -> str:
+    own = [name for name in _RULES if not _is_upstream(getattr(pruner, name, None))]
+    if own:
+        kind = type(pruner).__name__
+        return f"{kind} has its own `{own[0]}`, and only torch-pruning's rules are known"
+    if pruner.isomorphic and not pruner.global_pruning:
+        return (
+            "it ranks isomorphic groups without global_pruning=True, and torch-pruning then takes "
+            "the numbers of the lowest channels of all groups for those of each"
+        )
+    if pruner.num_heads and (pruner.prune_num_heads or not pruner.prune_head_dims):
+        return "it ranks whole heads beside channels"
+    return ""
+
+
+def _is_upstream(method: Any) -> bool:
+    return str(getattr(method, "__module__", "")).startswith("torch_pruning.")
+
+
+@dataclass(frozen=True, eq=False)
+class _Contender:
+    """A group of the coming step that is ranked.
+
+    Attributes:
+        group: as it is.
+        ranked: as it is ranked; for attention, numbered by the layer that reads it.
+        scores: importance of each channel of ``ranked``.
+        scope: the one it is ranked in, as if alone there.
+        key: what tells the scope apart.
+        spent: why torch-pruning will not rank it any more, or None.
+    """
+
+    group: Group
+    ranked: Group
+    scores: Tensor
+    scope: Scope
+    key: Any
+    spent: Reason | None
+
+
+def _asked(
+    pruner: Any, gone: dict[str, set[int]], initial: dict[str, int]
+) -> Iterator[PlannedGroup]:
+    """The plan of the coming step on top of what earlier ones removed.
+
+    ``initial`` keeps, by root, how many positions were ranked in the first step.
+    """
+    contenders: list[_Contender] = []
+    for group, items, ranked in depgraph.live_groups_of(pruner, partial(_ranked_as, pruner)):
+        before = tuple(sorted(gone.get(group.root, ())))
+        if ranked is None:
+            continue  # a layer of attention that torch-pruning passes over
+        spent = _why_spent(pruner, group, items)
+        scores = None
+        if group.may_go or before:
+            scores = _importance(pruner, items, ranked, spent)
+        if scores is not None:
+            contender = _contender(pruner, group, items, ranked, scores, spent)
+            positions = initial.setdefault(group.root, contender.scope.initial or 0)
+            scope = replace(contender.scope, initial=positions)
+            contenders.append(replace(contender, scope=scope))
+        elif spent is not Reason.CAPPED and not before:
+            reason = spent or Reason.KEPT
+            yield PlannedGroup(group.root, group.width, (), (), reason)
+    if not pruner.global_pruning:
+        contenders = _each_alone(contenders)
+    scopes = _scopes(contenders)
+    turns = {root: turn for turn, root in enumerate(r for scope in scopes for r in scope.roots)}
+    plans = planning.plan(
+        tuple(replace(each.ranked, turn=turns[each.group.root]) for each in contenders),
+        {each.group.root: each.scores for each in contenders},
+        Config(0.0, _ranking(pruner), round_to=pruner.round_to or None),
+        scopes,
+        {each.group.root: each.spent for each in contenders if each.spent},
+    )
+    for contender, planned in zip(contenders, plans, strict=True):
+        numbered = _as_numbered(contender, planned)
+        if numbered is not None:
+            all_asked = None if pruner.global_pruning else _share(contender)
+            yield _since_start(numbered, gone.get(planned.root, set()), all_asked)
+
+
+def _each_alone(contenders: list[_Contender]) -> list[_Contender]:
+    """Those that rank alone, the ones marked that torch-pruning loses.
+
+    It keeps local rankings by the name of their first layer; attention is ranked from the layer
+    that reads it, whose own group then takes its place, or gives up its own.
+
+    Raises:
+        _UndefinedError: several share one ratio of the user's.
+    """
+    last = {each.key: each for each in contenders}
+    alone = []
+    for each in contenders:
+        if last[each.key] is not each:
+            if each.key[0] == "given":
+                raise _UndefinedError(
+                    f"`pruning_ratio_dict` gives several groups one local ranking, as "
+                    f"`{each.group.root}`, and torch-pruning then takes the numbers of the lowest "
+                    "channels of all for those of each"
+                )
+            lost = replace(each, key=("lost", each.group.root), spent=Reason.UNTRACED)
+            alone.append(lost)
+        else:
+            alone.append(each)
+    return alone
+
+
+def _ranking(pruner: Any) -> str:
+    return "global" if pruner.global_pruning else "local"
+
+
+def _importance(pruner: Any, items: Any, ranked: Group, spent: Reason | None) -> Tensor | None:
+    """The importance of each channel; None where there is none."""
+    try:
+        scores = pruner.estimate_importance(items)
+    except Exception:
+        # torch-pruning never asks for that of a group that is spent, and cannot always answer.
+        if spent is None:
+            raise
+        scores = None
+    if scores is None and spent is not None and not pruner.global_pruning:
+        return torch.zeros(ranked.width)  # ranked alone, only the number of channels counts
+    if scores is None:
+        return None
+    scores = scores.detach().cpu()
+    return scores if scores.dtype in (torch.float32, torch.float64) else scores.float()
+
+
+def _contender(
+    pruner: Any, group: Group, items: Any, ranked: Group, scores: Tensor, spent: Reason | None
+) -> _Contender:
+    root, *others = ranked.members
+    blocks = _blocks(pruner, items)
+    ranked = replace(ranked, members=(replace(root, channel_groups=blocks), *others))
+    # An importance may score fewer channels than there are (batch norms of one branch).
+    positions = len(scores) if pruner.current_step == 1 else _first_width(pruner, items)
+    key, name, ratio, bound = _scope_of(pruner, items, group.root)
+    scope = Scope(name, (group.root,), ratio, bound, positions // blocks)
+    return _Contender(group, ranked, scores, scope, key, spent)
+
+
+def _first_width(pruner: Any, items: Any) -> int:
+    """Channels of the group's root when the pruner was built."""
+    dep = items[0].dep
+    is_out = pruner.DG.is_out_channel_pruning_fn(dep.handler)
+    widths = pruner.layer_init_out_ch if is_out else pruner.layer_init_in_ch
+    return int(widths[dep.target.module])
+
+
+def _ranked_as(pruner: Any, items: Any) -> Any:
+    """The group that is ranked: attention is, from the layer that reads it; None if nothing can."""
+    graph, heads = pruner.DG, pruner.num_heads
+    made = [dep for dep, _ in items if graph.is_out_channel_pruning_fn(dep.handler)]
+    if not any(dep.target.module in heads for dep in made):
+        return items
+    if not any(dep.source.module in heads for dep in made):
+        return None
+    readers = [
+        (dep, idxs)
+        for dep, idxs in items
+        if isinstance(dep.target.module, tuple(pruner.root_module_types))
+        and graph.is_in_channel_pruning_fn(dep.handler)
+    ]
+    if not readers:
+        return None
+    dep, idxs = readers[-1]
+    return graph.get_pruning_group(dep.target.module, dep.handler, idxs)
+
+
+def _blocks(pruner: Any, items: Any) -> int:
+    """Blocks of channels that are cut alike."""
+    return max(
+        (pruner.out_channel_groups if is_out else pruner.in_channel_groups).get(
+            dep.target.module, 1
+        )
+        for dep, _ in items
+        for is_out in [pruner.DG.is_out_channel_pruning_fn(dep.handler)]
+    )
+
+
+def _why_spent(pruner: Any, group: Group, items: Any) -> Reason | None:
+    """Why a group is not ranked any more: a single channel, or more lost than the cap allows."""
+    if not group.may_go:
+        return Reason.SINGLE_CHANNEL
+    graph, stays = pruner.DG, 1 - pruner.max_pruning_ratio
+    for dep, _ in items:
+        layer = dep.target.module
+        if graph.is_out_channel_pruning_fn(dep.handler):
+            width, initial = graph.get_out_channels(layer), pruner.layer_init_out_ch.get(layer)
+        else:
+            width, initial = graph.get_in_channels(layer), pruner.layer_init_in_ch.get(layer)
+        if initial is not None and width < initial * stays:
+            return Reason.CAPPED
+    return None
+
+
+def _scope_of(pruner: Any, items: Any, root: str) -> tuple[Any, str, float, float]:
+    """What tells a group's scope apart, its name, what is asked of it and the most it may lose."""
+    step = pruner.current_step
+    given = _given_scope(pruner, items)
+    if given is not None:
+        layer, key, modules = given
+        ratio = pruner.pruning_ratio_dict.get(layer, pruner.per_step_pruning_ratio)[step]
+        names = {module: name for name, module in pruner.model.named_modules()}
+        joined = ", ".join(names.get(each, type(each).__name__) for each in modules)
+        name = joined if pruner.global_pruning else root
+        return ("given", key), name, ratio, pruner.max_pruning_ratio
+    ratio = pruner.per_step_pruning_ratio[step]
+    if pruner.isomorphic:
+        return _pattern(pruner, items), f"isomorphic to {root}", ratio, 1.0
+    if pruner.global_pruning:
+        return "global", "global", ratio, 1.0
+    return ("local", items[0].dep.source.module), root, ratio, 1.0
+
+
+def _given_scope(pruner: Any, items: Any) -> tuple[Any, str, Any] | None:
+    """The first layer of the group that ``pruning_ratio_dict`` names, and the scope it is in."""
+    for dep, _ in items:
+        for node, function in ((dep.source, dep.trigger), (dep.target, dep.handler)):
+            found = pruner._layer_to_scope.get(node.module)
+            if found is not None and pruner.DG.is_out_channel_pruning_fn(function):
+                return node.module, *found
+    return None
+
+
+def _pattern(pruner: Any, items: Any) -> Any:
+    """What isomorphic groups have in common: the kinds of their layers and of their cuts."""
+    return tuple(
+        (
+            type(dep.source.module),
+            type(dep.target.module),
+            pruner.DG.is_out_channel_pruning_fn(dep.handler),
+        )
+        for dep, _ in items
+    )
+
+
+def _scopes(contenders: Collection[_Contender]) -> list[Scope]:
+    """Those of the contenders joined, in the order in which torch-pruning visits them."""
+    joined: dict[Any, Scope] = {}
+    for each in contenders:
+        before = joined.get(each.key)
+        joined[each.key] = each.scope if before is None else _with(before, each.scope)
+    return sorted(joined.values(), key=lambda scope: scope.name != "global")
+
+
+def _with(scope: Scope, other: Scope) -> Scope:
+    """Both scopes as one; the first group's ratio counts for all."""
+    initial = (scope.initial or 0) + (other.initial or 0)
+    return replace(scope, roots=(*scope.roots, *other.roots), initial=initial)
+
+
+def _as_numbered(contender: _Contender, planned: PlannedGroup) -> PlannedGroup | None:
+    """The plan in the group's own numbers; None where DepGraph does not give them."""
+    group, reader = contender.group, contender.ranked.members[0]
+    if reader.axis == "out":
+        return planned
+    place = (reader.layer, "in")
+    roots = next(each.roots for each in group.members if (each.layer, each.axis) == place)
+    if len(roots) != group.width or min(roots) < 0:
+        return None
+    requested, expected = (
+        tuple(sorted(roots[place] for place in places))
+        for places in (planned.requested, planned.expected)
+    )
+    return replace(planned, requested=requested, expected=expected)
+
+
+def _share(contender: _Contender) -> int:
+    """Channels that the ratio asks of a group that is ranked alone, since the first step."""
+    scope, blocks = contender.scope, contender.ranked.channel_groups
+    positions, ratio = scope.initial or 0, scope.ratio or 0.0
+    return (positions - int(positions * (1 - ratio))) * blocks
+
+
+def _since_start(planned: PlannedGroup, gone: set[int], all_asked: int | None) -> PlannedGroup:
+    """The plan of a step with what earlier steps removed, as they numbered it."""
+    width = planned.width + len(gone)
+    alive = [channel for channel in range(width) if channel not in gone]
+    before = sorted(gone)
+    requested = (*before, *(alive[channel] for channel in planned.requested))[:all_asked]
+    expected = (*before, *(alive[channel] for channel in planned.expected))
+    reason = planned.reason
+    if requested and len(expected) >= len(requested):
+        reason = Reason.PRUNED
+    return replace(
+        planned,
+        width=width,
+        requested=tuple(sorted(requested)),
+        expected=tuple(sorted(expected)),
+        reason=reason,
+    )

@@ -1,0 +1,240 @@
+"""The only writer of structure: torch-pruning's pruners, its groups, and the naive cut."""
+
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import torch
+import torch_pruning as tp
+from torch import nn
+
+from analysis.errors import InputError, upstream
+from analysis.network.inference import Inputs, as_arguments
+from analysis.processes import budgets
+from analysis.records import Config, Cut, Removal
+
+__all__ = [
+    "IMPORTANCES",
+    "Ledger",
+    "build_pruner",
+    "cut_alone",
+    "merge_cuts",
+    "prune_group",
+    "replay",
+    "step",
+]
+
+Blame = Callable[[BaseException], str]
+
+IMPORTANCES = {
+    "l1": lambda: tp.importance.MagnitudeImportance(p=1),
+    "l2": lambda: tp.importance.MagnitudeImportance(p=2),
+}
+"""torch-pruning's importance for each name."""
+
+
+def build_pruner(
+    model: nn.Module,
+    example_inputs: Inputs,
+    config: Config,
+    ignored: Collection[str],
+    blame: Blame | None = None,
+) -> Any:
+    """torch-pruning's MagnitudePruner on ``model``, ready to step.
+
+    Args:
+        model: the network that will be pruned.
+        example_inputs: a tensor, a tuple or a dict.
+        config: what is asked.
+        ignored: names of the layers whose output channels must stay.
+        blame: see `analysis.errors.upstream`.
+
+    Raises:
+        UnprunableError: torch-pruning raised.
+    """
+    args, kwargs = as_arguments(example_inputs)
+    modules = dict(model.named_modules())
+    with upstream("building the pruner", blame):
+        return tp.pruner.MagnitudePruner(
+            model,
+            example_inputs=kwargs or args,
+            importance=IMPORTANCES[config.importance](),
+            global_pruning=config.scope == "global",
+            pruning_ratio=config.ratio,
+            max_pruning_ratio=config.max_pruning_ratio,
+            ignored_layers=[modules[name] for name in ignored],
+            round_to=config.round_to,
+            # Its default is one dict shared by every pruner of the process (torch-pruning 1.6).
+            out_channel_groups={},
+            in_channel_groups={},
+            num_heads={},
+        )
+
+
+def step(
+    pruner: Any, history: "Ledger | None" = None, blame: Blame | None = None
+) -> Iterator[tuple[Removal, Removal]]:
+    """Run one step of any torch-pruning pruner, yielding each group just before it is cut.
+
+    All importances of a step are ranked before torch-pruning's pruners yield its first group.
+
+    Args:
+        pruner: any torch-pruning pruner.
+        history: the ledger of a run of several steps; without one the step stands alone.
+        blame: see `analysis.errors.upstream`.
+
+    Yields:
+        The group with the indices of the network as the step found it, and with those of the
+        network that ``history`` began with.
+
+    Raises:
+        InputError: the pruner's step cannot be run group by group.
+        UnprunableError: the pruner raised.
+    """
+    ledger = Ledger(pruner.DG)
+    with upstream("ranking", blame):
+        groups = pruner.step(interactive=True)
+    if groups is None:
+        raise InputError(
+            f"{type(pruner).__name__}.step(interactive=True) returned None; expected it to yield "
+            "groups, as torch-pruning's own pruners do"
+        )
+    for group in _ranked(groups, blame):
+        if not any(idxs for _, idxs in group):
+            continue  # torch-pruning also yields groups of which nothing ranks low enough
+        removal = ledger.removal(group)
+        yield removal, history.removal(group) if history else removal
+        pruning = f"pruning the group of `{removal.root}`"
+        with budgets.step(pruning), upstream(pruning, blame):
+            group.prune()
+
+
+def _ranked(groups: Iterator[Any], blame: Blame | None) -> Iterator[Any]:
+    """The generator's groups; it ranks when the first is asked for."""
+    after = ""
+    while True:
+        with budgets.step(f"ranking{after}"), upstream("ranking", blame):
+            group = next(groups, None)
+        if group is None:
+            return
+        root = group[0].dep.target
+        after = f", after the group of `{root.name.split(' ')[0]}` was cut"
+        yield group
+
+
+def replay(pruner: Any, history: Iterable[tuple[Any, ...]]) -> None:
+    """Repeat a pruning on the pruner's model.
+
+    Args:
+        pruner: a fresh one of torch-pruning's on a model of the dense structure.
+        history: what ``pruner.pruning_history()`` said of the first one.
+
+    Raises:
+        UnprunableError: torch-pruning raised.
+    """
+    with upstream("repeating the pruning from its history"):
+        pruner.load_pruning_history([list(entry) for entry in history])
+
+
+def prune_group(
+    model: nn.Module, example_inputs: Inputs, root: str, channels: Collection[int]
+) -> Removal:
+    """Cut channels of one layer together with DepGraph's whole group for it.
+
+    Args:
+        model: the network that is pruned, in place.
+        example_inputs: a tensor, a tuple or a dict.
+        root: the layer whose output channels go.
+        channels: their indices.
+    """
+    args, kwargs = as_arguments(example_inputs)
+    graph = tp.DependencyGraph().build_dependency(
+        model, example_inputs=kwargs or args, ignored_params=[], verbose=False
+    )
+    module = dict(model.named_modules())[root]
+    prune = graph.get_pruner_of_module(module).prune_out_channels
+    group = graph.get_pruning_group(module, prune, list(channels))
+    removal = Ledger(graph).removal(group)
+    group.prune()
+    return removal
+
+
+class Ledger:
+    """Keeps, for each axis cut so far, the original indices that survive."""
+
+    def __init__(self, graph: Any) -> None:
+        self._graph = graph
+        self._names = {module: name for name, module in graph.model.named_modules()}
+        self._alive: dict[tuple[str, str], list[int]] = {}
+        self._width: dict[tuple[str, str], int] = {}
+
+    def removal(self, group: Any) -> Removal:
+        """Record a group that is about to be cut."""
+        cuts = tuple(cut for dep, idxs in group if (cut := self._cut(dep, idxs)) is not None)
+        return Removal(root=cuts[0].layer, removed=cuts[0].removed, cuts=cuts)
+
+    def _name(self, node: Any) -> str | None:
+        if isinstance(node.module, nn.Parameter):
+            return self._graph._param_to_name[node.module]
+        return self._names.get(node.module)
+
+    def _cut(self, dep: Any, idxs: list[int]) -> Cut | None:
+        """The cut of one axis; None for a function, and for a layer with one value for all."""
+        is_out = self._graph.is_out_channel_pruning_fn(dep.handler)
+        count = self._graph.get_out_channels if is_out else self._graph.get_in_channels
+        name = self._name(dep.target)
+        width = None if name is None else count(dep.target)
+        if name is None or width is None:
+            return None
+        key = (name, "out" if is_out else "in")
+        if key not in self._alive:
+            self._width[key] = width
+            self._alive[key] = list(range(self._width[key]))
+        alive = self._alive[key]
+        # torch-pruning also passes indices beyond the last channel, and cuts nothing there.
+        going = set(idxs) & set(range(len(alive)))
+        removed = tuple(alive[index] for index in sorted(going))
+        self._alive[key] = [channel for index, channel in enumerate(alive) if index not in going]
+        dim = dep.target.pruning_dim if isinstance(dep.target.module, nn.Parameter) else None
+        return Cut(name, key[1], self._width[key], removed, dim)
+
+
+def merge_cuts(removals: Collection[Removal]) -> tuple[Cut, ...]:
+    """All cuts of a step, one entry an axis: an axis that several groups cut loses them all."""
+    merged: dict[tuple[str, str], Cut] = {}
+    for cut in (cut for removal in removals for cut in removal.cuts):
+        key = (cut.layer, cut.axis)
+        before = merged[key].removed if key in merged else ()
+        merged[key] = replace(cut, removed=tuple(sorted((*before, *cut.removed))))
+    return tuple(merged.values())
+
+
+@torch.no_grad()
+def cut_alone(model: nn.Module, layers: Collection[str], channels: Collection[int]) -> None:
+    """Cut output channels of these layers and nothing else: pruning as it goes wrong.
+
+    Convolutions (depthwise ones with their channel groups), linear layers and batch norms are
+    cut; what reads them is left as it was.
+
+    Raises:
+        InputError: a layer of another kind.
+    """
+    modules = dict(model.named_modules())
+    for name in layers:
+        module = modules[name]
+        if isinstance(module, nn.modules.conv._ConvNd):
+            prune = (
+                tp.prune_depthwise_conv_out_channels
+                if module.groups == module.out_channels > 1
+                else tp.prune_conv_out_channels
+            )
+        elif isinstance(module, nn.Linear):
+            prune = tp.prune_linear_out_channels
+        elif isinstance(module, nn.modules.batchnorm._BatchNorm):
+            prune = tp.prune_batchnorm_out_channels
+        else:
+            raise InputError(
+                f"cannot cut {name!r} alone: it is a {type(module).__name__}; expected a "
+                "convolution, a linear layer or a batch norm"
+            )
+        prune(module, list(channels))

@@ -1,0 +1,404 @@
+"""MACs and parameters: counted, predicted and attributed."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal
+
+from analysis.errors import InputError, did_you_mean
+from analysis.records.groups import Axis
+from analysis.records.pruning import GroupAccount, Reason
+
+__all__ = [
+    "COLUMNS",
+    "CostTable",
+    "CurvePoint",
+    "Extent",
+    "GroupSaving",
+    "Holder",
+    "LayerCost",
+    "Meeting",
+    "Products",
+    "Quantity",
+    "RatioCurve",
+    "Reach",
+    "Saved",
+    "Savings",
+    "Scaling",
+    "Sizes",
+    "Term",
+    "Turn",
+]
+
+
+Quantity = Literal["macs", "params"]
+
+
+COLUMNS = ("convolution", "linear", "attention", "normalization", "elementwise")
+"""What MACs are told apart by: convolutions, products with weights, products of activations,
+normalisations, and pooling with all else that is done element by element."""
+
+
+_PRODUCT_COLUMNS = 3
+
+
+@dataclass(frozen=True)
+class Extent:
+    """One size of a tensor, as a sum over the widths of layers that it is made of.
+
+    Attributes:
+        size: the size in the network that was traced.
+        parts: ``((axis, factor), ...)``: each channel that an axis loses takes so many away.
+        hidden: the operator behind which a size can no longer be followed; else empty.
+    """
+
+    size: int
+    parts: tuple[tuple[Axis, Fraction | int], ...] = ()
+    hidden: str = ""
+
+    @property
+    def varies(self) -> bool:
+        """Whether a pruning may change it."""
+        return bool(self.parts or self.hidden)
+
+    def times(self, factor: Fraction | int) -> "Extent":
+        """So many times this size."""
+        parts = tuple((axis, share * factor) for axis, share in self.parts)
+        return Extent(round(self.size * factor), parts, self.hidden)
+
+    def __add__(self, other: "Extent") -> "Extent":
+        """The sizes of two tensors laid end to end."""
+        size, parts = self.size + other.size, self.parts + other.parts
+        return Extent(size, parts, self.hidden or other.hidden)
+
+
+@dataclass(frozen=True)
+class Meeting:
+    """Two sizes that must be equal for an operator to run; ``where`` names it in words."""
+
+    where: str
+    one: Extent
+    other: Extent
+
+
+@dataclass(frozen=True)
+class Term:
+    """A count that is a product of sizes: an operator's MACs, or a parameter's elements.
+
+    Attributes:
+        layer: the module that owns it; empty for what the model's own forward calls.
+        name: the operator or the parameter.
+        count: the product in the network that was traced.
+        factors: those of the sizes that a pruning may change; the others stand in ``count``.
+    """
+
+    layer: str
+    name: str
+    count: int
+    factors: tuple[Extent, ...]
+
+
+@dataclass(frozen=True)
+class Products:
+    """What the costs of a network are products of.
+
+    Attributes:
+        macs: one term for each operator that is called.
+        params: one term for each parameter.
+        meetings: sizes that a pruning must leave equal, with the operator where they meet.
+        splits: sizes that a pruning must leave whole (channels of a head), with the operator.
+    """
+
+    macs: tuple[Term, ...]
+    params: tuple[Term, ...]
+    meetings: tuple[Meeting, ...]
+    splits: tuple[tuple[str, Extent], ...]
+
+
+@dataclass(frozen=True)
+class LayerCost:
+    """MACs and parameters that one module owns itself, without its children.
+
+    Attributes:
+        layer: module name; empty for what the model's own forward calls.
+        kind: class name of the module.
+        macs: multiply-accumulates, all columns together.
+        params: number of parameters.
+        operators: MACs by operator, e.g. ``(("conv", 9633792),)``.
+        columns: MACs by column, one for each of `COLUMNS`.
+        shape: of the output of the layer's last operator; empty where none is counted.
+        calls: how often it is called in one forward pass.
+    """
+
+    layer: str
+    kind: str
+    macs: int
+    params: int
+    operators: tuple[tuple[str, int], ...]
+    columns: tuple[int, ...]
+    shape: tuple[int, ...]
+    calls: int
+
+
+@dataclass(frozen=True)
+class CostTable:
+    """Where the MACs and parameters are; rows sum to the totals.
+
+    Attributes:
+        layers: one row for each module that owns MACs or parameters, in model order.
+        macs: total multiply-accumulates of one forward pass over the example inputs.
+        params: total parameters.
+        uncounted: operators fvcore has no rule for, with how often each is called.
+        uncalled: modules that own parameters and were never called.
+        modules: the names of all modules of the model.
+    """
+
+    layers: tuple[LayerCost, ...]
+    macs: int
+    params: int
+    uncounted: tuple[tuple[str, int], ...]
+    uncalled: tuple[str, ...]
+    modules: tuple[str, ...] = ()
+
+    def by_layer(self) -> dict[str, LayerCost]:
+        """Rows by module name."""
+        return {row.layer: row for row in self.layers}
+
+    @property
+    def columns(self) -> tuple[int, ...]:
+        """Total MACs of each of `COLUMNS`."""
+        return tuple(
+            sum(row.columns[place] for row in self.layers) for place in range(len(COLUMNS))
+        )
+
+    @property
+    def products(self) -> int:
+        """MACs of convolutions, linear layers and attention: what every counter should agree on."""
+        return sum(self.columns[:_PRODUCT_COLUMNS])
+
+    def macs_of(self, module: str) -> int:
+        """MACs of a module with everything inside it.
+
+        Raises:
+            InputError: the model has no such module.
+        """
+        return sum(row.macs for row in self._inside(module))
+
+    def params_of(self, module: str) -> int:
+        """Parameters of a module with everything inside it.
+
+        Raises:
+            InputError: the model has no such module.
+        """
+        return sum(row.params for row in self._inside(module))
+
+    def _inside(self, module: str) -> list[LayerCost]:
+        if module not in self.modules:
+            hint = did_you_mean(module, self.modules, "see model.named_modules()")
+            raise InputError(f"the model has no module {module!r}; {hint}")
+        return [
+            row
+            for row in self.layers
+            if not module or row.layer == module or row.layer.startswith(f"{module}.")
+        ]
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """What one ratio leaves."""
+
+    ratio: float
+    macs: int
+    params: int
+
+
+@dataclass(frozen=True)
+class Turn:
+    """Two neighbouring ratios of a curve, the larger of which leaves more.
+
+    Attributes:
+        before: the smaller ratio's point.
+        after: the larger ratio's point.
+        groups: those that keep more channels at the larger ratio, with how many more and why.
+    """
+
+    before: CurvePoint
+    after: CurvePoint
+    groups: tuple[tuple[str, int, Reason], ...]
+
+
+@dataclass(frozen=True)
+class RatioCurve:
+    """MACs and parameters left for each ratio asked, beside the dense network's.
+
+    Attributes:
+        dense_macs: before pruning.
+        dense_params: before pruning.
+        points: one for each ratio, in the order given.
+        turns: where a larger ratio leaves more MACs, by ratio.
+        dropped: for each ratio, the groups that are asked for channels and lose none.
+    """
+
+    dense_macs: int
+    dense_params: int
+    points: tuple[CurvePoint, ...]
+    turns: tuple[Turn, ...] = ()
+    dropped: tuple[tuple[GroupAccount, ...], ...] = ()
+
+    @property
+    def ratios(self) -> tuple[float, ...]:
+        """The ratios asked, in the order given."""
+        return tuple(point.ratio for point in self.points)
+
+    @property
+    def macs(self) -> tuple[int, ...]:
+        """MACs left, one for each ratio."""
+        return tuple(point.macs for point in self.points)
+
+    @property
+    def params(self) -> tuple[int, ...]:
+        """Parameters left, one for each ratio."""
+        return tuple(point.params for point in self.points)
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """a (1 - r)^2 + b (1 - r) + c: what is left if every prunable group lost the share r.
+
+    Attributes:
+        square: a, where both the channels made and those read go.
+        line: b, where one of them goes.
+        constant: c, what the policy and the outputs hold.
+    """
+
+    square: float
+    line: float
+    constant: float
+
+    def at(self, ratio: float) -> float:
+        """What is left at a ratio, before channels are rounded to whole ones and ranked."""
+        return self.square * (1 - ratio) ** 2 + self.line * (1 - ratio) + self.constant
+
+
+@dataclass(frozen=True)
+class Holder:
+    """A layer that keeps MACs or parameters where least of them are left.
+
+    Attributes:
+        layer: module name.
+        left: MACs or parameters that it keeps.
+        share: of all that is left.
+        why: of the group that makes its channels: the root and the reason that it keeps them;
+            empty where no group holds them.
+    """
+
+    layer: str
+    left: int
+    share: float
+    why: str
+
+
+@dataclass(frozen=True)
+class Reach:
+    """The answer to "which ratio leaves at most this share?".
+
+    Attributes:
+        quantity: what is to be left.
+        target: the share of the dense network's that may stay.
+        dense: the dense network's point, at ratio 0.
+        point: at the smallest ratio that meets the target; None if no ratio does.
+        least: the point that leaves least of all ratios.
+        holders: the layers that keep most there.
+        scaling: what falls with the ratio, and what no ratio touches.
+    """
+
+    quantity: Quantity
+    target: float
+    dense: CurvePoint
+    point: CurvePoint | None
+    least: CurvePoint
+    holders: tuple[Holder, ...]
+    scaling: Scaling
+
+    @property
+    def ratio(self) -> float | None:
+        """The smallest ratio that meets the target; None if no ratio does."""
+        return self.point.ratio if self.point else None
+
+    @property
+    def reason(self) -> str:
+        """Why no ratio meets the target, in a sentence; empty if one does."""
+        if self.point:
+            return ""
+        left = getattr(self.least, self.quantity) / getattr(self.dense, self.quantity)
+        name = {"macs": "MACs", "params": "parameters"}[self.quantity]
+        return (
+            f"no ratio leaves {self.target:.1%} of the {name}: the least is {left:.1%}, "
+            f"at ratio {self.least.ratio:.6g}"
+        )
+
+
+@dataclass(frozen=True)
+class GroupSaving:
+    """What one group has to do with a saving.
+
+    Attributes:
+        root: the group.
+        width: its channels.
+        removed: those that go.
+        macs: its share of the MACs saved; the shares sum to the saving.
+        params: its share of the parameters saved.
+        macs_of_one: MACs that the first of its channels takes along.
+        params_of_one: parameters that the first of its channels takes along.
+    """
+
+    root: str
+    width: int
+    removed: int
+    macs: float
+    params: float
+    macs_of_one: float
+    params_of_one: float
+
+
+@dataclass(frozen=True)
+class Savings:
+    """Where the saving at one ratio comes from."""
+
+    point: CurvePoint
+    groups: tuple[GroupSaving, ...]
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """One quantity before and after pruning.
+
+    Attributes:
+        before: of the dense network.
+        after: of the pruned one; None where it cannot be known.
+        requested: what would be left had every channel gone that was asked to; None where that
+            cannot be known.
+    """
+
+    before: int
+    after: int | None
+    requested: int | None = None
+
+    @property
+    def share(self) -> float | None:
+        """What is left, as a share of what was."""
+        return None if self.after is None or not self.before else self.after / self.before
+
+    @property
+    def share_requested(self) -> float | None:
+        """What would be left had all gone that was asked to, as a share of what was."""
+        if self.requested is None or not self.before:
+            return None
+        return self.requested / self.before
+
+
+@dataclass(frozen=True)
+class Saved:
+    """MACs or parameters that a scope was asked to save, and saved; None where not known."""
+
+    requested: float | None
+    removed: float | None

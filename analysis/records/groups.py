@@ -1,0 +1,181 @@
+"""Dependency groups, what is wrong with them, and what keeps them from being cut."""
+
+from dataclasses import dataclass
+
+__all__ = ["Axis", "Finding", "Group", "Lint", "Lock", "Member", "Misread", "Untouched"]
+
+
+Axis = tuple[str, str]
+"""A layer (or a parameter that no layer owns) and ``out`` or ``in``."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """One axis of one layer that loses channels together with its group.
+
+    Attributes:
+        layer: module name, as in ``model.named_modules()``.
+        kind: class name of the module; a depthwise convolution is told apart.
+        axis: ``out`` (filters, and everything per channel) or ``in`` (what the layer reads).
+        width: number of channels on that axis.
+        coupling: why it belongs to the group: ``root``, ``sequence``, ``batch norm``,
+            ``depthwise``, ``residual addition``, ``classifier input``, ``concatenation``,
+            ``per-channel``.
+        via: for a residual addition, the module whose forward adds; else empty.
+        reads: the layers whose outputs reach this one with no other layer in between.
+        roots: for each channel of the axis, the channel of the group's root that it follows
+            (-1 where DepGraph gives none).
+        channel_groups: number of blocks of channels that must lose the same channels
+            (grouped convolution, group norm); 1 otherwise.
+        position: place of the layer in the order in which the model defines its modules.
+    """
+
+    layer: str
+    kind: str
+    axis: str
+    width: int
+    coupling: str
+    via: str
+    reads: tuple[str, ...]
+    roots: tuple[int, ...]
+    channel_groups: int = 1
+    position: int = 0
+
+
+@dataclass(frozen=True)
+class Group:
+    """A dependency group: layers that DepGraph couples.
+
+    Attributes:
+        root: the layer whose output channels name the group.
+        width: number of channels of the root.
+        members: every axis that is cut along, the root first.
+        additions: modules whose forward adds two tensors of this group, in forward order.
+        is_output: whether the group's channels are the model's output.
+        ignored: whether a policy keeps one of its layers, and so the whole group.
+        frozen: whether DepGraph cannot see it because no gradient reaches its layers.
+        untraced: where DepGraph's numbering of the channels does not fit a layer; else empty.
+        turn: place in the order in which torch-pruning visits the groups.
+    """
+
+    root: str
+    width: int
+    members: tuple[Member, ...]
+    additions: tuple[str, ...]
+    is_output: bool
+    ignored: bool = False
+    frozen: bool = False
+    untraced: str = ""
+    turn: int = 0
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Layers whose *output* channels the group holds; ignoring one keeps the whole group."""
+        return tuple(member.layer for member in self.members if member.axis == "out")
+
+    @property
+    def may_go(self) -> bool:
+        """Whether a pruner may cut it: nothing holds it, and no axis has a single channel."""
+        held = self.ignored or self.frozen
+        return not held and all(member.width > 1 for member in self.members)
+
+    @property
+    def channel_groups(self) -> int:
+        """Blocks of channels that must be cut alike, as the pruner ranks them."""
+        return max(member.channel_groups for member in self.members)
+
+
+@dataclass(frozen=True)
+class Misread:
+    """A layer that DepGraph would cut at other channels than those that arrive there.
+
+    Attributes:
+        layer: the layer that reads.
+        places: the input channels that differ.
+        believed: for each, the channel of the group's root that DepGraph says arrives; None where
+            it does not follow the channel.
+        found: for each, the one that does arrive; None where several do.
+    """
+
+    layer: str
+    places: tuple[int, ...]
+    believed: tuple[int | None, ...]
+    found: tuple[int | None, ...]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that a list of ignored layers does, or fails to do.
+
+    Attributes:
+        kind: ``type``, ``foreign``, ``untraced`` and ``forgotten-output`` are errors;
+            ``no-channels``, ``unlisted``, ``parameter``, ``container``, ``locked-partners``,
+            ``input-still-cut`` and ``unneeded`` are not.
+        layer: the module or parameter it is about; for what is not part of the model, its class
+            or the name that was given.
+        message: one line: what was given, what torch-pruning does with it, what to do.
+        is_error: whether the list fails to hold what it names, or what it should have named.
+    """
+
+    kind: str
+    layer: str
+    message: str
+    is_error: bool
+
+
+@dataclass(frozen=True)
+class Lock:
+    """A dependency group that ignored layers hold.
+
+    Attributes:
+        root: the group.
+        width: its channels.
+        layers: the ignored layers among its output members.
+        partners: its other output members, which are held with them.
+        cut_inputs: those of ``layers`` that read a group that may go, so that their weights
+            change shape all the same.
+        macs: of the dense network, those that exist only because of the group's channels (a product
+            of two groups' channels counts for both); None where that is not known.
+        params: the same for the parameters.
+        needed: why the group must be held: ``output``, ``untraced`` or ``misread`` (DepGraph would
+            cut it wrongly), ``unknown`` (what a cut leaves is not known), or empty: it need not be.
+    """
+
+    root: str
+    width: int
+    layers: tuple[str, ...]
+    partners: tuple[str, ...]
+    cut_inputs: tuple[str, ...]
+    macs: int | None
+    params: int | None
+    needed: str
+
+
+@dataclass(frozen=True)
+class Untouched:
+    """What no ratio touches under a policy: shares of the dense network's MACs and parameters."""
+
+    policy: str
+    macs: float
+    params: float
+
+
+@dataclass(frozen=True)
+class Lint:
+    """What a list of ignored layers holds, and what is wrong with it.
+
+    Attributes:
+        findings: the errors first, each in model order.
+        locks: one for each group that the list holds.
+        untouched: what the list and other policies leave out of every ratio's reach; empty where
+            costs are not known.
+    """
+
+    findings: tuple[Finding, ...]
+    locks: tuple[Lock, ...]
+    untouched: tuple[Untouched, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        """Whether no finding is an error."""
+        return not any(finding.is_error for finding in self.findings)

@@ -1,0 +1,101 @@
+"""What the proof says of a pruned network."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from analysis.records.pruning import GroupAccount
+
+__all__ = ["FaultCount", "Mismatch", "Verdict", "Verification"]
+
+
+class Verdict(StrEnum):
+    """What the proof says of a pruned network."""
+
+    EXACT = "exact"
+    RENORMALIZED = "renormalized"
+    MIXED = "mixed"
+    WRONG = "wrong"
+    BROKEN = "broken"
+    UNPRUNABLE = "unprunable"
+    TIMEOUT = "timeout"
+    UNCHANGED = "unchanged"
+
+    @property
+    def is_equal(self) -> bool:
+        """Whether the pruned network was shown to equal the masked dense one."""
+        return self in (Verdict.EXACT, Verdict.RENORMALIZED)
+
+    @property
+    def passes(self) -> bool:
+        """Whether CI may go on."""
+        return self.is_equal or self is Verdict.MIXED
+
+
+@dataclass(frozen=True)
+class Verification:
+    """The answer of the proof.
+
+    Attributes:
+        verdict: see `Verdict`.
+        reason: one line; empty when exact.
+        max_rel_error: greatest absolute difference of the outputs over the greatest absolute
+            output of the masked dense network, in float64; None where no comparison was made.
+        first_divergence: the first module, in forward order, whose output departs; None if none.
+        groups: asked against done, one entry a group.
+        requested_unknown: why what was asked of the groups is not known; empty if it is.
+    """
+
+    verdict: Verdict
+    reason: str = ""
+    max_rel_error: float | None = None
+    first_divergence: str | None = None
+    groups: tuple[GroupAccount, ...] = ()
+    requested_unknown: str = ""
+
+
+@dataclass(frozen=True)
+class Mismatch:
+    """What happens when one layer is cut without its group, and when its group is cut.
+
+    Attributes:
+        block: the module that owns the layer (the residual block).
+        layers: the layers that were cut alone.
+        channels: how many of their channels were cut.
+        raised_in: the module whose forward raised; empty if nothing did.
+        function: the operation that refused, e.g. ``add``.
+        shapes: shapes of the tensors it refused.
+        error: the message of the error.
+        group: verification of DepGraph's own group for the same root and channels.
+    """
+
+    block: str
+    layers: tuple[str, ...]
+    channels: int
+    raised_in: str
+    function: str
+    shapes: tuple[tuple[int, ...], ...]
+    error: str
+    group: Verification
+
+
+@dataclass(frozen=True)
+class FaultCount:
+    """How many faults of one kind were planted in one network, and what saw them.
+
+    Attributes:
+        subject: the network.
+        kind: what was planted.
+        planted: in how many layers, one at a time.
+        seen_by_shape: noticed by running the network and looking at its output shape.
+        changed: made a layer's output or the network's differ, on random inputs in float64.
+        seen_by_proof: noticed by the proof.
+        located: of those, how many were traced to the very layer.
+    """
+
+    subject: str
+    kind: str
+    planted: int
+    seen_by_shape: int
+    changed: int
+    seen_by_proof: int
+    located: int

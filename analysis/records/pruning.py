@@ -1,0 +1,132 @@
+"""What goes: planned, cut, and asked against done."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+__all__ = ["Channels", "Cut", "GroupAccount", "PlannedGroup", "RankAgreement", "Reason", "Removal"]
+
+
+class Reason(StrEnum):
+    """Why a group lost what it lost."""
+
+    PRUNED = "pruned"
+    KEPT = "kept"
+    WOULD_EMPTY = "would-empty"
+    ROUNDED_AWAY = "rounded-away"
+    IGNORED = "ignored"
+    CAPPED = "capped"
+    SINGLE_CHANNEL = "single-channel"
+    FROZEN = "frozen"
+    UNTRACED = "untraced"
+
+
+@dataclass(frozen=True)
+class PlannedGroup:
+    """What a ratio asks of one group, and what torch-pruning's rules leave of that.
+
+    Attributes:
+        root: the group's root layer.
+        width: its channels.
+        requested: root channels that rank below the threshold.
+        expected: root channels that go once cap, rounding and the emptiness guard have acted.
+        reason: why ``expected`` is what it is.
+        scope: name of the scope that the group is ranked in; empty for one that is not ranked.
+        ratio: what is asked of that scope.
+    """
+
+    root: str
+    width: int
+    requested: tuple[int, ...]
+    expected: tuple[int, ...]
+    reason: Reason
+    scope: str = ""
+    ratio: float = 0.0
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Channels removed from one axis of one layer, as indices of that axis before the run.
+
+    ``dim`` is the cut dimension of a parameter that no layer torch-pruning knows owns, with the
+    parameter's name as ``layer``; None for a layer.
+    """
+
+    layer: str
+    axis: str
+    width: int
+    removed: tuple[int, ...]
+    dim: int | None = None
+
+    @property
+    def kept(self) -> tuple[int, ...]:
+        """The indices that stay, in order."""
+        gone = set(self.removed)
+        return tuple(index for index in range(self.width) if index not in gone)
+
+
+@dataclass(frozen=True)
+class Removal:
+    """One group as the pruner cut it: its root, the channels, and every axis that followed."""
+
+    root: str
+    removed: tuple[int, ...]
+    cuts: tuple[Cut, ...]
+
+
+@dataclass(frozen=True)
+class GroupAccount:
+    """Asked against done for one group.
+
+    Attributes:
+        root: the group's root layer.
+        width: its channels before the run.
+        requested: channels asked to go; None where asking is not defined.
+        removed: channels that went.
+        reason: why no more of them went.
+        scope: name of the scope that the group is ranked in; empty where it is not ranked.
+        ratio: what is asked of that scope.
+    """
+
+    root: str
+    width: int
+    requested: int | None
+    removed: int
+    reason: Reason
+    scope: str = ""
+    ratio: float = 0.0
+
+    @property
+    def left(self) -> int:
+        """Channels that stay."""
+        return self.width - self.removed
+
+    @property
+    def is_dropped(self) -> bool:
+        """Whether something was asked of the group and nothing went."""
+        return bool(self.requested) and not self.removed
+
+
+@dataclass(frozen=True)
+class Channels:
+    """Channels that may go, that were asked to go, and that went."""
+
+    prunable: int
+    requested: int | None
+    removed: int
+
+
+@dataclass(frozen=True)
+class RankAgreement:
+    """How far the pruner's importance and the plain filter norm rank a group's channels alike.
+
+    Attributes:
+        root: the group.
+        width: its channels.
+        correlation: Spearman's rank correlation, in [-1, 1].
+        same: for each ratio, the share of the lowest-ranked channels that both choose.
+    """
+
+    root: str
+    width: int
+    correlation: float
+    same: tuple[tuple[float, float], ...]

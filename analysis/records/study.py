@@ -1,0 +1,156 @@
+"""Everything that a report says of networks."""
+
+from dataclasses import dataclass
+
+from analysis.records.costs import CostTable, RatioCurve, Reach, Savings, Scaling
+from analysis.records.gate import Run
+from analysis.records.groups import Group, Lint
+from analysis.records.proof import FaultCount, Mismatch, Verdict
+from analysis.records.pruning import RankAgreement
+from analysis.records.requests import OWN_PRUNER
+
+__all__ = ["PolicyAccount", "Study", "SubjectInfo", "SubjectStudy", "ZooRecord"]
+
+
+@dataclass(frozen=True)
+class ZooRecord:
+    """One model of the zoo: what it was fed, what torch-pruning was told, and the answer."""
+
+    name: str
+    task: str
+    sizes: tuple[tuple[int, ...], ...]
+    told: str
+    verdict: Verdict
+    reason: str
+    max_rel_error: float | None
+    removed: int
+    params_before: int
+    params_after: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class SubjectInfo:
+    """A subject without its modules; ``input_size`` is None where inputs were given."""
+
+    name: str
+    input_size: tuple[int, ...] | None
+    weights: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class PolicyAccount:
+    """What ratios leave under one policy and scope, and why.
+
+    Attributes:
+        policy: its name.
+        scope: ``global`` or ``local``.
+        curve: what each ratio leaves.
+        macs_scaling: why the curve of the MACs bends; None where nothing could be traced.
+        params_scaling: the same for the parameters.
+        reach: the ratio that leaves half of the MACs, and the least that any ratio leaves.
+        savings: where the saving at one ratio comes from.
+    """
+
+    policy: str
+    scope: str
+    curve: RatioCurve
+    macs_scaling: Scaling | None = None
+    params_scaling: Scaling | None = None
+    reach: Reach | None = None
+    savings: Savings | None = None
+
+
+@dataclass(frozen=True)
+class SubjectStudy:
+    """Everything the report says of one subject.
+
+    Attributes:
+        info: name, input size, weights, seed.
+        headline: policy and scope of the runs that its story is told of.
+        costs: the dense network's.
+        runs: one for each policy, scope and ratio.
+        groups: its dependency groups, nothing ignored.
+        ignored: for each policy, the layers it holds.
+        residual: what a cut of each projection alone does.
+        depthwise: what a cut of each depthwise convolution alone does.
+        accounts: of costs, one for each policy that keeps the outputs and each scope.
+        ranking: the two importances compared, group by group.
+        lint: of the layers that the headline's policy ignores; None where nothing was traced.
+    """
+
+    info: SubjectInfo
+    headline: tuple[str, str]
+    costs: CostTable
+    runs: tuple[Run, ...]
+    groups: tuple[Group, ...] = ()
+    ignored: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    residual: tuple[Mismatch, ...] = ()
+    depthwise: tuple[Mismatch, ...] = ()
+    accounts: tuple[PolicyAccount, ...] = ()
+    ranking: tuple[RankAgreement, ...] = ()
+    lint: Lint | None = None
+
+    def select(self, policy: str, scope: str) -> list[Run]:
+        """The runs under one policy and scope, by ratio."""
+        found = [
+            run for run in self.runs if (run.config.policy, run.config.scope) == (policy, scope)
+        ]
+        return sorted(found, key=lambda run: run.config.ratio)
+
+    @property
+    def told(self) -> list[Run]:
+        """The runs of the headline, by ratio; a pruner of the user's own chooses its scope."""
+        if self.headline[0] == OWN_PRUNER:
+            return sorted(self.runs, key=lambda run: run.config.ratio)
+        return self.select(*self.headline)
+
+    def account(self, policy: str, scope: str) -> PolicyAccount | None:
+        """Of costs, under one policy and scope; None where there is none."""
+        return next(
+            (entry for entry in self.accounts if (entry.policy, entry.scope) == (policy, scope)),
+            None,
+        )
+
+
+@dataclass(frozen=True)
+class Study:
+    """The content of a report.
+
+    Attributes:
+        versions: of the packages that made the numbers.
+        subjects: one account each.
+        command: makes it again.
+        faults: what the proof sees that shapes do not, by network and kind of fault.
+        is_case_study: whether it is the one whose claims this project's own tests assert.
+        refused: why networks that were to be looked at could not be.
+    """
+
+    versions: tuple[tuple[str, str], ...]
+    subjects: tuple[SubjectStudy, ...]
+    command: str
+    faults: tuple[FaultCount, ...] = ()
+    is_case_study: bool = False
+    refused: tuple[str, ...] = ()
+
+    @property
+    def judged(self) -> list[tuple[SubjectStudy, Run]]:
+        """The runs that are asked to pass.
+
+        Of the case study, all that keep their outputs: the policy ``none`` lets outputs go and so
+        changes their shape, which is measured to show what it costs. Of other networks, those of
+        the headline; what other policies would leave is shown beside them.
+        """
+        return [
+            (subject, run)
+            for subject in self.subjects
+            for run in (subject.runs if self.is_case_study else subject.told)
+            if not (self.is_case_study and run.config.policy == "none")
+        ]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every run passes that is asked to, and there is one."""
+        judged = [run for _, run in self.judged]
+        return bool(judged) and not self.refused and all(run.passed for run in judged)

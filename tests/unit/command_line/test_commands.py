@@ -1,0 +1,564 @@
+"""The commands as a user meets them: what is printed, what is returned, what is refused."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from nets import Chain, make
+from safetensors.torch import save_model
+
+from analysis.checks import CATALOGUE, OF_PRUNING
+from analysis.command_line.main import main
+from analysis.network import subjects
+
+MODELS = """
+import torch, torch_pruning as tp
+from nets import Chain, Flipped, Named
+
+chain, flipped, named = Chain, Flipped, Named
+number = 3
+
+def needs(argument): ...
+def fails(): raise ValueError("no\\ndata")
+def leaves(): raise SystemExit(3)
+def nothing(): return None
+def inputs(): return {"image": torch.randn(1, 3, 6, 6), "vector": torch.randn(1, 5)}
+def flat_inputs(): return {"image": torch.randn(1, 4, 6, 6), "vector": torch.randn(1, 5)}
+def no_policy(model): ...
+def failing_policy(model): raise KeyError("layer")
+def noisy():
+    print("hello")
+    return Chain()
+
+class Endless(Chain):
+    def forward(self, x):
+        while self.first.out_channels < 4: pass
+        return super().forward(x)
+
+def frozen(): return Chain().requires_grad_(False)
+
+def typed(model): return [torch.nn.Linear, model.first]
+
+def keep_second(model): return [model.second, model.head]
+
+def pruner(model, inputs, ratio):
+    return tp.pruner.MagnitudePruner(
+        model, inputs, importance=tp.importance.RandomImportance(), pruning_ratio=ratio,
+        ignored_layers=[model.head],
+    )
+
+def stepwise(model, inputs, ratio):
+    return tp.pruner.MagnitudePruner(
+        model, inputs, importance=tp.importance.MagnitudeImportance(p=1), pruning_ratio=ratio,
+        ignored_layers=[model.head], iterative_steps=3,
+    )
+
+def foreign(model, inputs, ratio): return pruner(Chain(), inputs, ratio)
+def trained(model, inputs, ratio):
+    def train(model):
+        with torch.no_grad():
+            model.head.weight.mul_(2)
+    return stepwise(model, inputs, ratio), train
+def no_pruner(model, inputs, ratio): return "pruned"
+def failing_pruner(model, inputs, ratio): raise RuntimeError("not today")
+"""
+
+
+@pytest.fixture(autouse=True)
+def models(tmp_path, monkeypatch):
+    (tmp_path / "models.py").write_text(MODELS)
+    (tmp_path / "broken.py").write_text("def factory(:\n")
+    (tmp_path / "corrupt.safetensors").write_text("no tensors")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    sys.modules.pop("models", None)
+
+
+def run(*arguments: str) -> int:
+    return main([*arguments])
+
+
+SMALL = ("--input-size", "3,6,6")
+
+
+def test_verify_prints_the_json_of_the_contract_and_nothing_else(capsys) -> None:
+    ratios = ("--ratios", "0.3,0.5")
+    assert run("verify", "models.py:chain", *SMALL, *ratios, "--scope", "local", "--json", "-") == 0
+    data = json.loads(capsys.readouterr().out)
+    assert data["schema"] == 1
+    assert {"torch", "torch-pruning"} <= data["versions"].keys()
+    assert data["subject"] == {
+        "name": "models.py:chain", "input_size": [3, 6, 6], "weights": "random", "seed": 0,
+    }  # fmt: skip
+    assert [entry["ratio"] for entry in data["runs"]] == [0.3, 0.5]
+    half = data["runs"][1]
+    assert (half["scope"], half["importance"], half["ignore"]) == ("local", "l1", "classifier")
+    assert (half["verdict"], half["reason"], half["first_divergence"]) == ("exact", "", None)
+    assert half["max_rel_error"] < 1e-9
+    # 4 - int(4 * 0.5) = 2 and 5 - int(5 * 0.5) = 3.
+    assert half["channels"] == {"prunable": 9, "requested": 5, "removed": 5}
+    assert half["groups"] == [
+        {"root": "first", "width": 4, "requested": 2, "removed": 2, "left": 2, "reason": "pruned",
+         "scope": "first"},
+        {"root": "second", "width": 5, "requested": 3, "removed": 3, "left": 2, "reason": "pruned",
+         "scope": "second"},
+        {"root": "head", "width": 2, "requested": 0, "removed": 0, "left": 2, "reason": "ignored",
+         "scope": ""},
+    ]  # fmt: skip
+    # first 3*4*9, norm 8, second 4*5+5, head 5*2+2; then 3*2*9, 4, 2*2+2, 2*2+2.
+    assert half["params"] == {"before": 153, "after": 70, "requested": 70}
+    assert half["macs"]["after"] == 54 * 36 + 2 * 2 * 36 + 4 * 36 + 4
+    assert all(check["passed"] for check in half["checks"])
+
+
+def test_a_wrong_network_exits_1_and_names_the_layer(capsys) -> None:
+    assert run("verify", "models:flipped", *SMALL, "--ratios", "0.5", "--scope", "local") == 1
+    assert "`second` is the first to depart" in capsys.readouterr().out
+
+
+def test_ratios_may_be_a_range_with_its_end(capsys) -> None:
+    assert run("verify", "models:chain", *SMALL, "--ratios", "0:0.3:0.1", "--json", "-") == 0
+    ratios = [entry["ratio"] for entry in json.loads(capsys.readouterr().out)["runs"]]
+    assert ratios == [0.0, 0.1, 0.2, 0.3]
+
+
+def test_groups_lists_what_a_policy_holds(capsys) -> None:
+    options = ("--ignore", "models:keep_second", "--json", "-")
+    assert run("groups", "models:chain", *SMALL, *options) == 0
+    groups = json.loads(capsys.readouterr().out)["groups"]
+    assert [(group["root"], group["reason"]) for group in groups] == [
+        ("first", ""), ("second", "ignored"), ("head", "ignored"),
+    ]  # fmt: skip
+
+
+def test_an_audit_tells_which_group_would_be_cut_wrongly(capsys) -> None:
+    assert run("groups", "models.py:flipped", *SMALL, "--audit", "--json", "-") == 1
+    first, *others = json.loads(capsys.readouterr().out)["groups"]
+    assert first["audit"] == [
+        {
+            "layer": "second",
+            "places": [0, 1, 2, 3],
+            "believed": [0, 1, 2, 3],
+            "found": [3, 2, 1, 0],
+        }
+    ]
+    assert all(group["audit"] == [] for group in others)
+    assert run("groups", "models.py:chain", *SMALL, "--audit") == 0
+    assert "audit: 0 of 3 groups would be cut wrongly" in capsys.readouterr().out
+
+
+def test_a_run_that_does_not_end_is_a_timeout_and_the_others_are_answered(capsys) -> None:
+    ratios = ("--ratios", "0.5,0", "--scope", "local", "--budget", "10")
+    assert run("verify", "models.py:Endless", *SMALL, *ratios, "--json", "-") == 1
+    runs = json.loads(capsys.readouterr().out)["runs"]
+    assert [entry["verdict"] for entry in runs] == ["timeout", "exact"]
+    assert runs[0]["reason"] == "no answer within 10 s while proving"
+    before = runs[1]["params"]["before"]
+    assert runs[0]["params"] == {"before": before, "after": None, "requested": None}
+    assert not runs[0]["checks"][0]["passed"]
+
+
+def test_macs_prints_rows_that_sum_to_the_total(capsys) -> None:
+    assert run("macs", "models:chain", *SMALL, "--ratios", "0.5", "--json", "-") == 0
+    data = json.loads(capsys.readouterr().out)
+    for table in (data["dense"], *data["runs"]):
+        assert sum(row["macs"] for row in table["layers"]) == table["macs"]
+        assert sum(row["params"] for row in table["layers"]) == table["params"]
+
+
+def test_inputs_by_name_and_the_users_own_pruner_are_taken(capsys) -> None:
+    named = ("verify", "models:named", "--inputs", "models:inputs", "--ratios", "0.5")
+    assert run(*named, "--json", "-") == 0
+    data = json.loads(capsys.readouterr().out)
+    assert data["subject"]["input_size"] is None
+    own = ("--pruner", "models:pruner", "--ratios", "0.5", "--json", "-")
+    assert run("verify", "models:chain", *SMALL, *own) == 0
+    runs = json.loads(capsys.readouterr().out)["runs"]
+    # 4 - int(4 * 0.5) = 2 and 5 - int(5 * 0.5) = 3, however it ranks.
+    assert [group["requested"] for group in runs[0]["groups"]] == [2, 3, 0]
+    assert runs[0]["channels"]["removed"] == 5
+    assert runs[0]["macs"]["requested"] == runs[0]["macs"]["after"]
+
+
+def test_every_check_holds_for_a_pruner_of_several_steps(capsys) -> None:
+    own = ("--pruner", "models:stepwise", "--ratios", "0.6", "--min-channels", "1", "--json", "-")
+    assert run("verify", "models:chain", *SMALL, *own) == 0
+    (entry,) = json.loads(capsys.readouterr().out)["runs"]
+    # 4 - int(4 * 0.4) = 3 and 5 - int(5 * 0.4) = 3 in the end.
+    assert entry["channels"] == {"prunable": 9, "requested": 6, "removed": 6}
+
+
+def test_the_catalogue_lists_itself(capsys) -> None:
+    assert run("checks", "--json", "-") == 0
+    listed = json.loads(capsys.readouterr().out)["checks"]
+    assert [check["name"] for check in listed] == list(CATALOGUE)
+    assert [check["name"] for check in listed if check["of_pruning"]] == list(OF_PRUNING)
+    for check in listed:
+        assert check["meaning"].endswith(".")
+    assert run("checks") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(CATALOGUE) + 3
+
+
+def test_checks_are_chosen_by_name(capsys) -> None:
+    arguments = ("verify", "models:chain", *SMALL, "--ratios", "0.3", "--json", "-")
+    for names, expected in (
+        ((), OF_PRUNING),
+        (("--checks", "survives_pickling, ratio_met"), ("survives_pickling", "ratio_met")),
+        (("--checks", "all"), tuple(CATALOGUE)),
+    ):
+        assert run(*arguments, *names) == 0
+        (entry,) = json.loads(capsys.readouterr().out)["runs"]
+        assert tuple(check["name"] for check in entry["checks"]) == expected
+        assert all(check["passed"] for check in entry["checks"])
+
+
+def test_a_pruner_function_may_train_between_its_steps(capsys) -> None:
+    own = ("--pruner", "models:trained", "--ratios", "0.6", "--min-channels", "1")
+    assert run("verify", "models:chain", *SMALL, *own) == 0
+    told = capsys.readouterr().out
+    assert "skipped kept_weights_are_originals: the network was trained between the steps" in told
+    assert "| exact " in told
+
+
+@pytest.fixture
+def heard():
+    """What runs in the background of a script, as CI may, hears no Ctrl-C, nor do its children."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heard")
+@pytest.mark.parametrize("seconds", [1, 6])
+@pytest.mark.parametrize("command", ["verify", "report"])
+def test_ctrl_c_ends_a_command_with_130_and_nothing_half_written(
+    command: str, seconds: int, tmp_path
+) -> None:
+    arguments = {
+        "verify": ["models.py:Endless", *SMALL, "--json", "out/x.json", "--ratios", "0.5"],
+        "report": ["models.py:chain", *SMALL, "--out", "out"],
+    }[command]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "analysis", command, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "PYTHONPATH": ":".join(sys.path), "NO_COLOR": "1"},
+    )
+    time.sleep(seconds)
+    assert process.poll() is None
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: all processes hear it
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert (out, err) == ("", "interrupted; nothing was written\n")
+    assert [path for path in tmp_path.glob("out/*") if path.is_file()] == []
+
+
+def test_what_the_users_code_prints_does_not_mix_with_the_json(capsys) -> None:
+    assert run("groups", "models:noisy", *SMALL, "--json", "-") == 0
+    assert json.loads(capsys.readouterr().out)["schema"] == 1
+
+
+def test_weights_are_read_from_a_state_dict(capsys) -> None:
+    model = make(Chain, seed=7)
+    with torch.no_grad():
+        model.first.weight[:] = torch.arange(1.0, 5.0).view(4, 1, 1, 1)
+    torch.save(model.state_dict(), "chain.pt")
+    assert run("verify", "models:chain", *SMALL, "--weights", "chain.pt", "--ratios", "0.5") == 0
+
+
+def test_json_goes_to_a_file_whole(capsys, tmp_path) -> None:
+    assert run("groups", "models:chain", *SMALL, "--json", "out/groups.json") == 0
+    assert json.loads((tmp_path / "out/groups.json").read_text())["schema"] == 1
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["groups.json"]
+
+
+def test_a_failing_pruner_is_a_verdict(capsys) -> None:
+    options = ("--ratios", "0.5", "--pruner", "models:failing_pruner", "--json", "-")
+    assert run("verify", "models:chain", *SMALL, *options) == 1
+    entry = json.loads(capsys.readouterr().out)["runs"][0]
+    assert entry["verdict"] == "unprunable"
+    assert entry["reason"] == "the pruner function raised RuntimeError: not today"
+    assert entry["macs"]["after"] is None
+
+
+IN_RANGE = "numbers in [0, 1), at most 1000"
+
+BAD = {
+    "unknown model": (("verify", "mobilenet_v22"), "did you mean 'mobilenet_v2'?"),
+    "unknown module": (("verify", "nowhere:f"), "cannot import 'nowhere'"),
+    "unknown file": (("verify", "nowhere.py:f"), "no file 'nowhere.py'"),
+    "unknown attribute": (("verify", "models.py:f"), "has no 'f'"),
+    "syntax error": (("verify", "broken.py:factory"), "SyntaxError"),
+    "not callable": (("verify", "models.py:number"), "is a int; expected something to call"),
+    "factory with arguments": (("verify", "models.py:needs"), "takes no argument"),
+    "factory that raises": (("verify", "models.py:fails"), "raised ValueError: no data"),
+    "factory without module": (("verify", "models.py:nothing"), "returned a NoneType"),
+    "refused size": (("verify", "models:chain", "--input-size", "1,6,6"), "--input-size"),
+    "not a size": (("verify", "models:chain", "--input-size", "3x6"), "'3x6' is not a size"),
+    "unknown policy": (("verify", "models:chain", *SMALL, "--ignore", "half"), "unknown policy"),
+    "unknown importance": (("verify", "models:chain", "--importance", "l3"), "choice: 'l3'"),
+    "unknown scope": (("verify", "models:chain", "--scope", "some"), "invalid choice: 'some'"),
+    "ratio of one": (("verify", "models:chain", "--ratios", "0.5,1"), IN_RANGE),
+    "negative ratio": (("verify", "models:chain", "--ratios=-0.1"), IN_RANGE),
+    "no ratio": (("verify", "models:chain", "--ratios", ""), IN_RANGE),
+    "ratio not a number": (("verify", "models:chain", "--ratios", "nan"), IN_RANGE),
+    "endless": (("verify", "models:chain", "--ratios", "0:inf:0.1"), IN_RANGE),
+    "failing inputs": (("verify", "models:chain", "--inputs", "models:fails"), "raised ValueError"),
+    "failing policy": (
+        ("verify", "models:chain", *SMALL, "--ignore", "models:failing_policy"),
+        "the policy function raised KeyError",
+    ),
+    "fine range": (("verify", "models:chain", "--ratios", "0.1:0.2:1e-9"), IN_RANGE),
+    "seed out of range": (("verify", "models:chain", "--seed", "9" * 30), "2**63"),
+    "empty json": (("verify", "models:chain", "--json", ""), "it is a folder"),
+    "factory that exits": (("verify", "models:leaves"), "raised SystemExit"),
+    "no inputs": (("verify", "models:chain", "--inputs", "models:nothing"), "returned None"),
+    "size beyond memory": (
+        ("verify", "models:chain", "--input-size", "3,99999999,99999999"), "--input-size",
+    ),
+    "endless range": (("verify", "models:chain", "--ratios", "0:0.5:0"), "not positive"),
+    "round to nothing": (("verify", "models:chain", "--round-to", "0"), "at least 1"),
+    "cap of nothing": (("verify", "models:chain", "--max-pruning-ratio", "0"), "in (0, 1]"),
+    "no budget": (("verify", "models:chain", "--budget", "-1"), "positive number of seconds"),
+    "unknown device": (("verify", "models:chain", *SMALL, "--device", "abacus"), "--device"),
+    "missing weights": (("verify", "models:chain", "--weights", "no.pt"), "no such file"),
+    "corrupt weights": (("verify", "models:chain", "--weights", "models.py"), "cannot be read"),
+    "corrupt safetensors": (
+        ("verify", "models:chain", "--weights", "corrupt.safetensors"), "cannot be read",
+    ),
+    "unknown check": (
+        ("verify", "models:chain", *SMALL, "--checks", "forward_run"),
+        "unknown check 'forward_run'; did you mean 'forward_runs'?",
+    ),
+    "no check": (("verify", "models:chain", *SMALL, "--checks", ","), "no check was named"),
+    "no function": (("verify", "models.py"), "say which function, as in models.py:function"),
+    "close attribute": (("verify", "models.py:chian"), "did you mean 'chain'?"),
+    "close policy": (
+        ("verify", "models:chain", *SMALL, "--ignore", "skip-chanels"), "mean 'skip-channels'?",
+    ),
+    "policy of nothing": (
+        ("verify", "models:chain", *SMALL, "--ignore", "models:no_policy"),
+        "the policy function returned a NoneType; expected a list",
+    ),
+    "refused inputs": (
+        ("verify", "models:named", "--inputs", "models:flat_inputs"),
+        "does not run on (image=a tensor of shape (1, 4, 6, 6), vector=a tensor of shape (1, 5)): "
+        "`image` raised in conv2d",
+    ),
+    "foreign pruner": (
+        ("verify", "models:chain", *SMALL, "--pruner", "models:foreign"),
+        "the pruner was built on another Chain",
+    ),
+    "weights of nobody": (("verify", "models:chain", "--weights", "default"), "publishes none"),
+    "no pruner": (
+        ("verify", "models:chain", *SMALL, "--pruner", "models:no_pruner"), "the pruner is a str",
+    ),
+    "unwritable json": (("verify", "models:chain", "--json", "/proc/no/x.json"), "cannot write"),
+    "json is a folder": (("verify", "models:chain", "--json", "."), "it is a folder"),
+    "unwritable report": (("report", "--out", "/proc/no"), "cannot write"),
+    "no model": (("verify",), "required: MODEL"),
+    "no command": ((), "required: COMMAND"),
+    "unknown command": (("prune",), "invalid choice: 'prune'"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("arguments", "message"), BAD.values(), ids=BAD.keys())
+def test_bad_input_exits_2_with_one_clear_line(arguments, message, capsys) -> None:
+    try:
+        status = main(list(arguments))
+    except SystemExit as usage:
+        status = usage.code
+    printed = capsys.readouterr()
+    assert status == 2
+    assert printed.out == ""
+    assert printed.err.count("\n") == 1
+    assert message in printed.err
+
+
+def test_weights_of_another_network_are_refused(capsys) -> None:
+    torch.save({"other": torch.ones(1)}, "other.pt")
+    assert run("verify", "models:chain", *SMALL, "--weights", "other.pt") == 2
+    assert "does not fit 'models:chain'" in capsys.readouterr().err
+
+
+def test_weights_are_read_from_a_safetensors_file(capsys) -> None:
+    model = make(Chain, seed=7)
+    save_model(model, "chain.safetensors")
+    arguments = ("verify", "models:chain", *SMALL, "--scope", "local", "--ratios", "0.5")
+    assert run(*arguments, "--weights", "chain.safetensors", "--json", "-") == 0
+    assert json.loads(capsys.readouterr().out)["subject"]["weights"] == "chain.safetensors"
+    torch.save(model.state_dict(), "chain.pt")
+    loaded = subjects.build(subjects.resolve("models:chain"), "chain.safetensors")
+    same = subjects.build(subjects.resolve("models:chain"), "chain.pt", seed=3)
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], tensor)
+        assert torch.equal(same.state_dict()[name], tensor)
+
+
+def test_a_file_of_a_whole_module_is_refused_with_the_reason(capsys) -> None:
+    torch.save(make(Chain), "whole.pt")
+    assert run("verify", "models:chain", *SMALL, "--weights", "whole.pt") == 2
+    told = capsys.readouterr().err
+    assert "'whole.pt' is refused: it is a pickle that calls nets.Chain when it is loaded" in told
+    assert "expected weights alone" in told
+
+
+def test_an_untrusted_pickle_is_not_executed(capsys, tmp_path) -> None:
+    class Harm:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "harmed"), "w"))
+
+    torch.save(Harm(), "harm.pt")
+    assert run("verify", "models:chain", *SMALL, "--weights", "harm.pt") == 2
+    assert not (tmp_path / "harmed").exists()
+
+
+def test_the_module_runs_as_a_command_without_a_progress_bar_in_a_pipe() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "analysis", "verify", "models.py:chain", *SMALL, "--ratios", "0.5"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**__import__("os").environ, "PYTHONPATH": ":".join(sys.path)},
+    )
+    assert done.returncode == 0
+    assert done.stderr == ""
+    assert "exact" in done.stdout
+
+
+def test_macs_tells_columns_calls_and_shapes(capsys) -> None:
+    assert run("macs", "models:chain", *SMALL, "--json", "-") == 0
+    dense = json.loads(capsys.readouterr().out)["dense"]
+    rows = {row["layer"]: row for row in dense["layers"]}
+    assert rows["norm"]["columns"]["normalization"] == rows["norm"]["macs"] == 2 * 4 * 36
+    assert (rows["second"]["output_shape"], rows["second"]["calls"]) == ([1, 5, 6, 6], 1)
+    assert sum(dense["columns"].values()) == dense["macs"]
+
+
+def test_macs_finds_the_ratio_for_a_target(capsys) -> None:
+    arguments = ("macs", "models:chain", *SMALL, "--scope", "local", "--target", "0.5")
+    assert run(*arguments, "--json", "-") == 0
+    target = json.loads(capsys.readouterr().out)["target"]
+    # Channels left when a local ratio r goes: 4 and 5 less n - int(n (1 - r)). With half of the
+    # first (r = 0.5: 2 and 2 are left) 54 x 36 + ... MACs are left; one step less is too many.
+    dense = 4 * 27 * 36 + 2 * 4 * 36 + 4 * 5 * 36 + 5 * 2
+    left = {
+        ratio: a * 27 * 36 + 2 * a * 36 + a * b * 36 + b * 2
+        for ratio, a, b in ((0.0, 4, 5), (0.1, 3, 4), (0.21, 3, 3), (0.3, 2, 3), (0.41, 2, 2))
+    }
+    first = min(ratio for ratio, macs in left.items() if macs <= 0.5 * dense)
+    assert target["point"]["macs"] == left[first]
+    assert target["reason"] == ""
+    saved = sum(group["macs"] for group in target["savings"]["groups"])
+    assert saved == pytest.approx(dense - left[first])
+
+    assert run(*arguments) == 0
+    out = capsys.readouterr().out
+    assert "is the smallest that leaves at most 50.0% of the MACs" in out
+    assert "where the saving comes from" in out
+
+
+def test_macs_says_why_no_ratio_reaches_a_target(capsys) -> None:
+    arguments = ("macs", "models:chain", *SMALL, "--ignore", "models:keep_second", "--target")
+    assert run(*arguments, "0.01") == 0
+    out = capsys.readouterr().out
+    assert "no ratio leaves 1.0% of the MACs: the least is" in out
+    assert "ignored: 5 of 5 channels of `second` stay" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--target", "0"), "not a number in (0, 1]"),
+        (("--target", "1.2"), "not a number in (0, 1]"),
+        (("--target", "half"), "not a number in (0, 1]"),
+        (("--target", "0.5", "--pruner", "models:pruner"), "leave out --pruner"),
+    ],
+)
+def test_a_target_that_cannot_be_asked_is_refused_in_one_line(arguments, message, capsys) -> None:
+    try:
+        status = run("macs", "models:chain", *SMALL, *arguments)
+    except SystemExit as leaving:
+        status = leaving.code
+    captured = capsys.readouterr()
+    assert (status, captured.out) == (2, "")
+    assert message in captured.err
+    assert captured.err.count("\n") == 1
+
+
+def test_the_lint_of_ignored_layers_names_types_and_forgotten_outputs(capsys) -> None:
+    options = (*SMALL, "--ignore", "models:typed", "--lint")
+    assert run("groups", "models:chain", *options, "--json", "-") == 1
+    lint = json.loads(capsys.readouterr().out)["lint"]
+    kinds = {(found["kind"], found["layer"], found["is_error"]) for found in lint["findings"]}
+    assert kinds >= {("type", "Linear", True), ("forgotten-output", "head", True)}
+    (lock,) = lint["locks"]
+    # Without the four channels of `first`: 3*4*9 + 2*4 + 4*5 of 153 parameters are gone.
+    assert (lock["root"], lock["params"], lock["needed"]) == ("first", 108 + 8 + 20, "")
+    assert [entry["policy"] for entry in lint["untouched"]] == [
+        "as given", "skip-channels", "classifier",
+    ]  # fmt: skip
+    assert run("groups", "models:chain", *SMALL, "--ignore", "classifier", "--lint") == 0
+    assert "lint: 0 errors" in capsys.readouterr().out
+    assert run("groups", "models:chain", *SMALL, "--lint", "--pruner", "models:pruner") == 2
+    assert "leave out --pruner" in capsys.readouterr().err
+
+
+def test_a_sweep_marks_what_drops_out_before_anything_is_pruned(capsys) -> None:
+    options = ("--scope", "local", "--sweep", "0.5,0.7,0.8")
+    assert run("macs", "models:chain", *SMALL, *options, "--json", "-") == 0
+    half, most, beyond = json.loads(capsys.readouterr().out)["sweep"]
+    # int(4 * 0.3) = 1 and int(5 * 0.3) = 1 stay at 0.7; int(4 * 0.2) = 0 would stay at 0.8.
+    assert [group["root"] for group in beyond["dropped"]] == ["first", "second"]
+    assert {group["reason"] for group in beyond["dropped"]} == {"would-empty"}
+    assert half["dropped"] == most["dropped"] == []
+    assert (half["leaves_more_than"], beyond["leaves_more_than"]) == (None, 0.7)
+    assert beyond["params"] == 153
+    assert run("macs", "models:chain", *SMALL, *options) == 0
+    printed = capsys.readouterr().out
+    assert "more than 0.7 leaves" in printed
+    assert "first (would-empty), second (would-empty)" in printed
+
+
+def test_dropped_groups_are_listed_with_what_was_asked_and_exit_1(capsys) -> None:
+    options = ("--ratios", "0.9", "--scope", "local")
+    assert run("verify", "models:chain", *SMALL, *options) == 1
+    printed = capsys.readouterr().out
+    assert "group first: asked 4 of 4, removed 0: would-empty" in printed
+    assert "no_group_dropped: 2 of 3 groups lost nothing" in printed
+
+
+def test_a_threshold_lets_a_check_pass(capsys) -> None:
+    options = ("--ratios", "0.6", "--scope", "local")
+    assert run("verify", "models:chain", *SMALL, *options) == 1
+    assert "nothing_collapsed" in capsys.readouterr().out
+    assert run("verify", "models:chain", *SMALL, *options, "--min-channels", "1") == 0
+
+
+def test_a_frozen_model_is_unchanged_with_frozen_as_the_reason(capsys) -> None:
+    assert run("verify", "models:frozen", *SMALL, "--ratios", "0.5", "--json", "-") == 1
+    (entry,) = json.loads(capsys.readouterr().out)["runs"]
+    assert entry["verdict"] == "unchanged"
+    assert [group["reason"] for group in entry["groups"]] == ["frozen", "frozen", "ignored"]
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--ratio-tolerance", "-1"), ("--max-dropped", "some"), ("--min-channels", "0"),
+        ("--max-lost", "1.5"),
+    ],
+)  # fmt: skip
+def test_a_threshold_that_is_none_is_refused(option: str, value: str, capsys) -> None:
+    with pytest.raises(SystemExit) as left:
+        run("verify", "models:chain", option, value)
+    assert left.value.code == 2
+    assert repr(value) in capsys.readouterr().err

@@ -1,0 +1,486 @@
+"""The polynomial and what is read from it, against formulas by hand and networks really pruned."""
+
+import copy
+from collections.abc import Callable
+from itertools import pairwise, permutations
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+from blocks import PROVED, build
+from nets import Chain, Concat, Flattened, Grouped, Residual, inputs_for, make
+from torch import Tensor, nn
+
+from analysis import (
+    cost_account,
+    count_macs,
+    inspect_groups,
+    ratio_curve,
+    ratio_for_macs,
+    ratio_for_params,
+)
+from analysis.errors import AnalysisError, InputError
+from analysis.groups.policies import ignored_layers
+from analysis.pruning import surgery
+from analysis.records import Config, CurvePoint, Reason
+
+SCOPES = ("global", "local")
+
+
+def pruned(model: nn.Module, inputs: Tensor, config: Config, ignored: tuple[str, ...]) -> nn.Module:
+    copied = copy.deepcopy(model)
+    surgery.build_pruner(copied, inputs, config, ignored).step()
+    return copied
+
+
+def counted(model: nn.Module, inputs: Tensor) -> tuple[dict[str, tuple[int, int]], int, int]:
+    table = count_macs(model, inputs)
+    layers = {row.layer: (row.macs, row.params) for row in table.layers}
+    return layers, table.macs, sum(parameter.numel() for parameter in model.parameters())
+
+
+def chain(first: int, second: int) -> tuple[int, int]:
+    """MACs and parameters of Chain with these widths, on 2 images of 6x6."""
+    macs = first * 27 * 72 + 2 * first * 72 + first * second * 72 + second * 2 * 2
+    params = first * 27 + 2 * first + (first + 1) * second + (second + 1) * 2
+    return macs, params
+
+
+def test_a_chain_costs_the_formula_of_its_widths() -> None:
+    model = make(Chain)
+    account = cost_account(model, inputs_for(model), ["head"])
+    places = [account.model.roots.index(root) for root in ("first", "second")]
+    for first in range(1, 5):
+        for second in range(1, 6):
+            removed = np.zeros((3, 1))
+            removed[places, 0] = 4 - first, 5 - second
+            left = int(account.model.macs.at(removed)[0]), int(account.model.params.at(removed)[0])
+            assert left == chain(first, second)
+
+
+def test_a_layer_that_reads_the_group_it_makes_costs_a_square() -> None:
+    model = build("shared layer")
+    account = cost_account(model, torch.randn(1, 3, 6, 6), ["head"])
+    form = account.scaling("params")
+    # `twice` makes and reads 8 channels, `second` reads 8 and makes 6; both of each may go.
+    assert form.square == 8 * 8 + 8 * 6
+
+
+def test_the_terms_of_the_scaling_are_those_of_the_formula() -> None:
+    model = make(Chain)
+    form = cost_account(model, inputs_for(model), ["head"]).scaling()
+    assert form.square == 4 * 5 * 72
+    assert form.line == 4 * 27 * 72 + 2 * 4 * 72 + 5 * 2 * 2
+    assert form.constant == 0
+    for ratio in (0.0, 0.25, 0.5):
+        assert form.at(ratio) == chain(4 * (1 - ratio), 5 * (1 - ratio))[0]
+
+
+@pytest.mark.parametrize("kind", [Chain, Residual, Concat, Grouped])
+def test_a_groups_share_is_its_mean_over_all_orders(kind) -> None:
+    """Shapley's definition, by brute force."""
+    model = make(kind)
+    account = cost_account(model, inputs_for(model), ["head"])
+    ((_, removed, _),) = account._expected([0.6])
+    gone = removed[:, 0]
+    players = [place for place, count in enumerate(gone) if count]
+    mean = dict.fromkeys(players, 0.0)
+    orders = list(permutations(players))
+    for order in orders:
+        state = np.zeros((len(gone), 1))
+        for player in order:
+            before = account.model.macs.at(state)[0]
+            state[player] = gone[player]
+            mean[player] += (before - account.model.macs.at(state)[0]) / len(orders)
+    shares = account.model.macs.shares(gone)
+    assert {player: shares[player] for player in players} == pytest.approx(mean)
+
+
+def test_the_shares_sum_to_what_is_saved() -> None:
+    model = make(Residual)
+    account = cost_account(model, inputs_for(model), ["head"])
+    savings = account.savings(0.5)
+    assert sum(group.macs for group in savings.groups) == pytest.approx(
+        account.dense.macs - savings.point.macs
+    )
+    assert sum(group.params for group in savings.groups) == pytest.approx(
+        account.dense.params - savings.point.params
+    )
+
+
+def test_the_first_channel_takes_what_a_network_without_it_lacks() -> None:
+    model = make(Chain)
+    rows = {g.root: g for g in cost_account(model, inputs_for(model), ["head"]).savings(0.5).groups}
+    macs, params = chain(4, 5)
+    assert rows["first"].macs_of_one == macs - chain(3, 5)[0]
+    assert rows["second"].params_of_one == params - chain(4, 4)[1]
+
+
+KINDS = {kind.__name__: (lambda kind=kind: make(kind)) for kind in (
+    Chain, Residual, Concat, Grouped, Flattened,
+)}  # fmt: skip
+KINDS |= {name: (lambda name=name: build(name)) for name in PROVED}
+
+
+def by_pruning(
+    model: nn.Module, inputs: Tensor, config: Config
+) -> tuple[dict[str, tuple[int, int]], int, int] | None:
+    """What is counted on a pruned copy; None where it cannot be pruned, or does not run then."""
+    try:
+        return counted(pruned(model, inputs, config, ("head",)), inputs)
+    except (AnalysisError, RuntimeError, IndexError):
+        return None
+
+
+def conv(into: int, out: int, taps: int = 3, groups: int = 1) -> nn.Module:
+    convolution = nn.Conv2d(into, out, taps, padding=taps // 2, groups=groups)
+    return nn.Sequential(convolution, nn.BatchNorm2d(out), nn.ReLU())
+
+
+class Joined(nn.Module):
+    """A forward in a function of the module and the input; its parts are the module's."""
+
+    def __init__(
+        self, forward: Callable[["Joined", Tensor], Tensor], size: tuple[int, ...] = (3, 8, 8),
+        **parts: nn.Module,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.size, self.function = size, forward
+        for name, part in parts.items():
+            setattr(self, name, part)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.function(self, x)
+        return self.head(x.mean((2, 3)) if x.dim() == 4 else x)
+
+
+class ClassToken(nn.Module):
+    """Tokens with one more in front, positions added, a residual feed-forward."""
+
+    size = (6, 8)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Linear(8, 16)
+        self.token = nn.Parameter(torch.randn(1, 1, 16))
+        self.position = nn.Parameter(torch.randn(1, 7, 16))
+        self.norm = nn.LayerNorm(16)
+        self.wide, self.narrow = nn.Linear(16, 24), nn.Linear(24, 16)
+        self.head = nn.Linear(16, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.cat([self.token.expand(x.shape[0], -1, -1), self.embed(x)], 1) + self.position
+        return self.head((x + self.narrow(self.wide(self.norm(x)).relu())).mean(1))
+
+
+def _halves(m: Joined, x: Tensor) -> Tensor:
+    left, right = m.a(x).chunk(2, 1)
+    return m.c(torch.cat([left, m.b(right)], 1))
+
+
+def _half_by_size(m: Joined, x: Tensor) -> Tensor:
+    x = m.a(x)
+    left, right = x.split(x.shape[1] // 2, 1)
+    return m.c(torch.cat([left, m.b(right)], 1))
+
+
+def _spatial_gate(m: Joined, x: Tensor) -> Tensor:
+    x = m.a(x)
+    seen = torch.cat([x.mean(1, keepdim=True), x.amax(1, keepdim=True)], 1)
+    return m.b(x * m.gate(seen).sigmoid())
+
+
+def _channel_gate(m: Joined, x: Tensor) -> Tensor:
+    """A convolution along the channels, whose positions are channels."""
+    x = m.a(x)
+    pooled = nn.functional.adaptive_avg_pool2d(x, 1)
+    gate = m.along(pooled.squeeze(-1).transpose(-1, -2)).transpose(-1, -2).unsqueeze(-1)
+    return m.b(x * gate.sigmoid())
+
+
+def _gated(m: Joined, x: Tensor) -> Tensor:
+    left, right = m.a(x).chunk(2, 1)
+    return m.c(left * right.sigmoid())
+
+
+REAL: dict[str, Callable[[], nn.Module]] = {
+    "halves": lambda: Joined(
+        _halves, a=conv(3, 16), b=conv(8, 8), c=conv(16, 12), head=nn.Linear(12, 2)
+    ),
+    "halves by their size": lambda: Joined(
+        _half_by_size, a=conv(3, 16), b=conv(8, 8), c=conv(16, 12), head=nn.Linear(12, 2)
+    ),
+    "a slice with numbers": lambda: Joined(
+        lambda m, x: torch.cat([m.b(m.a(x)[:, :8]), m.a(x)[:, 8:]], 1),
+        a=conv(3, 16), b=conv(8, 8), head=nn.Linear(16, 2),
+    ),
+    "numbers of channels": lambda: Joined(
+        lambda m, x: m.a(x)[:, torch.arange(15, -1, -1)], a=conv(3, 16), head=nn.Linear(16, 2)
+    ),
+    "space to channels": lambda: Joined(
+        lambda m, x: m.c(nn.functional.pixel_unshuffle(m.a(x), 2)),
+        a=nn.Conv2d(3, 8, 3, padding=1), c=nn.Conv2d(32, 4, 1), head=nn.Linear(4, 2),
+    ),
+    "a frozen branch": lambda: Joined(
+        lambda m, x: m.a(x) + m.b(x),
+        a=conv(3, 16).requires_grad_(False), b=conv(3, 16), head=nn.Linear(16, 2),
+    ),
+    "a spatial gate": lambda: Joined(
+        _spatial_gate, a=conv(3, 16), b=conv(16, 12), gate=nn.Conv2d(2, 1, 7, padding=3),
+        head=nn.Linear(12, 2),
+    ),
+    "a channel gate": lambda: Joined(
+        _channel_gate, a=conv(3, 16), b=conv(16, 12), along=nn.Conv1d(1, 1, 3, padding=1),
+        head=nn.Linear(12, 2),
+    ),
+    "a class token": ClassToken,
+    "flattened with numbers": lambda: Joined(
+        lambda m, x: m.a(x).view(2, 1024), a=conv(3, 16), head=nn.Linear(1024, 2)
+    ),
+    "a gate of halves": lambda: Joined(
+        _gated, a=conv(3, 16), c=conv(8, 12), head=nn.Linear(12, 2)
+    ),
+    "groups behind a concatenation": lambda: Joined(
+        lambda m, x: m.g(torch.cat([m.a(x), m.b(x)], 1)),
+        a=conv(3, 8), b=conv(3, 8), g=conv(16, 16, groups=2), head=nn.Linear(16, 2),
+    ),
+}  # fmt: skip
+KINDS |= REAL
+
+UNKNOWN = ("fused", "a gate of halves", "groups behind a concatenation", "a frozen branch")
+"""What a cut takes along cannot be told beforehand, so even what would run has no number."""
+
+
+@pytest.mark.filterwarnings("ignore:Unwrapped parameters detected")
+@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("scope", SCOPES)
+@pytest.mark.parametrize("round_to", [None, 3])
+def test_every_layer_is_predicted_as_it_is_pruned_or_nothing_is(name, scope, round_to) -> None:
+    """A network that cannot be pruned, or does not run once it is, has no number."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = KINDS[name]().eval()
+    inputs = torch.randn(2, *model.size, generator=torch.Generator().manual_seed(0))
+    configs = [Config(ratio, scope, round_to=round_to) for ratio in (0.1, 0.3, 0.5, 0.7, 0.95)]
+    expected = {config.ratio: by_pruning(model, inputs, config) for config in configs}
+    try:
+        account = cost_account(model, inputs, ["head"], scope=scope, round_to=round_to)
+    except AnalysisError:
+        assert set(expected.values()) == {None}
+        return
+    for ratio, found in expected.items():
+        if found is None:
+            with pytest.raises(AnalysisError):
+                account.curve([ratio])
+            continue
+        layers, macs, params = found
+        try:
+            points = account.curve([ratio]).points
+        except InputError:
+            assert any(word in name for word in UNKNOWN)
+        else:
+            assert points == (CurvePoint(ratio, macs, params),)
+            assert account.by_layer(ratio) == layers
+
+
+@pytest.mark.parametrize("name", ["halves", "a slice with numbers"])
+def test_a_target_is_met_by_a_ratio_that_runs(name) -> None:
+    model = REAL[name]().eval()
+    inputs = torch.randn(2, *model.size)
+    dense = count_macs(model, inputs).macs
+    for scope in SCOPES:
+        reach = ratio_for_macs(model, inputs, 0.8, ignored_layers=["head"], scope=scope)
+        for point in filter(None, (reach.point, reach.least)):
+            found = by_pruning(model, inputs, Config(point.ratio, scope))
+            assert found is not None
+            assert found[1] == point.macs
+        assert reach.point is None or reach.point.macs <= 0.8 * dense
+
+
+@pytest.mark.parametrize("ratio", [1.0, 1.5, -0.5, float("nan")])
+def test_an_account_knows_no_ratio_outside_of_its_range(ratio) -> None:
+    model = make(Chain)
+    account = cost_account(model, inputs_for(model), ["head"])
+    for ask in (account.by_layer, account.savings, lambda ratio: account.curve([ratio])):
+        with pytest.raises(InputError, match=r"expected a number in \[0, 1\)"):
+            ask(ratio)
+
+
+NETWORKS = (
+    ("mobilenet_v3_small", "skip-channels", "global", None),
+    ("resnext50_32x4d", "classifier", "local", 4),
+    ("efficientnet_b0", "classifier", "global", 8),
+    ("squeezenet1_1", "none", "global", None),
+    ("googlenet", "classifier", "local", None),
+    ("regnet_y_400mf", "residual-blocks", "local", None),
+)
+
+
+@pytest.mark.filterwarnings("ignore:The default weight initialization of GoogleNet")
+@pytest.mark.parametrize(("name", "policy", "scope", "round_to"), NETWORKS)
+def test_real_networks_are_predicted_to_the_last_mac(name, policy, scope, round_to) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = torchvision.models.get_model(name).eval()
+    inputs = torch.randn(1, 3, 64, 64)
+    ignored = ignored_layers(policy, model, inspect_groups(model, inputs))
+    account = cost_account(model, inputs, ignored, scope=scope, round_to=round_to)
+    for ratio in (0.37, 0.83):
+        config = Config(ratio, scope, round_to=round_to)
+        layers, macs, params = counted(pruned(model, inputs, config, ignored), inputs)
+        assert account.curve([ratio]).points == (CurvePoint(ratio, macs, params),)
+        assert account.by_layer(ratio) == layers
+
+
+@pytest.mark.parametrize("kind", [Chain, Residual, Concat, Grouped])
+@pytest.mark.parametrize("scope", SCOPES)
+@pytest.mark.parametrize("target", [0.9, 0.5, 0.2])
+def test_no_smaller_ratio_meets_the_target(kind, scope, target) -> None:
+    """Every ratio that asks for another number of channels is tried, by really pruning."""
+    model = make(kind)
+    inputs = inputs_for(model)
+    dense = count_macs(model, inputs).macs
+    reach = ratio_for_macs(model, inputs, target, ignored_layers=["head"], scope=scope)
+
+    def left(ratio: float) -> int:
+        return count_macs(pruned(model, inputs, Config(ratio, scope), ("head",)), inputs).macs
+
+    # No group of these networks has more than 22 channels; all of them together have fewer.
+    tried = sorted({k / n for n in range(1, 23) for k in range(n)})
+    smaller = [ratio for ratio in tried if reach.ratio is None or ratio < reach.ratio - 1e-9]
+    assert all(left(ratio) > target * dense for ratio in smaller)
+    assert reach.least.macs <= min(left(ratio) for ratio in tried)
+    if reach.ratio is None:
+        assert "no ratio leaves" in reach.reason
+    else:
+        assert left(reach.ratio) == reach.point.macs <= target * dense
+
+
+def test_the_ratio_for_parameters_looks_at_parameters() -> None:
+    model = make(Chain)
+    inputs = inputs_for(model)
+    reach = ratio_for_params(model, inputs, 0.5, ignored_layers=["head"])
+    left = pruned(model, inputs, Config(reach.ratio), ("head",))
+    params = sum(parameter.numel() for parameter in left.parameters())
+    assert params == reach.point.params <= 0.5 * chain(4, 5)[1]
+
+
+def test_what_holds_up_the_least_is_named() -> None:
+    model = make(Residual)
+    reach = ratio_for_macs(model, inputs_for(model), 0.01, ignored_layers=["head", "stem"])
+    assert reach.ratio is None
+    # The stem's four channels stay, those of the block's expansion may go but for one.
+    first = reach.holders[0]
+    assert (first.layer, first.left) == ("stem", 2 * 36 * 3 * 4 * 9)
+    assert first.why == "ignored: 4 of 4 channels of `stem` stay"
+
+
+def test_a_curve_says_where_it_turns_and_who_turns_it() -> None:
+    model = make(Chain)
+    inputs = inputs_for(model)
+    ratios = [step / 20 for step in range(20)]
+    curve = ratio_curve(model, inputs, ratios, ignored_layers=["head"])
+    rises = [
+        (low.ratio, high.ratio) for low, high in pairwise(curve.points) if high.macs > low.macs
+    ]
+    assert rises
+    assert [(turn.before.ratio, turn.after.ratio) for turn in curve.turns] == rises
+    for turn in curve.turns:
+        for root, more, reason in turn.groups:
+            widths = [
+                pruned(model, inputs, Config(point.ratio), ("head",)).get_submodule(root)
+                for point in (turn.before, turn.after)
+            ]
+            assert widths[1].out_channels - widths[0].out_channels == more
+            assert reason is Reason.WOULD_EMPTY
+
+
+def test_the_pruners_cap_changes_nothing_in_one_step() -> None:
+    """torch-pruning tests ``max_pruning_ratio`` before a cut, so the curve needs no word of it."""
+    model = make(Residual)
+    inputs = inputs_for(model)
+    capped = pruned(model, inputs, Config(0.7, max_pruning_ratio=0.4), ("head",))
+    curve = ratio_curve(model, inputs, [0.7], ignored_layers=["head"])
+    assert curve.macs == (count_macs(capped, inputs).macs,)
+
+
+def test_the_order_of_the_ratios_is_kept() -> None:
+    model = make(Chain)
+    curve = ratio_curve(model, inputs_for(model), (0.5, 0.0), ignored_layers=["head"])
+    assert curve.ratios == (0.5, 0.0)
+    assert curve.macs[1] == curve.dense_macs == chain(4, 5)[0]
+
+
+def test_a_thousand_ratios_are_looked_at_in_parts() -> None:
+    model = make(Residual)
+    account = cost_account(model, inputs_for(model), ["head"])
+    ratios = [step / 1000 for step in range(1000)]
+    points = account.curve(ratios).points
+    assert points[700] == account.curve([0.7]).points[0]
+    assert len(points) == 1000
+
+
+class Mixer(nn.Module):
+    """A linear layer over tokens: what it does for each channel is repeated for all of them."""
+
+    size = (6, 5)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Linear(5, 8)
+        self.tokens = nn.Linear(6, 7)
+        self.head = nn.Linear(8, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.tokens(self.embed(x).transpose(1, 2)).transpose(1, 2)
+        return self.head(x.mean(1))
+
+
+def test_a_layer_whose_positions_are_channels_follows_them() -> None:
+    """torch-pruning does not see that; the sizes say so, and what it would cut is refused."""
+    model = make(Mixer)
+    inputs = inputs_for(model)
+    for ratio in (0.0, 0.5):
+        try:
+            left = count_macs(pruned(model, inputs, Config(ratio), ("head",)), inputs)
+        except (AnalysisError, RuntimeError, IndexError):
+            with pytest.raises(AnalysisError):
+                ratio_curve(model, inputs, [ratio], ignored_layers=["head"])
+        else:
+            curve = ratio_curve(model, inputs, [ratio], ignored_layers=["head"])
+            assert curve.macs == (left.macs,)
+
+
+@pytest.mark.parametrize("target", [0.0, -1, 1.5, float("nan")])
+def test_a_target_outside_of_its_range_is_refused(target) -> None:
+    model = make(Chain)
+    with pytest.raises(InputError, match=r"expected the share that may stay, in \(0, 1\]"):
+        ratio_for_macs(model, inputs_for(model), target)
+
+
+def test_a_ratio_outside_of_its_range_is_refused() -> None:
+    model = make(Chain)
+    with pytest.raises(InputError, match=r"pruning ratio 1.0; expected"):
+        ratio_curve(model, inputs_for(model), [0.5, 1.0])
+
+
+def test_a_size_fixed_in_the_code_is_told_with_its_place() -> None:
+    inputs = torch.randn(1, 3, 6, 6)
+    assert ratio_curve(build("buffer for each channel"), inputs, [0.0]).points[0].macs
+    with pytest.raises(InputError, match=r"operator mul in .* the size 8 of `first` and a fixed 8"):
+        ratio_curve(build("buffer for each channel"), torch.randn(1, 3, 6, 6), [0.5])
+
+
+def test_the_model_is_not_changed() -> None:
+    model = make(Residual).train()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    flags = [parameter.requires_grad for parameter in model.parameters()]
+    state = torch.get_rng_state()
+    ratio_curve(model, inputs_for(model), [0.5], ignored_layers=["head"])
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+    assert [parameter.requires_grad for parameter in model.parameters()] == flags
+    assert all(module.training for module in model.modules())
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(parameter.grad is None for parameter in model.parameters())

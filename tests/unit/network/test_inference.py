@@ -1,0 +1,116 @@
+"""How a model is called, and that it is left as found."""
+
+from contextlib import suppress
+
+import pytest
+import torch
+from nets import Chain, make
+from torch import nn
+
+from analysis.errors import BudgetExceededError, InputError
+from analysis.network.inference import (
+    copy_of,
+    forward,
+    left_as_found,
+    locate_failure,
+    map_tensors,
+    output_tensors,
+)
+from analysis.processes import budgets
+
+
+def _endless() -> None:
+    while True:
+        pass
+
+
+def test_a_tensor_a_tuple_and_a_dict_are_the_same_call() -> None:
+    model = nn.Bilinear(2, 3, 4)
+    first, second = torch.randn(1, 2), torch.randn(1, 3)
+    expected = model(first, second)
+    assert torch.equal(forward(model, (first, second)), expected)
+    assert torch.equal(forward(model, {"input1": first, "input2": second}), expected)
+    assert torch.equal(forward(nn.Identity(), first), first)
+
+
+def test_outputs_are_found_in_nested_structures_in_order() -> None:
+    one, two, three = torch.ones(1), torch.ones(2), torch.ones(3)
+    assert [len(t) for t in output_tensors({"a": one, "b": [two, (three, "text", None)]})] == [
+        1,
+        2,
+        3,
+    ]
+
+
+def test_an_output_without_tensors_is_refused() -> None:
+    with pytest.raises(InputError, match="output is a str without tensors"):
+        output_tensors("scores")
+
+
+def test_map_tensors_keeps_the_structure() -> None:
+    mapped = map_tensors({"x": torch.ones(2), "n": 3, "pair": [torch.ones(1)]}, lambda t: t + 1)
+    assert mapped["x"].tolist() == [2, 2]
+    assert mapped["n"] == 3
+    assert mapped["pair"][0].tolist() == [2]
+
+
+def test_a_failure_is_located_with_operation_and_shapes() -> None:
+    failure = locate_failure(make(Chain), torch.randn(1, 5, 6, 6))
+    assert failure is not None
+    assert (failure.module, failure.function) == ("first", "conv2d")
+    assert failure.shapes == ((1, 5, 6, 6), (4, 3, 3, 3))
+
+
+def test_a_failure_leaves_no_hooks() -> None:
+    model = make(Chain)
+    locate_failure(model, torch.randn(1, 5, 6, 6))
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+
+
+def test_flags_and_random_state_come_back_after_an_error() -> None:
+    model = make(Chain)
+    model.norm.train()
+    state = torch.get_rng_state()
+
+    def disturb() -> None:
+        model.train()
+        torch.rand(3)
+        raise KeyError
+
+    with pytest.raises(KeyError), left_as_found(model):
+        disturb()
+    assert [name for name, module in model.named_modules() if module.training] == ["norm"]
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_a_model_that_cannot_be_copied_is_explained() -> None:
+    model = make(Chain)
+    model.kept = model.first.weight * 2  # not a leaf: deepcopy refuses it
+    with pytest.raises(InputError, match="Chain cannot be copied"):
+        copy_of(model)
+
+
+def test_a_budget_ends_python_code_and_names_the_step() -> None:
+    with (
+        pytest.raises(BudgetExceededError) as caught,
+        budgets.limited(0.2),
+        budgets.step("waiting"),
+    ):
+        _endless()
+    assert caught.value.step == "waiting"
+    assert str(caught.value) == "no answer within 0.2 s"
+
+
+def test_an_alarm_that_is_swallowed_rings_again() -> None:
+    def swallowing() -> None:
+        with suppress(BudgetExceededError):
+            _endless()
+        _endless()
+
+    with pytest.raises(BudgetExceededError), budgets.limited(0.1):
+        swallowing()
+
+
+def test_without_a_budget_nothing_rings() -> None:
+    with budgets.limited(None):
+        pass

@@ -1,0 +1,53 @@
+"""A child process that can be ended."""
+
+import time
+
+import pytest
+from worker_jobs import DeadlyError
+
+from analysis.errors import BudgetExceededError, InputError, WorkerError
+from analysis.processes.workers import Worker
+
+
+@pytest.fixture(scope="module")
+def worker():
+    with Worker("worker_jobs") as worker:
+        yield worker
+
+
+def test_it_answers(worker) -> None:
+    assert worker.call("double", 21) == 42
+
+
+def test_our_errors_come_back_as_they_are(worker) -> None:
+    with pytest.raises(InputError, match="no such thing"):
+        worker.call("refuse")
+    assert worker.call("double", 1) == 2
+
+
+def test_an_error_that_cannot_travel_comes_back_in_words(worker) -> None:
+    with pytest.raises(WorkerError, match="DeadlyError: worse"):
+        worker.call("fail")
+    assert issubclass(DeadlyError, Exception)
+
+
+def test_work_that_does_not_end_is_ended_and_the_next_call_answers(worker) -> None:
+    started = time.monotonic()
+    with pytest.raises(BudgetExceededError) as caught:
+        worker.call("loop", budget=0.5)
+    assert caught.value.step == "going round"
+    assert time.monotonic() - started < 20
+    assert worker.call("double", 4) == 8
+
+
+def test_a_process_that_dies_is_told_with_its_step(worker) -> None:
+    with pytest.raises(WorkerError, match=r"died \(exit status 3\) while falling"):
+        worker.call("die")
+    assert worker.call("double", 5) == 10
+
+
+def test_steps_are_told_as_they_begin() -> None:
+    told: list[str] = []
+    with Worker("worker_jobs", told.append) as worker, pytest.raises(BudgetExceededError):
+        worker.call("loop", budget=0.2)
+    assert told == ["going round"]

@@ -1,0 +1,353 @@
+"""The sections: their order, what holds them, and numbers worked out by hand."""
+
+import configparser
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+from xml.sax.saxutils import quoteattr
+
+import pytest
+
+from analysis.checks import CATALOGUE
+from analysis.errors import InputError
+from analysis.records import (
+    Channels,
+    CheckResult,
+    Config,
+    CostTable,
+    Group,
+    GroupAccount,
+    LayerCost,
+    Member,
+    Reason,
+    Run,
+    Sizes,
+    Study,
+    SubjectInfo,
+    SubjectStudy,
+    Verdict,
+    Verification,
+)
+from analysis.reporting import markdown, outcomes
+from analysis.reporting.coupling import coupled, held_roots, shares
+from analysis.reporting.evidence import evidence
+from analysis.reporting.report import story, write_report
+from analysis.reporting.section import Absent, Section
+from analysis.reporting.story import verdict, zoo
+from analysis.reporting.words import at_least
+
+ROOT = Path(__file__).parents[3]
+
+
+def layer(name: str, macs: int, kind: str = "Conv2d") -> LayerCost:
+    return LayerCost(name, kind, macs, 10, (("conv", macs),), (macs, 0, 0, 0, 0), (1, 4, 6, 6), 1)
+
+
+def costs(**macs: int) -> CostTable:
+    rows = tuple(layer(name, value) for name, value in macs.items())
+    return CostTable(rows, sum(macs.values()), 10 * len(rows), (), ())
+
+
+def member(name: str, axis: str, width: int) -> Member:
+    return Member(name, "Conv2d", axis, width, "root", "", (), tuple(range(width)))
+
+
+# first (8 channels, may go) -> second (4, held) -> third (4, the output, held)
+FIRST = Group("first", 8, (member("first", "out", 8), member("second", "in", 8)), (), False)
+SECOND = Group("second", 4, (member("second", "out", 4), member("third", "in", 4)), (), False)
+THIRD = Group("third", 4, (member("third", "out", 4),), (), True)
+
+ACCOUNTS = (
+    GroupAccount("first", 8, 4, 4, Reason.PRUNED),
+    GroupAccount("second", 4, 0, 0, Reason.IGNORED),
+    GroupAccount("third", 4, 0, 0, Reason.IGNORED),
+)
+
+
+def run(ratio: float = 0.5, verdict: Verdict = Verdict.EXACT, **more) -> Run:
+    checks = (
+        CheckResult("equivalent_to_masked", verdict.passes, "" if verdict.passes else "it departs"),
+        CheckResult("ratio_met", False, "missed", known="it rounds"),
+    )
+    return Run(
+        Config(ratio),
+        Verification(verdict, "" if verdict.passes else "it departs", 1e-15, groups=ACCOUNTS),
+        Channels(8, 4, 4),
+        Sizes(30, 20),
+        Sizes(700, 400),
+        Sizes(120, 80),
+        costs(first=200, second=100, third=100),
+        checks=checks,
+        **more,
+    )
+
+
+def network(*runs: Run, name: str = "net") -> SubjectStudy:
+    return SubjectStudy(
+        SubjectInfo(name, (3, 6, 6), "random", 0),
+        ("classifier", "global"),
+        costs(first=400, second=200, third=100),
+        runs,
+        (FIRST, SECOND, THIRD),
+    )
+
+
+def study(*subjects: SubjectStudy, **more) -> Study:
+    return Study((("torch", "2"),), subjects, "python -m analysis report net", **more)
+
+
+def test_a_layer_is_locked_where_nothing_it_makes_or_reads_may_go() -> None:
+    subject = network(run())
+    assert held_roots(run()) == {"second", "third"}
+    found = shares(subject, coupled(subject, 0), run())
+    assert [(entry.layer, entry.before, entry.after, entry.is_locked) for entry in found] == [
+        ("first", 400, 200, False),
+        ("second", 200, 100, False),  # held, but what it reads narrows
+        ("third", 100, 100, True),
+    ]
+
+
+def test_the_four_questions_are_answered_at_the_top() -> None:
+    subject = network(run(0.3), run(0.5))
+    section = verdict.section(study(subject), [coupled(subject, 0)])
+    answers = {answer.question: answer.text for answer in section.blocks[0].answers}
+    assert answers["Is it safe?"].startswith("Yes, at 0.3 and 0.5 under `classifier`, ranked glob")
+    # 400 of 700 MACs and 20 of 30 parameters are left
+    assert "42.9% fewer MACs and 33.3% fewer parameters" in answers["What did 50 % buy?"]
+    assert "4 of 8 prunable channels went" in answers["What did 50 % buy?"]
+    rest = answers["Which layers hold the rest?"]
+    assert "Layers that no ratio touches hold 25.0% of what is left." in rest
+    assert "`first` (50.0%)" in rest
+    assert (section.lead, section.passed) == ("Proved.", True)
+    assert "2 of 2 prunings are proved exact" in section.paragraphs[0]
+
+
+def test_a_wrong_pruning_is_said_to_be_wrong_with_its_reason() -> None:
+    subject = network(run(0.3), run(0.5, Verdict.WRONG))
+    section = verdict.section(study(subject), [coupled(subject, 0)])
+    assert (section.lead, section.passed) == ("Not proved.", False)
+    assert section.paragraphs[0].startswith("1 of 2 prunings are proved")
+    safe = section.blocks[0].answers[0].text
+    assert safe == (
+        "No, at 0.3 and 0.5 under `classifier`, ranked globally: at 0.5 it is wrong: it departs."
+    )
+    (failing, *_) = section.tables
+    assert ("net", "classifier", "global", "0.5", "equivalent_to_masked", "it departs") in (
+        failing.rows
+    )
+
+
+def test_a_right_pruning_that_fails_a_check_is_told_apart() -> None:
+    missed = replace(run(), checks=(CheckResult("ratio_met", False, "missed"),))
+    subject = network(missed)
+    section = verdict.section(study(subject), [coupled(subject, 0)])
+    assert (section.lead, section.passed) == ("Proved, but not all checks pass.", False)
+
+
+def test_where_nothing_is_proved_nothing_is_said_to_be_equal() -> None:
+    subject = network(run(0.5, Verdict.WRONG))
+    section = verdict.section(study(subject), [coupled(subject, 0)])
+    assert section.paragraphs[0] == "None of 1 prunings is proved equal."
+
+
+def test_what_cannot_be_equal_is_not_said_to_be() -> None:
+    mixed = replace(
+        run(), verification=Verification(Verdict.MIXED, "softmax mixes", 0.1, groups=ACCOUNTS)
+    )
+    subject = network(run(0.3), mixed)
+    section = verdict.section(study(subject), [coupled(subject, 0)])
+    assert section.lead == "Proved."  # the verdict passes, with a warning
+    assert section.paragraphs[0].startswith("1 of 2 prunings are proved exact")
+    warning = "1 read their channels in the right order, with the original weights, but no equality"
+    assert warning in section.paragraphs[0]
+    assert "softmax mixes" in section.paragraphs[0]
+
+
+def test_a_network_that_could_not_be_looked_at_is_named() -> None:
+    subject = network(run())
+    told = study(subject, refused=("model factory 'bad' raised ValueError",))
+    assert not told.passed
+    section = verdict.section(told, [coupled(subject, 0)])
+    assert (section.lead, section.passed) == ("Proved, but not of all networks.", False)
+    assert any("model factory 'bad' raised" in text for text in section.paragraphs)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "printed"),
+    [(0.3591, 0.36), (0.35, 0.35), (0.1 + 0.2, 0.3), (0.4504, 0.46), (0.995, 0.995)],
+)
+def test_the_ratio_that_is_advised_reaches_its_target(ratio, printed) -> None:
+    assert at_least(ratio) == pytest.approx(printed, abs=1e-12)
+
+
+def test_a_layer_behind_a_concatenation_is_locked_only_if_all_it_reads_is_held() -> None:
+    free = Group("free", 4, (member("free", "out", 4), member("join", "in", 4)), (), False)
+    kept = Group("kept", 4, (member("kept", "out", 4), member("join", "in", 4)), (), False)
+    join = Group("join", 2, (member("join", "out", 2),), (), True)
+    accounts = (
+        GroupAccount("kept", 4, 0, 0, Reason.IGNORED),
+        GroupAccount("free", 4, 0, 0, Reason.KEPT),
+        GroupAccount("join", 2, 0, 0, Reason.IGNORED),
+    )
+    same = costs(free=9, kept=9, join=9)
+    done = replace(run(), costs=same, verification=Verification(Verdict.EXACT, groups=accounts))
+    subject = replace(network(done), costs=same, groups=(kept, free, join))
+    locked = {entry.layer: entry.is_locked for entry in shares(subject, coupled(subject, 0), done)}
+    assert locked == {"free": False, "kept": True, "join": False}
+
+
+def test_names_cannot_break_the_markdown(tmp_path) -> None:
+    write_report(study(network(run(), name="a|b\n<script>")), str(tmp_path))
+    text = (tmp_path / "report.md").read_text()
+    assert re.search(r"(?<!\\)<script>", text) is None
+    rows = [line for line in text.splitlines() if line.startswith("| a")]
+    assert rows
+    assert all("a\\|b" in row for row in rows)
+
+
+def test_a_name_with_dollars_or_an_underscore_is_drawn_as_it_is(tmp_path) -> None:
+    write_report(study(network(run(), name="_$x$^2$")), str(tmp_path))
+    assert "_$x$^2$" in (tmp_path / "index.html").read_text()
+
+
+def test_a_damaged_file_of_the_folder_is_refused(tmp_path) -> None:
+    (tmp_path / "zoo.json").write_text("{")
+    with pytest.raises(InputError, match=r"zoo\.json.*expected JSON"):
+        write_report(study(network(run())), str(tmp_path))
+
+
+def test_another_policy_than_the_one_asked_for_does_not_decide() -> None:
+    other = replace(run(0.5, Verdict.UNCHANGED), config=Config(0.5, policy="residual-blocks"))
+    assert study(network(run(), other)).passed
+    assert not study(network(run(), other), is_case_study=True).passed
+    assert not study(network(other)).passed  # nothing of what was asked for is there
+
+
+def test_sections_without_data_are_named_at_the_end(tmp_path) -> None:
+    sections = story(study(network(run())), str(tmp_path))
+    assert [section.anchor for section in sections] == ["verdict", "asked", "layers", "groups",
+                                                        "made-with"]  # fmt: skip
+    absent = {row[0]: row[1] for table in sections[-1].tables for row in table.rows}
+    assert absent["What a naive cut breaks"] == (
+        "no skip connection or depthwise convolution was cut alone"
+    )
+    assert "zoo.json" in absent["Every model of torchvision"]
+
+
+def test_a_study_of_nothing_makes_a_page_that_says_so(tmp_path) -> None:
+    write_report(study(), str(tmp_path))
+    assert "Nothing was pruned, so nothing was proved." in (tmp_path / "report.md").read_text()
+
+
+def test_a_network_of_which_only_prunings_are_known_makes_a_page(tmp_path) -> None:
+    """As of pytest's sessions in which it could not be traced."""
+    bare = SubjectStudy(
+        SubjectInfo("net", None, "random", 0), ("classifier", "global"),
+        CostTable((), 700, 30, (), ()), (run(),),
+    )  # fmt: skip
+    write_report(study(bare), str(tmp_path))
+    assert "1 of 1 prunings are proved exact" in (tmp_path / "index.html").read_text()
+
+
+JUNIT = """<testsuites><testsuite>
+<testcase classname="tests.unit.test_a" name="test_one[0.3]" time="1"/>
+<testcase classname="tests.unit.test_a" name="test_one[0.5]"><failure message="no"/></testcase>
+<testcase classname="tests.unit.test_a" name="test_two"><skipped type="pytest.xfail"/></testcase>
+<testcase classname="tests.unit.test_a" name="test_two"><skipped type="pytest.skip"/></testcase>
+<testcase classname="tests.unit.test_b" name="test_three"/>
+</testsuite></testsuites>"""
+
+
+def test_a_section_names_its_tests_with_their_outcome(tmp_path) -> None:
+    (tmp_path / "junit.xml").write_text(JUNIT)
+    ended = outcomes.read(str(tmp_path))
+    files = ("tests/unit/test_a.py", "tests/unit/test_b.py", "tests/unit/test_c.py")
+    section = Section("s", "S", tests=files)
+    case_study = study(network(run()), is_case_study=True)
+    one, two, three = evidence(section, case_study, ended)
+    assert (one.outcome, one.passed) == ("1 passed, 1 failed, 1 known to fail, 1 skipped", False)
+    assert one.parts == (
+        ("test_one", "1 passed, 1 failed"), ("test_two", "1 known to fail, 1 skipped"),
+    )  # fmt: skip
+    assert (two.outcome, two.passed) == ("1 passed", True)
+    assert (three.outcome, three.passed) == ("not run in this run", None)
+    told = markdown.render([(section, (one, two, three))])
+    assert "`tests/unit/test_b.py` (1 passed)" in told
+
+
+def test_our_tests_are_not_said_to_hold_another_network(tmp_path) -> None:
+    section = Section("s", "S", tests=("tests/unit/test_a.py",), checks=("ratio_met",))
+    assert [entry.name for entry in evidence(section, study(network(run())), {})] == ["ratio_met"]
+
+
+def test_a_section_names_its_checks_with_their_outcome() -> None:
+    section = Section("s", "S", checks=("equivalent_to_masked", "ratio_met", "cap_held"))
+    subject = network(run(0.3), run(0.5, Verdict.WRONG))
+    first, second = evidence(section, study(subject), {})
+    assert (first.outcome, first.passed) == ("prunings: 1 passed, 1 failed", False)
+    assert (second.outcome, second.passed) == ("prunings: 2 known to fail", True)
+
+
+def test_every_check_of_the_catalogue_is_cited_by_a_section(tmp_path) -> None:
+    checks = tuple(CheckResult(name, True) for name in CATALOGUE)
+    sections = story(study(network(replace(run(), checks=checks))), str(tmp_path))
+    assert {name for section in sections for name in section.checks} == set(CATALOGUE)
+
+
+def test_a_damaged_junit_file_is_refused(tmp_path) -> None:
+    (tmp_path / "junit.xml").write_text(JUNIT[:100])
+    with pytest.raises(InputError, match=r"junit\.xml.*expected what pytest --junit-xml writes"):
+        outcomes.read(str(tmp_path))
+
+
+def model(name: str, verdict: str, untold: str | None = None) -> dict:
+    return {
+        "name": name, "task": "classification", "sizes": [[3, 64, 64]], "told": "", "reason": "r",
+        "verdict": verdict, "max_rel_error": 1e-15, "removed": 4, "params_before": 10,
+        "params_after": 4, "seconds": 1.0,
+        **({"untold": {"verdict": untold, "reason": "u"}} if untold else {}),
+    }  # fmt: skip
+
+
+def test_the_zoo_is_held_against_torch_prunings_own_table(tmp_path) -> None:
+    """Of alexnet and vit_b_16 it says that they run, of swin_t that it does not; new is new."""
+    models = [
+        model("alexnet", "exact"),
+        model("vit_b_16", "renormalized", untold="wrong"),
+        model("swin_t", "exact", untold="timeout"),
+        model("new", "mixed"),
+    ]
+    told = {"ratio": 0.5, "scope": "local", "models": models}
+    (tmp_path / "zoo.json").write_text(json.dumps(told))
+    section = zoo.section(str(tmp_path))
+    table = section.tables[0]
+    assert table.rows == (
+        ("runs", "2", "1", "1", "1", "0"),
+        ("fails", "1", "0", "1", "1", "0"),
+        ("not listed", "1", "0", "0", "0", "1"),
+    )
+    assert "77 of 85" in section.paragraphs[1]
+    assert isinstance(zoo.section(str(tmp_path / "none")), Absent)
+
+
+def test_text_that_looks_like_markup_is_harmless_in_a_picture(tmp_path) -> None:
+    evil = f"net<b>{quoteattr('&')}"
+    write_report(study(network(run(), name=evil)), str(tmp_path))
+    page = (tmp_path / "index.html").read_text()
+    assert "<b>" not in page
+
+
+def test_every_test_that_is_cited_exists_and_is_run_for_the_report() -> None:
+    sources = (ROOT / "analysis/reporting/story").glob("*.py")
+    cited = {
+        name for path in sources for name in re.findall(r'"(tests/.*?\.py)"', path.read_text())
+    }
+    tox = configparser.ConfigParser(interpolation=None)
+    tox.read(ROOT / "tox.ini")
+    run = tox["report"]["cited"].split()
+    assert len(cited) > 10
+    assert not [name for name in cited if not (ROOT / name).exists()]
+    elsewhere = "tests/versions/test_kinds_of_layers.py"  # tox run -m matrix
+    assert not [name for name in cited - {elsewhere} if not name.startswith(tuple(run))]
+    assert not [place for place in run if not any(name.startswith(place) for name in cited)]

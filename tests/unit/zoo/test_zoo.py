@@ -1,0 +1,90 @@
+"""The zoo's committed results, what is known of it, and some of its models proved again."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torchvision
+
+from analysis.records import Verdict
+from analysis.zoo.__main__ import KNOWN, compare
+from analysis.zoo.proving import prove
+from analysis.zoo.subjects import SUBJECTS
+
+COMMITTED = json.loads((Path(__file__).parents[3] / "reports" / "zoo.json").read_text())
+KNOWN_FAILURES = json.loads(KNOWN.read_text())
+PROVED = (Verdict.EXACT, Verdict.RENORMALIZED)
+
+pytestmark = pytest.mark.filterwarnings("ignore:Unwrapped parameters detected")
+
+
+def test_every_model_of_torchvision_has_a_record() -> None:
+    listed = {
+        name for name in torchvision.models.list_models() if not name.startswith("quantized_")
+    }
+    assert {model["name"] for model in COMMITTED["models"]} == set(SUBJECTS) == listed
+
+
+def test_at_least_77_of_the_80_classification_models_are_proved() -> None:
+    models = [model for model in COMMITTED["models"] if model["task"] == "classification"]
+    assert len(models) == 80
+    assert sum(model["verdict"] in PROVED for model in models) >= 77
+
+
+def test_what_is_proved_is_an_equality_of_something_that_was_pruned() -> None:
+    for model in COMMITTED["models"]:
+        if model["verdict"] in PROVED:
+            assert model["max_rel_error"] <= 1e-9
+            assert model["params_after"] < 0.95 * model["params_before"], model["name"]
+
+
+def test_the_committed_verdicts_are_the_known_ones() -> None:
+    assert compare(COMMITTED["models"], KNOWN_FAILURES) == []
+    assert all(entry["reason"] for entry in KNOWN_FAILURES.values())
+
+
+def test_a_failure_that_is_not_listed_and_a_listed_one_that_passes_are_both_told() -> None:
+    records = [
+        {"name": "a", "verdict": "wrong"},
+        {"name": "b", "verdict": "exact", "untold": {"verdict": "exact"}},
+    ]
+    known = {"b": {"untold": "broken", "reason": "of old"}, "gone": {"verdict": "timeout"}}
+    assert compare(records, known) == [
+        "a (with what it is told): wrong, and known as proved",
+        "b (as it is): proved, and known as broken",
+        "gone (with what it is told): proved, and known as timeout",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "verdict"),
+    [
+        ("shufflenet_v2_x0_5", Verdict.EXACT),
+        ("swin_t", Verdict.RENORMALIZED),
+        ("swin_v2_t", Verdict.RENORMALIZED),
+        ("vit_b_32", Verdict.RENORMALIZED),
+        ("lraspp_mobilenet_v3_large", Verdict.EXACT),
+        ("fasterrcnn_mobilenet_v3_large_320_fpn", Verdict.EXACT),
+        ("r3d_18", Verdict.EXACT),
+        ("raft_small", Verdict.EXACT),
+    ],
+)
+def test_a_model_with_what_it_needs_is_proved(name: str, verdict: Verdict) -> None:
+    record = prove(name)
+    assert record.verdict is verdict, record.reason
+    assert record.max_rel_error is not None
+    assert record.max_rel_error < 1e-11
+    assert record.params_after < 0.9 * record.params_before
+
+
+@pytest.mark.parametrize(
+    ("name", "verdict", "reason"),
+    [
+        ("shufflenet_v2_x0_5", Verdict.UNPRUNABLE, "operator view in `stage"),
+        ("vit_b_32", Verdict.BROKEN, "raised in reshape"),
+    ],
+)
+def test_a_model_without_what_it_needs_is_not(name: str, verdict: Verdict, reason: str) -> None:
+    record = prove(name, told=False)
+    assert record.verdict is verdict
+    assert reason in record.reason
