@@ -1,31 +1,28 @@
 """Prove that a structurally pruned network is right, and explain what pruning bought.
 
-The doors are imported when first used, so that ``python -m analysis doctor`` can speak of an
-environment in which torch does not import.
+The doors are imported when first used: what asks nothing of torch or torch-pruning does not wait
+for them.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from analysis.costs.counting import count_macs
     from analysis.costs.predicting import (
         cost_account,
         ratio_curve,
         ratio_for_macs,
         ratio_for_params,
     )
+    from analysis.groups.depgraph import inspect_groups
     from analysis.network.layers import register_layer
-    from analysis.pipeline import (
-        count_macs,
-        inspect_groups,
-        lint_ignored_layers,
-        reproduce_residual_mismatch,
-        verify,
-        verify_steps,
-    )
+    from analysis.pipeline import lint_ignored_layers, verify, verify_steps
+    from analysis.proof.mismatch import reproduce_residual_mismatch
     from analysis.pytest_plugin.parametrizing import parametrize_with_checks
 
 __all__ = [
+    "__version__",
     "cost_account",
     "count_macs",
     "inspect_groups",
@@ -40,20 +37,28 @@ __all__ = [
     "verify_steps",
 ]
 
-_ELSEWHERE = {
-    "parametrize_with_checks": "analysis.pytest_plugin.parametrizing",
-    "register_layer": "analysis.network.layers",
-    **dict.fromkeys(
-        ("cost_account", "ratio_curve", "ratio_for_macs", "ratio_for_params"),
-        "analysis.costs.predicting",
-    ),
+__version__ = "0.2.0"
+
+_MODULES = {
+    "cost_account": "costs.predicting",
+    "count_macs": "costs.counting",
+    "inspect_groups": "groups.depgraph",
+    "lint_ignored_layers": "pipeline",
+    "parametrize_with_checks": "pytest_plugin.parametrizing",
+    "ratio_curve": "costs.predicting",
+    "ratio_for_macs": "costs.predicting",
+    "ratio_for_params": "costs.predicting",
+    "register_layer": "network.layers",
+    "reproduce_residual_mismatch": "proof.mismatch",
+    "verify": "pipeline",
+    "verify_steps": "pipeline",
 }
-"""The module of each door that is not the pipeline's."""
+"""Where each door is."""
 
 
 def __getattr__(name: str) -> Any:
-    if name in __all__:
-        return getattr(import_module(_ELSEWHERE.get(name, "analysis.pipeline")), name)
+    if name in _MODULES:
+        return getattr(import_module(f"analysis.{_MODULES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -1,14 +1,21 @@
-"""What is installed, and whether it can work together. Imports none of it."""
+"""What is installed, and whether it fits together, read from metadata. Imports none of it."""
 
-import subprocess
-import sys
-from importlib import metadata
+import re
+from collections.abc import Iterator
+from importlib import metadata, util
+from pathlib import Path
 
-__all__ = ["PACKAGES", "diagnose", "versions"]
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+__all__ = ["OWN", "PACKAGES", "diagnose", "explained", "versions"]
+
+OWN = "pruning-analysis"
+"""The name that this package is installed by."""
 
 PACKAGES = ("torch", "torchvision", "torch-pruning", "fvcore")
 
-_IMPORT_TORCHVISION = "import torch, torchvision; torchvision.ops.nms"
+_TOGETHER = "pip install --force-reinstall torch torchvision"
 
 
 def versions() -> dict[str, str]:
@@ -16,44 +23,73 @@ def versions() -> dict[str, str]:
 
     ``torch_pruning.__version__`` says 1.6.0 in release 1.6.1, so modules are not asked.
     """
-    found = {}
-    for package in PACKAGES:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            found[package] = "missing"
-    return found
+    return {package: _version(package) or "missing" for package in PACKAGES}
 
 
-def diagnose(python: str = sys.executable) -> list[str]:
-    """Troubles of the environment, each one line that says what to do; empty if there is none.
-
-    Args:
-        python: the interpreter whose packages are tried.
-    """
-    troubles = [
+def diagnose() -> list[str]:
+    """Troubles of the environment, each one line that says what to do; empty if there is none."""
+    missing = [
         f"{package} is not installed: pip install {package}"
-        for package, version in versions().items()
-        if version == "missing"
+        for package in PACKAGES
+        if _version(package) is None
     ]
-    if troubles:
-        return troubles
-    # In a process of its own: a mismatched pair may abort the interpreter.
-    trial = subprocess.run(
-        [python, "-W", "ignore", "-c", _IMPORT_TORCHVISION],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return [] if trial.returncode == 0 else [_explain(trial.stderr)]
+    return missing or [*_unmet(), *_mixed_builds()]
 
 
-def _explain(stderr: str) -> str:
-    lines = stderr.strip().splitlines() or ["no message"]
-    pair = ", ".join(f"{name} {version}" for name, version in list(versions().items())[:2])
-    if "torchvision::" in stderr or "undefined symbol" in stderr:
-        return (
-            f"{pair} are builds that do not belong together ({lines[-1]}): install both from one "
-            "index, pip install --force-reinstall torch torchvision"
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _unmet() -> Iterator[str]:
+    """What the packages require of what is installed, and do not find."""
+    for package in (OWN, *PACKAGES):
+        # A checkout that is run without being installed has no metadata.
+        for text in (metadata.requires(package) if _version(package) else None) or ():
+            requirement = Requirement(text)
+            if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
+                continue
+            found = _version(requirement.name)
+            if found is None or not requirement.specifier.contains(found, prereleases=True):
+                needed = f"{requirement.name}{requirement.specifier}"
+                together = {canonicalize_name(requirement.name), package} <= {*PACKAGES[:2]}
+                cure = _TOGETHER if together else f"pip install '{needed}'"
+                yield (
+                    f"{package} {_version(package)} needs {needed}, and {found or 'none'} is "
+                    f"installed: {cure}"
+                )
+
+
+def _mixed_builds() -> Iterator[str]:
+    """Torch and torchvision of two builds, such as CPU-only and CUDA, do not import together."""
+    builds = {package: _build(package) for package in PACKAGES[:2]}
+    if None not in builds.values() and len(set(builds.values())) > 1:
+        pair = " and ".join(f"{package} {build}" for package, build in builds.items())
+        yield (
+            f"{pair} are builds that do not belong together: install both from one index, "
+            f"{_TOGETHER}"
         )
-    return f"{pair} do not import: {lines[-1]}"
+
+
+_VERSION = re.compile(r"""^__version__(?:: \w+)? = ['"]([^'"]*\+[^'"]+)['"]""", re.MULTILINE)
+
+
+def _build(package: str) -> str | None:
+    """The version with its build, as in ``+cu132``, that a package states; None if it does not."""
+    spec = util.find_spec(package)
+    stated = Path(spec.origin).with_name("version.py") if spec and spec.origin else None
+    if stated is None or not stated.is_file():
+        return None
+    found = _VERSION.search(stated.read_text(encoding="utf-8", errors="replace"))
+    return found[1].partition("+")[2] if found else None
+
+
+def explained(error: BaseException) -> str:
+    """Why the installed packages do not import, and what to do, in one line."""
+    message = " ".join(str(error).split()) or type(error).__name__
+    cause = "torch and torchvision are builds that do not belong together; install both from one "
+    if "torchvision::" in message or "undefined symbol" in message:
+        return f"the installed packages do not import ({message}): {cause}index, {_TOGETHER}"
+    return f"the installed packages do not import ({message}); run {OWN} doctor"

@@ -45,7 +45,8 @@ class BudgetExceededError(BaseException):
     Like KeyboardInterrupt it is no Exception: code that handles a failing forward or copy must
     not take the end of the time for one.
 
-    ``step`` names what was running; it is filled in on the way up by `analysis.processes.budgets.step`.
+    ``step`` names what was running; it is filled in on the way up by
+    `analysis.processes.budgets.step`.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -58,9 +59,9 @@ class BudgetExceededError(BaseException):
         return f"{self} while {self.step or 'starting'}"
 
 
-def did_you_mean(name: str, known: Iterable[str], otherwise: str) -> str:
+def did_you_mean(name: str, known: Iterable[str], otherwise: str, *, cutoff: float = 0.6) -> str:
     """The hint of a message about an unknown name: the closest known one, or something else."""
-    close = difflib.get_close_matches(name, list(known), n=1)
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)
     return f"did you mean {close[0]!r}?" if close else otherwise
 
 

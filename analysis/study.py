@@ -15,8 +15,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from analysis import pipeline
-from analysis.checks import OF_PRUNING, evaluate
 from analysis.costs import predicting
 from analysis.environment import versions
 from analysis.errors import AnalysisError, BudgetExceededError, InputError
@@ -24,10 +22,10 @@ from analysis.gate.expected_failures import marked
 from analysis.groups import policies
 from analysis.network import subjects
 from analysis.network.inference import copy_of, locate_failure
-from analysis.network.loading import load_callable
-from analysis.processes import budgets
+from analysis.pipeline import Dense, lint_ignored_layers
 from analysis.processes.workers import deaf_to_interrupts
-from analysis.proof import comparing, distinct_values, faults
+from analysis.proof import comparing, distinct_values, faults, mismatch
+from analysis.proof.proving import prove
 from analysis.pruning import importances, surgery
 from analysis.records import (
     OWN_PRUNER,
@@ -38,6 +36,7 @@ from analysis.records import (
     Group,
     Lint,
     Mismatch,
+    Network,
     PolicyAccount,
     RankAgreement,
     RatioCurve,
@@ -45,11 +44,10 @@ from analysis.records import (
     Request,
     Run,
     Study,
-    SubjectInfo,
     SubjectStudy,
-    Thresholds,
-    timed_out,
+    merge_cuts,
 )
+from analysis.runs import analysed, info_of, run_of, within
 
 __all__ = [
     "CASE_STUDY",
@@ -57,7 +55,6 @@ __all__ = [
     "RATIOS",
     "SCOPES",
     "SEED",
-    "checked_run",
     "outline",
     "study",
 ]
@@ -79,14 +76,14 @@ this seed every relative gap is over 5e-7, and a test holds that.
 """
 
 CASE_STUDY = tuple(
-    Request(subject.name, subject.input_size, seed=SEED, policy=_CASE)
+    Request(Network(subject.name, subject.input_size, seed=SEED), ignore=_CASE)
     for subject in subjects.CASE_STUDY
 )
 """What the report is about where nobody asks for another network."""
 
 FAULTY = (
-    Request("resnet18", (3, 64, 64), seed=SEED),
-    Request("squeezenet1_1", (3, 64, 64), seed=SEED),
+    Network("resnet18", (3, 64, 64), seed=SEED),
+    Network("squeezenet1_1", (3, 64, 64), seed=SEED),
 )
 """Networks besides the subjects that faults are planted in."""
 
@@ -96,12 +93,6 @@ Progress = Callable[[Iterable[Any], int], Iterable[Any]]
 
 def _silently(parts: Iterable[Any], total: int) -> Iterable[Any]:
     return parts
-
-
-@lru_cache(maxsize=4)
-def _dense(request: Request) -> pipeline.Dense:
-    _, model, inputs = subjects.load(request)
-    return pipeline.analyse(model, inputs)
 
 
 def study(
@@ -126,30 +117,34 @@ def study(
         workers: processes; 0 takes one for each core.
     """
     requests, ratios = tuple(requests), tuple(sorted(set(ratios)))
-    is_case_study = requests == CASE_STUDY and ratios == RATIOS
+    requests = tuple(replace(request, budget=budget) for request in requests)
+    is_case_study = requests == tuple(replace(each, budget=budget) for each in CASE_STUDY) and (
+        ratios == RATIOS
+    )
     # Faults go into the subject that is cheapest to run and, in the case study, into networks
     # with other joints: additions of another kind, concatenations.
-    cheapest = min(requests, key=lambda request: request.input_size or ())
+    networks = [request.network for request in requests]
+    cheapest = min(networks, key=lambda network: network.input_size or ())
     faulty = (cheapest, *(FAULTY if is_case_study else ()))
     parts: list[_Part] = []
     for request in requests:
         names = _policies(request)
-        parts += [(_runs, request, policy, ratios, budget) for policy in names]
-        parts += [(_accounts, request, policy, ratios[-1], budget) for policy in _costed(names)]
-        parts += [(_mismatches, request, kind, budget) for kind in ("residual", "depthwise")]
-    parts += [(_faults, request, kind, budget) for request in faulty for kind in faults.FAULTS]
+        parts += [(_runs, request, policy, ratios) for policy in names]
+        parts += [(_accounts, request, policy, ratios[-1]) for policy in _costed(names)]
+        parts += [(_mismatches, request, kind) for kind in ("residual", "depthwise")]
+    parts += [(_faults, network, kind, budget) for network in faulty for kind in faults.FAULTS]
     done = _share_out(parts, progress or _silently, workers or os.cpu_count() or 1)
     return Study(
         versions=tuple(versions().items()),
         subjects=tuple(_gather(request, done) for request in requests),
         command=command,
-        faults=tuple(done[_faults, request, kind] for request in faulty for kind in faults.FAULTS),
+        faults=tuple(done[_faults, network, kind] for network in faulty for kind in faults.FAULTS),
         is_case_study=is_case_study,
     )
 
 
 _Part = tuple[Any, ...]
-"""A function, the network, and what else the function takes."""
+"""A function, the request or network, and what else the function takes."""
 
 
 def _policies(request: Request) -> tuple[str, ...]:
@@ -166,7 +161,7 @@ def _costed(names: Iterable[str]) -> list[str]:
 
 def _share_out(
     parts: list[_Part], progress: Progress, workers: int
-) -> dict[tuple[Callable[..., Any], Request, str], Any]:
+) -> dict[tuple[Callable[..., Any], Any, str], Any]:
     """Run every part on a pool of fresh processes with one thread each."""
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(
@@ -190,11 +185,10 @@ def _share_out(
 
 
 def _gather(request: Request, done: dict[Any, Any]) -> SubjectStudy:
-    dense, names = _dense(request), _policies(request)
-    ignored = _ignored(dense, names)
-    size = None if request.inputs else request.input_size
+    dense, names = analysed(request.network), _policies(request)
+    ignored = _ignored(request, dense, names)
     return SubjectStudy(
-        info=SubjectInfo(request.name, size, request.weights, request.seed),
+        info=info_of(request.network),
         headline=(OWN_PRUNER if request.pruner else request.policy, SCOPES[0]),
         costs=dense.costs,
         runs=tuple(run for policy in names for run in done[_runs, request, policy]),
@@ -211,35 +205,38 @@ def _gather(request: Request, done: dict[Any, Any]) -> SubjectStudy:
     )
 
 
-def _lint(dense: pipeline.Dense, ignored: tuple[str, ...] | None) -> Lint | None:
+def _lint(dense: Dense, ignored: tuple[str, ...] | None) -> Lint | None:
     if dense.error is None and ignored is not None:
         with suppress(AnalysisError):
-            return pipeline.lint_ignored_layers(dense.model, dense.inputs, ignored)
+            return lint_ignored_layers(dense.model, dense.inputs, ignored)
     return None
 
 
-def _ignored(dense: pipeline.Dense, names: Iterable[str]) -> dict[str, tuple[str, ...]]:
+def _choice(request: Request, policy: str) -> Any:
+    """The layers that keep their outputs under a policy, as the request says them."""
+    return request.ignore if policy == request.policy else policy
+
+
+def _ignored(request: Request, dense: Dense, names: Iterable[str]) -> dict[str, tuple[str, ...]]:
     """For each policy, the layers it holds; what a user's own pruner holds is not known."""
     return {
-        policy: policies.ignored_layers(policies.resolve(policy), dense.model, dense.groups)
+        policy: policies.ignored_layers(_choice(request, policy), dense.model, dense.groups)
         for policy in names
         if policy != OWN_PRUNER
     }
 
 
-def outline(info: SubjectInfo, dense: pipeline.Dense, last: Config, policy: Any) -> SubjectStudy:
+def outline(request: Request) -> SubjectStudy:
     """What a page says of a network whose prunings are known from elsewhere.
 
-    Args:
-        info: of the network.
-        dense: the network.
-        last: what the pruning at the greatest ratio asks.
-        policy: a name of `analysis.groups.policies.POLICIES`, a function of the model, or None where a
-            pruner of the user's own chose the layers.
+    Raises:
+        InputError: as `analysis.runs.analysed`.
     """
-    if policy is None:
+    dense, last = analysed(request.network), request.config(max(request.ratios))
+    info = info_of(request.network)
+    if request.pruner:
         return SubjectStudy(info, (OWN_PRUNER, last.scope), dense.costs, (), dense.groups)
-    ignored = policies.ignored_layers(policy, dense.model, dense.groups)
+    ignored = policies.ignored_layers(request.ignore, dense.model, dense.groups)
     return SubjectStudy(
         info,
         (last.policy, last.scope),
@@ -251,73 +248,41 @@ def outline(info: SubjectInfo, dense: pipeline.Dense, last: Config, policy: Any)
     )
 
 
-def _runs(
-    request: Request, policy: str, ratios: tuple[float, ...], budget: float | None
-) -> list[Run]:
-    scopes = SCOPES[:1] if request.pruner else SCOPES
+def _runs(request: Request, policy: str, ratios: tuple[float, ...]) -> list[Run]:
+    _read(request.network, request.budget)
+    asked = request if request.pruner else replace(request, ignore=_choice(request, policy))
     runs = [
-        _run_within(budget, request, Config(ratio, scope, policy=policy))
-        for scope in scopes
+        run_of(asked, Config(ratio, scope, policy=policy))
+        for scope in (SCOPES[:1] if request.pruner else SCOPES)
         for ratio in ratios
     ]
-    return [marked(request.name, run) for run in runs] if _is_known(request) else runs
+    # What is known of the case study holds of its networks, sizes and seed.
+    is_known = request.network in (each.network for each in CASE_STUDY)
+    return [marked(request.network.name, run) for run in runs] if is_known else runs
 
 
-def _run_within(budget: float | None, request: Request, config: Config) -> Run:
-    """One run; one that does not end within the budget is a verdict as well."""
-    dense = _traced(request, budget)
-    pruner = load_callable(request.pruner, "--pruner") if request.pruner else None
-    policy = policies.resolve(request.policy if pruner else config.policy)
-    try:
-        with budgets.limited(budget):
-            return checked_run(dense, config, policy, pruner)
-    except BudgetExceededError as error:
-        return timed_out(config, error.story, dense.costs, dense.saved_bytes, OF_PRUNING)
-
-
-def _traced(request: Request, budget: float | None) -> pipeline.Dense:
+def _read(network: Network, budget: float | None) -> Dense:
     """The dense network.
 
     Raises:
         InputError: it is not read within the budget.
     """
     try:
-        with budgets.limited(budget):
-            return _dense(request)
+        with within(budget):
+            return analysed(network)
     except BudgetExceededError as error:
-        raise InputError(f"{request.name}: {error.story}; give it more with --budget") from None
+        raise InputError(f"{network.name}: {error.story}; give it more with --budget") from None
 
 
-def _is_known(request: Request) -> bool:
-    """Whether what is known of the case study holds: its networks, sizes and seed."""
-    return replace(request, policy=_CASE) in CASE_STUDY
-
-
-def checked_run(
-    dense: pipeline.Dense,
-    config: Config,
-    policy: Any,
-    pruner_factory: pipeline.PrunerFactory | None = None,
-    thresholds: Thresholds | None = None,
-    names: Iterable[str] = OF_PRUNING,
-) -> Run:
-    """One run with the outcome of these checks; arguments as `pipeline.prune_and_prove`."""
-    outcome = pipeline.prune_and_prove(dense, config, policy, pruner_factory=pruner_factory)
-    outcome = replace(outcome, thresholds=thresholds or Thresholds())
-    return replace(outcome.run, checks=evaluate(outcome, names))
-
-
-def _accounts(
-    request: Request, policy: str, ratio: float, budget: float | None
-) -> list[PolicyAccount]:
-    dense = _traced(request, budget)
-    with suppress(BudgetExceededError), budgets.limited(budget):
-        ignored = _ignored(dense, (policy,))[policy]
+def _accounts(request: Request, policy: str, ratio: float) -> list[PolicyAccount]:
+    dense = _read(request.network, request.budget)
+    with suppress(BudgetExceededError), within(request.budget):
+        ignored = _ignored(request, dense, (policy,))[policy]
         return [_account(dense, ignored, Config(ratio, scope, policy=policy)) for scope in SCOPES]
     return []
 
 
-def _account(dense: pipeline.Dense, ignored: tuple[str, ...], config: Config) -> PolicyAccount:
+def _account(dense: Dense, ignored: tuple[str, ...], config: Config) -> PolicyAccount:
     """The costs of all ratios under one policy and scope, and who saves what at this one.
 
     Only the curve, empty, if they are not expressible.
@@ -348,14 +313,14 @@ def _account(dense: pipeline.Dense, ignored: tuple[str, ...], config: Config) ->
         return PolicyAccount(policy, scope, nothing)
 
 
-def _mismatches(request: Request, kind: str, budget: float | None) -> tuple[Mismatch, ...]:
-    dense = _traced(request, budget)
+def _mismatches(request: Request, kind: str) -> tuple[Mismatch, ...]:
+    dense = _read(request.network, request.budget)
     reproduce = {
-        "residual": pipeline.reproduce_residual_mismatch,
-        "depthwise": pipeline.reproduce_depthwise_mismatch,
+        "residual": mismatch.reproduce_residual_mismatch,
+        "depthwise": mismatch.reproduce_depthwise_mismatch,
     }
     # What its runs say, or more than there is time for.
-    with suppress(AnalysisError, BudgetExceededError), budgets.limited(budget):
+    with suppress(AnalysisError, BudgetExceededError), within(request.budget):
         return reproduce[kind](dense.model, dense.inputs) if dense.error is None else ()
     return ()
 
@@ -384,14 +349,14 @@ def _share_in_common(first: Tensor, second: Tensor, ratio: float) -> float:
     return len(lowest[0] & lowest[1]) / count
 
 
-def _faults(request: Request, kind: str, budget: float | None) -> FaultCount:
+def _faults(network: Network, kind: str, budget: float | None) -> FaultCount:
     """Plant one kind of fault in layers of the network pruned by half, one at a time."""
-    _traced(request, budget)
-    with suppress(BudgetExceededError), budgets.limited(budget):
-        half = _half_pruned(request)
+    _read(network, budget)
+    with suppress(BudgetExceededError), within(budget):
+        half = _half_pruned(network)
         if half is not None:
-            return _planted(request.name, kind, half)
-    return FaultCount(request.name, kind, 0, 0, 0, 0, 0)
+            return _planted(network.name, kind, half)
+    return FaultCount(network.name, kind, 0, 0, 0, 0, 0)
 
 
 _Half = tuple[nn.Module, nn.Module, list[Removal], Any, tuple[Group, ...]]
@@ -400,7 +365,7 @@ _Half = tuple[nn.Module, nn.Module, list[Removal], Any, tuple[Group, ...]]
 
 def _planted(name: str, kind: str, half: _Half) -> FaultCount:
     original, pruned, removals, inputs, groups = half
-    cuts = surgery.merge_cuts(removals)
+    cuts = merge_cuts(removals)
     plant = faults.FAULTS[kind]
     takers = [
         site.name for site in faults.sites(original, copy_of(pruned), cuts, groups) if plant(site)
@@ -415,7 +380,7 @@ def _planted(name: str, kind: str, half: _Half) -> FaultCount:
         plant(site)
         planted += 1
         shape += locate_failure(broken, inputs) is not None
-        verification = pipeline.prove(original, broken, removals, inputs)
+        verification = prove(original, broken, removals, inputs)
         changed += (verification.max_rel_error or 0.0) > comparing.TOLERANCE
         proof += not verification.verdict.passes
         located += verification.first_divergence == taker
@@ -427,16 +392,16 @@ _SITES = 12
 
 
 @lru_cache(maxsize=1)
-def _half_pruned(request: Request) -> _Half | None:
+def _half_pruned(network: Network) -> _Half | None:
     """The network pruned by half; None where that cuts nothing, or is not proved."""
-    dense = _dense(request)
+    dense = analysed(network)
     with suppress(AnalysisError):  # its runs say why
         half = None if dense.error is not None else _pruned_by_half(dense)
         return half if half and half[2] and _is_proved(half) else None
     return None
 
 
-def _pruned_by_half(dense: pipeline.Dense) -> _Half:
+def _pruned_by_half(dense: Dense) -> _Half:
     original = copy_of(dense.model)
     distinct_values.make_distinct(original, dense.inputs)
     pruned = copy_of(original)
@@ -448,4 +413,4 @@ def _pruned_by_half(dense: pipeline.Dense) -> _Half:
 
 def _is_proved(half: _Half) -> bool:
     original, pruned, removals, inputs, _ = half
-    return pipeline.prove(original, pruned, removals, inputs).verdict.passes
+    return prove(original, pruned, removals, inputs).verdict.passes

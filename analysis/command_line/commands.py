@@ -13,20 +13,13 @@ from typing import Any
 
 from tqdm import tqdm
 
+from analysis.checks import CATALOGUE, OF_PRUNING, named
+from analysis.command_line.arguments import check_outputs, request_of
 from analysis.command_line.options import parser
 from analysis.errors import BudgetExceededError, InputError
 from analysis.processes.workers import Worker
-from analysis.records import (
-    RATIOS,
-    Config,
-    Request,
-    Run,
-    SubjectInfo,
-    Thresholds,
-    timed_out,
-)
+from analysis.records import RATIOS, Config, Request, Run, SubjectInfo, timed_out
 from analysis.reporting import as_json, files, text
-from analysis.reporting.report import write_report
 
 __all__ = ["Answer", "checks", "groups", "macs", "report", "verify"]
 
@@ -52,25 +45,32 @@ def groups(options: Namespace) -> Answer:
             held, lint = given.ask("lint")
         if options.audit or not options.lint:
             held, misread = given.ask("groups", options.audit)
-    data = as_json.groups(given.info, options.ignore, held, misread, lint)
+    data = as_json.groups(given.info, given.request.policy, held, misread, lint)
     passed = not any((misread or {}).values()) and (lint is None or lint.passed)
     return _answer(options, data, text.groups(held, misread, lint), passed=passed)
 
 
 def verify(options: Namespace) -> Answer:
     """Prune at each ratio and prove the result; 1 if a verdict or a check does not pass."""
-    ratios = options.ratios or RATIOS
+    ratios, names = options.ratios or RATIOS, _named_checks(options.checks)
     with _prepared(options, options.model, len(ratios)) as given:
-        names = given.worker.call("named_checks", options.checks)
-        runs = _runs(given, options, ratios, _thresholds(options), names)
+        runs = _runs(given, ratios, names)
     passed = all(run.passed for run in runs)
     return _answer(options, as_json.verify(given.info, runs), text.runs(runs), passed=passed)
 
 
+def _named_checks(names: tuple[str, ...] | None) -> tuple[str, ...]:
+    """Those that are about the pruning itself where none is named; ``all`` is every one."""
+    if names is None:
+        return OF_PRUNING
+    return tuple(CATALOGUE) if names == ("all",) else named(names)
+
+
 def checks(options: Namespace) -> Answer:
     """List the catalogue of checks: what each means and needs, and where it runs."""
-    with Worker("analysis.command_line.jobs") as worker:
-        found = worker.call("catalogue")
+    found = [
+        (name, check.meaning, check.needs, check.of_pruning) for name, check in CATALOGUE.items()
+    ]
     return _answer(options, as_json.catalogue(found), text.catalogue(found))
 
 
@@ -85,12 +85,12 @@ def macs(options: Namespace) -> Answer:
     ratios = options.ratios or ()
     with _prepared(options, options.model, len(ratios)) as given:
         costs, _ = given.ask("costs")
-        runs = _runs(given, options, ratios)
+        runs = _runs(given, ratios, OF_PRUNING)
         reach = curve = None
         if options.sweep is not None:
-            curve = given.ask("sweep", _config(options, 0.0), options.sweep)
+            curve = given.ask("sweep", options.sweep)
         if options.target is not None:
-            reach = given.ask("reach", _config(options, 0.0), options.target, options.target_of)
+            reach = given.ask("reach", options.target, options.target_of)
     for run in runs:
         if run.costs is None:
             raise InputError(
@@ -104,45 +104,32 @@ def macs(options: Namespace) -> Answer:
 def report(options: Namespace) -> Answer:
     """Write the whole report; 1 if a run does not pass that is asked to (see `Study.judged`)."""
     files.check_writable(f"{options.out}/results.json")
+    requests = [request_of(options, model) for model in dict.fromkeys(options.model)]
+    # Torch, and what draws, are imported once the arguments are known to be good.
     study = import_module("analysis.study")
+    prepare = import_module("analysis.command_line.jobs").prepare
+    requests = requests or [
+        request_of(
+            options,
+            usual.network.name,
+            input_size=usual.network.input_size,
+            seed=usual.network.seed,
+            ignore=usual.ignore,
+        )
+        for usual in study.CASE_STUDY
+    ]
+    for request in requests:
+        prepare(request)
     result = study.study(
-        _requests(options, study),
+        requests,
         options.ratios or RATIOS,
         command=_repeated(options),
         budget=options.budget,
         progress=lambda parts, total: _bar(parts, total, "studying", "part"),
     )
-    written = write_report(result, options.out)
+    written = import_module("analysis.reporting.report").write_report(result, options.out)
     lines = [text.summary(result), *text.failures(result), *(f"wrote {path}" for path in written)]
     return Answer(0 if result.passed else 1, "\n".join(lines))
-
-
-def _requests(options: Namespace, study: Any) -> list[Request]:
-    """One for each network that is named, or of the case study, all of them tried.
-
-    Raises:
-        InputError: something cannot be used.
-    """
-    resolve, usual = import_module("analysis.network.subjects").resolve, study.CASE_STUDY
-    names = options.model or [request.name for request in usual]
-    policy, seed = ("classifier", 0) if options.model else (usual[0].policy, study.SEED)
-    requests = [
-        Request(
-            subject.name,
-            options.input_size or subject.input_size,
-            options.weights,
-            seed if options.seed is None else options.seed,
-            options.inputs,
-            options.ignore or policy,
-            options.pruner,
-            options.device,
-        )
-        for subject in map(resolve, dict.fromkeys(names))
-    ]
-    prepare = import_module("analysis.command_line.jobs").prepare
-    for request in requests:
-        prepare(request)
-    return requests
 
 
 _SILENT = ("command", "model", "out")
@@ -190,18 +177,8 @@ class _Given:
 @contextmanager
 def _prepared(options: Namespace, title: str, runs: int) -> Iterator[_Given]:
     """The subject, loaded by a worker that shows its steps on a terminal."""
-    if options.json is not None and options.json != "-":
-        files.check_writable(options.json)
-    request = Request(
-        options.model,
-        options.input_size,
-        options.weights,
-        options.seed or 0,
-        options.inputs,
-        options.ignore,
-        options.pruner,
-        options.device,
-    )
+    check_outputs(options)
+    request = request_of(options, options.model)
     with (
         tqdm(total=runs, desc=title, unit="run", disable=None, leave=False) as bar,
         Worker("analysis.command_line.jobs", bar.set_postfix_str) as worker,
@@ -210,50 +187,22 @@ def _prepared(options: Namespace, title: str, runs: int) -> Iterator[_Given]:
         yield _Given(worker, bar, request, info, options.budget)
 
 
-def _runs(
-    given: _Given,
-    options: Namespace,
-    ratios: Iterable[float],
-    thresholds: Thresholds | None = None,
-    names: tuple[str, ...] | None = None,
-) -> list[Run]:
+def _runs(given: _Given, ratios: Iterable[float], names: tuple[str, ...]) -> list[Run]:
     """One run a ratio; a run that does not end within the budget is a verdict as well."""
     runs = []
     for ratio in ratios:
-        runs.append(_run(given, _config(options, ratio), thresholds, names))
+        runs.append(_run(given, given.request.config(ratio), names))
         given.bar.update()
     return runs
 
 
-def _config(options: Namespace, ratio: float) -> Config:
-    return Config(
-        ratio,
-        options.scope,
-        options.importance,
-        options.ignore,
-        options.round_to,
-        options.max_pruning_ratio,
-    )
-
-
-def _thresholds(options: Namespace) -> Thresholds:
-    return Thresholds(
-        options.ratio_tolerance, options.max_dropped, options.min_channels, options.max_lost
-    )
-
-
-def _run(
-    given: _Given,
-    config: Config,
-    thresholds: Thresholds | None,
-    names: tuple[str, ...] | None,
-) -> Run:
+def _run(given: _Given, config: Config, names: tuple[str, ...]) -> Run:
     ask = given.worker.call
     try:
-        run: Run = ask("run", given.request, config, thresholds, names, budget=given.budget)
+        run: Run = ask("run", given.request, config, names, budget=given.budget)
     except BudgetExceededError as error:
         costs, saved_bytes = given.ask("costs")
-        return timed_out(config, error.story, costs, saved_bytes, names or ())
+        return timed_out(config, error.story, costs, saved_bytes, names)
     return run
 
 

@@ -6,7 +6,6 @@ import sys
 import warnings
 from collections.abc import Sequence
 from contextlib import redirect_stdout
-from importlib import import_module
 
 from analysis import environment
 from analysis.command_line.options import parser
@@ -25,11 +24,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     # What third parties warn of while tracing is not the user's to mend, and errors are ours.
     warnings.simplefilter("ignore")
     try:
-        if options.command == "doctor":
-            return _doctor()
-        return _run(options)
+        return _doctor() if options.command == "doctor" else _run(options)
     except AnalysisError as error:
-        print(f"python -m analysis {options.command}: {error}", file=sys.stderr)
+        print(f"{parser().prog} {options.command}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted; nothing was written", file=sys.stderr)
@@ -37,15 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    try:
-        commands = import_module("analysis.command_line.commands")
-    except (ImportError, RuntimeError, OSError) as error:
-        message = " ".join(str(error).split())
-        print(
-            f"the installed packages do not import ({message}); run python -m analysis doctor",
-            file=sys.stderr,
-        )
-        return 2
+    from analysis.command_line import commands  # what the doctor does not need
+
     # The user's own code may print; standard output holds the answer alone.
     with redirect_stdout(sys.stderr):
         answer = getattr(commands, options.command)(options)
@@ -65,5 +55,5 @@ def _doctor() -> int:
     for trouble in troubles:
         print(trouble, file=sys.stderr)
     if not troubles:
-        print("all of them import together")
+        print("versions and builds fit together, as far as their metadata tells")
     return 1 if troubles else 0

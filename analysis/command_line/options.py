@@ -2,9 +2,10 @@
 
 import argparse
 from decimal import Decimal, InvalidOperation
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from analysis.records import IMPORTANCES, SCOPES
+from analysis.environment import OWN
+from analysis.records import BUDGET, IMPORTANCES, SCOPES
 
 __all__ = ["parser", "ratios_of", "size_of"]
 
@@ -13,19 +14,19 @@ MODEL is a torchvision name (mobilenet_v2), package.module:factory or path/to/fi
 a factory takes no argument and returns an nn.Module.
 
 examples:
-  python -m analysis groups mobilenet_v2 --ignore skip-channels
-  python -m analysis groups my_models.py:net --audit
-  python -m analysis groups my_models.py:net --ignore my_models.py:ignored --lint
-  python -m analysis verify mobilenet_v2 --ratios 0.3,0.5,0.8 --ignore residual-blocks
-  python -m analysis macs resnet18 --ratios 0.5 --json -
-  python -m analysis macs mobilenet_v2 --target 0.5 --ignore residual-blocks
-  python -m analysis macs mobilenet_v2 --sweep 0.05:0.95:0.05
-  python -m analysis verify my_models.py:small_net --input-size 1,28,28 --checks all
-  python -m analysis verify my_models.py:detector --inputs my_models.py:batch
-  python -m analysis verify my_models.py:net --pruner my_models.py:pruner --ratios 0.5
-  python -m analysis checks
-  python -m analysis report --out reports
-  python -m analysis report my_models.py:net resnet18 --input-size 3,64,64 --out my-report
+  pruning-analysis groups mobilenet_v2 --ignore skip-channels
+  pruning-analysis groups my_models.py:net --audit
+  pruning-analysis groups my_models.py:net --ignore my_models.py:ignored --lint
+  pruning-analysis verify mobilenet_v2 --ratios 0.3,0.5,0.8 --ignore residual-blocks
+  pruning-analysis macs resnet18 --ratios 0.5 --json -
+  pruning-analysis macs mobilenet_v2 --target 0.5 --ignore residual-blocks
+  pruning-analysis macs mobilenet_v2 --sweep 0.05:0.95:0.05
+  pruning-analysis verify my_models.py:small_net --input-size 1,28,28 --checks all
+  pruning-analysis verify my_models.py:detector --inputs my_models.py:batch
+  pruning-analysis verify my_models.py:net --pruner my_models.py:pruner --ratios 0.5
+  pruning-analysis checks
+  pruning-analysis report --out reports
+  pruning-analysis report my_models.py:net resnet18 --input-size 3,64,64 --out my-report
 
 in pytest: pytest --pyargs analysis.suite --model my_models.py:net
 
@@ -43,14 +44,25 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
 
 
+class _Version(argparse.Action):
+    """Looks the version up only when it is asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from analysis import __version__
+
+        print(f"{OWN} {__version__}")
+        parser.exit()
+
+
 def parser() -> argparse.ArgumentParser:
     """The parser of every command; bad usage exits with 2 and one line."""
     root = _Parser(
-        prog="python -m analysis",
+        prog="pruning-analysis",
         description="Prove that a structurally pruned network is right, and what pruning bought.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    root.add_argument("--version", action=_Version, nargs=0, help="print the version and leave")
     commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, meaning in (
         ("groups", "list the dependency groups, and which a policy holds"),
@@ -77,36 +89,46 @@ def parser() -> argparse.ArgumentParser:
         if name == "verify":
             _add_thresholds(command)
         if name == "groups":
-            command.add_argument(
-                "--audit",
-                action="store_true",
-                help="run the network to see which groups torch-pruning would cut wrongly",
-            )
-            command.add_argument(
-                "--lint",
-                action="store_true",
-                help="tell what the ignored layers hold, fail to hold, and need not hold",
-            )
+            _add_questions(command)
         if name == "macs":
-            command.add_argument(
-                "--target",
-                type=_share,
-                metavar="SHARE",
-                help="find the smallest ratio that leaves at most this share, in (0, 1]",
-            )
-            command.add_argument(
-                "--sweep",
-                type=ratios_of,
-                metavar="R,R,...|START:STOP:STEP",
-                help="predict what each ratio leaves, and mark where groups drop out",
-            )
-            command.add_argument(
-                "--target-of",
-                choices=("macs", "params"),
-                default="macs",
-                help="what the share is of (default: macs)",
-            )
+            _add_predictions(command)
     return root
+
+
+def _add_questions(command: argparse.ArgumentParser) -> None:
+    """What may be asked of the groups beside their list."""
+    command.add_argument(
+        "--audit",
+        action="store_true",
+        help="run the network to see which groups torch-pruning would cut wrongly",
+    )
+    command.add_argument(
+        "--lint",
+        action="store_true",
+        help="tell what the ignored layers hold, fail to hold, and need not hold",
+    )
+
+
+def _add_predictions(command: argparse.ArgumentParser) -> None:
+    """What may be asked of costs before anything is pruned."""
+    command.add_argument(
+        "--target",
+        type=_share,
+        metavar="SHARE",
+        help="find the smallest ratio that leaves at most this share, in (0, 1]",
+    )
+    command.add_argument(
+        "--sweep",
+        type=ratios_of,
+        metavar="R,R,...|START:STOP:STEP",
+        help="predict what each ratio leaves, and mark where groups drop out",
+    )
+    command.add_argument(
+        "--target-of",
+        choices=("macs", "params"),
+        default="macs",
+        help="what the share is of (default: macs)",
+    )
 
 
 def _add_model_options(command: argparse.ArgumentParser, *, several: bool) -> None:
@@ -128,17 +150,18 @@ def _add_model_options(command: argparse.ArgumentParser, *, several: bool) -> No
     add(
         "--ignore",
         default=None if several else "classifier",
-        metavar="POLICY|PKG.MOD:FUNCTION",
-        help="residual-blocks, skip-channels, classifier (default), none, or your own function",
+        metavar="POLICY|NAME,NAME|PKG.MOD:FUNCTION",
+        help="layers whose outputs stay: residual-blocks, skip-channels, classifier (default), "
+        "none, names of layers, or your own function",
     )
     add("--pruner", metavar="PKG.MOD:FUNCTION", help="(model, inputs, ratio) -> your own pruner")
     add("--device", default="cpu")
     add(
         "--budget",
         type=_seconds,
-        default=120.0,
+        default=BUDGET,
         metavar="SECONDS",
-        help="for each run (default: 120)",
+        help=f"for each run (default: {BUDGET:g})",
     )
 
 
@@ -236,9 +259,11 @@ def ratios_of(text: str) -> tuple[float, ...]:
     except (InvalidOperation, ArithmeticError, ValueError):
         ratios = ()
     if not 0 < len(ratios) <= _MOST_RATIOS or not all(0 <= ratio < 1 for ratio in ratios):
+        per_cent = 0 < len(ratios) <= _MOST_RATIOS and all(1 < ratio < 100 for ratio in ratios)
+        meant = ",".join(f"{ratio / 100:g}" for ratio in ratios) if per_cent else ""
         raise argparse.ArgumentTypeError(
             f"{text!r}: ratios are numbers in [0, 1), at most {_MOST_RATIOS}; "
-            "expected e.g. 0.3,0.5,0.8 or 0:0.9:0.1"
+            + (f"did you mean {meant}?" if meant else "expected e.g. 0.3,0.5,0.8 or 0:0.9:0.1")
         )
     return ratios
 
@@ -264,7 +289,8 @@ def _whole(text: str) -> int:
 def _share(text: str) -> float:
     value = _number(text)
     if not 0 < value <= 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number in (0, 1]")
+        hint = f"; did you mean {value / 100:g}?" if 1 < value < 100 else ""
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number in (0, 1]{hint}")
     return value
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from analysis.costs.cost_model import CostModel
 from analysis.errors import InputError
 from analysis.pruning.channel_classes import segments_of
-from analysis.pruning.planning import Outlook, Ranking, cut_across, is_followed
+from analysis.pruning.rules import Outlook, Ranking, cut_across, is_followed
 from analysis.records import (
     Config,
     CurvePoint,

@@ -20,18 +20,19 @@ import torch
 from torch import nn
 
 from analysis.costs import op_handles
+from analysis.costs.size_rules import rule_of
 from analysis.costs.symbolic_sizes import Extents, Sizes, extents_of, is_transposed, place_of
 from analysis.errors import InputError
 from analysis.network.inference import (
     Inputs,
     aliased,
     as_arguments,
-    check_usable,
     left_as_found,
     locate_failure,
     one_line,
     walk,
 )
+from analysis.network.usable import check_usable
 from analysis.records import COLUMNS, CostTable, Extent, LayerCost, Products, Term
 
 with warnings.catch_warnings():
@@ -135,7 +136,7 @@ class Count:
         self._follow = follow
         self._terms: list[Term] = []
         self._extents: dict[str, Extents] = {}
-        self._sizes = Sizes(self._held)
+        self._sizes = Sizes(self._held, rule_of)
 
     def run(self, example_inputs: Inputs) -> Any:
         """Run the model, count, and return its output.

@@ -1,7 +1,7 @@
 """What every ratio costs, predicted from the dense network: nothing is pruned."""
 
-from collections.abc import Collection, Iterable
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, TypedDict, Unpack
 
 from torch import nn
 
@@ -12,18 +12,23 @@ from analysis.network.inference import Inputs
 from analysis.pruning import surgery
 from analysis.records import Config, CurvePoint, RatioCurve, Reach, checked_ratios
 
-__all__ = ["cost_account", "ratio_curve", "ratio_for_macs", "ratio_for_params"]
+__all__ = ["PruningOptions", "cost_account", "ratio_curve", "ratio_for_macs", "ratio_for_params"]
+
+
+class PruningOptions(TypedDict, total=False):
+    """How torch-pruning's MagnitudePruner is told to prune; see `cost_account`."""
+
+    ignored_layers: Any
+    scope: str
+    importance: str
+    round_to: int | None
 
 
 def ratio_curve(
     model: nn.Module,
     example_inputs: Inputs,
     ratios: Iterable[float],
-    *,
-    ignored_layers: Collection[str | nn.Module] = (),
-    scope: str = "global",
-    importance: str = "l1",
-    round_to: int | None = None,
+    **options: Unpack[PruningOptions],
 ) -> RatioCurve:
     """MACs and parameters left at each ratio, as pruning a copy and counting it would give them.
 
@@ -34,10 +39,8 @@ def ratio_curve(
         model: the dense network; not changed.
         example_inputs: a tensor, a tuple or a dict.
         ratios: in [0, 1).
-        ignored_layers: modules or names whose output channels must stay.
-        scope: ``global`` or ``local``.
-        importance: ``l1`` or ``l2``.
-        round_to: keep channel counts a multiple of this.
+        **options: ``ignored_layers``, ``scope``, ``importance`` and ``round_to``, see
+            `cost_account`.
 
     Raises:
         InputError: a ratio outside [0, 1); the model cannot be analysed as it is; or its cost
@@ -45,21 +48,11 @@ def ratio_curve(
         UnprunableError: torch-pruning cannot trace the model.
     """
     ratios = checked_ratios(ratios)
-    account = cost_account(
-        model, example_inputs, ignored_layers, scope=scope, importance=importance, round_to=round_to
-    )
-    return account.curve(ratios)
+    return cost_account(model, example_inputs, **options).curve(ratios)
 
 
 def ratio_for_macs(
-    model: nn.Module,
-    example_inputs: Inputs,
-    target: float,
-    *,
-    ignored_layers: Collection[str | nn.Module] = (),
-    scope: str = "global",
-    importance: str = "l1",
-    round_to: int | None = None,
+    model: nn.Module, example_inputs: Inputs, target: float, **options: Unpack[PruningOptions]
 ) -> Reach:
     """The smallest pruning ratio that leaves at most ``target`` of the MACs, or why none does.
 
@@ -67,45 +60,29 @@ def ratio_for_macs(
         model: the dense network; not changed.
         example_inputs: a tensor, a tuple or a dict.
         target: share of the dense MACs that may stay, in (0, 1].
-        ignored_layers: as in `ratio_curve`.
-        scope: as in `ratio_curve`.
-        importance: as in `ratio_curve`.
-        round_to: as in `ratio_curve`.
+        **options: as in `ratio_curve`.
 
     Raises:
         InputError: a target outside (0, 1]; and as `ratio_curve`.
         UnprunableError: as `ratio_curve`.
     """
-    account = cost_account(
-        model, example_inputs, ignored_layers, scope=scope, importance=importance, round_to=round_to
-    )
-    return account.reach(target, "macs")
+    return cost_account(model, example_inputs, **options).reach(target, "macs")
 
 
 def ratio_for_params(
-    model: nn.Module,
-    example_inputs: Inputs,
-    target: float,
-    *,
-    ignored_layers: Collection[str | nn.Module] = (),
-    scope: str = "global",
-    importance: str = "l1",
-    round_to: int | None = None,
+    model: nn.Module, example_inputs: Inputs, target: float, **options: Unpack[PruningOptions]
 ) -> Reach:
     """The smallest pruning ratio that leaves at most ``target`` of the parameters.
 
     Arguments and errors are those of `ratio_for_macs`.
     """
-    account = cost_account(
-        model, example_inputs, ignored_layers, scope=scope, importance=importance, round_to=round_to
-    )
-    return account.reach(target, "params")
+    return cost_account(model, example_inputs, **options).reach(target, "params")
 
 
 def cost_account(
     model: nn.Module,
     example_inputs: Inputs,
-    ignored_layers: Collection[str | nn.Module] = (),
+    ignored_layers: Any = (),
     *,
     scope: str = "global",
     importance: str = "l1",
@@ -113,7 +90,19 @@ def cost_account(
 ) -> Account:
     """What every ratio costs, from one count, one reading of the groups and one importance pass.
 
-    Arguments and errors are those of `ratio_curve`.
+    Args:
+        model: the dense network; not changed.
+        example_inputs: a tensor, a tuple or a dict.
+        ignored_layers: whose output channels must stay: modules or names, a policy's name, or a
+            function of the model.
+        scope: ``global`` or ``local``.
+        importance: ``l1`` or ``l2``.
+        round_to: keep channel counts a multiple of this.
+
+    Raises:
+        InputError: the model cannot be analysed as it is; or its cost cannot be expressed in the
+            widths of its groups, the layer is named.
+        UnprunableError: torch-pruning cannot trace the model.
     """
     config = Config(0.0, scope, importance, round_to=round_to)
     counts = []

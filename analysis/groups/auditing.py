@@ -1,6 +1,7 @@
 """DepGraph's numbering of channels against what the network does, before anything is pruned."""
 
 from collections import defaultdict
+from collections.abc import Mapping
 from itertools import accumulate
 
 from torch import nn
@@ -31,6 +32,43 @@ def audit(
         By root of each group, the layers that are misread; empty for a group that is right.
     """
     modules = dict(model.named_modules())
+    numbers, believed = _numbered(modules, groups)
+    with left_as_found(model):
+        flow = trace_channels(copy_of(model), example_inputs, numbers)
+
+    wrong: dict[str, tuple[Misread, ...]] = {group.root: () for group in groups}
+    roots = [group.root for group in groups for _ in range(group.width)]
+    places = [channel for group in groups for channel in range(group.width)]
+    seen = set()
+    for layer, arriving in flow.arrivals():
+        # One slope for all channels follows no group.
+        if getattr(modules[layer], "num_parameters", None) == 1:
+            continue
+        differing = {
+            place: number
+            for place, number in enumerate(arriving)
+            if number is not None and number != believed[layer].get(place)
+        }
+        if not differing or layer in seen:
+            continue
+        seen.add(layer)
+        cut = [believed[layer].get(place) for place in differing]
+        known = [n for n in (*cut, *differing.values()) if n is not None and n != JOINED]
+        root = roots[known[0]]
+        misread = Misread(
+            layer=layer,
+            places=tuple(differing),
+            believed=tuple(None if n is None else places[n] for n in cut),
+            found=tuple(None if n == JOINED else places[n] for n in differing.values()),
+        )
+        wrong[root] = (*wrong[root], misread)
+    return wrong
+
+
+def _numbered(
+    modules: Mapping[str, nn.Module], groups: tuple[Group, ...]
+) -> tuple[dict[str, list[int | None]], dict[str, dict[int, int]]]:
+    """Numbers for the channels that each layer makes, and those that each place should get."""
     starts = [0, *accumulate(group.width for group in groups)]
     numbers: dict[str, list[int | None]] = {}
     believed: dict[str, dict[int, int]] = defaultdict(dict)
@@ -44,33 +82,4 @@ def audit(
             if member.axis == "in" or couples_channels(layer):
                 found = {place: n for place, n in enumerate(follows) if n is not None}
                 believed[member.layer].update(found)
-    with left_as_found(model):
-        flow = trace_channels(copy_of(model), example_inputs, numbers)
-
-    wrong: dict[str, tuple[Misread, ...]] = {group.root: () for group in groups}
-    roots = [group.root for group in groups for _ in range(group.width)]
-    places = [channel for group in groups for channel in range(group.width)]
-    told = set()
-    for layer, arriving in flow.arrivals():
-        # One slope for all channels follows no group.
-        if getattr(modules[layer], "num_parameters", None) == 1:
-            continue
-        differing = {
-            place: number
-            for place, number in enumerate(arriving)
-            if number is not None and number != believed[layer].get(place)
-        }
-        if not differing or layer in told:
-            continue
-        told.add(layer)
-        taken = [believed[layer].get(place) for place in differing]
-        known = [n for n in (*taken, *differing.values()) if n is not None and n != JOINED]
-        root = roots[known[0]]
-        misread = Misread(
-            layer=layer,
-            places=tuple(differing),
-            believed=tuple(None if n is None else places[n] for n in taken),
-            found=tuple(None if n == JOINED else places[n] for n in differing.values()),
-        )
-        wrong[root] = (*wrong[root], misread)
-    return wrong
+    return numbers, believed

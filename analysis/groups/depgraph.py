@@ -5,7 +5,7 @@ module turns its live groups into records, and adds what it does not keep: which
 executes each addition, and why each layer belongs to its group.
 """
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -15,11 +15,11 @@ import torch_pruning as tp
 from torch import Tensor, nn
 
 from analysis.errors import InputError, UnprunableError, upstream
+from analysis.groups import policies
 from analysis.network.inference import (
     Inputs,
     aliased,
     as_arguments,
-    check_usable,
     copy_of,
     left_as_found,
     locate_failure,
@@ -27,10 +27,18 @@ from analysis.network.inference import (
     output_tensors,
 )
 from analysis.network.operators import Operators, watched
+from analysis.network.usable import check_usable
 from analysis.processes import budgets
 from analysis.records import Group, Member
 
-__all__ = ["groups_of", "hold", "inspect_groups", "live_groups_of", "ranked_groups"]
+__all__ = [
+    "groups_cut_by",
+    "groups_of",
+    "ignored_by",
+    "inspect_groups",
+    "live_groups_of",
+    "ranked_groups",
+]
 
 _NORMALISED_TOGETHER = (nn.GroupNorm,)
 _RENUMBERING = frozenset(
@@ -42,7 +50,7 @@ _RENUMBERING = frozenset(
 
 
 def inspect_groups(
-    model: nn.Module, example_inputs: Inputs, ignored_layers: Collection[str | nn.Module] = ()
+    model: nn.Module, example_inputs: Inputs, ignored_layers: Any = ()
 ) -> tuple[Group, ...]:
     """The dependency groups of a model, in the order the model defines them.
 
@@ -51,8 +59,9 @@ def inspect_groups(
     Args:
         model: any module that torch-pruning can trace.
         example_inputs: a tensor, a tuple or a dict.
-        ignored_layers: modules or names whose output channels must stay; the groups that hold
-            one are listed all the same, with ``ignored`` set.
+        ignored_layers: whose output channels must stay: modules or names, a policy's name or a
+            function of the model; the groups of these are listed all the same, with ``ignored``
+            set.
 
     Raises:
         InputError: an ignored layer is not part of the model, or it does not run on the inputs.
@@ -65,7 +74,7 @@ def inspect_groups(
 def ranked_groups(
     model: nn.Module,
     example_inputs: Inputs,
-    ignored_layers: Collection[str | nn.Module] = (),
+    ignored_layers: Any = (),
     importance: Callable[[Any], Tensor | None] | None = None,
     run: Callable[[nn.Module, Inputs], Any] | None = None,
 ) -> tuple[tuple[Group, ...], dict[str, Tensor]]:
@@ -87,9 +96,30 @@ def ranked_groups(
         UnprunableError: see `inspect_groups`; or the importance raised.
     """
     check_usable(model)
-    ignored = names_of(ignored_layers, model)
+    chosen = policies.resolve(ignored_layers)
+    if isinstance(chosen, tuple):
+        names_of(chosen, model)  # a wrong name is told of before the model is traced
+    reader, live, operators = _traced(model, example_inputs, run)
+    groups = [reader.group(items, turn) for turn, items in enumerate(live)]
+    seen = tuple(_as_seen(model, example_inputs, groups))
+    held = policies.mark_ignored(seen, policies.ignored_layers(chosen, model, seen))
+    scores: dict[str, Tensor] = {}
+    for group, items in zip(held, live, strict=True):
+        if importance and not (group.ignored or group.frozen or group.untraced):
+            with upstream(f"ranking the group of `{group.root}`", operators.blamed):
+                score = importance(items)
+            if score is not None:
+                scores[group.root] = score.detach().cpu()
+    in_order = sorted(held, key=lambda group: min(reader.order[layer] for layer in group.layers))
+    return tuple(in_order), scores
+
+
+def _traced(
+    model: nn.Module, inputs: Inputs, run: Callable[[nn.Module, Inputs], Any] | None
+) -> tuple["_Reader", list[Any], Operators]:
+    """DepGraph's live groups of a copy, what turns them into records, and the operators called."""
     traced = aliased(model, requires_grad=True)
-    args, kwargs = as_arguments(example_inputs)
+    args, kwargs = as_arguments(inputs)
     try:
         with (
             left_as_found(model),
@@ -102,33 +132,41 @@ def ranked_groups(
                 # A bare tensor would be unpacked along its batch axis and tried unbatched first.
                 traced,
                 example_inputs=kwargs or args,
-                forward_fn=run and (lambda _, __: run(traced, example_inputs)),
+                forward_fn=run and (lambda _, __: run(traced, inputs)),
                 ignored_params=[],  # torch-pruning 1.4 iterates over its default, None
                 verbose=False,
             )
     except UnprunableError:
         with left_as_found(model):
-            failure = locate_failure(traced, example_inputs)
+            failure = locate_failure(traced, inputs)
         if failure is not None:
             raise InputError(f"the model does not run on the example inputs: {failure}") from None
         raise
     live = list(_live_groups(graph, operators))
-    reader = _Reader(traced, graph, live, operators, leaving)
-    groups = [reader.group(items, turn) for turn, items in enumerate(live)]
-    held = hold(tuple(_as_seen(model, args, kwargs, groups)), ignored)
-    scores: dict[str, Tensor] = {}
-    for group, items in zip(held, live, strict=True):
-        if importance and not (group.ignored or group.frozen or group.untraced):
-            with upstream(f"ranking the group of `{group.root}`", operators.blamed):
-                score = importance(items)
-            if score is not None:
-                scores[group.root] = score.detach().cpu()
-    in_order = sorted(held, key=lambda group: min(reader.order[layer] for layer in group.layers))
-    return tuple(in_order), scores
+    return _Reader(traced, graph, live, operators, leaving), live, operators
+
+
+def ignored_by(pruner: Any, model: nn.Module) -> tuple[str, ...]:
+    """Names of the layers that a pruner ignores; it takes modules of other models too."""
+    own = set(model.modules())
+    return names_of([layer for layer in pruner.ignored_layers if layer in own], model)
+
+
+def groups_cut_by(pruner: Any, model: nn.Module, inputs: Inputs) -> tuple[Group, ...]:
+    """What the pruner's own graph holds, and the frozen layers that it cannot see.
+
+    Empty where these cannot be traced.
+    """
+    if all(parameter.requires_grad for parameter in model.parameters()):
+        return groups_of(pruner)
+    try:
+        return inspect_groups(model, inputs, ignored_by(pruner, model))
+    except UnprunableError:
+        return ()
 
 
 def groups_of(pruner: Any) -> tuple[Group, ...]:
-    """The groups that a pruner cuts, as its own graph has them, and the layers that are held.
+    """The groups that a pruner cuts, as its own graph has them, and the layers it excludes.
 
     Additions and outputs are not known of a graph that somebody else built. A layer that no group
     of the pruner's holds is ignored or coupled with one that is, and stands alone.
@@ -202,12 +240,13 @@ def _live_groups(
         yield group
 
 
-def _as_seen(model: nn.Module, args: Any, kwargs: Any, groups: list[Group]) -> Iterator[Group]:
+def _as_seen(model: nn.Module, inputs: Inputs, groups: list[Group]) -> Iterator[Group]:
     """The groups with what a pruner built on the model as it is would not find marked."""
     if all(parameter.requires_grad for parameter in model.parameters()):
         yield from groups
         return
     traced = copy_of(model)
+    args, kwargs = as_arguments(inputs)
     with left_as_found(model), torch.enable_grad(), upstream("building the dependency graph"):
         graph = tp.DependencyGraph().build_dependency(
             traced, example_inputs=kwargs or args, ignored_params=[], verbose=False
@@ -225,13 +264,6 @@ def _as_seen(model: nn.Module, args: Any, kwargs: Any, groups: list[Group]) -> I
             yield replace(group, untraced=why)
         else:
             yield group
-
-
-def hold(groups: tuple[Group, ...], ignored: Collection[str]) -> tuple[Group, ...]:
-    """The same groups, those with an ignored layer among their output layers marked so."""
-    return tuple(
-        replace(group, ignored=not set(ignored).isdisjoint(group.layers)) for group in groups
-    )
 
 
 @contextmanager

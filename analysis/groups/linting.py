@@ -14,7 +14,7 @@ from typing import Any
 
 from torch import nn
 
-from analysis.groups.depgraph import hold
+from analysis.groups.policies import mark_ignored
 from analysis.network.layers import is_depthwise, makes_channels
 from analysis.records import Finding, Group, Lint, Lock, Misread
 
@@ -54,7 +54,7 @@ def lint(
         dict.fromkeys(name for each in given if (name := scene.name_of(each)) is not None)
     )
     ignored = {inner for name in named for inner in scene.inside(name)}
-    marked = hold(groups, ignored)
+    marked = mark_ignored(groups, ignored)
     readers = _readers(marked)
     held = [group for group in marked if group.ignored]
     locks = [_lock(group, ignored, readers, misread, held_cost) for group in held]

@@ -1,20 +1,21 @@
-"""Policies: named rules that say which layers must keep their output channels.
+"""Which layers must keep their output channels: policies, lists of layers, functions.
 
 A policy reads the model and its dependency groups and yields layer names. torch-pruning takes
 the modules of these as ``ignored_layers``; it still cuts their *input* channels.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import replace
 from typing import Any
 
 from torch import nn
 
-from analysis.errors import InputError, did_you_mean
+from analysis.errors import InputError
 from analysis.network.inference import names_of, one_line
 from analysis.network.loading import load_callable
-from analysis.records import Group
+from analysis.records import Group, excluded
 
-__all__ = ["POLICIES", "Policy", "entries", "ignored_layers", "resolve", "unknown"]
+__all__ = ["POLICIES", "Policy", "entries", "ignored_layers", "mark_ignored", "resolve"]
 
 Policy = Callable[[nn.Module, tuple[Group, ...]], tuple[str, ...]]
 
@@ -61,57 +62,54 @@ POLICIES: dict[str, Policy] = {
 }
 
 
-def resolve(reference: str) -> str | Callable[[nn.Module], Iterable[Any]]:
-    """The policy that a name, ``package.module:function`` or ``file.py:function`` stands for.
-
-    Raises:
-        InputError: nothing by that name.
-    """
-    if reference in POLICIES:
-        return reference
-    if ":" not in reference:
-        raise unknown(reference)
-    function: Callable[[nn.Module], Iterable[Any]] = load_callable(reference, "--ignore")
-    return function
-
-
-def ignored_layers(
-    policy: str | Callable[[nn.Module], Iterable[Any]],
-    model: nn.Module,
-    groups: tuple[Group, ...],
-) -> tuple[str, ...]:
-    """Names of the layers that ``policy`` holds, in model order.
+def resolve(given: Any) -> Any:
+    """A policy's name, a list of layers and names, or a function, from what a door was given.
 
     Args:
-        policy: a name of `POLICIES`, or a function of the model that returns modules or names.
+        given: see `analysis.records.excluded`.
+
+    Raises:
+        InputError: it cannot be used, or there is no function by that reference.
+    """
+    choice = excluded(given)
+    if isinstance(choice, str) and choice not in POLICIES:
+        return load_callable(choice, "--ignore")
+    return choice
+
+
+def ignored_layers(given: Any, model: nn.Module, groups: tuple[Group, ...]) -> tuple[str, ...]:
+    """Names of the layers that keep their output channels, in model order.
+
+    Args:
+        given: see `analysis.records.excluded`.
         model: the dense model.
         groups: its dependency groups with nothing ignored.
 
     Raises:
-        InputError: unknown policy, or a layer that is not part of the model.
+        InputError: it cannot be used, or names a layer that is not part of the model.
     """
-    given = entries(policy, model, groups)
+    choice = resolve(given)
+    named = entries(choice, model, groups)
     # Our own policies may name parameters that no layer owns, which torch-pruning cannot ignore.
-    chosen = set(given if isinstance(policy, str) else names_of(given, model))
+    chosen = set(named if isinstance(choice, str) else names_of(named, model))
     return tuple(name for name, _ in model.named_modules() if name in chosen)
 
 
-def entries(
-    policy: str | Callable[[nn.Module], Iterable[Any]],
-    model: nn.Module,
-    groups: tuple[Group, ...],
-) -> list[Any]:
-    """What ``policy`` yields, as it yields it; arguments as `ignored_layers`.
+def entries(given: Any, model: nn.Module, groups: tuple[Group, ...]) -> list[Any]:
+    """The layers as they were given, or as a policy or function yields them.
+
+    Arguments as `ignored_layers`.
 
     Raises:
-        InputError: unknown policy, or its function raised.
+        InputError: it cannot be used, or the function raised.
     """
-    if isinstance(policy, str):
-        if policy not in POLICIES:
-            raise unknown(policy)
-        return list(POLICIES[policy](model, groups))
+    choice = resolve(given)
+    if isinstance(choice, str):
+        return list(POLICIES[choice](model, groups))
+    if isinstance(choice, tuple):
+        return list(choice)
     try:
-        answer = policy(model)
+        answer = choice(model)
     except Exception as error:
         raise InputError(
             f"the policy function raised {type(error).__name__}: {one_line(error)}; expected "
@@ -125,11 +123,8 @@ def entries(
     return list(answer)
 
 
-def unknown(policy: str) -> InputError:
-    """The error for a name that is no policy."""
-    hint = did_you_mean(policy, POLICIES, "")
-    names = ", ".join(POLICIES)
-    return InputError(
-        f"unknown policy {policy!r}; {hint}{' ' if hint else ''}expected one of {names}, or "
-        "package.module:function"
+def mark_ignored(groups: tuple[Group, ...], layers: Collection[str]) -> tuple[Group, ...]:
+    """The same groups, those with one of these among their output layers marked ``ignored``."""
+    return tuple(
+        replace(group, ignored=not set(layers).isdisjoint(group.layers)) for group in groups
     )

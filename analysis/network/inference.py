@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass
+from math import inf
 from typing import Any
 
 import torch
@@ -23,7 +24,6 @@ __all__ = [
     "aliased",
     "as_arguments",
     "called_modules",
-    "check_usable",
     "copy_of",
     "described",
     "forward",
@@ -36,6 +36,8 @@ __all__ = [
     "one_line",
     "output_tensors",
     "random_state_kept",
+    "reached_parameters",
+    "relative_error",
     "walk",
 ]
 
@@ -98,6 +100,24 @@ def holds_nan(value: Any) -> bool:
     return isinstance(value, Tensor) and value.is_floating_point() and bool(value.isnan().any())
 
 
+def relative_error(expected: Tensor, found: Tensor) -> float:
+    """Greatest absolute difference over the greatest absolute expected value."""
+    if not expected.numel():
+        return 0.0
+    expected, found = _real(expected), _real(found)
+    scale = float(expected.abs().max())
+    difference = float((expected - found).abs().max())
+    # NaN compares false with every bound; make it a departure.
+    if difference != difference:
+        return inf
+    return difference / scale if scale else difference
+
+
+def _real(tensor: Tensor) -> Tensor:
+    """In float64; a complex number as two."""
+    return (torch.view_as_real(tensor) if tensor.is_complex() else tensor).double()
+
+
 def map_tensors(inputs: Any, change: Callable[[Tensor], Tensor]) -> Any:
     """The same structure with every tensor replaced by ``change(tensor)``."""
     if isinstance(inputs, Tensor):
@@ -120,44 +140,6 @@ def described(inputs: Any) -> str:
     if isinstance(inputs, tuple | list):
         return f"({', '.join(map(described, inputs))})"
     return repr(inputs)
-
-
-def check_usable(model: Any) -> None:
-    """Refuse what cannot be analysed as it is, and say what to pass instead.
-
-    Raises:
-        InputError: not a module, a wrapper around one, or a module without values.
-    """
-    kind = type(model).__name__
-    if not isinstance(model, nn.Module):
-        raise InputError(f"the model is a {kind}; expected a torch.nn.Module")
-    inner = next((text for fits, text in _WRAPPERS if fits(model)), None)
-    if inner is not None:
-        raise InputError(f"the model is a {kind}; expected the module itself: pass {inner}")
-    for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
-        if torch.nn.parameter.is_lazy(tensor):
-            raise InputError(
-                f"`{name}` of the {kind} is lazy and has no shape yet; run the model once on its "
-                "inputs first"
-            )
-        if tensor.is_meta:
-            raise InputError(
-                f"`{name}` of the {kind} is on the meta device and has no values; expected a model "
-                "with weights: build it on cpu, or move it with to_empty() and load them"
-            )
-    if next(model.parameters(), None) is None:
-        raise InputError(f"{kind} has no parameters: there is nothing to prune")
-
-
-_PARALLEL = (nn.DataParallel, nn.parallel.DistributedDataParallel)
-
-_WRAPPERS: tuple[tuple[Callable[[nn.Module], bool], str], ...] = (
-    (lambda model: isinstance(model, _PARALLEL), "model.module"),
-    # Naming the class would import torch's compiler, which takes seconds.
-    (lambda model: hasattr(model, "_orig_mod"), "model._orig_mod, which was compiled"),
-    (lambda model: isinstance(model, torch.jit.ScriptModule), "the one that was scripted"),
-)
-"""What stands around a module, and what to pass instead."""
 
 
 def copy_of(model: nn.Module) -> nn.Module:
@@ -215,6 +197,20 @@ def called_modules(model: nn.Module, inputs: Inputs) -> frozenset[str]:
         for handle in handles:
             handle.remove()
     return frozenset(called)
+
+
+def reached_parameters(model: nn.Module, inputs: Inputs) -> set[str]:
+    """Names of the parameters that get a finite gradient; a dead rectifier's zeros count."""
+    trained = copy_of(model).requires_grad_(True)
+    with torch.enable_grad():
+        outputs = output_tensors(forward(trained, inputs))
+        # A plain sum of outputs may have a gradient of zero (after a softmax).
+        sum(tensor.square().sum() for tensor in outputs).backward()  # type: ignore[union-attr]
+    return {
+        name
+        for name, parameter in trained.named_parameters()
+        if parameter.grad is not None and bool(parameter.grad.isfinite().all())
+    }
 
 
 def names_of(layers: Iterable[str | nn.Module], model: nn.Module) -> tuple[str, ...]:

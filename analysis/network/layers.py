@@ -6,17 +6,13 @@ taken over the kept ones only, and what its weights are while removed channels a
 it. Nothing here knows the pruner.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torchvision.models.convnext import LayerNorm2d
-from torchvision.models.swin_transformer import ShiftedWindowAttention, ShiftedWindowAttentionV2
-from torchvision.models.video.swin_transformer import ShiftedWindowAttention3d
-from torchvision.ops import FrozenBatchNorm2d
 
 from analysis.errors import InputError
 
@@ -32,6 +28,7 @@ __all__ = [
     "is_depthwise",
     "is_normalisation",
     "kind_of",
+    "known_kinds",
     "makes_channels",
     "per_channel",
     "query_scale",
@@ -73,7 +70,18 @@ class Kind:
 
 def kind_of(layer: nn.Module | None) -> Kind | None:
     """The row of a layer; None for a kind that has none."""
-    return next((kind for types, kind in KINDS.items() if isinstance(layer, types)), None)
+    return next((kind for types, kind in KINDS.items() if any(_bases(layer, types))), None)
+
+
+def _bases(layer: Any, types: Collection[type | str]) -> Iterator[Any]:
+    """Of the classes that a layer is an instance of, those among these, given as such or by name.
+
+    A class of torchvision is known by its name, so that nobody imports torchvision who does not
+    use it.
+    """
+    for base in type(layer).__mro__:
+        if base in types or f"{base.__module__}.{base.__qualname__}" in types:
+            yield base
 
 
 def is_depthwise(layer: Any) -> bool:
@@ -93,10 +101,7 @@ def is_normalisation(layer: nn.Module) -> bool:
 def has_own_forward(layer: nn.Module) -> bool:
     """Whether a layer computes what its row says: a class that derives from it may not."""
     return any(
-        type(layer).forward is kind.forward
-        for kinds in KINDS
-        for kind in kinds
-        if isinstance(layer, kind)
+        type(layer).forward is base.forward for types in KINDS for base in _bases(layer, types)
     )
 
 
@@ -257,6 +262,12 @@ def per_channel(axis: int, dim: int = -1) -> Kind:
     return Kind(lambda layer: axis, restrict)
 
 
+def known_kinds() -> list[str]:
+    """The classes of the rows, by their own names."""
+    named = (given if isinstance(given, str) else given.__name__ for row in KINDS for given in row)
+    return [name.rpartition(".")[2].lstrip("_") for name in named]
+
+
 def register_layer(layer: type[nn.Module], kind: Kind) -> None:
     """Let the proof know a kind of layer of your own; torch-pruning wants a pruner for it as well.
 
@@ -279,30 +290,39 @@ def register_layer(layer: type[nn.Module], kind: Kind) -> None:
     KINDS.update({(layer,): kind} | rows)
 
 
-KINDS: dict[tuple[type[nn.Module], ...], Kind] = {
+KINDS: dict[tuple[type[nn.Module] | str, ...], Kind] = {
     (nn.modules.conv._ConvNd,): Kind(_before_positions, _convolution, mixes=True),
     (nn.Linear,): Kind(_last, _linear, mixes=True),
     (nn.Embedding,): Kind(_last, _each_channel, mixes=True),
     (nn.MultiheadAttention,): Kind(_last, _attention, mixes=True, silenced=_silent_attention),
-    (nn.modules.batchnorm._BatchNorm, FrozenBatchNorm2d): Kind(_second, _each_channel),
+    (nn.modules.batchnorm._BatchNorm, "torchvision.ops.misc.FrozenBatchNorm2d"): Kind(
+        _second, _each_channel
+    ),
     (nn.modules.instancenorm._InstanceNorm, nn.PReLU): Kind(_second, _each_channel),
     (nn.GroupNorm,): Kind(_second, _each_channel, over_kept=_group_norm),
-    (LayerNorm2d,): Kind(_second, _each_channel, over_kept=_layer_norm_2d),
+    ("torchvision.models.convnext.LayerNorm2d",): Kind(
+        _second, _each_channel, over_kept=_layer_norm_2d
+    ),
     (nn.LayerNorm,): Kind(_last, _each_channel, over_kept=_layer_norm),
     (nn.RMSNorm,): Kind(_last, _each_channel, over_kept=_rms_norm),
 }
 """Every kind of layer that can be proved; the first row that fits is taken."""
 
-_SCALED_BY_WIDTH = (ShiftedWindowAttention, ShiftedWindowAttention3d)
+_SCALED_BY_WIDTH = (
+    "torchvision.models.swin_transformer.ShiftedWindowAttention",
+    "torchvision.models.video.swin_transformer.ShiftedWindowAttention3d",
+)
 """Attention whose forward divides by the root of its input's width; ``qkv`` makes q, k and v
 stacked. torch's own functions are known by `PRODUCTS`. (torchvision's second version, which
 compares directions, derives from the first and divides by nothing.)"""
 
+_SCALED_BY_NOTHING = ("torchvision.models.swin_transformer.ShiftedWindowAttentionV2",)
+
 
 def query_scale(parent: nn.Module | None, part: str, kept: int, width: int) -> float:
     """What the queries that ``part`` of ``parent`` makes are multiplied by once it has been cut."""
-    scaled = isinstance(parent, _SCALED_BY_WIDTH) and part == "qkv"
-    if not scaled or isinstance(parent, ShiftedWindowAttentionV2):
+    scaled = any(_bases(parent, _SCALED_BY_WIDTH)) and part == "qkv"
+    if not scaled or any(_bases(parent, _SCALED_BY_NOTHING)):
         return 1.0
     return float((width / kept) ** 0.5)
 

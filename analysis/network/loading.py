@@ -2,14 +2,17 @@
 
 import importlib
 import importlib.util
+import re
 import sys
+from ast import parse
 from pathlib import Path
+from symtable import symtable
 from types import ModuleType
 from typing import Any
 
 from analysis.errors import InputError, did_you_mean
 
-__all__ = ["load_callable"]
+__all__ = ["check_reference", "load_callable"]
 
 
 def load_callable(reference: str, what: str) -> Any:
@@ -23,20 +26,12 @@ def load_callable(reference: str, what: str) -> Any:
         InputError: malformed, no such module, file or attribute, the import raised, or the
             attribute cannot be called.
     """
-    location, colon, attribute = reference.rpartition(":")
-    if not colon or not location or not attribute:
-        example = f"{reference}:function" if reference.endswith(".py") else "file.py:function"
-        raise InputError(
-            f"{what} {reference!r} is not of the form package.module:function or "
-            f"path/to/file.py:function; say which function, as in {example}"
-        )
+    location, attribute = _parts(reference, what)
     module = _load_file(location, what) if location.endswith(".py") else _load(location, what)
     try:
         target = getattr(module, attribute)
     except AttributeError:
-        names = [name for name in vars(module) if not name.startswith("_")]
-        hint = did_you_mean(attribute, names, f"it defines {', '.join(names) or 'nothing'}")
-        raise InputError(f"{what} {reference!r}: {location} has no {attribute!r}; {hint}") from None
+        raise _missing(reference, what, vars(module)) from None
     if not callable(target):
         raise InputError(
             f"{what} {reference!r} is a {type(target).__name__}; expected something to call"
@@ -44,21 +39,93 @@ def load_callable(reference: str, what: str) -> Any:
     return target
 
 
-def _load(name: str, what: str) -> ModuleType:
-    # As with ``python -m``; the ``pytest`` command leaves the folder it is called in out.
+def check_reference(reference: str, what: str) -> None:
+    """Refuse at once what `load_callable` would refuse after an import of torch.
+
+    Nothing is imported: a file is read, and a name that does not occur in it cannot be there.
+
+    Args:
+        reference: as `load_callable`.
+        what: as `load_callable`.
+
+    Raises:
+        InputError: malformed, no such file or package, no Python, or no such name in the file.
+    """
+    location, attribute = _parts(reference, what)
+    if not location.endswith(".py"):
+        _search_here()
+        package = location.partition(".")[0]
+        if package not in sys.modules and importlib.util.find_spec(package) is None:
+            raise InputError(
+                f"{what}: cannot import {location!r}: ModuleNotFoundError: No module named "
+                f"{package!r}"
+            )
+        return
+    text = _file(location, what).read_bytes()
+    try:
+        parse(text, location)
+    except (SyntaxError, ValueError) as error:
+        raise InputError(f"{what}: {location!r} does not import: {_describe(error)}") from error
+    words = set(re.findall(r"\w+", text.decode("utf-8", errors="replace")))
+    if attribute not in words and words.isdisjoint(_DEFINE_OTHERWISE) and b"*" not in text:
+        raise _missing(reference, what, _defined(text, location))
+
+
+_DEFINE_OTHERWISE = ("__getattr__", "globals", "setattr", "exec", "__dict__", "vars")
+"""Ways in which a module may get names that do not stand in it; ``import *`` is another."""
+
+
+def _defined(text: bytes, location: str) -> list[str]:
+    table = symtable(text.decode("utf-8", errors="replace"), location, "exec")
+    return [
+        symbol.get_name()
+        for symbol in table.get_symbols()
+        if symbol.is_assigned() or symbol.is_imported() or symbol.is_namespace()
+    ]
+
+
+def _parts(reference: str, what: str) -> tuple[str, str]:
+    location, colon, attribute = reference.rpartition(":")
+    if not colon or not location or not attribute:
+        example = f"{reference}:function" if reference.endswith(".py") else "file.py:function"
+        raise InputError(
+            f"{what} {reference!r} is not of the form package.module:function or "
+            f"path/to/file.py:function; say which function, as in {example}"
+        )
+    return location, attribute
+
+
+def _missing(reference: str, what: str, defined: Any) -> InputError:
+    location, _, attribute = reference.rpartition(":")
+    names = [name for name in defined if not name.startswith("_")]
+    hint = did_you_mean(attribute, names, f"it defines {', '.join(names) or 'nothing'}")
+    return InputError(f"{what} {reference!r}: {location} has no {attribute!r}; {hint}")
+
+
+def _search_here() -> None:
+    """As with ``python -m``: commands and pytest leave the folder they are called in out."""
     here = str(Path.cwd())
     if not {here, ""} & set(sys.path):
         sys.path.append(here)
+
+
+def _load(name: str, what: str) -> ModuleType:
+    _search_here()
     try:
         return importlib.import_module(name)
     except Exception as error:
         raise InputError(f"{what}: cannot import {name!r}: {_describe(error)}") from error
 
 
-def _load_file(location: str, what: str) -> ModuleType:
+def _file(location: str, what: str) -> Path:
     path = Path(location)
     if not path.is_file():
         raise InputError(f"{what}: no file {location!r}; expected path/to/file.py:function")
+    return path
+
+
+def _load_file(location: str, what: str) -> ModuleType:
+    path = _file(location, what)
     name, folder = _name_of(path), str(path.resolve().parent)
     if name in sys.modules:
         return sys.modules[name]

@@ -4,18 +4,17 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import torch
-import torchvision
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from analysis.errors import AnalysisError, InputError, did_you_mean
+from analysis.errors import AnalysisError, InputError
 from analysis.network.inference import (
     Inputs,
-    check_usable,
     described,
     locate_failure,
     map_tensors,
@@ -23,7 +22,9 @@ from analysis.network.inference import (
     random_state_kept,
 )
 from analysis.network.loading import load_callable
-from analysis.records import Request
+from analysis.network.model_names import no_default_weights, no_weights, unknown_model
+from analysis.network.usable import check_usable
+from analysis.records import Network
 
 __all__ = [
     "CASE_STUDY",
@@ -33,8 +34,8 @@ __all__ = [
     "given_inputs",
     "load",
     "mobilenet_v2_cifar",
-    "ready",
     "resolve",
+    "subject_of",
 ]
 
 _DEFAULT_SIZE = (3, 224, 224)
@@ -57,6 +58,11 @@ class Subject:
     tags: tuple[str, ...] = ()
 
 
+def _models() -> Any:
+    """Torchvision's models; importing them takes longer than torch, so only they who ask do."""
+    return import_module("torchvision.models")
+
+
 def mobilenet_v2_cifar() -> nn.Module:
     """MobileNetV2 for 3x32x32 images and 10 classes.
 
@@ -73,13 +79,13 @@ def mobilenet_v2_cifar() -> nn.Module:
         [6, 160, 3, 2],
         [6, 320, 1, 1],
     ]
-    model = torchvision.models.MobileNetV2(num_classes=10, inverted_residual_setting=settings)
+    model = _models().MobileNetV2(num_classes=10, inverted_residual_setting=settings)
     model.features[0][0].stride = (1, 1)
     return model
 
 
 CASE_STUDY = (
-    Subject("mobilenet_v2", torchvision.models.mobilenet_v2, tags=("case-study",)),
+    Subject("mobilenet_v2", lambda: _models().mobilenet_v2(), tags=("case-study",)),
     Subject("mobilenet_v2_cifar", mobilenet_v2_cifar, (3, 32, 32), ("case-study",)),
 )
 
@@ -101,45 +107,36 @@ def resolve(name: str) -> Subject:
                 "function without arguments that builds it"
             )
         return Subject(name, factory)
-    known = torchvision.models.list_models()
+    known = _models().list_models()
     if name not in known:
-        names = [*known, *(subject.name for subject in CASE_STUDY)]
-        hint = did_you_mean(name, names, "see torchvision.models.list_models()")
-        raise InputError(
-            f"unknown model {name!r}; expected a torchvision name, package.module:factory or "
-            f"path/to/file.py:factory; {hint}"
-        )
-    return Subject(name, partial(torchvision.models.get_model, name, weights=None))
+        raise unknown_model(name, known)
+    return Subject(name, partial(_models().get_model, name, weights=None))
 
 
-def load(request: Request) -> tuple[Subject, nn.Module, Inputs]:
-    """The subject that a request names, its network on the device asked for, and its inputs.
+def subject_of(network: Network) -> Subject:
+    """The subject that a request names, or whose builder it holds.
 
     Raises:
-        InputError: see `resolve`, `build`, `given_inputs` and `example_inputs`; or there is no
+        InputError: see `resolve`.
+    """
+    factory = network.factory
+    subject = resolve(network.name) if factory is None else Subject(network.name, factory)
+    size = network.input_size
+    return replace(subject, input_size=size) if size else subject
+
+
+def load(network: Network) -> tuple[Subject, nn.Module, Inputs]:
+    """The subject, its network on the device asked for, and its inputs.
+
+    Raises:
+        InputError: see `subject_of`, `build`, `given_inputs` and `example_inputs`; or there is no
             such device.
     """
-    subject, given = resolve(request.name), None
-    if request.inputs is not None:
-        function = load_callable(request.inputs, "--inputs")
-        given = given_inputs(function, request.inputs, request.seed)
-    return ready(subject, request, given)
-
-
-def ready(
-    subject: Subject, request: Request, given: Inputs | None = None
-) -> tuple[Subject, nn.Module, Inputs]:
-    """As `load`, of a subject that need not be found by its name.
-
-    Args:
-        subject: the network.
-        request: what is looked at.
-        given: the user's own inputs instead of one image.
-    """
-    if request.input_size:
-        subject = replace(subject, input_size=request.input_size)
-    model = _on_device(build(subject, request.weights, request.seed), request.device)
-    return subject, model, example_inputs(subject, model, given, request.seed)
+    subject, given = subject_of(network), None
+    if network.inputs is not None:
+        given = given_inputs(network.inputs, network.seed)
+    model = _on_device(build(subject, network.weights, network.seed), network.device)
+    return subject, model, example_inputs(subject, model, given, network.seed)
 
 
 def _on_device(model: nn.Module, device: str) -> nn.Module:
@@ -190,13 +187,10 @@ def _call(subject: Subject) -> nn.Module:
 
 
 def _default(subject: Subject) -> nn.Module:
-    if subject.name not in torchvision.models.list_models():
-        raise InputError(
-            f"--weights default: torchvision publishes none for {subject.name!r}; "
-            "use random, or the path of a state dict"
-        )
+    if subject.name not in _models().list_models():
+        raise no_default_weights(subject.name)
     try:
-        return torchvision.models.get_model(subject.name, weights="DEFAULT")
+        return _models().get_model(subject.name, weights="DEFAULT")
     except Exception as error:
         raise InputError(
             f"--weights default: torchvision could not provide them for {subject.name!r} "
@@ -232,10 +226,7 @@ def _state_of(path: str) -> Any:
         InputError: there is no such file, or it is no state dict.
     """
     if not Path(path).is_file():
-        raise InputError(
-            f"--weights {path!r}: no such file, so it cannot be read; expected random, default, or "
-            "the path of a state dict"
-        )
+        raise no_weights(path)
     try:
         if path.endswith(".safetensors"):
             return load_file(path)
@@ -255,17 +246,20 @@ def _state_of(path: str) -> Any:
         ) from error
 
 
-def given_inputs(function: Callable[[], Any], name: str, seed: int = 0) -> Any:
+def given_inputs(given: str | Callable[[], Any], seed: int = 0) -> Any:
     """What a user's function returns, as inputs of a forward pass.
 
     Args:
-        function: without arguments.
-        name: what the error message calls it.
+        given: a function without arguments, or its reference.
         seed: of what the function draws, which is the same in every process.
 
     Raises:
-        InputError: the function raised, or returned None.
+        InputError: there is no such function, it raised, or returned None.
     """
+    if isinstance(given, str):
+        function, name = load_callable(given, "--inputs"), given
+    else:
+        function, name = given, str(getattr(given, "__name__", "inputs"))
     try:
         with random_state_kept():
             torch.manual_seed(seed)

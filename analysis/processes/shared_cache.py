@@ -12,16 +12,16 @@ from filelock import FileLock
 from analysis.errors import AnalysisError
 from analysis.processes.workers import portable
 
-__all__ = ["Store"]
+__all__ = ["SharedCache"]
 
 
 @dataclass(frozen=True)
-class Store:
+class SharedCache:
     """Answers in a folder that belongs to one session of one user, such as pytest's own."""
 
     folder: Path
 
-    def once(self, key: str, work: Callable[[], Any]) -> Any:
+    def compute_once(self, key: str, work: Callable[[], Any]) -> Any:
         """What ``work`` returns, or raises, done once for all processes.
 
         What is no error of ours is told in words, as `WorkerError`.
@@ -43,7 +43,7 @@ class Store:
             raise error
         return answer
 
-    def known(self, key: str) -> Any:
+    def get(self, key: str) -> Any:
         """What has been answered; None if nothing has."""
         file = self._file(key)
         return pickle.loads(file.read_bytes())[0] if file.exists() else None

@@ -20,7 +20,8 @@ from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Any
 
-from analysis.errors import AnalysisError, BudgetExceededError, WorkerError
+from analysis.environment import explained
+from analysis.errors import AnalysisError, BudgetExceededError, InputError, WorkerError
 from analysis.processes import budgets
 
 __all__ = ["Worker", "deaf_to_interrupts", "portable"]
@@ -45,6 +46,27 @@ def deaf_to_interrupts() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _installed_packages_only() -> Iterator[None]:
+    """Processes begun inside the block do not look for modules in the working folder first.
+
+    The server that children are forked from is begun by ``python -c``, which does: a user's own
+    ``analysis.py`` would hide this package. Children get the path of the process they work for.
+    """
+    before = os.environ.get(_SAFE_PATH)
+    os.environ[_SAFE_PATH] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_SAFE_PATH]
+        else:
+            os.environ[_SAFE_PATH] = before
+
+
+_SAFE_PATH = "PYTHONSAFEPATH"
 
 
 class Worker:
@@ -149,13 +171,16 @@ class Worker:
             args=(theirs, self._module, self._threads, self._folder.name),
             daemon=True,
         )
-        with deaf_to_interrupts():
+        with deaf_to_interrupts(), _installed_packages_only():
             self._process.start()
         theirs.close()
         try:
-            self._pipe.recv()  # it is ready: what it imports counts for no budget
+            what, value = self._pipe.recv()  # it is ready: what it imports counts for no budget
         except EOFError:
             raise self._death("starting") from None
+        if what == "error":
+            self.end()
+            raise value
 
     def _death(self, step: str) -> WorkerError:
         self._process.join(_SECONDS_TO_END)
@@ -171,7 +196,11 @@ def _serve(pipe: Connection, module: str, threads: int | None, folder: str) -> N
     os.dup2(2, 1)  # standard output holds the answer alone, which the parent prints
     # What third parties warn of while tracing is not the user's to mend.
     warnings.simplefilter("ignore")
-    functions = importlib.import_module(module)
+    try:
+        functions = importlib.import_module(module)
+    except (ImportError, OSError, RuntimeError) as error:
+        pipe.send(("error", InputError(explained(error))))
+        return
     if threads is not None:
         importlib.import_module("torch").set_num_threads(threads)
     budgets.announce_to(lambda step: pipe.send(("step", step)))

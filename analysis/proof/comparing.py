@@ -9,7 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from analysis.errors import InputError
-from analysis.network.inference import Inputs, forward, map_tensors, output_tensors, walk
+from analysis.network.inference import (
+    Inputs,
+    forward,
+    map_tensors,
+    output_tensors,
+    relative_error,
+    walk,
+)
 from analysis.network.layers import has_own_forward, kind_of
 from analysis.records import Cut, Verdict, Verification
 
@@ -21,7 +28,6 @@ __all__ = [
     "compare",
     "observe",
     "random_inputs",
-    "relative_error",
 ]
 
 TOLERANCE = 1e-9
@@ -187,11 +193,6 @@ def _layer_pairs(
         yield name, kept, trace
 
 
-def _real(tensor: Tensor) -> Tensor:
-    """In float64; a complex number as two."""
-    return (torch.view_as_real(tensor) if tensor.is_complex() else tensor).double()
-
-
 def _kept_trace(
     layer: nn.Module, expected: Tensor, found: Tensor, cut: Cut | None
 ) -> Tensor | None:
@@ -207,19 +208,6 @@ def _kept_trace(
         return expected if expected.shape == found.shape else None
     kept = expected.index_select(axis, torch.tensor(cut.kept, device=expected.device))
     return kept if kept.shape == found.shape else None
-
-
-def relative_error(expected: Tensor, found: Tensor) -> float:
-    """Greatest absolute difference over the greatest absolute expected value."""
-    if not expected.numel():
-        return 0.0
-    expected, found = _real(expected), _real(found)
-    scale = float(expected.abs().max())
-    difference = float((expected - found).abs().max())
-    # NaN compares false with every bound; make it a departure.
-    if difference != difference:
-        return inf
-    return difference / scale if scale else difference
 
 
 def _changed_shape(expected: list[Tensor], found: list[Tensor], out_cuts: Iterable[Cut]) -> str:

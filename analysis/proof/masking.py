@@ -19,12 +19,12 @@ from analysis.network.inference import holds_nan, walk
 from analysis.network.layers import (
     ATTENTION,
     COMBINE,
-    KINDS,
     PRODUCTS,
     READS,
     Kind,
     has_own_forward,
     kind_of,
+    known_kinds,
     query_scale,
     silent_part,
 )
@@ -164,7 +164,7 @@ _OUTSIDE = Kind(lambda layer: -1, lambda layer, name, tensor, out, into: tensor)
 
 
 def _unsupported(layer: nn.Module | None, cut: Cut) -> str:
-    known = ", ".join(kind.__name__.lstrip("_") for kinds in KINDS for kind in kinds)
+    known = ", ".join(known_kinds())
     return (
         f"cannot prove this pruning: it cut `{cut.layer}`, a {type(layer).__name__}, which the "
         f"proof does not know (tell it with analysis.register_layer); it knows {known}"

@@ -13,8 +13,7 @@ from analysis.network.inference import Inputs, left_as_found, locate_failure, mo
 from analysis.network.layers import couples_channels, is_normalisation, makes_channels
 from analysis.network.provenance import JOINED, Flow, Mixing
 from analysis.proof import comparing, masking
-from analysis.pruning.surgery import merge_cuts
-from analysis.records import Removal, Verdict, Verification
+from analysis.records import Removal, Verdict, Verification, merge_cuts
 
 __all__ = ["prove"]
 

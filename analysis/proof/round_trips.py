@@ -28,6 +28,7 @@ from analysis.network.inference import (
     locate_failure,
     map_tensors,
     output_tensors,
+    relative_error,
     walk,
 )
 from analysis.proof import comparing
@@ -313,8 +314,8 @@ def _error(truth: Tensor, own: Tensor, found: Tensor) -> tuple[float, float]:
     if not bool(found[known].isfinite().all()):
         return inf, 0.0
     truth, own, found = (torch.where(known, tensor, 0.0) for tensor in (truth, own, found))
-    rounding = max(comparing.relative_error(truth, own), torch.finfo(own.dtype).eps)
-    return comparing.relative_error(truth, found), rounding
+    rounding = max(relative_error(truth, own), torch.finfo(own.dtype).eps)
+    return relative_error(truth, found), rounding
 
 
 def _first_departure(network: nn.Module, shipped: Shipped, inputs: Inputs, allowed: float) -> str:
@@ -340,7 +341,7 @@ def _first_departure(network: nn.Module, shipped: Shipped, inputs: Inputs, allow
         other = others.get(name)
         if other is None or other.shape != tensor.shape:
             continue
-        if comparing.relative_error(tensor, other.to(tensor.device)) > allowed:
+        if relative_error(tensor, other.to(tensor.device)) > allowed:
             return name
     return ""
 

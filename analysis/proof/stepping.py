@@ -17,22 +17,17 @@ from analysis.processes import budgets
 from analysis.proof import comparing, distinct_values
 from analysis.proof.proving import prove
 from analysis.pruning import planning, surgery
-from analysis.pruning.requested import Demands
+from analysis.pruning.pruners import Between
+from analysis.pruning.requested import RequestedChannels
 from analysis.records import Group, PlannedGroup, Reason, Removal, Verdict, Verification
 
 __all__ = [
-    "Between",
     "Progress",
     "accounted",
-    "checked",
     "each_step",
     "stepped",
-    "taken",
     "verdict_of",
 ]
-
-Between = Callable[[nn.Module], Any]
-"""What is done with the network between two steps: as a rule, training."""
 
 _WEAKER = (Verdict.EXACT, Verdict.RENORMALIZED, Verdict.MIXED)
 """Of several steps the weakest claim counts."""
@@ -43,57 +38,20 @@ class Progress:
     """What the steps of a pruner have done so far, and what they were asked for."""
 
     removals: list[Removal] = field(default_factory=list)
-    demands: Demands | None = None
+    requested: RequestedChannels | None = None
     trained: bool = False
 
     @property
     def unknown(self) -> str:
         """Why what the pruner was asked for is not known; empty if it is."""
-        if self.demands is None:
+        if self.requested is None:
             return ""
-        return self.demands.unknown or self.demands.refuted_by(self.removals)
+        return self.requested.unknown or self.requested.refuted_by(self.removals)
 
     @property
     def planned(self) -> tuple[PlannedGroup, ...] | None:
         """What the pruner was asked for; None where that is not known."""
-        return None if self.demands is None or self.unknown else self.demands.planned
-
-
-def checked(pruner: Any, model: nn.Module) -> Any:
-    """The pruner, if it can be stepped on the model.
-
-    Raises:
-        InputError: it is no pruner, was built on another model, or has been stepped.
-    """
-    if not all(hasattr(pruner, name) for name in ("step", "DG", "current_step", "model")):
-        raise InputError(
-            f"the pruner is a {type(pruner).__name__}; expected one of torch-pruning's, "
-            "built on the model"
-        )
-    if pruner.model is not model:
-        raise InputError(
-            f"the pruner was built on another {type(pruner.model).__name__}; build it on the "
-            "model that is to be pruned"
-        )
-    if pruner.current_step:
-        done = f"{pruner.current_step} of its {pruner.iterative_steps} steps"
-        raise InputError(f"the pruner has done {done}; pass a fresh one, it is stepped here")
-    return pruner
-
-
-def taken(answer: Any, model: nn.Module) -> tuple[Any, Between | None]:
-    """A pruner, and what is done between its steps, from what a pruner function returned.
-
-    Raises:
-        InputError: it is neither a pruner nor a pruner and a function; or as `checked`.
-    """
-    pruner, between = answer if isinstance(answer, tuple) and len(answer) == 2 else (answer, None)
-    if between is not None and not callable(between):
-        raise InputError(
-            f"the pruner function returned a pruner and a {type(between).__name__}; expected a "
-            "pruner, or a pruner and a function of the model to call between its steps"
-        )
-    return checked(pruner, model), between
+        return None if self.requested is None or self.unknown else self.requested.planned
 
 
 def stepped(
@@ -182,10 +140,10 @@ def _prove_step(
     done: list[Removal] = []
     altered: str | None = None
     dense = copy_of(model)
-    if progress.demands is not None:
+    if progress.requested is not None:
         # The random state is put back, so that a random importance answers the pruner the same.
         with left_as_found(model), budgets.step("ranking"):
-            progress.demands.look_ahead(pruner, progress.removals)
+            progress.requested.look_ahead(pruner, progress.removals)
     with ExitStack() as until_proved:
         with budgets.step("pruning"):
             for removal, since_start in surgery.step(pruner, history, blame):
@@ -255,11 +213,12 @@ def accounted(
         ratio: what was asked of the whole, to tell an unchanged network from one left alone; None
             while steps are to come, so that nothing is missing yet.
     """
+    untraced = next((group.untraced for group in groups if group.untraced), "")
+    if untraced and not verification.verdict.passes:
+        verification = replace(verification, reason=f"{verification.reason}; {untraced}")
     if verification.verdict in (Verdict.UNPRUNABLE, Verdict.TIMEOUT):
         return verification
-    unknown = progress.unknown
-    if planned is None and not unknown:
-        unknown = next((group.untraced for group in groups if group.untraced), "")
+    unknown = progress.unknown or ("" if planned else untraced)
     accounts = planning.account(groups, progress.removals, planned)
     open_ones = [f"`{entry.root}`" for entry in accounts if entry.requested is None]
     if open_ones and not unknown:

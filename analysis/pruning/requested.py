@@ -18,11 +18,11 @@ from torch import Tensor
 
 from analysis.groups import depgraph
 from analysis.network.inference import one_line
-from analysis.pruning import planning, surgery
-from analysis.pruning.planning import Scope
-from analysis.records import Config, Group, PlannedGroup, Reason, Removal
+from analysis.pruning import planning
+from analysis.pruning.rules import Scope
+from analysis.records import Config, Group, PlannedGroup, Reason, Removal, merge_cuts
 
-__all__ = ["Demands"]
+__all__ = ["RequestedChannels"]
 
 _RULES = (
     "_prune",
@@ -37,7 +37,7 @@ _RULES = (
 """The methods that decide what goes."""
 
 
-class Demands:
+class RequestedChannels:
     """What the steps of one pruner ask of each group, numbered as before the first step.
 
     Args:
@@ -105,7 +105,7 @@ def _words(error: Exception) -> str:
 
 def _gone(removals: Collection[Removal]) -> dict[str, set[int]]:
     """By layer, the output channels that are gone."""
-    cuts = surgery.merge_cuts(removals)
+    cuts = merge_cuts(removals)
     return {cut.layer: set(cut.removed) for cut in cuts if cut.axis == "out"}
 
 

@@ -1,7 +1,6 @@
 """The only writer of structure: torch-pruning's pruners, its groups, and the naive cut."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -18,7 +17,6 @@ __all__ = [
     "Ledger",
     "build_pruner",
     "cut_alone",
-    "merge_cuts",
     "prune_group",
     "replay",
     "step",
@@ -197,16 +195,6 @@ class Ledger:
         self._alive[key] = [channel for index, channel in enumerate(alive) if index not in going]
         dim = dep.target.pruning_dim if isinstance(dep.target.module, nn.Parameter) else None
         return Cut(name, key[1], self._width[key], removed, dim)
-
-
-def merge_cuts(removals: Collection[Removal]) -> tuple[Cut, ...]:
-    """All cuts of a step, one entry an axis: an axis that several groups cut loses them all."""
-    merged: dict[tuple[str, str], Cut] = {}
-    for cut in (cut for removal in removals for cut in removal.cuts):
-        key = (cut.layer, cut.axis)
-        before = merged[key].removed if key in merged else ()
-        merged[key] = replace(cut, removed=tuple(sorted((*before, *cut.removed))))
-    return tuple(merged.values())
 
 
 @torch.no_grad()

@@ -23,6 +23,9 @@ __all__ = [
 ]
 
 
+_OPTIONS = (*gate.OPTIONS, *suite.OPTIONS)
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the defaults of the suite; pytest must know them before it reads its configuration."""
     suite.add_defaults(parser)
@@ -33,7 +36,7 @@ def pytest_load_initial_conftests(
     early_config: pytest.Config, parser: pytest.Parser, args: list[str]
 ) -> Generator[None, Any, Any]:
     """Add the options, after the conftests have added theirs."""
-    names = {name for name, _ in (*gate.options(), *suite.options())}
+    names = {name for name, _ in _OPTIONS}
     places = early_config.known_args_namespace.file_or_dir
     for option, value in pairwise(args):
         # Not known yet, the option's value passes for a place to look for tests and conftests in.
@@ -41,7 +44,7 @@ def pytest_load_initial_conftests(
             places.remove(value)
     result = yield
     group = parser.getgroup("pruning-analysis", "prunings proved, and held to a baseline")
-    for name, told in (*gate.options(), *suite.options()):
+    for name, told in _OPTIONS:
         try:
             group.addoption(name, **told)
         except (ValueError, argparse.ArgumentError):

@@ -4,7 +4,6 @@ Workers of pytest-xdist hold their own tests to the baseline; the process that s
 and writes the file and judges what all of them recorded.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,7 @@ from analysis.pytest_plugin.items import bound_to, holds_baseline
 from analysis.records import Run
 from analysis.reporting.files import check_writable, write_text
 
-__all__ = ["Baseline", "baseline", "baseline_of", "configure", "is_asked", "options"]
+__all__ = ["OPTIONS", "Baseline", "baseline", "baseline_of", "configure", "is_asked"]
 
 _PROPERTY = "pruning-analysis-baseline"
 """The property of a test that holds its rows; junit's file shows it."""
@@ -122,32 +121,33 @@ def baseline_of(item: pytest.Item) -> Baseline:
     return Baseline(item.user_properties, item.config.stash.get(_HELD, None))
 
 
-def options() -> Iterator[tuple[str, dict[str, Any]]]:
-    """The gate's options, with what argparse is told of each."""
-    yield (
+OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
+    (
         "--baseline",
         {
             "dest": "baseline_file",
             "metavar": "FILE",
             "help": "the accepted numbers (default: reports/baseline.csv under the root directory)",
         },
-    )
-    yield (
+    ),
+    (
         "--check-baseline",
         {
             "dest": "check_baseline",
             "action": "store_true",
             "help": "fail where a pruning is worse, better, new or missing",
         },
-    )
-    yield (
+    ),
+    (
         "--update-baseline",
         {
             "dest": "update_baseline",
             "action": "store_true",
             "help": "accept what is found; exit status 1 if that changes the file",
         },
-    )
+    ),
+)
+"""The gate's options, with what argparse is told of each."""
 
 
 def is_asked(config: pytest.Config) -> bool:

@@ -6,7 +6,6 @@ where several processes share the tests.
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
-from math import inf
 from types import MappingProxyType
 from typing import Any
 
@@ -15,28 +14,16 @@ from torch import nn
 
 from analysis.checks import CATALOGUE, CheckFailedError, named
 from analysis.errors import AnalysisError, InputError
-from analysis.groups import policies
-from analysis.network import subjects
-from analysis.network.loading import load_callable
-from analysis.pytest_plugin.cases import Case, Pruning
-from analysis.records import (
-    RATIOS,
-    Request,
-    Run,
-    Thresholds,
-    checked_ratios,
-)
+from analysis.pytest_plugin.prunings import Pruning
+from analysis.records import BUDGET, RATIOS, Network, Request, Run, Thresholds, checked_ratios
+from analysis.runs import check_request
 
 __all__ = [
     "BoundBaseline",
     "BoundCheck",
-    "case_of",
     "parameters",
     "parametrize_with_checks",
 ]
-
-BUDGET = 120.0
-"""Seconds for each ratio; the same as on the command line."""
 
 
 class _Bound:
@@ -141,10 +128,11 @@ def parametrize_with_checks(
     input_size: tuple[int, ...] | None = None,
     inputs: Any = None,
     ratios: Iterable[float] = RATIOS,
-    ignore: str | Callable[[nn.Module], Iterable[Any]] = "classifier",
+    ignore: Any = "classifier",
     scope: str = "global",
     importance: str = "l1",
     round_to: int | None = None,
+    max_pruning_ratio: float = 1.0,
     pruner: Any = None,
     expected_failures: Mapping[str, str] = MappingProxyType({}),
     weights: str = "random",
@@ -165,13 +153,14 @@ def parametrize_with_checks(
         inputs: what forward takes (a tensor, a tuple, a dict), or a function without arguments
             that returns it; None is a standard normal image.
         ratios: in [0, 1).
-        ignore: a name of `analysis.groups.policies.POLICIES`, a function of the model that returns the
-            layers to ignore, or ``package.module:function``.
+        ignore: the layers whose output channels stay: a policy's name, a list of layers or of
+            their names, a function of the model that returns one, or ``package.module:function``.
         scope: ``global`` or ``local``.
         importance: ``l1`` or ``l2``.
         round_to: keep channel counts a multiple of this.
+        max_pruning_ratio: the cap handed to the pruner, in (0, 1].
         pruner: the user's own, a function of (model, inputs, ratio), or
-            ``package.module:function``; see `analysis.pipeline.PrunerFactory`.
+            ``package.module:function``; see `analysis.pruning.pruners.PrunerFactory`.
         expected_failures: by check (``"no_group_dropped"``), or by ratio and check
             (``"0.8-no_group_dropped"``), the reason why it fails. One that passes all the same
             fails the test, and so does one that is of no test.
@@ -185,138 +174,58 @@ def parametrize_with_checks(
         pytest.Collector.CollectError: an argument cannot be used; says which and why.
     """
     try:
-        case = case_of(
-            factory,
-            input_size=input_size,
-            inputs=inputs,
-            ratios=ratios,
+        request = Request(
+            Network(
+                _name_of(factory),
+                tuple(input_size) if isinstance(input_size, list) else input_size,
+                weights,
+                seed,
+                _as_function(inputs),
+                device,
+                _builder(factory),
+            ),
+            ratios=checked_ratios(ratios),
             ignore=ignore,
             scope=scope,
             importance=importance,
             round_to=round_to,
+            max_pruning_ratio=max_pruning_ratio,
             pruner=pruner,
-            weights=weights,
-            seed=seed,
-            device=device,
-            thresholds=thresholds,
+            thresholds=Thresholds() if thresholds is None else thresholds,
             budget=budget,
         )
-        prunings = [Pruning(case, ratio) for ratio in case.ratios]
+        check_request(request)
+        prunings = [Pruning(request, ratio) for ratio in request.ratios]
         return pytest.mark.parametrize("check", parameters(prunings, expected_failures))
     except InputError as error:
         raise pytest.Collector.CollectError(f"parametrize_with_checks: {error}") from error
 
 
-def case_of(
-    factory: str | Callable[[], nn.Module],
-    *,
-    ratios: Iterable[float],
-    ignore: str | Callable[[nn.Module], Iterable[Any]],
-    inputs: Any = None,
-    pruner: Any = None,
-    input_size: tuple[int, ...] | None = None,
-    weights: str = "random",
-    seed: int = 0,
-    device: str = "cpu",
-    thresholds: Thresholds | None = None,
-    **options: Any,
-) -> Case:
-    """The case that these arguments of `parametrize_with_checks` describe.
-
-    Raises:
-        InputError: one of them cannot be used, as far as that can be said without the network.
-    """
-    thresholds = thresholds or Thresholds()
-    _check_options(
-        input_size=input_size,
-        weights=weights,
-        seed=seed,
-        device=device,
-        thresholds=thresholds,
-        budget=options.get("budget"),
+def _name_of(factory: Any) -> str:
+    return (
+        factory
+        if isinstance(factory, str)
+        else str(getattr(factory, "__name__", type(factory).__name__))
     )
-    subject = _subject(factory)
-    label = ignore if isinstance(ignore, str) else _name_of(ignore)
-    case = Case(
-        subject=subject,
-        request=Request(
-            subject.name,
-            tuple(input_size) if input_size else None,
-            weights,
-            seed,
-            policy=label,
-            device=device,
-        ),
-        ratios=tuple(dict.fromkeys(checked_ratios(ratios))),
-        inputs=load_callable(inputs, "inputs") if isinstance(inputs, str) else inputs,
-        policy=policies.resolve(ignore) if isinstance(ignore, str) else ignore,
-        pruner=load_callable(pruner, "pruner") if isinstance(pruner, str) else pruner,
-        thresholds=thresholds,
-        **options,
-    )
-    for what, given in (("ignore", case.policy), ("pruner", case.pruner)):
-        if not (given is None or isinstance(given, str) or callable(given)):
-            raise InputError(f"{what} is a {type(given).__name__}; expected a function")
-    for ratio in case.ratios:
-        case.config(ratio)
-    return case
 
 
-_EXPECTED: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "input_size": (
-        lambda size: (
-            size is None
-            or (isinstance(size, tuple | list) and bool(size) and all(map(_is_count, size)))
-        ),
-        "a tuple of whole numbers, such as (3, 32, 32)",
-    ),
-    "weights": (
-        lambda weights: isinstance(weights, str),
-        "random, default or the path of a state dict",
-    ),
-    "seed": (
-        lambda seed: seed == 0 or _is_count(seed),
-        "a whole number from 0 to 2**63 - 1",
-    ),
-    "device": (lambda device: isinstance(device, str), "a name, such as cpu or cuda"),
-    "thresholds": (lambda given: isinstance(given, Thresholds), "analysis.records.Thresholds"),
-    "budget": (
-        lambda budget: budget is None or (isinstance(budget, int | float) and 0 < budget < inf),
-        "a positive number of seconds, or None",
-    ),
-}
-"""Of an argument: whether it can be used, and what is expected."""
-
-
-def _is_count(number: Any) -> bool:
-    return type(number) is int and 0 < number < 2**63
-
-
-def _check_options(**given: Any) -> None:
-    """Refuse what would be an error deep inside.
-
-    Raises:
-        InputError: names the argument, its value and what is expected.
-    """
-    for name, value in given.items():
-        fits, expected = _EXPECTED[name]
-        if not fits(value):
-            raise InputError(f"{name} {value!r}; expected {expected}")
-
-
-def _subject(factory: str | Callable[[], nn.Module]) -> subjects.Subject:
+def _builder(factory: Any) -> Callable[[], Any] | None:
+    """The function that builds the network; None where a name stands for it."""
     if isinstance(factory, str):
-        return subjects.resolve(factory)
+        return None
     if isinstance(factory, nn.Module) or not callable(factory):
         raise InputError(
             f"the factory is a {type(factory).__name__}; expected a function without arguments "
             "that builds the network, or its name"
         )
-    return subjects.Subject(_name_of(factory), factory)
+    return factory
 
 
-def _name_of(function: Any) -> str:
-    return str(getattr(function, "__name__", type(function).__name__))
+def _as_function(inputs: Any) -> Any:
+    """Inputs that are given as they are, as a function that returns them."""
+    return (
+        inputs if inputs is None or isinstance(inputs, str) or callable(inputs) else lambda: inputs
+    )
 
 
 def parameters(

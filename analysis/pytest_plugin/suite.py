@@ -13,18 +13,22 @@ from typing import Any
 
 import pytest
 
+from analysis.command_line.arguments import check_references
 from analysis.command_line.options import ratios_of, size_of
 from analysis.environment import versions
 from analysis.errors import AnalysisError, InputError
-from analysis.processes.shared_cache import Store
+from analysis.processes.shared_cache import SharedCache
 from analysis.pytest_plugin import gate
 from analysis.pytest_plugin.items import bound_to, holds_baseline
 from analysis.records import (
+    BUDGET,
     IMPORTANCES,
     POLICIES,
     RATIOS,
     SCOPES,
     CostTable,
+    Network,
+    Request,
     Run,
     Study,
     SubjectInfo,
@@ -33,10 +37,10 @@ from analysis.records import (
 from analysis.reporting import prunings
 from analysis.reporting.files import check_writable
 
-__all__ = ["PRUNINGS", "add_defaults", "configure", "options"]
+__all__ = ["OPTIONS", "PRUNINGS", "add_defaults", "configure"]
 
 PRUNINGS: pytest.StashKey[list[Any]] = pytest.StashKey()
-"""What the session was given to look at, each an `analysis.pytest_plugin.cases.Pruning`."""
+"""What the session was given to look at, each an `analysis.pytest_plugin.prunings.Pruning`."""
 
 _PROPERTY = "pruning-analysis-run"
 """The property of a test that tells which pruning it looked at; junit's file shows it."""
@@ -50,47 +54,52 @@ _FOLDER = "pruning-analysis"
 _SUITE = "analysis.suite"
 
 
-def options() -> Iterator[tuple[str, dict[str, Any]]]:
-    """The suite's options, with what argparse is told of each."""
-    told: dict[str, dict[str, Any]] = {
-        "--model": {
-            "action": "append",
-            "metavar": "MODEL",
-            "help": "torchvision name, pkg.mod:factory or file.py:factory; may be repeated",
-        },
-        "--input-size": {"metavar": "C,H,W", "help": "of one input (default: 3,224,224)"},
-        "--inputs": {"metavar": "PKG.MOD:FUNCTION", "help": "returns what forward takes"},
-        "--ratios": {"metavar": "R,R,...|START:STOP:STEP", "help": "default: 0.3,0.5,0.8"},
-        "--ignore-layers": {
-            "metavar": "POLICY|PKG.MOD:FUNCTION",
-            "help": "residual-blocks, skip-channels, classifier (default), none, or a function; "
-            "the suite takes a policy from pytest's own --ignore, too",
-        },
-        "--scope": {"metavar": "|".join(SCOPES), "help": "default: global"},
-        "--importance": {"metavar": "|".join(IMPORTANCES), "help": "default: l1"},
-        "--pruner": {
-            "metavar": "PKG.MOD:FUNCTION",
-            "help": "(model, inputs, ratio) -> your own pruner, or that and a function to call "
-            "between its steps",
-        },
-        "--weights": {"metavar": "random|default|FILE", "help": "default: random"},
-        "--device": {"metavar": "DEVICE", "help": "where the networks run (default: cpu)"},
-        "--report": {
-            "metavar": "DIR",
-            "help": "write index.html, report.md and results.json of what was looked at",
-        },
-    }
-    for name, more in told.items():
-        yield name, {"dest": f"pruning_{name[2:].replace('-', '_')}", "default": None, **more}
+def _option(name: str, **more: Any) -> tuple[str, dict[str, Any]]:
+    return name, {"dest": f"pruning_{name[2:].replace('-', '_')}", "default": None, **more}
+
+
+OPTIONS = (
+    _option(
+        "--model",
+        action="append",
+        metavar="MODEL",
+        help="torchvision name, pkg.mod:factory or file.py:factory; may be repeated",
+    ),
+    _option("--input-size", metavar="C,H,W", help="of one input (default: 3,224,224)"),
+    _option("--inputs", metavar="PKG.MOD:FUNCTION", help="returns what forward takes"),
+    _option("--ratios", metavar="R,R,...|START:STOP:STEP", help="default: 0.3,0.5,0.8"),
+    _option(
+        "--ignore-layers",
+        metavar="POLICY|NAME,NAME|PKG.MOD:FUNCTION",
+        help="residual-blocks, skip-channels, classifier (default), none, names of layers, or a "
+        "function; the suite takes a policy from pytest's own --ignore, too",
+    ),
+    _option("--scope", metavar="|".join(SCOPES), help="default: global"),
+    _option("--importance", metavar="|".join(IMPORTANCES), help="default: l1"),
+    _option(
+        "--pruner",
+        metavar="PKG.MOD:FUNCTION",
+        help="(model, inputs, ratio) -> your own pruner, or that and a function to call "
+        "between its steps",
+    ),
+    _option("--weights", metavar="random|default|FILE", help="default: random"),
+    _option("--device", metavar="DEVICE", help="where the networks run (default: cpu)"),
+    _option(
+        "--report",
+        metavar="DIR",
+        help="write index.html, report.md and results.json of what was looked at",
+    ),
+)
+"""The suite's options, with what argparse is told of each."""
 
 
 def add_defaults(parser: pytest.Parser) -> None:
     """Each option of the suite has a default in the ini file: ``pruning_ratios`` and so on."""
-    for name, told in options():
-        ini = told["dest"]
+    for name, told in OPTIONS:
         kind: Any = "linelist" if name == "--model" else "string"
         default: Any = [] if name == "--model" else ""
-        parser.addini(ini, f"default of {name}: {told['help']}", type=kind, default=default)
+        text = f"default of {name}: {told['help']}"
+        parser.addini(told["dest"], text, type=kind, default=default)
 
 
 def configure(config: pytest.Config) -> None:
@@ -102,14 +111,15 @@ def configure(config: pytest.Config) -> None:
     is_worker = hasattr(config, "workerinput")
     try:
         if _asks_for_suite(config):
-            cases = _cases(config)
-            cases_module = import_module("analysis.pytest_plugin.cases")
+            requests = _requests(config)
+            prunings = import_module("analysis.pytest_plugin.prunings")
             config.stash[PRUNINGS] = [
-                cases_module.Pruning(case, ratio) for case in cases for ratio in case.ratios
+                prunings.Pruning(request, ratio) for request in requests for ratio in request.ratios
             ]
-            if not (is_worker or config.option.collectonly):
-                for case in cases:
-                    case.load()
+            for request in requests:
+                import_module("analysis.runs").check_request(request)
+                if not (is_worker or config.option.collectonly):
+                    prunings.load(request)
         config.pluginmanager.register(_Looked(), "pruning-analysis-looked")
         if not is_worker:
             config.pluginmanager.register(_Teller(config), "pruning-analysis-teller")
@@ -155,11 +165,11 @@ def _from_here(config: pytest.Config, text: str) -> str:
     return f"{os.path.relpath(there)}{colon}{function}" if there.is_file() else text
 
 
-def _cases(config: pytest.Config) -> list[Any]:
-    """One `analysis.pytest_plugin.cases.Case` for each network.
+def _requests(config: pytest.Config) -> list[Request]:
+    """One for each network.
 
     Raises:
-        InputError: an option cannot be used.
+        InputError: an option cannot be used, as far as that can be said without torch.
         pytest.UsageError: no network was given; or a value is no number, or no size.
     """
     models = _value(config, "model")
@@ -170,7 +180,6 @@ def _cases(config: pytest.Config) -> list[Any]:
             f"{_SUITE} looks at networks, and none was given; give one with {how}: "
             "package.module:factory, path/to/file.py:factory or a torchvision name"
         )
-    parametrizing = import_module("analysis.pytest_plugin.parametrizing")
 
     def read(name: str, reader: Any, default: Any) -> Any:
         text = _value(config, name)
@@ -179,21 +188,30 @@ def _cases(config: pytest.Config) -> list[Any]:
         except argparse.ArgumentTypeError as error:
             raise pytest.UsageError(f"--{name.replace('_', '-')}: {error}") from None
 
-    given = {
-        "input_size": read("input_size", size_of, None),
-        "ratios": read("ratios", ratios_of, RATIOS),
-        "inputs": _value(config, "inputs"),
-        "ignore": _policy(config),
-        "scope": _value(config, "scope") or "global",
-        "importance": _value(config, "importance") or "l1",
-        "pruner": _value(config, "pruner"),
-        "weights": _value(config, "weights") or "random",
-        "device": _value(config, "device") or "cpu",
-    }
-    return [
-        parametrizing.case_of(model, budget=parametrizing.BUDGET, **given)
+    def given(name: str, default: str) -> str:
+        return str(_value(config, name) or default)
+
+    requests = [
+        Request(
+            Network(
+                model,
+                read("input_size", size_of, None),
+                given("weights", "random"),
+                inputs=_value(config, "inputs"),
+                device=given("device", "cpu"),
+            ),
+            ratios=read("ratios", ratios_of, RATIOS),
+            ignore=_policy(config),
+            scope=given("scope", "global"),
+            importance=given("importance", "l1"),
+            pruner=_value(config, "pruner"),
+            budget=BUDGET,
+        )
         for model in dict.fromkeys(models)
     ]
+    for request in requests:
+        check_references(request)
+    return requests
 
 
 def _policy(config: pytest.Config) -> str:
@@ -247,12 +265,12 @@ class _Looked:
                 places.setdefault(pruning, f"{test} {pruning.subject} {pruning.ratio!r}")
         is_told = bool(_value(session.config, "report"))
         # A session without prunings needs no folder.
-        store = _store(session.config) if wanted else None
+        cache = _cache_of(session.config) if wanted else None
         for number, (pruning, checks) in enumerate(wanted.items()):
             # Every process numbers them alike: keys sort as the tests stand.
             key = f"{number:06} {places[pruning]}"
-            network = networks.setdefault(pruning.case, f"network of {key}") if is_told else ""
-            pruning.share(store, key, checks, network)
+            network = networks.setdefault(pruning.request, f"network of {key}") if is_told else ""
+            pruning.share(cache, key, checks, network)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, Any, Any]:
@@ -267,7 +285,7 @@ class _Looked:
                     item.user_properties.append((_PROPERTY, _told(bound.pruning, bound.name)))
 
 
-def _store(config: Any) -> Store | None:
+def _cache_of(config: Any) -> SharedCache | None:
     """In pytest's temporary folder: a worker's is in that of the process that started it.
 
     None where pytest has none, as with ``-p no:tmpdir``.
@@ -276,7 +294,7 @@ def _store(config: Any) -> Store | None:
     if factory is None:
         return None
     folder: Path = factory.getbasetemp()
-    return Store((folder.parent if hasattr(config, "workerinput") else folder) / _FOLDER)
+    return SharedCache((folder.parent if hasattr(config, "workerinput") else folder) / _FOLDER)
 
 
 def _told(pruning: Any, check: str) -> str:
@@ -350,16 +368,16 @@ class _Teller:
                 session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def _write(self, folder: Path) -> list[Path]:
-        store = _store(self._config)
-        if store is None:
+        cache = _cache_of(self._config)
+        if cache is None:
             raise InputError("--report needs pytest's temporary folder; leave out -p no:tmpdir")
         found: dict[str, SubjectStudy] = {}
         for told in self._in_order():
-            run = store.known(told["key"])
+            run = cache.get(told["key"])
             if run is not None:
                 run = self._with_known(told["key"], run)
                 network = told["network"]
-                so_far = found.get(network) or store.known(network) or _bare(told, run)
+                so_far = found.get(network) or cache.get(network) or _bare(told, run)
                 found[network] = replace(so_far, runs=(*so_far.runs, run))
         # matplotlib takes its time, which sessions without a report are spared.
         write_report = import_module("analysis.reporting.report").write_report

@@ -34,21 +34,27 @@ from analysis.records.pruning import (
     RankAgreement,
     Reason,
     Removal,
+    merge_cuts,
 )
 from analysis.records.requests import (
+    BUDGET,
     IMPORTANCES,
     OWN_PRUNER,
     POLICIES,
     RATIOS,
     SCOPES,
     Config,
+    Network,
     Request,
     Thresholds,
     checked_ratios,
+    excluded,
+    unknown_policy,
 )
 from analysis.records.study import PolicyAccount, Study, SubjectInfo, SubjectStudy, ZooRecord
 
 __all__ = [
+    "BUDGET",
     "COLUMNS",
     "IMPORTANCES",
     "OWN_PRUNER",
@@ -76,6 +82,7 @@ __all__ = [
     "Member",
     "Mismatch",
     "Misread",
+    "Network",
     "PlannedGroup",
     "PolicyAccount",
     "Products",
@@ -103,5 +110,8 @@ __all__ = [
     "Verification",
     "ZooRecord",
     "checked_ratios",
+    "excluded",
+    "merge_cuts",
     "timed_out",
+    "unknown_policy",
 ]

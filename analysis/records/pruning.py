@@ -1,9 +1,19 @@
 """What goes: planned, cut, and asked against done."""
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
-__all__ = ["Channels", "Cut", "GroupAccount", "PlannedGroup", "RankAgreement", "Reason", "Removal"]
+__all__ = [
+    "Channels",
+    "Cut",
+    "GroupAccount",
+    "PlannedGroup",
+    "RankAgreement",
+    "Reason",
+    "Removal",
+    "merge_cuts",
+]
 
 
 class Reason(StrEnum):
@@ -130,3 +140,13 @@ class RankAgreement:
     width: int
     correlation: float
     same: tuple[tuple[float, float], ...]
+
+
+def merge_cuts(removals: Collection[Removal]) -> tuple[Cut, ...]:
+    """All cuts of a step, one entry an axis: an axis that several groups cut loses them all."""
+    merged: dict[tuple[str, str], Cut] = {}
+    for cut in (cut for removal in removals for cut in removal.cuts):
+        key = (cut.layer, cut.axis)
+        before = merged[key].removed if key in merged else ()
+        merged[key] = replace(cut, removed=tuple(sorted((*before, *cut.removed))))
+    return tuple(merged.values())

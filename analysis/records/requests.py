@@ -1,25 +1,35 @@
 """What is asked: which network, how it is pruned, and where the checks draw the line."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from math import inf
+from typing import Any
 
-from analysis.errors import InputError
+from analysis.errors import InputError, did_you_mean
 
 __all__ = [
+    "BUDGET",
     "IMPORTANCES",
     "OWN_PRUNER",
     "POLICIES",
     "RATIOS",
     "SCOPES",
     "Config",
+    "Network",
     "Request",
     "Thresholds",
     "checked_ratios",
+    "excluded",
+    "unknown_policy",
 ]
 
 
 RATIOS = (0.3, 0.5, 0.8)
 """The case study's pruning ratios."""
+
+
+BUDGET = 120.0
+"""Seconds for each ratio, its pruning, proof and checks, where nobody says otherwise."""
 
 
 SCOPES = ("global", "local")
@@ -63,7 +73,9 @@ class Config:
         """
         is_number = isinstance(self.ratio, int | float) and not isinstance(self.ratio, bool)
         if not is_number or not 0 <= self.ratio < 1:
-            raise InputError(f"pruning ratio {self.ratio!r}; expected a number in [0, 1)")
+            per_cent = is_number and 1 < self.ratio < 100
+            hint = f"; did you mean {self.ratio / 100:g}?" if per_cent else ""
+            raise InputError(f"pruning ratio {self.ratio!r}; expected a number in [0, 1){hint}")
         if self.scope not in SCOPES:
             raise InputError(f"scope {self.scope!r}; expected one of {', '.join(SCOPES)}")
         if self.importance not in IMPORTANCES:
@@ -79,28 +91,200 @@ class Config:
 
 
 @dataclass(frozen=True)
-class Request:
-    """Which network to look at, and how: enough for another process to build the same one.
+class Network:
+    """Which network to look at: given names alone, another process can build the same one.
 
     Attributes:
-        name: a torchvision name, ``package.module:factory`` or ``path/to/file.py:factory``.
-        input_size: of one input; None is the subject's own.
-        weights: ``random``, ``default`` or the path of a state dict.
+        name: a torchvision name, ``package.module:factory`` or ``path/to/file.py:factory``; what a
+            function given as ``factory`` is called in reports.
+        input_size: channels, height, width of one input; None is the network's own.
+        weights: ``random``, ``default`` (torchvision's own) or the path of a state dict.
         seed: of random weights and inputs.
-        inputs: reference of a function that returns what forward takes, or None.
-        policy: name or reference of the rule that chooses the ignored layers.
-        pruner: reference of the user's own pruner function, or None.
+        inputs: a function without arguments that returns what forward takes, or its reference;
+            None is a standard normal image.
         device: where the network runs.
+        factory: builds the network, without arguments; None is what ``name`` refers to.
     """
 
     name: str
-    input_size: tuple[int, ...] | None
+    input_size: tuple[int, ...] | None = None
     weights: str = "random"
     seed: int = 0
-    inputs: str | None = None
-    policy: str = "classifier"
-    pruner: str | None = None
+    inputs: str | Callable[[], Any] | None = None
     device: str = "cpu"
+    factory: Callable[[], Any] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what would be an error deep inside.
+
+        Raises:
+            InputError: names the value and what is expected.
+        """
+        _check(self, _OF_NETWORKS)
+
+
+@dataclass(frozen=True)
+class Request:
+    """One record of what is asked, for the command line, pytest and the report alike.
+
+    Attributes:
+        network: which network to look at.
+        ratios: at which it is pruned.
+        ignore: the layers whose output channels stay: a policy's name, a list of layers or of
+            their names, a function of the model that returns one, or the text of any of these.
+        scope: ``global`` or ``local``.
+        importance: ``l1`` or ``l2``.
+        round_to: keep channel counts a multiple of this, or None.
+        max_pruning_ratio: the cap handed to the pruner, in (0, 1].
+        pruner: the user's own, a function of (model, inputs, ratio), or its reference; or None.
+        thresholds: where the checks draw the line.
+        budget: seconds for each ratio, its pruning, proof and checks; None is no limit.
+    """
+
+    network: Network
+    ratios: tuple[float, ...] = RATIOS
+    ignore: Any = "classifier"
+    scope: str = "global"
+    importance: str = "l1"
+    round_to: int | None = None
+    max_pruning_ratio: float = 1.0
+    pruner: str | Callable[..., Any] | None = None
+    thresholds: "Thresholds" = field(default_factory=lambda: Thresholds())
+    budget: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what no pruner can be asked.
+
+        Raises:
+            InputError: names the value and what is expected.
+        """
+        _check(self, _OF_PRUNINGS)
+        object.__setattr__(self, "ignore", excluded(self.ignore))
+        object.__setattr__(self, "ratios", tuple(dict.fromkeys(checked_ratios(self.ratios))))
+        for ratio in self.ratios:
+            self.config(ratio)
+
+    @property
+    def policy(self) -> str:
+        """What reports call the choice of the layers that stay."""
+        if isinstance(self.ignore, tuple):
+            return ",".join(_named(layer) for layer in self.ignore) or "none"
+        return _named(self.ignore)
+
+    def config(self, ratio: float) -> Config:
+        """What is asked at one ratio."""
+        return Config(
+            ratio, self.scope, self.importance, self.policy, self.round_to, self.max_pruning_ratio
+        )
+
+
+def _named(given: Any) -> str:
+    return (
+        given if isinstance(given, str) else str(getattr(given, "__name__", type(given).__name__))
+    )
+
+
+def excluded(given: Any) -> Any:
+    """Which layers are to keep their outputs, as every door takes it.
+
+    Args:
+        given: a policy's name, ``package.module:function``, names of layers with commas between
+            them (one alone is a name, too), a list of layers or of their names, or a function of
+            the model.
+
+    Returns:
+        A policy's name, the reference of a function, a function, or a tuple of layers and names.
+
+    Raises:
+        InputError: none of these, or a text so near to a policy's name that it must be meant.
+    """
+    if isinstance(given, str):
+        return _excluded_by_name(given)
+    # A module is both: called, and a container of others.
+    if callable(given) and not hasattr(given, "named_modules"):
+        return given
+    if (
+        isinstance(given, type)
+        or not isinstance(given, Iterable)
+        or hasattr(given, "named_modules")
+    ):
+        raise InputError(
+            f"ignored layers are given as one {type(given).__name__}; expected a policy "
+            f"({', '.join(POLICIES)}), a list of modules or names, or a function"
+        )
+    return tuple(given)
+
+
+def _excluded_by_name(text: str) -> Any:
+    if text in POLICIES or ":" in text:
+        return text
+    if "," in text or "." in text:
+        return tuple(name for part in text.split(",") if (name := part.strip()))
+    if not text or "-" in text or did_you_mean(text, POLICIES, "", cutoff=_MEANT):
+        raise unknown_policy(text)
+    return (text,)
+
+
+_MEANT = 0.7
+"""Similarity from which a name is taken for a misspelt policy: ``head`` and ``fc`` are below it."""
+
+
+def unknown_policy(text: str) -> InputError:
+    """The error for a name that is neither a policy nor, it seems, a layer."""
+    hint = did_you_mean(text, POLICIES, "")
+    return InputError(
+        f"unknown policy {text!r}; {hint}{' ' if hint else ''}expected one of "
+        f"{', '.join(POLICIES)}, package.module:function, or names of layers with commas between "
+        f"them (one alone as {text + ',' if text else 'head,'!r})"
+    )
+
+
+def _is_count(number: Any) -> bool:
+    return type(number) is int and 0 < number < 2**63
+
+
+def _is_size(size: Any) -> bool:
+    return isinstance(size, tuple) and bool(size) and all(map(_is_count, size))
+
+
+_Expected = dict[str, tuple[Callable[[Any], bool], str]]
+"""By field: whether a value can be used, and what is expected."""
+
+_OF_NETWORKS: _Expected = {
+    "input_size": (
+        lambda size: size is None or _is_size(size),
+        "a tuple of whole numbers, such as (3, 32, 32)",
+    ),
+    "weights": (
+        lambda weights: isinstance(weights, str),
+        "random, default or the path of a state dict",
+    ),
+    "seed": (lambda seed: seed == 0 or _is_count(seed), "a whole number from 0 to 2**63 - 1"),
+    "inputs": (
+        lambda inputs: inputs is None or isinstance(inputs, str) or callable(inputs),
+        "a function without arguments, or its reference",
+    ),
+    "device": (lambda device: isinstance(device, str), "a name, such as cpu or cuda"),
+}
+
+_OF_PRUNINGS: _Expected = {
+    "pruner": (
+        lambda pruner: pruner is None or isinstance(pruner, str) or callable(pruner),
+        "a function of (model, inputs, ratio), or its reference",
+    ),
+    "thresholds": (lambda given: isinstance(given, Thresholds), "analysis.records.Thresholds"),
+    "budget": (
+        lambda budget: budget is None or (isinstance(budget, int | float) and 0 < budget < inf),
+        "a positive number of seconds, or None",
+    ),
+}
+
+
+def _check(record: Any, expected: _Expected) -> None:
+    for name, (fits, what) in expected.items():
+        value = getattr(record, name)
+        if not fits(value):
+            raise InputError(f"{name} {value!r}; expected {what}")
 
 
 @dataclass(frozen=True)

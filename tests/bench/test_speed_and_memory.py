@@ -12,6 +12,7 @@ from analysis import pipeline
 from analysis.network import subjects
 from analysis.network.inference import copy_of
 from analysis.proof import comparing, distinct_values
+from analysis.proof.proving import prove
 from analysis.pruning import surgery
 from analysis.records import Config
 
@@ -62,7 +63,7 @@ def test_the_proof_costs_at_most_three_times_the_pruner(benchmark, dense) -> Non
         assert next(comparing.changed_tensors(before, fresh, ()), None) is None
         with distinct_values.distinct_values(fresh, dense.inputs):
             distinct_values.copy_values(fresh, before)
-            assert pipeline.prove(original, pruned, removals, dense.inputs).verdict.passes
+            assert prove(original, pruned, removals, dense.inputs).verdict.passes
         return time.perf_counter() - started
 
     build_and_step(dense), proof()  # warm up both

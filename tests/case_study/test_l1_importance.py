@@ -6,7 +6,7 @@ import torch_pruning as tp
 from case import SAFE, SUBJECTS, runs
 
 from analysis.groups import policies
-from analysis.groups.depgraph import hold
+from analysis.groups.policies import mark_ignored
 from analysis.network.inference import copy_of
 from analysis.pruning import planning
 from analysis.pruning.importances import filter_norms, group_importances, spearman
@@ -75,7 +75,7 @@ def test_the_two_rankings_agree_without_being_the_same(dense) -> None:
 def test_exactly_the_channels_below_the_threshold_go(name, config, outcome_of) -> None:
     """By a second route: one sort over the pool, in plain Python."""
     outcome = outcome_of(name, config)
-    held = hold(outcome.dense.groups, outcome.ignored)
+    held = mark_ignored(outcome.dense.groups, outcome.ignored)
     scores = {
         root: values.tolist()
         for root, values in group_importances(outcome.dense.model, held).items()
@@ -100,7 +100,7 @@ def test_exactly_the_channels_below_the_threshold_go(name, config, outcome_of) -
 def test_no_published_threshold_is_a_near_tie(dense, policy: str, ratio: float) -> None:
     """So that float32 rounding on another processor removes the same channels."""
     importances = group_importances(dense.model, dense.groups)
-    held = hold(dense.groups, policies.ignored_layers(policy, dense.model, dense.groups))
+    held = mark_ignored(dense.groups, policies.ignored_layers(policy, dense.model, dense.groups))
     assert planning.threshold_gap(held, importances, Config(ratio)) > 5e-7
 
 
@@ -108,7 +108,7 @@ def test_no_published_threshold_is_a_near_tie(dense, policy: str, ratio: float) 
 def test_no_group_of_a_published_curve_drops_out_by_a_near_tie(dense, policy: str) -> None:
     """A group drops out where its highest score falls to the threshold or below."""
     importances = group_importances(dense.model, dense.groups)
-    held = hold(dense.groups, policies.ignored_layers(policy, dense.model, dense.groups))
+    held = mark_ignored(dense.groups, policies.ignored_layers(policy, dense.model, dense.groups))
     free = [importances[group.root] for group in held if group.may_go]
     pool = torch.cat(free).sort().values
     for ratio in CURVE_RATIOS[1:]:

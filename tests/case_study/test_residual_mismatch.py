@@ -6,7 +6,7 @@ import pytest
 from case import SKIPS, SUBJECTS
 
 from analysis import reproduce_residual_mismatch
-from analysis.pipeline import reproduce_depthwise_mismatch
+from analysis.proof.mismatch import reproduce_depthwise_mismatch
 from analysis.records import Verdict
 
 

@@ -13,8 +13,9 @@ from analysis.gate.expected_failures import KNOWN
 from analysis.network.inference import copy_of, forward, output_tensors
 from analysis.proof import distinct_values
 from analysis.proof.faults import FAULTS, sites
+from analysis.proof.proving import prove
 from analysis.pruning import surgery
-from analysis.records import OWN_PRUNER, Config, Verdict
+from analysis.records import OWN_PRUNER, Config, Verdict, merge_cuts
 
 VERSIONS = Path(__file__).parents[2] / "reports" / "versions"
 
@@ -73,7 +74,7 @@ def test_a_network_with_zeroed_readers_computes_the_same(name, config, outcome_o
     zeroed = copy_of(outcome.dense.model).double()
     modules = dict(zeroed.named_modules())
     with torch.no_grad():
-        for cut in surgery.merge_cuts(outcome.removals):
+        for cut in merge_cuts(outcome.removals):
             if cut.axis == "in":
                 modules[cut.layer].weight[:, list(cut.removed)] = 0
         generator = torch.Generator().manual_seed(3)
@@ -104,8 +105,8 @@ def test_a_planted_fault_passes_forward_and_shape_and_fails_the_proof(
     pruned_by_half, fault: str, place: str
 ) -> None:
     dense, original, pruned, removals = pruned_by_half
-    assert pipeline.prove(original, pruned, removals, dense.inputs).verdict is Verdict.EXACT
-    cuts = surgery.merge_cuts(removals)
+    assert prove(original, pruned, removals, dense.inputs).verdict is Verdict.EXACT
+    cuts = merge_cuts(removals)
 
     def sites_of(network):
         return list(sites(original, network, cuts, dense.groups))
@@ -122,6 +123,6 @@ def test_a_planted_fault_passes_forward_and_shape_and_fails_the_proof(
         output_tensors(forward(model, dense.inputs)) for model in (dense.model, broken)
     )
     assert before.shape == after.shape
-    answer = pipeline.prove(original, broken, removals, dense.inputs)
+    answer = prove(original, broken, removals, dense.inputs)
     assert answer.verdict is Verdict.WRONG
     assert answer.first_divergence == name

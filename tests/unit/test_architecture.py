@@ -1,4 +1,4 @@
-"""The layers of the package, read from its imports."""
+"""The wings of the package and their order, read from its imports."""
 
 import ast
 import re
@@ -10,99 +10,189 @@ import analysis
 
 ROOT = Path(analysis.__file__).parent
 
-# Each row may import only the rows above it; modules of one row do not import one another.
-LAYERS = (
-    {"errors"},
-    {"records", "loading", "environment", "budgets"},
-    {"inference", "options", "layers", "workers", "handles", "segments", "known", "baseline"},
-    {"operators", "sizes", "baseline_csv", "sharing"},
-    {
-        "subjects", "policies", "grouping", "planning", "ranking", "surgery", "masking",
-        "cost_model",
-        "symmetry", "float64", "verifying", "provenance",
-        "residuals", "faults", "costing", "reporting",
-    },
-    {"demands", "proving", "auditing", "accounting", "linting", "round_trips"},
-    {"stepping", "predicting"},
-    {"pipeline"},
-    {"checks"},
-    {"study"},
-    {"jobs", "cases"},
-    {"commands", "zoo", "counters", "parametrizing"},
-    {"cli", "pytest_plugin"},
-    {"suite"},
-    {"__main__", "__init__"},
-)  # fmt: skip
-LEVEL = {module: level for level, row in enumerate(LAYERS) for module in row}
+# Each wing may import only those above it; wings of one row do not import one another.
+WINGS = (
+    ("errors",),
+    ("environment",),
+    ("records",),
+    ("processes",),
+    ("network",),
+    ("groups",),
+    ("pruning",),
+    ("proof", "costs"),
+    ("pipeline",),
+    ("checks",),
+    ("gate",),
+    ("reporting",),
+    ("runs",),
+    ("study", "zoo", "counters"),
+    ("command_line",),
+    ("pytest_plugin",),
+    ("suite",),
+    ("layers", "__init__", "__main__"),
+)
+
+# The same inside each wing that has more than one room.
+ROOMS = {
+    "records": (("requests", "groups"), ("pruning",), ("proof", "costs"), ("gate",), ("study",)),
+    "processes": (("budgets",), ("workers",), ("shared_cache",)),
+    "network": (
+        ("inference", "layers", "loading", "model_names"),
+        ("operators", "usable", "provenance", "float64"),
+        ("subjects",),
+    ),
+    "groups": (("policies", "naive_cuts"), ("depgraph", "linting", "auditing")),
+    "pruning": (
+        ("channel_classes", "importances", "surgery"),
+        ("rules", "pruners"),
+        ("planning",),
+        ("requested",),
+    ),
+    "proof": (
+        ("comparing", "masking", "distinct_values", "faults"),
+        ("proving", "round_trips"),
+        ("stepping", "mismatch"),
+    ),
+    "costs": (
+        ("op_handles",),
+        ("symbolic_sizes",),
+        ("size_rules",),
+        ("cost_model", "counting"),
+        ("accounting",),
+        ("predicting", "run_costs"),
+    ),
+    "checks": (
+        ("outcomes",),
+        ("structure", "channels"),
+        ("weights", "round_trips"),
+        ("catalogue",),
+    ),
+    "gate": (("baseline", "expected_failures"), ("baseline_csv",)),
+    "command_line": (("options",), ("arguments", "jobs"), ("commands",), ("main",)),
+    "pytest_plugin": (("prunings",), ("parametrizing", "items"), ("gate",), ("suite",)),
+}
+
+BY_ROOM = {wing: place for place, row in enumerate(WINGS) for wing in row}
+BY_ROOM |= {
+    f"{wing}.{room}": place
+    for wing, rows in ROOMS.items()
+    for place, row in enumerate(rows)
+    for room in row
+}
 
 
 def modules() -> list[Path]:
     return sorted(ROOT.rglob("*.py"))
 
 
-def unit_of(path: Path) -> str:
-    """The module or package of the picture that a file belongs to."""
-    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+def place_of(path: Path) -> list[str]:
+    """The wing and the room of a file, as the pictures name them."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return [part for part in parts[:2] if part != "__init__"] or ["__init__"]
 
 
 def imported(path: Path) -> set[str]:
-    """Full names of everything a file imports, wherever in it."""
+    """Full names of everything a file imports, wherever in it, but not for type checkers alone."""
     names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    pending: list[ast.AST] = [ast.parse(path.read_text())]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            continue
+        pending += ast.iter_child_nodes(node)
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
             assert node.level == 0, f"{path.name}: relative import"
             names.update(f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) == "import_module":
+            argument = node.args[0]
+            names.update([argument.value] if isinstance(argument, ast.Constant) else [])
     return names
 
 
-def units_imported(path: Path) -> set[str]:
+def ours(path: Path) -> set[tuple[str, ...]]:
+    """Wing and room of everything of this package that a file imports."""
     names = (name.split(".") for name in imported(path))
-    return {parts[1] for parts in names if parts[0] == "analysis" and len(parts) > 1}
+    return {tuple(parts[1:3]) for parts in names if parts[0] == "analysis" and len(parts) > 1}
+
+
+def wrong_imports(path: Path, found: set[tuple[str, ...]]) -> list[str]:
+    """What a file imports though it stands beside or below it."""
+    wing, *room = place_of(path)
+    here = BY_ROOM[wing]
+    others = {name[0] for name in found if name[0] != wing and name[0] in BY_ROOM}
+    wrong = [other for other in others if BY_ROOM[other] >= here]
+    if room and wing in ROOMS:
+        inside = {name[1] for name in found if name[0] == wing and len(name) > 1} - {room[0]}
+        place = BY_ROOM[f"{wing}.{room[0]}"]
+        wrong += [name for name in inside if BY_ROOM.get(f"{wing}.{name}", -1) >= place]
+    return wrong
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
-def test_a_module_imports_only_the_layers_above_it(path: Path) -> None:
-    here = unit_of(path)
-    assert here in LEVEL, f"{here} has no place in the picture"
-    wrong = {
-        other
-        for other in units_imported(path)
-        if other != here and other in LEVEL and LEVEL[other] >= LEVEL[here]
-    }
-    assert not wrong
+def test_a_module_imports_only_what_stands_above_it(path: Path) -> None:
+    wing, *room = place_of(path)
+    assert wing in BY_ROOM, f"{wing} has no place in the picture"
+    if room and wing in ROOMS:
+        assert f"{wing}.{room[0]}" in BY_ROOM, f"{wing}/{room[0]} has no place in the picture"
+    assert not wrong_imports(path, ours(path))
 
 
-def test_the_layer_check_sees_a_wrong_import(tmp_path: Path) -> None:
-    planted = tmp_path / "masking.py"
-    planted.write_text("from analysis.pruning.surgery import step\nimport analysis.pipeline\n")
-    assert units_imported(planted) == {"surgery", "pipeline"}
+@pytest.mark.parametrize(
+    ("place", "text", "wrong"),
+    [
+        ("proof/masking.py", "from analysis.costs import counting", ["costs"]),
+        ("proof/masking.py", "import analysis.pipeline", ["pipeline"]),
+        ("proof/masking.py", "def f():\n    from analysis.proof.proving import prove", ["proving"]),
+        ("groups/policies.py", "import_module('analysis.pruning.surgery')", ["pruning"]),
+        ("pipeline.py", "from analysis.proof.proving import prove", []),
+    ],
+)
+def test_the_order_sees_a_wrong_import(tmp_path: Path, place, text, wrong) -> None:
+    planted = tmp_path / "planted.py"
+    planted.write_text(text)
+    assert wrong_imports(ROOT / place, ours(planted)) == wrong
 
 
 def importers_of(package: str) -> set[str]:
     return {
-        unit_of(path)
+        ".".join(place_of(path))
         for path in modules()
         if any(name == package or name.startswith(f"{package}.") for name in imported(path))
     }
 
 
-def test_only_costing_imports_fvcore() -> None:
-    assert importers_of("fvcore") == {"costing"}
+def test_one_module_counts_with_fvcore() -> None:
+    assert importers_of("fvcore") == {"costs.counting"}
 
 
-def test_the_oracle_never_imports_torch_pruning() -> None:
-    assert importers_of("torch_pruning") == {"grouping", "surgery", "zoo", "counters"}
-
-
-def test_reports_records_and_the_doctor_import_no_torch() -> None:
-    allowed = {unit_of(path) for path in modules()} - {
-        "records", "errors", "environment", "reporting", "loading", "options", "cli", "__init__",
-        "__main__", "budgets", "workers", "commands", "known", "baseline", "baseline_csv",
-        "pytest_plugin",
+def test_few_modules_know_torch_pruning() -> None:
+    assert importers_of("torch_pruning") == {
+        "groups.depgraph", "pruning.surgery", "zoo.proving", "zoo.recipes", "counters.others",
     }  # fmt: skip
-    assert importers_of("torch") | importers_of("torchvision") <= allowed
+
+
+def test_the_zoo_and_the_case_study_alone_know_torchvision() -> None:
+    assert importers_of("torchvision") == {
+        "network.subjects", "zoo.subjects", "zoo.recipes", "counters.routes",
+    }  # fmt: skip
+
+
+def test_pictures_alone_need_matplotlib() -> None:
+    assert {place.partition(".")[0] for place in importers_of("matplotlib")} == {"reporting"}
+
+
+TORCHLESS = {
+    "errors", "environment", "records", "processes", "gate", "reporting", "__init__", "__main__",
+}  # fmt: skip
+
+
+def test_records_reports_checks_and_the_command_line_need_no_torch() -> None:
+    need = importers_of("torch") | importers_of("torchvision")
+    assert not {place for place in need if place.partition(".")[0] in TORCHLESS}
+    assert {place for place in need if place.startswith("command_line.")} == set()
+    assert {place for place in need if place.startswith("checks.")} == {"checks.round_trips"}
 
 
 def test_every_module_says_what_it_offers() -> None:
@@ -115,6 +205,25 @@ def test_every_module_says_what_it_offers() -> None:
     assert not silent
 
 
+def test_no_module_is_longer_than_500_lines_and_no_function_than_60() -> None:
+    long = {}
+    for path in modules():
+        text = path.read_text()
+        functions = [
+            node
+            for node in ast.walk(ast.parse(text))
+            if isinstance(node, ast.FunctionDef) and node.name != "parametrize_with_checks"
+        ]
+        long |= {str(path.relative_to(ROOT)): n for n in [len(text.splitlines())] if n > 500}
+        long |= {
+            f"{path.relative_to(ROOT)}:{node.name}": lines
+            for node in functions
+            if (lines := (node.end_lineno or 0) - node.lineno + 1) > 60
+        }
+    assert not long
+
+
 def test_every_door_opens() -> None:
     for name in analysis.__all__:
-        assert callable(getattr(analysis, name))
+        door = getattr(analysis, name)
+        assert callable(door) or name == "__version__"

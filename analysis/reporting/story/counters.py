@@ -1,4 +1,4 @@
-"""Why counters disagree, from the file that ``python -m analysis.costs.counters`` wrote."""
+"""Why counters disagree, from the file that ``python -m analysis.counters`` wrote."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +22,7 @@ def section(directory: str) -> Section | Absent:
     """
     path = Path(directory) / "counters.json"
     if not path.is_file():
-        how = "`python -m analysis.costs.counters`"
+        how = "`python -m analysis.counters`"
         return Absent(_TITLE, f"there is no `counters.json` in the folder ({how})")
     counters: dict[str, Any] = read_json(path)
     routes, models = counters["routes"], counters["models"]

@@ -13,10 +13,10 @@ from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from analysis import count_macs
-from analysis.costs.counters import others
-from analysis.costs.counters.reasons import REASONS, reasons
-from analysis.costs.counters.routes import agree, by_handles, entries, example
-from analysis.costs.counters.work import observe
+from analysis.counters import others
+from analysis.counters.reasons import REASONS, reasons
+from analysis.counters.routes import agree, by_handles, entries, example
+from analysis.counters.work import observe
 from analysis.reporting.section import Absent
 from analysis.reporting.story.counters import section
 from analysis.reporting.tables import as_markdown
@@ -235,7 +235,7 @@ def test_without_the_packages_it_says_how_to_install_them(tmp_path: Path) -> Non
         "import sys; from importlib import metadata\n"
         "def missing(name): raise metadata.PackageNotFoundError(name)\n"
         "metadata.version = missing\n"
-        "from analysis.costs.counters.__main__ import main\n"
+        "from analysis.counters.__main__ import main\n"
         f"sys.exit(main(['--out', {str(tmp_path)!r}]))"
     )
     done = subprocess.run(

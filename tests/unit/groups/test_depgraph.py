@@ -136,7 +136,8 @@ def test_a_group_that_does_not_fit_its_layers_says_so_with_the_line() -> None:
     group, _ = inspect_groups(Swapped().eval(), torch.randn(1, 4, 4, 4))
     assert "channel 7 of `first`, whose output axis has 4 channels" in group.untraced
     assert (
-        "operator chunk in the model's own forward, tests/unit/groups/test_depgraph.py:" in group.untraced
+        "operator chunk in the model's own forward, tests/unit/groups/test_depgraph.py:"
+        in group.untraced
     )
     assert "left, right = self.first(x).chunk(2, 1)" in group.untraced
 

@@ -7,9 +7,9 @@ from torch import nn
 
 from analysis.errors import InputError
 from analysis.network.inference import copy_of
-from analysis.pipeline import prove
 from analysis.proof.comparing import changed_tensors, check_finite, compare, observe, random_inputs
 from analysis.proof.distinct_values import make_distinct
+from analysis.proof.proving import prove
 from analysis.pruning import surgery
 from analysis.records import Config, Cut, Verdict
 

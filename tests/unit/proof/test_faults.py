@@ -4,13 +4,13 @@ import pytest
 import torch
 from blocks import PROVED, build, half_pruner
 
-from analysis import pipeline
 from analysis.groups.depgraph import inspect_groups
 from analysis.network.inference import copy_of, locate_failure
 from analysis.proof import distinct_values
 from analysis.proof.faults import FAULTS, sites
+from analysis.proof.proving import prove
 from analysis.pruning import surgery
-from analysis.records import Verdict
+from analysis.records import Verdict, merge_cuts
 
 pytestmark = pytest.mark.filterwarnings("ignore:Unwrapped parameters detected")
 
@@ -35,8 +35,8 @@ def half_pruned(name: str):
 @pytest.mark.parametrize("name", SOUND)
 def test_every_fault_in_every_layer_is_seen(name: str) -> None:
     dense, pruned, removals, groups, inputs = half_pruned(name)
-    assert pipeline.prove(dense, pruned, removals, inputs).verdict.passes
-    cuts = surgery.merge_cuts(removals)
+    assert prove(dense, pruned, removals, inputs).verdict.passes
+    cuts = merge_cuts(removals)
     mutants = 0
     for fault, plant in FAULTS.items():
         for place in range(len(list(sites(dense, pruned, cuts, groups)))):
@@ -46,14 +46,14 @@ def test_every_fault_in_every_layer_is_seen(name: str) -> None:
                 continue
             mutants += 1
             assert locate_failure(broken, inputs) is None  # the plain check sees nothing
-            answer = pipeline.prove(dense, broken, removals, inputs)
+            answer = prove(dense, broken, removals, inputs)
             assert answer.verdict is Verdict.WRONG, (fault, site.name)
     assert mutants >= 10
 
 
 def test_a_concatenation_has_a_branch_to_shift() -> None:
     dense, pruned, removals, groups, _ = half_pruned("skip over an hourglass")
-    cuts = surgery.merge_cuts(removals)
+    cuts = merge_cuts(removals)
     (site,) = [site for site in sites(dense, pruned, cuts, groups) if site.branch]
     # `up` reads the four channels that `first` keeps, then the five of `down`.
     assert site.name == "up"

@@ -302,7 +302,7 @@ def test_a_network_that_does_not_run_survives_nothing() -> None:
 
 
 def test_a_check_whose_packages_are_missing_says_what_to_install(monkeypatch) -> None:
-    monkeypatch.setattr("analysis.checks.find_spec", lambda module: None)
+    monkeypatch.setattr("analysis.checks.catalogue.find_spec", lambda module: None)
     (result,) = evaluate(outcome(make(Chain)), ["survives_onnx"])
     assert result.passed
     needed = "needs onnx, onnxscript, onnxruntime"

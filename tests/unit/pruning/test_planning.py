@@ -11,7 +11,8 @@ from analysis import inspect_groups
 from analysis.checks import evaluate
 from analysis.errors import InputError
 from analysis.pipeline import analyse, prune_and_prove
-from analysis.pruning.planning import account, plan, removed_positions, threshold_gap
+from analysis.pruning.planning import account, plan, threshold_gap
+from analysis.pruning.rules import removed_positions
 from analysis.records import Config, Cut, Group, Member, Reason, Removal
 
 

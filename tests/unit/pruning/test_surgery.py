@@ -6,7 +6,7 @@ from nets import Chain, Concat, Residual, inputs_for, make
 
 from analysis.errors import InputError
 from analysis.pruning import surgery
-from analysis.records import Config, Cut
+from analysis.records import Config, Cut, merge_cuts
 
 
 def test_an_axis_that_two_groups_cut_is_recorded_with_its_first_indices() -> None:
@@ -18,9 +18,7 @@ def test_an_axis_that_two_groups_cut_is_recorded_with_its_first_indices() -> Non
             layer.weight[list(low)] = 0.001
         model.join.weight.fill_(1.0)
     pruner = surgery.build_pruner(model, inputs_for(model), Config(0.5, "local"), ["join", "head"])
-    cuts = {
-        (c.layer, c.axis): c for c in surgery.merge_cuts([cut for cut, _ in surgery.step(pruner)])
-    }
+    cuts = {(c.layer, c.axis): c for c in merge_cuts([cut for cut, _ in surgery.step(pruner)])}
     assert cuts["left", "out"] == Cut("left", "out", 4, (0, 1))
     assert cuts["right", "out"] == Cut("right", "out", 6, (3, 4, 5))
     # `right` starts at 4 in the concatenation whatever was cut from `left` before.

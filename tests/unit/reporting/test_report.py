@@ -12,7 +12,7 @@ from nets import Chain, inputs_for, make
 
 from analysis import count_macs
 from analysis.errors import InputError
-from analysis.records import Request, Sizes, Study, Verdict, Verification
+from analysis.records import Network, Request, Sizes, Study, Verdict, Verification
 from analysis.reporting import files, markdown, page
 from analysis.reporting.report import write_report
 from analysis.reporting.section import Absent, Section
@@ -25,7 +25,7 @@ from analysis.study import study
 @pytest.fixture(scope="module")
 def small_study() -> Study:
     """A real study of a small network, in one process."""
-    return study([Request("tests/nets.py:Residual", (3, 6, 6), "random", 0)], workers=1)
+    return study([Request(Network("tests/nets.py:Residual", (3, 6, 6)))], workers=1)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from analysis.records import COLUMNS, SCOPES, Reason, Request, Verdict
+from analysis.records import COLUMNS, SCOPES, Network, Reason, Request, Verdict
 from analysis.reporting import as_json
 from analysis.study import study
 
@@ -20,7 +20,7 @@ COMMITTED = Path(__file__).parents[3] / "reports" / "results.json"
 @pytest.fixture(scope="module")
 def results() -> dict[str, Any]:
     """Of a small network, as they are read from the file."""
-    found = study([Request("tests/nets.py:Residual", (3, 6, 6), "random", 0)], workers=1)
+    found = study([Request(Network("tests/nets.py:Residual", (3, 6, 6)))], workers=1)
     return json.loads(as_json.dump(as_json.study(found)))
 
 

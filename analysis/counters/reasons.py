@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from torch import nn
 from torch.nn import functional
 
-from analysis.costs.counters.work import Call, Work
+from analysis.counters.work import Call, Work
 from analysis.records import COLUMNS
 
 __all__ = ["REASONS", "reasons"]
@@ -124,7 +124,7 @@ REASONS: dict[str, Callable[[Work], Parts]] = {
     "ptflops (aten)": _ptflops_aten,
     "torchinfo": _torchinfo,
 }
-"""The rules of each counter of `analysis.costs.counters.others`."""
+"""The rules of each counter of `analysis.counters.others`."""
 
 
 def _read(calls: Iterable[Call]) -> int:

@@ -1,4 +1,4 @@
-"""``python -m analysis.costs.counters``: count torchvision's classification models by three routes.
+"""``python -m analysis.counters``: count torchvision's classification models by three routes.
 
 Some of them are counted by other counters too. All is written to ``counters.json``; nothing in it
 depends on the machine.
@@ -16,9 +16,9 @@ from typing import Any
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from analysis.costs.counters.others import COUNTERS, LEFT_OUT, Counter, count
-from analysis.costs.counters.reasons import reasons
-from analysis.costs.counters.routes import (
+from analysis.counters.others import COUNTERS, LEFT_OUT, Counter, count
+from analysis.counters.reasons import reasons
+from analysis.counters.routes import (
     Entry,
     agree,
     build,
@@ -27,7 +27,7 @@ from analysis.costs.counters.routes import (
     entries,
     example,
 )
-from analysis.costs.counters.work import Work, observe
+from analysis.counters.work import Work, observe
 from analysis.environment import versions
 from analysis.errors import InputError
 from analysis.network.inference import one_line
@@ -52,7 +52,7 @@ _COMPARED = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Count, write and summarize; 1 if the routes disagree somewhere, 2 if it cannot start."""
-    parser = argparse.ArgumentParser(prog="python -m analysis.costs.counters", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m analysis.counters", description=__doc__)
     parser.add_argument("--out", default="reports", help="directory of counters.json (reports)")
     target = Path(parser.parse_args(argv).out) / "counters.json"
     try:

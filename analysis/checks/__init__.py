@@ -1,0 +1,14 @@
+"""Named properties that a sound pruning has: one module a theme, one catalogue of all."""
+
+from analysis.checks.catalogue import CATALOGUE, OF_PRUNING, Check, evaluate, named
+from analysis.checks.outcomes import CheckFailedError, CheckSkippedError
+
+__all__ = [
+    "CATALOGUE",
+    "OF_PRUNING",
+    "Check",
+    "CheckFailedError",
+    "CheckSkippedError",
+    "evaluate",
+    "named",
+]

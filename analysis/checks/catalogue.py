@@ -1,0 +1,133 @@
+"""The catalogue of properties that a sound pruning has, by name.
+
+Each is a plain function of one `analysis.pipeline.Outcome` that returns when the property holds,
+raises `CheckFailedError` with the reason when it does not, and `CheckSkippedError` where it cannot
+be looked at. Pytest, the command line and Python run the same ones. A check judges the evidence
+that the outcome gathers, so that the catalogue is listed without torch.
+"""
+
+import warnings
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from analysis.checks import channels, round_trips, structure, weights
+from analysis.checks.outcomes import CheckFailedError, CheckSkippedError
+from analysis.errors import InputError, did_you_mean
+from analysis.processes import budgets
+from analysis.records import CheckResult
+
+if TYPE_CHECKING:
+    from analysis.pipeline import Outcome
+
+__all__ = ["CATALOGUE", "OF_PRUNING", "Check", "evaluate", "named"]
+
+
+@dataclass(frozen=True)
+class Check:
+    """A property, and what it takes to look at it.
+
+    Attributes:
+        run: the function; it takes an `analysis.pipeline.Outcome`.
+        of_pruning: whether it is about the pruning itself; else about what becomes of the network.
+        modules: what must be installed beyond the package's own dependencies.
+        needs: what else it takes, in words.
+    """
+
+    run: Callable[["Outcome"], None]
+    of_pruning: bool = True
+    modules: tuple[str, ...] = ()
+    needs: str = ""
+
+    @property
+    def name(self) -> str:
+        """As it stands in reports and in test ids."""
+        return self.run.__name__.removeprefix("check_")
+
+    @property
+    def meaning(self) -> str:
+        """In one line."""
+        return (self.run.__doc__ or "").partition("\n")[0]
+
+    @property
+    def missing(self) -> str:
+        """What is not installed, and how to install it; empty if nothing is."""
+        absent = [module for module in self.modules if find_spec(module) is None]
+        named = ", ".join(absent)
+        return f"needs {named}: pip install 'pruning-analysis[onnx]'" if absent else ""
+
+
+CATALOGUE: dict[str, Check] = {
+    check.name: check
+    for check in (
+        Check(structure.check_something_removed),
+        Check(structure.check_forward_runs),
+        Check(structure.check_output_shape_stays),
+        Check(structure.check_ignored_layers_keep_outputs),
+        Check(channels.check_ratio_met),
+        Check(channels.check_no_group_dropped),
+        Check(channels.check_nothing_collapsed),
+        Check(channels.check_cap_held),
+        Check(channels.check_channels_divisible),
+        Check(
+            weights.check_kept_weights_are_originals,
+            needs="weights that are not trained in between",
+        ),
+        Check(weights.check_gradients_reach_parameters),
+        Check(channels.check_removed_as_ranked, needs="an importance of the package's own"),
+        Check(weights.check_equivalent_to_masked),
+        Check(
+            round_trips.check_survives_state_dict, of_pruning=False, needs="a pruner with a history"
+        ),
+        Check(round_trips.check_survives_pickling, of_pruning=False),
+        Check(round_trips.check_survives_export, of_pruning=False),
+        Check(
+            round_trips.check_survives_onnx,
+            of_pruning=False,
+            modules=("onnx", "onnxscript", "onnxruntime"),
+            needs="the extra onnx",
+        ),
+        Check(round_trips.check_survives_gpu, of_pruning=False, needs="a CUDA device"),
+    )
+}
+"""Every property by name; the first line of each function's docstring is its meaning."""
+
+OF_PRUNING = tuple(name for name, check in CATALOGUE.items() if check.of_pruning)
+"""The names of those that are about the pruning itself, which take little time."""
+
+
+def named(names: Iterable[str]) -> tuple[str, ...]:
+    """The names, if all of them are of the catalogue.
+
+    Raises:
+        InputError: one is not, or there is none.
+    """
+    names = tuple(names)
+    for name in names:
+        if name not in CATALOGUE:
+            hint = did_you_mean(name, CATALOGUE, f"expected {', '.join(CATALOGUE)}")
+            raise InputError(f"unknown check {name!r}; {hint}")
+    if not names:
+        raise InputError("no check was named; expected names of the catalogue, or all")
+    return names
+
+
+def evaluate(outcome: "Outcome", names: Iterable[str] = OF_PRUNING) -> tuple[CheckResult, ...]:
+    """Run these checks of the catalogue on one outcome."""
+    return tuple(_result(name, CATALOGUE[name], outcome) for name in names)
+
+
+def _result(name: str, check: Check, outcome: "Outcome") -> CheckResult:
+    if check.missing:
+        return CheckResult(name, True, skipped=check.missing)
+    try:
+        # What third parties warn of is not what is looked at, and no error under -W error.
+        with budgets.step(f"checking {name}"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            check.run(outcome)
+    except CheckFailedError as failure:
+        return CheckResult(name, False, str(failure))
+    except CheckSkippedError as skip:
+        return CheckResult(name, True, skipped=str(skip))
+    return CheckResult(name, True)

@@ -1,0 +1,166 @@
+"""Asked against done: the channels that each group lost."""
+
+from typing import TYPE_CHECKING
+
+from analysis.checks.outcomes import CheckFailedError, CheckSkippedError
+from analysis.records import OWN_PRUNER, PlannedGroup, Reason, Verdict
+
+if TYPE_CHECKING:
+    from analysis.pipeline import Outcome
+
+__all__ = [
+    "check_cap_held",
+    "check_channels_divisible",
+    "check_no_group_dropped",
+    "check_nothing_collapsed",
+    "check_ratio_met",
+    "check_removed_as_ranked",
+]
+
+_FLOAT32_RESOLUTION = 1e-5
+"""torch-pruning ranks in float32; scores closer than this, relatively, may change places."""
+
+_ROUNDING = 1e-9
+"""Channels; a cap times a width is rarely a whole number of them in binary."""
+
+_NAMED = 8
+"""Groups that a message names before it only counts."""
+
+
+def check_ratio_met(outcome: "Outcome") -> None:
+    """Every group that was cut lost as many channels as asked, within `ratio_tolerance`.
+
+    Groups that lost none of what was asked are judged by `no_group_dropped`.
+    """
+    given = outcome.thresholds.ratio_tolerance
+    fewer = 1 if given is None else given
+    # Rounding only takes more: up to one channel less than a whole multiple.
+    more = max(1, (outcome.run.config.round_to or 1) - 1) if given is None else given
+    missed = [
+        f"`{group.root}` asked {group.requested} of {group.width}, removed {group.removed} "
+        f"({group.reason})"
+        for group in outcome.run.verification.groups
+        if group.requested is not None
+        and not group.is_dropped
+        and not -more <= group.requested - group.removed <= fewer
+    ]
+    if missed:
+        channels = outcome.run.channels
+        raise CheckFailedError(
+            f"{channels.requested} channels were asked and {channels.removed} removed; "
+            f"{_of(missed, outcome)} miss by more than {fewer} fewer or {more} more: "
+            f"{_some(missed)}"
+        )
+
+
+def check_no_group_dropped(outcome: "Outcome") -> None:
+    """No more than `max_dropped` groups were asked for channels and lost none."""
+    dropped = [
+        f"`{group.root}` asked {group.requested} of {group.width} ({group.reason})"
+        for group in outcome.run.verification.groups
+        if group.is_dropped
+    ]
+    most = outcome.thresholds.max_dropped
+    if len(dropped) > most:
+        raise CheckFailedError(
+            f"{_of(dropped, outcome)} lost nothing of what was asked, at most {most} may: "
+            f"{_some(dropped)}"
+        )
+
+
+def check_nothing_collapsed(outcome: "Outcome") -> None:
+    """Every pruned group has `min_channels` left, and lost no greater share than `max_lost`."""
+    fewest, most = outcome.thresholds.min_channels, outcome.thresholds.max_lost
+    collapsed = [
+        f"`{group.root}` keeps {group.left} of {group.width}"
+        for group in outcome.run.verification.groups
+        if group.removed and (group.left < fewest or group.removed / group.width > most)
+    ]
+    if collapsed:
+        raise CheckFailedError(
+            f"{_of(collapsed, outcome)} have fewer than {fewest} channels left or lost more than "
+            f"{most:.0%}: {_some(collapsed)}"
+        )
+
+
+def check_cap_held(outcome: "Outcome") -> None:
+    """After the cut, no group has lost a greater share than `max_pruning_ratio`.
+
+    torch-pruning tests its cap before a cut, so that a cut may go beyond it.
+    """
+    cap = outcome.run.config.max_pruning_ratio
+    beyond = [
+        f"`{group.root}` lost {group.removed} of {group.width}"
+        for group in outcome.run.verification.groups
+        if group.removed > cap * group.width + _ROUNDING
+    ]
+    if beyond:
+        raise CheckFailedError(
+            f"{_of(beyond, outcome)} lost more than the cap of {cap:g} allows: {_some(beyond)}"
+        )
+
+
+def check_channels_divisible(outcome: "Outcome") -> None:
+    """Every group that was asked for channels has a multiple of `round_to` left."""
+    multiple = outcome.run.config.round_to or 1
+    uneven = [
+        f"`{group.root}` keeps {group.left} of {group.width} ({group.reason})"
+        for group in outcome.run.verification.groups
+        if (group.requested or group.removed) and group.left % multiple
+    ]
+    if uneven:
+        raise CheckFailedError(
+            f"{_of(uneven, outcome)} do not keep a multiple of {multiple}: {_some(uneven)}"
+        )
+
+
+def check_removed_as_ranked(outcome: "Outcome") -> None:
+    """The removed channels are those that rank below the threshold, by a recomputed importance."""
+    if outcome.planned is None:
+        is_own = outcome.run.config.policy == OWN_PRUNER
+        raise CheckSkippedError(
+            "how the user's own pruner ranks is not recomputed"
+            if is_own
+            else outcome.run.verification.requested_unknown or "the network could not be traced"
+        )
+    if outcome.run.verification.verdict in (Verdict.UNPRUNABLE, Verdict.TIMEOUT):
+        raise CheckFailedError(outcome.run.verification.reason)
+    scores = outcome.scores
+    removed = {removal.root: set(removal.removed) for removal in outcome.removals}
+    for planned in outcome.planned:
+        if planned.reason is Reason.UNTRACED:
+            continue
+        differing = set(planned.expected) ^ removed.get(planned.root, set())
+        pool = outcome.planned if outcome.run.config.scope == "global" else (planned,)
+        if differing and not _within_resolution(differing, scores[planned.root], pool, scores):
+            raise CheckFailedError(
+                f"group `{planned.root}` lost {len(removed.get(planned.root, ()))} channels; "
+                f"{len(planned.expected)} rank below the threshold; {len(differing)} differ, "
+                f"e.g. channel {min(differing)}"
+            )
+
+
+def _of(entries: list[str], outcome: "Outcome") -> str:
+    return f"{len(entries)} of {len(outcome.run.verification.groups)} groups"
+
+
+def _some(entries: list[str]) -> str:
+    """The first of them, and how many more there are."""
+    more = len(entries) - _NAMED
+    return "; ".join(entries[:_NAMED]) + (f"; and {more} more" if more > 0 else "")
+
+
+def _within_resolution(
+    differing: set[int],
+    own: list[float],
+    pool: tuple[PlannedGroup, ...],
+    scores: dict[str, list[float]],
+) -> bool:
+    """Whether float32 cannot tell the differing channels from the scope's threshold."""
+    asked = [scores[group.root][channel] for group in pool for channel in group.requested]
+    if not asked:
+        return False
+    threshold = max(asked)
+    return all(
+        abs(own[channel] - threshold) <= _FLOAT32_RESOLUTION * threshold for channel in differing
+    )

@@ -1,0 +1,64 @@
+"""What is left of a network: it runs, and its outputs are as they were."""
+
+from typing import TYPE_CHECKING, Any
+
+from analysis.checks.outcomes import CheckFailedError
+from analysis.records import Verdict
+
+if TYPE_CHECKING:
+    from analysis.pipeline import Outcome
+
+__all__ = [
+    "check_forward_runs",
+    "check_ignored_layers_keep_outputs",
+    "check_output_shape_stays",
+    "check_something_removed",
+]
+
+
+def check_something_removed(outcome: "Outcome") -> None:
+    """Channels went, if any were asked to go."""
+    is_unchanged = outcome.run.verification.verdict is Verdict.UNCHANGED
+    if is_unchanged or (outcome.run.config.ratio and not outcome.removals):
+        raise CheckFailedError(outcome.run.verification.reason)
+
+
+def check_forward_runs(outcome: "Outcome") -> None:
+    """The pruned network runs on the example inputs."""
+    if outcome.failure is not None:
+        raise CheckFailedError(str(outcome.failure))
+
+
+def check_output_shape_stays(outcome: "Outcome") -> None:
+    """The pruned network's outputs have the dense network's shapes."""
+    check_forward_runs(outcome)
+    before, after = outcome.output_shapes
+    if before != after:
+        raise CheckFailedError(f"output shapes {before} became {after}")
+
+
+def check_ignored_layers_keep_outputs(outcome: "Outcome") -> None:
+    """No output channel of an ignored layer went."""
+    lost = {
+        cut.layer: len(cut.removed)
+        for removal in outcome.removals
+        for cut in removal.cuts
+        if cut.axis == "out" and cut.layer in outcome.ignored
+    }
+    modules = dict(outcome.pruned.named_modules())
+    for name, module in outcome.dense.model.named_modules():
+        if name in outcome.ignored and _width(modules[name]) != _width(module):
+            lost.setdefault(name, abs((_width(module) or 0) - (_width(modules[name]) or 0)))
+    if lost:
+        raise CheckFailedError(
+            "ignored layers lost output channels: "
+            + ", ".join(f"`{layer}` {count}" for layer, count in sorted(lost.items()))
+        )
+
+
+def _width(module: Any) -> int | None:
+    """Output channels as the module itself states them."""
+    for attribute in ("out_channels", "out_features", "num_features"):
+        if hasattr(module, attribute):
+            return int(getattr(module, attribute))
+    return None

@@ -1,0 +1,46 @@
+"""What the pruned network computes, and whether it can be trained."""
+
+from typing import TYPE_CHECKING
+
+from analysis.checks.outcomes import CheckFailedError, CheckSkippedError
+from analysis.checks.structure import check_forward_runs
+from analysis.records import Verdict
+
+if TYPE_CHECKING:
+    from analysis.pipeline import Outcome
+
+__all__ = [
+    "check_equivalent_to_masked",
+    "check_gradients_reach_parameters",
+    "check_kept_weights_are_originals",
+]
+
+
+def check_kept_weights_are_originals(outcome: "Outcome") -> None:
+    """Every surviving parameter and buffer is the dense network's, bit for bit."""
+    if outcome.trained:
+        raise CheckSkippedError(
+            "the network was trained between the steps; each step's weights were compared with "
+            "those before it, by equivalent_to_masked"
+        )
+    if outcome.run.verification.verdict in (Verdict.UNPRUNABLE, Verdict.TIMEOUT):
+        raise CheckFailedError(outcome.run.verification.reason)
+    changed = outcome.changed_tensors
+    if changed:
+        raise CheckFailedError(f"{len(changed)} tensors changed: {', '.join(changed[:5])}")
+
+
+def check_gradients_reach_parameters(outcome: "Outcome") -> None:
+    """Every parameter that a gradient reached before pruning is reached after it."""
+    check_forward_runs(outcome)
+    starved = outcome.starved_parameters
+    if starved:
+        names = ", ".join(sorted(starved)[:5])
+        raise CheckFailedError(f"no gradient reaches {len(starved)} parameters: {names}")
+
+
+def check_equivalent_to_masked(outcome: "Outcome") -> None:
+    """The pruned network equals the masked dense network, in float64."""
+    verification = outcome.run.verification
+    if not verification.verdict.passes:
+        raise CheckFailedError(f"{verification.verdict}: {verification.reason}")

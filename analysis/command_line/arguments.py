@@ -1,0 +1,85 @@
+"""The request that options stand for, refused at once where that takes no import of torch."""
+
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+from analysis.network import model_names
+from analysis.network.loading import check_reference
+from analysis.records import RATIOS, Network, Request, Thresholds
+from analysis.reporting.files import check_writable
+
+__all__ = ["check_outputs", "check_references", "request_of"]
+
+
+def request_of(options: Namespace, model: str, **usual: Any) -> Request:
+    """The request for one model.
+
+    Args:
+        options: of a command.
+        model: as the user names it.
+        **usual: ``input_size``, ``seed`` and ``ignore`` where the options give none.
+
+    Raises:
+        InputError: something cannot be used, as far as that can be said without torch.
+    """
+    network = Network(
+        model,
+        options.input_size or usual.get("input_size"),
+        options.weights,
+        usual.get("seed", 0) if options.seed is None else options.seed,
+        options.inputs,
+        options.device,
+    )
+    request = Request(
+        network,
+        ratios=options.ratios or RATIOS,
+        ignore=options.ignore or usual.get("ignore", "classifier"),
+        pruner=options.pruner,
+        # A report prunes in every scope, and has no thresholds of its own.
+        **{name: value for name, value in vars(options).items() if name in _OF_PRUNERS},
+        thresholds=Thresholds(
+            **{name: value for name, value in vars(options).items() if name in _OF_CHECKS}
+        ),
+    )
+    check_references(request)
+    return request
+
+
+_OF_PRUNERS = ("scope", "importance", "round_to", "max_pruning_ratio")
+_OF_CHECKS = ("ratio_tolerance", "max_dropped", "min_channels", "max_lost")
+
+
+def check_references(request: Request) -> None:
+    """Refuse what a request refers to and is not there, without importing torch.
+
+    Raises:
+        InputError: a file, a name in it, a package or a model of torchvision is missing.
+    """
+    network = request.network
+    is_reference = ":" in network.name or network.name.endswith(".py")
+    if is_reference:
+        check_reference(network.name, "model factory")
+    else:
+        model_names.check_name(network.name)
+    for given, option in (
+        (network.inputs, "--inputs"),
+        (request.policy if ":" in request.policy else None, "--ignore"),
+        (request.pruner, "--pruner"),
+    ):
+        if isinstance(given, str):
+            check_reference(given, option)
+    if network.weights == "default" and is_reference:
+        raise model_names.no_default_weights(network.name)
+    if network.weights not in ("random", "default") and not Path(network.weights).is_file():
+        raise model_names.no_weights(network.weights)
+
+
+def check_outputs(options: Namespace) -> None:
+    """Refuse a file that could not be written after the work.
+
+    Raises:
+        InputError: says which path and why.
+    """
+    if options.json is not None and options.json != "-":
+        check_writable(options.json)

@@ -1,0 +1,145 @@
+"""The costs of one pruning: dense, pruned, and had all gone that was asked; also by scope."""
+
+from collections.abc import Callable, Collection, Mapping
+
+from torch import nn
+
+from analysis.costs import counting
+from analysis.costs.accounting import Account
+from analysis.errors import InputError
+from analysis.network.inference import Inputs, locate_failure
+from analysis.processes import budgets
+from analysis.records import (
+    Channels,
+    Config,
+    CostTable,
+    GroupAccount,
+    PlannedGroup,
+    Reason,
+    Removal,
+    Run,
+    Saved,
+    Savings,
+    ScopeAccount,
+    Sizes,
+    Verdict,
+    Verification,
+    merge_cuts,
+)
+
+__all__ = ["costed_run", "measure"]
+
+
+def measure(model: nn.Module, example_inputs: Inputs) -> tuple[CostTable, int]:
+    """MACs and parameters of a network, and the size of its saved weights in bytes."""
+    with budgets.step("counting MACs"):
+        return counting.count_macs(model, example_inputs), counting.saved_bytes(model)
+
+
+def costed_run(
+    dense: tuple[CostTable, int],
+    account_of: Callable[[], Account | None],
+    pruned: nn.Module,
+    inputs: Inputs,
+    config: Config,
+    verification: Verification,
+    planned: tuple[PlannedGroup, ...] | None,
+    removals: Collection[Removal],
+) -> Run:
+    """The run of one pruning, with what it left and what it was asked to leave.
+
+    Args:
+        dense: see `measure`.
+        account_of: gives what cuts of the dense network's groups cost, which takes its time; None
+            where that cannot be expressed.
+        pruned: the network after the pruning.
+        inputs: a tensor, a tuple or a dict.
+        config: what was asked.
+        verification: with asked against done of each group.
+        planned: the channels that were asked; None where that is not known.
+        removals: the groups that went.
+    """
+    table, saved_bytes = dense
+    runs = verification.verdict not in (Verdict.UNPRUNABLE, Verdict.TIMEOUT) and (
+        locate_failure(pruned, inputs) is None
+    )
+    costs, bytes_left = measure(pruned, inputs) if runs else (None, None)
+    accounts = verification.groups
+    requested = removed = None
+    known = accounts and all(entry.requested is not None for entry in accounts)
+    account = account_of() if planned is not None and known else None
+    if account is not None and planned is not None:
+        requested = _savings(account, {entry.root: entry.requested for entry in planned})
+        removed = _savings(account, _removed_of_roots(accounts, removals))
+    left = requested.point if requested else None
+    return Run(
+        config=config,
+        verification=verification,
+        channels=_channels(accounts),
+        params=Sizes(table.params, costs.params if costs else None, left.params if left else None),
+        macs=Sizes(table.macs, costs.macs if costs else None, left.macs if left else None),
+        bytes_=Sizes(saved_bytes, bytes_left),
+        costs=costs,
+        scopes=() if planned is None else _by_scope(accounts, requested, removed),
+    )
+
+
+def _removed_of_roots(
+    accounts: Collection[GroupAccount], removals: Collection[Removal]
+) -> dict[str, tuple[int, ...]]:
+    """The channels of each group's root that went."""
+    cuts = {cut.layer: cut.removed for cut in merge_cuts(removals) if cut.axis == "out"}
+    return {entry.root: cuts.get(entry.root, ()) for entry in accounts}
+
+
+def _savings(account: Account, channels: Mapping[str, Collection[int]]) -> Savings | None:
+    """What these channels take along; None where that is not known."""
+    try:
+        return account.savings_of(channels)
+    except InputError:
+        return None
+
+
+def _by_scope(
+    accounts: tuple[GroupAccount, ...], requested: Savings | None, removed: Savings | None
+) -> tuple[ScopeAccount, ...]:
+    """The account of the groups that are ranked together, in the order of the groups."""
+
+    def saved(quantity: str, roots: Collection[str]) -> Saved:
+        return Saved(
+            *(
+                None
+                if savings is None
+                else sum(getattr(row, quantity) for row in savings.groups if row.root in roots)
+                for savings in (requested, removed)
+            )
+        )
+
+    found = []
+    for name in dict.fromkeys(entry.scope for entry in accounts if entry.scope):
+        own = tuple(entry for entry in accounts if entry.scope == name)
+        roots = {entry.root for entry in own}
+        found.append(
+            ScopeAccount(
+                name=name,
+                ratio=own[0].ratio,
+                groups=len(own),
+                channels=_channels(own),
+                macs=saved("macs", roots),
+                params=saved("params", roots),
+            )
+        )
+    return tuple(found)
+
+
+def _channels(accounts: tuple[GroupAccount, ...]) -> Channels:
+    requested = [account.requested for account in accounts]
+    return Channels(
+        prunable=sum(
+            entry.width for entry in accounts if entry.reason not in (Reason.IGNORED, Reason.FROZEN)
+        ),
+        requested=None
+        if None in requested or not accounts
+        else sum(count or 0 for count in requested),
+        removed=sum(entry.removed for entry in accounts),
+    )

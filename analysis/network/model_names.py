@@ -1,0 +1,75 @@
+"""Models and weights that a name stands for, told apart without importing torchvision."""
+
+import re
+from importlib import util
+from pathlib import Path
+
+from analysis.errors import InputError, did_you_mean
+
+__all__ = [
+    "BUILT_IN",
+    "check_name",
+    "no_default_weights",
+    "no_weights",
+    "torchvision_names",
+    "unknown_model",
+]
+
+BUILT_IN = ("mobilenet_v2_cifar",)
+"""Built here, beside torchvision's."""
+
+_REGISTERED = re.compile(
+    r"""^@register_model\((?:name=["'](?P<given>\w+)["'])?\).*?^def (?P<function>\w+)""",
+    re.MULTILINE | re.DOTALL,
+)
+"""A builder in torchvision's source: it goes by its own name, or one that it is given."""
+
+
+def torchvision_names() -> list[str]:
+    """The names that ``torchvision.models.list_models`` gives, read from torchvision's source.
+
+    Importing it takes twice as long as importing torch. Empty if there is no source to read.
+    """
+    spec = util.find_spec("torchvision")
+    roots = list(spec.submodule_search_locations or ()) if spec else []
+    texts = (
+        path.read_text("utf-8") for root in roots for path in Path(root).glob("models/**/*.py")
+    )
+    found = (match for text in texts for match in _REGISTERED.finditer(text))
+    return sorted(match["given"] or match["function"] for match in found)
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that stands for no model.
+
+    Raises:
+        InputError: says which is closest.
+    """
+    known = torchvision_names()
+    if known and name not in (*known, *BUILT_IN):
+        raise unknown_model(name, known)
+
+
+def unknown_model(name: str, known: list[str]) -> InputError:
+    """The error for a name that is neither torchvision's nor ours."""
+    hint = did_you_mean(name, [*known, *BUILT_IN], "see torchvision.models.list_models()")
+    return InputError(
+        f"unknown model {name!r}; expected a torchvision name, package.module:factory or "
+        f"path/to/file.py:factory; {hint}"
+    )
+
+
+def no_default_weights(name: str) -> InputError:
+    """The error for a network of the user's own, which torchvision has no weights for."""
+    return InputError(
+        f"--weights default: torchvision publishes none for {name!r}; use random, or the path of "
+        "a state dict"
+    )
+
+
+def no_weights(path: str) -> InputError:
+    """The error for a file of weights that is not there."""
+    return InputError(
+        f"--weights {path!r}: no such file, so it cannot be read; expected random, default, or "
+        "the path of a state dict"
+    )

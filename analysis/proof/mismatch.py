@@ -1,0 +1,67 @@
+"""The shape mismatch that a naive cut causes, reproduced beside the cut of the whole group."""
+
+from torch import nn
+
+from analysis.groups import depgraph, naive_cuts
+from analysis.network.inference import Inputs, copy_of, locate_failure
+from analysis.proof import distinct_values
+from analysis.proof.proving import prove
+from analysis.pruning import surgery
+from analysis.records import Mismatch
+
+__all__ = ["reproduce_depthwise_mismatch", "reproduce_residual_mismatch"]
+
+
+def reproduce_residual_mismatch(
+    model: nn.Module, example_inputs: Inputs, *, share: float = 0.5
+) -> tuple[Mismatch, ...]:
+    """For each skip connection: the error when the block's projection alone is cut.
+
+    Beside it stands the proof of DepGraph's own group for the same layer and channels. The model
+    is not changed.
+
+    Args:
+        model: any network with residual additions; without one, the result is empty.
+        example_inputs: a tensor, a tuple or a dict.
+        share: how much of the layer is cut, the first channels.
+    """
+    groups = depgraph.inspect_groups(model, example_inputs)
+    return tuple(
+        _mismatch(model, example_inputs, naive, share)
+        for naive in naive_cuts.projection_cuts(groups)
+    )
+
+
+def reproduce_depthwise_mismatch(
+    model: nn.Module, example_inputs: Inputs, *, share: float = 0.5
+) -> tuple[Mismatch, ...]:
+    """The same for each depthwise convolution that is cut without the layer that feeds it."""
+    groups = depgraph.inspect_groups(model, example_inputs)
+    return tuple(
+        _mismatch(model, example_inputs, naive, share)
+        for naive in naive_cuts.depthwise_cuts(groups)
+    )
+
+
+def _mismatch(
+    model: nn.Module, inputs: Inputs, naive: naive_cuts.NaiveCut, share: float
+) -> Mismatch:
+    channels = range(int(naive.width * share))
+    broken = copy_of(model)
+    surgery.cut_alone(broken, naive.layers, channels)
+    failure = locate_failure(broken, inputs)
+
+    dense = copy_of(model)
+    distinct_values.make_distinct(dense, inputs)
+    pruned = copy_of(dense)
+    removal = surgery.prune_group(pruned, inputs, naive.root, channels)
+    return Mismatch(
+        block=naive.block,
+        layers=naive.layers,
+        channels=len(channels),
+        raised_in=failure.module if failure else "",
+        function=failure.function if failure else "",
+        shapes=failure.shapes if failure else (),
+        error=failure.error if failure else "",
+        group=prove(dense, pruned, [removal], inputs),
+    )

@@ -1,0 +1,140 @@
+"""The pruner that a run steps: torch-pruning's own as it was asked for, or the user's."""
+
+import inspect
+from collections.abc import Callable, Collection
+from dataclasses import replace
+from typing import Any
+
+from torch import Tensor, nn
+
+from analysis.errors import InputError, upstream
+from analysis.network.inference import Inputs, map_tensors
+from analysis.network.loading import load_callable
+from analysis.pruning import surgery
+from analysis.records import Config
+
+__all__ = [
+    "Between",
+    "Blame",
+    "Build",
+    "PrunerFactory",
+    "as_stated",
+    "builder",
+    "check_pruner",
+    "load_factory",
+    "rebuilder",
+]
+
+Between = Callable[[nn.Module], Any]
+"""What is done with the network between two steps: as a rule, training."""
+
+Blame = Callable[[BaseException], str]
+"""Names what foreign code was looking at when it raised, see `analysis.errors.upstream`."""
+
+PrunerFactory = Callable[[nn.Module, Inputs, float], Any]
+"""The user's own pruner: (model, example inputs, ratio) -> a torch-pruning pruner on that model,
+or that and a function of the model to call between its steps."""
+
+Build = Callable[[nn.Module, Blame | None], tuple[Any, Between | None]]
+"""(model, who is to blame if it raises) -> a pruner on the model, what is done between its steps"""
+
+
+def load_factory(given: str | PrunerFactory | None) -> PrunerFactory | None:
+    """The user's own pruner function, from the function or its reference.
+
+    Raises:
+        InputError: there is no such function, or it cannot be called with (model, inputs, ratio).
+    """
+    if given is None:
+        return None
+    factory: PrunerFactory = load_callable(given, "--pruner") if isinstance(given, str) else given
+    try:
+        inspect.signature(factory).bind(None, None, 0.5)
+    except TypeError as error:
+        name = given if isinstance(given, str) else getattr(given, "__name__", repr(given))
+        raise InputError(
+            f"the pruner function {name!r} cannot be called with (model, inputs, ratio): {error}; "
+            "expected a function of these three that returns a torch-pruning pruner"
+        ) from error
+    except ValueError:  # a signature that Python cannot tell
+        return factory
+    return factory
+
+
+def builder(
+    config: Config, inputs: Inputs, ignored: Collection[str], factory: PrunerFactory | None
+) -> Build:
+    """What builds torch-pruning's own pruner as the config says, or the user's."""
+
+    def magnitude(model: nn.Module, blame: Blame | None) -> tuple[Any, Between | None]:
+        return surgery.build_pruner(model, inputs, config, ignored, blame), None
+
+    def users(model: nn.Module, blame: Blame | None) -> tuple[Any, Between | None]:
+        assert factory is not None
+        with upstream("the pruner function", blame):
+            answer = factory(model, map_tensors(inputs, Tensor.clone), config.ratio)
+        return _unpacked(answer, model)
+
+    return magnitude if factory is None else users
+
+
+def rebuilder(build: Build, pruner: Any) -> Callable[[nn.Module], None] | None:
+    """What repeats a pruning on a copy of the dense network; None if there is no history of it."""
+    if not hasattr(pruner, "pruning_history"):
+        return None
+    history = [tuple(entry) for entry in pruner.pruning_history()]
+
+    def rebuild(model: nn.Module) -> None:
+        fresh, _ = build(model, None)
+        surgery.replay(fresh, history)
+
+    return rebuild
+
+
+def as_stated(config: Config, pruner: Any) -> Config:
+    """What a pruner of the user's own was built with, as far as a config can say it."""
+    cap = pruner.max_pruning_ratio
+    return replace(
+        config,
+        scope="global" if pruner.global_pruning else "local",
+        round_to=config.round_to or pruner.round_to or None,
+        # torch-pruning takes any number for a cap.
+        max_pruning_ratio=min(config.max_pruning_ratio, cap if 0 < cap <= 1 else 1.0),
+    )
+
+
+def check_pruner(pruner: Any, model: nn.Module) -> Any:
+    """The pruner, if it can be stepped on the model.
+
+    Raises:
+        InputError: it is no pruner, was built on another model, or has been stepped.
+    """
+    if not all(hasattr(pruner, name) for name in ("step", "DG", "current_step", "model")):
+        raise InputError(
+            f"the pruner is a {type(pruner).__name__}; expected one of torch-pruning's, "
+            "built on the model"
+        )
+    if pruner.model is not model:
+        raise InputError(
+            f"the pruner was built on another {type(pruner.model).__name__}; build it on the "
+            "model that is to be pruned"
+        )
+    if pruner.current_step:
+        done = f"{pruner.current_step} of its {pruner.iterative_steps} steps"
+        raise InputError(f"the pruner has done {done}; pass a fresh one, it is stepped here")
+    return pruner
+
+
+def _unpacked(answer: Any, model: nn.Module) -> tuple[Any, Between | None]:
+    """A pruner, and what is done between its steps, from what a pruner function returned.
+
+    Raises:
+        InputError: it is neither a pruner nor a pruner and a function; or as `check_pruner`.
+    """
+    pruner, between = answer if isinstance(answer, tuple) and len(answer) == 2 else (answer, None)
+    if between is not None and not callable(between):
+        raise InputError(
+            f"the pruner function returned a pruner and a {type(between).__name__}; expected a "
+            "pruner, or a pruner and a function of the model to call between its steps"
+        )
+    return check_pruner(pruner, model), between

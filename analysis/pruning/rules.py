@@ -1,0 +1,348 @@
+"""What a ratio asks of each group, what torch-pruning's rules leave of it, and what was done."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from analysis.pruning.channel_classes import Segments
+from analysis.records import (
+    Config,
+    Group,
+    Reason,
+)
+
+__all__ = [
+    "Counts",
+    "Outlook",
+    "Ranking",
+    "Scope",
+    "cut_across",
+    "is_followed",
+    "kept_of",
+    "removed_positions",
+    "scores_of",
+]
+
+Counts = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Groups that are ranked together.
+
+    Attributes:
+        name: ``global``, the root of a group that is ranked alone, or what tells the scope apart.
+        roots: its groups.
+        ratio: asked of it; None is what is asked of the network.
+        bound: the pruner takes no greater ratio, whatever is asked.
+        initial: positions that it had before the first step; None is those that it has.
+    """
+
+    name: str
+    roots: tuple[str, ...]
+    ratio: float | None = None
+    bound: float = 1.0
+    initial: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Outlook:
+    """What several ratios do to one group.
+
+    Attributes:
+        asked: positions that rank below the threshold, shape (ratios,).
+        allowed: those of them that the cap on the ratio lets go, shape (ratios,).
+        going: positions that go once the pruner's rules have acted, shape (ratios,).
+        removed: channels that go, by segment, shape (segments, ratios).
+        empties: whether what is allowed would empty a layer without any rounding, shape (ratios,).
+        order: positions, the first to go first, shape (positions,); empty for one not ranked.
+        held: why nothing is taken of the group at any ratio, or None.
+    """
+
+    asked: Counts
+    allowed: Counts
+    going: Counts
+    removed: Counts
+    empties: NDArray[np.bool_]
+    order: Counts
+    held: Reason | None
+
+    def reason(self, place: int) -> Reason:
+        """Why the group loses what it loses at one of the ratios."""
+        asked, going = self.asked[place], self.going[place]
+        if self.held is not None and (asked or not len(self.order)):
+            return self.held
+        if not asked:
+            return Reason.KEPT
+        if going >= asked:
+            return Reason.PRUNED
+        if going or not self.allowed[place]:
+            return Reason.CAPPED
+        return Reason.WOULD_EMPTY if self.empties[place] else Reason.ROUNDED_AWAY
+
+
+class Ranking:
+    """The channels of all groups, in the order in which they go.
+
+    The rules are torch-pruning's for a single step: a scope of n channels loses
+    n - int(n (1 - ratio)) of them; ties with the threshold go too; ``round_to`` floors what is
+    left; a cut that would empty any axis it touches is dropped whole. (``max_pruning_ratio`` is
+    tested by torch-pruning against what earlier steps removed, so it binds nothing in the first.)
+
+    Args:
+        groups: the dependency groups, held ones marked ``ignored``.
+        segments: by root, see `analysis.pruning.channel_classes.segments_of`.
+        importances: by root, shape (width,).
+        config: scope and ``round_to``; its ratio is not read.
+        scopes: which groups are ranked together; None is what ``config`` says: all, or none.
+        spent: groups that earlier steps have brought to where nothing more may go, and why; they
+            are ranked against the threshold of the others.
+    """
+
+    def __init__(
+        self,
+        groups: Sequence[Group],
+        segments: Mapping[str, Segments],
+        importances: Mapping[str, Tensor],
+        config: Config,
+        scopes: Sequence[Scope] | None = None,
+        spent: Mapping[str, Reason] | None = None,
+    ) -> None:
+        spent = spent or {}
+        ranked: dict[str, _Ranked] = {}
+        self._held: dict[str, tuple[Reason, int]] = {}
+        widths = {(each.layer, each.axis): each.width for group in groups for each in group.members}
+        axes = {axis: row for row, axis in enumerate(widths)}
+        self._widths = np.array(list(widths.values()), dtype=np.int64)
+        # Axes that several groups share empty up in the order in which the pruner visits them.
+        for group in sorted(groups, key=lambda group: group.turn):
+            found, scores = segments[group.root], scores_of(group, importances, spent)
+            if len(scores):
+                rows = [axes[axis] for axis in found.taken]
+                held = spent.get(group.root)
+                if not is_followed(group):
+                    held = Reason.UNTRACED
+                ranked[group.root] = _Ranked(group, found, scores, config, rows, held)
+            else:
+                self._held[group.root] = (_why_held(group), len(found.widths))
+        if scopes is None:
+            scopes = _scopes(config.scope, tuple(ranked))
+        with_ties = config.scope == "global"
+        self._ranked = ranked
+        self._pools = [
+            _Pool(scope, [ranked[root] for root in scope.roots], with_ties)
+            for scope in scopes
+            if scope.roots
+        ]
+        self.scope_of = {root: scope for scope in scopes for root in scope.roots}
+
+    def outlooks(self, ratios: Sequence[float]) -> dict[str, Outlook]:
+        """What these ratios, each in [0, 1), do to every group, by root."""
+        asked: dict[str, Counts] = {}
+        allowed: dict[str, Counts] = {}
+        for pool in self._pools:
+            pool.rank(np.asarray(ratios, dtype=float), asked, allowed)
+        left = np.repeat(self._widths[:, None], len(ratios), 1)
+        found = {
+            root: group.outlook(asked[root], allowed[root], left)
+            for root, group in self._ranked.items()
+        }
+        none = np.zeros(len(ratios), dtype=np.int64)
+        for root, (reason, segments) in self._held.items():
+            lost = none[None].repeat(segments, 0)
+            found[root] = Outlook(none, none, none, lost, none.astype(bool), none[:0], reason)
+        return found
+
+    def first_ratios(self) -> list[float]:
+        """Every ratio at which a further channel is asked for, and 0, in order.
+
+        Between two of them nothing changes, so what holds at these holds at every ratio.
+        """
+        found = [np.zeros(1)]
+        for pool in {len(pool.scores) for pool in self._pools}:
+            stays = np.arange(pool)
+            # The largest float share whose product with the pool still falls below one more.
+            share = (stays + 1) / pool
+            while (more := (pool * share).astype(np.int64) > stays).any():
+                share = np.where(more, np.nextafter(share, 0.0), share)
+            ratios = 1 - share
+            while (more := 1 - ratios > share).any():
+                ratios = np.where(more, np.nextafter(ratios, 1.0), ratios)
+            found.append(ratios)
+        return np.unique(np.concatenate(found)).tolist()
+
+
+def _scopes(scope: str, roots: tuple[str, ...]) -> list[Scope]:
+    """Every group alone, or all of them together."""
+    if scope == "local":
+        return [Scope(root, (root,)) for root in roots]
+    return [Scope("global", roots)]
+
+
+class _Pool:
+    """The channels of one scope, and the threshold below which they are asked to go."""
+
+    def __init__(self, scope: Scope, groups: Sequence["_Ranked"], with_ties: bool) -> None:
+        self._scope = scope
+        self._groups = groups
+        self._with_ties = with_ties
+        # With all of its groups spent there is no threshold but their own.
+        counting = [group for group in groups if group.held in (None, Reason.UNTRACED)] or groups
+        self.scores = np.sort(np.concatenate([group.sorted for group in counting]))
+
+    def rank(
+        self, ratios: NDArray[np.float64], asked: dict[str, Counts], allowed: dict[str, Counts]
+    ) -> None:
+        """Write how many positions of each group are asked for, and allowed, at each ratio."""
+        if self._scope.ratio is not None:
+            ratios = np.full_like(ratios, self._scope.ratio)
+        bounded = np.minimum(ratios, self._scope.bound)
+        is_bound = (bounded < ratios).any()
+        for group in self._groups:
+            root = group.group.root
+            asked[root] = self._below(group, ratios)
+            allowed[root] = self._below(group, bounded) if is_bound else asked[root]
+
+    def _below(self, group: "_Ranked", ratios: NDArray[np.float64]) -> Counts:
+        counts = self._count(ratios)
+        if not self._with_ties:
+            return counts
+        thresholds = self.scores[np.maximum(counts, 1) - 1]
+        below = np.searchsorted(group.sorted, thresholds, side="right")
+        return np.where(counts, below, 0)
+
+    def _count(self, ratios: NDArray[np.float64]) -> Counts:
+        """Positions that a ratio asks for: torch-pruning's own rounding."""
+        initial = self._scope.initial or len(self.scores)
+        return np.maximum(len(self.scores) - kept_of(initial, ratios), 0)
+
+
+def kept_of(count: int, ratios: NDArray[np.float64]) -> Counts:
+    """Of so many positions, those that a ratio leaves."""
+    return (count * (1 - ratios)).astype(np.int64)
+
+
+def _why_held(group: Group) -> Reason:
+    """Why a group is not ranked."""
+    if group.ignored:
+        return Reason.IGNORED
+    if group.frozen:
+        return Reason.FROZEN
+    return Reason.KEPT if group.may_go else Reason.SINGLE_CHANNEL
+
+
+def scores_of(
+    group: Group, importances: Mapping[str, Tensor], spent: Collection[str] = ()
+) -> Tensor:
+    """One score for each set of channels that go together; none for a group that is not ranked."""
+    scores = importances.get(group.root)
+    if scores is None or not (group.may_go or group.root in spent):
+        return torch.empty(0, dtype=torch.float64)
+    return scores.view(group.channel_groups, -1).mean(0)
+
+
+class _Ranked:
+    """One group's channels in the order in which they go."""
+
+    def __init__(
+        self,
+        group: Group,
+        segments: Segments,
+        scores: Tensor,
+        config: Config,
+        rows: list[int],
+        held: Reason | None,
+    ) -> None:
+        self.group = group
+        self.held = held
+        self.scores = scores
+        self.order = scores.argsort().numpy()
+        self.sorted = scores.numpy()[self.order]
+        self._rows = rows
+        self._round_to = config.round_to
+        self._taken = np.stack(list(segments.taken.values()))
+        self._per_count = self._segments_lost(segments, config)
+
+    def _segments_lost(self, segments: Segments, config: Config) -> Counts:
+        """Channels lost by segment when so many positions go, shape (segments, positions + 1)."""
+        blocks, count = self.group.channel_groups, len(self.scores)
+        if len(segments.widths) == 1:
+            return np.arange(count + 1, dtype=np.int64)[None] * blocks
+        by_position = np.stack(
+            [
+                (segments.of_channel.reshape(blocks, -1) == segment).sum(0)
+                for segment in range(len(segments.widths))
+            ]
+        )
+        lost = np.zeros((len(segments.widths), count + 1), dtype=np.int64)
+        for going in range(1, count + 1):
+            # Among equal scores torch.topk, which ranks inside a group, has its own order.
+            local = config.scope == "local" and not config.round_to
+            lowest = self.scores.topk(going, largest=False).indices.numpy() if local else self.order
+            lost[:, going] = by_position[:, lowest[:going]].sum(1)
+        return lost
+
+    def outlook(self, asked: Counts, allowed: Counts, left: Counts) -> Outlook:
+        """Apply rounding and the emptiness guard; ``left`` holds what each axis still has."""
+        taken = self._rounded(allowed, self._round_to) if self._round_to else allowed
+        taken = taken if self.held is None else np.zeros_like(taken)
+        removed = self._per_count[:, taken]
+        loss = self._taken @ removed
+        emptied = empties = np.any(left[self._rows] <= loss, axis=0)
+        if self._round_to:
+            unrounded = self._taken @ self._per_count[:, allowed]
+            empties = np.any(left[self._rows] <= unrounded, axis=0)
+        left[self._rows] -= np.where(emptied, 0, loss)
+        return Outlook(
+            asked=asked,
+            allowed=allowed,
+            going=np.where(emptied, 0, taken),
+            removed=np.where(emptied, 0, removed),
+            empties=empties,
+            order=self.order,
+            held=self.held,
+        )
+
+    def _rounded(self, allowed: Counts, multiple: int) -> Counts:
+        """As many more positions as leave a multiple of ``round_to``."""
+        stays = self.group.width - allowed
+        rounded = self.group.width - (stays - stays % multiple)
+        return np.where(allowed > 0, np.minimum(rounded, len(self.scores)), 0)
+
+
+def is_followed(group: Group) -> bool:
+    """Whether every root channel is one that some layer reads.
+
+    Where q, k and v are made by one layer, DepGraph couples three channels of it with each that is
+    read, and keeps the number of one: what a cut takes with it cannot be known before it is made.
+    """
+    reads = [np.asarray(member.roots) for member in group.members if member.axis == "in"]
+    if group.is_output or not reads:
+        return True
+    read = np.concatenate(reads)
+    return len(np.unique(read[read >= 0])) >= group.width
+
+
+def cut_across(group: Group) -> str:
+    """A grouped convolution whose blocks would not read the same channels any more; else empty.
+
+    Behind a concatenation torch-pruning takes the channels at other places from each block.
+    """
+    for member in group.members:
+        if member.axis == "in" and member.channel_groups > 1:
+            size = group.width // group.channel_groups
+            roots = np.asarray(member.roots).reshape(member.channel_groups, -1)
+            positions = np.where(roots >= 0, roots % size, -1)
+            if (positions != positions[0]).any():
+                return member.layer
+    return ""
+
+
+def removed_positions(roots: tuple[int, ...], gone: Collection[int]) -> tuple[int, ...]:
+    """Positions on an axis whose root channel is gone."""
+    gone = set(gone)
+    return tuple(index for index, root in enumerate(roots) if root in gone)

@@ -1,0 +1,112 @@
+"""One network at one ratio, pruned once for all its checks."""
+
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+
+from analysis import study
+from analysis.checks import CATALOGUE
+from analysis.errors import AnalysisError, BudgetExceededError, InputError
+from analysis.processes.shared_cache import SharedCache
+from analysis.processes.workers import portable
+from analysis.records import Request, Run, SubjectInfo
+from analysis.runs import info_of, loaded, run_of, within
+
+__all__ = ["Pruning", "load"]
+
+
+def load(request: Request) -> None:
+    """Build the network, so that bad input is refused before any test runs.
+
+    Raises:
+        InputError: it or its inputs cannot be built, or it does not run on them.
+        BudgetExceededError: that takes too long.
+    """
+    with _quietly(), within(request.budget):
+        loaded(request.network)
+
+
+class Pruning:
+    """What a request asks at one ratio: everything is done when it is first asked for.
+
+    Attributes:
+        request: what is pruned, how, and what it is held to; the same for each of its ratios.
+        ratio: the pruning ratio.
+        refused: why the network, its inputs or the pruner could not be used, once that is known.
+        names: the checks that are run.
+        key: under which other processes find the answer; empty if it is not shared.
+        network: under which they find what a page says of the network; empty if none is made.
+    """
+
+    def __init__(self, request: Request, ratio: float) -> None:
+        self.request = request
+        self.ratio = ratio
+        self.refused = ""
+        self.names = tuple(CATALOGUE)
+        self.key = ""
+        self.network = ""
+        self._cache: SharedCache | None = None
+        self._run: Run | None = None
+
+    @property
+    def subject(self) -> str:
+        """The network's name."""
+        return self.request.network.name
+
+    @property
+    def info(self) -> SubjectInfo:
+        """What reports say of the network."""
+        return info_of(self.request.network)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the run is known in this process."""
+        return self._run is not None
+
+    @property
+    def run(self) -> Run:
+        """What was asked, proved, counted and checked.
+
+        Raises:
+            InputError: the network, its inputs or the pruner cannot be used.
+        """
+        if self._run is None:
+            if self.refused:
+                raise InputError(self.refused)
+            work = self._work
+            try:
+                self._run = self._cache.compute_once(self.key, work) if self._cache else work()
+            except Exception as error:
+                self.refused = str(portable(error))
+                raise InputError(self.refused) from error
+        return self._run
+
+    def share(
+        self, cache: SharedCache | None, key: str, names: Iterable[str], network: str = ""
+    ) -> None:
+        """Look only at these checks, and let other processes have the answer if they may."""
+        wanted = set(names)
+        self._cache, self.key, self.network = cache, key, network
+        self._run, self.refused = None, ""
+        self.names = tuple(name for name in CATALOGUE if name in wanted)
+
+    def _work(self) -> Run:
+        with _quietly():
+            run = run_of(self.request, self.request.config(self.ratio), self.names)
+            if self._cache and self.network:
+                # What a page says of the network; without it, the page says less.
+                with suppress(AnalysisError, BudgetExceededError):
+                    self._cache.compute_once(self.network, self._outline)
+        return run
+
+    def _outline(self) -> object:
+        with within(self.request.budget):
+            return study.outline(self.request)
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """What third parties warn of while they trace is no failure, under ``-W error`` either."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
