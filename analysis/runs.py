@@ -111,7 +111,8 @@ def run_of(request: Request, config: Config, names: Iterable[str] = OF_PRUNING) 
         with within(request.budget):
             return timed_out(config, story, *measure(*loaded(request.network)), names)
     except BudgetExceededError:
-        raise InputError(f"{request.network.name}: {story}; give it more with --budget") from None
+        name = request.network.name
+        raise InputError(f"{name}: {story}; give it a larger budget") from None
 
 
 @contextmanager

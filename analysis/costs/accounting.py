@@ -232,7 +232,7 @@ class Account:
 
     def _is_cut(self, outlook: Outlook, ratios: Sequence[float]) -> NDArray[np.bool_]:
         """At which ratios a group whose cut is not known is cut, or would be."""
-        if not len(outlook.order):
+        if not outlook.is_ranked:
             return np.array(ratios) > 0  # not even its rank is known
         return (outlook.asked if outlook.held is Reason.UNTRACED else outlook.going) > 0
 

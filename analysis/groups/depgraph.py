@@ -96,9 +96,8 @@ def ranked_groups(
         UnprunableError: see `inspect_groups`; or the importance raised.
     """
     check_usable(model)
-    chosen = policies.resolve(ignored_layers)
-    if isinstance(chosen, tuple):
-        names_of(chosen, model)  # a wrong name is told of before the model is traced
+    # A wrong name is told of before the model is traced.
+    chosen = policies.choice_of(ignored_layers, model)
     reader, live, operators = _traced(model, example_inputs, run)
     groups = [reader.group(items, turn) for turn, items in enumerate(live)]
     seen = tuple(_as_seen(model, example_inputs, groups))

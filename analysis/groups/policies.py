@@ -13,9 +13,9 @@ from torch import nn
 from analysis.errors import InputError
 from analysis.network.inference import names_of, one_line
 from analysis.network.loading import load_callable
-from analysis.records import Group, excluded
+from analysis.records import Group, excluded, unknown_policy
 
-__all__ = ["POLICIES", "Policy", "entries", "ignored_layers", "mark_ignored", "resolve"]
+__all__ = ["POLICIES", "Policy", "choice_of", "entries", "ignored_layers", "mark_ignored", "resolve"]
 
 Policy = Callable[[nn.Module, tuple[Group, ...]], tuple[str, ...]]
 
@@ -77,6 +77,20 @@ def resolve(given: Any) -> Any:
     return choice
 
 
+def choice_of(given: Any, model: nn.Module) -> Any:
+    """As `resolve`, where names and layers are those of the model.
+
+    Raises:
+        InputError: as `resolve`, or a layer is not part of the model.
+    """
+    choice = resolve(given)
+    if isinstance(choice, tuple):
+        if isinstance(given, str) and given not in dict(model.named_modules()) and choice == (given,):
+            raise unknown_policy(given)
+        names_of(choice, model)
+    return choice
+
+
 def ignored_layers(given: Any, model: nn.Module, groups: tuple[Group, ...]) -> tuple[str, ...]:
     """Names of the layers that keep their output channels, in model order.
 
@@ -88,7 +102,7 @@ def ignored_layers(given: Any, model: nn.Module, groups: tuple[Group, ...]) -> t
     Raises:
         InputError: it cannot be used, or names a layer that is not part of the model.
     """
-    choice = resolve(given)
+    choice = choice_of(given, model)
     named = entries(choice, model, groups)
     # Our own policies may name parameters that no layer owns, which torch-pruning cannot ignore.
     chosen = set(named if isinstance(choice, str) else names_of(named, model))

@@ -41,8 +41,8 @@ def plan(
             PlannedGroup(
                 root=group.root,
                 width=group.width,
-                requested=_channels(group, outlook.order[: outlook.asked[0]]),
-                expected=_channels(group, outlook.order[: outlook.going[0]]),
+                requested=_channels(group, outlook.lowest(outlook.asked[0])),
+                expected=_channels(group, outlook.lowest(outlook.going[0])),
                 reason=outlook.reason(0),
                 scope=scope.name if scope else "",
                 ratio=ratio if scope else 0.0,

@@ -1,6 +1,6 @@
-"""What a ratio asks of each group, what torch-pruning's rules leave of it, and what was done."""
+"""torch-pruning's rules: which channels a ratio asks for, and why a cut is dropped."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,7 +59,8 @@ class Outlook:
         going: positions that go once the pruner's rules have acted, shape (ratios,).
         removed: channels that go, by segment, shape (segments, ratios).
         empties: whether what is allowed would empty a layer without any rounding, shape (ratios,).
-        order: positions, the first to go first, shape (positions,); empty for one not ranked.
+        lowest: the positions that go where so many do; none for a group that is not ranked.
+        is_ranked: whether the group is.
         held: why nothing is taken of the group at any ratio, or None.
     """
 
@@ -68,13 +69,14 @@ class Outlook:
     going: Counts
     removed: Counts
     empties: NDArray[np.bool_]
-    order: Counts
+    lowest: Callable[[int], Counts]
+    is_ranked: bool
     held: Reason | None
 
     def reason(self, place: int) -> Reason:
         """Why the group loses what it loses at one of the ratios."""
         asked, going = self.asked[place], self.going[place]
-        if self.held is not None and (asked or not len(self.order)):
+        if self.held is not None and (asked or not self.is_ranked):
             return self.held
         if not asked:
             return Reason.KEPT
@@ -154,7 +156,7 @@ class Ranking:
         none = np.zeros(len(ratios), dtype=np.int64)
         for root, (reason, segments) in self._held.items():
             lost = none[None].repeat(segments, 0)
-            found[root] = Outlook(none, none, none, lost, none.astype(bool), none[:0], reason)
+            found[root] = Outlook(none, none, none, lost, none.astype(bool), lambda _: none[:0], False, reason)
         return found
 
     def first_ratios(self) -> list[float]:
@@ -264,10 +266,21 @@ class _Ranked:
         self.sorted = scores.numpy()[self.order]
         self._rows = rows
         self._round_to = config.round_to
+        self._by_topk = config.scope == "local" and not config.round_to
         self._taken = np.stack(list(segments.taken.values()))
-        self._per_count = self._segments_lost(segments, config)
+        self._per_count = self._segments_lost(segments)
 
-    def _segments_lost(self, segments: Segments, config: Config) -> Counts:
+    def lowest(self, going: int) -> Counts:
+        """The positions that go where so many do.
+
+        Among equal scores torch.topk, by which torch-pruning ranks inside a group, has its own
+        order.
+        """
+        if self._by_topk and going:
+            return self.scores.topk(going, largest=False).indices.numpy()
+        return self.order[:going]
+
+    def _segments_lost(self, segments: Segments) -> Counts:
         """Channels lost by segment when so many positions go, shape (segments, positions + 1)."""
         blocks, count = self.group.channel_groups, len(self.scores)
         if len(segments.widths) == 1:
@@ -280,10 +293,7 @@ class _Ranked:
         )
         lost = np.zeros((len(segments.widths), count + 1), dtype=np.int64)
         for going in range(1, count + 1):
-            # Among equal scores torch.topk, which ranks inside a group, has its own order.
-            local = config.scope == "local" and not config.round_to
-            lowest = self.scores.topk(going, largest=False).indices.numpy() if local else self.order
-            lost[:, going] = by_position[:, lowest[:going]].sum(1)
+            lost[:, going] = by_position[:, self.lowest(going)].sum(1)
         return lost
 
     def outlook(self, asked: Counts, allowed: Counts, left: Counts) -> Outlook:
@@ -303,7 +313,8 @@ class _Ranked:
             going=np.where(emptied, 0, taken),
             removed=np.where(emptied, 0, removed),
             empties=empties,
-            order=self.order,
+            lowest=self.lowest,
+            is_ranked=True,
             held=self.held,
         )
 

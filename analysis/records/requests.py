@@ -159,7 +159,9 @@ class Request:
             InputError: names the value and what is expected.
         """
         _check(self, _OF_PRUNINGS)
-        object.__setattr__(self, "ignore", excluded(self.ignore))
+        choice = excluded(self.ignore)
+        if not isinstance(self.ignore, str):
+            object.__setattr__(self, "ignore", choice)
         object.__setattr__(self, "ratios", tuple(dict.fromkeys(checked_ratios(self.ratios))))
         for ratio in self.ratios:
             self.config(ratio)

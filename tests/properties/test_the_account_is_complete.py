@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from analysis.errors import AnalysisError
 from analysis.pruning import surgery
-from analysis.pruning.requested import Demands
+from analysis.pruning.requested import RequestedChannels
 from analysis.records import Reason
 
 
@@ -61,7 +61,7 @@ def test_what_goes_is_what_the_rules_leave(
         )
     except (IndexError, RuntimeError, AssertionError, ValueError):
         return  # torch-pruning cannot trace it
-    demands, ledger = Demands(pruner), surgery.Ledger(pruner.DG)
+    demands, ledger = RequestedChannels(pruner), surgery.Ledger(pruner.DG)
     removals: list = []
     try:
         for _ in range(steps):

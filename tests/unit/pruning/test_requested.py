@@ -12,7 +12,7 @@ from torch import nn
 from analysis import verify
 from analysis.pipeline import analyse, prune_and_prove
 from analysis.pruning import surgery
-from analysis.pruning.requested import Demands
+from analysis.pruning.requested import RequestedChannels
 from analysis.records import OWN_PRUNER, Config, GroupAccount, Reason, Verdict, Verification
 
 
@@ -250,12 +250,12 @@ def test_a_rule_that_is_replaced_on_the_pruner_is_its_own() -> None:
     pruner = pruner_of(make(Chain))
     ranks = pruner.estimate_importance
     pruner.estimate_importance = lambda group: -ranks(group)
-    assert "has its own `estimate_importance`" in Demands(pruner).unknown
+    assert "has its own `estimate_importance`" in RequestedChannels(pruner).unknown
 
 
 def test_isomorphic_ranking_without_a_global_one_is_not_known() -> None:
     pruner = pruner_of(make(Concat), isomorphic=True)
-    assert "global_pruning=True" in Demands(pruner).unknown
+    assert "global_pruning=True" in RequestedChannels(pruner).unknown
 
 
 @pytest.mark.parametrize(
@@ -283,7 +283,7 @@ def test_whole_heads_are_not_asked_of_channels() -> None:
         prune_num_heads=True,
         head_pruning_ratio=0.5,
     )
-    assert "heads" in Demands(pruner).unknown
+    assert "heads" in RequestedChannels(pruner).unknown
 
 
 WAYS = {
@@ -307,7 +307,7 @@ def test_torch_pruning_removes_what_its_rules_leave_of_what_is_asked(kind, way, 
     model = make(kind)
     pruner = pruner_of(model, pruning_ratio=ratio, **WAYS[way])
     widths = {name: layer.weight.shape[0] for name, layer in producers(model)}
-    demands = Demands(pruner)
+    demands = RequestedChannels(pruner)
     before = 0
     history = History(pruner)
     while pruner.current_step < pruner.iterative_steps:
@@ -470,7 +470,7 @@ def test_one_ratio_for_several_local_groups_is_not_known_and_the_pruning_proved_
 
     model = make(Normed)
     pruner = pruner_of(model, pruning_ratio=0.25, pruning_ratio_dict={model.norm: 0.3})
-    demands = Demands(pruner)
+    demands = RequestedChannels(pruner)
     demands.look_ahead(pruner, [])
     assert "several groups one local ranking" in demands.unknown
 

@@ -196,11 +196,16 @@ REFUSED = {
     "seed": ("Net, seed='a'", "seed 'a'; expected a whole number"),
     "round to": ("Net, round_to='x'", "round_to 'x'; expected a whole number"),
     "no weights": ("Net, weights=None", "weights None; expected random, default or the path"),
-    "policy of layers": ("Net, ignore=['head']", "ignore is a list; expected a function"),
+    "policy of one layer": ("Net, ignore=Net().head", "ignored layers are given as one Linear"),
+    "misspelt policy": ("Net, ignore='classifer'", "did you mean 'classifier'?"),
     "network": ("Net()", "the factory is a Net; expected a function without arguments"),
     "torchvision": ("'resnet19'", "unknown model 'resnet19'"),
     "pruner": ("Net, pruner='mine'", "pruner 'mine' is not of the form package.module:function"),
-    "built pruner": ("Net, pruner=3", "pruner is a int; expected a function"),
+    "pruner of two": (
+        "Net, pruner=lambda model, inputs: None",
+        "the pruner function '<lambda>' cannot be called with (model, inputs, ratio)",
+    ),
+    "built pruner": ("Net, pruner=3", "pruner 3; expected a function of (model, inputs, ratio)"),
 }
 
 
@@ -275,7 +280,7 @@ def test_a_factory_that_takes_longer_than_the_budget_is_told_of(session, pyteste
         "lambda: __import__('time').sleep(30), ratios=[0.5], budget=1", "-k", "forward_runs"
     )
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stdout.fnmatch_lines(["ERROR: no answer within 1 s while *; give it more with budget"])
+    result.stdout.fnmatch_lines(["ERROR: *no answer within 1 s while *; give it a larger budget"])
 
 
 def test_what_fails_inside_is_asked_once(session, pytester) -> None:
