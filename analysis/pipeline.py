@@ -360,7 +360,7 @@ def _check_runs(model: nn.Module, inputs: Inputs, pruner: Any) -> None:
 
 
 def lint_ignored_layers(model: nn.Module, example_inputs: Inputs, ignored_layers: Any = ()) -> Lint:
-    """What a list of ignored layers really holds, before anything is pruned.
+    """What a list of ignored layers really excludes, before anything is pruned.
 
     Args:
         model: the dense network; not changed.
@@ -370,7 +370,7 @@ def lint_ignored_layers(model: nn.Module, example_inputs: Inputs, ignored_layers
 
     Returns:
         Findings (types, strangers, layers that are never called, forgotten outputs, layers that
-        need not be held, ...), what each group that is held locks, and what stays out of reach.
+        need not be excluded, ...), what each excluded group locks, and what stays out of reach.
 
     Raises:
         InputError: the model cannot be analysed as it is.

@@ -218,7 +218,7 @@ def _choice(request: Request, policy: str) -> Any:
 
 
 def _ignored(request: Request, dense: Dense, names: Iterable[str]) -> dict[str, tuple[str, ...]]:
-    """For each policy, the layers it holds; what a user's own pruner holds is not known."""
+    """For each policy, the layers it excludes; what a user's own pruner does is not known."""
     return {
         policy: policies.ignored_layers(_choice(request, policy), dense.model, dense.groups)
         for policy in names

@@ -33,7 +33,7 @@ class Answer:
 
 
 def groups(options: Namespace) -> Answer:
-    """List the dependency groups, those held marked; 1 if an audit or the lint fails."""
+    """List the dependency groups, the excluded ones marked; 1 if an audit or the lint fails."""
     if options.lint and options.pruner:
         raise InputError(
             "--lint looks at the list of --ignore, and a pruner of your own has its own: leave out "

@@ -35,7 +35,7 @@ def prepare(request: Request) -> SubjectInfo:
 
 
 def lint(request: Request) -> tuple[tuple[Group, ...], Lint]:
-    """The dependency groups, those marked that the list of ignored layers holds, and its lint."""
+    """The dependency groups, those marked that the list excludes, and its lint."""
     dense = traced(request.network)
     with budgets.step("checking the ignored layers"):
         found = lint_ignored_layers(dense.model, dense.inputs, request.ignore)

@@ -65,7 +65,7 @@ def parser() -> argparse.ArgumentParser:
     root.add_argument("--version", action=_Version, nargs=0, help="print the version and leave")
     commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, meaning in (
-        ("groups", "list the dependency groups, and which a policy holds"),
+        ("groups", "list the dependency groups, and which a policy excludes"),
         ("verify", "prune at each ratio and prove the result"),
         ("macs", "show where the MACs and parameters are, before and after"),
         ("checks", "list the checks: what each means and needs"),
@@ -105,7 +105,7 @@ def _add_questions(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--lint",
         action="store_true",
-        help="tell what the ignored layers hold, fail to hold, and need not hold",
+        help="tell what the ignored layers exclude, fail to exclude, and need not exclude",
     )
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from analysis.costs.cost_model import CostModel
 from analysis.errors import InputError
-from analysis.pruning.channel_classes import segments_of
+from analysis.pruning.channel_classes import classes_of
 from analysis.pruning.rules import Outlook, Ranking, cut_across, is_followed
 from analysis.records import (
     Config,
@@ -46,7 +46,7 @@ class Account:
     Args:
         dense: the dense network's point, at ratio 0.
         products: what its costs are products of.
-        groups: its dependency groups, those that are held marked.
+        groups: its dependency groups, the excluded ones marked.
         importances: by root, torch-pruning's own; see `analysis.groups.depgraph.ranked_groups`.
         config: scope and ``round_to``; its ratio is not read.
 
@@ -67,16 +67,16 @@ class Account:
         config: Config,
     ) -> None:
         self._groups = tuple(groups)
-        self._segments = {group.root: segments_of(group) for group in groups}
+        self._segments = {group.root: classes_of(group) for group in groups}
         self._ranking = Ranking(groups, self._segments, importances, config)
         self._unknown = {
-            group.root: why for group in groups if group.may_go and (why := _why_unknown(group))
+            group.root: why for group in groups if group.prunable and (why := _why_unknown(group))
         }
         self.model = CostModel(products, groups, self._segments)
         self.dense = dense
 
     def curve(self, ratios: Sequence[float]) -> RatioCurve:
-        """MACs and parameters left at each ratio, where the curve turns back, what drops out."""
+        """MACs and parameters left at each ratio, where it is non-monotonic, what drops out."""
         points: list[CurvePoint] = []
         dropped: list[tuple[GroupAccount, ...]] = []
         for part, removed, found in self._expected(ratios):
@@ -148,7 +148,7 @@ class Account:
         Whether the network would still run is not asked.
         """
         return self._without(
-            {group.root for group in self._groups if group.may_go}.difference(roots)
+            {group.root for group in self._groups if group.prunable}.difference(roots)
         )
 
     def _without(self, roots: Collection[str]) -> CurvePoint:
@@ -219,7 +219,7 @@ class Account:
     def _ahead(
         self, ratios: Sequence[float]
     ) -> Iterator[tuple[Sequence[float], Removed, Mapping[str, Outlook], list[str]]]:
-        """What each segment loses, shape (segments, ratios), and why a ratio has no cost."""
+        """What each class loses, shape (classes, ratios), and why a ratio has no cost."""
         for start in range(0, len(ratios), _AT_ONCE):
             part = ratios[start : start + _AT_ONCE]
             found = self._ranking.outlooks(part)

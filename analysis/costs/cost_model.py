@@ -2,7 +2,7 @@
 
 Every operator's MACs and every parameter's elements are a product of sizes, of which at most two
 follow the groups: the channels that a layer makes and those that it reads. With x the channels
-that each segment of a group has lost, a size is s - l.x, so a count is
+that each class of a group has lost, a size is s - l.x, so a count is
 c (1 - l.x / s) (1 - m.x / t), and the sum over the network is the quadratic form
 constant - linear.x + x.quadratic.x. A layer that reads the group it makes gives a square, a
 concatenation a sum of widths, a norm or a depthwise convolution a line.
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.errors import InputError
-from analysis.pruning.channel_classes import Segments
+from analysis.pruning.channel_classes import ChannelClasses
 from analysis.records import Axis, Extent, Group, Meeting, Products, Term
 
 __all__ = ["CostModel", "Polynomial"]
@@ -26,12 +26,12 @@ Numbers = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Polynomial:
-    """constant - linear.x + x.quadratic.x, in the channels x that each segment has lost.
+    """constant - linear.x + x.quadratic.x, in the channels x that each class has lost.
 
     Attributes:
         constant: the dense count.
-        linear: shape (segments,).
-        quadratic: symmetric, shape (segments, segments).
+        linear: shape (classes,).
+        quadratic: symmetric, shape (classes, classes).
     """
 
     constant: float
@@ -39,14 +39,14 @@ class Polynomial:
     quadratic: Numbers
 
     def at(self, removed: Numbers) -> NDArray[np.int64]:
-        """The count for each column of ``removed``, shape (segments, ratios)."""
+        """The count for each column of ``removed``, shape (classes, ratios)."""
         squares = np.einsum("sr,sr->r", removed, self.quadratic @ removed)
         return np.rint(self.constant - self.linear @ removed + squares).astype(np.int64)
 
     def shares(self, removed: Numbers) -> Numbers:
-        """Each segment's part of what is saved when ``removed``, shape (segments,), has gone.
+        """Each class's part of what is saved when ``removed``, shape (classes,), has gone.
 
-        The Shapley value (Shapley 1953) of the game in which the segments lose their channels: the
+        The Shapley value (Shapley 1953) of the game in which the classes lose their channels: the
         mean, over all orders in which they may go, of what each saves when its turn comes. For a
         quadratic form it is the channels lost times the slope half way, which is also the
         Aumann-Shapley value (Aumann and Shapley 1974): a product of two widths is shared by
@@ -55,10 +55,10 @@ class Polynomial:
         return removed * (self.linear - self.quadratic @ removed)
 
     def scaled(self, widths: Numbers) -> tuple[float, float, float]:
-        """a, b, c of a (1 - r)^2 + b (1 - r) + c, what is left when the segments lose r of theirs.
+        """a, b, c of a (1 - r)^2 + b (1 - r) + c, what is left when the classes lose r of theirs.
 
         Args:
-            widths: channels of each segment, shape (segments,); 0 for one that is held.
+            widths: channels of each class, shape (classes,); 0 for one that is held.
         """
         square = float(widths @ self.quadratic @ widths)
         line = float(self.linear @ widths)
@@ -66,7 +66,7 @@ class Polynomial:
 
 
 Line = dict[int, Fraction]
-"""By segment, the share of a size that goes with one of its channels."""
+"""By class, the share of a size that goes with one of its channels."""
 
 
 @dataclass(frozen=True)
@@ -83,12 +83,12 @@ class CostModel:
     Args:
         products: what the dense costs are products of.
         groups: the dependency groups; what ``ignored`` and ``frozen`` ones lose is 0.
-        segments: by root.
+        classes: by root.
 
     Attributes:
         roots: of the groups, in the order given.
-        group_of: for each segment, the place of its group in ``roots``.
-        widths: channels of each segment; 0 for one that is held.
+        group_of: for each class, the place of its group in ``roots``.
+        widths: channels of each class; 0 for one that is held.
         macs: of the whole network.
         params: of the whole network.
 
@@ -97,16 +97,16 @@ class CostModel:
     """
 
     def __init__(
-        self, products: Products, groups: Sequence[Group], segments: Mapping[str, Segments]
+        self, products: Products, groups: Sequence[Group], classes: Mapping[str, ChannelClasses]
     ) -> None:
         self.roots = tuple(group.root for group in groups)
-        lengths = [len(segments[root].widths) for root in self.roots]
+        lengths = [len(classes[root].widths) for root in self.roots]
         self.group_of = np.repeat(np.arange(len(groups)), lengths)
-        moves = [group.may_go for group in groups]
+        moves = [group.prunable for group in groups]
         self.widths = np.concatenate(
-            [segments[root].widths * may for root, may in zip(self.roots, moves, strict=True)]
+            [classes[root].widths * may for root, may in zip(self.roots, moves, strict=True)]
         ).astype(float)
-        self._lost = _lost_by_axis(groups, segments)
+        self._lost = _lost_by_axis(groups, classes)
         self._meetings = [
             (self._difference(meeting), meeting)
             for meeting in products.meetings
@@ -165,8 +165,8 @@ class CostModel:
 
     def _vector(self, line: Line) -> Numbers:
         vector = np.zeros(len(self.widths))
-        for segment, share in line.items():
-            vector[segment] = float(share)
+        for channel_class, share in line.items():
+            vector[channel_class] = float(share)
         return vector
 
     def _difference(self, meeting: Meeting) -> Numbers:
@@ -174,25 +174,26 @@ class CostModel:
         return (one - other) * meeting.one.size
 
     def by_layer(self, removed: Numbers) -> dict[str, tuple[int, int]]:
-        """MACs and parameters of each layer when ``removed``, shape (segments,), has gone."""
+        """MACs and parameters of each layer when ``removed``, shape (classes,), has gone."""
         found: dict[str, list[float]] = {}
         for place, products in enumerate((self._macs, self._params)):
             for layer, product in products:
                 left = float(product.count)
                 for line in product.lines:
                     left *= 1 - sum(
-                        removed[segment] * float(share) for segment, share in line.items()
+                        removed[channel_class] * float(share)
+                        for channel_class, share in line.items()
                     )
                 found.setdefault(layer, [0.0, 0.0])[place] += left
         return {layer: (round(macs), round(params)) for layer, (macs, params) in found.items()}
 
     def _line(self, extent: Extent) -> Line:
-        """What a size loses with one channel of each segment, as a share of the size."""
+        """What a size loses with one channel of each class, as a share of the size."""
         line: Line = {}
         for axis, factor in extent.parts:
-            for segment, taken in self._lost.get(axis, ()):
-                line[segment] = (
-                    line.get(segment, Fraction(0)) + Fraction(taken * factor) / extent.size
+            for channel_class, taken in self._lost.get(axis, ()):
+                line[channel_class] = (
+                    line.get(channel_class, Fraction(0)) + Fraction(taken * factor) / extent.size
                 )
         return line
 
@@ -211,8 +212,8 @@ class CostModel:
         for _, product in products:
             constant += product.count
             for line in product.lines:
-                for segment, share in line.items():
-                    linear[segment] += float(product.count * share)
+                for channel_class, share in line.items():
+                    linear[channel_class] += float(product.count * share)
             if len(product.lines) == 2:
                 for row, first in product.lines[0].items():
                     for column, second in product.lines[1].items():
@@ -239,14 +240,14 @@ def _words(extent: Extent) -> str:
 
 
 def _lost_by_axis(
-    groups: Sequence[Group], segments: Mapping[str, Segments]
+    groups: Sequence[Group], classes: Mapping[str, ChannelClasses]
 ) -> dict[Axis, list[tuple[int, int]]]:
-    """For each axis that may be cut: how many of its channels go with one of each segment."""
+    """For each axis that may be cut: how many of its channels go with one of each class."""
     lost: dict[Axis, list[tuple[int, int]]] = {}
     start = 0
     for group in groups:
-        found = segments[group.root]
-        if group.may_go:
+        found = classes[group.root]
+        if group.prunable:
             for axis, taken in found.taken.items():
                 some = ((start + place, int(count)) for place, count in enumerate(taken) if count)
                 lost.setdefault(axis, []).extend(some)

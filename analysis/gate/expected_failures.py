@@ -1,4 +1,4 @@
-"""What is known to fail of the case study, and why: data, strict both ways.
+"""What is expected to fail of the case study, and why: data, strict both ways.
 
 A failure that is listed is no news; one that is not listed is, and so is a listed one that passes.
 """
@@ -11,13 +11,13 @@ from pathlib import Path
 from analysis.environment import versions
 from analysis.records import CheckResult, Config, Run
 
-__all__ = ["KNOWN", "KnownFailure", "marked"]
+__all__ = ["EXPECTED_FAILURES", "ExpectedFailure", "marked"]
 
 _FILE = Path(__file__).with_name("expected_failures.json")
 
 
 @dataclass(frozen=True)
-class KnownFailure:
+class ExpectedFailure:
     """A check that fails in one run of the case study.
 
     Attributes:
@@ -48,11 +48,13 @@ class KnownFailure:
         ) and versions()["torch-pruning"].startswith(self.pruner)
 
 
-KNOWN = tuple(KnownFailure(**entry) for entry in json.loads(_FILE.read_text("utf-8")))
+EXPECTED_FAILURES = tuple(
+    ExpectedFailure(**entry) for entry in json.loads(_FILE.read_text("utf-8"))
+)
 """Those of the data file ``expected_failures.json`` beside this module."""
 
 
-def marked(model: str, run: Run, known: Iterable[KnownFailure] = KNOWN) -> Run:
+def marked(model: str, run: Run, known: Iterable[ExpectedFailure] = EXPECTED_FAILURES) -> Run:
     """The run with its known failures marked so, and failing where a known one passes."""
     reasons = {entry.check: entry.reason for entry in known if entry.is_of(model, run.config)}
     return replace(
@@ -64,6 +66,6 @@ def _marked(check: CheckResult, reason: str) -> CheckResult:
     if not reason:
         return check
     if check.passed:
-        why = f"passes, though known to fail ({reason}); take it out of {_FILE.name}"
+        why = f"passes, though expected to fail ({reason}); take it out of {_FILE.name}"
         return CheckResult(check.name, False, why)
     return replace(check, known=reason)

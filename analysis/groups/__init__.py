@@ -1,3 +1,3 @@
-"""What must be cut together: DepGraph's groups, their audit, and the layers that policies exclude."""
+"""What must be cut together, whether DepGraph is right about it, and what policies exclude."""
 
 __all__: list[str] = []

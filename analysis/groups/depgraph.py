@@ -78,7 +78,7 @@ def ranked_groups(
     importance: Callable[[Any], Tensor | None] | None = None,
     run: Callable[[nn.Module, Inputs], Any] | None = None,
 ) -> tuple[tuple[Group, ...], dict[str, Tensor]]:
-    """The dependency groups, and the importance of the root channels of those that may go.
+    """The dependency groups, and the importance of the root channels of the prunable ones.
 
     Args:
         model: see `inspect_groups`.
@@ -167,8 +167,9 @@ def groups_cut_by(pruner: Any, model: nn.Module, inputs: Inputs) -> tuple[Group,
 def groups_of(pruner: Any) -> tuple[Group, ...]:
     """The groups that a pruner cuts, as its own graph has them, and the layers it excludes.
 
-    Additions and outputs are not known of a graph that somebody else built. A layer that no group
-    of the pruner's holds is ignored or coupled with one that is, and stands alone.
+    Additions and outputs are not known of a graph that somebody else built. A layer that is in no
+    group
+    of the pruner's is ignored or coupled with one that is, and stands alone.
 
     Args:
         pruner: any torch-pruning pruner, on a model that is not pruned yet.

@@ -1,8 +1,8 @@
-"""What a list of ignored layers really holds, told before anything is pruned.
+"""What a list of ignored layers really excludes, found before anything is pruned.
 
 torch-pruning takes any list without a word. A module stands for all modules inside it; a type or a
-name is discarded; a module that DepGraph does not see holds nothing. One ignored layer among the
-output members of a dependency group holds the whole group, while the *input* channels of ignored
+name is discarded; a module that DepGraph does not see excludes nothing. One ignored layer among the
+output members of a dependency group excludes the whole group, while the *input* channels of ignored
 layers are cut all the same.
 """
 
@@ -24,7 +24,7 @@ _NAMED = 3
 """Layers that a message names before it only counts."""
 
 _UNLISTED = (nn.PReLU, nn.LSTM)
-"""What torch-pruning holds groups for, though a `Group` does not list it: one slope for all
+"""What torch-pruning excludes groups for, though a `Group` does not list it: one slope for all
 channels, and recurrent layers."""
 
 
@@ -36,14 +36,15 @@ def lint(
     misread: Mapping[str, Sequence[Misread]],
     held_cost: Callable[[str], tuple[int, int] | None],
 ) -> Lint:
-    """What these ignored layers hold, what they fail to hold, and what they hold needlessly.
+    """What these ignored layers exclude, fail to exclude, and exclude needlessly.
 
     Args:
         model: the dense network.
         ignored_layers: what torch-pruning would be given, and names of modules.
         groups: its dependency groups with nothing ignored; see `analysis.inspect_groups`.
         called: names of the modules that the forward pass calls.
-        misread: by root of each group, what DepGraph numbers wrongly; see `analysis.groups.auditing`.
+        misread: by root of each group, what DepGraph numbers wrongly; see
+            `analysis.groups.auditing`.
         held_cost: of a root: the dense network's MACs and parameters that exist only because of
             the group's channels; None where a cut of the group may leave a network that does not
             run, or its cost is not known.
@@ -142,11 +143,11 @@ def _foreign(entry: Any, layer: str, scene: _Scene) -> str:
     if isinstance(entry, str):
         close = difflib.get_close_matches(entry, scene.modules, n=1)
         hint = f"did you mean `{close[0]}`?" if close else "see model.named_modules()"
-        return f"`{layer}` is no module of the model, so that nothing is held; {hint}"
+        return f"`{layer}` is no module of the model, so that nothing is excluded; {hint}"
     if isinstance(entry, nn.Module | nn.Parameter):
         return (
             f"a `{layer}` is not part of the model: torch-pruning keeps it in its list, where it "
-            "holds nothing; pass what belongs to the very model that is pruned, not to a copy"
+            "excludes nothing; pass what belongs to the very model that is pruned, not to a copy"
         )
     return (
         f"a `{layer}` is neither a module nor a name, and torch-pruning discards it; "
@@ -157,17 +158,17 @@ def _foreign(entry: Any, layer: str, scene: _Scene) -> str:
 def _parameters(
     given: Sequence[Any], marked: tuple[Group, ...], scene: _Scene
 ) -> Iterator[Finding]:
-    """Parameters, which hold no group: torch-pruning only leaves them out when it cuts one."""
+    """Parameters, which exclude no group: torch-pruning only leaves them out when it cuts one."""
     for name in filter(None, map(scene.parameter, given)):
         groups = [group for group in marked if any(each.layer == name for each in group.members)]
-        root = next((group.root for group in groups if group.may_go), "")
+        root = next((group.root for group in groups if group.prunable), "")
         message = (
             f"`{name}` keeps its size while group `{root}`, which it belongs to, is cut: the "
-            "network breaks if it has a value for each channel; to hold the group, ignore "
+            "network breaks if it has a value for each channel; to exclude the group, ignore "
             f"`{root}`"
             if root
             else f"`{name}` is no parameter that torch-pruning cuts by itself, so that nothing is "
-            "held; ignore the layer whose channels must stay"
+            "excluded; ignore the layer whose channels must stay"
         )
         if root or not groups:
             yield Finding("parameter", name, message, is_error=False)
@@ -176,21 +177,21 @@ def _parameters(
 _ENTRIES = {
     "untraced": (
         "{names} ({kind}) is never called in the forward pass: torch-pruning does not see it and "
-        "nothing is held; ignore a layer that is called, or leave it out"
+        "nothing is excluded; ignore a layer that is called, or leave it out"
     ),
     "no-channels": (
-        "{names} ({kind}): no output channels that a group could lose, so that nothing is held; "
-        "ignore the layer that makes the channels"
+        "{names} ({kind}): no output channels that a group could lose, so that nothing is "
+        "excluded; ignore the layer that makes the channels"
     ),
     "unlisted": (
-        "{names} ({kind}): torch-pruning may hold a group for it, which cannot be told here; "
+        "{names} ({kind}): torch-pruning may exclude a group for it, which cannot be told here; "
         "ignore the layer that makes the channels"
     ),
     "container": (
         "{names} ({kind}) stands for the channel-owning layers inside it, {count}: {owned}"
     ),
 }
-"""What is said of entries that hold nothing, or more than one layer."""
+"""What is said of entries that exclude nothing, or more than one layer."""
 
 
 def _entries(named: Sequence[str], scene: _Scene) -> Iterator[Finding]:
@@ -222,20 +223,20 @@ def _troubles(named: Sequence[str], scene: _Scene) -> dict[str, str]:
 
 
 def _forgotten(marked: tuple[Group, ...]) -> Iterator[Finding]:
-    """Groups whose channels leave the model, and that nothing holds."""
+    """Groups whose channels leave the model, and that nothing excludes."""
     for group in marked:
-        if group.is_output and group.may_go:
+        if group.is_output and group.prunable:
             message = (
-                f"nothing holds group `{group.root}`, whose {group.width} channels are the model's "
-                f"output: they will be cut; ignore `{group.root}`"
+                f"nothing excludes group `{group.root}`, whose {group.width} channels are the "
+                f"model's output: they will be cut; ignore `{group.root}`"
             )
             yield Finding("forgotten-output", group.root, message, is_error=True)
 
 
 def _readers(marked: tuple[Group, ...]) -> dict[str, list[str]]:
-    """By layer, the groups that may go of which it reads channels."""
+    """By layer, the prunable groups of which it reads channels."""
     readers = defaultdict(list)
-    for group in filter(lambda group: group.may_go, marked):
+    for group in filter(lambda group: group.prunable, marked):
         for layer in dict.fromkeys(each.layer for each in group.members if each.axis == "in"):
             readers[layer].append(group.root)
     return readers
@@ -298,9 +299,9 @@ def _cut_inputs(lock: Lock, readers: Mapping[str, Sequence[str]]) -> Iterator[Fi
 
 def _unneeded(lock: Lock, group: Group) -> Iterator[Finding]:
     """Groups that could go, if only nobody ignored them, and are cut rightly then."""
-    if not lock.needed and replace(group, ignored=False).may_go:
+    if not lock.needed and replace(group, ignored=False).prunable:
         message = (
-            f"group `{lock.root}` need not be held: DepGraph couples its {lock.width} channels "
+            f"group `{lock.root}` need not be excluded: DepGraph couples its {lock.width} channels "
             f"rightly and they are not the model's output; {_some(lock.layers)} "
             f"{'locks' if len(lock.layers) == 1 else 'lock'} {lock.macs:,} MACs and "
             f"{lock.params:,} parameters"

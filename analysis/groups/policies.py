@@ -15,7 +15,15 @@ from analysis.network.inference import names_of, one_line
 from analysis.network.loading import load_callable
 from analysis.records import Group, excluded, unknown_policy
 
-__all__ = ["POLICIES", "Policy", "choice_of", "entries", "ignored_layers", "mark_ignored", "resolve"]
+__all__ = [
+    "POLICIES",
+    "Policy",
+    "choice_of",
+    "entries",
+    "ignored_layers",
+    "mark_ignored",
+    "resolve",
+]
 
 Policy = Callable[[nn.Module, tuple[Group, ...]], tuple[str, ...]]
 
@@ -85,7 +93,11 @@ def choice_of(given: Any, model: nn.Module) -> Any:
     """
     choice = resolve(given)
     if isinstance(choice, tuple):
-        if isinstance(given, str) and given not in dict(model.named_modules()) and choice == (given,):
+        if (
+            isinstance(given, str)
+            and given not in dict(model.named_modules())
+            and choice == (given,)
+        ):
             raise unknown_policy(given)
         names_of(choice, model)
     return choice

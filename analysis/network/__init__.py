@@ -1,3 +1,3 @@
-"""What a network is and does: loading it, running it, its kinds of layers, where its channels arrive."""
+"""What a network is and does: loaded, run, watched; how its layers hold their channels."""
 
 __all__: list[str] = []

@@ -2,7 +2,7 @@
 
 The proof asks four things of a layer: on which axis its inputs and outputs hold their channels,
 what is left of its tensors when channels go, what it computes when a statistic over channels is
-taken over the kept ones only, and what its weights are while removed channels are silent inside
+taken over the kept ones only, and what its weights are while removed channels are masked inside
 it. Nothing here knows the pruner.
 """
 
@@ -30,10 +30,10 @@ __all__ = [
     "kind_of",
     "known_kinds",
     "makes_channels",
+    "masked_part",
     "per_channel",
     "query_scale",
     "register_layer",
-    "silent_part",
 ]
 
 Kept = Tensor | None
@@ -52,7 +52,7 @@ class Kind:
         mixes: whether an output channel depends on more than one input channel.
         over_kept: for a layer with a statistic over channels: (layer, input, kept) -> its output
             for the kept channels, the statistic taken over them alone.
-        silenced: for a layer that reads what it makes itself: (layer, name, tensor, removed) ->
+        masked: for a layer that reads what it makes itself: (layer, name, tensor, removed) ->
             the tensor that leaves the removed channels out of every inner sum.
     """
 
@@ -60,12 +60,12 @@ class Kind:
     restrict: Callable[[Any, str, Tensor, Kept, Kept], Tensor]
     mixes: bool = False
     over_kept: Callable[[Any, Tensor, Tensor], Tensor] | None = None
-    silenced: Callable[[Any, str, Tensor, Tensor], Tensor] | None = None
+    masked: Callable[[Any, str, Tensor, Tensor], Tensor] | None = None
 
     @property
     def renormalizes(self) -> bool:
         """Whether a cut changes what the layer makes of the channels that stay."""
-        return self.over_kept is not None or self.silenced is not None
+        return self.over_kept is not None or self.masked is not None
 
 
 def kind_of(layer: nn.Module | None) -> Kind | None:
@@ -114,7 +114,7 @@ def makes_channels(layer: Any) -> bool:
 def couples_channels(layer: Any) -> bool:
     """Whether a cut of a layer's output channels is one of its input channels as well."""
     kind = kind_of(layer)
-    return kind is not None and (not makes_channels(layer) or kind.silenced is not None)
+    return kind is not None and (not makes_channels(layer) or kind.masked is not None)
 
 
 def _last(layer: nn.Module) -> int:
@@ -177,7 +177,7 @@ def _attention(layer: Any, name: str, tensor: Tensor, out: Kept, into: Kept) -> 
     return kept[:, out] if name == "out_proj.weight" else kept
 
 
-def _silent_attention(layer: Any, name: str, tensor: Tensor, removed: Tensor) -> Tensor:
+def _masked_attention(layer: Any, name: str, tensor: Tensor, removed: Tensor) -> Tensor:
     """Removed channels take no part in q.k and in the output projection.
 
     The scale 1/sqrt(channels of a head) is that of the channels that stay.
@@ -225,7 +225,7 @@ def _affine(layer: Any, kept: Tensor) -> tuple[Tensor | None, Tensor | None]:
     )
 
 
-def silent_part(
+def masked_part(
     kind: Kind,
     layer: nn.Module,
     name: str,
@@ -294,7 +294,7 @@ KINDS: dict[tuple[type[nn.Module] | str, ...], Kind] = {
     (nn.modules.conv._ConvNd,): Kind(_before_positions, _convolution, mixes=True),
     (nn.Linear,): Kind(_last, _linear, mixes=True),
     (nn.Embedding,): Kind(_last, _each_channel, mixes=True),
-    (nn.MultiheadAttention,): Kind(_last, _attention, mixes=True, silenced=_silent_attention),
+    (nn.MultiheadAttention,): Kind(_last, _attention, mixes=True, masked=_masked_attention),
     (nn.modules.batchnorm._BatchNorm, "torchvision.ops.misc.FrozenBatchNorm2d"): Kind(
         _second, _each_channel
     ),

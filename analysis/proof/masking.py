@@ -1,4 +1,4 @@
-"""The oracle: the dense network with the removed channels silenced where they are read.
+"""The oracle: the dense network with the removed channels masked where they are read.
 
 It is built from the cuts alone and knows nothing of the pruner. Silencing a channel where it is
 *made* would leave what batch norm and activations turn a zero into alive, and accuse sound
@@ -25,8 +25,8 @@ from analysis.network.layers import (
     has_own_forward,
     kind_of,
     known_kinds,
+    masked_part,
     query_scale,
-    silent_part,
 )
 from analysis.records import Cut
 
@@ -53,23 +53,23 @@ def masked(model: nn.Module, cuts: Iterable[Cut], inside: Collection[str] = ()) 
             if layer is None or cut.layer in inside:
                 continue  # what a parameter makes of a removed channel is not read
             if cut.axis == "in":
-                hook = _silent_input(kind.axis(layer), removed)
+                hook = _masked_input(kind.axis(layer), removed)
                 handle = layer.register_forward_pre_hook(hook, with_kwargs=True)
                 until_done.callback(handle.remove)
             elif kind.over_kept is not None and has_own_forward(layer):
                 hook = _over_kept(kind, torch.tensor(cut.kept, dtype=torch.long))
                 handle = layer.register_forward_hook(hook, with_kwargs=True)
                 until_done.callback(handle.remove)
-            elif kind.silenced is not None:
-                hook = _silent_input(kind.axis(layer), removed, ("query", "key", "value"))
+            elif kind.masked is not None:
+                hook = _masked_input(kind.axis(layer), removed, ("query", "key", "value"))
                 handle = layer.register_forward_pre_hook(hook, with_kwargs=True)
                 until_done.callback(handle.remove)
                 for name, parameter in layer.named_parameters():
-                    value = kind.silenced(layer, name, parameter.data, removed)
+                    value = kind.masked(layer, name, parameter.data, removed)
                     until_done.enter_context(_replaced(parameter, value))
         for name in inside:
             own = {cut.axis: cut for cut, _, _ in located if cut.layer == name}
-            _silence_inside(model, name, own.get("out"), own.get("in"), until_done)
+            _mask_inside(model, name, own.get("out"), own.get("in"), until_done)
         yield
 
 
@@ -82,7 +82,7 @@ def _replaced(parameter: nn.Parameter, value: Tensor) -> Iterator[None]:
         parameter.data = before
 
 
-def _silence_inside(
+def _mask_inside(
     model: nn.Module, name: str, out: Cut | None, into: Cut | None, until_done: ExitStack
 ) -> None:
     """Zero what a layer's tensors make and read of removed channels, and scale its queries."""
@@ -97,7 +97,7 @@ def _silence_inside(
         None if cut is None else torch.tensor(cut.kept, dtype=torch.long) for cut in (out, into)
     )
     for own_name, parameter in layer.named_parameters(recurse=False):
-        value = silent_part(kind, layer, own_name, parameter.data, made, read)
+        value = masked_part(kind, layer, own_name, parameter.data, made, read)
         value[: len(value) // 3] *= scale
         until_done.enter_context(_replaced(parameter, value))
 
@@ -122,7 +122,7 @@ def tagged(model: nn.Module, cuts: Iterable[Cut]) -> Iterator[None]:
                 # As in a weight-standardised convolution, whose weights are normalised first.
                 kept = torch.tensor(cut.kept, dtype=torch.long)
                 for name, parameter in layer.named_parameters(recurse=False):
-                    value = silent_part(kind, layer, name, parameter.data, None, kept, torch.nan)
+                    value = masked_part(kind, layer, name, parameter.data, None, kept, torch.nan)
                     until_done.enter_context(_replaced(parameter, value))
             elif cut.axis == "out" and not kind.renormalizes:
                 hook = _tag_output(kind.axis(layer), removed)
@@ -171,7 +171,7 @@ def _unsupported(layer: nn.Module | None, cut: Cut) -> str:
     )
 
 
-def _silent_input(axis: int, removed: Tensor, named: tuple[str, ...] = ("input",)) -> Any:
+def _masked_input(axis: int, removed: Tensor, named: tuple[str, ...] = ("input",)) -> Any:
     """A hook that sets the removed channels of a layer's inputs to zero."""
 
     def silent(tensor: Any) -> Any:
@@ -216,7 +216,8 @@ class KeptChannels(TorchFunctionMode):
     norm over channels is taken over the kept ones alone.
 
     Args:
-        scope: the stack of modules whose forward runs, see `analysis.network.inference.module_scope`.
+        scope: the stack of modules whose forward runs, see
+            `analysis.network.inference.module_scope`.
         rescale: whether the product of queries and keys is scaled as if its width had always been
             that of the channels that stay: a network that derives 1/sqrt(width) from the shape
             does so once it is pruned.

@@ -65,7 +65,7 @@ class _Proof:
         self._sharper: Verification | None = None
 
     def verdict(self) -> Verification:
-        silenced = self._silenced()
+        silenced = self._masked_dense()
         comparing.check_finite(silenced)
         failure, found = None, None
         with in_float64(self._pruned):
@@ -88,7 +88,7 @@ class _Proof:
             )
         return answer
 
-    def _silenced(self) -> comparing.Observation:
+    def _masked_dense(self) -> comparing.Observation:
         """The masked dense network's outputs and traces."""
         try:
             with in_float64(self._dense), self._masked():

@@ -183,11 +183,11 @@ def _explained(
     asked = ratio or any(group.requested for group in verification.groups)
     if not verification.verdict.passes or removals or not asked:
         return verification
-    held = {group.reason for group in verification.groups}
+    found = {group.reason for group in verification.groups}
     counts = ", ".join(
         f"{sum(group.reason is reason for group in verification.groups)} {reason}"
         for reason in Reason
-        if reason in held
+        if reason in found
     )
     return replace(
         verification,
@@ -207,7 +207,7 @@ def accounted(
 
     Args:
         verification: of all steps.
-        groups: the dependency groups before the first, held ones marked.
+        groups: the dependency groups before the first, excluded ones marked.
         progress: what went.
         planned: what was asked; None where that is not known.
         ratio: what was asked of the whole, to tell an unchanged network from one left alone; None

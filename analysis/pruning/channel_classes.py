@@ -1,7 +1,7 @@
 """Channels of a group that cost the same, so that their number is all a cost depends on.
 
 Mostly that is the whole group. Where a concatenation, a chunk or a flattening lets some channels
-of a group reach layers that others do not, the group falls into several segments.
+of a group reach layers that others do not, the group falls into several classes.
 """
 
 from collections.abc import Mapping
@@ -12,18 +12,18 @@ from numpy.typing import NDArray
 
 from analysis.records import Axis, Group
 
-__all__ = ["Segments", "segments_of"]
+__all__ = ["ChannelClasses", "classes_of"]
 
 
 @dataclass(frozen=True, eq=False)
-class Segments:
-    """The segments of one group.
+class ChannelClasses:
+    """The classes of one group.
 
     Attributes:
-        of_channel: for each channel of the root, its segment, shape (width,).
-        widths: channels of each segment, shape (segments,).
-        taken: for each axis, how many of its channels go with one of each segment, shape
-            (segments,).
+        of_channel: for each channel of the root, its class, shape (width,).
+        widths: channels of each class, shape (classes,).
+        taken: for each axis, how many of its channels go with one of each class, shape
+            (classes,).
     """
 
     of_channel: NDArray[np.intp]
@@ -31,8 +31,8 @@ class Segments:
     taken: Mapping[Axis, NDArray[np.intp]]
 
 
-def segments_of(group: Group) -> Segments:
-    """The segments of a group, from where its members' channels come from."""
+def classes_of(group: Group) -> ChannelClasses:
+    """The classes of a group, from where its members' channels come from."""
     footprints = {}
     for member in group.members:
         roots = np.asarray(member.roots)
@@ -43,7 +43,7 @@ def segments_of(group: Group) -> Segments:
         columns, of_channel = matrix[:, :1], np.zeros(group.width, dtype=np.intp)
     else:
         columns, of_channel = np.unique(matrix, axis=1, return_inverse=True)
-    return Segments(
+    return ChannelClasses(
         of_channel=of_channel,
         widths=np.bincount(of_channel, minlength=columns.shape[1]),
         taken=dict(zip(footprints, columns, strict=True)),

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from analysis.pruning.channel_classes import segments_of
+from analysis.pruning.channel_classes import classes_of
 from analysis.pruning.rules import Counts, Ranking, Scope, kept_of, scores_of
 from analysis.records import Config, Group, GroupAccount, PlannedGroup, Reason, Removal
 
@@ -24,14 +24,14 @@ def plan(
     """The channels that one ratio asks of each group, and those that go; see `Ranking`.
 
     Args:
-        groups: the dependency groups, held ones marked ``ignored``.
+        groups: the dependency groups, excluded ones marked ``ignored``.
         importances: by root, shape (width,); see `analysis.pruning.importances.group_importances`.
         config: ratio, scope and ``round_to``.
         scopes: see `Ranking`.
         spent: see `Ranking`.
     """
-    segments = {group.root: segments_of(group) for group in groups}
-    ranking = Ranking(groups, segments, importances, config, scopes, spent)
+    classes = {group.root: classes_of(group) for group in groups}
+    ranking = Ranking(groups, classes, importances, config, scopes, spent)
     found = ranking.outlooks([config.ratio])
     planned = []
     for group in groups:
@@ -78,7 +78,7 @@ def account(
     """Asked against done, one entry a group.
 
     Args:
-        groups: the dependency groups, held ones marked ``ignored``.
+        groups: the dependency groups, excluded ones marked ``ignored``.
         removals: what the pruner did.
         planned: what was asked; None where that is not defined (a pruner of the user's own).
 
@@ -95,7 +95,7 @@ def account(
     for cut in cuts:
         removed[cut.layer] += len(cut.removed)
     plans = {entry.root: entry for entry in planned or ()}
-    # A pruner of which it is known what it asks does not plan for the groups it holds.
+    # A pruner of which it is known what it asks does not plan for the groups it excludes.
     nothing = {
         group.root: PlannedGroup(group.root, group.width, (), (), Reason.KEPT)
         for group in groups
@@ -131,5 +131,5 @@ def _reason(group: Group, removed: int, planned: PlannedGroup | None) -> Reason:
     if group.untraced:
         return Reason.UNTRACED
     if planned is None:
-        return Reason.KEPT if group.may_go else Reason.SINGLE_CHANNEL
+        return Reason.KEPT if group.prunable else Reason.SINGLE_CHANNEL
     return Reason.UNTRACED if planned.reason is Reason.PRUNED else planned.reason

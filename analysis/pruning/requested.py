@@ -163,7 +163,7 @@ def _asked(
             continue  # a layer of attention that torch-pruning passes over
         spent = _why_spent(pruner, group, items)
         scores = None
-        if group.may_go or before:
+        if group.prunable or before:
             scores = _importance(pruner, items, ranked, spent)
         if scores is not None:
             contender = _contender(pruner, group, items, ranked, scores, spent)
@@ -292,7 +292,7 @@ def _blocks(pruner: Any, items: Any) -> int:
 
 def _why_spent(pruner: Any, group: Group, items: Any) -> Reason | None:
     """Why a group is not ranked any more: a single channel, or more lost than the cap allows."""
-    if not group.may_go:
+    if not group.prunable:
         return Reason.SINGLE_CHANNEL
     graph, stays = pruner.DG, 1 - pruner.max_pruning_ratio
     for dep, _ in items:

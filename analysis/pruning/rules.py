@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from analysis.pruning.channel_classes import Segments
+from analysis.pruning.channel_classes import ChannelClasses
 from analysis.records import (
     Config,
     Group,
@@ -57,7 +57,7 @@ class Outlook:
         asked: positions that rank below the threshold, shape (ratios,).
         allowed: those of them that the cap on the ratio lets go, shape (ratios,).
         going: positions that go once the pruner's rules have acted, shape (ratios,).
-        removed: channels that go, by segment, shape (segments, ratios).
+        removed: channels that go, by class, shape (classes, ratios).
         empties: whether what is allowed would empty a layer without any rounding, shape (ratios,).
         lowest: the positions that go where so many do; none for a group that is not ranked.
         is_ranked: whether the group is.
@@ -96,8 +96,8 @@ class Ranking:
     tested by torch-pruning against what earlier steps removed, so it binds nothing in the first.)
 
     Args:
-        groups: the dependency groups, held ones marked ``ignored``.
-        segments: by root, see `analysis.pruning.channel_classes.segments_of`.
+        groups: the dependency groups, excluded ones marked ``ignored``.
+        classes: by root, see `analysis.pruning.channel_classes.classes_of`.
         importances: by root, shape (width,).
         config: scope and ``round_to``; its ratio is not read.
         scopes: which groups are ranked together; None is what ``config`` says: all, or none.
@@ -108,7 +108,7 @@ class Ranking:
     def __init__(
         self,
         groups: Sequence[Group],
-        segments: Mapping[str, Segments],
+        classes: Mapping[str, ChannelClasses],
         importances: Mapping[str, Tensor],
         config: Config,
         scopes: Sequence[Scope] | None = None,
@@ -122,7 +122,7 @@ class Ranking:
         self._widths = np.array(list(widths.values()), dtype=np.int64)
         # Axes that several groups share empty up in the order in which the pruner visits them.
         for group in sorted(groups, key=lambda group: group.turn):
-            found, scores = segments[group.root], scores_of(group, importances, spent)
+            found, scores = classes[group.root], scores_of(group, importances, spent)
             if len(scores):
                 rows = [axes[axis] for axis in found.taken]
                 held = spent.get(group.root)
@@ -154,9 +154,11 @@ class Ranking:
             for root, group in self._ranked.items()
         }
         none = np.zeros(len(ratios), dtype=np.int64)
-        for root, (reason, segments) in self._held.items():
-            lost = none[None].repeat(segments, 0)
-            found[root] = Outlook(none, none, none, lost, none.astype(bool), lambda _: none[:0], False, reason)
+        for root, (reason, classes) in self._held.items():
+            lost = none[None].repeat(classes, 0)
+            found[root] = Outlook(
+                none, none, none, lost, none.astype(bool), lambda _: none[:0], False, reason
+            )
         return found
 
     def first_ratios(self) -> list[float]:
@@ -234,7 +236,7 @@ def _why_held(group: Group) -> Reason:
         return Reason.IGNORED
     if group.frozen:
         return Reason.FROZEN
-    return Reason.KEPT if group.may_go else Reason.SINGLE_CHANNEL
+    return Reason.KEPT if group.prunable else Reason.SINGLE_CHANNEL
 
 
 def scores_of(
@@ -242,7 +244,7 @@ def scores_of(
 ) -> Tensor:
     """One score for each set of channels that go together; none for a group that is not ranked."""
     scores = importances.get(group.root)
-    if scores is None or not (group.may_go or group.root in spent):
+    if scores is None or not (group.prunable or group.root in spent):
         return torch.empty(0, dtype=torch.float64)
     return scores.view(group.channel_groups, -1).mean(0)
 
@@ -253,7 +255,7 @@ class _Ranked:
     def __init__(
         self,
         group: Group,
-        segments: Segments,
+        classes: ChannelClasses,
         scores: Tensor,
         config: Config,
         rows: list[int],
@@ -267,8 +269,8 @@ class _Ranked:
         self._rows = rows
         self._round_to = config.round_to
         self._by_topk = config.scope == "local" and not config.round_to
-        self._taken = np.stack(list(segments.taken.values()))
-        self._per_count = self._segments_lost(segments)
+        self._taken = np.stack(list(classes.taken.values()))
+        self._per_count = self._lost_by_class(classes)
 
     def lowest(self, going: int) -> Counts:
         """The positions that go where so many do.
@@ -280,18 +282,18 @@ class _Ranked:
             return self.scores.topk(going, largest=False).indices.numpy()
         return self.order[:going]
 
-    def _segments_lost(self, segments: Segments) -> Counts:
-        """Channels lost by segment when so many positions go, shape (segments, positions + 1)."""
+    def _lost_by_class(self, classes: ChannelClasses) -> Counts:
+        """Channels lost by class when so many positions go, shape (classes, positions + 1)."""
         blocks, count = self.group.channel_groups, len(self.scores)
-        if len(segments.widths) == 1:
+        if len(classes.widths) == 1:
             return np.arange(count + 1, dtype=np.int64)[None] * blocks
         by_position = np.stack(
             [
-                (segments.of_channel.reshape(blocks, -1) == segment).sum(0)
-                for segment in range(len(segments.widths))
+                (classes.of_channel.reshape(blocks, -1) == channel_class).sum(0)
+                for channel_class in range(len(classes.widths))
             ]
         )
-        lost = np.zeros((len(segments.widths), count + 1), dtype=np.int64)
+        lost = np.zeros((len(classes.widths), count + 1), dtype=np.int64)
         for going in range(1, count + 1):
             lost[:, going] = by_position[:, self.lowest(going)].sum(1)
         return lost

@@ -267,7 +267,7 @@ class Scaling:
     Attributes:
         square: a, where both the channels made and those read go.
         line: b, where one of them goes.
-        constant: c, what the policy and the outputs hold.
+        constant: c, what the policy and the outputs keep.
     """
 
     square: float

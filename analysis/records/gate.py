@@ -41,7 +41,7 @@ class CheckResult:
         name: of the catalogue.
         passed: whether it holds, or could not be looked at.
         message: why it does not hold.
-        known: why it is known to fail, if it is.
+        known: why it is expected to fail, if it is.
         skipped: why it could not be looked at, if so.
     """
 
@@ -72,7 +72,7 @@ class Run:
 
     @property
     def passed(self) -> bool:
-        """Whether every check passes that is not known to fail, and, unchecked, the verdict."""
+        """Whether every check passes that is not expected to fail, and, unchecked, the verdict."""
         if not self.checks:
             return self.verification.verdict.passes
         return all(check.passed or check.known for check in self.checks)

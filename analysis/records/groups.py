@@ -70,14 +70,14 @@ class Group:
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """Layers whose *output* channels the group holds; ignoring one keeps the whole group."""
+        """Layers whose *output* channels are the group's; ignoring one keeps the whole group."""
         return tuple(member.layer for member in self.members if member.axis == "out")
 
     @property
-    def may_go(self) -> bool:
-        """Whether a pruner may cut it: nothing holds it, and no axis has a single channel."""
-        held = self.ignored or self.frozen
-        return not held and all(member.width > 1 for member in self.members)
+    def prunable(self) -> bool:
+        """Whether a pruner may cut it: it is not excluded, and no axis has a single channel."""
+        excluded = self.ignored or self.frozen
+        return not excluded and all(member.width > 1 for member in self.members)
 
     @property
     def channel_groups(self) -> int:
@@ -125,20 +125,21 @@ class Finding:
 
 @dataclass(frozen=True)
 class Lock:
-    """A dependency group that ignored layers hold.
+    """A dependency group that ignored layers exclude.
 
     Attributes:
         root: the group.
         width: its channels.
         layers: the ignored layers among its output members.
-        partners: its other output members, which are held with them.
-        cut_inputs: those of ``layers`` that read a group that may go, so that their weights
+        partners: its other output members, which are excluded with them.
+        cut_inputs: those of ``layers`` that read a prunable group, so that their weights
             change shape all the same.
         macs: of the dense network, those that exist only because of the group's channels (a product
             of two groups' channels counts for both); None where that is not known.
         params: the same for the parameters.
-        needed: why the group must be held: ``output``, ``untraced`` or ``misread`` (DepGraph would
-            cut it wrongly), ``unknown`` (what a cut leaves is not known), or empty: it need not be.
+        needed: why the group must be excluded: ``output``, ``untraced`` or ``misread`` (DepGraph
+            would cut it wrongly), ``unknown`` (what a cut leaves is not known), or empty: it need
+            not be.
     """
 
     root: str
@@ -162,11 +163,11 @@ class Untouched:
 
 @dataclass(frozen=True)
 class Lint:
-    """What a list of ignored layers holds, and what is wrong with it.
+    """What a list of ignored layers excludes, and what is wrong with it.
 
     Attributes:
         findings: the errors first, each in model order.
-        locks: one for each group that the list holds.
+        locks: one for each group that the list excludes.
         untouched: what the list and other policies leave out of every ratio's reach; empty where
             costs are not known.
     """

@@ -118,7 +118,7 @@ class GroupAccount:
 
 @dataclass(frozen=True)
 class Channels:
-    """Channels that may go, that were asked to go, and that went."""
+    """Channels that are prunable, that were asked to go, and that went."""
 
     prunable: int
     requested: int | None

@@ -149,7 +149,7 @@ class Request:
     round_to: int | None = None
     max_pruning_ratio: float = 1.0
     pruner: str | Callable[..., Any] | None = None
-    thresholds: "Thresholds" = field(default_factory=lambda: Thresholds())
+    thresholds: "Thresholds" = field(default_factory=lambda: Thresholds())  # noqa: PLW0108
     budget: float | None = None
 
     def __post_init__(self) -> None:

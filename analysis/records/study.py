@@ -72,7 +72,7 @@ class SubjectStudy:
         costs: the dense network's.
         runs: one for each policy, scope and ratio.
         groups: its dependency groups, nothing ignored.
-        ignored: for each policy, the layers it holds.
+        ignored: for each policy, the layers it excludes.
         residual: what a cut of each projection alone does.
         depthwise: what a cut of each depthwise convolution alone does.
         accounts: of costs, one for each policy that keeps the outputs and each scope.
@@ -100,7 +100,7 @@ class SubjectStudy:
         return sorted(found, key=lambda run: run.config.ratio)
 
     @property
-    def told(self) -> list[Run]:
+    def headline_runs(self) -> list[Run]:
         """The runs of the headline, by ratio; a pruner of the user's own chooses its scope."""
         if self.headline[0] == OWN_PRUNER:
             return sorted(self.runs, key=lambda run: run.config.ratio)
@@ -145,7 +145,7 @@ class Study:
         return [
             (subject, run)
             for subject in self.subjects
-            for run in (subject.runs if self.is_case_study else subject.told)
+            for run in (subject.runs if self.is_case_study else subject.headline_runs)
             if not (self.is_case_study and run.config.policy == "none")
         ]
 

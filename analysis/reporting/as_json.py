@@ -30,7 +30,7 @@ from analysis.records import (
     SubjectStudy,
     Verification,
 )
-from analysis.reporting.tables import at_most, held
+from analysis.reporting.tables import at_most, why_excluded
 from analysis.reporting.words import at_least
 
 __all__ = ["catalogue", "dump", "groups", "macs", "study", "verify"]
@@ -162,7 +162,7 @@ def _group(group: Group) -> dict[str, Any]:
     return {
         "root": group.root,
         "width": group.width,
-        "reason": held(group),
+        "reason": why_excluded(group),
         "untraced": group.untraced,
         "is_output": group.is_output,
         "additions": list(group.additions),
@@ -294,7 +294,9 @@ def _subject_study(subject: SubjectStudy) -> dict[str, Any]:
         "dense": _costs(subject.costs),
         "runs": [_bounded(run) for run in subject.runs],
         "layers_after": [
-            {"ratio": run.config.ratio, **_costs(run.costs)} for run in subject.told if run.costs
+            {"ratio": run.config.ratio, **_costs(run.costs)}
+            for run in subject.headline_runs
+            if run.costs
         ],
         "residual_mismatch": [_mismatch(found) for found in subject.residual],
         "depthwise_mismatch": [_mismatch(found) for found in subject.depthwise],

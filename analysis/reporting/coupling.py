@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from analysis.records import CostTable, LayerCost, Reason, Run, SubjectStudy
 from analysis.reporting.tables import layer_name
 
-__all__ = ["Coupling", "LayerShare", "coupled", "held_roots", "shares"]
+__all__ = ["Coupling", "LayerShare", "coupled", "excluded_roots", "shares"]
 
 _HELD = (Reason.IGNORED, Reason.FROZEN, Reason.UNTRACED, Reason.SINGLE_CHANNEL)
 
@@ -50,7 +50,7 @@ def coupled(subject: SubjectStudy, number: int) -> Coupling:
     return Coupling(makes, reads, keys)
 
 
-def held_roots(run: Run) -> set[str]:
+def excluded_roots(run: Run) -> set[str]:
     """The groups that no ratio could cut."""
     return {group.root for group in run.verification.groups if group.reason in _HELD}
 
@@ -83,14 +83,14 @@ def shares(subject: SubjectStudy, coupling: Coupling, run: Run) -> list[LayerSha
     """Every layer that has MACs; empty where the pruned network could not be counted."""
     if run.costs is None:
         return []
-    after, held = run.costs.by_layer(), held_roots(run)
+    after, excluded = run.costs.by_layer(), excluded_roots(run)
     return [
         LayerShare(
             row.layer,
             row.kind,
             row.macs,
             left := _macs(after, row.layer),
-            left == row.macs and coupling.roots_of(row.layer) <= held,
+            left == row.macs and coupling.roots_of(row.layer) <= excluded,
         )
         for row in _forward(subject.costs)
         if row.macs

@@ -10,7 +10,7 @@ from analysis.reporting.section import Section
 
 __all__ = ["Evidence", "evidence"]
 
-_ORDER = ("passed", "failed", "known to fail", "skipped")
+_ORDER = ("passed", "failed", "expected to fail", "skipped")
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def _checks(section: Section, study: Study) -> Iterator[Evidence]:
 def _ended(check: CheckResult) -> str:
     if check.skipped:
         return "skipped"
-    return "passed" if check.passed else "known to fail" if check.known else "failed"
+    return "passed" if check.passed else "expected to fail" if check.known else "failed"
 
 
 def _tests(file: str, outcomes: Outcomes) -> Evidence:

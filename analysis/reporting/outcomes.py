@@ -42,6 +42,6 @@ def read(directory: str) -> Outcomes:
 def _outcome(case: ElementTree.Element) -> str:
     skipped = case.find("skipped")
     if skipped is not None:
-        return "known to fail" if skipped.get("type") == "pytest.xfail" else "skipped"
+        return "expected to fail" if skipped.get("type") == "pytest.xfail" else "skipped"
     is_bad = case.find("failure") is not None or case.find("error") is not None
     return "failed" if is_bad else "passed"

@@ -14,6 +14,7 @@ from analysis.reporting.figures.drawing import Drawing
 from analysis.reporting.section import Absent, Section
 from analysis.reporting.story import (
     asked,
+    attribution,
     compared,
     counters,
     groups,
@@ -21,7 +22,6 @@ from analysis.reporting.story import (
     made_with,
     mismatch,
     mutants,
-    payers,
     policies,
     ranking,
     savings,
@@ -51,7 +51,7 @@ def write_report(study: Study, directory: str) -> list[Path]:
     Raises:
         InputError: a file of the directory cannot be read, or none can be written there.
     """
-    study = _told_apart(study)
+    study = _with_unique_names(study)
     ended = outcomes.read(directory) if study.is_case_study else {}
     told = [(section, evidence(section, study, ended)) for section in story(study, directory)]
     made = {
@@ -73,7 +73,7 @@ def story(study: Study, directory: str) -> list[Section]:
         asked.section(study),
         savings.section(study),
         layers.section(study, couplings),
-        payers.section(study, couplings),
+        attribution.section(study, couplings),
         groups.section(study, couplings),
         mismatch.section(study),
         policies.section(study),
@@ -95,7 +95,7 @@ def _drawings(told: Iterable[tuple[Section, object]]) -> Iterator[Drawing]:
             yield from block.drawings
 
 
-def _told_apart(study: Study) -> Study:
+def _with_unique_names(study: Study) -> Study:
     """The study with a name of its own for each subject: anchors and files are made of them."""
     seen: set[str] = set()
     subjects = []

@@ -27,7 +27,6 @@ __all__ = [
     "bound",
     "checks_passed",
     "count",
-    "held",
     "input_of",
     "layer_name",
     "left",
@@ -36,6 +35,7 @@ __all__ = [
     "run_cells",
     "share",
     "slug",
+    "why_excluded",
 ]
 
 
@@ -158,7 +158,7 @@ def checks_passed(run: Run) -> str:
     return counted + (f", {skipped} skipped" if skipped else "")
 
 
-def held(group: Group) -> str:
+def why_excluded(group: Group) -> str:
     """Why a group is not cut; empty if it may be."""
     reasons = (
         ("ignored", group.ignored),
@@ -178,12 +178,12 @@ def run_cells(subject: SubjectStudy, run: Run) -> tuple[str, ...]:
     return subject.info.name, config.policy, config.scope, f"{config.ratio:g}"
 
 
-LOCK_HEADERS = ("group", "width", "ignored layers", "locked with them", "MACs", "params", "held")
+LOCK_HEADERS = ("group", "width", "ignored layers", "locked with them", "MACs", "params", "needed")
 """Of a table of what ignored layers lock."""
 
 
 def lock_cells(lock: Lock) -> tuple[str, ...]:
-    """One group that is held: by which layers, with which others, and what it locks."""
+    """One group that is excluded: by which layers, with which others, and what it locks."""
     return (
         lock.root,
         count(lock.width),

@@ -30,8 +30,8 @@ from analysis.reporting.tables import (
     lock_cells,
     run_cells,
     share,
+    why_excluded,
 )
-from analysis.reporting.tables import held as held_by
 
 __all__ = [
     "asked_alike",
@@ -62,13 +62,13 @@ def groups(
     if lint is not None:
         return _linted(lint) + _audit(misread)
     overview = as_markdown(
-        ("root", "width", "joined by additions in", "held"),
+        ("root", "width", "joined by additions in", "excluded"),
         [
             (
                 group.root,
                 str(group.width),
                 ", ".join(group.additions) or "-",
-                held_by(group) or "-",
+                why_excluded(group) or "-",
             )
             for group in found
         ],
@@ -82,19 +82,19 @@ def groups(
             for why in [f"{member.coupling} in {member.via}" if member.via else member.coupling]
         ],
     )
-    held = sum(group.ignored for group in found)
+    excluded = sum(group.ignored for group in found)
     untraced = "".join(
         f"\ngroup {group.root} is untraced: {group.untraced}" for group in found if group.untraced
     )
     return (
-        f"{overview}\n\n{members}\n\n{len(found)} groups, {held} held by the policy"
+        f"{overview}\n\n{members}\n\n{len(found)} groups, {excluded} excluded"
         f"{untraced}{_audit(misread)}"
     )
 
 
 def _linted(lint: Lint) -> str:
     locks = as_markdown(LOCK_HEADERS, map(lock_cells, lint.locks))
-    # Which groups need not be held stands in the table.
+    # Which groups need not be excluded stands in the table.
     findings = [
         f"{'error' if finding.is_error else 'note'}: {finding.kind}: {finding.message}"
         for finding in lint.findings
@@ -105,7 +105,7 @@ def _linted(lint: Lint) -> str:
     last = f"lint: {errors} {'error' if errors == 1 else 'errors'}"
     if unneeded:
         last += (
-            f"; {unneeded} of the {len(lint.locks)} groups that are held need not be: DepGraph "
+            f"; {unneeded} of the {len(lint.locks)} excluded groups need not be: DepGraph "
             "couples them rightly, and they are no output"
         )
     reach = [
@@ -322,7 +322,7 @@ def _swept(curve: RatioCurve) -> str:
     """One line a ratio, those marked at which asking for more leaves more, or groups drop out."""
     back = {turn.after.ratio: f"more than {turn.before.ratio:g} leaves" for turn in curve.turns}
     return as_markdown(
-        ("ratio", "MACs", "left", "parameters", "left", "turns back", "groups that drop out"),
+        ("ratio", "MACs", "left", "parameters", "left", "non-monotonic", "groups that drop out"),
         [
             (
                 f"{point.ratio:g}",

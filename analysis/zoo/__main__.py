@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 1 if surprises else 0
 
 
-KNOWN = Path(__file__).with_name("known.json")
+KNOWN = Path(__file__).with_name("expected_failures.json")
 """What does not pass and why, by model: ``verdict`` as it is, ``untold`` without its recipe."""
 
 

@@ -5,7 +5,7 @@ from itertools import product
 import pytest
 
 from analysis.checks import OF_PRUNING, CheckFailedError
-from analysis.gate.expected_failures import KNOWN
+from analysis.gate.expected_failures import EXPECTED_FAILURES
 from analysis.groups.policies import POLICIES
 from analysis.records import Config
 from analysis.study import RATIOS, SCOPES
@@ -33,7 +33,7 @@ def runs(*, policies=tuple(POLICIES)) -> list:
 
 
 def checked_runs(*, policies) -> list:
-    """One parameter set a run and check; what is known to fail has to."""
+    """One parameter set a run and check; what is expected to fail has to."""
     return [
         pytest.param(
             name,
@@ -42,7 +42,7 @@ def checked_runs(*, policies) -> list:
             id=f"{name}-{config.policy}-{config.scope}-{config.ratio:g}-{check}",
             marks=[
                 pytest.mark.xfail(strict=True, raises=CheckFailedError, reason=entry.reason)
-                for entry in KNOWN
+                for entry in EXPECTED_FAILURES
                 if entry.check == check and entry.is_of(name, config)
             ],
         )

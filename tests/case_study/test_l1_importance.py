@@ -109,7 +109,7 @@ def test_no_group_of_a_published_curve_drops_out_by_a_near_tie(dense, policy: st
     """A group drops out where its highest score falls to the threshold or below."""
     importances = group_importances(dense.model, dense.groups)
     held = mark_ignored(dense.groups, policies.ignored_layers(policy, dense.model, dense.groups))
-    free = [importances[group.root] for group in held if group.may_go]
+    free = [importances[group.root] for group in held if group.prunable]
     pool = torch.cat(free).sort().values
     for ratio in CURVE_RATIOS[1:]:
         lowest = pool[: len(pool) - int(len(pool) * (1 - ratio))]

@@ -9,7 +9,7 @@ from blocks import PROVED
 from case import CONFIGS, SAFE, SUBJECTS, checked_runs, runs
 
 from analysis import checks, pipeline
-from analysis.gate.expected_failures import KNOWN
+from analysis.gate.expected_failures import EXPECTED_FAILURES
 from analysis.network.inference import copy_of, forward, output_tensors
 from analysis.proof import distinct_values
 from analysis.proof.faults import FAULTS, sites
@@ -30,7 +30,9 @@ def test_every_number_is_the_accepted_one(name, config, outcome_of, baseline) ->
     baseline.check(name, outcome_of(name, config).run)
 
 
-@pytest.mark.parametrize("entry", KNOWN, ids=lambda e: f"{e.model}-{e.policy}-{e.check}-{e.pruner}")
+@pytest.mark.parametrize(
+    "entry", EXPECTED_FAILURES, ids=lambda e: f"{e.model}-{e.policy}-{e.check}-{e.pruner}"
+)
 def test_every_known_failure_is_of_a_run_that_is_asked_to_pass(entry) -> None:
     config = Config(entry.ratio, entry.scope, policy=entry.policy)
     assert entry.check in checks.CATALOGUE

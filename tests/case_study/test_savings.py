@@ -83,7 +83,7 @@ def test_the_curve_passes_through_the_case_studys_points(name, dense_of, outcome
 
 
 def test_asking_for_more_can_keep_more(dense_of) -> None:
-    """torch-pruning drops a cut that would empty a layer, so the curve turns back upward."""
+    """torch-pruning drops a cut that would empty a layer, so the curve is non-monotonic upward."""
     dense = dense_of("mobilenet_v2_cifar")
     curve = ratio_curve(dense.model, dense.inputs, (0.7, 0.95), ignored_layers=["classifier.1"])
     assert curve.params[1] > curve.params[0]

@@ -8,7 +8,7 @@ import torch
 from blocks import PROVED, build, half_pruner
 
 from analysis.errors import AnalysisError
-from analysis.gate.expected_failures import KNOWN
+from analysis.gate.expected_failures import EXPECTED_FAILURES
 from analysis.pipeline import analyse, prune_and_prove
 from analysis.records import Channels, Config, Run, Sizes, Verdict, Verification
 
@@ -36,7 +36,7 @@ def test_half_of_each_group_goes_as_recorded(name: str, baseline) -> None:
         nothing = Sizes(0, None)
         verification = Verification(Verdict.UNPRUNABLE, str(error))
         run = Run(HALF, verification, Channels(0, None, 0), nothing, nothing, nothing, None)
-    is_known = any(entry.is_of(name, HALF) for entry in KNOWN)
+    is_known = any(entry.is_of(name, HALF) for entry in EXPECTED_FAILURES)
     _, expected = PROVED[name]
     assert run.verification.verdict.passes == (expected.passes and not is_known)
     baseline.check(name, run)

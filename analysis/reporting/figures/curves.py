@@ -29,7 +29,7 @@ def curve(subject: SubjectStudy, table: str) -> Drawing:
         axes[0].set(title="MACs", ylabel="share left")
         axes[1].set(title="parameters")
         figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
-    points = ", ".join(f"{run.config.ratio:g}" for run in subject.told)
+    points = ", ".join(f"{run.config.ratio:g}" for run in subject.headline_runs)
     return Drawing(
         name,
         f"{subject.info.name}: what each pruning ratio leaves",
@@ -37,8 +37,8 @@ def curve(subject: SubjectStudy, table: str) -> Drawing:
         "pruning ratio, one colour a policy: full lines where all groups are ranked together, "
         "dashed where each is ranked alone. The dotted diagonal is where a ratio would be its own "
         f"saving. Dots are prunings that were done and counted (at {points}), crosses ratios at "
-        "which torch-pruning drops whole groups, triangles the places where the curve turns back: "
-        "more is asked there, and less goes.",
+        "which torch-pruning drops whole groups, triangles the places where the curve is "
+        "non-monotonic: more is asked there, and less goes.",
         made[0],
         table,
     )
@@ -52,7 +52,7 @@ def _policies(axes: Axes, subject: SubjectStudy, quantity: str) -> None:
     for label, marker, there in (
         ("pruned and counted", "o", True),
         ("groups drop out", "x", any(any(entry.curve.dropped) for entry in subject.accounts)),
-        ("turns back", "v", any(entry.curve.turns for entry in subject.accounts)),
+        ("non-monotonic", "v", any(entry.curve.turns for entry in subject.accounts)),
     ):
         if there:
             axes.plot([], [], marker, color=INK, label=label)

@@ -59,7 +59,7 @@ def layers(
         f"One bar for each layer of {subject.info.name} that holds at least {_SHARE:.1%} of the "
         "MACs, from the input to the output. The whole bar is the dense layer: full blue is what "
         "is left of it, the outlined rest what was cut away; grey layers are locked, none of their "
-        "channels may go at any ratio. The last bar sums all other layers.",
+        "channels are prunable at any ratio. The last bar sums all other layers.",
         made[0],
         table,
     )

@@ -20,7 +20,7 @@ def section(study: Study) -> Section:
         "Asked against done",
         (
             "A pruning ratio is a share of the prunable channels: those of groups that nothing "
-            "holds. What it asks of each group is worked out from the importances and the ratio "
+            "excludes. What it asks of each group is worked out from the importances and the ratio "
             "alone (a ranking of n channels is asked for n - int(n (1 - r)) of them); what went is "
             "read off the cuts. The two differ where torch-pruning drops a cut without a word: one "
             "that would empty a layer, one that `round_to` floors to nothing.",
@@ -44,14 +44,14 @@ def section(study: Study) -> Section:
 
 def _block(subject: SubjectStudy) -> Block:
     sentences = filter(None, [_headline(subject), _short_runs(subject), _first_drops(subject)])
-    tables = [_told_table(subject), _sweep_table(subject)]
+    tables = [_headline_table(subject), _sweep_table(subject)]
     return Block(
         subject.info.name, tuple(sentences), tables=tuple(table for table in tables if table.rows)
     )
 
 
-def _told_table(subject: SubjectStudy) -> Table:
-    how = plain(asked_of(subject.told[0])) if subject.told else ""
+def _headline_table(subject: SubjectStudy) -> Table:
+    how = plain(asked_of(subject.headline_runs[0])) if subject.headline_runs else ""
     return Table(
         f"{subject.info.name}: asked against done under {how}",
         ("ratio", "prunable", "asked", "removed", "MACs left", "parameters left", "bytes left"),
@@ -65,22 +65,22 @@ def _told_table(subject: SubjectStudy) -> Table:
                 left(run.params),
                 left(run.bytes_),
             )
-            for run in subject.told
+            for run in subject.headline_runs
         ),
     )
 
 
 def _headline(subject: SubjectStudy) -> str:
-    if not subject.told:
+    if not subject.headline_runs:
         return ""
-    run = subject.told[-1]
+    run = subject.headline_runs[-1]
     at = f"At {run.config.ratio:g} under {asked_of(run)}"
     if not run.verification.groups:
         return f"{at}, nothing is known of what went: {run.verification.verdict}."
     channels = run.channels
     went = (
-        f"{at}, {count(channels.prunable)} channels may go, {count(channels.requested)} were asked "
-        f"to, and {count(channels.removed)} went."
+        f"{at}, {count(channels.prunable)} channels are prunable, {count(channels.requested)} were "
+        f"asked to, and {count(channels.removed)} went."
     )
     if channels.requested is not None:
         return went

@@ -14,7 +14,9 @@ def section(study: Study) -> Section | Absent:
     """One row a network, under the policy and scope that its story is told of."""
     if len(study.subjects) < 2:
         return Absent(_TITLE, "there is one network")
-    ratios = sorted({run.config.ratio for subject in study.subjects for run in subject.told})
+    ratios = sorted(
+        {run.config.ratio for subject in study.subjects for run in subject.headline_runs}
+    )
     table = Table(
         "networks compared",
         (
@@ -46,7 +48,7 @@ def _sentences(study: Study, last: list[float]) -> tuple[str, ...]:
     gains = [
         (run.macs.share, subject.info.name)
         for subject in study.subjects
-        for run in subject.told
+        for run in subject.headline_runs
         if [run.config.ratio] == last and run.macs.share is not None
     ]
     alike = len({subject.headline for subject in study.subjects}) == 1
@@ -60,9 +62,9 @@ def _sentences(study: Study, last: list[float]) -> tuple[str, ...]:
 
 
 def _row(subject: SubjectStudy, ratios: list[float]) -> tuple[str, ...]:
-    runs = {run.config.ratio: run for run in subject.told}
+    runs = {run.config.ratio: run for run in subject.headline_runs}
     entry = subject.account(*subject.headline)
-    verdicts: list[Verdict] = [run.verification.verdict for run in subject.told]
+    verdicts: list[Verdict] = [run.verification.verdict for run in subject.headline_runs]
     return (
         subject.info.name,
         input_of(subject.info),

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from analysis.records import Group, Study, SubjectStudy
-from analysis.reporting.coupling import Coupling, held_roots
+from analysis.reporting.coupling import Coupling, excluded_roots
 from analysis.reporting.figures.drawing import Legend
 from analysis.reporting.figures.graph import graph
 from analysis.reporting.section import Absent, Block, Section
@@ -48,7 +48,7 @@ def _block(subject: SubjectStudy, coupling: Coupling) -> Block:
         widest = max(joined, key=lambda group: len(group.layers))
         sentences[0] += (
             f" {skips} additions join {len(joined)} of them across layers; the largest, "
-            f"`{widest.root}`, holds {len(widest.layers)} layers by their output."
+            f"`{widest.root}`, couples {len(widest.layers)} layers by their output."
         )
     inside = [group for group in joined if _is_depthwise(group)]
     if joined and not inside and any(map(_is_depthwise, subject.groups)):
@@ -85,7 +85,7 @@ def _told(subject: SubjectStudy, group: Group) -> str:
     cost = "" if macs is None else f" They do {macs} of the MACs."
     accounts = [
         f" At {run.config.ratio:g} it lost {found.removed} ({found.reason})."
-        for run in subject.told[-1:]
+        for run in subject.headline_runs[-1:]
         for found in run.verification.groups
         if found.root == group.root
     ]
@@ -105,8 +105,8 @@ def _macs(subject: SubjectStudy, group: Group) -> str | None:
 
 
 def _group_table(subject: SubjectStudy, coupling: Coupling) -> Table:
-    runs = [run for run in subject.told if run.verification.groups]
-    held = held_roots(runs[-1]) if runs else None
+    runs = [run for run in subject.headline_runs if run.verification.groups]
+    excluded = excluded_roots(runs[-1]) if runs else None
     return Table(
         f"{subject.info.name}: dependency groups",
         (
@@ -128,7 +128,7 @@ def _group_table(subject: SubjectStudy, coupling: Coupling) -> Table:
                 str(sum(member.axis == "in" for member in group.members)),
                 _macs(subject, group) or "-",
                 listed(group.additions) or "-",
-                "-" if held is None else "held" if group.root in held else "may go",
+                "-" if excluded is None else "excluded" if group.root in excluded else "prunable",
             )
             for number, group in enumerate(subject.groups, 1)
         ),

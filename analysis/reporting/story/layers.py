@@ -30,9 +30,9 @@ def section(study: Study, couplings: Sequence[Coupling]) -> Section | Absent:
         _TITLE,
         (
             "A layer falls with the channels that it makes and with those that it reads. It is "
-            "locked if the policy holds both: then no ratio touches it, and what is locked is the "
-            "floor under every curve. A layer whose own channels are held but whose input narrows "
-            "is still cut.",
+            "locked if the policy excludes both: then no ratio touches it, and what is locked is "
+            "the floor under every curve. A layer whose own channels are excluded but whose input "
+            "narrows is still cut.",
         ),
         blocks=tuple(blocks),
         tests=("tests/case_study/test_attribution.py", "tests/unit/costs/test_counting.py"),
@@ -40,7 +40,7 @@ def section(study: Study, couplings: Sequence[Coupling]) -> Section | Absent:
 
 
 def _block(subject: SubjectStudy, coupling: Coupling) -> Block | None:
-    run = next((run for run in reversed(subject.told) if run.costs), None)
+    run = next((run for run in reversed(subject.headline_runs) if run.costs), None)
     if run is None or not subject.costs.layers:
         return None
     found = shares(subject, coupling, run)
@@ -84,7 +84,7 @@ def _spread(subject: SubjectStudy) -> str:
 
 
 def _lint(subject: SubjectStudy) -> str:
-    """What need not be held, and what would be in reach without it."""
+    """What need not be excluded, and what would be in reach without it."""
     lint = subject.lint
     if lint is None or not lint.untouched or not lint.locks:
         return ""
@@ -93,15 +93,15 @@ def _lint(subject: SubjectStudy) -> str:
     free = sum(not lock.needed for lock in lint.locks)
     instead = " and ".join(f"{share(entry.macs)} with `{entry.policy}`" for entry in others)
     return (
-        f"Of the {len(lint.locks)} groups that `{subject.headline[0]}` holds, {free} need not be "
-        "held to be safe: DepGraph couples them rightly and they are no output. Whatever the "
-        f"ratio, {share(given.macs)} of the MACs stay" + (f"; {instead}." if instead else ".")
+        f"Of the {len(lint.locks)} groups that `{subject.headline[0]}` excludes, {free} need not "
+        "be excluded to be safe: DepGraph couples them rightly and they are no output. Whatever "
+        f"the ratio, {share(given.macs)} of the MACs stay" + (f"; {instead}." if instead else ".")
     )
 
 
 def _layer_table(subject: SubjectStudy, coupling: Coupling) -> Table:
     """The state of each layer is that at the greatest ratio."""
-    runs = [run for run in subject.told if run.costs]
+    runs = [run for run in subject.headline_runs if run.costs]
     by_run = [shares(subject, coupling, run) for run in runs]
     params = {row.layer: row.params for row in subject.costs.layers}
     rows = [
@@ -135,7 +135,7 @@ def _layer_table(subject: SubjectStudy, coupling: Coupling) -> Table:
 
 
 def _stage_table(subject: SubjectStudy) -> Table:
-    runs = [run for run in subject.told if run.costs]
+    runs = [run for run in subject.headline_runs if run.costs]
     after = [{stage.name: stage.macs for stage in stages(run.costs)} for run in runs if run.costs]
     rows = [
         (
@@ -164,7 +164,7 @@ def _stage_table(subject: SubjectStudy) -> Table:
 
 def _lock_table(subject: SubjectStudy) -> Table:
     return Table(
-        f"{subject.info.name}: what the groups that {subject.headline[0]} holds lock",
+        f"{subject.info.name}: what the groups that {subject.headline[0]} excludes lock",
         LOCK_HEADERS,
         tuple(lock_cells(lock) for lock in (subject.lint.locks if subject.lint else ())),
         wide=True,

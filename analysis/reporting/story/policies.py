@@ -20,7 +20,7 @@ def section(study: Study) -> Section | Absent:
         _TITLE,
         (
             "A policy names the layers whose output channels must stay (torch-pruning's "
-            "`ignored_layers`). `residual-blocks` holds every convolution inside a block with a "
+            "`ignored_layers`). `residual-blocks` excludes every convolution inside a block with a "
             "skip, `skip-channels` only the groups that an addition joins, `classifier` only what "
             "makes the output, `none` nothing. DepGraph couples residual additions itself, so "
             "excluding whole residual blocks is a choice, not a need.",
@@ -86,7 +86,7 @@ def _table(subject: SubjectStudy, scope: str) -> Table:
         f"{subject.info.name}: policies side by side, {scoped(scope)}",
         (
             "policy",
-            "layers held",
+            "layers excluded",
             "channels prunable",
             "verdict",
             *(f"MACs left at {ratio:g}" for ratio in ratios),

@@ -1,4 +1,4 @@
-"""What each ratio leaves, where the curve turns back, why it bends, and how far it goes."""
+"""What each ratio leaves, where the curve is non-monotonic, why it bends, and how far it goes."""
 
 from collections.abc import Iterator, Sequence
 
@@ -30,9 +30,9 @@ def section(study: Study) -> Section | Absent:
         _title(study),
         (
             "The pruning ratio counts prunable channels. It is not the saving, for three reasons. "
-            "Layers that a policy holds keep their channels. A dense layer between two cut groups "
-            "keeps the product of what both keep, a depthwise or a normalisation layer what one "
-            "does. And MACs and parameters lie unevenly over the layers. One MAC is one "
+            "Layers that a policy excludes keep their channels. A dense layer between two cut "
+            "groups keeps the product of what both keep, a depthwise or a normalisation layer what "
+            "one does. And MACs and parameters lie unevenly over the layers. One MAC is one "
             "multiply-accumulate, which fvcore calls a flop.",
             "Every point of the curves is predicted, nothing is pruned for it: MACs and parameters "
             "are a polynomial in the widths of the groups, read off one forward pass. With the "
@@ -54,7 +54,7 @@ _NEAR = 0.01
 
 def _title(study: Study) -> str:
     """The lesson, where the greatest ratio that was pruned at teaches it."""
-    told = [run for subject in study.subjects for run in subject.told]
+    told = [run for subject in study.subjects for run in subject.headline_runs]
     last = max((run.config.ratio for run in told), default=0.0)
     differ = any(
         run.macs.share is not None and abs(1 - run.macs.share - last) > _NEAR
@@ -90,7 +90,7 @@ def _block(subject: SubjectStudy) -> Block | None:
 
 
 def _bought(subject: SubjectStudy) -> Iterator[str]:
-    told = [run for run in subject.told if run.macs.share is not None]
+    told = [run for run in subject.headline_runs if run.macs.share is not None]
     if told:
         parts = "; ".join(
             f"{percent(run.config.ratio)} asked left {left(run.macs)} of the MACs and "
@@ -122,7 +122,7 @@ def _turns(known: Sequence[PolicyAccount]) -> Iterator[str]:
     for entry in known:
         if entry.curve.turns:
             yield (
-                f"The curve of `{entry.policy}`, {scoped(entry.scope)}, turns back at "
+                f"The curve of `{entry.policy}`, {scoped(entry.scope)}, is non-monotonic at "
                 + "; at ".join(map(_turn, entry.curve.turns))
                 + "."
             )
@@ -197,7 +197,7 @@ def _curve_table(subject: SubjectStudy, scope: str) -> Table:
 
 
 def _scaling_table(subject: SubjectStudy, known: Sequence[PolicyAccount]) -> Table:
-    ratios = tuple(run.config.ratio for run in subject.told)
+    ratios = tuple(run.config.ratio for run in subject.headline_runs)
     rows = []
     for entry in known:
         for name, form, dense in (

@@ -60,7 +60,7 @@ def _sentences(study: Study, judged: Sequence[Run]) -> Iterator[str]:
         yield _checked(judged)
     yield (
         "How it is proved: the masked dense network is the unpruned one with every removed channel "
-        "silenced where it is read, built from the list of cuts alone. If the pruning is right, "
+        "masked where it is read, built from the list of cuts alone. If the pruning is right, "
         "both compute the same, so both run in float64 on random inputs, and the error is the "
         "greatest relative difference over the outputs and over every layer's kept channels. Batch "
         "norms' statistics, scales and shifts are made random first: values that are equal for "
@@ -99,7 +99,7 @@ def _checked(judged: Sequence[Run]) -> str:
     looked = {check.name for run in judged for check in run.checks if not check.skipped}
     parts = [f"{whole} of {len(judged)} pass the {len(looked)} checks that were looked at"]
     if known:
-        parts.append(f"{known} fail only what is known to fail, with the reason in the table")
+        parts.append(f"{known} fail only what is expected to fail, with the reason in the table")
     if failing:
         parts.append(f"{failing} fail")
     return "; ".join(parts) + "."
@@ -136,7 +136,7 @@ def _size(text: str) -> float:
 
 
 def _answers(subject: SubjectStudy, coupling: Coupling) -> Iterator[Answer]:
-    told = subject.told
+    told = subject.headline_runs
     if not told:
         return
     last = told[-1]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from analysis.gate import baseline_csv
 from analysis.gate.baseline import Row
-from analysis.gate.expected_failures import KNOWN
+from analysis.gate.expected_failures import EXPECTED_FAILURES
 from analysis.reporting.section import Absent, Section
 from analysis.reporting.tables import Table
 from analysis.reporting.words import listed
@@ -52,7 +52,7 @@ def section(directory: str) -> Section | Absent:
         f"{len(keys) - len(differing)} are the same in all of them.",
         *(
             f"Known of {entry.pruner}x: `{entry.model}` is not proved; {entry.reason}."
-            for entry in KNOWN
+            for entry in EXPECTED_FAILURES
             if entry.pruner
         ),
         "Recorded and checked by `tox run -m matrix`, which fails where a version does anything "

@@ -8,7 +8,7 @@ from nets import Chain, Concat, Residual, inputs_for, make
 
 from analysis import ratio_curve
 from analysis.checks import CATALOGUE, CheckFailedError, evaluate
-from analysis.gate.expected_failures import KNOWN, KnownFailure, marked
+from analysis.gate.expected_failures import EXPECTED_FAILURES, ExpectedFailure, marked
 from analysis.pipeline import Outcome, analyse, prune_and_prove
 from analysis.records import Config, GroupAccount, Reason, Run, Thresholds
 
@@ -165,9 +165,9 @@ def run_of(config: Config) -> Run:
     return replace(found.run, checks=evaluate(found))
 
 
-def known(check: str, **other) -> KnownFailure:
+def known(check: str, **other) -> ExpectedFailure:
     values = {"policy": "classifier", "scope": "local", "ratio": 0.9, "reason": "as it is"} | other
-    return KnownFailure(model="chain", check=check, **values)
+    return ExpectedFailure(model="chain", check=check, **values)
 
 
 def test_a_known_failure_is_no_news_and_any_other_is() -> None:
@@ -182,7 +182,7 @@ def test_a_known_failure_that_passes_fails() -> None:
     run = marked("chain", run_of(HALF), [known("ratio_met", ratio=0.5)])
     (check,) = [check for check in run.checks if check.name == "ratio_met"]
     assert not check.passed
-    assert "passes, though known to fail (as it is)" in check.message
+    assert "passes, though expected to fail (as it is)" in check.message
     assert not run.passed
 
 
@@ -192,7 +192,7 @@ def test_a_known_failure_of_another_torch_pruning_says_nothing() -> None:
 
 
 def test_every_known_failure_names_a_check_and_a_reason() -> None:
-    assert all(entry.check in CATALOGUE and entry.reason for entry in KNOWN)
-    assert len({(e.model, e.policy, e.scope, e.ratio, e.check, e.pruner) for e in KNOWN}) == len(
-        KNOWN
-    )
+    assert all(entry.check in CATALOGUE and entry.reason for entry in EXPECTED_FAILURES)
+    assert len(
+        {(e.model, e.policy, e.scope, e.ratio, e.check, e.pruner) for e in EXPECTED_FAILURES}
+    ) == len(EXPECTED_FAILURES)

@@ -30,7 +30,7 @@ from analysis.records import (
     Verification,
 )
 from analysis.reporting import markdown, outcomes
-from analysis.reporting.coupling import coupled, held_roots, shares
+from analysis.reporting.coupling import coupled, excluded_roots, shares
 from analysis.reporting.evidence import evidence
 from analysis.reporting.report import story, write_report
 from analysis.reporting.section import Absent, Section
@@ -99,7 +99,7 @@ def study(*subjects: SubjectStudy, **more) -> Study:
 
 def test_a_layer_is_locked_where_nothing_it_makes_or_reads_may_go() -> None:
     subject = network(run())
-    assert held_roots(run()) == {"second", "third"}
+    assert excluded_roots(run()) == {"second", "third"}
     found = shares(subject, coupled(subject, 0), run())
     assert [(entry.layer, entry.before, entry.after, entry.is_locked) for entry in found] == [
         ("first", 400, 200, False),
@@ -266,9 +266,9 @@ def test_a_section_names_its_tests_with_their_outcome(tmp_path) -> None:
     section = Section("s", "S", tests=files)
     case_study = study(network(run()), is_case_study=True)
     one, two, three = evidence(section, case_study, ended)
-    assert (one.outcome, one.passed) == ("1 passed, 1 failed, 1 known to fail, 1 skipped", False)
+    assert (one.outcome, one.passed) == ("1 passed, 1 failed, 1 expected to fail, 1 skipped", False)
     assert one.parts == (
-        ("test_one", "1 passed, 1 failed"), ("test_two", "1 known to fail, 1 skipped"),
+        ("test_one", "1 passed, 1 failed"), ("test_two", "1 expected to fail, 1 skipped"),
     )  # fmt: skip
     assert (two.outcome, two.passed) == ("1 passed", True)
     assert (three.outcome, three.passed) == ("not run in this run", None)
@@ -286,7 +286,7 @@ def test_a_section_names_its_checks_with_their_outcome() -> None:
     subject = network(run(0.3), run(0.5, Verdict.WRONG))
     first, second = evidence(section, study(subject), {})
     assert (first.outcome, first.passed) == ("prunings: 1 passed, 1 failed", False)
-    assert (second.outcome, second.passed) == ("prunings: 2 known to fail", True)
+    assert (second.outcome, second.passed) == ("prunings: 2 expected to fail", True)
 
 
 def test_every_check_of_the_catalogue_is_cited_by_a_section(tmp_path) -> None:

@@ -11,7 +11,7 @@ from analysis.reporting.words import scoped
 
 __all__ = ["section"]
 
-_TITLE = "Who pays for the saving"
+_TITLE = "Attribution of the saving"
 
 
 def section(study: Study, couplings: Sequence[Coupling]) -> Section | Absent:
@@ -24,7 +24,7 @@ def section(study: Study, couplings: Sequence[Coupling]) -> Section | Absent:
     if not blocks:
         return Absent(_TITLE, "what each group saves could not be predicted for any network")
     return Section(
-        "payers",
+        "attribution",
         _TITLE,
         (
             "A layer between two groups is cheaper when either is cut, so whose saving is it? A "
