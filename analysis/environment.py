@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from importlib import metadata, util
+from importlib import metadata
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -78,9 +78,8 @@ _VERSION = re.compile(r"""^__version__(?:: \w+)? = ['"]([^'"]*\+[^'"]+)['"]""", 
 
 def _build(package: str) -> str | None:
     """The version with its build, as in ``+cu132``, that a package states; None if it does not."""
-    spec = util.find_spec(package)
-    stated = Path(spec.origin).with_name("version.py") if spec and spec.origin else None
-    if stated is None or not stated.is_file():
+    stated = Path(str(metadata.distribution(package).locate_file(f"{package}/version.py")))
+    if not stated.is_file():
         return None
     found = _VERSION.search(stated.read_text(encoding="utf-8", errors="replace"))
     return found[1].partition("+")[2] if found else None

@@ -294,12 +294,12 @@ def test_a_slope_for_each_channel_holds_the_group() -> None:
     assert "body.0" in kept_by_torch_pruning(model, [model.body[1], model.head])
 
 
-def test_a_layers_own_weight_holds_nothing() -> None:
+def test_a_layers_own_weight_excludes_nothing() -> None:
     model = make(Chain)
     answer = linted(model, [model.second.weight, model.head])
     (finding,) = told(answer, "parameter")
     assert not finding.is_error
-    assert "nothing is held" in finding.message
+    assert "nothing is excluded" in finding.message
     assert answer.passed
     assert kept_by_torch_pruning(model, [model.second.weight, model.head]) == {"head"}
 
