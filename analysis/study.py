@@ -25,7 +25,8 @@ from analysis.network.inference import copy_of, locate_failure
 from analysis.pipeline import Dense, lint_ignored_layers
 from analysis.processes.workers import deaf_to_interrupts
 from analysis.proof import comparing, distinct_values, faults, mismatch
-from analysis.proof.proving import prove
+from analysis.proof.masked_dense import MaskedDense
+from analysis.proof.proving import prove, prove_against
 from analysis.pruning import importances, surgery
 from analysis.records import (
     OWN_PRUNER,
@@ -371,6 +372,7 @@ def _planted(name: str, kind: str, half: _Half) -> FaultCount:
         site.name for site in faults.sites(original, copy_of(pruned), cuts, groups) if plant(site)
     ]
     step = max(-(-len(takers) // _SITES), 1)
+    masked = MaskedDense(original, removals, inputs)
     planted = shape = changed = proof = located = 0
     for taker in takers[::step]:
         broken = copy_of(pruned)
@@ -380,7 +382,7 @@ def _planted(name: str, kind: str, half: _Half) -> FaultCount:
         plant(site)
         planted += 1
         shape += locate_failure(broken, inputs) is not None
-        verification = prove(original, broken, removals, inputs)
+        verification = prove_against(masked, broken)
         changed += (verification.max_rel_error or 0.0) > comparing.TOLERANCE
         proof += not verification.verdict.passes
         located += verification.first_divergence == taker

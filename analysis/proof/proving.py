@@ -1,21 +1,21 @@
 """The proof of one pruning: from two networks and the cuts between them to a verdict."""
 
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
 from torch import nn
 
-from analysis.errors import AnalysisError, InputError
+from analysis.errors import InputError
 from analysis.network import provenance
 from analysis.network.float64 import in_float64
-from analysis.network.inference import Inputs, left_as_found, locate_failure, module_scope, one_line
-from analysis.network.layers import couples_channels, is_normalisation, makes_channels
+from analysis.network.inference import Inputs, left_as_found, locate_failure
+from analysis.network.layers import couples_channels, is_normalisation
 from analysis.network.provenance import JOINED, Flow, Mixing
 from analysis.proof import comparing, masking
-from analysis.records import Removal, Verdict, Verification, merge_cuts
+from analysis.proof.masked_dense import DenseFlow, MaskedDense, OverKept
+from analysis.records import Removal, Verdict, Verification
 
-__all__ = ["prove"]
+__all__ = ["prove", "prove_against"]
 
 _SHOWN = 3
 """Channels told of in an explanation; a count says how many more there are."""
@@ -39,119 +39,67 @@ def prove(
             are not finite, or it draws random numbers.
         UnsupportedLayerError: a layer was cut that the oracle has no row for.
     """
-    with left_as_found(dense), left_as_found(pruned):
-        dense.eval()
+    return prove_against(MaskedDense(dense, removals, example_inputs), pruned)
+
+
+def prove_against(expected: MaskedDense, pruned: nn.Module) -> Verification:
+    """As `prove`, of several networks that are compared with one masked dense network."""
+    with left_as_found(expected.dense), left_as_found(pruned):
+        expected.dense.eval()
         pruned.eval()
-        return _Proof(dense, pruned, removals, example_inputs).verdict()
+        return _Proof(expected, pruned).verdict()
 
 
 class _Proof:
-    def __init__(
-        self,
-        dense: nn.Module,
-        pruned: nn.Module,
-        removals: Collection[Removal],
-        example_inputs: Inputs,
-    ) -> None:
-        self._dense = dense
+    def __init__(self, expected: MaskedDense, pruned: nn.Module) -> None:
+        self._expected = expected
+        self._dense = expected.dense
+        self._cuts = expected.cuts
         self._pruned = pruned
-        self._removals = removals
-        self._cuts = merge_cuts(removals)
-        self._examples = example_inputs
-        self._inputs = comparing.random_inputs(example_inputs)
-        self._inside: list[str] = []
         self._is_equal_where_known = False
-        self._refusal = ""
         self._sharper: Verification | None = None
 
     def verdict(self) -> Verification:
-        silenced = self._masked_dense()
-        comparing.check_finite(silenced)
+        expected, inputs = self._expected.observation, self._expected.inputs
         failure, found = None, None
         with in_float64(self._pruned):
             try:
-                found = comparing.observe(self._pruned, self._inputs)
+                found = comparing.observe(self._pruned, inputs)
             except Exception:
-                failure = locate_failure(self._pruned, self._inputs)
+                failure = locate_failure(self._pruned, inputs)
         if found is None:
             reason = str(failure or "the forward pass raised once and not again")
             module = failure.module if failure else None
             return Verification(Verdict.BROKEN, reason, first_divergence=module)
-        answer = comparing.compare(silenced, found, self._dense, self._cuts)
+        answer = comparing.compare(expected, found, self._dense, self._cuts)
         if answer.verdict is Verdict.WRONG:
-            return self._over_kept_channels(found) or self._explained(
-                self._sharper or answer, silenced
-            )
+            return self._over_kept_channels(found) or self._explained(self._sharper or answer)
         if answer.verdict is Verdict.EXACT:
             return self._with_original_weights(
                 answer, masking.renormalizes(self._dense, self._cuts)
             )
         return answer
 
-    def _masked_dense(self) -> comparing.Observation:
-        """The masked dense network's outputs and traces."""
-        try:
-            with in_float64(self._dense), self._masked():
-                observed = comparing.observe(self._dense, self._inputs)
-            self._inside = self._uncalled(observed)
-            if not self._inside:
-                return observed
-            with in_float64(self._dense), self._masked():
-                return comparing.observe(self._dense, self._inputs)
-        except AnalysisError:
-            raise
-        except Exception as error:
-            with in_float64(self._dense):
-                failure = locate_failure(self._dense, self._inputs)
-            if failure is None:
-                raise
-            raise InputError(
-                f"the dense network does not run in float64, in which the proof is made: {failure}"
-            ) from error
-
-    def _masked(self) -> AbstractContextManager[None]:
-        return masking.masked(self._dense, self._cuts, self._inside)
-
-    def _uncalled(self, observed: comparing.Observation) -> list[str]:
-        """Cut layers that are not called: another layer's forward uses their tensors."""
-        called = {name for name, _ in observed.layers}
-        holds = {
-            name
-            for name, layer in self._dense.named_modules()
-            if next(layer.parameters(recurse=False), None) is not None
-        }
-        cut = dict.fromkeys(cut.layer for cut in self._cuts if cut.dim is None)
-        return [name for name in cut if name in holds and name not in called]
-
     def _over_kept_channels(self, found: comparing.Observation) -> Verification | None:
         """The verdict if equality holds once functions combine kept channels alone, else None."""
         for rescale in (False, True):
-            with (
-                in_float64(self._dense),
-                self._masked(),
-                masking.tagged(self._dense, self._cuts),
-                module_scope(self._dense) as scope,
-                masking.KeptChannels(scope, rescale=rescale) as functions,
-            ):
-                try:
-                    expected = comparing.observe(self._dense, self._inputs)
-                except Exception as error:
-                    self._refusal = one_line(error)
-                    return None
-            answer = comparing.compare(expected, found, self._dense, self._cuts)
+            expected = self._expected.over_kept(rescale=rescale)
+            if expected is None:
+                return None
+            observed = expected.observation
+            answer = comparing.compare(observed, found, self._dense, self._cuts)
             if answer.verdict is Verdict.EXACT:
-                return self._equal_over_kept(answer, functions)
-            known = comparing.compare(expected, found, self._dense, self._cuts, unknown=True)
-            self._is_equal_where_known |= known.verdict is Verdict.EXACT and not functions.scrambled
+                return self._equal_over_kept(answer, expected)
+            known = comparing.compare(observed, found, self._dense, self._cuts, unknown=True)
+            is_known_equal = known.verdict is Verdict.EXACT and not expected.functions.scrambled
+            self._is_equal_where_known |= is_known_equal
             if known.verdict is Verdict.WRONG:
-                # Behind an operator that mixes, what is silent alone departs at once.
+                # Behind an operator that mixes, what is masked alone departs at once.
                 self._sharper = self._sharper or known
         return None
 
-    def _equal_over_kept(
-        self, answer: Verification, functions: masking.KeptChannels
-    ) -> Verification:
-        layers = dict(self._dense.named_modules())
+    def _equal_over_kept(self, answer: Verification, expected: OverKept) -> Verification:
+        layers, functions = dict(self._dense.named_modules()), expected.functions
         mixing = [
             Mixing(module, operator)
             for module, operator in functions.combined
@@ -183,9 +131,9 @@ class _Proof:
     def _changed(self) -> str | None:
         return next(comparing.changed_tensors(self._dense, self._pruned, self._cuts), None)
 
-    def _explained(self, answer: Verification, silenced: comparing.Observation) -> Verification:
+    def _explained(self, answer: Verification) -> Verification:
         """Why the two differ: randomness, weights, the order of channels, or an operator."""
-        self._check_deterministic(silenced)
+        self._check_deterministic()
         group = self._group_of(answer.first_divergence or "")
         place = f"; its input follows the group of `{group}`" if group else ""
         changed = self._changed()
@@ -206,11 +154,11 @@ class _Proof:
         mixing = self._mixing_before(answer.first_divergence, flows)
         if mixing is not None and self._is_equal_where_known:
             return replace(answer, verdict=Verdict.MIXED, reason=_mixed(mixing))
-        if self._refusal:
+        if self._expected.refusal:
             raise InputError(
                 f"cannot tell whether this pruning is right: {answer.reason}, and the network "
-                f"raises on NaN, by which removed channels are followed ({self._refusal}); take "
-                "its own checks for NaN out"
+                f"raises on NaN, by which removed channels are followed "
+                f"({self._expected.refusal}); take its own checks for NaN out"
             )
         return replace(
             answer,
@@ -219,13 +167,10 @@ class _Proof:
             "how they are split into heads or blocks",
         )
 
-    def _check_deterministic(self, silenced: comparing.Observation) -> None:
+    def _check_deterministic(self) -> None:
         """Refuse a network whose outputs depend on the random state."""
-        with in_float64(self._dense), self._masked():
-            other = comparing.observe(self._dense, self._inputs, seed=1)
-        answer = comparing.compare(silenced, other, self._dense, ())
-        if answer.verdict is not Verdict.EXACT:
-            where = answer.first_divergence
+        where = self._expected.randomness
+        if where is not None:
             raise InputError(
                 "the dense network is random in eval mode: two passes on the same inputs differ, "
                 f"first in {f'`{where}`' if where else 'its own forward'}; make it deterministic "
@@ -237,7 +182,7 @@ class _Proof:
             (
                 removal.root
                 for axis in ("in", "out")
-                for removal in self._removals
+                for removal in self._expected.removals
                 for cut in removal.cuts
                 if (cut.layer, cut.axis) == (layer, axis)
             ),
@@ -245,40 +190,10 @@ class _Proof:
         )
 
     def _flows(self) -> Iterator["_Flows"]:
-        """Where channels arrive in the dense and in the pruned network.
-
-        Layers that one group joins, by an addition for instance, are followed one at a time.
-        """
-        out_cuts = {cut.layer: cut for cut in self._cuts if cut.axis == "out" and cut.dim is None}
-        for layers in self._rounds(out_cuts):
-            dense: dict[str, list[int | None]] = {}
-            pruned: dict[str, list[int | None]] = {}
-            origins: list[tuple[str, int]] = []
-            for name in layers:
-                cut = out_cuts[name]
-                first, kept = len(origins), set(cut.kept)
-                origins += [(name, index) for index in range(cut.width)]
-                dense[name] = [first + i if i in kept else None for i in range(cut.width)]
-                pruned[name] = [first + i for i in cut.kept]
-            yield _Flows(
-                provenance.trace_channels(self._dense, self._examples, dense),
-                provenance.trace_channels(self._pruned, self._examples, pruned),
-                origins,
-            )
-
-    def _rounds(self, out_cuts: Collection[str]) -> list[list[str]]:
-        """Layers that make channels, so split that no two of one round share a group."""
-        modules = dict(self._dense.named_modules())
-        rounds: list[list[str]] = []
-        placed: set[str] = set()
-        for removal in self._removals:
-            layers = dict.fromkeys(cut.layer for cut in removal.cuts if cut.layer in out_cuts)
-            makers = [name for name in layers if makes_channels(modules[name])]
-            for index, name in enumerate(name for name in makers if name not in placed):
-                placed.add(name)
-                rounds += [[]] * (index == len(rounds))
-                rounds[index] = [*rounds[index], name]
-        return rounds
+        """Where channels arrive in the dense and in the pruned network."""
+        for dense in self._expected.flows():
+            flow = provenance.trace_channels(self._pruned, self._expected.examples, dense.kept)
+            yield _Flows(dense, flow)
 
     def _conflicts(self, flows: "_Flows") -> Iterator[tuple[str, str]]:
         """Layers at which another channel arrives than should, and which."""
@@ -287,7 +202,7 @@ class _Proof:
             cut.layer: cut for cut in self._cuts if cut.axis == "in"
         }
         for (name, arriving), (other, found) in zip(
-            flows.dense.arrivals(), flows.pruned.arrivals(), strict=False
+            flows.dense.flow.arrivals(), flows.pruned.arrivals(), strict=False
         ):
             if name != other:
                 return
@@ -313,7 +228,7 @@ class _Proof:
     def _mixing_before(self, layer: str | None, flows: list["_Flows"]) -> Mixing | None:
         """An operator that mixes channels before this layer is called."""
         for pair in flows:
-            for event in pair.dense.events:
+            for event in pair.dense.flow.events:
                 if isinstance(event, Mixing):
                     return event
                 if layer and event[0] == layer:
@@ -331,16 +246,15 @@ def _mixed(mixing: Mixing) -> str:
 
 @dataclass(frozen=True)
 class _Flows:
-    """Where the same numbered channels arrive in both networks; ``origins`` by number."""
+    """Where the same numbered channels arrive in both networks."""
 
-    dense: Flow
+    dense: DenseFlow
     pruned: Flow
-    origins: list[tuple[str, int]]
 
     def channel(self, number: int | None) -> str:
         if number is None:
             return "none"
         if number == JOINED:
             return "several"
-        layer, index = self.origins[number]
+        layer, index = self.dense.origins[number]
         return f"channel {index} of `{layer}`"

@@ -50,7 +50,8 @@ ROOMS = {
     ),
     "proof": (
         ("comparing", "masking", "distinct_values", "faults"),
-        ("proving", "round_trips"),
+        ("masked_dense", "round_trips"),
+        ("proving",),
         ("stepping", "mismatch"),
     ),
     "costs": (
