@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +22,8 @@ COMMITTED = ROOT / "reports" / "index.html"
 MODELS = ["tests/nets.py:Residual", "tests/nets.py:Concat"]
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
+# How long the page may take.
+SECONDS = 300
 MISSING = "no chromium on this machine: apt-get install chromium"
 EXECUTABLE = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
 
@@ -68,31 +71,41 @@ def committed(pytestconfig: pytest.Config) -> Path:
 @pytest.fixture(scope="session", autouse=True)
 def making(
     executable: str, pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[subprocess.Popen[str] | None]:
-    """The command that makes a user's page, at work while the first tests look at another."""
+) -> Iterator[Path | None]:
+    """The folder of a user's page, which is made while the first tests look at another.
+
+    The first process of pytest-xdist makes it for all of them.
+    """
     if pytestconfig.getoption("page"):
         yield None
         return
-    folder = tmp_path_factory.mktemp("network")
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if worker else base) / "network"
+    if worker not in ("", "gw0"):
+        yield folder
+        return
+    folder.mkdir()
     command = ["-m", "analysis", "report", *MODELS, "--input-size", "3,6,6", "--out", str(folder)]
     with (folder / "said.txt").open("w+") as said:
         making = subprocess.Popen(
             [sys.executable, *command], cwd=ROOT, stdout=said, stderr=said, text=True
         )
-        yield making
-        making.kill()
-        making.wait()
+        yield folder
+        making.wait(timeout=SECONDS)  # another process may still look at it
 
 
 @pytest.fixture(scope="session")
-def network(making: subprocess.Popen[str] | None, committed: Path) -> Path:
+def network(making: Path | None, committed: Path) -> Path:
     """The page of a user's own networks; the one given instead."""
     if making is None:
         return committed
-    # 1: some pruning of it fails a check, which the page is there to tell.
-    status, folder = making.wait(timeout=300), Path(making.args[-1])
-    assert status in (0, 1), (folder / "said.txt").read_text()
-    return folder / "index.html"
+    page, end = making / "index.html", time.monotonic() + SECONDS
+    # Each file is written whole; the page is the first of them.
+    while not page.exists():
+        assert time.monotonic() < end, (making / "said.txt").read_text()
+        time.sleep(0.2)
+    return page
 
 
 @pytest.fixture(scope="session")

@@ -78,6 +78,17 @@ def test_what_is_imported_is_the_wheel(folder: Path) -> None:
     assert not Path(told.stdout.strip()).is_relative_to(ROOT / "analysis")
 
 
+def test_the_command_finds_the_package_where_a_module_of_its_name_stands(folder: Path) -> None:
+    (folder / "analysis.py").write_text("raise SystemExit('this is the user's own')")
+    told = call(folder, "pruning-analysis --version")
+    assert (told.returncode, told.stderr) == (0, "")
+    assert re.fullmatch(r"pruning-analysis \d+\.\d+\.\d+\n", told.stdout)
+    for model in ("my_models.py:small_net", "my_models:small_net"):
+        proved = call(folder, f"pruning-analysis verify {model} --input-size 3,8,8 --ratios 0.5")
+        assert proved.returncode == 0, proved.stderr
+        assert "exact" in proved.stdout
+
+
 def test_four_lines_gate_a_network(folder: Path) -> None:
     text = block_with("ratios=[0.3, 0.5])", "python")
     (folder / "test_pruning.py").write_text(text)
@@ -108,9 +119,7 @@ def test_the_suite_needs_no_test_file(folder: Path) -> None:
 
 
 def test_the_command_line_needs_no_checkout(folder: Path) -> None:
-    lines = [
-        line for line in README.splitlines() if line.startswith("python -m analysis verify my")
-    ]
+    lines = [line for line in README.splitlines() if line.startswith("pruning-analysis verify my")]
     assert lines
     for line in lines:
         told = call(folder, line.partition(" #")[0])
@@ -164,7 +173,7 @@ def test_commands_of_the_readme_parse() -> None:
     """A quick look at the rest: what is written is what the options are called."""
     from analysis.command_line.options import parser
 
-    lines = [line for line in README.splitlines() if line.startswith("python -m analysis ")]
+    lines = [line for line in README.splitlines() if line.startswith("pruning-analysis ")]
     assert len(lines) > 8
     for line in lines:
-        parser().parse_args(shlex.split(line, comments=True)[3:])
+        parser().parse_args(shlex.split(line, comments=True)[1:])
