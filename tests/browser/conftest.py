@@ -23,7 +23,7 @@ MODELS = ["tests/nets.py:Residual", "tests/nets.py:Concat"]
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 # How long the page may take.
-SECONDS = 300
+SECONDS = 120
 MISSING = "no chromium on this machine: apt-get install chromium"
 EXECUTABLE = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
 

@@ -13,7 +13,8 @@ from analysis.gate.expected_failures import EXPECTED_FAILURES
 from analysis.network.inference import copy_of, forward, output_tensors
 from analysis.proof import distinct_values
 from analysis.proof.faults import FAULTS, sites
-from analysis.proof.proving import prove
+from analysis.proof.masked_dense import MaskedDense
+from analysis.proof.proving import prove_against
 from analysis.pruning import surgery
 from analysis.records import OWN_PRUNER, Config, Verdict, merge_cuts
 
@@ -92,13 +93,16 @@ def pruned_by_half(request, dense_of):
 
 @cache
 def _pruned_by_half(dense):
-    """The dense network with distinct values, the same pruned under `residual-blocks`, the cuts."""
+    """What is known of a network, the same masked, and pruned under `residual-blocks`."""
     original = copy_of(dense.model)
     distinct_values.make_distinct(original, dense.inputs)
     pruned = copy_of(original)
     ignored = pipeline.policies.ignored_layers("residual-blocks", original, dense.groups)
     pruner = surgery.build_pruner(pruned, dense.inputs, Config(0.5), ignored)
-    return dense, original, pruned, [removal for removal, _ in surgery.step(pruner)]
+    removals = [removal for removal, _ in surgery.step(pruner)]
+    masked = MaskedDense(original, removals, dense.inputs)
+    assert prove_against(masked, pruned).verdict is Verdict.EXACT
+    return dense, masked, pruned
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -106,12 +110,10 @@ def _pruned_by_half(dense):
 def test_a_planted_fault_passes_forward_and_shape_and_fails_the_proof(
     pruned_by_half, fault: str, place: str
 ) -> None:
-    dense, original, pruned, removals = pruned_by_half
-    assert prove(original, pruned, removals, dense.inputs).verdict is Verdict.EXACT
-    cuts = merge_cuts(removals)
+    dense, masked, pruned = pruned_by_half
 
     def sites_of(network):
-        return list(sites(original, network, cuts, dense.groups))
+        return list(sites(masked.dense, network, masked.cuts, dense.groups))
 
     takers = [site.name for site in sites_of(copy_of(pruned)) if FAULTS[fault](site)]
     if not takers:
@@ -125,6 +127,6 @@ def test_a_planted_fault_passes_forward_and_shape_and_fails_the_proof(
         output_tensors(forward(model, dense.inputs)) for model in (dense.model, broken)
     )
     assert before.shape == after.shape
-    answer = prove(original, broken, removals, dense.inputs)
+    answer = prove_against(masked, broken)
     assert answer.verdict is Verdict.WRONG
     assert answer.first_divergence == name
