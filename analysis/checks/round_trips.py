@@ -72,15 +72,13 @@ def check_survives_gpu(outcome: "Outcome") -> None:
     """The network, moved to a GPU, computes what it does on the CPU."""
     import torch
 
-    from analysis.network.inference import copy_of, map_tensors
-    from analysis.proof.round_trips import departure
+    from analysis.proof.round_trips import departure_on_gpu
 
     if not torch.cuda.is_available():
         raise CheckSkippedError("there is no CUDA device here")
     check_forward_runs(outcome)
-    on_cpu, on_gpu = (copy_of(outcome.pruned).to(device) for device in ("cpu", "cuda"))
-    inputs = map_tensors(outcome.dense.inputs, lambda tensor: tensor.cpu())
-    _judge(departure(on_cpu, on_gpu, inputs, device="cuda"), "the network on the GPU")
+    dense, inputs = outcome.dense.model, outcome.dense.inputs
+    _judge(departure_on_gpu(outcome.pruned, dense, inputs), "the network on the GPU")
 
 
 def _comes_back(outcome: "Outcome", loaded: "nn.Module") -> None:

@@ -28,6 +28,7 @@ __all__ = [
     "described",
     "forward",
     "holds_nan",
+    "indices",
     "left_as_found",
     "locate_failure",
     "map_tensors",
@@ -98,6 +99,11 @@ def walk(value: Any) -> Iterator[Tensor]:
 def holds_nan(value: Any) -> bool:
     """Whether a value is a tensor with NaN in it, by which channels are followed."""
     return isinstance(value, Tensor) and value.is_floating_point() and bool(value.isnan().any())
+
+
+def indices(channels: Sequence[int], like: Tensor) -> Tensor:
+    """Channels as an index into a tensor, on the device that it is on."""
+    return torch.tensor(channels, dtype=torch.long, device=like.device)
 
 
 def relative_error(expected: Tensor, found: Tensor) -> float:

@@ -155,7 +155,7 @@ def _convolution(layer: Any, name: str, tensor: Tensor, out: Kept, into: Kept) -
 def _grouped(weight: Tensor, rows: Kept, columns: Kept, groups: int) -> Tensor:
     """Rows and columns of a block-diagonal matrix of which only the blocks are stored."""
     height, width = weight.shape[0] // groups, weight.shape[1]
-    stays = torch.arange(weight.shape[0]) if rows is None else rows
+    stays = torch.arange(len(weight), device=weight.device) if rows is None else rows
     if columns is None:
         return weight[stays]
     blocks = [columns[columns // width == group] - group * width for group in range(groups)]
@@ -240,6 +240,7 @@ def masked_part(
     read.
     """
     places = torch.arange(tensor.numel(), device=tensor.device).view(tensor.shape)
+    out, into = (None if kept is None else kept.to(tensor.device) for kept in (out, into))
     kept = kind.restrict(layer, name, places, out, into).flatten()
     silent = torch.full_like(tensor, value).flatten()
     silent[kept] = tensor.flatten()[kept]

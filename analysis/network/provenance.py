@@ -130,7 +130,7 @@ def _joined(parts: Sequence[list[Any]]) -> Flow:
 def _decoded(marks: Tensor) -> tuple[int | None, ...]:
     """Numbers from marks of shape (bits, 2, channels): the bit is 1, the bit is 0."""
     ones, zeros = marks[:, 0], marks[:, 1]
-    weights = 2 ** torch.arange(len(marks)).view(-1, 1)
+    weights = 2 ** torch.arange(len(marks), device=marks.device).view(-1, 1)
     numbers = (ones * weights).sum(0)
     numbers[~(ones | zeros).any(0)] = _NOTHING
     numbers[(ones & zeros).any(0)] = JOINED

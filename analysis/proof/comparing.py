@@ -12,6 +12,7 @@ from analysis.errors import InputError
 from analysis.network.inference import (
     Inputs,
     forward,
+    indices,
     map_tensors,
     output_tensors,
     relative_error,
@@ -130,6 +131,7 @@ def compare(
     cuts: Iterable[Cut],
     *,
     unknown: bool = False,
+    tolerance: float = TOLERANCE,
 ) -> Verification:
     """Compare the pruned network with the masked dense one, layer by layer.
 
@@ -143,6 +145,7 @@ def compare(
         dense: the dense network, for the axes of its layers.
         cuts: every axis that was cut.
         unknown: whether NaN in ``expected`` stands for what is not known, and is passed over.
+        tolerance: greatest relative error that counts as rounding.
 
     Returns:
         ``exact``, ``wrong`` with the first layer that departs, or ``broken``.
@@ -162,14 +165,14 @@ def compare(
         if not (unknown and right is not None and bool(right.isnan().any()))
     ] or [("", 0.0)]
     greatest = max(error for _, error in errors)
-    if greatest <= TOLERANCE:
+    if greatest <= tolerance:
         return Verification(Verdict.EXACT, max_rel_error=greatest)
-    diverged, error = next((name, error) for name, error in errors if error > TOLERANCE)
+    diverged, error = next((name, error) for name, error in errors if error > tolerance)
     where = f"`{diverged}`" if diverged else "the model's own forward"
     return Verification(
         Verdict.WRONG,
         f"runs with the right output shape and computes another function: {where} is the first "
-        f"to depart, by a relative error of {error:.2g} (at most {TOLERANCE:g} is rounding)",
+        f"to depart, by a relative error of {error:.2g} (at most {tolerance:.2g} is rounding)",
         max_rel_error=greatest,
         first_divergence=diverged,
     )
@@ -206,7 +209,7 @@ def _kept_trace(
     axis = -1 if expected.dim() == 2 else kind.axis(layer)
     if expected.shape[axis] != cut.width:
         return expected if expected.shape == found.shape else None
-    kept = expected.index_select(axis, torch.tensor(cut.kept, device=expected.device))
+    kept = expected.index_select(axis, indices(cut.kept, expected))
     return kept if kept.shape == found.shape else None
 
 
@@ -233,7 +236,7 @@ def _kept_output(expected: Tensor, found: Tensor, cut: Cut) -> Tensor | None:
         return expected
     for axis in range(expected.dim()):
         if expected.shape[axis] == cut.width:
-            kept = expected.index_select(axis, torch.tensor(cut.kept, device=expected.device))
+            kept = expected.index_select(axis, indices(cut.kept, expected))
             if kept.shape == found.shape:
                 return kept
     return None
@@ -281,7 +284,7 @@ def _restricted(
     """
     alone = cuts.get((name, "out"))
     if alone is not None and alone.dim is not None:
-        return tensor.index_select(alone.dim, torch.tensor(alone.kept, dtype=torch.long))
+        return tensor.index_select(alone.dim, indices(alone.kept, tensor))
     owner, _, own_name = name.rpartition(".")
     while (owner, "out") not in cuts and (owner, "in") not in cuts and owner:
         owner, _, part = owner.rpartition(".")
@@ -290,8 +293,8 @@ def _restricted(
     if kind is None:
         return tensor
     out, into = cuts.get((owner, "out")), cuts.get((owner, "in"))
-    return kind.restrict(layers[owner], own_name, tensor, _indices(out), _indices(into))
+    return kind.restrict(layers[owner], own_name, tensor, _kept(out, tensor), _kept(into, tensor))
 
 
-def _indices(cut: Cut | None) -> Tensor | None:
-    return None if cut is None else torch.tensor(cut.kept, dtype=torch.long)
+def _kept(cut: Cut | None, tensor: Tensor) -> Tensor | None:
+    return None if cut is None else indices(cut.kept, tensor)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from analysis.network.inference import indices
 from analysis.network.layers import kind_of
 from analysis.records import Cut, Group
 
@@ -89,7 +90,7 @@ def _axis(site: Site, axis: str) -> int:
 def _reordered(tensor: Tensor | None, dim: int, order: Callable[[int], list[int]]) -> bool:
     if tensor is None or tensor.dim() <= dim:
         return False
-    index = torch.tensor(order(tensor.shape[dim]))
+    index = indices(order(tensor.shape[dim]), tensor)
     return _replace(tensor, tensor.index_select(dim, index))
 
 
@@ -149,7 +150,7 @@ def _another_input_kept(site: Site) -> bool:
         return False
     columns = original.select(dim, site.into.removed[0])
     if site.out is not None:
-        columns = columns.index_select(0, torch.tensor(site.out.kept))
+        columns = columns.index_select(0, indices(site.out.kept, columns))
     return _replace(weight.select(dim, 0), columns)
 
 
@@ -167,9 +168,9 @@ def _stale_second_step(site: Site) -> bool:
     left = [channel for channel in range(site.into.width) if channel not in first]
     stale = [channel for place, channel in enumerate(left) if place not in second]
     stale = stale[: len(site.into.kept)]  # places beyond the last channel cut nothing
-    columns = original.index_select(dim, torch.tensor(stale, dtype=torch.long))
+    columns = original.index_select(dim, indices(stale, original))
     if site.out is not None:
-        columns = columns.index_select(1 - dim, torch.tensor(site.out.kept))
+        columns = columns.index_select(1 - dim, indices(site.out.kept, columns))
     return _replace(weight, columns)
 
 

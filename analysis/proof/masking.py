@@ -65,7 +65,7 @@ def masked(model: nn.Module, cuts: Iterable[Cut], inside: Collection[str] = ()) 
                 handle = layer.register_forward_pre_hook(hook, with_kwargs=True)
                 until_done.callback(handle.remove)
                 for name, parameter in layer.named_parameters():
-                    value = kind.masked(layer, name, parameter.data, removed)
+                    value = kind.masked(layer, name, parameter.data, removed.to(parameter.device))
                     until_done.enter_context(_replaced(parameter, value))
         for name in inside:
             own = {cut.axis: cut for cut, _, _ in located if cut.layer == name}

@@ -23,6 +23,7 @@ from analysis.network.float64 import in_float64, widened
 from analysis.network.inference import (
     Inputs,
     as_arguments,
+    copy_of,
     forward,
     left_as_found,
     locate_failure,
@@ -32,11 +33,12 @@ from analysis.network.inference import (
     walk,
 )
 from analysis.proof import comparing
-from analysis.records import Verdict
+from analysis.records import Verdict, Verification
 
 __all__ = [
     "Shipped",
     "departure",
+    "departure_on_gpu",
     "exported",
     "in_single",
     "onnx",
@@ -235,17 +237,52 @@ def _module_of(node: Any) -> str:
 
 
 @torch.no_grad()
-def departure(
-    network: nn.Module, other: nn.Module, inputs: Inputs, device: str | None = None
-) -> str:
+def departure(network: nn.Module, other: nn.Module, inputs: Inputs) -> str:
     """Where a network that came back departs from the one that stayed; empty if it does not.
 
     Args:
         network: the one that stayed.
         other: the same modules with weights that made a round trip.
         inputs: gives the shapes of the random inputs.
-        device: where ``other`` is, if not where ``network`` is.
     """
+    return _said(_compared(network, other, inputs, None, comparing.TOLERANCE))
+
+
+@torch.no_grad()
+def departure_on_gpu(pruned: nn.Module, dense: nn.Module, inputs: Inputs) -> str:
+    """Where a pruned network on a GPU departs from itself on the CPU; empty if it does not.
+
+    Some kernels keep constants in single precision, whatever they compute in (CUDA's hardswish its
+    sixth), so that a network may be as far from itself as a few times what the dense one is.
+
+    Args:
+        pruned: the network.
+        dense: the network before it was pruned, which shows how the two devices round.
+        inputs: gives the shapes of the random inputs.
+    """
+    found = _between_devices(pruned, inputs, comparing.TOLERANCE)
+    if isinstance(found, Verification) and found.verdict is Verdict.WRONG:
+        rounding = _between_devices(dense, inputs, comparing.TOLERANCE)
+        if isinstance(rounding, Verification) and rounding.max_rel_error is not None:
+            found = _between_devices(pruned, inputs, _ROOM * rounding.max_rel_error)
+    return _said(found)
+
+
+def _between_devices(network: nn.Module, inputs: Inputs, tolerance: float) -> Verification | str:
+    on_cpu, on_gpu = (copy_of(network).to(device) for device in ("cpu", "cuda"))
+    return _compared(on_cpu, on_gpu, map_tensors(inputs, Tensor.cpu), "cuda", tolerance)
+
+
+def _said(found: Verification | str) -> str:
+    if isinstance(found, str):
+        return found
+    return "" if found.verdict is Verdict.EXACT else found.reason
+
+
+def _compared(
+    network: nn.Module, other: nn.Module, inputs: Inputs, device: str | None, tolerance: float
+) -> Verification | str:
+    """Both networks compared layer by layer in float64; why the second does not run, in words."""
     drawn = comparing.random_inputs(inputs)
     with left_as_found(network), in_float64(network):
         expected = comparing.observe(network.eval(), drawn)
@@ -257,8 +294,7 @@ def departure(
         found = comparing.observe(other, moved)
     if device:
         expected, found = (_on_cpu(observed) for observed in (expected, found))
-    answer = comparing.compare(expected, found, network, ())
-    return "" if answer.verdict is Verdict.EXACT else answer.reason
+    return comparing.compare(expected, found, network, (), tolerance=tolerance)
 
 
 def _on_cpu(observed: comparing.Observation) -> comparing.Observation:
