@@ -23,13 +23,18 @@ pytestmark = [
 ]
 
 
+# Where torch-pruning reads beyond the last channel, the CPU raises; a GPU ends CUDA for the process.
+PRUNABLE = [name for name, (_, verdict) in PROVED.items() if verdict is not Verdict.UNPRUNABLE]
+EXACT = [name for name, (_, verdict) in PROVED.items() if verdict is Verdict.EXACT]
+
+
 def on_gpu(name: str) -> tuple[nn.Module, tuple[torch.Tensor]]:
     model = build(name).cuda()
     generator = torch.Generator().manual_seed(1)
     return model, (torch.randn(2, *model.size, generator=generator).cuda(),)
 
 
-@pytest.mark.parametrize("name", PROVED)
+@pytest.mark.parametrize("name", PRUNABLE)
 def test_the_verdict_is_that_of_the_cpu(name: str) -> None:
     model, inputs = on_gpu(name)
     answer = verify(model, inputs, half_pruner(model, inputs))
@@ -37,9 +42,7 @@ def test_the_verdict_is_that_of_the_cpu(name: str) -> None:
     assert all(parameter.is_cuda for parameter in model.parameters())
 
 
-@pytest.mark.parametrize(
-    "name", [name for name, (_, verdict) in PROVED.items() if verdict is Verdict.EXACT]
-)
+@pytest.mark.parametrize("name", EXACT)
 def test_the_audit_finds_what_it_finds_on_the_cpu(name: str) -> None:
     model, inputs = on_gpu(name)
     groups = inspect_groups(model, inputs)
