@@ -23,7 +23,7 @@ pytestmark = [
 ]
 
 
-# Where torch-pruning reads beyond the last channel, the CPU raises; a GPU ends CUDA for the process.
+# Where torch-pruning reads beyond the last channel, a CPU raises; a GPU ends CUDA for good.
 PRUNABLE = [name for name, (_, verdict) in PROVED.items() if verdict is not Verdict.UNPRUNABLE]
 EXACT = [name for name, (_, verdict) in PROVED.items() if verdict is Verdict.EXACT]
 
