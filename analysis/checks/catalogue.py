@@ -9,8 +9,11 @@ that the outcome gathers, so that the catalogue is listed without torch.
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from importlib.metadata import version
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
+
+from packaging.version import Version
 
 from analysis.checks import channels, round_trips, structure, weights
 from analysis.checks.outcomes import CheckFailedError, CheckSkippedError
@@ -32,12 +35,14 @@ class Check:
         run: the function; it takes an `analysis.pipeline.Outcome`.
         of_pruning: whether it is about the pruning itself; else about what becomes of the network.
         modules: what must be installed beyond the package's own dependencies.
+        torch: the oldest torch that it can be looked at with; empty for any.
         needs: what else it takes, in words.
     """
 
     run: Callable[["Outcome"], None]
     of_pruning: bool = True
     modules: tuple[str, ...] = ()
+    torch: str = ""
     needs: str = ""
 
     @property
@@ -52,7 +57,9 @@ class Check:
 
     @property
     def missing(self) -> str:
-        """What is not installed, and how to install it; empty if nothing is."""
+        """What is not installed, or too old, and what to install; empty if nothing is."""
+        if self.torch and Version(version("torch")) < Version(self.torch):
+            return f"needs torch {self.torch} or newer, and {version('torch')} is installed"
         absent = [module for module in self.modules if find_spec(module) is None]
         named = ", ".join(absent)
         return f"needs {named}: pip install 'pruning-analysis[onnx]'" if absent else ""
@@ -86,7 +93,9 @@ CATALOGUE: dict[str, Check] = {
             round_trips.check_survives_onnx,
             of_pruning=False,
             modules=("onnx", "onnxscript", "onnxruntime"),
-            needs="the extra onnx",
+            # The oldest that was tried and works: 2.6 raises in the exporter.
+            torch="2.11",
+            needs="the extra onnx, torch 2.11",
         ),
         Check(round_trips.check_survives_gpu, of_pruning=False, needs="a CUDA device"),
     )

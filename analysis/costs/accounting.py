@@ -1,4 +1,4 @@
-"""What every ratio leaves of a network, without pruning it: the plan's widths in the cost model."""
+"""One network's account: MACs and parameters by ratio, layer and group, from widths alone."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property

@@ -1,4 +1,4 @@
-"""What an operator of a trace multiplies: the rules that fvcore lacks or has wrong.
+"""MACs of each operator of a trace, as fvcore's handles count: rules it lacks or has wrong.
 
 Each handle is one of fvcore's: (inputs, outputs) of a node of torch's trace -> MACs. A product of
 two tensors costs one for each element of its result and each element summed over.

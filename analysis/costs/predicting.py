@@ -1,4 +1,4 @@
-"""What every ratio costs, predicted from the dense network: nothing is pruned."""
+"""`ratio_curve` and the other doors that predict what a ratio leaves; nothing is pruned."""
 
 from collections.abc import Iterable
 from typing import Any, TypedDict, Unpack

@@ -1,4 +1,4 @@
-"""Which layers' widths the sizes of a traced tensor are made of.
+"""Sizes of traced tensors in terms of the widths of layers (shape inference with symbols).
 
 A trace of the network tells, for each tensor, its shape. Which of these sizes are numbers of
 channels, and of whose, is followed from the layers that make channels through the operators

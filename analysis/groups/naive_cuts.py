@@ -1,4 +1,4 @@
-"""The mismatch that a naive cut causes: which layers to cut alone to see it, and what was seen."""
+"""Which layers to cut alone, without their group, to see the mismatch that a naive cut causes."""
 
 from collections import Counter
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""A time budget for work that may not return.
+"""A time budget inside one process, and the names of the steps that it ends in.
 
 Building the graph of some networks does not end; the budget turns that into an answer.
 """

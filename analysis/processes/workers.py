@@ -1,4 +1,4 @@
-"""A child process that does the work, so that work which does not end can be ended.
+"""A child process that does the work, and is killed when its time budget runs out.
 
 An alarm inside the process would not interrupt a loop in compiled code, and a network that takes
 all memory would take the answer with it. The parent imports no torch.

@@ -1,4 +1,4 @@
-"""Values that are equal for every channel hide faults; make them distinct while a proof runs.
+"""Batch-norm statistics and other equal values made distinct, as they would hide faults.
 
 A fresh batch norm has mean 0, variance 1, gamma 1 and beta 0 for all channels, so a rolled
 statistic or a swapped channel changes nothing that could be measured. Draws must also keep the

@@ -1,4 +1,4 @@
-"""A pruned network on its way out of the process, compared with the one that stays.
+"""Round trips of a pruned network: state dict, pickle, torch.export, ONNX, GPU.
 
 Where the same modules come back, both run in float64 and must agree to rounding, layer by layer.
 What an exporter makes is run as it ships, in the network's own precision: it may be no further

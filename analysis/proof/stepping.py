@@ -1,4 +1,4 @@
-"""A pruner stepped to its end: every step proved, and asked against done.
+"""A pruner, iterative or not, stepped to its end: every step proved, asked against done.
 
 The chain of steps proves the whole, since each starts from the network that the last one left.
 """

@@ -1,4 +1,4 @@
-"""pytest's door to the catalogue: one test for each check and ratio.
+"""The decorator `parametrize_with_checks`: one test for each check and ratio.
 
 What is expensive, pruning and proof, is done once for all checks of a network at a ratio, also
 where several processes share the tests.

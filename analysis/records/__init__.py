@@ -23,7 +23,6 @@ from analysis.records.costs import (
     Term,
     Turn,
 )
-from analysis.records.gate import CheckResult, Run, ScopeAccount, timed_out
 from analysis.records.groups import Axis, Finding, Group, Lint, Lock, Member, Misread, Untouched
 from analysis.records.proof import FaultCount, Mismatch, Verdict, Verification
 from analysis.records.pruning import (
@@ -51,6 +50,7 @@ from analysis.records.requests import (
     excluded,
     unknown_policy,
 )
+from analysis.records.runs import CheckResult, Run, ScopeAccount, timed_out
 from analysis.records.study import PolicyAccount, Study, SubjectInfo, SubjectStudy, ZooRecord
 
 __all__ = [

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 
 from analysis.records.costs import CostTable, RatioCurve, Reach, Savings, Scaling
-from analysis.records.gate import Run
 from analysis.records.groups import Group, Lint
 from analysis.records.proof import FaultCount, Mismatch, Verdict
 from analysis.records.pruning import RankAgreement
 from analysis.records.requests import OWN_PRUNER
+from analysis.records.runs import Run
 
 __all__ = ["PolicyAccount", "Study", "SubjectInfo", "SubjectStudy", "ZooRecord"]
 

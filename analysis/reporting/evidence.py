@@ -1,4 +1,4 @@
-"""What holds the claims of a section: tests of this project, checks of every pruning."""
+"""Evidence for the claims of a section: tests of this project, checks of every pruning."""
 
 from collections import Counter
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Costs summed over the blocks a network is read in: its top two levels of modules."""
+"""Costs summed by block, the top two levels of modules."""
 
 from dataclasses import dataclass
 

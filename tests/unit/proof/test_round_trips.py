@@ -89,8 +89,7 @@ def test_the_weights_that_are_saved_are_those_of_the_pruned_widths(tmp_path) -> 
 class Shipped(Chain):
     """Computes something else where it is exported."""
 
-    # Told apart from compiling since torch 2.6.
-    is_shipped = staticmethod(getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling))
+    is_shipped = staticmethod(torch.compiler.is_exporting)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.norm(self.first(x))
