@@ -16,8 +16,9 @@ from tqdm import tqdm
 from analysis.checks import CATALOGUE, OF_PRUNING, named
 from analysis.command_line.arguments import check_outputs, request_of
 from analysis.command_line.options import parser
+from analysis.environment import explained
 from analysis.errors import BudgetExceededError, InputError
-from analysis.processes.workers import Worker
+from analysis.processes.workers import Worker, deaf_to_interrupts
 from analysis.records import RATIOS, Config, Request, Run, SubjectInfo, timed_out
 from analysis.reporting import as_json, files, text
 
@@ -106,8 +107,8 @@ def report(options: Namespace) -> Answer:
     files.check_writable(f"{options.out}/results.json")
     requests = [request_of(options, model) for model in dict.fromkeys(options.model)]
     # Torch, and what draws, are imported once the arguments are known to be good.
-    study = import_module("analysis.study")
-    prepare = import_module("analysis.command_line.jobs").prepare
+    study = _imported("analysis.study")
+    prepare = _imported("analysis.command_line.jobs").prepare
     requests = requests or [
         request_of(
             options,
@@ -127,9 +128,24 @@ def report(options: Namespace) -> Answer:
         budget=options.budget,
         progress=lambda parts, total: _bar(parts, total, "studying", "part"),
     )
-    written = import_module("analysis.reporting.report").write_report(result, options.out)
+    written = _imported("analysis.reporting.report").write_report(result, options.out)
     lines = [text.summary(result), *text.failures(result), *(f"wrote {path}" for path in written)]
     return Answer(0 if result.passed else 1, "\n".join(lines))
+
+
+def _imported(module: str) -> Any:
+    """A module that imports torch or draws.
+
+    An interrupt waits until it is imported: inside, compiled code makes an ImportError of it.
+
+    Raises:
+        InputError: the installed packages do not import.
+    """
+    try:
+        with deaf_to_interrupts():
+            return import_module(module)
+    except (ImportError, OSError, RuntimeError) as error:
+        raise InputError(explained(error)) from error
 
 
 _SILENT = ("command", "model", "out")
