@@ -9,6 +9,7 @@ from contextlib import redirect_stdout
 
 from analysis import environment
 from analysis.command_line.options import parser
+from analysis.environment import OWN
 from analysis.errors import AnalysisError
 
 __all__ = ["main"]
@@ -20,13 +21,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         0 if all checks pass, 1 if one fails, 2 on bad input, 130 if interrupted.
     """
-    options = parser().parse_args(argv)
     # What third parties warn of while tracing is not the user's to mend, and errors are ours.
     warnings.simplefilter("ignore")
+    command = ""
     try:
-        return _doctor() if options.command == "doctor" else _run(options)
+        options = parser().parse_args(argv)
+        command = options.command
+        return _doctor() if command == "doctor" else _run(options)
     except AnalysisError as error:
-        print(f"{parser().prog} {options.command}: {error}", file=sys.stderr)
+        print(f"{OWN} {command}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted; nothing was written", file=sys.stderr)

@@ -242,7 +242,7 @@ def test_ctrl_c_ends_a_command_with_130_and_nothing_half_written(
 ) -> None:
     arguments = {
         "verify": ["models.py:Endless", *SMALL, "--json", "out/x.json", "--ratios", "0.5"],
-        "report": ["models.py:chain", *SMALL, "--out", "out"],
+        "report": ["models.py:chain", *SMALL, "--out", "out", "--ratios", "0.001:0.9:0.001"],
     }[command]
     process = subprocess.Popen(
         [sys.executable, "-m", "analysis", command, *arguments],
