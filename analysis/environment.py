@@ -5,9 +5,6 @@ from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
-from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
-
 __all__ = ["OWN", "PACKAGES", "diagnose", "explained", "versions"]
 
 OWN = "pruning-analysis"
@@ -45,6 +42,10 @@ def _version(package: str) -> str | None:
 
 def _unmet() -> Iterator[str]:
     """What the packages require of what is installed, and do not find."""
+    # Every command imports this module, and the doctor alone asks this.
+    from packaging.requirements import Requirement
+    from packaging.utils import canonicalize_name
+
     for package in (OWN, *PACKAGES):
         # A checkout that is run without being installed has no metadata.
         for text in (metadata.requires(package) if _version(package) else None) or ():

@@ -13,8 +13,6 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from packaging.version import Version
-
 from analysis.checks import channels, round_trips, structure, weights
 from analysis.checks.outcomes import CheckFailedError, CheckSkippedError
 from analysis.errors import InputError, did_you_mean
@@ -58,11 +56,17 @@ class Check:
     @property
     def missing(self) -> str:
         """What is not installed, or too old, and what to install; empty if nothing is."""
-        if self.torch and Version(version("torch")) < Version(self.torch):
+        if self.torch and _is_older(version("torch"), self.torch):
             return f"needs torch {self.torch} or newer, and {version('torch')} is installed"
         absent = [module for module in self.modules if find_spec(module) is None]
         named = ", ".join(absent)
         return f"needs {named}: pip install 'pruning-analysis[onnx]'" if absent else ""
+
+
+def _is_older(found: str, wanted: str) -> bool:
+    from packaging.version import Version
+
+    return Version(found) < Version(wanted)
 
 
 CATALOGUE: dict[str, Check] = {
