@@ -1,4 +1,4 @@
-"""The command line: ``python -m analysis {groups,verify,macs,checks,report,doctor}``."""
+"""``python -m analysis``, the same as the command ``pruning-analysis``."""
 
 import sys
 

@@ -77,13 +77,19 @@ def _mixed_builds() -> Iterator[str]:
 _VERSION = re.compile(r"""^__version__(?:: \w+)? = ['"]([^'"]*\+[^'"]+)['"]""", re.MULTILINE)
 
 
+_PUBLISHED = re.compile(r"cpu|cu\d+|rocm[\d.]+|xpu")
+"""Builds as the package indexes label them."""
+
+
 def _build(package: str) -> str | None:
     """The version with its build, as in ``+cu132``, that a package states; None if it does not."""
     stated = Path(str(metadata.distribution(package).locate_file(f"{package}/version.py")))
     if not stated.is_file():
         return None
     found = _VERSION.search(stated.read_text(encoding="utf-8", errors="replace"))
-    return found[1].partition("+")[2] if found else None
+    build = found[1].partition("+")[2] if found else ""
+    # A build of one's own is labelled by its commit, of which nothing follows.
+    return build if _PUBLISHED.fullmatch(build) else None
 
 
 def explained(error: BaseException) -> str:

@@ -53,6 +53,7 @@ from analysis.records import (
     Untouched,
     Verdict,
     Verification,
+    label_of,
     merge_cuts,
 )
 
@@ -203,7 +204,8 @@ def prune_and_prove(
         InputError: an unknown policy, or a pruner function that returns something else.
     """
     ignored = policies.ignored_layers(policy, dense.model, dense.groups)
-    config = replace(config, policy=_label(policy if pruner_factory is None else None, config))
+    named = policy if pruner_factory is None else None
+    config = replace(config, policy=_label(named, config, dense.model))
     pruned = copy_of(dense.model)
     build = builder(config, dense.inputs, ignored, pruner_factory)
     planned: tuple[PlannedGroup, ...] | None = None
@@ -241,13 +243,16 @@ def prune_and_prove(
     return Outcome(dense, pruned, ignored, planned, removals, run, rebuild, trained=trained)
 
 
-def _label(policy: Any, config: Config) -> str:
+def _label(policy: Any, config: Config, model: nn.Module) -> str:
     """What the run calls its policy: the one that was used, whatever the config says."""
-    if isinstance(policy, str) and policy in policies.POLICIES:
+    if isinstance(policy, str):
         return policy
-    if config.policy not in policies.POLICIES:  # the reference that a function was loaded by
+    if config.policy not in policies.POLICIES:  # what the request calls a list or a function
         return config.policy
-    return OWN_PRUNER if policy is None else str(getattr(policy, "__qualname__", repr(policy)))
+    if isinstance(policy, tuple | list):
+        names = {module: name for name, module in model.named_modules()}
+        return label_of([names.get(layer, layer) for layer in policy])
+    return OWN_PRUNER if policy is None else label_of(policy)
 
 
 def _planned(

@@ -58,6 +58,7 @@ __all__ = [
     "SEED",
     "outline",
     "study",
+    "with_size",
 ]
 
 CURVE_RATIOS = tuple(step / 40 for step in range(39))
@@ -227,6 +228,15 @@ def _ignored(request: Request, dense: Dense, names: Iterable[str]) -> dict[str, 
     }
 
 
+def with_size(request: Request) -> Request:
+    """The request with the input size that its network has of itself, where it gives none."""
+    network = request.network
+    if network.input_size or network.inputs:
+        return request
+    size = subjects.subject_of(network).input_size
+    return replace(request, network=replace(network, input_size=size))
+
+
 def outline(request: Request) -> SubjectStudy:
     """What a page says of a network whose prunings are known from elsewhere.
 
@@ -258,7 +268,7 @@ def _runs(request: Request, policy: str, ratios: tuple[float, ...]) -> list[Run]
         for ratio in ratios
     ]
     # What is known of the case study holds of its networks, sizes and seed.
-    is_known = request.network in (each.network for each in CASE_STUDY)
+    is_known = not request.pruner and request.network in [each.network for each in CASE_STUDY]
     return [marked(request.network.name, run) for run in runs] if is_known else runs
 
 

@@ -9,7 +9,7 @@ import torch_pruning as tp
 from torch import Tensor, nn
 
 from analysis import parametrize_with_checks, register_layer
-from analysis.network.layers import per_channel
+from analysis.layers import per_channel
 
 
 class Gate(nn.Module):

@@ -34,7 +34,7 @@ def request_of(options: Namespace, model: str, **usual: Any) -> Request:
     request = Request(
         network,
         ratios=options.ratios or RATIOS,
-        ignore=options.ignore or usual.get("ignore", "classifier"),
+        ignore=usual.get("ignore", "classifier") if options.ignore is None else options.ignore,
         pruner=options.pruner,
         # A report prunes in every scope, and has no thresholds of its own.
         **{name: value for name, value in vars(options).items() if name in _OF_PRUNERS},

@@ -1,6 +1,7 @@
 """What each command does with its options, and what it prints.
 
-The work is done by a child process, so that it can be ended; no torch is imported here.
+The work is done by a child process, so that it can be ended, and this one needs no torch; a report
+has processes of its own.
 """
 
 import shlex
@@ -16,8 +17,9 @@ from tqdm import tqdm
 from analysis.checks import CATALOGUE, OF_PRUNING, named
 from analysis.command_line.arguments import check_outputs, request_of
 from analysis.command_line.options import parser
-from analysis.environment import explained
+from analysis.environment import OWN, explained
 from analysis.errors import BudgetExceededError, InputError
+from analysis.network.model_names import BUILT_IN
 from analysis.processes.workers import Worker, deaf_to_interrupts
 from analysis.records import RATIOS, Config, Request, Run, SubjectInfo, timed_out
 from analysis.reporting import as_json, files, text
@@ -105,20 +107,26 @@ def macs(options: Namespace) -> Answer:
 def report(options: Namespace) -> Answer:
     """Write the whole report; 1 if a run does not pass that is asked to (see `Study.judged`)."""
     files.check_writable(f"{options.out}/results.json")
-    requests = [request_of(options, model) for model in dict.fromkeys(options.model)]
+    # What is wrong with the options is wrong for every network, the case study's too.
+    models = dict.fromkeys(options.model or BUILT_IN)
+    requests = [request_of(options, model) for model in models]
     # Torch, and what draws, are imported once the arguments are known to be good.
     study = _imported("analysis.study")
     prepare = _imported("analysis.command_line.jobs").prepare
-    requests = requests or [
-        request_of(
-            options,
-            usual.network.name,
-            input_size=usual.network.input_size,
-            seed=usual.network.seed,
-            ignore=usual.ignore,
-        )
-        for usual in study.CASE_STUDY
-    ]
+    requests = (
+        [study.with_size(request) for request in requests]
+        if options.model
+        else [
+            request_of(
+                options,
+                usual.network.name,
+                input_size=usual.network.input_size,
+                seed=usual.network.seed,
+                ignore=usual.ignore,
+            )
+            for usual in study.CASE_STUDY
+        ]
+    )
     for request in requests:
         prepare(request)
     result = study.study(
@@ -161,7 +169,7 @@ def _repeated(options: Namespace) -> str:
         if name not in _SILENT and value != getattr(usual, name)
     ]
     words = [*options.model, *(word for pair in given for word in pair)]
-    return f"python -m analysis report {shlex.join(words)}" if words else "tox run -e report"
+    return f"{OWN} report {shlex.join(words)}" if words else "tox run -e report"
 
 
 def _spelled(value: Any) -> str:

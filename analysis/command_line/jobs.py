@@ -22,14 +22,14 @@ from analysis.records import (
     Savings,
     SubjectInfo,
 )
-from analysis.runs import check_request, info_of, loaded, run_of, traced
+from analysis.runs import info_of, loaded, resolved, run_of, traced
 
 __all__ = ["costs", "groups", "lint", "prepare", "reach", "run", "sweep"]
 
 
 def prepare(request: Request) -> SubjectInfo:
     """Load everything that the request names, so that bad input is refused first."""
-    check_request(request)
+    resolved(request)
     loaded(request.network)
     return info_of(request.network)
 

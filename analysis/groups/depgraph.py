@@ -167,9 +167,8 @@ def groups_cut_by(pruner: Any, model: nn.Module, inputs: Inputs) -> tuple[Group,
 def groups_of(pruner: Any) -> tuple[Group, ...]:
     """The groups that a pruner cuts, as its own graph has them, and the layers it excludes.
 
-    Additions and outputs are not known of a graph that somebody else built. A layer that is in no
-    group
-    of the pruner's is ignored or coupled with one that is, and stands alone.
+    Additions and outputs are not known of a graph that somebody else built. A layer in none of the
+    pruner's groups is ignored, or coupled with one that is, and stands alone.
 
     Args:
         pruner: any torch-pruning pruner, on a model that is not pruned yet.

@@ -284,7 +284,7 @@ def register_layer(layer: type[nn.Module], kind: Kind) -> None:
     if not isinstance(kind, Kind):
         raise InputError(
             f"register_layer was given a {type(kind).__name__} for {layer.__name__}; expected an "
-            "analysis.network.layers.Kind, such as analysis.network.layers.per_channel(axis=1)"
+            "analysis.layers.Kind, such as analysis.layers.per_channel(axis=1)"
         )
     rows = {types: row for types, row in KINDS.items() if types != (layer,)}
     KINDS.clear()  # what is derived from a known layer is found first

@@ -1,12 +1,11 @@
 """Fetch what the user names: ``package.module:attribute`` or ``path/to/file.py:attribute``."""
 
+import ast
 import importlib
 import importlib.util
-import re
 import sys
-from ast import parse
+import tokenize
 from pathlib import Path
-from symtable import symtable
 from types import ModuleType
 from typing import Any
 
@@ -42,7 +41,7 @@ def load_callable(reference: str, what: str) -> Any:
 def check_reference(reference: str, what: str) -> None:
     """Refuse at once what `load_callable` would refuse after an import of torch.
 
-    Nothing is imported: a file is read, and a name that does not occur in it cannot be there.
+    Nothing is imported: the source is read, and where that cannot tell, nothing is refused.
 
     Args:
         reference: as `load_callable`.
@@ -61,27 +60,41 @@ def check_reference(reference: str, what: str) -> None:
                 f"{package!r}"
             )
         return
-    text = _file(location, what).read_bytes()
+    path = _file(location, what)
     try:
-        parse(text, location)
-    except (SyntaxError, ValueError) as error:
+        with tokenize.open(path) as source:
+            tree = ast.parse(source.read(), location)
+    except (OSError, SyntaxError, ValueError) as error:
         raise InputError(f"{what}: {location!r} does not import: {_describe(error)}") from error
-    words = set(re.findall(r"\w+", text.decode("utf-8", errors="replace")))
-    if attribute not in words and words.isdisjoint(_DEFINE_OTHERWISE) and b"*" not in text:
-        raise _missing(reference, what, _defined(text, location))
+    defined = _defined(tree)
+    if defined is not None and attribute not in defined:
+        raise _missing(reference, what, defined)
 
 
-_DEFINE_OTHERWISE = ("__getattr__", "globals", "setattr", "exec", "__dict__", "vars")
-"""Ways in which a module may get names that do not stand in it; ``import *`` is another."""
-
-
-def _defined(text: bytes, location: str) -> list[str]:
-    table = symtable(text.decode("utf-8", errors="replace"), location, "exec")
-    return [
-        symbol.get_name()
-        for symbol in table.get_symbols()
-        if symbol.is_assigned() or symbol.is_imported() or symbol.is_namespace()
-    ]
+def _defined(tree: ast.Module) -> list[str] | None:
+    """The names that a module defines; None where its source does not tell them all."""
+    names: list[str] = []
+    pending: list[ast.AST] = list(tree.body)
+    while pending:
+        node = pending.pop(0)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            names.append(node.name)
+            # A decorator may register, and a function may write, what it is not named for.
+            inside = {type(inner) for inner in ast.walk(node)}
+            if node.decorator_list or ast.Global in inside or node.name == "__getattr__":
+                return None
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            for alias in node.names:
+                names.append((alias.asname or alias.name).partition(".")[0])
+        elif isinstance(node, ast.Call | ast.Subscript) or (
+            isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+        ):
+            if not isinstance(node, ast.Name):
+                return None  # locals()["net"] = ..., exec(...), register(...)
+            names.append(node.id)
+        else:
+            pending += ast.iter_child_nodes(node)
+    return None if "*" in names else names
 
 
 def _parts(reference: str, what: str) -> tuple[str, str]:

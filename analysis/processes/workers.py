@@ -22,7 +22,7 @@ from typing import Any
 
 from analysis.environment import explained
 from analysis.errors import AnalysisError, BudgetExceededError, InputError, WorkerError
-from analysis.processes import budgets
+from analysis.processes import budgets, preloaded
 
 __all__ = ["Worker", "deaf_to_interrupts", "portable"]
 
@@ -55,18 +55,25 @@ def _installed_packages_only() -> Iterator[None]:
     The server that children are forked from is begun by ``python -c``, which does: a user's own
     ``analysis.py`` would hide this package. Children get the path of the process they work for.
     """
-    before = os.environ.get(_SAFE_PATH)
-    os.environ[_SAFE_PATH] = "1"
+    before = _safe_path()
+    _set_safe_path("1")
     try:
         yield
     finally:
-        if before is None:
-            del os.environ[_SAFE_PATH]
-        else:
-            os.environ[_SAFE_PATH] = before
+        _set_safe_path(before)
 
 
 _SAFE_PATH = "PYTHONSAFEPATH"
+
+
+def _safe_path() -> str | None:
+    return os.environ.get(_SAFE_PATH)
+
+
+def _set_safe_path(value: str | None) -> None:
+    os.environ.pop(_SAFE_PATH, None)
+    if value is not None:
+        os.environ[_SAFE_PATH] = value
 
 
 class Worker:
@@ -89,7 +96,8 @@ class Worker:
         self._threads = threads
         self._context: Any = multiprocessing.get_context(_KIND)
         if _KIND == "forkserver":
-            self._context.set_forkserver_preload([module])
+            self._context.set_forkserver_preload([preloaded.__name__])
+            os.environ[preloaded.MODULE] = module
         self._process: Any = None
         self._pipe: Any = None
         # A child that is ended cannot tidy up.
@@ -168,7 +176,7 @@ class Worker:
         self._pipe, theirs = self._context.Pipe()
         self._process = self._context.Process(
             target=_serve,
-            args=(theirs, self._module, self._threads, self._folder.name),
+            args=(theirs, self._module, self._threads, self._folder.name, _safe_path()),
             daemon=True,
         )
         with deaf_to_interrupts(), _installed_packages_only():
@@ -190,7 +198,10 @@ class Worker:
         return WorkerError(f"the working process died ({cause}) while {step or 'starting'}")
 
 
-def _serve(pipe: Connection, module: str, threads: int | None, folder: str) -> None:
+def _serve(
+    pipe: Connection, module: str, threads: int | None, folder: str, safe_path: str | None
+) -> None:
+    _set_safe_path(safe_path)  # what the user's code starts is none of ours
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # where it could not be blocked
     tempfile.tempdir = os.environ["TMPDIR"] = folder
     os.dup2(2, 1)  # standard output holds the answer alone, which the parent prints

@@ -57,11 +57,18 @@ class MaskedDense:
         dense: the network before the cuts, in eval mode.
         removals: the groups that were cut, with indices of ``dense``.
         example_inputs: gives the shapes of the random inputs.
+        shared: whether more than one network is compared with it, so that all it holds is kept.
     """
 
     def __init__(
-        self, dense: nn.Module, removals: Collection[Removal], example_inputs: Inputs
+        self,
+        dense: nn.Module,
+        removals: Collection[Removal],
+        example_inputs: Inputs,
+        *,
+        shared: bool = True,
     ) -> None:
+        self._shared = shared
         self.dense = dense
         self.removals = removals
         self.cuts = merge_cuts(removals)
@@ -123,6 +130,8 @@ class MaskedDense:
         None where the network raises on NaN, by which removed channels are followed; ``refusal``
         then says how.
         """
+        if not self._shared:
+            return self._taken_over_kept(rescale)
         if rescale not in self._over_kept:
             self._over_kept[rescale] = self._taken_over_kept(rescale)
         return self._over_kept[rescale]

@@ -39,7 +39,7 @@ def prove(
             are not finite, or it draws random numbers.
         UnsupportedLayerError: a layer was cut that the oracle has no row for.
     """
-    return prove_against(MaskedDense(dense, removals, example_inputs), pruned)
+    return prove_against(MaskedDense(dense, removals, example_inputs, shared=False), pruned)
 
 
 def prove_against(expected: MaskedDense, pruned: nn.Module) -> Verification:

@@ -264,7 +264,8 @@ def departure_on_gpu(pruned: nn.Module, dense: nn.Module, inputs: Inputs) -> str
     if isinstance(found, Verification) and found.verdict is Verdict.WRONG:
         rounding = _between_devices(dense, inputs, comparing.TOLERANCE)
         if isinstance(rounding, Verification) and rounding.max_rel_error is not None:
-            found = _between_devices(pruned, inputs, _ROOM * rounding.max_rel_error)
+            allowed = max(comparing.TOLERANCE, _ROOM * rounding.max_rel_error)
+            found = _between_devices(pruned, inputs, allowed)
     return _said(found)
 
 

@@ -218,7 +218,7 @@ def accounted(
         verification = replace(verification, reason=f"{verification.reason}; {untraced}")
     if verification.verdict in (Verdict.UNPRUNABLE, Verdict.TIMEOUT):
         return verification
-    unknown = progress.unknown or ("" if planned else untraced)
+    unknown = progress.unknown or ("" if planned is not None else untraced)
     accounts = planning.account(groups, progress.removals, planned)
     open_ones = [f"`{entry.root}`" for entry in accounts if entry.requested is None]
     if open_ones and not unknown:

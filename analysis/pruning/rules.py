@@ -23,7 +23,6 @@ __all__ = [
     "cut_across",
     "is_followed",
     "kept_of",
-    "removed_positions",
     "scores_of",
 ]
 
@@ -353,9 +352,3 @@ def cut_across(group: Group) -> str:
             if (positions != positions[0]).any():
                 return member.layer
     return ""
-
-
-def removed_positions(roots: tuple[int, ...], gone: Collection[int]) -> tuple[int, ...]:
-    """Positions on an axis whose root channel is gone."""
-    gone = set(gone)
-    return tuple(index for index, root in enumerate(roots) if root in gone)

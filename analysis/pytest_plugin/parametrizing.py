@@ -16,7 +16,7 @@ from analysis.checks import CATALOGUE, CheckFailedError, named
 from analysis.errors import AnalysisError, InputError
 from analysis.pytest_plugin.prunings import Pruning
 from analysis.records import BUDGET, RATIOS, Network, Request, Run, Thresholds, checked_ratios
-from analysis.runs import check_request
+from analysis.runs import resolved
 
 __all__ = [
     "BoundBaseline",
@@ -194,7 +194,7 @@ def parametrize_with_checks(
             thresholds=Thresholds() if thresholds is None else thresholds,
             budget=budget,
         )
-        check_request(request)
+        request = resolved(request)
         prunings = [Pruning(request, ratio) for ratio in request.ratios]
         return pytest.mark.parametrize("check", parameters(prunings, expected_failures))
     except InputError as error:

@@ -111,14 +111,14 @@ def configure(config: pytest.Config) -> None:
     is_worker = hasattr(config, "workerinput")
     try:
         if _asks_for_suite(config):
-            requests = _requests(config)
+            resolved = import_module("analysis.runs").resolved
+            requests = [resolved(request) for request in _requests(config)]
             prunings = import_module("analysis.pytest_plugin.prunings")
             config.stash[PRUNINGS] = [
                 prunings.Pruning(request, ratio) for request in requests for ratio in request.ratios
             ]
-            for request in requests:
-                import_module("analysis.runs").check_request(request)
-                if not (is_worker or config.option.collectonly):
+            if not (is_worker or config.option.collectonly):
+                for request in requests:
                     prunings.load(request)
         config.pluginmanager.register(_Looked(), "pruning-analysis-looked")
         if not is_worker:
@@ -254,7 +254,7 @@ class _Looked:
             return
         wanted: dict[Any, set[str]] = {}
         places: dict[Any, str] = {}
-        networks: dict[Any, str] = {}
+        networks: dict[int, str] = {}
         for item in session.items:
             for bound in bound_to(item):
                 pruning = bound.pruning
@@ -269,7 +269,9 @@ class _Looked:
         for number, (pruning, checks) in enumerate(wanted.items()):
             # Every process numbers them alike: keys sort as the tests stand.
             key = f"{number:06} {places[pruning]}"
-            network = networks.setdefault(pruning.request, f"network of {key}") if is_told else ""
+            network = (
+                networks.setdefault(id(pruning.request), f"network of {key}") if is_told else ""
+            )
             pruning.share(cache, key, checks, network)
 
     @pytest.hookimpl(wrapper=True)

@@ -48,6 +48,7 @@ from analysis.records.requests import (
     Thresholds,
     checked_ratios,
     excluded,
+    label_of,
     unknown_policy,
 )
 from analysis.records.runs import CheckResult, Run, ScopeAccount, timed_out
@@ -111,6 +112,7 @@ __all__ = [
     "ZooRecord",
     "checked_ratios",
     "excluded",
+    "label_of",
     "merge_cuts",
     "timed_out",
     "unknown_policy",

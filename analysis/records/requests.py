@@ -20,6 +20,7 @@ __all__ = [
     "Thresholds",
     "checked_ratios",
     "excluded",
+    "label_of",
     "unknown_policy",
 ]
 
@@ -169,15 +170,21 @@ class Request:
     @property
     def policy(self) -> str:
         """What reports call the choice of the layers that stay."""
-        if isinstance(self.ignore, tuple):
-            return ",".join(_named(layer) for layer in self.ignore) or "none"
-        return _named(self.ignore)
+        return label_of(self.ignore)
 
     def config(self, ratio: float) -> Config:
         """What is asked at one ratio."""
         return Config(
             ratio, self.scope, self.importance, self.policy, self.round_to, self.max_pruning_ratio
         )
+
+
+def label_of(given: Any) -> str:
+    """What reports call layers that are to stay: as `excluded` would read it again, if it can."""
+    if isinstance(given, tuple | list):
+        names = [_named(layer) for layer in given]
+        return f"{names[0]}," if len(names) == 1 else ",".join(names) or "none"
+    return _named(given)
 
 
 def _named(given: Any) -> str:
@@ -221,7 +228,10 @@ def _excluded_by_name(text: str) -> Any:
     if text in POLICIES or ":" in text:
         return text
     if "," in text or "." in text:
-        return tuple(name for part in text.split(",") if (name := part.strip()))
+        names = tuple(name for part in text.split(",") if (name := part.strip()))
+        if not names:
+            raise unknown_policy(text)
+        return names
     if not text or "-" in text or did_you_mean(text, POLICIES, "", cutoff=_MEANT):
         raise unknown_policy(text)
     return (text,)

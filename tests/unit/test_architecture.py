@@ -35,7 +35,7 @@ WINGS = (
 # The same inside each wing that has more than one room.
 ROOMS = {
     "records": (("requests", "groups"), ("pruning",), ("proof", "costs"), ("runs",), ("study",)),
-    "processes": (("budgets",), ("workers",), ("shared_cache",)),
+    "processes": (("budgets", "preloaded"), ("workers",), ("shared_cache",)),
     "network": (
         ("inference", "layers", "loading", "model_names"),
         ("operators", "usable", "provenance", "float64"),

@@ -228,14 +228,14 @@ def _failures(study: Study) -> Table:
         (
             *run_cells(subject, run),
             check.name,
-            f"known: {check.known}" if check.known else check.message,
+            f"expected: {check.known}" if check.known else check.message,
         )
         for subject, run in study.judged
         for check in run.checks
         if not check.passed
     ]
     return Table(
-        "checks that fail, and those that are known to",
+        "checks that fail, and those that are expected to",
         (*RUN_HEADERS, "check", "why"),
         tuple(rows),
     )

@@ -51,7 +51,7 @@ def section(directory: str) -> Section | Absent:
         f"torch. Of {len(keys)} verdicts and numbers of channels, MACs, parameters and bytes "
         f"{len(keys) - len(differing)} are the same in all of them.",
         *(
-            f"Known of {entry.pruner}x: `{entry.model}` is not proved; {entry.reason}."
+            f"Expected of {entry.pruner}x: `{entry.model}` is not proved; {entry.reason}."
             for entry in EXPECTED_FAILURES
             if entry.pruner
         ),

@@ -12,7 +12,6 @@ from analysis.checks import evaluate
 from analysis.errors import InputError
 from analysis.pipeline import analyse, prune_and_prove
 from analysis.pruning.planning import account, plan, threshold_gap
-from analysis.pruning.rules import removed_positions
 from analysis.records import Config, Cut, Group, Member, Reason, Removal
 
 
@@ -140,10 +139,6 @@ def test_torch_pruning_removes_what_the_plan_expects(kind, scope, ratio, round_t
 def test_the_gap_is_that_of_the_two_scores_around_the_threshold() -> None:
     gap = threshold_gap((group("a", 4),), {"a": scores(1, 2, 4, 8)}, Config(0.5))
     assert gap == pytest.approx((4 - 2) / 4)
-
-
-def test_removed_positions_follow_their_root() -> None:
-    assert removed_positions((0, 0, 1, 1, -1, 2), {1, 2}) == (2, 3, 5)
 
 
 def test_the_account_tells_frozen_and_untraced_groups() -> None:

@@ -1,11 +1,14 @@
 """What the pruner did is recorded with the indices of the network it started from."""
 
+import functools
+
 import pytest
 import torch
 from nets import Chain, Concat, Residual, inputs_for, make
 
 from analysis.errors import InputError
 from analysis.pruning import surgery
+from analysis.pruning.pruners import load_factory
 from analysis.records import Config, Cut, merge_cuts
 
 
@@ -79,3 +82,31 @@ def test_a_pruner_that_does_not_yield_groups_is_refused() -> None:
 
     with pytest.raises(InputError, match="expected it to yield groups"):
         list(surgery.step(Silent()))
+
+
+def takes_three(model, inputs, ratio): ...
+def takes_more(model, inputs, ratio, steps=3): ...
+def takes_any(*arguments): ...
+
+
+@functools.wraps(takes_three)
+def wrapper(*arguments): ...
+
+
+@pytest.mark.parametrize("factory", [takes_three, takes_more, takes_any, wrapper, print])
+def test_a_pruner_function_that_can_be_called_is_taken(factory) -> None:
+    assert load_factory(factory) is factory
+
+
+@pytest.mark.parametrize(
+    "factory",
+    [
+        lambda model, inputs: ...,
+        lambda model, inputs, ratio, steps: ...,
+        lambda model, *, inputs, ratio: ...,
+        functools.wraps(takes_three)(lambda model: ...),
+    ],
+)
+def test_a_pruner_function_that_cannot_be_called_is_bad_input(factory) -> None:
+    with pytest.raises(InputError, match=r"cannot be called with \(model, inputs, ratio\)"):
+        load_factory(factory)
