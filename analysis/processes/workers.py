@@ -13,7 +13,7 @@ import tempfile
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
@@ -22,7 +22,7 @@ from typing import Any
 
 from analysis.environment import explained
 from analysis.errors import AnalysisError, BudgetExceededError, InputError, WorkerError
-from analysis.processes import budgets, preloaded
+from analysis.processes import budgets
 
 __all__ = ["Worker", "deaf_to_interrupts", "portable"]
 
@@ -49,31 +49,35 @@ def deaf_to_interrupts() -> Iterator[None]:
 
 
 @contextmanager
-def _installed_packages_only() -> Iterator[None]:
-    """Processes begun inside the block do not look for modules in the working folder first.
-
-    The server that children are forked from is begun by ``python -c``, which does: a user's own
-    ``analysis.py`` would hide this package. Children get the path of the process they work for.
-    """
-    before = _safe_path()
-    _set_safe_path("1")
+def _environment(**values: str | None) -> Iterator[None]:
+    """Environment variables for what is begun inside the block; None is one that is not set."""
+    before = {name: os.environ.get(name) for name in values}
+    _set(values)
     try:
         yield
     finally:
-        _set_safe_path(before)
+        _set(before)
+
+
+def _set(values: Mapping[str, str | None]) -> None:
+    for name, value in values.items():
+        os.environ.pop(name, None)
+        if value is not None:
+            os.environ[name] = value
 
 
 _SAFE_PATH = "PYTHONSAFEPATH"
+"""Set, Python does not look for modules in the working folder first. The server that children are
+forked from is begun by ``python -c``, which does: a user's own ``analysis.py`` would hide this
+package. Children get the path of the process that they work for."""
+
+_PRELOADED = "PRUNING_ANALYSIS_PRELOADED"
+"""Names the module that `analysis.processes.preloaded` imports."""
 
 
-def _safe_path() -> str | None:
-    return os.environ.get(_SAFE_PATH)
-
-
-def _set_safe_path(value: str | None) -> None:
-    os.environ.pop(_SAFE_PATH, None)
-    if value is not None:
-        os.environ[_SAFE_PATH] = value
+def _ours() -> dict[str, str | None]:
+    """What the variables were that the server is begun with."""
+    return {name: os.environ.get(name) for name in (_SAFE_PATH, _PRELOADED)}
 
 
 class Worker:
@@ -96,8 +100,7 @@ class Worker:
         self._threads = threads
         self._context: Any = multiprocessing.get_context(_KIND)
         if _KIND == "forkserver":
-            self._context.set_forkserver_preload([preloaded.__name__])
-            os.environ[preloaded.MODULE] = module
+            self._context.set_forkserver_preload(["analysis.processes.preloaded"])
         self._process: Any = None
         self._pipe: Any = None
         # A child that is ended cannot tidy up.
@@ -176,10 +179,11 @@ class Worker:
         self._pipe, theirs = self._context.Pipe()
         self._process = self._context.Process(
             target=_serve,
-            args=(theirs, self._module, self._threads, self._folder.name, _safe_path()),
+            args=(theirs, self._module, self._threads, self._folder.name, _ours()),
             daemon=True,
         )
-        with deaf_to_interrupts(), _installed_packages_only():
+        begun_with = {_SAFE_PATH: "1", _PRELOADED: self._module}
+        with deaf_to_interrupts(), _environment(**begun_with):
             self._process.start()
         theirs.close()
         try:
@@ -199,9 +203,13 @@ class Worker:
 
 
 def _serve(
-    pipe: Connection, module: str, threads: int | None, folder: str, safe_path: str | None
+    pipe: Connection,
+    module: str,
+    threads: int | None,
+    folder: str,
+    environment: Mapping[str, str | None],
 ) -> None:
-    _set_safe_path(safe_path)  # what the user's code starts is none of ours
+    _set(environment)  # what the user's code starts is not ours
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # where it could not be blocked
     tempfile.tempdir = os.environ["TMPDIR"] = folder
     os.dup2(2, 1)  # standard output holds the answer alone, which the parent prints

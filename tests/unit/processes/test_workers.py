@@ -1,5 +1,6 @@
 """A child process that can be ended."""
 
+import os
 import time
 
 import pytest
@@ -51,3 +52,17 @@ def test_steps_are_told_as_they_begin() -> None:
     with Worker("worker_jobs", told.append) as worker, pytest.raises(BudgetExceededError):
         worker.call("loop", budget=0.2)
     assert told == ["going round"]
+
+
+def test_what_a_worker_is_begun_with_is_not_handed_on() -> None:
+    before = dict(os.environ)
+    with Worker("worker_jobs") as worker:
+        assert worker.call("variables") == {}
+    assert os.environ == before
+
+
+def test_a_module_that_does_not_import_is_a_line_whatever_it_raises(tmp_path, monkeypatch) -> None:
+    (tmp_path / "raising.py").write_text("raise OSError('libgone.so: cannot open')")
+    monkeypatch.syspath_prepend(tmp_path)
+    with Worker("raising") as worker, pytest.raises(InputError, match=r"do not import \(libgone"):
+        worker.call("anything")
