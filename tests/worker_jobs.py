@@ -1,5 +1,6 @@
 """What the tests of the worker have it do."""
 
+import gc
 import os
 
 from analysis.errors import InputError
@@ -39,3 +40,7 @@ def die() -> None:
 def variables() -> dict[str, str]:
     ours = ("PYTHONSAFEPATH", "PRUNING_ANALYSIS_PRELOADED")
     return {name: os.environ[name] for name in ours if name in os.environ}
+
+
+def collects() -> bool:
+    return gc.isenabled()

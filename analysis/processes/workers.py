@@ -4,6 +4,7 @@ An alarm inside the process would not interrupt a loop in compiled code, and a n
 all memory would take the answer with it. The parent imports no torch.
 """
 
+import gc
 import importlib
 import multiprocessing
 import os
@@ -209,6 +210,7 @@ def _serve(
     folder: str,
     environment: Mapping[str, str | None],
 ) -> None:
+    gc.enable()  # see `analysis.processes.preloaded`
     _set(environment)  # what the user's code starts is not ours
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # where it could not be blocked
     tempfile.tempdir = os.environ["TMPDIR"] = folder

@@ -66,3 +66,7 @@ def test_a_module_that_does_not_import_is_a_line_whatever_it_raises(tmp_path, mo
     monkeypatch.syspath_prepend(tmp_path)
     with Worker("raising") as worker, pytest.raises(InputError, match=r"do not import \(libgone"):
         worker.call("anything")
+
+
+def test_a_worker_collects_garbage(worker) -> None:
+    assert worker.call("collects")
