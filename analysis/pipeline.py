@@ -252,7 +252,7 @@ def _label(policy: Any, config: Config, model: nn.Module) -> str:
     if isinstance(policy, tuple | list):
         names = {module: name for name, module in model.named_modules()}
         return label_of([names.get(layer, layer) for layer in policy])
-    return OWN_PRUNER if policy is None else label_of(policy)
+    return OWN_PRUNER if policy is None else str(getattr(policy, "__qualname__", repr(policy)))
 
 
 def _planned(
