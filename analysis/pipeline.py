@@ -53,6 +53,7 @@ from analysis.records import (
     Untouched,
     Verdict,
     Verification,
+    excluded,
     label_of,
     merge_cuts,
 )
@@ -246,7 +247,7 @@ def prune_and_prove(
 def _label(policy: Any, config: Config, model: nn.Module) -> str:
     """What the run calls its policy: the one that was used, whatever the config says."""
     if isinstance(policy, str):
-        return policy
+        return label_of(excluded(policy))
     if config.policy not in policies.POLICIES:  # what the request calls a list or a function
         return config.policy
     if isinstance(policy, tuple | list):

@@ -27,6 +27,7 @@ from analysis.records import (
     Savings,
     Scaling,
     Turn,
+    check_share,
 )
 
 __all__ = ["Account"]
@@ -98,8 +99,7 @@ class Account:
         Raises:
             InputError: a target outside (0, 1].
         """
-        if not 0 < target <= 1:
-            raise InputError(f"target {target!r}; expected the share that may stay, in (0, 1]")
+        check_share(target)
         _, left = self._every
         meets = left[quantity] <= target * getattr(self.dense, quantity)
         least = self._point(int(left[quantity].argmin()))

@@ -98,7 +98,7 @@ def choice_of(given: Any, model: nn.Module) -> Any:
             and given not in dict(model.named_modules())
             and choice == (given,)
         ):
-            raise unknown_policy(given)
+            raise unknown_policy(given, dict(model.named_modules()))
         names_of(choice, model)
     return choice
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from analysis.errors import InputError
+from analysis.errors import InputError, did_you_mean
 
 __all__ = [
     "Failure",
@@ -242,9 +242,10 @@ def names_of(layers: Iterable[str | nn.Module], model: nn.Module) -> tuple[str, 
             )
         module = modules.get(layer) if isinstance(layer, str) else layer
         if not isinstance(module, nn.Module) or module not in names_by_module:
+            expected = "expected modules of it, or names from model.named_modules()"
+            close = did_you_mean(layer, modules, "") if isinstance(layer, str) else ""
             raise InputError(
-                f"ignored layer {layer!r} is not part of the model; expected modules of it, or "
-                "names from model.named_modules()"
+                f"ignored layer {layer!r} is not part of the model; {close or expected}"
             )
         names += [names_by_module[child] for child in module.modules()]
     return tuple(dict.fromkeys(names))

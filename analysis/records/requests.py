@@ -18,6 +18,7 @@ __all__ = [
     "Network",
     "Request",
     "Thresholds",
+    "check_share",
     "checked_ratios",
     "excluded",
     "label_of",
@@ -170,13 +171,26 @@ class Request:
     @property
     def policy(self) -> str:
         """What reports call the choice of the layers that stay."""
-        return label_of(self.ignore)
+        return label_of(excluded(self.ignore))
 
     def config(self, ratio: float) -> Config:
         """What is asked at one ratio."""
         return Config(
             ratio, self.scope, self.importance, self.policy, self.round_to, self.max_pruning_ratio
         )
+
+
+def check_share(target: Any) -> None:
+    """Refuse a target that is no share.
+
+    Raises:
+        InputError: names it and what is expected.
+    """
+    is_number = isinstance(target, int | float)
+    if not is_number or not 0 < target <= 1:
+        per_cent = is_number and 1 < target < 100
+        hint = f"; did you mean {target / 100:g}?" if per_cent else ""
+        raise InputError(f"target {target!r}; expected the share that may stay, in (0, 1]{hint}")
 
 
 def label_of(given: Any) -> str:
@@ -241,9 +255,9 @@ _MEANT = 0.7
 """Similarity from which a name is taken for a misspelt policy: ``head`` and ``fc`` are below it."""
 
 
-def unknown_policy(text: str) -> InputError:
-    """The error for a name that is neither a policy nor, it seems, a layer."""
-    hint = did_you_mean(text, POLICIES, "")
+def unknown_policy(text: str, layers: Iterable[str] = ()) -> InputError:
+    """The error for a name that is neither a policy nor, it seems, a layer, such as these."""
+    hint = did_you_mean(text, [*POLICIES, *layers], "")
     return InputError(
         f"unknown policy {text!r}; {hint}{' ' if hint else ''}expected one of "
         f"{', '.join(POLICIES)}, package.module:function, or names of layers with commas between "

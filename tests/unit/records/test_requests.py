@@ -110,3 +110,26 @@ def test_the_same_layers_however_they_are_said() -> None:
     assert accounts == set(curves)
     locks = {lint_ignored_layers(model, inputs, given).locks for given in said}
     assert len(locks) == 1
+
+
+def test_a_misspelt_layer_is_refused_with_the_closest() -> None:
+    from nets import inputs_for
+
+    from analysis import inspect_groups
+
+    model = make(Chain)
+    for given in ("hed", "hed,", ["hed"]):
+        with pytest.raises(InputError, match=r"did you mean 'head'\?"):
+            inspect_groups(model, inputs_for(model), given)
+
+
+@pytest.mark.parametrize(("target", "hint"), [(50, "did you mean 0.5"), ("0.5", "in (0, 1]")])
+def test_a_target_that_is_no_share_is_refused(target, hint: str) -> None:
+    from nets import inputs_for
+
+    from analysis import ratio_for_macs
+
+    model = make(Chain)
+    with pytest.raises(InputError) as caught:
+        ratio_for_macs(model, inputs_for(model), target)
+    assert hint in str(caught.value)
