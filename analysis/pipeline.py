@@ -5,7 +5,6 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-import torch
 from torch import nn
 
 from analysis.costs.accounting import Account
@@ -18,10 +17,9 @@ from analysis.network.inference import (
     Inputs,
     called_modules,
     copy_of,
-    forward,
     left_as_found,
     locate_failure,
-    output_tensors,
+    outputs_of,
     random_state_kept,
     reached_parameters,
 )
@@ -130,7 +128,7 @@ class Outcome:
     def output_shapes(self) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
         """Of the dense and of the pruned network."""
         before, after = (
-            [tuple(tensor.shape) for tensor in _outputs(model, self.dense.inputs)]
+            [tuple(tensor.shape) for tensor in outputs_of(model, self.dense.inputs)]
             for model in (self.dense.model, self.pruned)
         )
         return before, after
@@ -157,11 +155,6 @@ class Outcome:
             self.dense.model, self.dense.groups, self.run.config.importance
         )
         return {root: scores.tolist() for root, scores in found.items()}
-
-
-def _outputs(model: nn.Module, inputs: Inputs) -> list[torch.Tensor]:
-    with torch.no_grad():
-        return output_tensors(forward(model, inputs))
 
 
 def analyse(model: nn.Module, example_inputs: Inputs) -> Dense:
@@ -416,5 +409,5 @@ def _excluded_by(policy: str, model: nn.Module, groups: tuple[Group, ...]) -> li
 
 def _untouched(name: str, account: Account, held: Collection[str]) -> Untouched:
     """What is left when all channels have gone that may."""
-    left = account.left_holding(held)
+    left = account.left_excluding(held)
     return Untouched(name, left.macs / account.dense.macs, left.params / account.dense.params)

@@ -45,12 +45,12 @@ def groups(options: Namespace) -> Answer:
     lint = misread = None
     with _prepared(options, "reading groups", 1) as given:
         if options.lint:
-            held, lint = given.ask("lint")
+            marked, lint = given.ask("lint")
         if options.audit or not options.lint:
-            held, misread = given.ask("groups", options.audit)
-    data = as_json.groups(given.info, given.request.policy, held, misread, lint)
+            marked, misread = given.ask("groups", options.audit)
+    data = as_json.groups(given.info, given.request.policy, marked, misread, lint)
     passed = not any((misread or {}).values()) and (lint is None or lint.passed)
-    return _answer(options, data, text.groups(held, misread, lint), passed=passed)
+    return _answer(options, data, text.groups(marked, misread, lint), passed=passed)
 
 
 def verify(options: Namespace) -> Answer:

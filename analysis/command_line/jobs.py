@@ -49,11 +49,11 @@ def groups(
     """The dependency groups, the excluded ones marked, and the audit if it is asked for."""
     dense = traced(request.network)
     ignored = policies.ignored_layers(request.ignore, dense.model, dense.groups)
-    held = policies.mark_ignored(dense.groups, ignored)
+    marked = policies.mark_ignored(dense.groups, ignored)
     if not audited:
-        return held, None
+        return marked, None
     with budgets.step("auditing the groups"):
-        return held, auditing.audit(dense.model, dense.inputs, held)
+        return marked, auditing.audit(dense.model, dense.inputs, marked)
 
 
 def costs(request: Request) -> tuple[CostTable, int]:

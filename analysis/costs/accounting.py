@@ -142,7 +142,7 @@ class Account:
             raise InputError(f"these channels have no cost: {obstacle}")
         return self._shared_out(0.0, removed)
 
-    def left_holding(self, roots: Collection[str]) -> CurvePoint:
+    def left_excluding(self, roots: Collection[str]) -> CurvePoint:
         """What is left when every group but these has lost all of its channels.
 
         Whether the network would still run is not asked.
@@ -234,7 +234,7 @@ class Account:
         """At which ratios a group whose cut is not known is cut, or would be."""
         if not outlook.is_ranked:
             return np.array(ratios) > 0  # not even its rank is known
-        return (outlook.asked if outlook.held is Reason.UNTRACED else outlook.going) > 0
+        return (outlook.asked if outlook.excluded is Reason.UNTRACED else outlook.going) > 0
 
     def _points(self, ratios: Sequence[float], removed: Removed) -> list[CurvePoint]:
         macs, params = self.model.macs.at(removed), self.model.params.at(removed)

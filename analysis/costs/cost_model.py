@@ -58,7 +58,7 @@ class Polynomial:
         """a, b, c of a (1 - r)^2 + b (1 - r) + c, what is left when the classes lose r of theirs.
 
         Args:
-            widths: channels of each class, shape (classes,); 0 for one that is held.
+            widths: channels of each class, shape (classes,); 0 for one that is excluded.
         """
         square = float(widths @ self.quadratic @ widths)
         line = float(self.linear @ widths)
@@ -88,7 +88,7 @@ class CostModel:
     Attributes:
         roots: of the groups, in the order given.
         group_of: for each class, the place of its group in ``roots``.
-        widths: channels of each class; 0 for one that is held.
+        widths: channels of each class; 0 for one that is excluded.
         macs: of the whole network.
         params: of the whole network.
 

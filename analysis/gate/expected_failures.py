@@ -55,7 +55,7 @@ EXPECTED_FAILURES = tuple(
 
 
 def marked(model: str, run: Run, known: Iterable[ExpectedFailure] = EXPECTED_FAILURES) -> Run:
-    """The run with its known failures marked so, and failing where a known one passes."""
+    """The run with its expected failures marked so, and failing where one of them passes."""
     reasons = {entry.check: entry.reason for entry in known if entry.is_of(model, run.config)}
     return replace(
         run, checks=tuple(_marked(check, reasons.get(check.name, "")) for check in run.checks)

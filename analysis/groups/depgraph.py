@@ -101,15 +101,15 @@ def ranked_groups(
     reader, live, operators = _traced(model, example_inputs, run)
     groups = [reader.group(items, turn) for turn, items in enumerate(live)]
     seen = tuple(_as_seen(model, example_inputs, groups))
-    held = policies.mark_ignored(seen, policies.ignored_layers(chosen, model, seen))
+    marked = policies.mark_ignored(seen, policies.ignored_layers(chosen, model, seen))
     scores: dict[str, Tensor] = {}
-    for group, items in zip(held, live, strict=True):
+    for group, items in zip(marked, live, strict=True):
         if importance and not (group.ignored or group.frozen or group.untraced):
             with upstream(f"ranking the group of `{group.root}`", operators.blamed):
                 score = importance(items)
             if score is not None:
                 scores[group.root] = score.detach().cpu()
-    in_order = sorted(held, key=lambda group: min(reader.order[layer] for layer in group.layers))
+    in_order = sorted(marked, key=lambda group: min(reader.order[layer] for layer in group.layers))
     return tuple(in_order), scores
 
 

@@ -34,7 +34,7 @@ def lint(
     groups: tuple[Group, ...],
     called: Collection[str],
     misread: Mapping[str, Sequence[Misread]],
-    held_cost: Callable[[str], tuple[int, int] | None],
+    cost_of_excluding: Callable[[str], tuple[int, int] | None],
 ) -> Lint:
     """What these ignored layers exclude, fail to exclude, and exclude needlessly.
 
@@ -45,8 +45,8 @@ def lint(
         called: names of the modules that the forward pass calls.
         misread: by root of each group, what DepGraph numbers wrongly; see
             `analysis.groups.auditing`.
-        held_cost: of a root: the dense network's MACs and parameters that exist only because of
-            the group's channels; None where a cut of the group may leave a network that does not
+        cost_of_excluding: of a root: the dense network's MACs and parameters that exist only
+            because of the group's channels; None where a cut of the group may leave a network that does not
             run, or its cost is not known.
     """
     scene = _Scene(model, groups, called)
@@ -57,15 +57,15 @@ def lint(
     ignored = {inner for name in named for inner in scene.inside(name)}
     marked = mark_ignored(groups, ignored)
     readers = _readers(marked)
-    held = [group for group in marked if group.ignored]
-    locks = [_lock(group, ignored, readers, misread, held_cost) for group in held]
+    excluded = [group for group in marked if group.ignored]
+    locks = [_lock(group, ignored, readers, misread, cost_of_excluding) for group in excluded]
     findings = [
         *_strangers(given, scene),
         *_parameters(given, marked, scene),
         *_entries(named, scene),
         *_forgotten(marked),
     ]
-    for group, lock in zip(held, locks, strict=True):
+    for group, lock in zip(excluded, locks, strict=True):
         findings += [*_partners(lock, scene), *_cut_inputs(lock, readers), *_unneeded(lock, group)]
     order = {name: place for place, name in enumerate(scene.modules)}
     # A list may name the same thing twice.
@@ -247,12 +247,12 @@ def _lock(
     ignored: Collection[str],
     readers: Mapping[str, Sequence[str]],
     misread: Mapping[str, Sequence[Misread]],
-    held_cost: Callable[[str], tuple[int, int] | None],
+    cost_of_excluding: Callable[[str], tuple[int, int] | None],
 ) -> Lock:
     members = sorted(group.members, key=lambda member: member.position)
     made = dict.fromkeys(member.layer for member in members if member.axis == "out")
     layers = tuple(layer for layer in made if layer in ignored)
-    macs, params = held_cost(group.root) or (None, None)
+    macs, params = cost_of_excluding(group.root) or (None, None)
     reasons = (
         ("output", group.is_output),
         ("untraced", bool(group.untraced)),

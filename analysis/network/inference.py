@@ -36,6 +36,7 @@ __all__ = [
     "names_of",
     "one_line",
     "output_tensors",
+    "outputs_of",
     "random_state_kept",
     "reached_parameters",
     "relative_error",
@@ -64,6 +65,12 @@ def forward(model: nn.Module, inputs: Inputs) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return model(*args, **kwargs)
+
+
+@torch.no_grad()
+def outputs_of(model: nn.Module, inputs: Inputs) -> list[Tensor]:
+    """The tensors that a model puts out for example inputs; no gradient is kept."""
+    return output_tensors(forward(model, inputs))
 
 
 def output_tensors(output: Any) -> list[Tensor]:

@@ -184,9 +184,9 @@ def _masked_attention(layer: Any, name: str, tensor: Tensor, removed: Tensor) ->
     """
     width = layer.embed_dim
     if name.startswith("in_proj"):
-        silent = tensor.index_fill(0, torch.cat([removed + part * width for part in range(3)]), 0.0)
-        silent[:width] *= (width / max(width - len(removed), 1)) ** 0.5
-        return silent
+        masked = tensor.index_fill(0, torch.cat([removed + part * width for part in range(3)]), 0.0)
+        masked[:width] *= (width / max(width - len(removed), 1)) ** 0.5
+        return masked
     return tensor.index_fill(1, removed, 0.0) if name == "out_proj.weight" else tensor
 
 
@@ -242,9 +242,9 @@ def masked_part(
     places = torch.arange(tensor.numel(), device=tensor.device).view(tensor.shape)
     out, into = (None if kept is None else kept.to(tensor.device) for kept in (out, into))
     kept = kind.restrict(layer, name, places, out, into).flatten()
-    silent = torch.full_like(tensor, value).flatten()
-    silent[kept] = tensor.flatten()[kept]
-    return silent.view(tensor.shape)
+    masked = torch.full_like(tensor, value).flatten()
+    masked[kept] = tensor.flatten()[kept]
+    return masked.view(tensor.shape)
 
 
 def per_channel(axis: int, dim: int = -1) -> Kind:

@@ -1,6 +1,6 @@
 """The oracle: the dense network with the removed channels masked where they are read.
 
-It is built from the cuts alone and knows nothing of the pruner. Silencing a channel where it is
+It is built from the cuts alone and knows nothing of the pruner. Masking a channel where it is
 *made* would leave what batch norm and activations turn a zero into alive, and accuse sound
 prunings; so the channel is set to zero at the input of each layer that mixes channels, and
 statistics over channels are taken over the kept ones.
@@ -35,13 +35,13 @@ __all__ = ["KeptChannels", "masked", "renormalizes", "tagged"]
 
 @contextmanager
 def masked(model: nn.Module, cuts: Iterable[Cut], inside: Collection[str] = ()) -> Iterator[None]:
-    """Silence the removed channels of ``model`` inside the block.
+    """Mask the removed channels of ``model`` inside the block.
 
     Args:
         model: the dense network; it is as before after the block.
         cuts: every axis that was cut, with indices of the dense network.
         inside: layers whose tensors another layer's forward uses without calling them; they are
-            silenced in their tensors.
+            masked in their tensors.
 
     Raises:
         UnsupportedLayerError: a layer was cut that has no row in `analysis.network.layers.KINDS`.
@@ -107,7 +107,7 @@ def tagged(model: nn.Module, cuts: Iterable[Cut]) -> Iterator[None]:
     """Make the removed channels NaN where layers make them, so that they are known on their way.
 
     What treats channels alone keeps the tag; `KeptChannels` acts where a function combines
-    channels. Readers that are layers are silenced by `masked`.
+    channels. Readers that are layers are masked by `masked`.
     """
     parameters = dict(model.named_parameters(remove_duplicate=False))
     with ExitStack() as until_done:
@@ -174,16 +174,16 @@ def _unsupported(layer: nn.Module | None, cut: Cut) -> str:
 def _masked_input(axis: int, removed: Tensor, named: tuple[str, ...] = ("input",)) -> Any:
     """A hook that sets the removed channels of a layer's inputs to zero."""
 
-    def silent(tensor: Any) -> Any:
+    def zeroed(tensor: Any) -> Any:
         if not isinstance(tensor, Tensor):
             return tensor
         return tensor.index_fill(axis, removed.to(tensor.device), 0.0)
 
     def hook(_layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         count = len(named)
-        silent_args = (*map(silent, args[:count]), *args[count:])
-        return silent_args, {
-            name: silent(value) if name in named else value for name, value in kwargs.items()
+        masked_args = (*map(zeroed, args[:count]), *args[count:])
+        return masked_args, {
+            name: zeroed(value) if name in named else value for name, value in kwargs.items()
         }
 
     return hook
@@ -246,14 +246,14 @@ class KeptChannels(TorchFunctionMode):
         return self._read(func, args, kwargs) if reads else self._combine(func, args, kwargs)
 
     def _read(self, func: Any, args: Any, kwargs: Any) -> Any:
-        silent = [torch.nan_to_num(arg) if holds_nan(arg) else arg for arg in args]
+        cleaned = [torch.nan_to_num(arg) if holds_nan(arg) else arg for arg in args]
         by_width = func is ATTENTION and kwargs.get("scale") is None and len(args) < 7
         if by_width or (self._rescale and func in PRODUCTS and func is not ATTENTION):
             first = next(index for index, arg in enumerate(args) if isinstance(arg, Tensor))
             scale = _width_ratio(args[first])
-            silent[first] = silent[first] * scale
+            cleaned[first] = cleaned[first] * scale
             self.rescaled |= scale != 1.0
-        return func(*silent, **kwargs)
+        return func(*cleaned, **kwargs)
 
     def _combine(self, func: Any, args: Any, kwargs: Any) -> Any:
         plain = func(*args, **kwargs)

@@ -29,6 +29,7 @@ from analysis.network.inference import (
     locate_failure,
     map_tensors,
     output_tensors,
+    outputs_of,
     relative_error,
     walk,
 )
@@ -319,8 +320,8 @@ def shipped_departure(network: nn.Module, shipped: Shipped, inputs: Inputs) -> s
     with left_as_found(network):
         network.eval()
         with in_float64(network):
-            truth = _outputs(network, map_tensors(drawn, widened))
-        own = _outputs(network, drawn)
+            truth = outputs_of(network, map_tensors(drawn, widened))
+        own = outputs_of(network, drawn)
         found = [tensor.to(own[0].device) for tensor in shipped.outputs(drawn)]
         if [tensor.shape for tensor in found] != [tensor.shape for tensor in own]:
             shapes = [[tuple(tensor.shape) for tensor in each] for each in (own, found)]
@@ -381,7 +382,3 @@ def _first_departure(network: nn.Module, shipped: Shipped, inputs: Inputs, allow
         if relative_error(tensor, other.to(tensor.device)) > allowed:
             return name
     return ""
-
-
-def _outputs(network: nn.Module, inputs: Inputs) -> list[Tensor]:
-    return output_tensors(forward(network, inputs))

@@ -60,7 +60,7 @@ class Outlook:
         empties: whether what is allowed would empty a layer without any rounding, shape (ratios,).
         lowest: the positions that go where so many do; none for a group that is not ranked.
         is_ranked: whether the group is.
-        held: why nothing is taken of the group at any ratio, or None.
+        excluded: why nothing is taken of the group at any ratio, or None.
     """
 
     asked: Counts
@@ -70,13 +70,13 @@ class Outlook:
     empties: NDArray[np.bool_]
     lowest: Callable[[int], Counts]
     is_ranked: bool
-    held: Reason | None
+    excluded: Reason | None
 
     def reason(self, place: int) -> Reason:
         """Why the group loses what it loses at one of the ratios."""
         asked, going = self.asked[place], self.going[place]
-        if self.held is not None and (asked or not self.is_ranked):
-            return self.held
+        if self.excluded is not None and (asked or not self.is_ranked):
+            return self.excluded
         if not asked:
             return Reason.KEPT
         if going >= asked:
@@ -124,10 +124,10 @@ class Ranking:
             found, scores = classes[group.root], scores_of(group, importances, spent)
             if len(scores):
                 rows = [axes[axis] for axis in found.taken]
-                held = spent.get(group.root)
+                excluded = spent.get(group.root)
                 if not is_followed(group):
-                    held = Reason.UNTRACED
-                ranked[group.root] = _Ranked(group, found, scores, config, rows, held)
+                    excluded = Reason.UNTRACED
+                ranked[group.root] = _Ranked(group, found, scores, config, rows, excluded)
             else:
                 self._held[group.root] = (_why_held(group), len(found.widths))
         if scopes is None:
@@ -194,7 +194,9 @@ class _Pool:
         self._groups = groups
         self._with_ties = with_ties
         # With all of its groups spent there is no threshold but their own.
-        counting = [group for group in groups if group.held in (None, Reason.UNTRACED)] or groups
+        counting = [
+            group for group in groups if group.excluded in (None, Reason.UNTRACED)
+        ] or groups
         self.scores = np.sort(np.concatenate([group.sorted for group in counting]))
 
     def rank(
@@ -258,10 +260,10 @@ class _Ranked:
         scores: Tensor,
         config: Config,
         rows: list[int],
-        held: Reason | None,
+        excluded: Reason | None,
     ) -> None:
         self.group = group
-        self.held = held
+        self.excluded = excluded
         self.scores = scores
         self.order = scores.argsort().numpy()
         self.sorted = scores.numpy()[self.order]
@@ -300,7 +302,7 @@ class _Ranked:
     def outlook(self, asked: Counts, allowed: Counts, left: Counts) -> Outlook:
         """Apply rounding and the emptiness guard; ``left`` holds what each axis still has."""
         taken = self._rounded(allowed, self._round_to) if self._round_to else allowed
-        taken = taken if self.held is None else np.zeros_like(taken)
+        taken = taken if self.excluded is None else np.zeros_like(taken)
         removed = self._per_count[:, taken]
         loss = self._taken @ removed
         emptied = empties = np.any(left[self._rows] <= loss, axis=0)
@@ -316,7 +318,7 @@ class _Ranked:
             empties=empties,
             lowest=self.lowest,
             is_ranked=True,
-            held=self.held,
+            excluded=self.excluded,
         )
 
     def _rounded(self, allowed: Counts, multiple: int) -> Counts:

@@ -114,7 +114,7 @@ class Finding:
         layer: the module or parameter it is about; for what is not part of the model, its class
             or the name that was given.
         message: one line: what was given, what torch-pruning does with it, what to do.
-        is_error: whether the list fails to hold what it names, or what it should have named.
+        is_error: whether the list fails to exclude what it names, or what it should have named.
     """
 
     kind: str

@@ -41,7 +41,7 @@ def section(directory: str) -> Section | Absent:
             _parts(models),
             _routes(routes),
         ),
-        tests=("tests/unit/costs/test_counters.py",),
+        tests=("tests/unit/counters/test_counters.py",),
     )
 
 
