@@ -46,8 +46,8 @@ def lint(
         misread: by root of each group, what DepGraph numbers wrongly; see
             `analysis.groups.auditing`.
         cost_of_excluding: of a root: the dense network's MACs and parameters that exist only
-            because of the group's channels; None where a cut of the group may leave a network that does not
-            run, or its cost is not known.
+            because of the group's channels; None where a cut of the group may leave a network that
+            does not run, or its cost is not known.
     """
     scene = _Scene(model, groups, called)
     given = list(ignored_layers)
