@@ -5,7 +5,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, NoReturn
 
 from analysis.environment import OWN
-from analysis.records import BUDGET, IMPORTANCES, SCOPES
+from analysis.records import BUDGET, IMPORTANCES, SCOPES, not_per_cent
 
 __all__ = ["parser", "ratios_of", "size_of"]
 
@@ -289,7 +289,7 @@ def _whole(text: str) -> int:
 def _share(text: str) -> float:
     value = _number(text)
     if not 0 < value <= 1:
-        hint = f"; did you mean {value / 100:g}?" if 1 < value < 100 else ""
+        hint = not_per_cent(value)
         raise argparse.ArgumentTypeError(f"{text!r} is not a number in (0, 1]{hint}")
     return value
 

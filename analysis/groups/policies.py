@@ -93,12 +93,10 @@ def choice_of(given: Any, model: nn.Module) -> Any:
     """
     choice = resolve(given)
     if isinstance(choice, tuple):
-        if (
-            isinstance(given, str)
-            and given not in dict(model.named_modules())
-            and choice == (given,)
-        ):
-            raise unknown_policy(given, dict(model.named_modules()))
+        layers = dict(model.named_modules())
+        # A lone word may have been meant for a policy.
+        if choice == (given,) and given not in layers:
+            raise unknown_policy(given, layers)
         names_of(choice, model)
     return choice
 

@@ -50,6 +50,7 @@ from analysis.records.requests import (
     checked_ratios,
     excluded,
     label_of,
+    not_per_cent,
     unknown_policy,
 )
 from analysis.records.runs import CheckResult, Run, ScopeAccount, timed_out
@@ -116,6 +117,7 @@ __all__ = [
     "excluded",
     "label_of",
     "merge_cuts",
+    "not_per_cent",
     "timed_out",
     "unknown_policy",
 ]

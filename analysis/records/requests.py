@@ -22,6 +22,7 @@ __all__ = [
     "checked_ratios",
     "excluded",
     "label_of",
+    "not_per_cent",
     "unknown_policy",
 ]
 
@@ -75,8 +76,7 @@ class Config:
         """
         is_number = isinstance(self.ratio, int | float) and not isinstance(self.ratio, bool)
         if not is_number or not 0 <= self.ratio < 1:
-            per_cent = is_number and 1 < self.ratio < 100
-            hint = f"; did you mean {self.ratio / 100:g}?" if per_cent else ""
+            hint = not_per_cent(self.ratio)
             raise InputError(f"pruning ratio {self.ratio!r}; expected a number in [0, 1){hint}")
         if self.scope not in SCOPES:
             raise InputError(f"scope {self.scope!r}; expected one of {', '.join(SCOPES)}")
@@ -126,6 +126,24 @@ class Network:
 
 
 @dataclass(frozen=True)
+class Thresholds:
+    """Where the checks on the account draw the line.
+
+    Attributes:
+        ratio_tolerance: channels that a group may lose more or fewer than asked; None is one, and
+            as many more as rounding to ``round_to`` may add.
+        max_dropped: groups that may be asked for channels and lose none.
+        min_channels: fewest channels that a pruned group may have left.
+        max_lost: greatest share of its channels that a group may lose.
+    """
+
+    ratio_tolerance: int | None = None
+    max_dropped: int = 0
+    min_channels: int = 2
+    max_lost: float = 0.99
+
+
+@dataclass(frozen=True)
 class Request:
     """One record of what is asked, for the command line, pytest and the report alike.
 
@@ -151,7 +169,7 @@ class Request:
     round_to: int | None = None
     max_pruning_ratio: float = 1.0
     pruner: str | Callable[..., Any] | None = None
-    thresholds: "Thresholds" = field(default_factory=lambda: Thresholds())  # noqa: PLW0108
+    thresholds: Thresholds = field(default_factory=Thresholds)
     budget: float | None = None
 
     def __post_init__(self) -> None:
@@ -165,8 +183,7 @@ class Request:
         if not isinstance(self.ignore, str):
             object.__setattr__(self, "ignore", choice)
         object.__setattr__(self, "ratios", tuple(dict.fromkeys(checked_ratios(self.ratios))))
-        for ratio in self.ratios:
-            self.config(ratio)
+        self.config(self.ratios[0])  # refuses what is asked beside the ratio
 
     @property
     def policy(self) -> str:
@@ -180,16 +197,20 @@ class Request:
         )
 
 
+def not_per_cent(value: Any) -> str:
+    """The end of a message about a share that was given in per cent; empty if it was not."""
+    in_per_cent = isinstance(value, int | float) and 1 < value < 100
+    return f"; did you mean {value / 100:g}?" if in_per_cent else ""
+
+
 def check_share(target: Any) -> None:
     """Refuse a target that is no share.
 
     Raises:
         InputError: names it and what is expected.
     """
-    is_number = isinstance(target, int | float)
-    if not is_number or not 0 < target <= 1:
-        per_cent = is_number and 1 < target < 100
-        hint = f"; did you mean {target / 100:g}?" if per_cent else ""
+    if not isinstance(target, int | float) or not 0 < target <= 1:
+        hint = not_per_cent(target)
         raise InputError(f"target {target!r}; expected the share that may stay, in (0, 1]{hint}")
 
 
@@ -223,14 +244,11 @@ def excluded(given: Any) -> Any:
     """
     if isinstance(given, str):
         return _excluded_by_name(given)
-    # A module is both: called, and a container of others.
-    if callable(given) and not hasattr(given, "named_modules"):
+    # A module can be called, and a container of modules iterated over.
+    is_module = hasattr(given, "named_modules")
+    if callable(given) and not is_module:
         return given
-    if (
-        isinstance(given, type)
-        or not isinstance(given, Iterable)
-        or hasattr(given, "named_modules")
-    ):
+    if is_module or not isinstance(given, Iterable):
         raise InputError(
             f"ignored layers are given as one {type(given).__name__}; expected a policy "
             f"({', '.join(POLICIES)}), a list of modules or names, or a function"
@@ -311,24 +329,6 @@ def _check(record: Any, expected: _Expected) -> None:
         value = getattr(record, name)
         if not fits(value):
             raise InputError(f"{name} {value!r}; expected {what}")
-
-
-@dataclass(frozen=True)
-class Thresholds:
-    """Where the checks on the account draw the line.
-
-    Attributes:
-        ratio_tolerance: channels that a group may lose more or fewer than asked; None is one, and
-            as many more as rounding to ``round_to`` may add.
-        max_dropped: groups that may be asked for channels and lose none.
-        min_channels: fewest channels that a pruned group may have left.
-        max_lost: greatest share of its channels that a group may lose.
-    """
-
-    ratio_tolerance: int | None = None
-    max_dropped: int = 0
-    min_channels: int = 2
-    max_lost: float = 0.99
 
 
 def checked_ratios(ratios: Iterable[float]) -> tuple[float, ...]:
