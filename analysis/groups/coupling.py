@@ -1,0 +1,125 @@
+"""Which labels of a labelled pass go together, and which cannot go."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.network.labels.planes import Labels
+from analysis.network.labels.records import Block, Hold, Trace
+
+__all__ = ["Classes", "classes_of", "components"]
+
+
+@dataclass(frozen=True, eq=False)
+class Classes:
+    """A partition of the labels of a pass.
+
+    Attributes:
+        of: for each label its class, the smallest label in it; 0 for no channel.
+        held: for each label the hold that keeps its class, as an index into ``holds``; -1 for a
+            class that may go.
+        holds: every hold.
+        everything: labels whose class is a whole axis of some tensor.
+    """
+
+    of: NDArray[np.int32]
+    held: NDArray[np.int32]
+    holds: tuple[Hold, ...]
+    everything: Labels
+
+    def why(self, label: int) -> Hold | None:
+        """What keeps a label, if anything does."""
+        place = self.held[label]
+        return None if place < 0 else self.holds[place]
+
+
+def classes_of(
+    trace: Trace,
+    chosen: Mapping[int, int],
+    ties: Sequence[tuple[Labels, Labels]] = (),
+    holds: Sequence[Hold] = (),
+) -> Classes:
+    """The partition under these options of the choices that a pass left open.
+
+    Args:
+        trace: a pass over the dense network.
+        chosen: by place of a choice the option that is taken; the first where none is given.
+        ties: further labels that go together.
+        holds: further labels that stay.
+    """
+    options = [choice.options[chosen.get(place, 0)] for place, choice in enumerate(trace.choices)]
+    one = [edge.one for edge in trace.edges] + [o.one for o in options] + [tie[0] for tie in ties]
+    other = [e.other for e in trace.edges] + [o.other for o in options] + [tie[1] for tie in ties]
+    kept = [*trace.holds, *holds]
+    kept += [
+        Hold(choice.step, option.name, option.held)
+        for choice, option in zip(trace.choices, options, strict=True)
+        if option.held.size
+    ]
+    of = components(trace.count, _joined(one), _joined(other))
+    open_blocks = list(trace.blocks)
+    while open_blocks:
+        whole = [block for block in map(lambda b: _whole(b, of), open_blocks) if block is not None]
+        if not any(labels.size for _, labels, _ in whole):
+            break
+        one.append(_joined([labels for _, labels, _ in whole]))
+        other.append(_joined([first for _, _, first in whole]))
+        after = components(trace.count, _joined(one), _joined(other))
+        if (after == of).all():
+            break
+        of = after
+    kept += [
+        Hold(block.step, "part of a size", block.labels[~_is_whole(block, of)])
+        for block in trace.blocks
+    ]
+    everything = _everything(trace, of)
+    kept.append(Hold(-1, "all of its channels go together", everything))
+    return Classes(of, _held(of, kept), tuple(kept), everything)
+
+
+def _everything(trace: Trace, of: NDArray[np.int32]) -> Labels:
+    """Labels of axes that would be left empty."""
+    starts = np.fromiter(trace.starts.values(), np.int64, len(trace.starts))
+    ends = starts + np.fromiter(trace.sizes.values(), np.int64, len(trace.starts))
+    own = [of[start:end] for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
+    return np.array([labels[0] for labels in own if (labels == labels[0]).all()], np.int32)
+
+
+def _is_whole(block: Block, of: NDArray[np.int32]) -> NDArray[np.bool_]:
+    rows = of[block.rows]
+    return np.asarray((rows == rows[:, :1]).all(1) & (rows[:, 0] > 0))
+
+
+def _whole(block: Block, of: NDArray[np.int32]) -> tuple[Block, Labels, Labels] | None:
+    """The labels of rows whose labels all go together, and one of each."""
+    fits = _is_whole(block, of)
+    return block, block.labels[fits], block.rows[fits, 0]
+
+
+def _joined(parts: Sequence[Labels]) -> Labels:
+    return np.concatenate([np.zeros(0, np.int32), *(part.ravel() for part in parts)])
+
+
+def _held(of: NDArray[np.int32], holds: Sequence[Hold]) -> NDArray[np.int32]:
+    by_class = np.full(len(of), -1, np.int32)
+    for place in range(len(holds) - 1, -1, -1):
+        by_class[of[holds[place].labels]] = place
+    held = by_class[of]
+    held[0] = -1
+    return held
+
+
+def components(count: int, one: Labels, other: Labels) -> NDArray[np.int32]:
+    """For each of so many nodes the smallest that edges connect it with."""
+    parent = np.arange(count, dtype=np.int32)
+    while True:
+        first, second = parent[one], parent[other]
+        apart = first != second
+        if not apart.any():
+            return parent
+        low, high = np.minimum(first, second)[apart], np.maximum(first, second)[apart]
+        np.minimum.at(parent, high, low)
+        while (further := parent[parent]).tobytes() != parent.tobytes():
+            parent = further

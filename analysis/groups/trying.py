@@ -1,0 +1,375 @@
+"""What one pass cannot tell: cut the network and follow its channels once more.
+
+A view with a written-out size, a chunk, a slice: whether these follow a cut shows when the network
+is run after one. Every operator of the cut network must then carry the channels of the dense
+network's, in the same order, without those that went. The first that raises or does not is the
+one that a cut has to respect; what it asks for is learnt, and tried again.
+"""
+
+from collections import Counter
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field
+from math import prod
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from analysis.groups.coupling import Classes, classes_of
+from analysis.network.cutting import cut_axes
+from analysis.network.inference import Inputs, copy_of, one_line
+from analysis.network.labels.planes import Labels, labels_of
+from analysis.network.labels.records import Hold, Step, Trace
+from analysis.network.labels.tracing import labelled_pass
+
+__all__ = ["Learnt", "learn"]
+
+_TRIES = 40
+"""Cuts that are tried at most; what has not been seen to be right by then is held."""
+
+
+@dataclass
+class Learnt:
+    """What cuts have shown.
+
+    Attributes:
+        classes: labels that go together, and those that stay.
+        tries: cuts that were made.
+        untold: why the last cut was still not right; empty where it was.
+    """
+
+    classes: Classes
+    tries: int = 0
+    untold: str = ""
+
+
+class _DepartsError(Exception):
+    """An operator of the cut network is not the dense one's without the channels that went."""
+
+
+@dataclass
+class _State:
+    """What has been learnt so far.
+
+    Attributes:
+        chosen: by place of a choice, the option that is taken.
+        holds: labels that stay.
+        ties: by operator, labels that it makes go together.
+        tied: operators of which that was tried.
+    """
+
+    chosen: dict[int, int] = field(default_factory=dict)
+    holds: list[Hold] = field(default_factory=list)
+    ties: dict[int, tuple[Labels, Labels]] = field(default_factory=dict)
+    tied: set[int] = field(default_factory=set)
+
+    def classes(self, trace: Trace, more: Sequence[Hold] = ()) -> Classes:
+        """The partition that follows."""
+        return classes_of(trace, self.chosen, list(self.ties.values()), [*self.holds, *more])
+
+
+def learn(model: nn.Module, inputs: Inputs, trace: Trace) -> Learnt:
+    """The classes of a dense network's labels, each operator seen to follow a cut of half of them.
+
+    Args:
+        model: the dense network; copies are cut.
+        inputs: those of the pass.
+        trace: the dense network's pass.
+    """
+    state = _State()
+    sites = _sites(model, trace)
+    rng = np.random.default_rng(0)
+    why = ""
+    for tries in range(_TRIES):
+        classes = _reconciled(trace, state)
+        removed = _drawn(trace, classes, rng)
+        if not removed.any():
+            return Learnt(classes, tries)
+        failing = _try(model, inputs, trace, removed)
+        if failing is None:
+            return Learnt(classes, tries + 1)
+        step, why = failing
+        if not _adapt(trace, sites, state, step, removed, classes, why):
+            break
+    free = np.flatnonzero(classes.held < 0)[1:].astype(np.int32)
+    rest = Hold(0, f"cannot be told: {why}", free)
+    return Learnt(state.classes(trace, [rest]), tries + 1, why)
+
+
+def _reconciled(trace: Trace, state: _State) -> Classes:
+    """The partition, once layouts that are coupled are cut in the same way.
+
+    Whole heads of the queries and the same channel of every head of the keys would be everything.
+    """
+    while True:
+        classes = state.classes(trace)
+        everything = np.unique(classes.of[classes.everything])
+        involved: dict[int, list[int]] = {}
+        for place, choice in enumerate(trace.choices):
+            if choice.options[state.chosen.get(place, 0)].one.size:
+                found = np.intersect1d(classes.of[choice.labels], everything)
+                for label in found.tolist():
+                    involved.setdefault(label, []).append(place)
+        moved = False
+        for places in involved.values():
+            furthest = max(state.chosen.get(place, 0) for place in places)
+            behind = [place for place in places if state.chosen.get(place, 0) < furthest]
+            # Where all are cut in the same way, it is the way that leaves nothing to choose from.
+            for place in behind or (places if furthest else ()):
+                option = furthest if behind else furthest + 1
+                if option < len(trace.choices[place].options):
+                    state.chosen[place] = option
+                    moved = True
+        if not moved:
+            return classes
+
+
+def _drawn(trace: Trace, classes: Classes, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Some of the classes of every set of axes, and no axis as a whole."""
+    sets: dict[int, set[int]] = {}
+    for place, (axis, start) in enumerate(trace.starts.items()):
+        own = classes.of[start : start + trace.sizes[axis]]
+        for label in np.unique(own[classes.held[own] < 0]).tolist():
+            sets.setdefault(label, set()).add(place)
+    alike: dict[frozenset[int], list[int]] = {}
+    for label, places in sets.items():
+        alike.setdefault(frozenset(places), []).append(label)
+    gone: list[int] = []
+    turns: Counter[int] = Counter()
+    for labels in alike.values():
+        count = len(labels)
+        if count > 1:
+            # As many from each would hide that sizes depend on each other.
+            turns[count] += 1
+            some = 1 + (count // 2 + turns[count]) % max(count - 2, 1)
+            gone += rng.choice(labels, some, replace=False).tolist()
+    removed = np.isin(classes.of, np.array(gone, np.int32)) if gone else np.zeros(len(classes.of), bool)
+    removed[0] = False
+    return removed
+
+
+def _try(
+    model: nn.Module, inputs: Inputs, trace: Trace, removed: NDArray[np.bool_]
+) -> tuple[int, str] | None:
+    """The first operator that does not follow a cut, and what it does."""
+    cut = copy_of(model)
+    labels, kept = {}, {}
+    for (name, dim), start in trace.starts.items():
+        own = np.arange(start, start + trace.sizes[name, dim], dtype=np.int32)
+        stays = ~removed[own]
+        labels[name, dim] = torch.from_numpy(own[stays])
+        if not stays.all():
+            kept[name, dim] = torch.from_numpy(np.flatnonzero(stays))
+    cut_axes(cut, kept)
+    dense = {(step.place, step.turn): number for number, step in enumerate(trace.steps)}
+    base = 1 + sum(trace.sizes.values())
+    last = -1
+    met = 0
+
+    def check(step: Step) -> None:
+        nonlocal last, met
+        number = dense.get((step.place, step.turn))
+        if number is None:
+            if step.planes:
+                raise _DepartsError(f"{step.place} is called only after a cut")
+            return
+        last, met = number, met + 1
+        why = _departure(trace.steps[number], step, removed, base)
+        if why:
+            last = number - 1
+            raise _DepartsError(why)
+
+    try:
+        labelled_pass(cut, inputs, labels, check, trace.count)
+    except _DepartsError as error:
+        return last + 1, str(error)
+    except Exception as error:
+        return last + 1, one_line(error)
+    return None if met == len(dense) else (last, "fewer operators are called after a cut")
+
+
+def _departure(dense: Step, cut: Step, removed: NDArray[np.bool_], base: int) -> str:
+    """How an operator after the cut is not the dense one's without what went; empty if it is."""
+    if not cut.planes:  # a single channel is left, which is followed no further
+        return ""
+    if len(dense.shapes) != len(cut.shapes):
+        return "returns another number of tensors"
+    for place, shape in enumerate(dense.shapes):
+        expected = [_left(labels_of(plane), removed) for plane in dense.planes[place]]
+        found = [labels_of(plane) for plane in cut.planes[place]]
+        if any(labels.size == 1 for labels in expected):
+            continue  # a single channel is left, which is followed no further
+        if _elements(dense, place, expected) not in (None, prod(cut.shapes[place])):
+            return f"returns {cut.shapes[place]} where {shape} was, and not the channels that stay"
+        if not _same(expected, found, base):
+            return "other channels, or in another order"
+    return ""
+
+
+def _left(labels: Labels, removed: NDArray[np.bool_]) -> Labels:
+    """What should stay of a plane; in a row where that is no longer as many everywhere."""
+    stays = ~removed[labels]
+    for axis in range(labels.ndim):
+        others = tuple(other for other in range(labels.ndim) if other != axis)
+        labels = labels[(slice(None),) * axis + (stays.any(others),)]
+        stays = ~removed[labels]
+    return labels if stays.all() else labels[stays]
+
+
+def _elements(dense: Step, place: int, left: Sequence[Labels]) -> int | None:
+    """Elements that should stay of a result."""
+    axes = [
+        dim for plane in dense.planes[place] for dim, size in enumerate(plane.shape) if size > 1
+    ]
+    if len(axes) != len(set(axes)):
+        return None
+    count = prod(labels.size for labels in left)
+    return count * prod(size for dim, size in enumerate(dense.shapes[place]) if dim not in axes)
+
+
+def _same(expected: Sequence[Labels], found: Sequence[Labels], base: int) -> bool:
+    wanted, seen = _followed(expected, base), _followed(found, base)
+    return len(wanted) == len(seen) and all(
+        one.shape == other.shape and bool(((one == other) | (one >= base)).all())
+        for one, other in zip(wanted, seen, strict=True)
+    )
+
+
+def _followed(planes: Sequence[Labels], base: int) -> list[Labels]:
+    """Planes of channels; what stands for several is numbered anew in each pass."""
+    varying = [_varying(labels) for labels in planes]
+    return [labels for labels in varying if labels.size > 1 and (labels < base).any()]
+
+
+def _varying(labels: Labels) -> Labels:
+    """The labels along the dimensions along which they vary."""
+    for axis in range(labels.ndim - 1, -1, -1):
+        first = labels.take([0], axis)
+        if (labels == first).all():
+            labels = first.squeeze(axis)
+    return labels
+
+
+def _sites(model: nn.Module, trace: Trace) -> list[Hashable]:
+    """For each operator what it has in common with others that the same code calls."""
+    kinds = {name: type(module) for name, module in model.named_modules()}
+    options: dict[int, int] = Counter(choice.step for choice in trace.choices)
+    return [
+        (
+            step.place.line,
+            step.place.operator,
+            kinds.get(step.place.module),
+            len(step.arriving),
+            options[number],
+        )
+        for number, step in enumerate(trace.steps)
+    ]
+
+
+def _adapt(
+    trace: Trace,
+    sites: Sequence[Hashable],
+    state: _State,
+    failing: int,
+    removed: NDArray[np.bool_],
+    classes: Classes,
+    why: str,
+) -> bool:
+    """Learn from an operator that did not follow; False where nothing is left to learn.
+
+    What is learnt of one call holds for all that the same code makes. First the operator's own
+    options are tried, then that its size comes of another tensor's, at last what arrives is held.
+    """
+    failing = min(failing, len(trace.steps) - 1)
+    alike = [step for step, site in enumerate(sites) if site == sites[failing]]
+    if _choose(trace, state, alike, failing, removed):
+        return True
+    own = _gone(trace.steps[failing], removed)
+    if own is not None and failing not in state.tied:
+        state.tied.update(alike)
+        if _tie(trace, state, alike, failing, own, removed, classes.of):
+            return True
+    for step in alike:
+        state.ties.pop(step, None)
+    for back in range(failing + 1):
+        place = _gone(trace.steps[failing - back], removed)
+        if place is not None:
+            break
+    else:
+        return False
+    for step in alike:
+        arriving = trace.steps[step - back].arriving if step >= back else ()
+        if len(arriving) > place:
+            state.holds.append(Hold(step, f"a written-out size: {why}", arriving[place]))
+    return True
+
+
+def _gone(step: Step, removed: NDArray[np.bool_]) -> int | None:
+    """The first plane that arrives at an operator and loses something."""
+    return next((n for n, labels in enumerate(step.arriving) if removed[labels].any()), None)
+
+
+def _tie(
+    trace: Trace,
+    state: _State,
+    alike: Sequence[int],
+    failing: int,
+    own: int,
+    removed: NDArray[np.bool_],
+    of: NDArray[np.int32],
+) -> bool:
+    """Tie what arrives, position by position, with what another tensor before has as many of.
+
+    In attention the sizes of the heads are those of the layer's input, divided.
+    """
+    labels = trace.steps[failing].arriving[own]
+    for back in range(1, min(failing, _BACK)):
+        for place, other in enumerate(trace.steps[failing - back].arriving):
+            if (
+                removed[other].any()
+                and not labels.size % other.size
+                and not np.isin(of[other], of[labels]).any()
+            ):
+                for step in alike:
+                    _tie_one(trace, state, step, own, back, place)
+                return True
+    return False
+
+
+def _tie_one(
+    trace: Trace, state: _State, step: int, own: int, back: int, place: int
+) -> None:
+    arriving = trace.steps[step].arriving
+    others = trace.steps[step - back].arriving if step >= back else ()
+    if len(arriving) > own and len(others) > place:
+        labels, other = arriving[own], others[place]
+        if not labels.size % other.size:
+            state.ties[step] = labels, np.tile(other, labels.size // other.size)
+            for number, choice in enumerate(trace.choices):
+                if choice.step == step:
+                    state.chosen[number] = 0
+
+
+_BACK = 8
+"""Operators before another one among which the size that it is given is looked for."""
+
+
+def _choose(
+    trace: Trace,
+    state: _State,
+    alike: Sequence[int],
+    failing: int,
+    removed: NDArray[np.bool_],
+) -> bool:
+    """Take the next option of what an operator left open; whether there is one."""
+    steps = set(alike)
+    moved = False
+    for place, choice in enumerate(trace.choices):
+        option = state.chosen.get(place, 0) + 1
+        last = len(choice.options) - (1 if choice.step not in state.tied else 0)
+        if choice.step in steps and option < last:
+            if choice.step != failing or removed[choice.labels].any():
+                state.chosen[place] = option
+                moved |= choice.step == failing
+    return moved

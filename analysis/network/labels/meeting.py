@@ -1,0 +1,222 @@
+"""Labels that meet in one operator: what is coupled, and what must wait for a cut to be told."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import gcd
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from analysis.network.labels.planes import Labels, Planes, axes_of, labels_of
+from analysis.network.labels.records import Block, Choice, Combining, Edge, Hold, Option, Trace
+
+__all__ = ["Meeting", "Operand"]
+
+_NONE = np.zeros(0, np.int32)
+
+
+@dataclass(frozen=True, eq=False)
+class Operand:
+    """A tensor in the index space of an operator.
+
+    Attributes:
+        planes: with one dimension for each of the space's.
+        extents: its size along each; 1 where it is broadcast.
+        fresh: whether it was made in forward of sizes and numbers alone and holds the same value
+            everywhere, so that a cut may find it smaller.
+    """
+
+    planes: Planes
+    extents: tuple[int, ...]
+    fresh: bool = False
+
+
+class Meeting:
+    """Writes down what meets in the operators of one pass."""
+
+    def __init__(self, trace: Trace) -> None:
+        self._trace = trace
+        self._blocks: dict[bytes, int] = {}
+        self._known: set[bytes] = set()
+        self._chosen: set[tuple[str, bytes]] = set()
+
+    @property
+    def step(self) -> int:
+        """Number of the operator that is being followed."""
+        return len(self._trace.steps)
+
+    def hold(self, labels: Labels, why: str) -> None:
+        """Labels that cannot go."""
+        labels = labels[labels > 0]
+        if labels.size:
+            self._trace.holds.append(Hold(self.step, why, np.unique(labels)))
+
+    def combine(self, plane: Tensor, what: str) -> None:
+        """Something is taken over channels."""
+        self._trace.combined.append(Combining(self.step, what, np.unique(labels_of(plane))))
+
+    def couple(self, one: Tensor, other: Tensor, why: str) -> None:
+        """Labels in the same place go together."""
+        first, second = np.broadcast_arrays(labels_of(one), labels_of(other))
+        first, second = first.ravel(), second.ravel()
+        both = (first > 0) & (second > 0) & (first != second)
+        if both.any():
+            self._trace.edges.append(Edge(self.step, why, first[both], second[both]))
+        lone = np.concatenate([first[(first > 0) & (second == 0)], second[(second > 0) & (first == 0)]])
+        if lone.size:
+            self._follow_or_hold(lone, "meets a constant")
+
+    def joined(self, operands: Sequence[Operand], why: str) -> list[Tensor]:
+        """The planes of what comes of operands that meet element by element."""
+        result: list[Tensor] = []
+        for operand in operands:
+            for plane in operand.planes:
+                self._join(result, plane, why)
+        for operand in operands:
+            own = frozenset().union(*map(axes_of, operand.planes))
+            for plane in list(result):
+                for axis in axes_of(plane) - own:
+                    if operand.extents[axis] > 1:
+                        self._unfollowed(plane, axis, operand.fresh)
+                        if not operand.fresh and axes_of(plane) == {axis}:
+                            result[:] = [other for other in result if other is not plane]
+        return result
+
+    def _join(self, result: list[Tensor], plane: Tensor, why: str) -> None:
+        own = axes_of(plane)
+        for place, other in enumerate(result):
+            theirs = axes_of(other)
+            shared = own & theirs
+            if not shared:
+                continue
+            self.couple(self.over(other, shared), self.over(plane, shared), why)
+            if own == theirs:
+                result[place] = torch.where(other == 0, plane, other)
+                return
+            if own < theirs:
+                return
+            if theirs < own:
+                result[place] = plane
+                return
+        result.append(plane)
+
+    def over(self, plane: Tensor, axes: frozenset[int]) -> Tensor:
+        """The plane along some of its dimensions: a label for all that lie in the same place."""
+        if axes_of(plane) <= axes:
+            return plane
+        kept = sorted(axes)
+        rest = [dim for dim in range(plane.dim()) if dim not in axes]
+        sizes = [plane.shape[dim] for dim in kept]
+        rows = plane.permute(*kept, *rest).reshape(int(np.prod(sizes)), -1).numpy()
+        found = np.zeros(len(rows), np.int32)
+        fresh = []
+        for place, row in enumerate(rows):
+            key = row.tobytes()
+            if key not in self._blocks:
+                if not row.any():
+                    self._blocks[key] = 0
+                else:
+                    self._blocks[key] = self._trace.count
+                    self._trace.count += 1
+                    fresh.append(place)
+            found[place] = self._blocks[key]
+        if fresh:
+            self._trace.blocks.append(Block(self.step, found[fresh], rows[fresh].copy()))
+        shape = [size if dim in axes else 1 for dim, size in enumerate(plane.shape)]
+        return torch.from_numpy(found).view(shape)
+
+    def _unfollowed(self, plane: Tensor, axis: int, fresh: bool) -> None:
+        labels = labels_of(self.over(plane, frozenset({axis})))
+        if fresh:
+            self._follow_or_hold(labels, "meets a tensor of a written-out size")
+        else:
+            self.hold(labels, "meets values that are not cut")
+
+    def _follow_or_hold(self, labels: Labels, why: str) -> None:
+        labels = np.unique(labels[labels > 0])
+        self.choose(
+            labels,
+            [Option("follows", _NONE, _NONE, _NONE), Option(why, _NONE, _NONE, labels)],
+        )
+
+    def choose(self, labels: Labels, options: Sequence[Option]) -> None:
+        """Several ways to go on that only a cut can tell apart."""
+        key = (options[0].name, labels.tobytes())
+        if key not in self._chosen:
+            self._chosen.add(key)
+            self._trace.choices.append(Choice(self.step, labels, tuple(options)))
+
+    def layout(self, plane: Tensor, first: int | None = None, *, was_one: bool = True) -> None:
+        """Labels along several dimensions: what is left must have as many in each row.
+
+        Args:
+            plane: of a tensor.
+            first: the dimension whose positions are what goes, to be tried before others; None
+                is that with the most.
+            was_one: whether the labels lay along one dimension before; if not, the operator that
+                laid them out has seen to it.
+        """
+        labels = labels_of(plane)
+        if labels.ndim < 2:
+            if labels.ndim == 0 and labels:
+                self.hold(labels.reshape(1), "picks one channel by its position")
+            return
+        key = labels.tobytes() + bytes(str(labels.shape), "ascii")
+        if key in self._known:
+            return
+        self._known.add(key)
+        order = sorted(
+            range(labels.ndim), key=lambda axis: (axis != first, -labels.shape[axis])
+        )
+        alike = [_alike(labels, axis) for axis in order]
+        free = [] if was_one else [Option("follows", _NONE, _NONE, _NONE)]
+        self.choose(labels, [*free, *alike, _held(labels, "size")])
+
+    def parts(self, plane: Tensor, found: Sequence[Tensor | None]) -> None:
+        """Some labels leave a tensor by their position: those left must be as many as before."""
+        for axis in axes_of(plane):
+            slabs = np.moveaxis(plane.numpy(), axis, 0).reshape(plane.shape[axis], -1)
+            left = [
+                np.flatnonzero(np.isin(slabs, part.numpy()).any(1)) if part is not None else _NONE
+                for part in found
+            ]
+            if any(len(places) < len(slabs) for places in left):
+                # Rows of several dimensions are as long as each other already.
+                free = [Option("follows", _NONE, _NONE, _NONE)] if slabs.shape[1] > 1 else []
+                self.choose(slabs, [*free, *_partings(slabs, left)])
+
+
+def _alike(labels: Labels, axis: int) -> Option:
+    """Labels in the same place of one dimension go together."""
+    slabs = np.moveaxis(labels, axis, 0).reshape(labels.shape[axis], -1)
+    one, other = np.broadcast_arrays(slabs[:, :1], slabs[:, 1:])
+    both = (one > 0) & (other > 0)
+    return Option(f"alike along {axis}", one[both], other[both], _NONE)
+
+
+def _held(labels: Labels, why: str) -> Option:
+    labels = np.unique(labels[labels > 0])
+    return Option(f"held: {why}", _NONE, _NONE, labels)
+
+
+def _partings(slabs: Labels, left: Sequence[Labels]) -> list[Option]:
+    """How positions 0 to n of an axis can be parted, the finest first."""
+    count = len(slabs)
+    options = []
+    firsts = [places for places in left if len(places)]
+    steps = {int(step) for places in firsts for step in np.unique(np.diff(places))}
+    if steps <= {1}:
+        bounds = sorted({0, count, *(int(p[0]) for p in firsts), *(int(p[-1]) + 1 for p in firsts)})
+        block = gcd(*np.diff(bounds).tolist())
+        if 1 < block < count:
+            options.append(Option("as many of each part", slabs[:-block].ravel(), slabs[block:].ravel(), _NONE))
+        if len(bounds) == 3:
+            middle = bounds[1]
+            options += [_held(slabs[:middle], "a part of a written-out size"),
+                        _held(slabs[middle:], "a part of a written-out size")]
+    elif len(steps) == 1 and not count % (step := steps.pop()):
+        rows = slabs.reshape(count // step, -1)
+        one, other = np.broadcast_arrays(rows[:, :1], rows[:, 1:])
+        options.append(Option("blocks of a step", one.ravel(), other.ravel(), _NONE))
+    return [*options, _held(slabs, "a part of a written-out size")]

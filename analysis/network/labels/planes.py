@@ -1,0 +1,107 @@
+"""Planes of labels: which channel each element of a tensor carries.
+
+A label is a positive integer, one for each position on each axis of a parameter; 0 is no channel.
+A plane is an int32 tensor with as many dimensions as the tensor that it describes, of size 1 along
+every dimension along which its labels do not vary. A tensor has a plane for each independent reason
+why an element may go: a weight of shape (out, in) has one along ``out`` and one along ``in``. When
+channels are removed, an element stays where no plane has a removed label.
+"""
+
+from collections.abc import Iterable, Sequence
+from math import prod
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+__all__ = ["Labels", "Planes", "axes_of", "axis_plane", "compact", "labels_of", "reshaped", "spread"]
+
+Planes = tuple[Tensor, ...]
+Labels = NDArray[np.int32]
+
+
+def axis_plane(labels: Tensor, dims: int, axis: int) -> Tensor:
+    """One label for each position of an axis, as a plane of a tensor with so many dimensions."""
+    shape = [1] * dims
+    shape[axis] = len(labels)
+    return labels.view(shape)
+
+
+def axes_of(plane: Tensor) -> frozenset[int]:
+    """The dimensions along which the labels vary."""
+    return frozenset(dim for dim, size in enumerate(plane.shape) if size > 1)
+
+
+def labels_of(plane: Tensor) -> Labels:
+    """The labels, one dimension for each along which they vary."""
+    return plane.squeeze().numpy()
+
+
+def spread(plane: Tensor, shape: Sequence[int]) -> Tensor:
+    """One label for each element of a tensor of this shape."""
+    return plane.expand(shape)
+
+
+def compact(labels: Tensor) -> Tensor | None:
+    """The plane of one label for each element; None where no element carries a channel."""
+    for dim, size in enumerate(labels.shape):
+        if not size:
+            return None
+        if size > 1:
+            first = labels.narrow(dim, 0, 1)
+            if labels.stride(dim) == 0 or bool((labels == first).all()):
+                labels = first
+    return labels if bool(labels.any()) else None
+
+
+def reshaped(plane: Tensor, before: Sequence[int], after: Sequence[int]) -> Tensor | None:
+    """The plane after the tensor was reshaped; only what varies is written out."""
+    if prod(after) == 0:
+        return None
+    parts: list[int] = []
+    shape: list[int] = []
+    split = False
+    for own, made in _segments(before, after):
+        varies = any(plane.shape[dim] > 1 for dim in own)
+        parts += [before[dim] if varies else 1 for dim in own]
+        shape += [after[dim] if varies else 1 for dim in made]
+        split |= varies and len(made) > 1
+    flat = plane.expand(parts).reshape(shape)
+    return compact(flat) if split else flat
+
+
+def _segments(
+    before: Sequence[int], after: Sequence[int]
+) -> Iterable[tuple[Sequence[int], Sequence[int]]]:
+    """Runs of dimensions of both shapes that hold the same elements."""
+    i = j = 0
+    while i < len(before) or j < len(after):
+        own, made, left, right = [], [], 1, 1
+        while True:
+            if i < len(before) and (left < right or not own):
+                left *= before[i]
+                own.append(i)
+                i += 1
+            elif j < len(after) and (right < left or not made):
+                right *= after[j]
+                made.append(j)
+                j += 1
+            elif left == right:
+                break
+            elif i < len(before):
+                left *= before[i]
+                own.append(i)
+                i += 1
+            else:
+                right *= after[j]
+                made.append(j)
+                j += 1
+        # What is left over has a single element.
+        if i == len(before):
+            made += range(j, len(after)) if all(size == 1 for size in after[j:]) else ()
+            j = made[-1] + 1 if made else j
+        if j == len(after):
+            own += range(i, len(before)) if all(size == 1 for size in before[i:]) else ()
+            i = own[-1] + 1 if own else i
+        yield own, made

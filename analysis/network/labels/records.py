@@ -1,0 +1,175 @@
+"""What a labelled pass leaves behind."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import prod
+
+import numpy as np
+from torch import Tensor
+
+from analysis.network.labels.planes import Labels
+
+__all__ = ["Block", "Choice", "Combining", "Edge", "Hold", "Option", "Place", "Read", "Space",
+           "Step", "Trace"]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where an operator is called.
+
+    Attributes:
+        operator: its name, as ATen's functional form.
+        module: the module in whose forward it is called; empty for the model's own.
+        line: ``file.py:12`` of the user's code; empty where there is none.
+    """
+
+    operator: str
+    module: str
+    line: str
+
+    def __str__(self) -> str:
+        where = f"`{self.module}`" if self.module else "the model's own forward"
+        return f"`{self.operator}` in {where}" + (f" ({self.line})" if self.line else "")
+
+
+@dataclass(frozen=True, eq=False)
+class Space:
+    """The products that an operator takes: how many, and of which labels.
+
+    Their number is ``constant`` times, for each plane, the labels of it that stay.
+    """
+
+    planes: tuple[Labels, ...]
+    constant: int
+
+    @property
+    def size(self) -> int:
+        """Products in the dense network."""
+        return self.constant * prod(plane.size for plane in self.planes)
+
+
+@dataclass(frozen=True, eq=False)
+class Read:
+    """Channels that an operator sums over: which arrive at each position of its axis.
+
+    ``tensor`` is the parameter that it is multiplied with there and ``dim`` that one's dimension;
+    empty for a product of two activations.
+    """
+
+    tensor: str
+    dim: int
+    labels: Labels
+
+
+@dataclass(eq=False)
+class Step:
+    """One operator that channels arrive at.
+
+    Attributes:
+        place: where it is called.
+        turn: the how manieth call there it is.
+        shapes: of its results.
+        planes: of its results.
+        constants: numbers that it was given.
+        spaces: the products that it takes.
+        reads: channels that it sums over.
+        arriving: the planes of its operands.
+    """
+
+    place: Place
+    turn: int
+    shapes: tuple[tuple[int, ...], ...] = ()
+    planes: tuple[tuple[Tensor, ...], ...] = ()
+    constants: tuple[float, ...] = ()
+    spaces: list[Space] = field(default_factory=list)
+    reads: list[Read] = field(default_factory=list)
+    arriving: tuple[Labels, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Edge:
+    """Labels that are coupled, position by position, and by what."""
+
+    step: int
+    why: str
+    one: Labels
+    other: Labels
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Labels that stand for all labels of a row: such a one goes only when they all do."""
+
+    step: int
+    labels: Labels
+    rows: Labels
+
+
+@dataclass(frozen=True, eq=False)
+class Hold:
+    """Labels that cannot go, and why."""
+
+    step: int
+    why: str
+    labels: Labels
+
+
+@dataclass(frozen=True, eq=False)
+class Option:
+    """One way in which an operator can be right after a cut.
+
+    Attributes:
+        name: in words.
+        one, other: labels that go together, position by position.
+        held: labels that cannot go.
+    """
+
+    name: str
+    one: Labels
+    other: Labels
+    held: Labels
+
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """An operator that one pass cannot tell how it follows a cut: what to try, in this order."""
+
+    step: int
+    labels: Labels
+    options: tuple[Option, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Combining:
+    """Something taken over channels that is not the same without those that are zero."""
+
+    step: int
+    what: str
+    labels: Labels
+
+
+@dataclass(eq=False)
+class Trace:
+    """One labelled pass.
+
+    Attributes:
+        starts: by parameter or buffer and dimension, the label of position 0.
+        sizes: the same, positions.
+        outputs: labels that leave the model.
+    """
+
+    starts: Mapping[tuple[str, int], int]
+    sizes: Mapping[tuple[str, int], int]
+    steps: list[Step] = field(default_factory=list)
+    edges: list[Edge] = field(default_factory=list)
+    blocks: list[Block] = field(default_factory=list)
+    holds: list[Hold] = field(default_factory=list)
+    choices: list[Choice] = field(default_factory=list)
+    combined: list[Combining] = field(default_factory=list)
+    count: int = 1
+
+    def labels(self, tensor: str, dim: int) -> Labels:
+        """The labels of a tensor's axis."""
+        start = self.starts[tensor, dim]
+        return np.arange(start, start + self.sizes[tensor, dim], dtype=np.int32)
+
