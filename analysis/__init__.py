@@ -15,7 +15,7 @@ if TYPE_CHECKING:
         ratio_for_macs,
         ratio_for_params,
     )
-    from analysis.groups.depgraph import inspect_groups
+    from analysis.groups.inspecting import inspect_groups
     from analysis.network.layers import register_layer
     from analysis.pipeline import lint_ignored_layers, verify, verify_steps
     from analysis.proof.mismatch import reproduce_residual_mismatch
@@ -42,7 +42,7 @@ __version__ = "0.2.0"
 _MODULES = {
     "cost_account": "costs.predicting",
     "count_macs": "costs.counting",
-    "inspect_groups": "groups.depgraph",
+    "inspect_groups": "groups.inspecting",
     "lint_ignored_layers": "pipeline",
     "parametrize_with_checks": "pytest_plugin.parametrizing",
     "ratio_curve": "costs.predicting",

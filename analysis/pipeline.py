@@ -42,7 +42,7 @@ from analysis.records import (
     OWN_PRUNER,
     Config,
     CostTable,
-    Group,
+    DependencyGroup,
     Lint,
     PlannedGroup,
     Removal,
@@ -76,7 +76,7 @@ class Dense:
 
     model: nn.Module
     inputs: Inputs
-    groups: tuple[Group, ...]
+    groups: tuple[DependencyGroup, ...]
     costs: CostTable
     saved_bytes: int
     error: Verification | None = None
@@ -167,11 +167,11 @@ def analyse(model: nn.Module, example_inputs: Inputs) -> Dense:
     check_usable(model)
     with left_as_found(model):
         check_copies(model, example_inputs)
-        groups: tuple[Group, ...] = ()
+        groups: tuple[DependencyGroup, ...] = ()
         error = None
         try:
             with budgets.step("building the dependency graph"):
-                groups = depgraph.inspect_groups(model, example_inputs)
+                groups = depgraph.dependency_groups(model, example_inputs)
         except UnprunableError as failure:
             error = Verification(Verdict.UNPRUNABLE, str(failure))
         return Dense(model, example_inputs, groups, *measure(model, example_inputs), error)
@@ -250,7 +250,7 @@ def _label(policy: Any, config: Config, model: nn.Module) -> str:
 
 
 def _planned(
-    model: nn.Module, groups: tuple[Group, ...], config: Config
+    model: nn.Module, groups: tuple[DependencyGroup, ...], config: Config
 ) -> tuple[PlannedGroup, ...] | None:
     """What the ratio asks; None where channels are numbered wrongly, so that it is not defined."""
     if any(group.untraced for group in groups):
@@ -285,7 +285,7 @@ def verify(
     _check_runs(model, example_inputs, pruner)
     with left_as_found(model):
         model.eval()
-        groups: list[Group] = []
+        groups: list[DependencyGroup] = []
         progress = Progress(requested=RequestedChannels(pruner))
 
         def read(_: Operators) -> tuple[Any, None]:
@@ -328,7 +328,7 @@ def _verify_steps(
     model: nn.Module, inputs: Inputs, pruner: Any, budget: float | None
 ) -> Iterator[Verification]:
     progress = Progress(requested=RequestedChannels(pruner))
-    groups: tuple[Group, ...] = ()
+    groups: tuple[DependencyGroup, ...] = ()
     steps = each_step(model, inputs, pruner, progress, Operators(model, []).blamed)
     passes = True
     while passes and pruner.current_step < pruner.iterative_steps:
@@ -373,9 +373,9 @@ def lint_ignored_layers(model: nn.Module, example_inputs: Inputs, ignored_layers
 
     Raises:
         InputError: the model cannot be analysed as it is.
-        UnprunableError: as `inspect_groups`.
+        UnprunableError: as `dependency_groups`.
     """
-    groups = depgraph.inspect_groups(model, example_inputs)
+    groups = depgraph.dependency_groups(model, example_inputs)
     given = policies.entries(ignored_layers, model, groups)
     with left_as_found(model):
         called = called_modules(copy_of(model), example_inputs)
@@ -402,7 +402,9 @@ _FREER = ("skip-channels", "classifier")
 """Policies that a list of ignored layers is compared with."""
 
 
-def _excluded_by(policy: str, model: nn.Module, groups: tuple[Group, ...]) -> list[Group]:
+def _excluded_by(
+    policy: str, model: nn.Module, groups: tuple[DependencyGroup, ...]
+) -> list[DependencyGroup]:
     held = policies.mark_ignored(groups, policies.ignored_layers(policy, model, groups))
     return [group for group in held if group.ignored]
 

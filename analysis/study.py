@@ -33,8 +33,8 @@ from analysis.records import (
     RATIOS,
     SCOPES,
     Config,
+    DependencyGroup,
     FaultCount,
-    Group,
     Lint,
     Mismatch,
     Network,
@@ -336,7 +336,7 @@ def _mismatches(request: Request, kind: str) -> tuple[Mismatch, ...]:
     return ()
 
 
-def _agreements(model: nn.Module, groups: tuple[Group, ...]) -> tuple[RankAgreement, ...]:
+def _agreements(model: nn.Module, groups: tuple[DependencyGroup, ...]) -> tuple[RankAgreement, ...]:
     scores = importances.group_importances(model, groups)
     norms = importances.filter_norms(model, groups)
     return tuple(
@@ -370,7 +370,7 @@ def _faults(network: Network, kind: str, budget: float | None) -> FaultCount:
     return FaultCount(network.name, kind, 0, 0, 0, 0, 0)
 
 
-_Half = tuple[nn.Module, nn.Module, list[Removal], Any, tuple[Group, ...]]
+_Half = tuple[nn.Module, nn.Module, list[Removal], Any, tuple[DependencyGroup, ...]]
 """A network with distinct values, the same pruned by half, what was cut, inputs, groups."""
 
 

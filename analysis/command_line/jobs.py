@@ -11,7 +11,7 @@ from analysis.processes import budgets
 from analysis.records import (
     Config,
     CostTable,
-    Group,
+    DependencyGroup,
     Lint,
     Misread,
     Quantity,
@@ -34,7 +34,7 @@ def prepare(request: Request) -> SubjectInfo:
     return info_of(request.network)
 
 
-def lint(request: Request) -> tuple[tuple[Group, ...], Lint]:
+def lint(request: Request) -> tuple[tuple[DependencyGroup, ...], Lint]:
     """The dependency groups, those marked that the list excludes, and its lint."""
     dense = traced(request.network)
     with budgets.step("checking the ignored layers"):
@@ -45,7 +45,7 @@ def lint(request: Request) -> tuple[tuple[Group, ...], Lint]:
 
 def groups(
     request: Request, audited: bool
-) -> tuple[tuple[Group, ...], dict[str, tuple[Misread, ...]] | None]:
+) -> tuple[tuple[DependencyGroup, ...], dict[str, tuple[Misread, ...]] | None]:
     """The dependency groups, the excluded ones marked, and the audit if it is asked for."""
     dense = traced(request.network)
     ignored = policies.ignored_layers(request.ignore, dense.model, dense.groups)

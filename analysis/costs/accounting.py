@@ -15,7 +15,7 @@ from analysis.pruning.rules import Outlook, Ranking, cut_across, is_followed
 from analysis.records import (
     Config,
     CurvePoint,
-    Group,
+    DependencyGroup,
     GroupAccount,
     GroupSaving,
     Holder,
@@ -63,7 +63,7 @@ class Account:
         self,
         dense: CurvePoint,
         products: Products,
-        groups: Sequence[Group],
+        groups: Sequence[DependencyGroup],
         importances: Mapping[str, Tensor],
         config: Config,
     ) -> None:
@@ -320,7 +320,7 @@ class Account:
             for layer in most
         )
 
-    def _why(self, group: Group, found: Mapping[str, Outlook]) -> str:
+    def _why(self, group: DependencyGroup, found: Mapping[str, Outlook]) -> str:
         outlook = found[group.root]
         kept = group.width - int(outlook.removed.sum())
         reason = outlook.reason(0)
@@ -331,7 +331,7 @@ def _not_known(root: str, why: str) -> str:
     return f"what a cut of group `{root}` leaves is not known: {why}"
 
 
-def _why_unknown(group: Group) -> str:
+def _why_unknown(group: DependencyGroup) -> str:
     """Why what a cut takes with it cannot be told before it is made; empty if it can."""
     if group.untraced:
         return group.untraced

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from analysis.errors import InputError
 from analysis.pruning.channel_classes import ChannelClasses
-from analysis.records import Axis, Extent, Group, Meeting, Products, Term
+from analysis.records import Axis, DependencyGroup, Extent, Meeting, Products, Term
 
 __all__ = ["CostModel", "Polynomial"]
 
@@ -97,7 +97,10 @@ class CostModel:
     """
 
     def __init__(
-        self, products: Products, groups: Sequence[Group], classes: Mapping[str, ChannelClasses]
+        self,
+        products: Products,
+        groups: Sequence[DependencyGroup],
+        classes: Mapping[str, ChannelClasses],
     ) -> None:
         self.roots = tuple(group.root for group in groups)
         lengths = [len(classes[root].widths) for root in self.roots]
@@ -240,7 +243,7 @@ def _words(extent: Extent) -> str:
 
 
 def _lost_by_axis(
-    groups: Sequence[Group], classes: Mapping[str, ChannelClasses]
+    groups: Sequence[DependencyGroup], classes: Mapping[str, ChannelClasses]
 ) -> dict[Axis, list[tuple[int, int]]]:
     """For each axis that may be cut: how many of its channels go with one of each class."""
     lost: dict[Axis, list[tuple[int, int]]] = {}

@@ -9,13 +9,13 @@ from torch import nn
 from analysis.network.inference import Inputs, copy_of, left_as_found
 from analysis.network.layers import couples_channels, makes_channels
 from analysis.network.provenance import JOINED, trace_channels
-from analysis.records import Group, Misread
+from analysis.records import DependencyGroup, Misread
 
 __all__ = ["audit"]
 
 
 def audit(
-    model: nn.Module, example_inputs: Inputs, groups: tuple[Group, ...]
+    model: nn.Module, example_inputs: Inputs, groups: tuple[DependencyGroup, ...]
 ) -> dict[str, tuple[Misread, ...]]:
     """Layers that DepGraph would cut at another channel than the one that arrives there.
 
@@ -26,7 +26,7 @@ def audit(
     Args:
         model: the dense network; a copy is run.
         example_inputs: a tensor, a tuple or a dict.
-        groups: see `analysis.groups.depgraph.inspect_groups`.
+        groups: see `analysis.groups.depgraph.dependency_groups`.
 
     Returns:
         By root of each group, the layers that are misread; empty for a group that is right.
@@ -66,7 +66,7 @@ def audit(
 
 
 def _numbered(
-    modules: Mapping[str, nn.Module], groups: tuple[Group, ...]
+    modules: Mapping[str, nn.Module], groups: tuple[DependencyGroup, ...]
 ) -> tuple[dict[str, list[int | None]], dict[str, dict[int, int]]]:
     """Numbers for the channels that each layer makes, and those that each place should get."""
     starts = [0, *accumulate(group.width for group in groups)]

@@ -29,13 +29,13 @@ from analysis.network.inference import (
 from analysis.network.operators import Operators, watched
 from analysis.network.usable import check_usable
 from analysis.processes import budgets
-from analysis.records import Group, Member
+from analysis.records import DependencyGroup, DependencyMember
 
 __all__ = [
+    "dependency_groups",
     "groups_cut_by",
     "groups_of",
     "ignored_by",
-    "inspect_groups",
     "live_groups_of",
     "ranked_groups",
 ]
@@ -49,9 +49,9 @@ _RENUMBERING = frozenset(
 """Nodes of DepGraph behind which a channel has another number; torch-pruning 1.4 has no slices."""
 
 
-def inspect_groups(
+def dependency_groups(
     model: nn.Module, example_inputs: Inputs, ignored_layers: Any = ()
-) -> tuple[Group, ...]:
+) -> tuple[DependencyGroup, ...]:
     """The dependency groups of a model, in the order the model defines them.
 
     The model is not changed: DepGraph traces a copy. Frozen layers are traced too.
@@ -77,13 +77,13 @@ def ranked_groups(
     ignored_layers: Any = (),
     importance: Callable[[Any], Tensor | None] | None = None,
     run: Callable[[nn.Module, Inputs], Any] | None = None,
-) -> tuple[tuple[Group, ...], dict[str, Tensor]]:
+) -> tuple[tuple[DependencyGroup, ...], dict[str, Tensor]]:
     """The dependency groups, and the importance of the root channels of the prunable ones.
 
     Args:
-        model: see `inspect_groups`.
-        example_inputs: see `inspect_groups`.
-        ignored_layers: see `inspect_groups`.
+        model: see `dependency_groups`.
+        example_inputs: see `dependency_groups`.
+        ignored_layers: see `dependency_groups`.
         importance: torch-pruning's, of a live group; without one nothing is ranked.
         run: (copy of the model, inputs) -> output: runs the one forward pass that is traced, so
             that something else may watch it too.
@@ -92,8 +92,8 @@ def ranked_groups(
         The groups, and by root the importances, shape (width,), bit for bit those of a pruner.
 
     Raises:
-        InputError: see `inspect_groups`.
-        UnprunableError: see `inspect_groups`; or the importance raised.
+        InputError: see `dependency_groups`.
+        UnprunableError: see `dependency_groups`; or the importance raised.
     """
     check_usable(model)
     # A wrong name is told of before the model is traced.
@@ -151,7 +151,7 @@ def ignored_by(pruner: Any, model: nn.Module) -> tuple[str, ...]:
     return names_of([layer for layer in pruner.ignored_layers if layer in own], model)
 
 
-def groups_cut_by(pruner: Any, model: nn.Module, inputs: Inputs) -> tuple[Group, ...]:
+def groups_cut_by(pruner: Any, model: nn.Module, inputs: Inputs) -> tuple[DependencyGroup, ...]:
     """What the pruner's own graph holds, and the frozen layers that it cannot see.
 
     Empty where these cannot be traced.
@@ -159,12 +159,12 @@ def groups_cut_by(pruner: Any, model: nn.Module, inputs: Inputs) -> tuple[Group,
     if all(parameter.requires_grad for parameter in model.parameters()):
         return groups_of(pruner)
     try:
-        return inspect_groups(model, inputs, ignored_by(pruner, model))
+        return dependency_groups(model, inputs, ignored_by(pruner, model))
     except UnprunableError:
         return ()
 
 
-def groups_of(pruner: Any) -> tuple[Group, ...]:
+def groups_of(pruner: Any) -> tuple[DependencyGroup, ...]:
     """The groups that a pruner cuts, as its own graph has them, and the layers it excludes.
 
     Additions and outputs are not known of a graph that somebody else built. A layer in none of the
@@ -185,7 +185,7 @@ def groups_of(pruner: Any) -> tuple[Group, ...]:
 
 def live_groups_of(
     pruner: Any, ranked_as: Callable[[Any], Any]
-) -> list[tuple[Group, Any, Group | None]]:
+) -> list[tuple[DependencyGroup, Any, DependencyGroup | None]]:
     """The groups that a pruner may cut in its next step, in the order in which it visits them.
 
     Args:
@@ -197,7 +197,7 @@ def live_groups_of(
         name of the first; the last two are None where none is ranked.
     """
     reader, live = _read(pruner)
-    found: list[tuple[Group, Any, Group | None]] = []
+    found: list[tuple[DependencyGroup, Any, DependencyGroup | None]] = []
     for turn, items in enumerate(live):
         group, ranked = reader.group(items, turn), ranked_as(items)
         if ranked is None or ranked is items:
@@ -239,7 +239,9 @@ def _live_groups(
         yield group
 
 
-def _as_seen(model: nn.Module, inputs: Inputs, groups: list[Group]) -> Iterator[Group]:
+def _as_seen(
+    model: nn.Module, inputs: Inputs, groups: list[DependencyGroup]
+) -> Iterator[DependencyGroup]:
     """The groups with what a pruner built on the model as it is would not find marked."""
     if all(parameter.requires_grad for parameter in model.parameters()):
         yield from groups
@@ -315,7 +317,7 @@ class _Reader:
             dep.target.module for items in live if self._is_output(items) for dep, _ in items
         }
 
-    def group(self, items: Any, turn: int) -> Group:
+    def group(self, items: Any, turn: int) -> DependencyGroup:
         """The record of a live group, the one that torch-pruning visits in this turn."""
         additions = [
             self._addition_of[dep.target.grad_fn]
@@ -333,7 +335,7 @@ class _Reader:
             for item in items
             if item.dep.target.module in self._names and self._width(item.dep) is not None
         )
-        return Group(
+        return DependencyGroup(
             root=members[0].layer,
             width=members[0].width,
             members=members,
@@ -343,10 +345,10 @@ class _Reader:
             turn=turn,
         )
 
-    def alone(self, name: str, module: Any) -> Group:
+    def alone(self, name: str, module: Any) -> DependencyGroup:
         """A layer that is in no group of the pruner's."""
         width = module.out_features if isinstance(module, nn.Linear) else module.out_channels
-        member = Member(
+        member = DependencyMember(
             layer=name,
             kind=_kind(module),
             axis="out",
@@ -358,7 +360,7 @@ class _Reader:
             channel_groups=_channel_groups(module),
             position=self.order[name],
         )
-        return Group(name, width, (member,), (), is_output=False, ignored=True)
+        return DependencyGroup(name, width, (member,), (), is_output=False, ignored=True)
 
     def _misfits(self, items: Any) -> Iterator[str]:
         """Members that DepGraph would cut beyond their last channel, in words."""
@@ -371,7 +373,9 @@ class _Reader:
                     f"{self._crossed(item, items)}"
                 )
 
-    def _member(self, item: Any, items: Any, producers: int, has_depthwise: bool) -> Member:
+    def _member(
+        self, item: Any, items: Any, producers: int, has_depthwise: bool
+    ) -> DependencyMember:
         dep, module, axis = item.dep, item.dep.target.module, self._axis(item.dep)
         width = self._width(dep) or 0
         roots = [-1] * width
@@ -379,7 +383,7 @@ class _Reader:
             if index < width:
                 roots[index] = -1 if root is None else root
         via = self._nearest_addition(dep, items) if producers > 1 and _is_producer(module) else ""
-        return Member(
+        return DependencyMember(
             layer=self._names[module],
             kind=_kind(module),
             axis=axis,

@@ -16,7 +16,7 @@ from torch import nn
 
 from analysis.groups.policies import mark_ignored
 from analysis.network.layers import is_depthwise, makes_channels
-from analysis.records import Finding, Group, Lint, Lock, Misread
+from analysis.records import DependencyGroup, Finding, Lint, Lock, Misread
 
 __all__ = ["lint"]
 
@@ -24,14 +24,14 @@ _NAMED = 3
 """Layers that a message names before it only counts."""
 
 _UNLISTED = (nn.PReLU, nn.LSTM)
-"""What torch-pruning excludes groups for, though a `Group` does not list it: one slope for all
+"""What torch-pruning excludes groups for, though a `DependencyGroup` does not list it: one slope for all
 channels, and recurrent layers."""
 
 
 def lint(
     model: nn.Module,
     ignored_layers: Iterable[Any],
-    groups: tuple[Group, ...],
+    groups: tuple[DependencyGroup, ...],
     called: Collection[str],
     misread: Mapping[str, Sequence[Misread]],
     cost_of_excluding: Callable[[str], tuple[int, int] | None],
@@ -41,7 +41,7 @@ def lint(
     Args:
         model: the dense network.
         ignored_layers: what torch-pruning would be given, and names of modules.
-        groups: its dependency groups with nothing ignored; see `analysis.inspect_groups`.
+        groups: its dependency groups with nothing ignored; see `analysis.dependency_groups`.
         called: names of the modules that the forward pass calls.
         misread: by root of each group, what DepGraph numbers wrongly; see
             `analysis.groups.auditing`.
@@ -78,7 +78,7 @@ class _Scene:
     """What there is to name in a model."""
 
     def __init__(
-        self, model: nn.Module, groups: tuple[Group, ...], called: Collection[str]
+        self, model: nn.Module, groups: tuple[DependencyGroup, ...], called: Collection[str]
     ) -> None:
         self._called = frozenset(called)
         self._owners = {layer for group in groups for layer in group.layers}
@@ -156,7 +156,7 @@ def _foreign(entry: Any, layer: str, scene: _Scene) -> str:
 
 
 def _parameters(
-    given: Sequence[Any], marked: tuple[Group, ...], scene: _Scene
+    given: Sequence[Any], marked: tuple[DependencyGroup, ...], scene: _Scene
 ) -> Iterator[Finding]:
     """Parameters, which exclude no group: torch-pruning only leaves them out when it cuts one."""
     for name in filter(None, map(scene.parameter, given)):
@@ -222,7 +222,7 @@ def _troubles(named: Sequence[str], scene: _Scene) -> dict[str, str]:
     }
 
 
-def _forgotten(marked: tuple[Group, ...]) -> Iterator[Finding]:
+def _forgotten(marked: tuple[DependencyGroup, ...]) -> Iterator[Finding]:
     """Groups whose channels leave the model, and that nothing excludes."""
     for group in marked:
         if group.is_output and group.prunable:
@@ -233,7 +233,7 @@ def _forgotten(marked: tuple[Group, ...]) -> Iterator[Finding]:
             yield Finding("forgotten-output", group.root, message, is_error=True)
 
 
-def _readers(marked: tuple[Group, ...]) -> dict[str, list[str]]:
+def _readers(marked: tuple[DependencyGroup, ...]) -> dict[str, list[str]]:
     """By layer, the prunable groups of which it reads channels."""
     readers = defaultdict(list)
     for group in filter(lambda group: group.prunable, marked):
@@ -243,7 +243,7 @@ def _readers(marked: tuple[Group, ...]) -> dict[str, list[str]]:
 
 
 def _lock(
-    group: Group,
+    group: DependencyGroup,
     ignored: Collection[str],
     readers: Mapping[str, Sequence[str]],
     misread: Mapping[str, Sequence[Misread]],
@@ -297,7 +297,7 @@ def _cut_inputs(lock: Lock, readers: Mapping[str, Sequence[str]]) -> Iterator[Fi
         yield Finding("input-still-cut", lock.cut_inputs[0], message, is_error=False)
 
 
-def _unneeded(lock: Lock, group: Group) -> Iterator[Finding]:
+def _unneeded(lock: Lock, group: DependencyGroup) -> Iterator[Finding]:
     """Groups that could go, if only nobody ignored them, and are cut rightly then."""
     if not lock.needed and replace(group, ignored=False).prunable:
         message = (

@@ -3,7 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass
 
-from analysis.records import Group, Member
+from analysis.records import DependencyGroup, DependencyMember
 
 __all__ = ["NaiveCut", "depthwise_cuts", "projection_cuts"]
 
@@ -25,7 +25,7 @@ class NaiveCut:
     width: int
 
 
-def projection_cuts(groups: tuple[Group, ...]) -> tuple[NaiveCut, ...]:
+def projection_cuts(groups: tuple[DependencyGroup, ...]) -> tuple[NaiveCut, ...]:
     """For each addition of a block, the last of its layers that make the channels added.
 
     The batch norm behind the layer is cut with it: it treats channels one by one, and a naive
@@ -39,7 +39,7 @@ def projection_cuts(groups: tuple[Group, ...]) -> tuple[NaiveCut, ...]:
     )
 
 
-def _makers(block: str, group: Group) -> list[Member]:
+def _makers(block: str, group: DependencyGroup) -> list[DependencyMember]:
     """The block's layers that make channels of the group, as it defines them."""
     makers = [
         member
@@ -51,7 +51,7 @@ def _makers(block: str, group: Group) -> list[Member]:
     return sorted(makers, key=lambda member: member.position)
 
 
-def depthwise_cuts(groups: tuple[Group, ...]) -> tuple[NaiveCut, ...]:
+def depthwise_cuts(groups: tuple[DependencyGroup, ...]) -> tuple[NaiveCut, ...]:
     """Every depthwise convolution, to be cut without the layer that feeds it."""
     return tuple(
         _naive(member.layer.rpartition(".")[0], member, group)
@@ -61,7 +61,7 @@ def depthwise_cuts(groups: tuple[Group, ...]) -> tuple[NaiveCut, ...]:
     )
 
 
-def _naive(block: str, root: Member, group: Group) -> NaiveCut:
+def _naive(block: str, root: DependencyMember, group: DependencyGroup) -> NaiveCut:
     followers = [
         member.layer
         for member in group.members

@@ -18,7 +18,7 @@ from torch import nn
 
 from analysis.groups.coupling import Classes, classes_of
 from analysis.network.cutting import cut_axes
-from analysis.network.inference import Inputs, copy_of, one_line
+from analysis.network.inference import Inputs, aliased, one_line
 from analysis.network.labels.planes import Labels, labels_of
 from analysis.network.labels.records import Hold, Step, Trace
 from analysis.network.labels.tracing import labelled_pass
@@ -126,34 +126,41 @@ def _reconciled(trace: Trace, state: _State) -> Classes:
 
 
 def _drawn(trace: Trace, classes: Classes, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """Some of the classes of every set of axes, and no axis as a whole."""
-    sets: dict[int, set[int]] = {}
-    for place, (axis, start) in enumerate(trace.starts.items()):
-        own = classes.of[start : start + trace.sizes[axis]]
-        for label in np.unique(own[classes.held[own] < 0]).tolist():
-            sets.setdefault(label, set()).add(place)
-    alike: dict[frozenset[int], list[int]] = {}
-    for label, places in sets.items():
-        alike.setdefault(frozenset(places), []).append(label)
-    gone: list[int] = []
+    """All but a few of the classes of every set of axes.
+
+    The fewer stay, the faster the cut network runs. As many of each would hide that sizes depend
+    on each other.
+    """
+    # Classes that the same axes have are told by the sum of what stands for these axes.
+    marks = rng.integers(1, 2**62, len(trace.starts))
+    signature = np.zeros(len(classes.of), np.int64)
+    for mark, axis in zip(marks.tolist(), trace.starts, strict=True):
+        own = classes.of[trace.labels(*axis)]
+        own = np.unique(own[classes.held[own] < 0])
+        signature[own] += mark
+    free = np.flatnonzero(signature)
+    removed = np.zeros(len(classes.of), bool)
     turns: Counter[int] = Counter()
-    for labels in alike.values():
+    _, places = np.unique(signature[free], return_inverse=True)
+    order = np.argsort(places, kind="stable")
+    for labels in np.split(free[order], np.cumsum(np.bincount(places))[:-1]):
         count = len(labels)
         if count > 1:
-            # As many from each would hide that sizes depend on each other.
             turns[count] += 1
-            some = 1 + (count // 2 + turns[count]) % max(count - 2, 1)
-            gone += rng.choice(labels, some, replace=False).tolist()
-    removed = np.isin(classes.of, np.array(gone, np.int32)) if gone else np.zeros(len(classes.of), bool)
-    removed[0] = False
-    return removed
+            stay = min(2 + 5 * turns[count] % _FEW, count - 1)
+            removed[rng.permutation(labels)[stay:]] = True
+    return np.asarray(removed[classes.of])
+
+
+_FEW = 11
+"""Classes of the same axes that stay at most, less one."""
 
 
 def _try(
     model: nn.Module, inputs: Inputs, trace: Trace, removed: NDArray[np.bool_]
 ) -> tuple[int, str] | None:
     """The first operator that does not follow a cut, and what it does."""
-    cut = copy_of(model)
+    cut = aliased(model, requires_grad=False)
     labels, kept = {}, {}
     for (name, dim), start in trace.starts.items():
         own = np.arange(start, start + trace.sizes[name, dim], dtype=np.int32)
@@ -337,9 +344,7 @@ def _tie(
     return False
 
 
-def _tie_one(
-    trace: Trace, state: _State, step: int, own: int, back: int, place: int
-) -> None:
+def _tie_one(trace: Trace, state: _State, step: int, own: int, back: int, place: int) -> None:
     arriving = trace.steps[step].arriving
     others = trace.steps[step - back].arriving if step >= back else ()
     if len(arriving) > own and len(others) > place:

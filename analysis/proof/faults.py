@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from analysis.network.inference import indices
 from analysis.network.layers import kind_of
-from analysis.records import Cut, Group
+from analysis.records import Cut, DependencyGroup
 
 __all__ = ["FAULTS", "Site", "sites"]
 
@@ -44,7 +44,7 @@ Fault = Callable[[Site], bool]
 
 
 def sites(
-    dense: nn.Module, pruned: nn.Module, cuts: Iterable[Cut], groups: Iterable[Group]
+    dense: nn.Module, pruned: nn.Module, cuts: Iterable[Cut], groups: Iterable[DependencyGroup]
 ) -> Iterator[Site]:
     """Every layer of a known kind that owns tensors, with what was cut of it."""
     by_axis = {(cut.layer, cut.axis): cut for cut in cuts}
@@ -61,7 +61,7 @@ def sites(
         yield Site(name, originals[name], layer, out, into, branch if is_part else ())
 
 
-def _first_branches(groups: Iterable[Group]) -> dict[str, set[int]]:
+def _first_branches(groups: Iterable[DependencyGroup]) -> dict[str, set[int]]:
     """For each layer that reads several groups, the input channels of the first."""
     read: dict[str, list[set[int]]] = {}
     for group in groups:

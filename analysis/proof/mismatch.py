@@ -25,7 +25,7 @@ def reproduce_residual_mismatch(
         example_inputs: a tensor, a tuple or a dict.
         share: how much of the layer is cut, the first channels.
     """
-    groups = depgraph.inspect_groups(model, example_inputs)
+    groups = depgraph.dependency_groups(model, example_inputs)
     return tuple(
         _mismatch(model, example_inputs, naive, share)
         for naive in naive_cuts.projection_cuts(groups)
@@ -36,7 +36,7 @@ def reproduce_depthwise_mismatch(
     model: nn.Module, example_inputs: Inputs, *, share: float = 0.5
 ) -> tuple[Mismatch, ...]:
     """The same for each depthwise convolution that is cut without the layer that feeds it."""
-    groups = depgraph.inspect_groups(model, example_inputs)
+    groups = depgraph.dependency_groups(model, example_inputs)
     return tuple(
         _mismatch(model, example_inputs, naive, share)
         for naive in naive_cuts.depthwise_cuts(groups)

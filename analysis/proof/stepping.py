@@ -19,7 +19,7 @@ from analysis.proof.proving import prove
 from analysis.pruning import planning, surgery
 from analysis.pruning.pruners import Between
 from analysis.pruning.requested import RequestedChannels
-from analysis.records import Group, PlannedGroup, Reason, Removal, Verdict, Verification
+from analysis.records import DependencyGroup, PlannedGroup, Reason, Removal, Verdict, Verification
 
 __all__ = [
     "Progress",
@@ -198,7 +198,7 @@ def _explained(
 
 def accounted(
     verification: Verification,
-    groups: tuple[Group, ...],
+    groups: tuple[DependencyGroup, ...],
     progress: Progress,
     planned: tuple[PlannedGroup, ...] | None,
     ratio: float | None,

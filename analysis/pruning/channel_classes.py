@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.records import Axis, Group
+from analysis.records import Axis, DependencyGroup
 
 __all__ = ["ChannelClasses", "classes_of"]
 
@@ -31,7 +31,7 @@ class ChannelClasses:
     taken: Mapping[Axis, NDArray[np.intp]]
 
 
-def classes_of(group: Group) -> ChannelClasses:
+def classes_of(group: DependencyGroup) -> ChannelClasses:
     """The classes of a group, from where its members' channels come from."""
     footprints = {}
     for member in group.members:

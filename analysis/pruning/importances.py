@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from analysis.records import Group, Member
+from analysis.records import DependencyGroup, DependencyMember
 
 __all__ = ["POWERS", "filter_norms", "group_importances", "spearman"]
 
@@ -21,7 +21,7 @@ POWERS = {"l1": 1, "l2": 2}
 
 @torch.no_grad()
 def group_importances(
-    model: nn.Module, groups: tuple[Group, ...], importance: str = "l1"
+    model: nn.Module, groups: tuple[DependencyGroup, ...], importance: str = "l1"
 ) -> dict[str, Tensor]:
     """Importance of every root channel of every group, by root.
 
@@ -41,7 +41,7 @@ def group_importances(
     }
 
 
-def _average(model: nn.Module, group: Group, power: int) -> Tensor | None:
+def _average(model: nn.Module, group: DependencyGroup, power: int) -> Tensor | None:
     total = torch.zeros(group.width, dtype=torch.float64)
     layers = 0
     for member in group.members:
@@ -54,7 +54,7 @@ def _average(model: nn.Module, group: Group, power: int) -> Tensor | None:
     return total / layers if layers else None
 
 
-def _contribution(model: nn.Module, member: Member, power: int) -> Tensor | None:
+def _contribution(model: nn.Module, member: DependencyMember, power: int) -> Tensor | None:
     """|w|^p summed for each channel of the member's axis; None where torch-pruning counts none."""
     if member.kind.startswith("depthwise"):
         return None
@@ -82,7 +82,7 @@ def _contribution(model: nn.Module, member: Member, power: int) -> Tensor | None
 
 @torch.no_grad()
 def filter_norms(
-    model: nn.Module, groups: tuple[Group, ...], importance: str = "l1"
+    model: nn.Module, groups: tuple[DependencyGroup, ...], importance: str = "l1"
 ) -> dict[str, Tensor]:
     """The plain filter norm: sum |w|^p over the filters that *make* each channel.
 
@@ -99,7 +99,7 @@ def filter_norms(
     return norms
 
 
-def _producers(model: nn.Module, group: Group, power: int) -> Iterator[Tensor]:
+def _producers(model: nn.Module, group: DependencyGroup, power: int) -> Iterator[Tensor]:
     for member in group.members:
         scores = _contribution(model, member, power) if member.axis == "out" else None
         if scores is not None and member.coupling not in ("batch norm", "per-channel"):

@@ -9,13 +9,13 @@ from torch import Tensor
 
 from analysis.pruning.channel_classes import classes_of
 from analysis.pruning.rules import Counts, Ranking, Scope, kept_of, scores_of
-from analysis.records import Config, Group, GroupAccount, PlannedGroup, Reason, Removal
+from analysis.records import Config, DependencyGroup, GroupAccount, PlannedGroup, Reason, Removal
 
 __all__ = ["account", "plan", "threshold_gap"]
 
 
 def plan(
-    groups: tuple[Group, ...],
+    groups: tuple[DependencyGroup, ...],
     importances: Mapping[str, Tensor],
     config: Config,
     scopes: Sequence[Scope] | None = None,
@@ -51,14 +51,14 @@ def plan(
     return tuple(planned)
 
 
-def _channels(group: Group, positions: Counts) -> tuple[int, ...]:
+def _channels(group: DependencyGroup, positions: Counts) -> tuple[int, ...]:
     """The channels of these positions, in each block of channels that is cut alike."""
     blocks = np.arange(group.channel_groups) * (group.width // group.channel_groups)
     return tuple(np.sort((blocks[:, None] + positions[None]).flatten()).tolist())
 
 
 def threshold_gap(
-    groups: tuple[Group, ...], importances: Mapping[str, Tensor], config: Config
+    groups: tuple[DependencyGroup, ...], importances: Mapping[str, Tensor], config: Config
 ) -> float:
     """Relative gap between the last score that goes and the first that stays, globally ranked.
 
@@ -71,7 +71,7 @@ def threshold_gap(
 
 
 def account(
-    groups: tuple[Group, ...],
+    groups: tuple[DependencyGroup, ...],
     removals: Collection[Removal],
     planned: tuple[PlannedGroup, ...] | None,
 ) -> tuple[GroupAccount, ...]:
@@ -105,7 +105,7 @@ def account(
     return tuple(_accounted(group, removed[group.root], plans.get(group.root)) for group in groups)
 
 
-def _accounted(group: Group, removed: int, planned: PlannedGroup | None) -> GroupAccount:
+def _accounted(group: DependencyGroup, removed: int, planned: PlannedGroup | None) -> GroupAccount:
     return GroupAccount(
         root=group.root,
         width=group.width,
@@ -121,7 +121,7 @@ def _width(removal: Removal) -> int:
     return next(cut.width for cut in removal.cuts if cut.layer == removal.root)
 
 
-def _reason(group: Group, removed: int, planned: PlannedGroup | None) -> Reason:
+def _reason(group: DependencyGroup, removed: int, planned: PlannedGroup | None) -> Reason:
     if removed >= (len(planned.requested) if planned else 1) and removed:
         return Reason.PRUNED
     if group.ignored:

@@ -20,7 +20,7 @@ from analysis.groups import depgraph
 from analysis.network.inference import one_line
 from analysis.pruning import planning
 from analysis.pruning.rules import Scope
-from analysis.records import Config, Group, PlannedGroup, Reason, Removal, merge_cuts
+from analysis.records import Config, DependencyGroup, PlannedGroup, Reason, Removal, merge_cuts
 
 __all__ = ["RequestedChannels"]
 
@@ -141,8 +141,8 @@ class _Contender:
         spent: why torch-pruning will not rank it any more, or None.
     """
 
-    group: Group
-    ranked: Group
+    group: DependencyGroup
+    ranked: DependencyGroup
     scores: Tensor
     scope: Scope
     key: Any
@@ -221,7 +221,9 @@ def _ranking(pruner: Any) -> str:
     return "global" if pruner.global_pruning else "local"
 
 
-def _importance(pruner: Any, items: Any, ranked: Group, spent: Reason | None) -> Tensor | None:
+def _importance(
+    pruner: Any, items: Any, ranked: DependencyGroup, spent: Reason | None
+) -> Tensor | None:
     """The importance of each channel; None where there is none."""
     try:
         scores = pruner.estimate_importance(items)
@@ -239,7 +241,12 @@ def _importance(pruner: Any, items: Any, ranked: Group, spent: Reason | None) ->
 
 
 def _contender(
-    pruner: Any, group: Group, items: Any, ranked: Group, scores: Tensor, spent: Reason | None
+    pruner: Any,
+    group: DependencyGroup,
+    items: Any,
+    ranked: DependencyGroup,
+    scores: Tensor,
+    spent: Reason | None,
 ) -> _Contender:
     root, *others = ranked.members
     blocks = _blocks(pruner, items)
@@ -290,7 +297,7 @@ def _blocks(pruner: Any, items: Any) -> int:
     )
 
 
-def _why_spent(pruner: Any, group: Group, items: Any) -> Reason | None:
+def _why_spent(pruner: Any, group: DependencyGroup, items: Any) -> Reason | None:
     """Why a group is not ranked any more: a single channel, or more lost than the cap allows."""
     if not group.prunable:
         return Reason.SINGLE_CHANNEL

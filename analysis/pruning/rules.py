@@ -11,7 +11,7 @@ from torch import Tensor
 from analysis.pruning.channel_classes import ChannelClasses
 from analysis.records import (
     Config,
-    Group,
+    DependencyGroup,
     Reason,
 )
 
@@ -106,7 +106,7 @@ class Ranking:
 
     def __init__(
         self,
-        groups: Sequence[Group],
+        groups: Sequence[DependencyGroup],
         classes: Mapping[str, ChannelClasses],
         importances: Mapping[str, Tensor],
         config: Config,
@@ -231,7 +231,7 @@ def kept_of(count: int, ratios: NDArray[np.float64]) -> Counts:
     return (count * (1 - ratios)).astype(np.int64)
 
 
-def _why_held(group: Group) -> Reason:
+def _why_held(group: DependencyGroup) -> Reason:
     """Why a group is not ranked."""
     if group.ignored:
         return Reason.IGNORED
@@ -241,7 +241,7 @@ def _why_held(group: Group) -> Reason:
 
 
 def scores_of(
-    group: Group, importances: Mapping[str, Tensor], spent: Collection[str] = ()
+    group: DependencyGroup, importances: Mapping[str, Tensor], spent: Collection[str] = ()
 ) -> Tensor:
     """One score for each set of channels that go together; none for a group that is not ranked."""
     scores = importances.get(group.root)
@@ -255,7 +255,7 @@ class _Ranked:
 
     def __init__(
         self,
-        group: Group,
+        group: DependencyGroup,
         classes: ChannelClasses,
         scores: Tensor,
         config: Config,
@@ -328,7 +328,7 @@ class _Ranked:
         return np.where(allowed > 0, np.minimum(rounded, len(self.scores)), 0)
 
 
-def is_followed(group: Group) -> bool:
+def is_followed(group: DependencyGroup) -> bool:
     """Whether every root channel is one that some layer reads.
 
     Where q, k and v are made by one layer, DepGraph couples three channels of it with each that is
@@ -341,7 +341,7 @@ def is_followed(group: Group) -> bool:
     return len(np.unique(read[read >= 0])) >= group.width
 
 
-def cut_across(group: Group) -> str:
+def cut_across(group: DependencyGroup) -> str:
     """A grouped convolution whose blocks would not read the same channels any more; else empty.
 
     Behind a concatenation torch-pruning takes the channels at other places from each block.

@@ -23,7 +23,19 @@ from analysis.records.costs import (
     Term,
     Turn,
 )
-from analysis.records.groups import Axis, Finding, Group, Lint, Lock, Member, Misread, Untouched
+from analysis.records.groups import (
+    Axis,
+    Coupling,
+    DependencyGroup,
+    DependencyMember,
+    Finding,
+    Group,
+    Lint,
+    Lock,
+    Member,
+    Misread,
+    Untouched,
+)
 from analysis.records.proof import FaultCount, Mismatch, Verdict, Verification
 from analysis.records.pruning import (
     Channels,
@@ -69,8 +81,11 @@ __all__ = [
     "CheckResult",
     "Config",
     "CostTable",
+    "Coupling",
     "CurvePoint",
     "Cut",
+    "DependencyGroup",
+    "DependencyMember",
     "Extent",
     "FaultCount",
     "Finding",

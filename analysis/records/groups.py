@@ -2,7 +2,19 @@
 
 from dataclasses import dataclass
 
-__all__ = ["Axis", "Finding", "Group", "Lint", "Lock", "Member", "Misread", "Untouched"]
+__all__ = [
+    "Axis",
+    "Coupling",
+    "DependencyGroup",
+    "DependencyMember",
+    "Finding",
+    "Group",
+    "Lint",
+    "Lock",
+    "Member",
+    "Misread",
+    "Untouched",
+]
 
 
 Axis = tuple[str, str]
@@ -10,7 +22,101 @@ Axis = tuple[str, str]
 
 
 @dataclass(frozen=True)
+class Coupling:
+    """Why channels of a group go together.
+
+    Attributes:
+        why: ``sequence``, ``addition``, ``multiplication``, ``depthwise``, ``concatenation``,
+            ``product`` (of two activations), ``normalisation``, ``shared`` (one tensor, used
+            several times), ``flattening``, ``layout`` (positions that a view, a chunk or a step
+            ties), ``elementwise`` or ``equal sizes``.
+        operator: ATen's name of the operator; empty for what no single one does.
+        module: the module in whose forward it is called; empty for the model's own.
+        line: ``file.py:12`` of the code that calls it, if it is known.
+    """
+
+    why: str
+    operator: str = ""
+    module: str = ""
+    line: str = ""
+
+
+@dataclass(frozen=True)
 class Member:
+    """One axis of one tensor that loses positions together with its group.
+
+    Attributes:
+        layer: name of the module that owns the tensor, or of a parameter that the model itself
+            owns.
+        kind: class of the layer; a depthwise convolution is told apart.
+        axis: ``out`` for what is made, or held per channel; ``in`` for what is read.
+        tensor: name of the parameter or buffer, as in the state dict.
+        dim: the dimension of it.
+        width: its positions.
+        positions: for each channel of the group those that go with it.
+    """
+
+    layer: str
+    kind: str
+    axis: str
+    tensor: str
+    dim: int
+    width: int
+    positions: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Channels that go together because of what the network does with them.
+
+    Attributes:
+        name: the layer that makes the channels, the first one called.
+        width: the channels that it makes of this group.
+        members: every axis that is cut along, that of ``name`` first.
+        couplings: why, the first operator of each kind in each module.
+        together: sets of channels that may go; none may be taken apart.
+        held: why no channel may go, with the place; empty if some may.
+        is_output: whether channels leave the model.
+        ignored: whether a policy keeps one of its layers, and so the whole group.
+        macs: of the dense network, those that exist only because of these channels.
+        params: the same for parameters.
+    """
+
+    name: str
+    width: int
+    members: tuple[Member, ...]
+    couplings: tuple[Coupling, ...]
+    together: tuple[tuple[int, ...], ...]
+    held: str = ""
+    is_output: bool = False
+    ignored: bool = False
+    macs: int = 0
+    params: int = 0
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Layers whose *output* channels are the group's; ignoring one keeps the whole group."""
+        return tuple(dict.fromkeys(each.layer for each in self.members if each.axis == "out"))
+
+    @property
+    def additions(self) -> tuple[str, ...]:
+        """Modules whose forward adds two tensors of this group."""
+        added = [each.module for each in self.couplings if each.why == "addition"]
+        return tuple(dict.fromkeys(added))
+
+    @property
+    def prunable(self) -> bool:
+        """Whether some of its channels may go, and no policy keeps them."""
+        return bool(self.together) and not self.ignored
+
+    @property
+    def alike(self) -> int:
+        """Channels that go at once, at the least; 0 where none may."""
+        return min(map(len, self.together), default=0)
+
+
+@dataclass(frozen=True)
+class DependencyMember:
     """One axis of one layer that loses channels together with its group.
 
     Attributes:
@@ -43,7 +149,7 @@ class Member:
 
 
 @dataclass(frozen=True)
-class Group:
+class DependencyGroup:
     """A dependency group: layers that DepGraph couples.
 
     Attributes:
@@ -60,7 +166,7 @@ class Group:
 
     root: str
     width: int
-    members: tuple[Member, ...]
+    members: tuple[DependencyMember, ...]
     additions: tuple[str, ...]
     is_output: bool
     ignored: bool = False

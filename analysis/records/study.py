@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from analysis.records.costs import CostTable, RatioCurve, Reach, Savings, Scaling
-from analysis.records.groups import Group, Lint
+from analysis.records.groups import DependencyGroup, Lint
 from analysis.records.proof import FaultCount, Mismatch, Verdict
 from analysis.records.pruning import RankAgreement
 from analysis.records.requests import OWN_PRUNER
@@ -84,7 +84,7 @@ class SubjectStudy:
     headline: tuple[str, str]
     costs: CostTable
     runs: tuple[Run, ...]
-    groups: tuple[Group, ...] = ()
+    groups: tuple[DependencyGroup, ...] = ()
     ignored: tuple[tuple[str, tuple[str, ...]], ...] = ()
     residual: tuple[Mismatch, ...] = ()
     depthwise: tuple[Mismatch, ...] = ()

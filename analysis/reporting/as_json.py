@@ -12,7 +12,7 @@ from analysis.records import (
     OWN_PRUNER,
     CostTable,
     CurvePoint,
-    Group,
+    DependencyGroup,
     GroupAccount,
     Lint,
     Mismatch,
@@ -146,7 +146,7 @@ def _sizes(sizes: Sizes) -> dict[str, int | None]:
 def groups(
     info: SubjectInfo,
     policy: str,
-    found: Iterable[Group],
+    found: Iterable[DependencyGroup],
     misread: Mapping[str, Sequence[Misread]] | None = None,
     lint: Lint | None = None,
 ) -> dict[str, Any]:
@@ -158,7 +158,7 @@ def groups(
     return {**_head(info), "ignore": policy, "groups": rows, **checked}
 
 
-def _group(group: Group) -> dict[str, Any]:
+def _group(group: DependencyGroup) -> dict[str, Any]:
     return {
         "root": group.root,
         "width": group.width,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from analysis.records import (
-    Group,
+    DependencyGroup,
     Lock,
     Reach,
     Run,
@@ -158,7 +158,7 @@ def checks_passed(run: Run) -> str:
     return counted + (f", {skipped} skipped" if skipped else "")
 
 
-def why_excluded(group: Group) -> str:
+def why_excluded(group: DependencyGroup) -> str:
     """Why a group is not cut; empty if it may be."""
     reasons = (
         ("ignored", group.ignored),

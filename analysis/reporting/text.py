@@ -7,7 +7,7 @@ from analysis.records import (
     COLUMNS,
     OWN_PRUNER,
     CostTable,
-    Group,
+    DependencyGroup,
     Lint,
     Misread,
     RatioCurve,
@@ -51,7 +51,7 @@ _SHOWN = 4
 
 
 def groups(
-    found: Sequence[Group],
+    found: Sequence[DependencyGroup],
     misread: Mapping[str, Sequence[Misread]] | None = None,
     lint: Lint | None = None,
 ) -> str:

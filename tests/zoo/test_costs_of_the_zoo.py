@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis import cost_account, count_macs, inspect_groups
+from analysis import cost_account, count_macs, dependency_groups
 from analysis.groups.policies import POLICIES, ignored_layers
 from analysis.pruning import surgery
 from analysis.records import Config, CurvePoint
@@ -32,7 +32,7 @@ def test_a_model_is_predicted_as_it_is_pruned(name, scope, round_to) -> None:
     subject = SUBJECTS[name]
     model, inputs = subject.wrap(subject.build()), subject.inputs()
     policy = drawn.choice([policy for policy in POLICIES if policy != "none"])
-    held = ignored_layers(policy, model, inspect_groups(model, inputs))
+    held = ignored_layers(policy, model, dependency_groups(model, inputs))
     config = Config(drawn.uniform(0.05, 0.95), scope, round_to=round_to)
     account = cost_account(model, inputs, held, scope=scope, round_to=round_to)
 

@@ -63,7 +63,9 @@ class Meeting:
         both = (first > 0) & (second > 0) & (first != second)
         if both.any():
             self._trace.edges.append(Edge(self.step, why, first[both], second[both]))
-        lone = np.concatenate([first[(first > 0) & (second == 0)], second[(second > 0) & (first == 0)]])
+        lone = np.concatenate(
+            [first[(first > 0) & (second == 0)], second[(second > 0) & (first == 0)]]
+        )
         if lone.size:
             self._follow_or_hold(lone, "meets a constant")
 
@@ -166,9 +168,7 @@ class Meeting:
         if key in self._known:
             return
         self._known.add(key)
-        order = sorted(
-            range(labels.ndim), key=lambda axis: (axis != first, -labels.shape[axis])
-        )
+        order = sorted(range(labels.ndim), key=lambda axis: (axis != first, -labels.shape[axis]))
         alike = [_alike(labels, axis) for axis in order]
         free = [] if was_one else [Option("follows", _NONE, _NONE, _NONE)]
         self.choose(labels, [*free, *alike, _held(labels, "size")])
@@ -210,11 +210,15 @@ def _partings(slabs: Labels, left: Sequence[Labels]) -> list[Option]:
         bounds = sorted({0, count, *(int(p[0]) for p in firsts), *(int(p[-1]) + 1 for p in firsts)})
         block = gcd(*np.diff(bounds).tolist())
         if 1 < block < count:
-            options.append(Option("as many of each part", slabs[:-block].ravel(), slabs[block:].ravel(), _NONE))
+            options.append(
+                Option("as many of each part", slabs[:-block].ravel(), slabs[block:].ravel(), _NONE)
+            )
         if len(bounds) == 3:
             middle = bounds[1]
-            options += [_held(slabs[:middle], "a part of a written-out size"),
-                        _held(slabs[middle:], "a part of a written-out size")]
+            options += [
+                _held(slabs[:middle], "a part of a written-out size"),
+                _held(slabs[middle:], "a part of a written-out size"),
+            ]
     elif len(steps) == 1 and not count % (step := steps.pop()):
         rows = slabs.reshape(count // step, -1)
         one, other = np.broadcast_arrays(rows[:, :1], rows[:, 1:])

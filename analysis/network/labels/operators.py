@@ -88,7 +88,15 @@ PER_CHANNEL = frozenset(
 """Statistics and parameters for each position of dimension 1."""
 
 LIKE = frozenset(
-    {"empty_like", "full_like", "ones_like", "rand_like", "randn_like", "randint_like", "zeros_like"}
+    {
+        "empty_like",
+        "full_like",
+        "ones_like",
+        "rand_like",
+        "randn_like",
+        "randint_like",
+        "zeros_like",
+    }
 )
 """Shaped as the operand, whatever that holds."""
 

@@ -11,11 +11,19 @@ from collections.abc import Iterable, Sequence
 from math import prod
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["Labels", "Planes", "axes_of", "axis_plane", "compact", "labels_of", "reshaped", "spread"]
+__all__ = [
+    "Labels",
+    "Planes",
+    "axes_of",
+    "axis_plane",
+    "compact",
+    "labels_of",
+    "reshaped",
+    "spread",
+]
 
 Planes = tuple[Tensor, ...]
 Labels = NDArray[np.int32]

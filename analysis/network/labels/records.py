@@ -73,6 +73,7 @@ class Step:
         constants: numbers that it was given.
         spaces: the products that it takes.
         reads: channels that it sums over.
+        makes: dimensions of parameters whose positions are channels of the result.
         arriving: the planes of its operands.
     """
 
@@ -83,6 +84,7 @@ class Step:
     constants: tuple[float, ...] = ()
     spaces: list[Space] = field(default_factory=list)
     reads: list[Read] = field(default_factory=list)
+    makes: list[tuple[str, int]] = field(default_factory=list)
     arriving: tuple[Labels, ...] = ()
 
 
@@ -172,4 +174,3 @@ class Trace:
         """The labels of a tensor's axis."""
         start = self.starts[tensor, dim]
         return np.arange(start, start + self.sizes[tensor, dim], dtype=np.int32)
-

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from math import prod
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -16,7 +15,14 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-from analysis.network.inference import Inputs, forward, left_as_found, module_scope, walk
+from analysis.network.inference import (
+    Inputs,
+    forward,
+    left_as_found,
+    module_scope,
+    one_line,
+    walk,
+)
 from analysis.network.labels import operators
 from analysis.network.labels.meeting import Meeting, Operand
 from analysis.network.labels.planes import (
@@ -102,7 +108,10 @@ class _OwnRecurrences(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func in _RECURRENT:
-            with torch.backends.mkldnn.flags(enabled=False), torch.backends.cudnn.flags(enabled=False):
+            with (
+                torch.backends.mkldnn.flags(enabled=False),
+                torch.backends.cudnn.flags(enabled=False),
+            ):
                 return func(*args, **(kwargs or {}))
         return func(*args, **(kwargs or {}))
 
@@ -203,7 +212,11 @@ class _Tracer(TorchDispatchMode):
         if arriving and name not in operators.FACTORIES:
             bound = {own.name: v for own, v in zip(func._schema.arguments, args, strict=False)}
             call = Call(func, name, bound | kwargs, args, kwargs, operands, given, made)
-            self._follow(call)
+            try:
+                self._follow(call)
+            except Exception as error:  # what cannot be followed is held, the rest goes on
+                for plane in call.arriving:
+                    self.meeting.hold(labels_of(plane), f"cannot be followed: {one_line(error)}")
             self._close(arriving, made)
         else:
             fresh = name in operators.FACTORIES or (operands and all(map(_is_fresh, operands)))
@@ -280,7 +293,9 @@ class _Tracer(TorchDispatchMode):
             if call.name == "constant_pad_nd":
                 labels = plane
             elif call.name == "as_strided":
-                labels = torch.empty_strided(first.shape, first.stride(), dtype=torch.int32).copy_(labels)
+                labels = torch.empty_strided(first.shape, first.stride(), dtype=torch.int32).copy_(
+                    labels
+                )
             answer = call.run_on({id(first): labels})
             parts = [compact(part) for part in tree_leaves(answer)]
             if looked_up and any(part is not None and _repeats(part) for part in parts):
@@ -422,6 +437,9 @@ class _Tracer(TorchDispatchMode):
         self._now.spaces.append(_space(found, extents))
         left = []
         rest = frozenset(range(len(extents))) - summed
+        for operand, name, dims in operands:
+            made = {dims[axis] for axis in rest if name and operand.extents[axis] > 1}
+            self._now.makes += [(name, dim) for dim in made]
         for plane in found:
             over = axes_of(plane) & summed
             if over:
@@ -538,7 +556,9 @@ def _beside(parts: Sequence[Operand], dim: int) -> Tensor:
     common = [max(row.shape[axis] for row in rows) for axis in range(rows[0].dim())]
     whole = torch.cat(
         [
-            row.expand([row.shape[axis] if axis == dim else size for axis, size in enumerate(common)])
+            row.expand(
+                [row.shape[axis] if axis == dim else size for axis, size in enumerate(common)]
+            )
             for row in rows
         ],
         dim,
@@ -580,7 +600,10 @@ def _space(planes: Sequence[Tensor], extents: Sequence[int]) -> Space:
 def _dims(given: Any, count: int) -> list[int]:
     if given is None or (isinstance(given, list | tuple) and not given):
         return list(range(count))
-    return [dim % count if count else 0 for dim in (given if isinstance(given, list | tuple) else [given])]
+    return [
+        dim % count if count else 0
+        for dim in (given if isinstance(given, list | tuple) else [given])
+    ]
 
 
 def _squeezed(plane: Tensor, dims: Sequence[int]) -> Tensor:
@@ -641,7 +664,10 @@ def _convolution(tracer: _Tracer, call: Call) -> None:
         planes.append(flat_plane)
     bias = call.bound.get("bias")
     if bias is not None:
-        operands = [Operand(tuple(planes), tuple(call.made[0].shape)), _on_axis(call, bias, rank, 1)]
+        operands = [
+            Operand(tuple(planes), tuple(call.made[0].shape)),
+            _on_axis(call, bias, rank, 1),
+        ]
         planes = tracer.meeting.joined(operands, "bias")
     call.put(0, planes)
 
@@ -687,8 +713,16 @@ def _product(first: str, second: str, added: str = "") -> Callable[[_Tracer, Cal
         found = tracer.contract(
             call,
             [
-                (left, names[0], [_own_dim(one, where[0].get(axis, 0), tracer) for axis in range(rank)]),
-                (right, names[1], [_own_dim(other, where[1].get(axis, 0), tracer) for axis in range(rank)]),
+                (
+                    left,
+                    names[0],
+                    [_own_dim(one, where[0].get(axis, 0), tracer) for axis in range(rank)],
+                ),
+                (
+                    right,
+                    names[1],
+                    [_own_dim(other, where[1].get(axis, 0), tracer) for axis in range(rank)],
+                ),
             ],
             frozenset({inner}),
             extents,
@@ -696,7 +730,9 @@ def _product(first: str, second: str, added: str = "") -> Callable[[_Tracer, Cal
         )
         shape = call.made[0].shape
         kept = [*lead, *([rows] if one.dim() > 1 else []), *([] if is_vector else [columns])]
-        planes = [plane.permute(*kept, *(d for d in range(rank) if d not in kept)) for plane in found]
+        planes = [
+            plane.permute(*kept, *(d for d in range(rank) if d not in kept)) for plane in found
+        ]
         planes = [plane.reshape(plane.shape[: len(kept)]) for plane in planes]
         if added and call.bound.get(added) is not None:
             operands = [
@@ -726,7 +762,9 @@ def _linear(tracer: _Tracer, call: Call) -> None:
     def moved(plane: Tensor) -> Tensor:
         return plane.reshape(*plane.shape[:-1], 1, plane.shape[-1])
 
-    left = Operand(tuple(map(moved, call.planes_of(value))), (*value.shape[:-1], 1, value.shape[-1]))
+    left = Operand(
+        tuple(map(moved, call.planes_of(value))), (*value.shape[:-1], 1, value.shape[-1])
+    )
     lead = (1,) * (value.dim() - 1)
     right = Operand(
         tuple(plane.reshape(*lead, *plane.shape) for plane in call.planes_of(weight)),
@@ -762,6 +800,7 @@ def _embedding(tracer: _Tracer, call: Call) -> None:
             tracer.meeting.hold(labels_of(plane), "chosen by values")
         else:
             found.append(plane.reshape((1,) * (rank - 1) + (-1,)))
+            tracer._now.makes.append((tracer.name(weight), 1))
     call.put(0, found)
 
 

@@ -7,7 +7,7 @@ from itertools import count
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
-from analysis.records import Group, Member, SubjectStudy
+from analysis.records import DependencyGroup, DependencyMember, SubjectStudy
 from analysis.reporting.coupling import Coupling
 from analysis.reporting.figures.drawing import FILLS, INK, PAPER, Drawing, Legend, drawn
 from analysis.reporting.figures.drawing import in_group as mark
@@ -94,21 +94,21 @@ def graph(
     )
 
 
-def _columns(groups: Iterable[Group]) -> dict[str, list[Member]]:
+def _columns(groups: Iterable[DependencyGroup]) -> dict[str, list[DependencyMember]]:
     """By block, the layers that make or read channels, in the order of the model."""
-    found: dict[str, Member] = {}
+    found: dict[str, DependencyMember] = {}
     for group in groups:
         for member in group.members:
             # Norms and the like pass channels on: they are of the group of what they follow.
             if "Norm" not in member.kind and member.kind != "PReLU":
                 found.setdefault(member.layer, member)
-    columns: dict[str, list[Member]] = {}
+    columns: dict[str, list[DependencyMember]] = {}
     for member in sorted(found.values(), key=lambda member: member.position):
         columns.setdefault(stage_of(member.layer), []).append(member)
     return columns
 
 
-def _layer(canvas: _Canvas, member: Member, x: float, y: float) -> None:
+def _layer(canvas: _Canvas, member: DependencyMember, x: float, y: float) -> None:
     makes = canvas.coupling.makes.get(member.layer, "")
     reads = canvas.coupling.reads.get(member.layer, ("",))
     if member.kind.startswith("depthwise") or reads == (makes,):
@@ -120,7 +120,9 @@ def _layer(canvas: _Canvas, member: Member, x: float, y: float) -> None:
     canvas.box(makes, x + _WIDTH / 2, y, _WIDTH / 2, _HEIGHT)
 
 
-def _lanes(groups: Iterable[Group], places: dict[str, int]) -> list[tuple[Group, int]]:
+def _lanes(
+    groups: Iterable[DependencyGroup], places: dict[str, int]
+) -> list[tuple[DependencyGroup, int]]:
     """The groups that additions join, each in the first lane where it meets no other."""
     ends: list[int] = []
     placed = []
@@ -134,13 +136,13 @@ def _lanes(groups: Iterable[Group], places: dict[str, int]) -> list[tuple[Group,
     return placed
 
 
-def _span(group: Group, places: dict[str, int]) -> tuple[int, int]:
+def _span(group: DependencyGroup, places: dict[str, int]) -> tuple[int, int]:
     found = {stage_of(member.layer) for member in group.members} & places.keys()
     where = [places[stage] for stage in found] or [0]
     return min(where), max(where)
 
 
-def _lane(canvas: _Canvas, group: Group, places: dict[str, int], y: float) -> None:
+def _lane(canvas: _Canvas, group: DependencyGroup, places: dict[str, int], y: float) -> None:
     first, last = _span(group, places)
     # From the left edge of the first block, so that the number stands before the first addition.
     canvas.box(group.root, first + 0.05, y, last - first + _WIDTH, 0.3)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from analysis.records import Group, Study, SubjectStudy
+from analysis.records import DependencyGroup, Study, SubjectStudy
 from analysis.reporting.coupling import Coupling, excluded_roots
 from analysis.reporting.figures.drawing import Legend
 from analysis.reporting.figures.graph import graph
@@ -63,7 +63,7 @@ def _block(subject: SubjectStudy, coupling: Coupling) -> Block:
     )
 
 
-def _is_depthwise(group: Group) -> bool:
+def _is_depthwise(group: DependencyGroup) -> bool:
     return any(member.kind.startswith("depthwise") for member in group.members)
 
 
@@ -78,7 +78,7 @@ _NAMED = 6
 """Layers that are named where a group is told of."""
 
 
-def _told(subject: SubjectStudy, group: Group) -> str:
+def _told(subject: SubjectStudy, group: DependencyGroup) -> str:
     """Of a group that is lit: its layers, and what they do of the MACs."""
     names = list(dict.fromkeys(member.layer for member in group.members))
     macs = _macs(subject, group)
@@ -95,7 +95,7 @@ def _told(subject: SubjectStudy, group: Group) -> str:
     )
 
 
-def _macs(subject: SubjectStudy, group: Group) -> str | None:
+def _macs(subject: SubjectStudy, group: DependencyGroup) -> str | None:
     """The share of the MACs in the layers of a group, which overlap with other groups'."""
     if not subject.costs.layers:
         return None

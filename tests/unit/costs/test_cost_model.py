@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from analysis import (
     cost_account,
     count_macs,
-    inspect_groups,
+    dependency_groups,
     ratio_curve,
     ratio_for_macs,
     ratio_for_params,
@@ -325,7 +325,7 @@ def test_real_networks_are_predicted_to_the_last_mac(name, policy, scope, round_
         torch.manual_seed(0)
         model = torchvision.models.get_model(name).eval()
     inputs = torch.randn(1, 3, 64, 64)
-    ignored = ignored_layers(policy, model, inspect_groups(model, inputs))
+    ignored = ignored_layers(policy, model, dependency_groups(model, inputs))
     account = cost_account(model, inputs, ignored, scope=scope, round_to=round_to)
     for ratio in (0.37, 0.83):
         config = Config(ratio, scope, round_to=round_to)

@@ -8,7 +8,7 @@ from nets import Chain, Grouped, Named, Residual, inputs_for, make
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from analysis import count_macs, inspect_groups, ratio_curve
+from analysis import count_macs, dependency_groups, ratio_curve
 from analysis.costs.counting import saved_bytes
 from analysis.errors import InputError
 from analysis.records import COLUMNS
@@ -95,7 +95,9 @@ class Drawing(nn.Module):
         return self.second(self.first(x))
 
 
-@pytest.mark.parametrize("ask", [count_macs, inspect_groups, lambda m, x: ratio_curve(m, x, [0.5])])
+@pytest.mark.parametrize(
+    "ask", [count_macs, dependency_groups, lambda m, x: ratio_curve(m, x, [0.5])]
+)
 def test_the_random_state_is_left_as_found_after_an_error(ask) -> None:
     model, inputs = Drawing(), torch.ones(1, 3, 6, 6)
     state = torch.get_rng_state()

@@ -6,12 +6,12 @@ import torchvision
 from blocks import Attention, build
 from nets import Concat, Residual, inputs_for, make
 
-from analysis import inspect_groups
+from analysis import dependency_groups
 from analysis.groups.auditing import audit
 
 
 def misread(model, inputs):
-    return audit(model, inputs, inspect_groups(model, inputs))
+    return audit(model, inputs, dependency_groups(model, inputs))
 
 
 @pytest.mark.parametrize("kind", [Concat, Residual])

@@ -6,18 +6,18 @@ import torchvision
 from nets import Chain, Concat, Flattened, Grouped, Named, Residual, inputs_for, make
 from torch import nn
 
-from analysis import inspect_groups
+from analysis import dependency_groups
 from analysis.errors import InputError, UnprunableError
-from analysis.records import Group
+from analysis.records import DependencyGroup
 
 
-def by_layer(groups: tuple[Group, ...], layer: str) -> Group:
+def by_layer(groups: tuple[DependencyGroup, ...], layer: str) -> DependencyGroup:
     return next(group for group in groups if layer in group.layers)
 
 
 def test_an_addition_joins_the_stem_and_the_projection_but_not_the_expansion() -> None:
     model = make(Residual)
-    groups = inspect_groups(model, inputs_for(model))
+    groups = dependency_groups(model, inputs_for(model))
     joined = by_layer(groups, "stem")
     assert joined is by_layer(groups, "block.project")
     assert joined.additions == ("block",)
@@ -27,7 +27,7 @@ def test_an_addition_joins_the_stem_and_the_projection_but_not_the_expansion() -
 
 def test_each_member_says_why_it_is_coupled() -> None:
     model = make(Residual)
-    groups = inspect_groups(model, inputs_for(model))
+    groups = dependency_groups(model, inputs_for(model))
     inner = by_layer(groups, "block.expand")
     why = {(member.layer, member.axis): member.coupling for member in inner.members}
     assert why == {
@@ -46,14 +46,16 @@ def test_each_member_says_why_it_is_coupled() -> None:
 
 def test_only_the_group_of_the_classifier_is_output() -> None:
     model = make(Residual)
-    outputs = [group.root for group in inspect_groups(model, inputs_for(model)) if group.is_output]
+    outputs = [
+        group.root for group in dependency_groups(model, inputs_for(model)) if group.is_output
+    ]
     assert outputs == ["head"]
 
 
 def test_an_output_that_is_also_read_inside_is_output() -> None:
     model = make(Named)
     inputs = {"image": torch.randn(1, 3, 6, 6), "vector": torch.randn(1, 5)}
-    groups = inspect_groups(model, inputs)
+    groups = dependency_groups(model, inputs)
     assert by_layer(groups, "vector").is_output
     assert by_layer(groups, "head").is_output
     assert not by_layer(groups, "image").is_output
@@ -63,13 +65,13 @@ def test_a_convolutional_classifier_is_output() -> None:
     model = nn.Sequential(
         nn.Conv2d(3, 4, 1), nn.Conv2d(4, 2, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()
     )
-    groups = inspect_groups(model, torch.randn(1, 3, 4, 4))
+    groups = dependency_groups(model, torch.randn(1, 3, 4, 4))
     assert [group.is_output for group in groups] == [False, True]
 
 
 def test_a_concatenation_gives_each_branch_its_part_of_the_reader() -> None:
     model = make(Concat)
-    groups = inspect_groups(model, inputs_for(model))
+    groups = dependency_groups(model, inputs_for(model))
     reader = {
         branch: next(m for m in by_layer(groups, branch).members if m.layer == "join")
         for branch in ("left", "right")
@@ -80,21 +82,23 @@ def test_a_concatenation_gives_each_branch_its_part_of_the_reader() -> None:
 
 def test_a_flattened_channel_is_followed_by_each_of_its_positions() -> None:
     model = make(Flattened)
-    groups = inspect_groups(model, inputs_for(model))
+    groups = dependency_groups(model, inputs_for(model))
     head = next(m for m in by_layer(groups, "first").members if m.layer == "head")
     assert head.roots == tuple(channel for channel in range(4) for _ in range(4))
 
 
 def test_a_grouped_convolution_says_how_many_blocks_are_cut_alike() -> None:
     model = make(Grouped)
-    groups = inspect_groups(model, inputs_for(model))
+    groups = dependency_groups(model, inputs_for(model))
     assert by_layer(groups, "first").channel_groups == 2
     assert by_layer(groups, "grouped").channel_groups == 2
 
 
 def test_ignored_layers_hold_their_whole_group() -> None:
     model = make(Residual)
-    groups = inspect_groups(model, inputs_for(model), ignored_layers=[model.block.project, "head"])
+    groups = dependency_groups(
+        model, inputs_for(model), ignored_layers=[model.block.project, "head"]
+    )
     assert {group.root for group in groups if group.ignored} == {
         by_layer(groups, "stem").root,
         "head",
@@ -103,19 +107,19 @@ def test_ignored_layers_hold_their_whole_group() -> None:
 
 def test_ignoring_a_container_ignores_its_layers() -> None:
     model = make(Residual)
-    groups = inspect_groups(model, inputs_for(model), ignored_layers=["block"])
+    groups = dependency_groups(model, inputs_for(model), ignored_layers=["block"])
     assert [group.ignored for group in groups] == [True, True, False]
 
 
 def test_an_ignored_layer_of_another_model_is_refused() -> None:
     model = make(Residual)
     with pytest.raises(InputError, match="not part of the model"):
-        inspect_groups(model, inputs_for(model), ignored_layers=[nn.Linear(2, 2)])
+        dependency_groups(model, inputs_for(model), ignored_layers=[nn.Linear(2, 2)])
 
 
 def test_frozen_layers_are_read_too_and_stay_frozen() -> None:
     model = make(Residual).requires_grad_(False)
-    assert len(inspect_groups(model, inputs_for(model))) == 3
+    assert len(dependency_groups(model, inputs_for(model))) == 3
     assert not any(parameter.requires_grad for parameter in model.parameters())
 
 
@@ -133,7 +137,7 @@ class Swapped(nn.Module):
 
 
 def test_a_group_that_does_not_fit_its_layers_says_so_with_the_line() -> None:
-    group, _ = inspect_groups(Swapped().eval(), torch.randn(1, 4, 4, 4))
+    group, _ = dependency_groups(Swapped().eval(), torch.randn(1, 4, 4, 4))
     assert "channel 7 of `first`, whose output axis has 4 channels" in group.untraced
     assert (
         "operator chunk in the model's own forward, tests/unit/groups/test_depgraph.py:"
@@ -145,7 +149,7 @@ def test_a_group_that_does_not_fit_its_layers_says_so_with_the_line() -> None:
 def test_a_model_that_torch_pruning_cannot_trace_names_operator_and_line() -> None:
     model = torchvision.models.shufflenet_v2_x0_5().eval()
     with pytest.raises(UnprunableError) as caught:
-        inspect_groups(model, torch.randn(1, 3, 64, 64))
+        dependency_groups(model, torch.randn(1, 3, 64, 64))
     assert "raised ZeroDivisionError" in str(caught.value)
     assert "at operator view in `stage" in str(caught.value)
     assert "torchvision/models/shufflenetv2.py:" in str(caught.value)
@@ -154,4 +158,4 @@ def test_a_model_that_torch_pruning_cannot_trace_names_operator_and_line() -> No
 
 def test_inputs_that_the_model_refuses_are_named() -> None:
     with pytest.raises(InputError, match=r"`first` raised in conv2d on \(1, 2, 6, 6\)"):
-        inspect_groups(make(Chain), torch.randn(1, 2, 6, 6))
+        dependency_groups(make(Chain), torch.randn(1, 2, 6, 6))

@@ -21,7 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from torch_pruning.pruner import MagnitudePruner
 from torch_pruning.pruner.importance import MagnitudeImportance
 
-from analysis import inspect_groups, verify
+from analysis import dependency_groups, verify
 from analysis.costs.predicting import cost_account
 from analysis.errors import InputError
 from analysis.groups import policies
@@ -63,7 +63,7 @@ def held_costs(model, inputs, groups):
 
 def linted(model, ignored, inputs=None, groups=None):
     inputs = inputs_for(model) if inputs is None else inputs
-    groups = inspect_groups(model, inputs) if groups is None else groups
+    groups = dependency_groups(model, inputs) if groups is None else groups
     misread = audit(model, inputs, groups)
     called, costs = called_in(model, inputs), held_costs(model, inputs, groups)
     return lint(model, ignored, groups, called, misread, costs)
@@ -453,7 +453,7 @@ def test_a_group_whose_cut_would_break_the_network_is_not_said_to_be_safe() -> N
 def test_a_group_that_depgraph_cannot_number_is_needed() -> None:
     model = build("zero-padded shortcut")
     inputs = inputs_for(model)
-    groups = inspect_groups(model, inputs)
+    groups = dependency_groups(model, inputs)
     answer = lint(
         model, ["wide", "head"], groups, called_in(model, inputs), {}, lambda root: (1, 1)
     )
@@ -622,7 +622,7 @@ def test_a_lock_costs_what_the_network_loses_without_its_channels(kind, layer, w
 def test_mobilenets_residual_blocks_need_not_be_held() -> None:
     model = torchvision.models.mobilenet_v2().eval()
     inputs = torch.randn(1, 3, 64, 64)
-    groups = inspect_groups(model, inputs)
+    groups = dependency_groups(model, inputs)
     named = policies.ignored_layers("residual-blocks", model, groups)
     answer = linted(model, named, inputs, groups)
     assert answer.passed

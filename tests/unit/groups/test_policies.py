@@ -3,7 +3,7 @@
 import pytest
 from nets import Residual, inputs_for, make
 
-from analysis import inspect_groups, records
+from analysis import dependency_groups, records
 from analysis.errors import InputError
 from analysis.groups.policies import POLICIES, ignored_layers
 
@@ -11,7 +11,7 @@ from analysis.groups.policies import POLICIES, ignored_layers
 @pytest.fixture
 def residual():
     model = make(Residual)
-    return model, inspect_groups(model, inputs_for(model))
+    return model, dependency_groups(model, inputs_for(model))
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from nets import Chain, inputs_for, make
 from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
-from analysis import count_macs, inspect_groups, verify
+from analysis import count_macs, dependency_groups, verify
 from analysis.errors import InputError
 from analysis.records import Verdict
 
@@ -40,7 +40,7 @@ def test_what_cannot_be_analysed_says_what_to_pass(name: str) -> None:
     model = build()
     plain = make(Chain)
     for door in (
-        lambda: inspect_groups(model, inputs_for(plain)),
+        lambda: dependency_groups(model, inputs_for(plain)),
         lambda: count_macs(model, inputs_for(plain)),
         lambda: verify(model, inputs_for(plain), half_pruner(plain, (inputs_for(plain),))),
     ):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from blocks import PROVED, build, half_pruner
 
-from analysis.groups.depgraph import inspect_groups
+from analysis.groups.depgraph import dependency_groups
 from analysis.network.inference import copy_of, locate_failure
 from analysis.proof import distinct_values
 from analysis.proof.faults import FAULTS, sites
@@ -28,7 +28,7 @@ def half_pruned(name: str):
     distinct_values.make_distinct(model, inputs)
     dense = copy_of(model)
     pruner = half_pruner(model, inputs)
-    groups = inspect_groups(dense, inputs)
+    groups = dependency_groups(dense, inputs)
     removals = [removal for removal, _ in surgery.step(pruner)]
     return dense, model, removals, groups, inputs
 

@@ -5,7 +5,7 @@ import torch
 from blocks import PROVED, build, half_pruner
 from torch import nn
 
-from analysis import inspect_groups, verify
+from analysis import dependency_groups, verify
 from analysis.checks import evaluate
 from analysis.groups.auditing import audit
 from analysis.network.inference import copy_of, locate_failure
@@ -45,7 +45,7 @@ def test_the_verdict_is_that_of_the_cpu(name: str) -> None:
 @pytest.mark.parametrize("name", EXACT)
 def test_the_audit_finds_what_it_finds_on_the_cpu(name: str) -> None:
     model, inputs = on_gpu(name)
-    groups = inspect_groups(model, inputs)
+    groups = dependency_groups(model, inputs)
     there = audit(model, inputs, groups)
     assert there == audit(copy_of(model).cpu(), tuple(map(torch.Tensor.cpu, inputs)), groups)
 
@@ -54,7 +54,7 @@ def test_the_audit_finds_what_it_finds_on_the_cpu(name: str) -> None:
 def test_every_fault_is_seen_there(name: str) -> None:
     pruned, inputs = on_gpu(name)
     distinct_values.make_distinct(pruned, inputs)
-    dense, groups = copy_of(pruned), inspect_groups(pruned, inputs)
+    dense, groups = copy_of(pruned), dependency_groups(pruned, inputs)
     pruner = half_pruner(pruned, inputs)
     masked = MaskedDense(dense, [removal for removal, _ in surgery.step(pruner)], inputs)
     assert prove_against(masked, pruned).verdict.passes

@@ -5,7 +5,7 @@ import torch
 import torch_pruning as tp
 from nets import Chain, Concat, Flattened, Grouped, Residual, inputs_for, make
 
-from analysis import inspect_groups
+from analysis import dependency_groups
 from analysis.pruning.importances import filter_norms, group_importances, spearman
 
 
@@ -22,7 +22,7 @@ def hand_made() -> Chain:
 
 def test_l1_averages_the_filter_the_reader_and_gamma_and_divides_by_the_mean() -> None:
     model = hand_made()
-    found = group_importances(model, inspect_groups(model, inputs_for(model)))["first"]
+    found = group_importances(model, dependency_groups(model, inputs_for(model)))["first"]
     averages = torch.tensor(
         [(1 + 10 + 1) / 3, (2 + 10 + 1) / 3, (3 + 10 + 1) / 3, (4 + 10 + 5) / 3],
         dtype=torch.float64,
@@ -32,7 +32,7 @@ def test_l1_averages_the_filter_the_reader_and_gamma_and_divides_by_the_mean() -
 
 def test_the_plain_filter_norm_is_the_filter_alone() -> None:
     model = hand_made()
-    found = filter_norms(model, inspect_groups(model, inputs_for(model)))["first"]
+    found = filter_norms(model, dependency_groups(model, inputs_for(model)))["first"]
     expected = torch.tensor([1.0, 2.0, 3.0, 4.0], dtype=torch.float64)
     torch.testing.assert_close(found, expected, rtol=1e-6, atol=0)
 
@@ -45,7 +45,7 @@ def test_the_recomputed_importance_is_torch_prunings(kind, importance: str, powe
         for name, parameter in model.named_parameters():
             if "norm" in name:
                 parameter.uniform_(0.5, 1.5)
-    ours = group_importances(model, inspect_groups(model, inputs_for(model)), importance)
+    ours = group_importances(model, dependency_groups(model, inputs_for(model)), importance)
     graph = tp.DependencyGraph().build_dependency(model, example_inputs=(inputs_for(model),))
     theirs = tp.importance.MagnitudeImportance(p=power)
     for group in graph.get_all_groups():

@@ -7,23 +7,25 @@ import torch
 from blocks import Attention
 from nets import Chain, Concat, Flattened, Grouped, Residual, inputs_for, make
 
-from analysis import inspect_groups
+from analysis import dependency_groups
 from analysis.checks import evaluate
 from analysis.errors import InputError
 from analysis.pipeline import analyse, prune_and_prove
 from analysis.pruning.planning import account, plan, threshold_gap
-from analysis.records import Config, Cut, Group, Member, Reason, Removal
+from analysis.records import Config, Cut, DependencyGroup, DependencyMember, Reason, Removal
 
 
-def group(root: str, width: int, *, ignored: bool = False, readers: int | None = None) -> Group:
+def group(
+    root: str, width: int, *, ignored: bool = False, readers: int | None = None
+) -> DependencyGroup:
     """A group of one layer and one reader whose input axis may be shared with other groups."""
-    out = Member(root, "Conv2d", "out", width, "root", "", (), tuple(range(width)))
+    out = DependencyMember(root, "Conv2d", "out", width, "root", "", (), tuple(range(width)))
     shared = readers or width
-    into = Member(
+    into = DependencyMember(
         "reader" if readers else f"{root}.next", "Conv2d", "in", shared, "sequence", "", (root,),
         (*range(width), *[-1] * (shared - width)),
     )  # fmt: skip
-    return Group(root, width, (out, into), (), False, ignored)
+    return DependencyGroup(root, width, (out, into), (), False, ignored)
 
 
 def scores(*values: float) -> torch.Tensor:
@@ -111,7 +113,7 @@ def test_a_group_above_the_threshold_is_kept() -> None:
 
 def test_blocks_that_are_cut_alike_are_ranked_by_their_mean() -> None:
     model = make(Grouped)
-    groups = inspect_groups(model, inputs_for(model))
+    groups = dependency_groups(model, inputs_for(model))
     importances = {entry.root: torch.ones(entry.width).double() for entry in groups}
     first = next(entry for entry in groups if "first" in entry.layers)
     # Positions 0..3 of two blocks: means 4, 2, 3, 1.

@@ -95,13 +95,13 @@ def test_a_request_asks_each_ratio_once_and_calls_its_layers_as_given() -> None:
 def test_the_same_layers_however_they_are_said() -> None:
     from nets import inputs_for
 
-    from analysis import cost_account, inspect_groups, lint_ignored_layers, ratio_curve
+    from analysis import cost_account, dependency_groups, lint_ignored_layers, ratio_curve
 
     model = make(Chain)
     inputs = inputs_for(model)
     said = [["head"], [model.head], "head", "head,", "classifier", lambda model: [model.head]]
     for given in said:
-        assert [group.ignored for group in inspect_groups(model, inputs, given)] == [
+        assert [group.ignored for group in dependency_groups(model, inputs, given)] == [
             False, False, True,
         ]  # fmt: skip
     curves = [ratio_curve(model, inputs, [0.5], ignored_layers=given) for given in said]
@@ -115,12 +115,12 @@ def test_the_same_layers_however_they_are_said() -> None:
 def test_a_misspelt_layer_is_refused_with_the_closest() -> None:
     from nets import inputs_for
 
-    from analysis import inspect_groups
+    from analysis import dependency_groups
 
     model = make(Chain)
     for given in ("hed", "hed,", ["hed"]):
         with pytest.raises(InputError, match=r"did you mean 'head'\?"):
-            inspect_groups(model, inputs_for(model), given)
+            dependency_groups(model, inputs_for(model), given)
 
 
 @pytest.mark.parametrize(("target", "hint"), [(50, "did you mean 0.5"), ("0.5", "in (0, 1]")])

@@ -16,10 +16,10 @@ from analysis.records import (
     CheckResult,
     Config,
     CostTable,
-    Group,
+    DependencyGroup,
+    DependencyMember,
     GroupAccount,
     LayerCost,
-    Member,
     Reason,
     Run,
     Sizes,
@@ -49,14 +49,18 @@ def costs(**macs: int) -> CostTable:
     return CostTable(rows, sum(macs.values()), 10 * len(rows), (), ())
 
 
-def member(name: str, axis: str, width: int) -> Member:
-    return Member(name, "Conv2d", axis, width, "root", "", (), tuple(range(width)))
+def member(name: str, axis: str, width: int) -> DependencyMember:
+    return DependencyMember(name, "Conv2d", axis, width, "root", "", (), tuple(range(width)))
 
 
 # first (8 channels, may go) -> second (4, held) -> third (4, the output, held)
-FIRST = Group("first", 8, (member("first", "out", 8), member("second", "in", 8)), (), False)
-SECOND = Group("second", 4, (member("second", "out", 4), member("third", "in", 4)), (), False)
-THIRD = Group("third", 4, (member("third", "out", 4),), (), True)
+FIRST = DependencyGroup(
+    "first", 8, (member("first", "out", 8), member("second", "in", 8)), (), False
+)
+SECOND = DependencyGroup(
+    "second", 4, (member("second", "out", 4), member("third", "in", 4)), (), False
+)
+THIRD = DependencyGroup("third", 4, (member("third", "out", 4),), (), True)
 
 ACCOUNTS = (
     GroupAccount("first", 8, 4, 4, Reason.PRUNED),
@@ -182,9 +186,13 @@ def test_the_ratio_that_is_advised_reaches_its_target(ratio, printed) -> None:
 
 
 def test_a_layer_behind_a_concatenation_is_locked_only_if_all_it_reads_is_held() -> None:
-    free = Group("free", 4, (member("free", "out", 4), member("join", "in", 4)), (), False)
-    kept = Group("kept", 4, (member("kept", "out", 4), member("join", "in", 4)), (), False)
-    join = Group("join", 2, (member("join", "out", 2),), (), True)
+    free = DependencyGroup(
+        "free", 4, (member("free", "out", 4), member("join", "in", 4)), (), False
+    )
+    kept = DependencyGroup(
+        "kept", 4, (member("kept", "out", 4), member("join", "in", 4)), (), False
+    )
+    join = DependencyGroup("join", 2, (member("join", "out", 2),), (), True)
     accounts = (
         GroupAccount("kept", 4, 0, 0, Reason.IGNORED),
         GroupAccount("free", 4, 0, 0, Reason.KEPT),

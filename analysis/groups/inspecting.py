@@ -1,0 +1,303 @@
+"""The groups of a network: which channels go together, why, and what keeps them."""
+
+import gc
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from analysis.errors import InputError
+from analysis.groups import policies
+from analysis.groups.coupling import Classes
+from analysis.groups.trying import learn
+from analysis.network.inference import Inputs, aliased, left_as_found, one_line
+from analysis.network.labels.planes import Labels
+from analysis.network.labels.records import Hold, Trace
+from analysis.network.labels.tracing import OUTPUT, labelled_pass
+from analysis.network.layers import is_depthwise
+from analysis.network.usable import check_usable
+from analysis.records import Coupling, Group, Member
+
+__all__ = ["Labelled", "inspect_groups", "labelled"]
+
+
+def inspect_groups(
+    model: nn.Module, example_inputs: Inputs, ignored_layers: Any = ()
+) -> tuple[Group, ...]:
+    """The groups of channels that go together, in the order in which they are made.
+
+    The network is run once with labelled channels, and a few times with some of them cut; the
+    model is not changed. What cannot be followed somewhere is held there, with the reason.
+
+    Args:
+        model: any module.
+        example_inputs: a tensor, a tuple or a dict.
+        ignored_layers: whose output channels must stay: modules or names, a policy's name or a
+            function of the model; the groups of these are listed all the same, with ``ignored``
+            set.
+
+    Raises:
+        InputError: an ignored layer is not part of the model, or it does not run on the inputs.
+    """
+    check_usable(model)
+    # A wrong name is told of before the model is run.
+    chosen = policies.choice_of(ignored_layers, model)
+    groups = labelled(model, example_inputs).groups
+    return policies.mark_ignored(groups, policies.ignored_layers(chosen, model, groups))
+
+
+def labelled(model: nn.Module, example_inputs: Inputs) -> "Labelled":
+    """Follow the channels of a model, and learn what a cut must respect.
+
+    Raises:
+        InputError: the model does not run on the inputs.
+    """
+    with left_as_found(model), _collector_paused():
+        try:
+            trace = labelled_pass(aliased(model, requires_grad=False), example_inputs)
+        except InputError:
+            raise
+        except Exception as error:
+            raise InputError(
+                f"the model does not run on the example inputs: {one_line(error)}"
+            ) from error
+        learnt = learn(model, example_inputs, trace)
+    modules = dict(model.named_modules())
+    return Labelled(trace, learnt.classes, modules)
+
+
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """Thousands of small tensors are made; each collection would walk all that torch has loaded."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+Tensors = tuple[str, int]
+"""Name of a parameter or buffer, and a dimension of it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Labelled:
+    """A network whose channels were followed.
+
+    Attributes:
+        trace: the pass over the dense network.
+        classes: labels that go together, and those that stay.
+        modules: the network's modules by name.
+    """
+
+    trace: Trace
+    classes: Classes
+    modules: Mapping[str, nn.Module]
+
+    @cached_property
+    def makers(self) -> tuple[Tensors, ...]:
+        """The axes whose positions are channels of an operator's result, in order."""
+        made = (axis for step in self.trace.steps for axis in step.makes)
+        return tuple(axis for axis in dict.fromkeys(made) if axis in self.trace.starts)
+
+    @cached_property
+    def readers(self) -> frozenset[Tensors]:
+        """The axes whose positions are summed over."""
+        return frozenset(
+            (read.tensor, read.dim)
+            for step in self.trace.steps
+            for read in step.reads
+            if read.tensor
+        )
+
+    @cached_property
+    def labels(self) -> tuple[Labels, ...]:
+        """For each group the label of each channel: of the axis that names it."""
+        of = self.classes.of
+        makers = [of[self.trace.labels(*axis)] for axis in self.makers]
+        # Classes that the same axes make are told by the sum of what stands for these axes.
+        marks = np.random.default_rng(0).integers(1, 2**62, len(makers))
+        signature = np.zeros(len(of), np.int64)
+        for mark, own in zip(marks.tolist(), makers, strict=True):
+            signature[np.unique(own)] += mark
+        found = []
+        seen: set[int] = set()
+        for axis, own in zip(self.makers, makers, strict=True):
+            signs, first = np.unique(signature[own], return_index=True)
+            for sign in signs[np.argsort(first)].tolist():
+                if sign not in seen:
+                    seen.add(sign)
+                    found.append(self.trace.labels(*axis)[signature[own] == sign])
+        return tuple(found)
+
+    @cached_property
+    def group_of(self) -> NDArray[np.int32]:
+        """For each label the place of its group; -1 for one that belongs to none."""
+        by_class = np.full(len(self.classes.of), -1, np.int32)
+        for place, labels in enumerate(self.labels):
+            by_class[self.classes.of[labels]] = place
+        return np.asarray(by_class[self.classes.of])
+
+    @cached_property
+    def groups(self) -> tuple[Group, ...]:
+        """What goes together, in the order in which it is made."""
+        couplings = self._couplings()
+        costs = self._costs()
+        return tuple(
+            self._group(*each)
+            for each in zip(self.labels, self._axes, couplings, costs, strict=True)
+        )
+
+    def _group(
+        self,
+        labels: Labels,
+        axes: Sequence[Tensors],
+        couplings: Sequence[Coupling],
+        costs: tuple[int, int],
+    ) -> Group:
+        of = self.classes.of
+        free = self.classes.held[labels] < 0
+        sets: dict[int, list[int]] = defaultdict(list)
+        for channel in np.flatnonzero(free).tolist():
+            sets[int(of[labels[channel]])].append(channel)
+        hold = None if free.any() else self.classes.why(int(labels[0]))
+        leaving = [h.labels for h in self.trace.holds if h.why == OUTPUT]
+        members = tuple(self._member(axis, of[labels]) for axis in axes)
+        return Group(
+            name=members[0].layer,
+            width=len(labels),
+            members=members,
+            couplings=tuple(couplings),
+            together=tuple(sorted(map(tuple, sets.values()))),
+            held="" if hold is None else self.reason(hold),
+            is_output=any(bool(np.isin(of[row], of[labels]).any()) for row in leaving),
+            macs=costs[0],
+            params=costs[1],
+        )
+
+    def reason(self, hold: Hold) -> str:
+        """Why channels stay, and where."""
+        if hold.why == OUTPUT:
+            return "the model's output"
+        if 0 <= hold.step < len(self.trace.steps):
+            return f"{hold.why} at {self.trace.steps[hold.step].place}"
+        return hold.why
+
+    @cached_property
+    def _axes(self) -> tuple[list[Tensors], ...]:
+        """For each group the axes that it is cut along, that which names it first."""
+        found: tuple[list[Tensors], ...] = tuple([] for _ in self.labels)
+        for axis in self.trace.starts:
+            for group in np.unique(self.group_of[self.trace.labels(*axis)]).tolist():
+                if group >= 0:
+                    named = self.labels[group][0] in self.trace.labels(*axis)
+                    found[group].insert(0 if named else len(found[group]), axis)
+        return found
+
+    def _member(self, axis: Tensors, classes: Labels) -> Member:
+        name, dim = axis
+        own = self.classes.of[self.trace.labels(*axis)]
+        layer = layer_of(name, self.modules)
+        module = self.modules.get(layer)
+        kind = type(module).__name__ if module is not None else "Parameter"
+        return Member(
+            layer=layer,
+            kind=f"depthwise {kind}" if is_depthwise(module) else kind,
+            axis="in" if axis in self.readers and axis not in self.makers else "out",
+            tensor=name,
+            dim=dim,
+            width=len(own),
+            positions=_positions(own, classes),
+        )
+
+    def _couplings(self) -> list[list[Coupling]]:
+        found: list[dict[tuple[str, str], Coupling]] = [{} for _ in self.labels]
+        for step, why, labels in self._coupled():
+            place = self.trace.steps[step].place if step >= 0 else None
+            module = place.module if place else ""
+            for group in np.unique(self.group_of[labels]).tolist():
+                if group >= 0 and (why, module) not in found[group]:
+                    found[group][why, module] = (
+                        Coupling(why, place.operator, place.module, place.line)
+                        if place
+                        else Coupling(why)
+                    )
+        return [list(each.values()) for each in found]
+
+    def _coupled(self) -> Iterator[tuple[int, str, Labels]]:
+        """Operators that couple, why, and which labels."""
+        for edge in self.trace.edges:
+            if edge.why != "bias":
+                yield edge.step, edge.why, edge.one
+        uses = Counter(
+            axis[0] for step in self.trace.steps for axis in {*step.makes, *_read_by(step.reads)}
+        )
+        for name, times in uses.items():
+            dims = sum(axis[0] == name for axis in {*self.makers, *self.readers})
+            if times > dims:
+                for axis in self.trace.starts:
+                    if axis[0] == name:
+                        yield -1, "shared", self.trace.labels(*axis)
+        for axis in self.readers & self.trace.starts.keys():
+            own = self.trace.labels(*axis)
+            groups = self.group_of[own]
+            if len(np.unique(groups)) > 1:
+                yield -1, "concatenation", own
+        for number, step in enumerate(self.trace.steps):
+            for read in step.reads:
+                labels, counts = np.unique(read.labels, return_counts=True)
+                if read.tensor and (counts[labels > 0] > 1).any():
+                    yield number, "flattening", labels[(labels > 0) & (counts > 1)]
+
+    def _costs(self) -> list[tuple[int, int]]:
+        """MACs and parameters that are there only because of each group."""
+        count = len(self.labels)
+        macs, params = np.zeros(count), np.zeros(count)
+        for space in (space for step in self.trace.steps for space in step.spaces):
+            _add_lost(macs, [self.group_of[plane] for plane in space.planes], space.constant)
+        shapes: dict[str, list[Labels]] = defaultdict(list)
+        for axis in self.trace.starts:
+            shapes[axis[0]].append(self.trace.labels(*axis))
+        for planes in shapes.values():
+            _add_lost(params, [self.group_of[plane] for plane in planes], 1)
+        return [(int(one), int(other)) for one, other in zip(macs, params, strict=True)]
+
+
+def _read_by(reads: Sequence[Any]) -> list[Tensors]:
+    return [(read.tensor, read.dim) for read in reads if read.tensor]
+
+
+def _add_lost(lost: NDArray[np.float64], planes: Sequence[Labels], constant: int) -> None:
+    """Add what is lost without each group's positions."""
+    whole = constant * prod(plane.size for plane in planes)
+    left = np.full(len(lost), float(constant))
+    for plane in planes:
+        left *= plane.size - np.bincount(plane + 1, minlength=len(lost) + 1)[1:]
+    lost += whole - left
+
+
+def _positions(own: Labels, classes: Labels) -> tuple[tuple[int, ...], ...]:
+    """For each class the positions of an axis that it has."""
+    found = np.flatnonzero(np.isin(own, classes))
+    if np.array_equal(own[found], classes):
+        return tuple((position,) for position in found.tolist())
+    where: dict[int, list[int]] = defaultdict(list)
+    for position in found.tolist():
+        where[int(own[position])].append(position)
+    return tuple(tuple(where[label]) for label in classes.tolist())
+
+
+def layer_of(tensor: str, modules: Mapping[str, nn.Module]) -> str:
+    """The layer that a tensor belongs to; its own name where the model itself owns it."""
+    owner = tensor.rpartition(".")[0]
+    owner = owner.partition(".parametrizations")[0] if ".parametrizations" in owner else owner
+    return owner if owner else tensor
