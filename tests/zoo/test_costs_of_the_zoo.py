@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from analysis import cost_account, count_macs, dependency_groups
+from analysis import cost_account, count_macs
+from analysis.groups.depgraph import dependency_groups
 from analysis.groups.policies import POLICIES, ignored_layers
 from analysis.pruning import surgery
 from analysis.records import Config, CurvePoint

@@ -8,9 +8,10 @@ from nets import Chain, Grouped, Named, Residual, inputs_for, make
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from analysis import count_macs, dependency_groups, ratio_curve
+from analysis import count_macs, ratio_curve
 from analysis.costs.counting import saved_bytes
 from analysis.errors import InputError
+from analysis.groups.depgraph import dependency_groups
 from analysis.records import COLUMNS
 
 

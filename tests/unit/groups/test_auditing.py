@@ -6,8 +6,8 @@ import torchvision
 from blocks import Attention, build
 from nets import Concat, Residual, inputs_for, make
 
-from analysis import dependency_groups
 from analysis.groups.auditing import audit
+from analysis.groups.depgraph import dependency_groups
 
 
 def misread(model, inputs):

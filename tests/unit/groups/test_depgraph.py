@@ -6,8 +6,8 @@ import torchvision
 from nets import Chain, Concat, Flattened, Grouped, Named, Residual, inputs_for, make
 from torch import nn
 
-from analysis import dependency_groups
 from analysis.errors import InputError, UnprunableError
+from analysis.groups.depgraph import dependency_groups
 from analysis.records import DependencyGroup
 
 

@@ -21,11 +21,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from torch_pruning.pruner import MagnitudePruner
 from torch_pruning.pruner.importance import MagnitudeImportance
 
-from analysis import dependency_groups, verify
+from analysis import verify
 from analysis.costs.predicting import cost_account
 from analysis.errors import InputError
 from analysis.groups import policies
 from analysis.groups.auditing import audit
+from analysis.groups.depgraph import dependency_groups
 from analysis.groups.linting import lint
 from analysis.network.inference import names_of
 from analysis.records import Verdict

@@ -3,8 +3,9 @@
 import pytest
 from nets import Residual, inputs_for, make
 
-from analysis import dependency_groups, records
+from analysis import records
 from analysis.errors import InputError
+from analysis.groups.depgraph import dependency_groups
 from analysis.groups.policies import POLICIES, ignored_layers
 
 

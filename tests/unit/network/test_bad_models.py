@@ -7,8 +7,9 @@ from nets import Chain, inputs_for, make
 from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
-from analysis import count_macs, dependency_groups, verify
+from analysis import count_macs, verify
 from analysis.errors import InputError
+from analysis.groups.depgraph import dependency_groups
 from analysis.records import Verdict
 
 

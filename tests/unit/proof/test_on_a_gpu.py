@@ -5,9 +5,10 @@ import torch
 from blocks import PROVED, build, half_pruner
 from torch import nn
 
-from analysis import dependency_groups, verify
+from analysis import verify
 from analysis.checks import evaluate
 from analysis.groups.auditing import audit
+from analysis.groups.depgraph import dependency_groups
 from analysis.network.inference import copy_of, locate_failure
 from analysis.pipeline import analyse, prune_and_prove
 from analysis.proof import distinct_values

@@ -5,7 +5,7 @@ import torch
 import torch_pruning as tp
 from nets import Chain, Concat, Flattened, Grouped, Residual, inputs_for, make
 
-from analysis import dependency_groups
+from analysis.groups.depgraph import dependency_groups
 from analysis.pruning.importances import filter_norms, group_importances, spearman
 
 

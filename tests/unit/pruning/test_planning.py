@@ -7,9 +7,9 @@ import torch
 from blocks import Attention
 from nets import Chain, Concat, Flattened, Grouped, Residual, inputs_for, make
 
-from analysis import dependency_groups
 from analysis.checks import evaluate
 from analysis.errors import InputError
+from analysis.groups.depgraph import dependency_groups
 from analysis.pipeline import analyse, prune_and_prove
 from analysis.pruning.planning import account, plan, threshold_gap
 from analysis.records import Config, Cut, DependencyGroup, DependencyMember, Reason, Removal

@@ -95,7 +95,8 @@ def test_a_request_asks_each_ratio_once_and_calls_its_layers_as_given() -> None:
 def test_the_same_layers_however_they_are_said() -> None:
     from nets import inputs_for
 
-    from analysis import cost_account, dependency_groups, lint_ignored_layers, ratio_curve
+    from analysis import cost_account, lint_ignored_layers, ratio_curve
+from analysis.groups.depgraph import dependency_groups
 
     model = make(Chain)
     inputs = inputs_for(model)
@@ -115,7 +116,7 @@ def test_the_same_layers_however_they_are_said() -> None:
 def test_a_misspelt_layer_is_refused_with_the_closest() -> None:
     from nets import inputs_for
 
-    from analysis import dependency_groups
+    from analysis.groups.depgraph import dependency_groups
 
     model = make(Chain)
     for given in ("hed", "hed,", ["hed"]):
