@@ -61,7 +61,7 @@ def classes_of(
     of = components(trace.count, _joined(one), _joined(other))
     open_blocks = list(trace.blocks)
     while open_blocks:
-        whole = [block for block in map(lambda b: _whole(b, of), open_blocks) if block is not None]
+        whole = [block for block in (_whole(b, of) for b in open_blocks) if block is not None]
         if not any(labels.size for _, labels, _ in whole):
             break
         one.append(_joined([labels for _, labels, _ in whole]))

@@ -24,8 +24,10 @@ _NAMED = 3
 """Layers that a message names before it only counts."""
 
 _UNLISTED = (nn.PReLU, nn.LSTM)
-"""What torch-pruning excludes groups for, though a `DependencyGroup` does not list it: one slope for all
-channels, and recurrent layers."""
+"""What torch-pruning excludes groups for, though a `DependencyGroup` does not list it.
+
+One slope for all channels, and recurrent layers.
+"""
 
 
 def lint(

@@ -169,31 +169,61 @@ def _try(
         if not stays.all():
             kept[name, dim] = torch.from_numpy(np.flatnonzero(stays))
     cut_axes(cut, kept)
-    dense = {(step.place, step.turn): number for number, step in enumerate(trace.steps)}
-    base = 1 + sum(trace.sizes.values())
-    last = -1
-    met = 0
-
-    def check(step: Step) -> None:
-        nonlocal last, met
-        number = dense.get((step.place, step.turn))
-        if number is None:
-            if step.planes:
-                raise _DepartsError(f"{step.place} is called only after a cut")
-            return
-        last, met = number, met + 1
-        why = _departure(trace.steps[number], step, removed, base)
-        if why:
-            last = number - 1
-            raise _DepartsError(why)
-
+    check = _Check(trace, removed)
     try:
         labelled_pass(cut, inputs, labels, check, trace.count)
+        check.finish()
     except _DepartsError as error:
-        return last + 1, str(error)
+        return check.place, str(error)
     except Exception as error:
-        return last + 1, one_line(error)
-    return None if met == len(dense) else (last, "fewer operators are called after a cut")
+        return check.place, check.waiting or one_line(error)
+    return None
+
+
+class _Check:
+    """Compares each operator after a cut with that of the dense network.
+
+    PyTorch writes some products out in other operators for other sizes. Where a line calls one that
+    the dense network does not, what comes behind that line is compared, and not the line itself.
+    """
+
+    def __init__(self, trace: Trace, removed: NDArray[np.bool_]) -> None:
+        self._trace = trace
+        self._removed = removed
+        self._dense = {(step.place, step.turn): n for n, step in enumerate(trace.steps)}
+        self._base = 1 + sum(trace.sizes.values())
+        self._other: set[tuple[str, str]] = set()
+        self._met: set[int] = set()
+        self._site = ("", "")
+        self.waiting = ""
+        self.place = 0
+
+    def __call__(self, step: Step) -> None:
+        site = step.place.module, step.place.line
+        number = self._dense.get((step.place, step.turn))
+        if number is None:
+            if step.planes:
+                self._other.add(site)
+                self.waiting = "" if site == self._site else self.waiting
+            return
+        if self.waiting and site != self._site:
+            raise _DepartsError(self.waiting)
+        self._met.add(number)
+        if site in self._other or self.waiting:
+            return
+        self.place, self._site = number, site
+        self.waiting = _departure(self._trace.steps[number], step, self._removed, self._base)
+        if not self.waiting:
+            self.place += 1
+
+    def finish(self) -> None:
+        """All operators have been called."""
+        if self.waiting:
+            raise _DepartsError(self.waiting)
+        for number, step in enumerate(self._trace.steps):
+            if number not in self._met and (step.place.module, step.place.line) not in self._other:
+                self.place = number
+                raise _DepartsError("is not called after a cut")
 
 
 def _departure(dense: Step, cut: Step, removed: NDArray[np.bool_], base: int) -> str:
@@ -373,8 +403,8 @@ def _choose(
     for place, choice in enumerate(trace.choices):
         option = state.chosen.get(place, 0) + 1
         last = len(choice.options) - (1 if choice.step not in state.tied else 0)
-        if choice.step in steps and option < last:
-            if choice.step != failing or removed[choice.labels].any():
-                state.chosen[place] = option
-                moved |= choice.step == failing
+        loses = choice.step != failing or removed[choice.labels].any()
+        if choice.step in steps and option < last and loses:
+            state.chosen[place] = option
+            moved |= choice.step == failing
     return moved

@@ -25,7 +25,7 @@ _SIZES: dict[str, tuple[tuple[str, int], ...]] = {
     "kdim": (("in_proj_weight", 1), ("k_proj_weight", 1)),
     "vdim": (("in_proj_weight", 1), ("v_proj_weight", 1)),
 }
-"""Attributes in which PyTorch's layers repeat a size: of the first of these tensors that they have."""
+"""Attributes in which PyTorch's layers repeat a size: that of the first tensor that they have."""
 
 
 def cut_axes(model: nn.Module, kept: Mapping[tuple[str, int], Tensor]) -> None:

@@ -178,7 +178,9 @@ class Meeting:
         for axis in axes_of(plane):
             slabs = np.moveaxis(plane.numpy(), axis, 0).reshape(plane.shape[axis], -1)
             left = [
-                np.flatnonzero(np.isin(slabs, part.numpy()).any(1)) if part is not None else _NONE
+                np.flatnonzero(np.isin(slabs, part.numpy()).any(1)).astype(np.int32)
+                if part is not None
+                else _NONE
                 for part in found
             ]
             if any(len(places) < len(slabs) for places in left):

@@ -52,7 +52,7 @@ REDUCTIONS = {
     "std": "standard deviation", "std_mean": "standard deviation", "sum": "", "var": "variance",
     "var_mean": "variance",
 }  # fmt: skip
-"""Dimensions go; by operator what is taken over them, empty where channels of zeros change nothing."""
+"""Dimensions go; what is taken over them, empty where channels of zeros change nothing."""
 
 ALONG = {
     "_log_softmax": "softmax", "_softmax": "softmax", "_safe_softmax": "softmax",
@@ -103,7 +103,8 @@ LIKE = frozenset(
 FACTORIES = frozenset(
     {
         "arange", "empty", "empty_strided", "eye", "full", "linspace", "logspace", "new_empty",
-        "new_empty_strided", "new_full", "new_ones", "new_zeros", "ones", "rand", "randint", "randn",
+        "new_empty_strided", "new_full", "new_ones", "new_zeros", "ones", "rand", "randint",
+        "randn",
         "scalar_tensor", "tril_indices", "triu_indices", "zeros", "bernoulli_p", "fft_fftfreq",
     }
 )  # fmt: skip

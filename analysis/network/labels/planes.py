@@ -85,7 +85,9 @@ def _segments(
     """Runs of dimensions of both shapes that hold the same elements."""
     i = j = 0
     while i < len(before) or j < len(after):
-        own, made, left, right = [], [], 1, 1
+        own: list[int] = []
+        made: list[int] = []
+        left = right = 1
         while True:
             if i < len(before) and (left < right or not own):
                 left *= before[i]

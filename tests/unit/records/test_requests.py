@@ -96,7 +96,7 @@ def test_the_same_layers_however_they_are_said() -> None:
     from nets import inputs_for
 
     from analysis import cost_account, lint_ignored_layers, ratio_curve
-from analysis.groups.depgraph import dependency_groups
+    from analysis.groups.depgraph import dependency_groups
 
     model = make(Chain)
     inputs = inputs_for(model)

@@ -1,0 +1,149 @@
+"""One operator as it is called: its operands and results, and what they carry."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_map
+
+from analysis.network.labels.meeting import Meeting, Operand
+from analysis.network.labels.planes import Planes, axes_of, compact, labels_of
+from analysis.network.labels.records import Space, Step
+
+__all__ = ["Call", "is_fresh", "is_uniform", "planes_of", "space_of"]
+
+
+def planes_of(value: Any) -> Planes:
+    """What a tensor carries."""
+    return getattr(value, "_planes", ())
+
+
+def is_fresh(value: Tensor) -> bool:
+    """Whether a tensor was made in forward of nothing but sizes and numbers."""
+    return getattr(value, "_fresh", False) or not value.dim()
+
+
+class Call:
+    """An operator with its operands as they were before it ran, and where it is written down."""
+
+    def __init__(
+        self,
+        meeting: Meeting,
+        step: Step,
+        names: Mapping[int, str],
+        func: Any,
+        name: str,
+        bound: Mapping[str, Any],
+        args: Any,
+        kwargs: Any,
+        operands: Sequence[Tensor],
+        given: Mapping[int, tuple[Planes, bool | None]],
+        made: Sequence[Tensor],
+    ) -> None:
+        self.meeting, self.step = meeting, step
+        self._names = names
+        self.func, self.name, self.bound = func, name, bound
+        self._args, self._kwargs = args, kwargs
+        self.operands, self._given, self.made = operands, given, made
+
+    @property
+    def arriving(self) -> list[Tensor]:
+        """The planes of all operands."""
+        return [plane for value in self.operands for plane in self.planes_of(value)]
+
+    def planes(self, place: int) -> Planes:
+        """Of an operand."""
+        return self.planes_of(self.operands[place])
+
+    def planes_of(self, value: Tensor) -> Planes:
+        """Of an operand."""
+        return self._given.get(id(value), ((), None))[0]
+
+    def is_fresh(self, value: Tensor) -> bool:
+        """Whether an operand was made of sizes and numbers and is the same everywhere."""
+        uniform = self._given.get(id(value), ((), None))[1]
+        return is_fresh(value) and (is_uniform(value) if uniform is None else uniform)
+
+    def made_planes(self, place: int) -> Planes:
+        """Of a result."""
+        return planes_of(self.made[place])
+
+    def put(self, place: int, planes: Sequence[Tensor]) -> None:
+        """Say what a result carries; what it is a view of carries it there too."""
+        value = self.made[place]
+        value._planes = tuple(planes)  # type: ignore[attr-defined]
+        if value is self._args[0] if self._args else False:
+            base = value._base
+            if base is not None and base.is_contiguous():
+                base._planes = _written(base, value, planes)  # type: ignore[attr-defined]
+
+    def run_on(self, labels: Mapping[int, Tensor]) -> Any:
+        """The operator's result on labels in place of operands."""
+
+        def of(value: Any) -> Any:
+            if not isinstance(value, Tensor):
+                return value
+            return labels[id(value)] if id(value) in labels else value.cpu()
+
+        func = self.func
+        args, kwargs = tree_map(of, (self._args, self._kwargs))
+        if self.name == "constant_pad_nd":
+            # Along other dimensions what is added belongs to the channels that are there.
+            plane, pad = args[0], list(args[1])
+            for place in range(0, len(pad), 2):
+                if plane.shape[-1 - place // 2] == 1:
+                    pad[place : place + 2] = 0, 0
+            return func(plane, pad, 0)
+        with torch.no_grad():
+            if self.name == "im2col":
+                args = tree_map(lambda v: v.double() if isinstance(v, Tensor) else v, args)
+                return func(*args, **kwargs).to(torch.int32)
+            return func(*args, **kwargs)
+
+    def parameter(self, value: Tensor) -> str:
+        """Name of the parameter that an operand is, or is a view of; empty for an activation."""
+        return self._names.get(id(value)) or self._names.get(id(value._base), "")
+
+    def operand(self, value: Tensor, dims: int) -> Operand:
+        """An operand of an elementwise operator, with as many dimensions as its result."""
+        more = (1,) * (dims - value.dim())
+        planes = tuple(plane.view(*more, *plane.shape) for plane in self.planes_of(value))
+        return Operand(planes, (*more, *value.shape), self.is_fresh(value))
+
+    def on_axis(self, value: Tensor, dims: int, axis: int) -> Operand:
+        """A vector that belongs to one dimension of another tensor."""
+        shape = [1] * dims
+        shape[axis] = value.numel()
+        planes = tuple(p.reshape(shape) for p in self.planes_of(value) if p.numel() > 1)
+        return Operand(planes, tuple(shape), self.is_fresh(value))
+
+    def hold(self, planes: Iterable[Tensor], why: str) -> None:
+        """Channels that stay."""
+        for plane in planes:
+            self.meeting.hold(labels_of(plane), why)
+
+
+def _written(base: Tensor, view: Tensor, planes: Sequence[Tensor]) -> Planes:
+    """What a tensor carries once a part of it was written to."""
+    found = []
+    own = list(planes_of(base))
+    for plane in planes or [torch.zeros((1,) * view.dim(), dtype=torch.int32)]:
+        whole = own.pop(0) if own else torch.zeros((1,) * base.dim(), dtype=torch.int32)
+        whole = whole.expand(base.shape).contiguous()
+        whole.as_strided(view.shape, view.stride(), view.storage_offset()).copy_(plane)
+        found.append(compact(whole))
+    return tuple(plane for plane in (*found, *own) if plane is not None)
+
+
+def is_uniform(value: Tensor) -> bool:
+    """Whether it holds one value."""
+    return value.numel() < 2 or bool((value == value.flatten()[0]).all())
+
+
+def space_of(planes: Sequence[Tensor], extents: Sequence[int]) -> Space:
+    """The products over an index space in which these planes lie."""
+    varying = frozenset().union(*map(axes_of, planes)) if planes else frozenset()
+    constant = prod(size for axis, size in enumerate(extents) if axis not in varying)
+    return Space(tuple(labels_of(plane).ravel() for plane in planes), constant)

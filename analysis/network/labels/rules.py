@@ -1,0 +1,355 @@
+"""What each kind of operator does to the labels of its operands."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_leaves
+
+from analysis.network.labels import operators
+from analysis.network.labels.calls import Call, is_fresh, space_of
+from analysis.network.labels.contractions import CONTRACTIONS
+from analysis.network.labels.meeting import Operand
+from analysis.network.labels.planes import axes_of, compact, labels_of, reshaped, spread
+from analysis.network.labels.records import Read
+
+__all__ = ["follow"]
+
+Rule = Callable[[Call], None]
+
+
+def follow(call: Call) -> None:
+    """Say what an operator's results carry, and write down what meets in it."""
+    name = call.name
+    rule = _RULES.get(name)
+    if rule is not None:
+        rule(call)
+    elif operators.is_pointwise(call.func, name):
+        _pointwise(call)
+    elif name not in _LEAVES:
+        call.hold(call.arriving, "unknown operator")
+
+
+def _same(call: Call) -> None:
+    call.put(0, call.planes(0))
+
+
+def _reshape(call: Call) -> None:
+    before, after = call.operands[0].shape, call.made[0].shape
+    found = []
+    for plane in call.planes(0):
+        made = reshaped(plane, before, after)
+        if made is not None:
+            found.append(made)
+            call.meeting.layout(made, was_one=len(axes_of(plane)) < 2)
+    call.put(0, found)
+
+
+def _move(call: Call) -> None:
+    first, *others = call.operands
+    for value in others:
+        for plane in call.planes_of(value):
+            call.meeting.hold(labels_of(plane), "values used as positions")
+    looked_up = any(not value.is_floating_point() and not is_fresh(value) for value in others)
+    found: list[list[Tensor]] = [[] for _ in call.made]
+    for plane in call.planes(0):
+        labels = spread(plane, first.shape)
+        if call.name == "constant_pad_nd":
+            labels = plane
+        elif call.name == "as_strided":
+            labels = torch.empty_strided(first.shape, first.stride(), dtype=torch.int32).copy_(
+                labels
+            )
+        answer = call.run_on({id(first): labels})
+        parts = [compact(part) for part in tree_leaves(answer)]
+        if looked_up and any(part is not None and _repeats(part) for part in parts):
+            call.meeting.hold(labels_of(plane), "chosen by values")
+            continue
+        call.meeting.parts(plane, parts)
+        for place, part in enumerate(parts):
+            if part is not None:
+                found[place].append(part)
+                call.meeting.layout(part, was_one=len(axes_of(plane)) < 2)
+    for place, planes in enumerate(found):
+        call.put(place, planes)
+
+
+def _concatenate(call: Call) -> None:
+    operands = list(call.bound["tensors"])
+    out = call.made[0]
+    dim = call.bound.get("dim", 0) % max(out.dim(), 1)
+    stacked = call.name == "stack"
+    parts = []
+    for value in operands:
+        if not stacked and value.dim() == 1 and not value.numel() and out.dim() > 1:
+            continue
+        planes = call.planes_of(value)
+        shape = tuple(value.shape)
+        if stacked:
+            planes = tuple(plane.unsqueeze(dim) for plane in planes)
+            shape = (*shape[:dim], 1, *shape[dim:])
+        parts.append(Operand(planes, shape, call.is_fresh(value)))
+    beside = [
+        Operand(
+            tuple(p for p in part.planes if p.shape[dim] == 1 and p.numel() > 1),
+            tuple(1 if axis == dim else size for axis, size in enumerate(part.extents)),
+            part.fresh,
+        )
+        for part in parts
+    ]
+    found = call.meeting.joined(beside, "concatenation")
+    if any(plane.shape[dim] > 1 or plane.numel() == 1 for p in parts for plane in p.planes):
+        found.append(_beside(parts, dim))
+    call.put(0, found)
+    for plane in found:
+        call.meeting.layout(plane, was_one=False)
+
+
+def _pointwise(call: Call) -> None:
+    shape = call.made[0].shape
+    operands = [call.operand(value, len(shape)) for value in call.operands]
+    found = call.meeting.joined(operands, _WHY.get(call.name, "elementwise"))
+    for place in range(len(call.made)):
+        call.put(place, found)
+
+
+def _reduce(call: Call) -> None:
+    value = call.operands[0]
+    dims = _dims(call.bound.get("dim"), value.dim())
+    keep = call.bound.get("keepdim", False)
+    _reduced(call, dims, keep, operators.REDUCTIONS[call.name])
+
+
+def _reduced(call: Call, dims: Sequence[int], keep: bool, what: str) -> None:
+    value = call.operands[0]
+    rest = frozenset(range(value.dim())) - frozenset(dims)
+    found = []
+    for plane in call.planes(0):
+        over = axes_of(plane) & frozenset(dims)
+        if over and what:
+            call.meeting.combine(plane, what)
+        if over and axes_of(plane) <= frozenset(dims):
+            call.step.reads.append(Read("", 0, labels_of(plane)))
+            continue
+        left = call.meeting.over(plane, rest)
+        found.append(left if keep else _squeezed(left, dims))
+    for place, made in enumerate(call.made):
+        if made.dim() == value.dim() - (0 if keep else len(dims)):
+            call.put(place, found)
+
+
+def _along(call: Call) -> None:
+    value = call.operands[0]
+    dims = _dims(call.bound.get("dim"), value.dim())
+    what = operators.ALONG[call.name]
+    for plane in call.planes(0):
+        if what and axes_of(plane) & frozenset(dims):
+            call.meeting.combine(plane, what)
+    for place, made in enumerate(call.made):
+        if made.shape == value.shape:
+            call.put(place, call.planes(0))
+        else:
+            for plane in call.planes(0):
+                call.meeting.hold(labels_of(plane), "unknown operator")
+
+
+def _spatial(call: Call) -> None:
+    value = call.operands[0]
+    positions = frozenset(range(value.dim() - operators.SPATIAL[call.name], value.dim()))
+    found = []
+    for plane in call.planes(0):
+        if axes_of(plane) & positions:
+            call.meeting.hold(labels_of(plane), "channels used as positions")
+        else:
+            found.append(plane)
+    for other in call.operands[1:]:
+        for plane in call.planes_of(other):
+            call.meeting.hold(labels_of(plane), "values used as positions")
+    for place, made in enumerate(call.made):
+        if made.dim() == value.dim():
+            call.put(place, found)
+
+
+def _per_channel(call: Call) -> None:
+    value = call.operands[0]
+    dims = value.dim()
+    operands = [Operand(call.planes(0), tuple(value.shape))]
+    for other in call.operands[1:]:
+        if other.numel() > 1:
+            operands.append(call.on_axis(other, dims, 1))
+    call.put(0, call.meeting.joined(operands, "normalisation"))
+    call.step.spaces.append(space_of(call.made_planes(0), value.shape))
+
+
+def _norm(call: Call, dims: Sequence[int], planes: Sequence[Tensor], what: str) -> None:
+    """Statistics over dimensions, which a cut changes."""
+    for plane in planes:
+        if axes_of(plane) & frozenset(dims):
+            call.meeting.combine(plane, what)
+    call.put(0, planes)
+    call.step.spaces.append(space_of(planes, call.made[0].shape))
+
+
+def _layer_norm(call: Call) -> None:
+    value = call.operands[0]
+    over = len(call.bound["normalized_shape"])
+    dims = list(range(value.dim() - over, value.dim()))
+    operands = [Operand(call.planes(0), tuple(value.shape))]
+    operands += [call.operand(other, value.dim()) for other in call.operands[1:]]
+    planes = call.meeting.joined(operands, "normalisation")
+    _norm(call, dims, planes, "layer norm")
+
+
+def _group_norm(call: Call) -> None:
+    value = call.operands[0]
+    groups, width = call.bound["group"], value.shape[1]
+    operands = [Operand(call.planes(0), tuple(value.shape))]
+    operands += [call.on_axis(other, value.dim(), 1) for other in call.operands[1:]]
+    planes = call.meeting.joined(operands, "normalisation")
+    for plane in planes:
+        if axes_of(plane) == {1} and groups > 1:
+            call.meeting.layout(plane.reshape(groups, width // groups), first=1)
+    _norm(call, [1], planes, "group norm")
+
+
+def _weight_norm(call: Call) -> None:
+    value, scale, dim = call.bound["v"], call.bound["g"], call.bound.get("dim", 0)
+    operands = [
+        Operand(call.planes_of(value), tuple(value.shape)),
+        Operand(call.planes_of(scale), tuple(scale.shape)),
+    ]
+    planes = call.meeting.joined(operands, "weight norm")
+    over = [axis for axis in range(value.dim()) if axis != dim]
+    _norm(call, over, planes, "weight norm")
+    call.step.spaces.clear()
+
+
+_NORMS: dict[str, Rule] = {
+    "_fused_rms_norm": _layer_norm,
+    "_weight_norm_interface": _weight_norm,
+    "native_group_norm": _group_norm,
+    "native_layer_norm": _layer_norm,
+}
+
+
+def _copied(call: Call) -> None:
+    target, source = call.bound["self"], call.bound["src"]
+    call.put(0, call.operand(source, target.dim()).planes)
+
+
+def _added_at(call: Call) -> None:
+    """Rows of one tensor go to places of another; every other dimension meets its own."""
+    target = call.bound["self"]
+    source = next(call.bound[name] for name in ("source", "src", "value") if name in call.bound)
+    dim = call.bound.get("dim", 0) % target.dim()
+    operands = []
+    for value in (target, source):
+        if not isinstance(value, Tensor):
+            continue
+        planes = []
+        for plane in call.planes_of(value):
+            if dim in axes_of(plane):
+                call.meeting.hold(labels_of(plane), "values used as positions")
+            else:
+                planes.append(plane)
+        extents = [1 if axis == dim else size for axis, size in enumerate(value.shape)]
+        operands.append(Operand(tuple(planes), tuple(extents), call.is_fresh(value)))
+    call.put(0, call.meeting.joined(operands, "addition"))
+
+
+def _put_at(call: Call) -> None:
+    """Values go to places that indices name; the dimensions behind these meet their own."""
+    target, values = call.bound["self"], call.bound["values"]
+    named = len(call.bound["indices"])
+    rest = target.dim() - named
+    operands = []
+    for value in (target, values):
+        shared = min(rest, value.dim())
+        lead = value.dim() - shared
+        planes = []
+        for plane in call.planes_of(value):
+            if any(axis < lead for axis in axes_of(plane)):
+                call.meeting.hold(labels_of(plane), "values used as positions")
+            else:
+                more = (1,) * (target.dim() - shared)
+                planes.append(plane.reshape(*more, *plane.shape[lead:]))
+        extents = (*(1,) * (target.dim() - shared), *value.shape[lead:])
+        operands.append(Operand(tuple(planes), extents, call.is_fresh(value)))
+    call.put(0, call.meeting.joined(operands, "addition"))
+
+
+_WRITES: dict[str, Rule] = {
+    "copy": _copied,
+    "index_add": _added_at,
+    "index_copy": _added_at,
+    "index_put": _put_at,
+    "_index_put_impl": _put_at,
+    "scatter": _added_at,
+    "scatter_add": _added_at,
+    "scatter_reduce": _added_at,
+}
+
+_LEAVES = frozenset({"_local_scalar_dense", "is_same_size", "equal", "_assert_async", "size"})
+"""Nothing of the operands arrives in a tensor."""
+
+_WHY = {
+    "add": "addition", "sub": "addition", "rsub": "addition", "addcmul": "multiplication",
+    "mul": "multiplication", "div": "multiplication", "lerp": "addition", "where": "elementwise",
+}  # fmt: skip
+
+
+_RULES: dict[str, Rule] = {
+    **dict.fromkeys((*operators.SAME, *operators.LIKE), _same),
+    **dict.fromkeys(operators.RESHAPES, _reshape),
+    **dict.fromkeys(operators.MOVEMENT, _move),
+    **dict.fromkeys(("cat", "concat", "stack"), _concatenate),
+    **dict.fromkeys(operators.REDUCTIONS, _reduce),
+    **dict.fromkeys(operators.ALONG, _along),
+    **dict.fromkeys(operators.SPATIAL, _spatial),
+    **dict.fromkeys(operators.PER_CHANNEL, _per_channel),
+    **CONTRACTIONS,
+    **_NORMS,
+    **_WRITES,
+}
+
+
+def _beside(parts: Sequence[Operand], dim: int) -> Tensor:
+    """One plane of several that lie beside each other along a dimension."""
+    rows = []
+    for part in parts:
+        # A part of one position carries its channel everywhere.
+        along = [p for p in part.planes if p.shape[dim] > 1 or part.extents[dim] == p.numel() == 1]
+        row = along[0] if along else torch.zeros((1,) * len(part.extents), dtype=torch.int32)
+        shape = list(row.shape)
+        shape[dim] = part.extents[dim]
+        rows.append(row.expand(shape))
+    common = [max(row.shape[axis] for row in rows) for axis in range(rows[0].dim())]
+    return torch.cat(
+        [
+            row.expand(
+                [row.shape[axis] if axis == dim else size for axis, size in enumerate(common)]
+            )
+            for row in rows
+        ],
+        dim,
+    )
+
+
+def _repeats(plane: Tensor) -> bool:
+    """Whether a channel is in several places, as a row of a table that is looked up."""
+    labels = plane[plane > 0]
+    return labels.numel() > 1 and len(labels.unique()) < labels.numel()
+
+
+def _dims(given: Any, count: int) -> list[int]:
+    if given is None or (isinstance(given, list | tuple) and not given):
+        return list(range(count))
+    return [
+        dim % count if count else 0
+        for dim in (given if isinstance(given, list | tuple) else [given])
+    ]
+
+
+def _squeezed(plane: Tensor, dims: Sequence[int]) -> Tensor:
+    return plane.reshape([size for dim, size in enumerate(plane.shape) if dim not in dims])
