@@ -1,6 +1,6 @@
 """The one place where the order is written: groups, plan, surgery, verification, costs."""
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -11,7 +11,7 @@ from analysis.costs.accounting import Account
 from analysis.costs.predicting import cost_account
 from analysis.costs.run_costs import costed_run, measure
 from analysis.errors import AnalysisError, BudgetExceededError, InputError, UnprunableError
-from analysis.groups import auditing, depgraph, linting, policies
+from analysis.groups import auditing, depgraph, inspecting, linting, policies
 from analysis.network.inference import (
     Failure,
     Inputs,
@@ -26,9 +26,10 @@ from analysis.network.inference import (
 from analysis.network.operators import Operators
 from analysis.network.usable import check_copies, check_usable
 from analysis.processes import budgets
-from analysis.proof import comparing
+from analysis.proof import comparing, distinct_values
+from analysis.proof.proving import prove
 from analysis.proof.stepping import Progress, accounted, each_step, stepped, verdict_of
-from analysis.pruning import importances, planning
+from analysis.pruning import importances, planning, surgery
 from analysis.pruning.pruners import (
     Between,
     PrunerFactory,
@@ -40,9 +41,11 @@ from analysis.pruning.pruners import (
 from analysis.pruning.requested import RequestedChannels
 from analysis.records import (
     OWN_PRUNER,
+    Audited,
     Config,
     CostTable,
     DependencyGroup,
+    Group,
     Lint,
     PlannedGroup,
     Removal,
@@ -60,6 +63,7 @@ __all__ = [
     "Dense",
     "Outcome",
     "analyse",
+    "audit_groups",
     "lint_ignored_layers",
     "prune_and_prove",
     "verify",
@@ -71,15 +75,21 @@ __all__ = [
 class Dense:
     """A dense network and what is known of it before any pruning.
 
-    ``groups`` is empty and ``error`` says why where DepGraph could not trace the network.
+    ``dependency_groups``, torch-pruning's own, is empty and ``error`` says why where DepGraph could
+    not trace the network.
     """
 
     model: nn.Module
     inputs: Inputs
-    groups: tuple[DependencyGroup, ...]
+    dependency_groups: tuple[DependencyGroup, ...]
     costs: CostTable
     saved_bytes: int
     error: Verification | None = None
+
+    @cached_property
+    def groups(self) -> tuple[Group, ...]:
+        """What goes together, whatever torch-pruning makes of it."""
+        return inspecting.inspect_groups(self.model, self.inputs)
 
     @cached_property
     def account(self) -> Account | None:
@@ -152,7 +162,7 @@ class Outcome:
     def scores(self) -> dict[str, list[float]]:
         """Importance of each channel by group, recomputed from the dense network's weights."""
         found = importances.group_importances(
-            self.dense.model, self.dense.groups, self.run.config.importance
+            self.dense.model, self.dense.dependency_groups, self.run.config.importance
         )
         return {root: scores.tolist() for root, scores in found.items()}
 
@@ -204,7 +214,9 @@ def prune_and_prove(
     build = builder(config, dense.inputs, ignored, pruner_factory)
     planned: tuple[PlannedGroup, ...] | None = None
     if pruner_factory is None and dense.error is None:
-        planned = _planned(dense.model, policies.mark_ignored(dense.groups, ignored), config)
+        planned = _planned(
+            dense.model, policies.mark_ignored(dense.dependency_groups, ignored), config
+        )
     progress, pruner = Progress(), None
 
     def take(operators: Operators) -> tuple[Any, Between | None]:
@@ -220,7 +232,7 @@ def prune_and_prove(
         ignored = depgraph.ignored_by(pruner, pruned)
         config = as_stated(config, pruner)
     asked = planned if pruner_factory is None else progress.planned
-    groups = policies.mark_ignored(dense.groups, ignored)
+    groups = policies.mark_ignored(dense.dependency_groups, ignored)
     verification = accounted(verification, groups, progress, asked, config.ratio)
     run = costed_run(
         (dense.costs, dense.saved_bytes),
@@ -356,6 +368,34 @@ def _check_runs(model: nn.Module, inputs: Inputs, pruner: Any) -> None:
         failure = locate_failure(model, inputs)
     if failure is not None:
         raise InputError(f"the model does not run on the example inputs: {failure}")
+
+
+def audit_groups(
+    labelled: inspecting.Labelled, model: nn.Module, inputs: Inputs
+) -> tuple[Audited, ...]:
+    """What torch-pruning would make of each group of a network; copies are cut.
+
+    Args:
+        labelled: the network with its channels followed.
+        model: the dense network; not changed.
+        inputs: example inputs.
+    """
+
+    def cut(root: str, channels: Sequence[int]) -> Verification:
+        dense = copy_of(model)
+        distinct_values.make_distinct(dense, inputs)
+        pruned = copy_of(dense)
+        try:
+            removal = surgery.prune_group(pruned, inputs, root, channels)
+            return prove(dense, pruned, [removal], inputs)
+        except UnprunableError as failure:
+            return verdict_of(failure)
+
+    try:
+        graph = depgraph.dependency_groups(model, inputs)
+    except UnprunableError as failure:
+        return auditing.audit(labelled, verdict_of(failure), cut)
+    return auditing.audit(labelled, graph, cut)
 
 
 def lint_ignored_layers(model: nn.Module, example_inputs: Inputs, ignored_layers: Any = ()) -> Lint:

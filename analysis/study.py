@@ -22,6 +22,7 @@ from analysis.gate.expected_failures import marked
 from analysis.groups import policies
 from analysis.network import subjects
 from analysis.network.inference import copy_of, locate_failure
+from analysis.opened import info_of
 from analysis.pipeline import Dense, lint_ignored_layers
 from analysis.processes.workers import deaf_to_interrupts
 from analysis.proof import comparing, distinct_values, faults, mismatch
@@ -48,7 +49,7 @@ from analysis.records import (
     SubjectStudy,
     merge_cuts,
 )
-from analysis.runs import analysed, info_of, run_of, within
+from analysis.runs import analysed, run_of, within
 
 __all__ = [
     "CASE_STUDY",
@@ -194,7 +195,7 @@ def _gather(request: Request, done: dict[Any, Any]) -> SubjectStudy:
         headline=(OWN_PRUNER if request.pruner else request.policy, SCOPES[0]),
         costs=dense.costs,
         runs=tuple(run for policy in names for run in done[_runs, request, policy]),
-        groups=dense.groups,
+        groups=dense.dependency_groups,
         ignored=tuple(ignored.items()),
         residual=done[_mismatches, request, "residual"],
         depthwise=done[_mismatches, request, "depthwise"],
@@ -202,7 +203,7 @@ def _gather(request: Request, done: dict[Any, Any]) -> SubjectStudy:
             account for policy in _costed(names) for account in done[_accounts, request, policy]
         ),
         # A pruner of the user's own has an importance of its own.
-        ranking=() if request.pruner else _agreements(dense.model, dense.groups),
+        ranking=() if request.pruner else _agreements(dense.model, dense.dependency_groups),
         lint=_lint(dense, ignored.get(request.policy)),
     )
 
@@ -246,14 +247,16 @@ def outline(request: Request) -> SubjectStudy:
     dense, last = analysed(request.network), request.config(max(request.ratios))
     info = info_of(request.network)
     if request.pruner:
-        return SubjectStudy(info, (OWN_PRUNER, last.scope), dense.costs, (), dense.groups)
+        return SubjectStudy(
+            info, (OWN_PRUNER, last.scope), dense.costs, (), dense.dependency_groups
+        )
     ignored = policies.ignored_layers(request.ignore, dense.model, dense.groups)
     return SubjectStudy(
         info,
         (last.policy, last.scope),
         dense.costs,
         (),
-        dense.groups,
+        dense.dependency_groups,
         ((last.policy, ignored),),
         accounts=(_account(dense, ignored, last),),
     )
@@ -300,7 +303,7 @@ def _account(dense: Dense, ignored: tuple[str, ...], config: Config) -> PolicyAc
     """
     policy, scope = config.policy, config.scope
     nothing = RatioCurve(dense.costs.macs, dense.costs.params, ())
-    if dense.error is not None or not dense.groups:
+    if dense.error is not None or not dense.dependency_groups:
         return PolicyAccount(policy, scope, nothing)
     try:
         account = predicting.cost_account(
@@ -420,7 +423,7 @@ def _pruned_by_half(dense: Dense) -> _Half:
     ignored = policies.ignored_layers("classifier", original, dense.groups)
     pruner = surgery.build_pruner(pruned, dense.inputs, Config(0.5, "local"), ignored)
     removals = [removal for removal, _ in surgery.step(pruner)]
-    return original, pruned, removals, dense.inputs, dense.groups
+    return original, pruned, removals, dense.inputs, dense.dependency_groups
 
 
 def _is_proved(half: _Half) -> bool:

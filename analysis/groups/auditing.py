@@ -1,85 +1,151 @@
-"""DepGraph's numbering of channels against what the network does, before anything is pruned."""
+"""DepGraph against the groups as they are: what torch-pruning would make of each of them.
 
-from collections import defaultdict
-from collections.abc import Mapping
-from itertools import accumulate
+Where both say the same, nothing more is asked. Where they do not, or where nothing may go,
+torch-pruning's own cut is made on a copy and proved: its verdict is the answer.
+"""
 
-from torch import nn
+from collections.abc import Callable, Iterator, Sequence
 
-from analysis.network.inference import Inputs, copy_of, left_as_found
-from analysis.network.layers import couples_channels, makes_channels
-from analysis.network.provenance import JOINED, trace_channels
-from analysis.records import DependencyGroup, Misread
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.groups.inspecting import Labelled
+from analysis.network.labels.planes import Labels
+from analysis.records import (
+    Audited,
+    DependencyGroup,
+    Group,
+    Misread,
+    Verdict,
+    Verification,
+)
 
 __all__ = ["audit"]
 
+Cut = Callable[[str, Sequence[int]], Verification]
+"""Cuts channels of a layer's group on a copy by torch-pruning, and proves the cut."""
+
+_TRIED = 2
+"""Cuts of a group that are proved, where its numbering differs."""
+
 
 def audit(
-    model: nn.Module, example_inputs: Inputs, groups: tuple[DependencyGroup, ...]
-) -> dict[str, tuple[Misread, ...]]:
-    """Layers that DepGraph would cut at another channel than the one that arrives there.
-
-    One forward pass: every layer that makes channels numbers them by the channel of the group's
-    root that DepGraph says they follow, so wherever they arrive the number must be the one that
-    DepGraph gives the place.
+    labelled: Labelled,
+    graph: Sequence[DependencyGroup] | Verification,
+    cut: Cut,
+) -> tuple[Audited, ...]:
+    """What torch-pruning makes of each group.
 
     Args:
-        model: the dense network; a copy is run.
-        example_inputs: a tensor, a tuple or a dict.
-        groups: see `analysis.groups.depgraph.dependency_groups`.
-
-    Returns:
-        By root of each group, the layers that are misread; empty for a group that is right.
+        labelled: the network with its channels followed.
+        graph: DepGraph's groups of it, or why it has none.
+        cut: see `Cut`.
     """
-    modules = dict(model.named_modules())
-    numbers, believed = _numbered(modules, groups)
-    with left_as_found(model):
-        flow = trace_channels(copy_of(model), example_inputs, numbers)
-
-    wrong: dict[str, tuple[Misread, ...]] = {group.root: () for group in groups}
-    roots = [group.root for group in groups for _ in range(group.width)]
-    places = [channel for group in groups for channel in range(group.width)]
-    seen = set()
-    for layer, arriving in flow.arrivals():
-        # One slope for all channels follows no group.
-        if getattr(modules[layer], "num_parameters", None) == 1:
-            continue
-        differing = {
-            place: number
-            for place, number in enumerate(arriving)
-            if number is not None and number != believed[layer].get(place)
-        }
-        if not differing or layer in seen:
-            continue
-        seen.add(layer)
-        cut = [believed[layer].get(place) for place in differing]
-        known = [n for n in (*cut, *differing.values()) if n is not None and n != JOINED]
-        root = roots[known[0]]
-        misread = Misread(
-            layer=layer,
-            places=tuple(differing),
-            believed=tuple(None if n is None else places[n] for n in cut),
-            found=tuple(None if n == JOINED else places[n] for n in differing.values()),
+    if isinstance(graph, Verification):
+        return tuple(
+            Audited(group.name, "cannot-be-cut", f"{graph.verdict}: {graph.reason}")
+            for group in labelled.groups
         )
-        wrong[root] = (*wrong[root], misread)
-    return wrong
+    owners = {layer: group for group in graph for layer in group.layers}
+    found = []
+    for place, group in enumerate(labelled.groups):
+        dependency = next((owners[layer] for layer in group.layers if layer in owners), None)
+        found.append(_audited(labelled, place, group, dependency, cut))
+    return tuple(found)
 
 
-def _numbered(
-    modules: Mapping[str, nn.Module], groups: tuple[DependencyGroup, ...]
-) -> tuple[dict[str, list[int | None]], dict[str, dict[int, int]]]:
-    """Numbers for the channels that each layer makes, and those that each place should get."""
-    starts = [0, *accumulate(group.width for group in groups)]
-    numbers: dict[str, list[int | None]] = {}
-    believed: dict[str, dict[int, int]] = defaultdict(dict)
-    for start, group in zip(starts, groups, strict=False):
-        for member in group.members:
-            layer = modules.get(member.layer)
-            follows = [start + root if root >= 0 else None for root in member.roots]
-            # A single channel, as of a spatial attention, is broadcast over all others.
-            if member.axis == "out" and makes_channels(layer) and member.width > 1:
-                numbers[member.layer] = follows
-            if member.axis == "in" or couples_channels(layer):
-                found = {place: n for place, n in enumerate(follows) if n is not None}
-                believed[member.layer].update(found)
-    return numbers, believed
+def _audited(
+    labelled: Labelled, place: int, group: Group, dependency: DependencyGroup | None, cut: Cut
+) -> Audited:
+    if dependency is None:
+        return Audited(
+            group.name, "missing", "torch-pruning's graph holds none of the layers that make it"
+        )
+    misread = _compared(labelled, place, dependency)
+    if not misread and (group.together or group.is_output):
+        return Audited(group.name, "same")
+    if dependency.untraced:
+        return Audited(group.name, "cannot-be-cut", dependency.untraced)
+    channels = misread[0].believed if misread else (0,)
+    first = next((number for number in channels if number is not None), 0)
+    tried = list(dict.fromkeys([first, *(n for n in channels if n is not None)]))[:_TRIED]
+    block = dependency.width // dependency.channel_groups
+    for number in tried:
+        unit = [number % block + block * turn for turn in range(dependency.channel_groups)]
+        found = cut(dependency.root, unit)
+        if found.verdict.passes and found.verdict is not Verdict.MIXED:
+            continue
+        if found.verdict is Verdict.WRONG:
+            return Audited(group.name, "misread", found.reason, misread)
+        if found.verdict in (Verdict.BROKEN, Verdict.UNPRUNABLE):
+            why = f"{found.verdict}: {found.reason}"
+            return Audited(group.name, "cannot-be-cut", why, misread)
+        return Audited(group.name, "cannot-be-told", f"{found.verdict}: {found.reason}")
+    return Audited(
+        group.name, "same", "numbered otherwise, and its cut is proved right" if misread else ""
+    )
+
+
+def _compared(labelled: Labelled, place: int, dependency: DependencyGroup) -> tuple[Misread, ...]:
+    """Where DepGraph would cut another position than the ones that go together.
+
+    torch-pruning takes channels in the same place of each of a group's blocks at once; these sets
+    of channels are what both sides are asked about.
+    """
+    of = labelled.classes.of
+    block = dependency.width // dependency.channel_groups
+    truth = np.full(len(of), -1, np.int64)
+    root = _axis_of(labelled, dependency.root, "out", dependency.width)
+    if root is None:
+        return ()
+    truth[of[root]] = np.arange(dependency.width) % block
+    truth[0] = -1
+    true = truth[of]
+    believed: dict[tuple[str, str], NDArray[np.int64]] = {}
+    for member in dependency.members:
+        roots = np.asarray(member.roots)
+        numbers = np.where(roots >= 0, roots % block, -1)
+        known = believed.get((member.layer, member.axis))
+        believed[member.layer, member.axis] = (
+            numbers if known is None else np.where(known >= 0, known, numbers)
+        )
+    found = []
+    for layer, axis, labels in _axes(labelled, place):
+        expected = true[labels]
+        seen = believed.get((layer, axis), np.full(len(labels), -1))
+        if len(seen) != len(expected):
+            seen = np.resize(seen, len(expected))
+        differing = np.flatnonzero(seen != expected)
+        if differing.size:
+            found.append(
+                Misread(
+                    layer=layer,
+                    places=tuple(differing.tolist()),
+                    believed=_numbers(seen[differing]),
+                    found=_numbers(expected[differing]),
+                )
+            )
+    return tuple(found)
+
+
+def _numbers(found: NDArray[np.int64]) -> tuple[int | None, ...]:
+    return tuple(None if number < 0 else int(number) for number in found)
+
+
+def _axis_of(labelled: Labelled, layer: str, axis: str, width: int) -> Labels | None:
+    """The labels of a layer's weight along the channels that it makes."""
+    for maker in labelled.makers:
+        labels = labelled.trace.labels(*maker)
+        if labelled.layer(maker[0]) == layer and len(labels) == width:
+            return labels
+    return None
+
+
+def _axes(labelled: Labelled, place: int) -> Iterator[tuple[str, str, Labels]]:
+    """The axes of a group, by layer."""
+    seen = set()
+    for member in labelled.groups[place].members:
+        key = member.layer, member.axis
+        if key not in seen:
+            seen.add(key)
+            yield (*key, labelled.trace.labels(member.tensor, member.dim))

@@ -4,7 +4,7 @@ import gc
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
 from typing import Any
@@ -184,6 +184,10 @@ class Labelled:
             params=costs[1],
         )
 
+    def layer(self, tensor: str) -> str:
+        """The layer that a tensor belongs to; its own name where the model itself owns it."""
+        return layer_of(tensor)
+
     def reason(self, hold: Hold) -> str:
         """Why channels stay, and where."""
         if hold.why == OUTPUT:
@@ -206,7 +210,7 @@ class Labelled:
     def _member(self, axis: Tensors, classes: Labels) -> Member:
         name, dim = axis
         own = self.classes.of[self.trace.labels(*axis)]
-        layer = layer_of(name, self.modules)
+        layer = layer_of(name)
         module = self.modules.get(layer)
         kind = type(module).__name__ if module is not None else "Parameter"
         return Member(
@@ -221,16 +225,22 @@ class Labelled:
 
     def _couplings(self) -> list[list[Coupling]]:
         found: list[dict[tuple[str, str], Coupling]] = [{} for _ in self.labels]
+        counted: list[set[tuple[int, str]]] = [set() for _ in self.labels]
         for step, why, labels in self._coupled():
             place = self.trace.steps[step].place if step >= 0 else None
             module = place.module if place else ""
             for group in np.unique(self.group_of[labels]).tolist():
-                if group >= 0 and (why, module) not in found[group]:
-                    found[group][why, module] = (
-                        Coupling(why, place.operator, place.module, place.line)
-                        if place
-                        else Coupling(why)
-                    )
+                if group < 0 or (step, why) in counted[group]:
+                    continue
+                counted[group].add((step, why))
+                known = found[group].get((why, module))
+                found[group][why, module] = (
+                    replace(known, times=known.times + 1)
+                    if known
+                    else Coupling(why, place.operator, place.module, place.line)
+                    if place
+                    else Coupling(why)
+                )
         return [list(each.values()) for each in found]
 
     def _coupled(self) -> Iterator[tuple[int, str, Labels]]:
@@ -296,7 +306,7 @@ def _positions(own: Labels, classes: Labels) -> tuple[tuple[int, ...], ...]:
     return tuple(tuple(where[label]) for label in classes.tolist())
 
 
-def layer_of(tensor: str, modules: Mapping[str, nn.Module]) -> str:
+def layer_of(tensor: str) -> str:
     """The layer that a tensor belongs to; its own name where the model itself owns it."""
     owner = tensor.rpartition(".")[0]
     owner = owner.partition(".parametrizations")[0] if ".parametrizations" in owner else owner

@@ -6,14 +6,14 @@ the modules of these as ``ignored_layers``; it still cuts their *input* channels
 
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import nn
 
 from analysis.errors import InputError
 from analysis.network.inference import names_of, one_line
 from analysis.network.loading import load_callable
-from analysis.records import DependencyGroup, excluded, unknown_policy
+from analysis.records import DependencyGroup, Group, excluded, unknown_policy
 
 __all__ = [
     "POLICIES",
@@ -25,28 +25,28 @@ __all__ = [
     "resolve",
 ]
 
-Policy = Callable[[nn.Module, tuple[DependencyGroup, ...]], tuple[str, ...]]
+Policy = Callable[[nn.Module, tuple[Group, ...]], tuple[str, ...]]
 
 _PRUNABLE = (nn.modules.conv._ConvNd, nn.Linear)
 
 
-def _none(model: nn.Module, groups: tuple[DependencyGroup, ...]) -> tuple[str, ...]:
+def _none(model: nn.Module, groups: tuple[Group, ...]) -> tuple[str, ...]:
     """Ignore nothing: the model's output channels may go too."""
     return ()
 
 
-def _classifier(model: nn.Module, groups: tuple[DependencyGroup, ...]) -> tuple[str, ...]:
+def _classifier(model: nn.Module, groups: tuple[Group, ...]) -> tuple[str, ...]:
     """Ignore only the layers that produce the model's output."""
     return tuple(layer for group in groups if group.is_output for layer in group.layers)
 
 
-def _skip_channels(model: nn.Module, groups: tuple[DependencyGroup, ...]) -> tuple[str, ...]:
+def _skip_channels(model: nn.Module, groups: tuple[Group, ...]) -> tuple[str, ...]:
     """Ignore the groups that an addition joins, and the output layers."""
     joined = [layer for group in groups if group.additions for layer in group.layers]
     return (*joined, *_classifier(model, groups))
 
 
-def _residual_blocks(model: nn.Module, groups: tuple[DependencyGroup, ...]) -> tuple[str, ...]:
+def _residual_blocks(model: nn.Module, groups: tuple[Group, ...]) -> tuple[str, ...]:
     """Ignore every convolution and linear layer inside a block with a skip, and the output layers.
 
     A block is the module whose own forward adds two tensors of one group.
@@ -101,9 +101,7 @@ def choice_of(given: Any, model: nn.Module) -> Any:
     return choice
 
 
-def ignored_layers(
-    given: Any, model: nn.Module, groups: tuple[DependencyGroup, ...]
-) -> tuple[str, ...]:
+def ignored_layers(given: Any, model: nn.Module, groups: tuple[Group, ...]) -> tuple[str, ...]:
     """Names of the layers that keep their output channels, in model order.
 
     Args:
@@ -121,7 +119,7 @@ def ignored_layers(
     return tuple(name for name, _ in model.named_modules() if name in chosen)
 
 
-def entries(given: Any, model: nn.Module, groups: tuple[DependencyGroup, ...]) -> list[Any]:
+def entries(given: Any, model: nn.Module, groups: tuple[Group, ...]) -> list[Any]:
     """The layers as they were given, or as a policy or function yields them.
 
     Arguments as `ignored_layers`.
@@ -149,9 +147,10 @@ def entries(given: Any, model: nn.Module, groups: tuple[DependencyGroup, ...]) -
     return list(answer)
 
 
-def mark_ignored(
-    groups: tuple[DependencyGroup, ...], layers: Collection[str]
-) -> tuple[DependencyGroup, ...]:
+Kind = TypeVar("Kind", Group, DependencyGroup)
+
+
+def mark_ignored(groups: tuple[Kind, ...], layers: Collection[str]) -> tuple[Kind, ...]:
     """The same groups, those with one of these among their output layers marked ``ignored``."""
     return tuple(
         replace(group, ignored=not set(layers).isdisjoint(group.layers)) for group in groups

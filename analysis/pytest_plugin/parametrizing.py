@@ -14,9 +14,9 @@ from torch import nn
 
 from analysis.checks import CATALOGUE, CheckFailedError, named
 from analysis.errors import AnalysisError, InputError
+from analysis.opened import resolved
 from analysis.pytest_plugin.prunings import Pruning
 from analysis.records import BUDGET, RATIOS, Network, Request, Run, Thresholds, checked_ratios
-from analysis.runs import resolved
 
 __all__ = [
     "BoundBaseline",

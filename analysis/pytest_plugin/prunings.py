@@ -7,10 +7,11 @@ from contextlib import contextmanager, suppress
 from analysis import study
 from analysis.checks import CATALOGUE
 from analysis.errors import AnalysisError, BudgetExceededError, InputError
+from analysis.opened import info_of, loaded
 from analysis.processes.shared_cache import SharedCache
 from analysis.processes.workers import portable
 from analysis.records import Request, Run, SubjectInfo
-from analysis.runs import info_of, loaded, run_of, within
+from analysis.runs import run_of, within
 
 __all__ = ["Pruning", "load"]
 

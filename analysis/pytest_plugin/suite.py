@@ -111,7 +111,7 @@ def configure(config: pytest.Config) -> None:
     is_worker = hasattr(config, "workerinput")
     try:
         if _asks_for_suite(config):
-            resolved = import_module("analysis.runs").resolved
+            resolved = import_module("analysis.opened").resolved
             requests = [resolved(request) for request in _requests(config)]
             prunings = import_module("analysis.pytest_plugin.prunings")
             config.stash[PRUNINGS] = [

@@ -24,6 +24,7 @@ from analysis.records.costs import (
     Turn,
 )
 from analysis.records.groups import (
+    Audited,
     Axis,
     Coupling,
     DependencyGroup,
@@ -76,6 +77,7 @@ __all__ = [
     "POLICIES",
     "RATIOS",
     "SCOPES",
+    "Audited",
     "Axis",
     "Channels",
     "CheckResult",

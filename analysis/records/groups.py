@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 __all__ = [
+    "Audited",
     "Axis",
     "Coupling",
     "DependencyGroup",
@@ -33,12 +34,14 @@ class Coupling:
         operator: ATen's name of the operator; empty for what no single one does.
         module: the module in whose forward it is called; empty for the model's own.
         line: ``file.py:12`` of the code that calls it, if it is known.
+        times: operators of this kind in the module.
     """
 
     why: str
     operator: str = ""
     module: str = ""
     line: str = ""
+    times: int = 1
 
 
 @dataclass(frozen=True)
@@ -100,9 +103,9 @@ class Group:
 
     @property
     def additions(self) -> tuple[str, ...]:
-        """Modules whose forward adds two tensors of this group."""
-        added = [each.module for each in self.couplings if each.why == "addition"]
-        return tuple(dict.fromkeys(added))
+        """Modules whose forward adds two tensors of this group, once for each addition."""
+        added = [each for each in self.couplings if each.why == "addition"]
+        return tuple(each.module for each in added for _ in range(each.times))
 
     @property
     def prunable(self) -> bool:
@@ -189,6 +192,30 @@ class DependencyGroup:
     def channel_groups(self) -> int:
         """Blocks of channels that must be cut alike, as the pruner ranks them."""
         return max(member.channel_groups for member in self.members)
+
+
+@dataclass(frozen=True)
+class Audited:
+    """What torch-pruning makes of one group.
+
+    Attributes:
+        name: the group.
+        audit: ``same``; ``misread``: it would cut other channels than go together; ``missing``:
+            its graph has no such group; ``cannot-be-cut``: its cut raises, or leaves a network
+            that does not run; ``cannot-be-told``.
+        why: in words; empty for the same.
+        misread: the layers that would be cut at other channels than those that arrive there.
+    """
+
+    name: str
+    audit: str
+    why: str = ""
+    misread: tuple["Misread", ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        """Whether torch-pruning cuts the group rightly, or nobody knows better."""
+        return self.audit not in ("misread", "cannot-be-cut")
 
 
 @dataclass(frozen=True)

@@ -109,7 +109,10 @@ def _concatenate(call: Call) -> None:
 def _pointwise(call: Call) -> None:
     shape = call.made[0].shape
     operands = [call.operand(value, len(shape)) for value in call.operands]
-    found = call.meeting.joined(operands, _WHY.get(call.name, "elementwise"))
+    # A parameter that is added or multiplied is no second branch.
+    own = any(call.parameter(value) for value in call.operands)
+    why = "elementwise" if own else _WHY.get(call.name, "elementwise")
+    found = call.meeting.joined(operands, why)
     for place in range(len(call.made)):
         call.put(place, found)
 

@@ -1,0 +1,110 @@
+"""The network that a request names, opened; each process keeps the last that it was asked for.
+
+Nothing here asks anything of torch-pruning, which takes as long to import as torch itself.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Generic, TypeVar
+
+from torch import nn
+
+from analysis.groups import inspecting, policies
+from analysis.network import subjects
+from analysis.network.inference import Inputs
+from analysis.network.loading import load_callable
+from analysis.records import Network, Request, SubjectInfo
+
+__all__ = ["Last", "info_of", "labelled", "loaded", "resolved"]
+
+Made = TypeVar("Made")
+
+
+class Last(Generic[Made]):
+    """Keeps what was made for the last network; its fields need not be hashable.
+
+    Args:
+        make: makes it.
+    """
+
+    def __init__(self, make: Callable[[Network], Made]) -> None:
+        self._make = make
+        self._kept: tuple[Network, Made] | None = None
+
+    def __call__(self, network: Network) -> Made:
+        """What is made for a network."""
+        if self._kept is None or self._kept[0] != network:
+            self._kept = None  # two large networks at a time may be one too many
+            self._kept = network, self._make(network)
+        return self._kept[1]
+
+    def known(self, network: Network) -> Made | None:
+        """What is kept, if it is of this network."""
+        return self._kept[1] if self._kept and self._kept[0] == network else None
+
+
+@Last
+def loaded(network: Network) -> tuple[nn.Module, Inputs]:
+    """The network and its inputs.
+
+    Raises:
+        InputError: they cannot be built, or the network does not run on them.
+    """
+    _, model, inputs = subjects.load(network)
+    return model, inputs
+
+
+@Last
+def labelled(network: Network) -> inspecting.Labelled:
+    """The network with its channels followed.
+
+    Raises:
+        InputError: as `loaded`, or it cannot be analysed as it is.
+    """
+    return inspecting.labelled(*loaded(network))
+
+
+def resolved(request: Request) -> Request:
+    """The request with the functions that it refers to, so that none is looked up later.
+
+    The network is not built.
+
+    Raises:
+        InputError: something is not there, or cannot be used.
+    """
+    network = request.network
+    factory = subjects.subject_of(network).factory
+    given = network.inputs
+    inputs = load_callable(given, "--inputs") if isinstance(given, str) else given
+    return replace(
+        request,
+        network=replace(network, factory=factory, inputs=inputs),
+        ignore=_named_as(request.ignore, policies.resolve(request.ignore)),
+        pruner=_factory(request.pruner),
+    )
+
+
+def _factory(pruner: Any) -> Any:
+    if pruner is None:
+        return None
+    from analysis.pruning.pruners import load_factory  # brings torch-pruning
+
+    return load_factory(pruner)
+
+
+def _named_as(reference: Any, choice: Any) -> Any:
+    """A function that a reference stands for, under the name that reports give it."""
+    if not (isinstance(reference, str) and callable(choice)):
+        return reference
+
+    def layers(model: nn.Module) -> Any:
+        return choice(model)
+
+    layers.__name__ = reference
+    return layers
+
+
+def info_of(network: Network) -> SubjectInfo:
+    """What reports say of the network; inputs that were given have no one size."""
+    size = subjects.subject_of(network).input_size if network.inputs is None else None
+    return SubjectInfo(network.name, size, network.weights, network.seed)
