@@ -16,8 +16,9 @@ if TYPE_CHECKING:
         ratio_for_params,
     )
     from analysis.groups.inspecting import inspect_groups
+    from analysis.groups.linting import lint_ignored_layers
     from analysis.network.layers import register_layer
-    from analysis.pipeline import lint_ignored_layers, verify, verify_steps
+    from analysis.pipeline import verify, verify_steps
     from analysis.proof.mismatch import reproduce_residual_mismatch
     from analysis.pytest_plugin.parametrizing import parametrize_with_checks
 
@@ -43,7 +44,7 @@ _MODULES = {
     "cost_account": "costs.predicting",
     "count_macs": "costs.counting",
     "inspect_groups": "groups.inspecting",
-    "lint_ignored_layers": "pipeline",
+    "lint_ignored_layers": "groups.linting",
     "parametrize_with_checks": "pytest_plugin.parametrizing",
     "ratio_curve": "costs.predicting",
     "ratio_for_macs": "costs.predicting",

@@ -1,6 +1,6 @@
 """The one place where the order is written: groups, plan, surgery, verification, costs."""
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -11,11 +11,10 @@ from analysis.costs.accounting import Account
 from analysis.costs.predicting import cost_account
 from analysis.costs.run_costs import costed_run, measure
 from analysis.errors import AnalysisError, BudgetExceededError, InputError, UnprunableError
-from analysis.groups import auditing, depgraph, inspecting, linting, policies
+from analysis.groups import auditing, depgraph, inspecting, policies
 from analysis.network.inference import (
     Failure,
     Inputs,
-    called_modules,
     copy_of,
     left_as_found,
     locate_failure,
@@ -46,12 +45,10 @@ from analysis.records import (
     CostTable,
     DependencyGroup,
     Group,
-    Lint,
     PlannedGroup,
     Removal,
     Run,
     Thresholds,
-    Untouched,
     Verdict,
     Verification,
     excluded,
@@ -64,7 +61,6 @@ __all__ = [
     "Outcome",
     "analyse",
     "audit_groups",
-    "lint_ignored_layers",
     "prune_and_prove",
     "verify",
     "verify_steps",
@@ -371,7 +367,10 @@ def _check_runs(model: nn.Module, inputs: Inputs, pruner: Any) -> None:
 
 
 def audit_groups(
-    labelled: inspecting.Labelled, model: nn.Module, inputs: Inputs
+    labelled: inspecting.Labelled,
+    model: nn.Module,
+    inputs: Inputs,
+    budget: float | None = None,
 ) -> tuple[Audited, ...]:
     """What torch-pruning would make of each group of a network; copies are cut.
 
@@ -379,6 +378,8 @@ def audit_groups(
         labelled: the network with its channels followed.
         model: the dense network; not changed.
         inputs: example inputs.
+        budget: seconds for DepGraph to read the network, and for the proof of each cut; None is no
+            limit.
     """
 
     def cut(root: str, channels: Sequence[int]) -> Verification:
@@ -386,70 +387,15 @@ def audit_groups(
         distinct_values.make_distinct(dense, inputs)
         pruned = copy_of(dense)
         try:
-            removal = surgery.prune_group(pruned, inputs, root, channels)
-            return prove(dense, pruned, [removal], inputs)
-        except UnprunableError as failure:
+            with budgets.limited(budget):
+                removal = surgery.prune_group(pruned, inputs, root, channels)
+                return prove(dense, pruned, [removal], inputs)
+        except (UnprunableError, BudgetExceededError) as failure:
             return verdict_of(failure)
 
     try:
-        graph = depgraph.dependency_groups(model, inputs)
-    except UnprunableError as failure:
+        with budgets.limited(budget):
+            graph = depgraph.dependency_groups(model, inputs)
+    except (UnprunableError, BudgetExceededError) as failure:
         return auditing.audit(labelled, verdict_of(failure), cut)
     return auditing.audit(labelled, graph, cut)
-
-
-def lint_ignored_layers(model: nn.Module, example_inputs: Inputs, ignored_layers: Any = ()) -> Lint:
-    """What a list of ignored layers really excludes, before anything is pruned.
-
-    Args:
-        model: the dense network; not changed.
-        example_inputs: a tensor, a tuple or a dict.
-        ignored_layers: what torch-pruning would be given, right or wrong; names, a policy's name
-            and a function of the model are taken too.
-
-    Returns:
-        Findings (types, strangers, layers that are never called, forgotten outputs, layers that
-        need not be excluded, ...), what each excluded group locks, and what stays out of reach.
-
-    Raises:
-        InputError: the model cannot be analysed as it is.
-        UnprunableError: as `dependency_groups`.
-    """
-    groups = depgraph.dependency_groups(model, example_inputs)
-    given = policies.entries(ignored_layers, model, groups)
-    with left_as_found(model):
-        called = called_modules(copy_of(model), example_inputs)
-    misread = auditing.audit(model, example_inputs, groups)
-    try:
-        account = cost_account(model, example_inputs)
-    except AnalysisError:
-        account = None
-
-    def locked(root: str) -> tuple[int, int] | None:
-        return account.locked_by(root) if account else None
-
-    found = linting.lint(model, given, groups, called, misread, locked)
-    if account is None:
-        return found
-    kept = {"as given": {lock.root for lock in found.locks}} | {
-        name: {group.root for group in _excluded_by(name, model, groups)} for name in _FREER
-    }
-    untouched = tuple(_untouched(name, account, roots) for name, roots in kept.items())
-    return replace(found, untouched=untouched)
-
-
-_FREER = ("skip-channels", "classifier")
-"""Policies that a list of ignored layers is compared with."""
-
-
-def _excluded_by(
-    policy: str, model: nn.Module, groups: tuple[DependencyGroup, ...]
-) -> list[DependencyGroup]:
-    held = policies.mark_ignored(groups, policies.ignored_layers(policy, model, groups))
-    return [group for group in held if group.ignored]
-
-
-def _untouched(name: str, account: Account, held: Collection[str]) -> Untouched:
-    """What is left when all channels have gone that may."""
-    left = account.left_excluding(held)
-    return Untouched(name, left.macs / account.dense.macs, left.params / account.dense.params)

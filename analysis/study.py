@@ -20,10 +20,11 @@ from analysis.environment import versions
 from analysis.errors import AnalysisError, BudgetExceededError, InputError
 from analysis.gate.expected_failures import marked
 from analysis.groups import policies
+from analysis.groups.linting import lint_ignored_layers
 from analysis.network import subjects
 from analysis.network.inference import copy_of, locate_failure
 from analysis.opened import info_of
-from analysis.pipeline import Dense, lint_ignored_layers
+from analysis.pipeline import Dense
 from analysis.processes.workers import deaf_to_interrupts
 from analysis.proof import comparing, distinct_values, faults, mismatch
 from analysis.proof.masked_dense import MaskedDense

@@ -22,7 +22,7 @@ from analysis.errors import BudgetExceededError, InputError
 from analysis.network.model_names import BUILT_IN
 from analysis.processes.workers import Worker, deaf_to_interrupts
 from analysis.records import RATIOS, Config, Request, Run, SubjectInfo, timed_out
-from analysis.reporting import as_json, files, text
+from analysis.reporting import as_json, dot, files, text
 
 __all__ = ["Answer", "checks", "groups", "macs", "report", "verify"]
 
@@ -36,21 +36,25 @@ class Answer:
 
 
 def groups(options: Namespace) -> Answer:
-    """List the dependency groups, the excluded ones marked; 1 if an audit or the lint fails."""
+    """List the groups, the excluded ones marked; 1 if an audit or the lint fails."""
     if options.lint and options.pruner:
         raise InputError(
             "--lint looks at the list of --ignore, and a pruner of your own has its own: leave out "
             "--pruner, and give that list as --ignore file.py:function"
         )
-    lint = misread = None
+    if options.dot:
+        files.check_writable(options.dot)
     with _prepared(options, "reading groups", 1) as given:
-        if options.lint:
-            marked, lint = given.ask("lint")
-        if options.audit or not options.lint:
-            marked, misread = given.ask("groups", options.audit)
-    data = as_json.groups(given.info, given.request.policy, marked, misread, lint)
-    passed = not any((misread or {}).values()) and (lint is None or lint.passed)
-    return _answer(options, data, text.groups(marked, misread, lint), passed=passed)
+        found = given.ask("groups")
+        lint = given.ask("lint") if options.lint else None
+        audited = given.ask("audit") if options.audit else None
+        why = given.ask("why", options.why) if options.why is not None else None
+    if options.dot:
+        files.write_text(options.dot, dot.of_groups(found))
+    data = as_json.groups(given.info, given.request.policy, found, audited, lint, why)
+    said = why or text.groups(found, audited, lint, members=options.members)
+    passed = all(each.passed for each in audited or ()) and (lint is None or lint.passed)
+    return _answer(options, data, said, passed=passed)
 
 
 def verify(options: Namespace) -> Answer:

@@ -1,19 +1,22 @@
-"""What a working process does for a command: each function takes and returns plain records."""
+"""What a working process does for a command: each function takes and returns plain records.
+
+What asks something of torch-pruning imports it there: it takes longer to load than torch.
+"""
 
 from collections.abc import Sequence
 
 from analysis.costs import predicting
 from analysis.costs.accounting import Account
 from analysis.costs.run_costs import measure
-from analysis.groups import auditing, policies
-from analysis.pipeline import lint_ignored_layers
+from analysis.groups import explaining, linting, policies
+from analysis.opened import info_of, labelled, loaded, resolved
 from analysis.processes import budgets
 from analysis.records import (
+    Audited,
     Config,
     CostTable,
-    DependencyGroup,
+    Group,
     Lint,
-    Misread,
     Quantity,
     RatioCurve,
     Reach,
@@ -22,9 +25,8 @@ from analysis.records import (
     Savings,
     SubjectInfo,
 )
-from analysis.runs import info_of, loaded, resolved, run_of, traced
 
-__all__ = ["costs", "groups", "lint", "prepare", "reach", "run", "sweep"]
+__all__ = ["audit", "costs", "groups", "lint", "prepare", "reach", "run", "sweep", "why"]
 
 
 def prepare(request: Request) -> SubjectInfo:
@@ -34,26 +36,39 @@ def prepare(request: Request) -> SubjectInfo:
     return info_of(request.network)
 
 
-def lint(request: Request) -> tuple[tuple[DependencyGroup, ...], Lint]:
-    """The dependency groups, those marked that the list excludes, and its lint."""
-    dense = traced(request.network)
-    with budgets.step("checking the ignored layers"):
-        found = lint_ignored_layers(dense.model, dense.inputs, request.ignore)
-    layers = {layer for lock in found.locks for layer in lock.layers}
-    return policies.mark_ignored(dense.groups, layers), found
+def groups(request: Request) -> tuple[Group, ...]:
+    """The groups, those marked that the request excludes."""
+    model, _ = loaded(request.network)
+    choice = policies.choice_of(request.ignore, model)
+    with budgets.step("following the channels"):
+        found = labelled(request.network).groups
+    return policies.mark_ignored(found, policies.ignored_layers(choice, model, found))
 
 
-def groups(
-    request: Request, audited: bool
-) -> tuple[tuple[DependencyGroup, ...], dict[str, tuple[Misread, ...]] | None]:
-    """The dependency groups, the excluded ones marked, and the audit if it is asked for."""
-    dense = traced(request.network)
-    ignored = policies.ignored_layers(request.ignore, dense.model, dense.groups)
-    marked = policies.mark_ignored(dense.groups, ignored)
-    if not audited:
-        return marked, None
+def why(request: Request, layer: str) -> str:
+    """Why a layer is in the groups that it is in, or in none."""
+    with budgets.step("following the channels"):
+        return explaining.why(labelled(request.network), layer)
+
+
+def audit(request: Request) -> tuple[Audited, ...]:
+    """What torch-pruning would make of each group."""
+    from analysis.pipeline import audit_groups
+
+    # What DepGraph does not answer in its part of the time is told of each group.
+    part = request.budget * _PART if request.budget and budgets.can_be_held() else None
     with budgets.step("auditing the groups"):
-        return marked, auditing.audit(dense.model, dense.inputs, marked)
+        return audit_groups(labelled(request.network), *loaded(request.network), part)
+
+
+_PART = 0.4
+"""Of a budget."""
+
+
+def lint(request: Request) -> Lint:
+    """What the list of ignored layers excludes."""
+    with budgets.step("checking the ignored layers"):
+        return linting.lint_ignored_layers(*loaded(request.network), request.ignore)
 
 
 def costs(request: Request) -> tuple[CostTable, int]:
@@ -76,10 +91,8 @@ def sweep(request: Request, ratios: Sequence[float]) -> RatioCurve:
 
 
 def _account(request: Request) -> Account:
-    dense = traced(request.network)
     return predicting.cost_account(
-        dense.model,
-        dense.inputs,
+        *loaded(request.network),
         request.ignore,
         scope=request.scope,
         importance=request.importance,
@@ -89,4 +102,6 @@ def _account(request: Request) -> Account:
 
 def run(request: Request, config: Config, names: Sequence[str]) -> Run:
     """One pruning with its proof, its costs and the outcome of these checks."""
+    from analysis.runs import run_of
+
     return run_of(request, config, names)

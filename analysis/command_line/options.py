@@ -15,6 +15,7 @@ a factory takes no argument and returns an nn.Module.
 
 examples:
   pruning-analysis groups mobilenet_v2 --ignore skip-channels
+  pruning-analysis groups mobilenet_v2 --why features.4.conv.2
   pruning-analysis groups my_models.py:net --audit
   pruning-analysis groups my_models.py:net --ignore my_models.py:ignored --lint
   pruning-analysis verify mobilenet_v2 --ratios 0.3,0.5,0.8 --ignore residual-blocks
@@ -65,7 +66,7 @@ def parser() -> argparse.ArgumentParser:
     root.add_argument("--version", action=_Version, nargs=0, help="print the version and leave")
     commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, meaning in (
-        ("groups", "list the dependency groups, and which a policy excludes"),
+        ("groups", "list the channels that go together, why, and which a policy excludes"),
         ("verify", "prune at each ratio and prove the result"),
         ("macs", "show where the MACs and parameters are, before and after"),
         ("checks", "list the checks: what each means and needs"),
@@ -100,13 +101,18 @@ def _add_questions(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--audit",
         action="store_true",
-        help="run the network to see which groups torch-pruning would cut wrongly",
+        help="compare with torch-pruning's DepGraph: which would it cut wrongly, or not at all",
     )
     command.add_argument(
         "--lint",
         action="store_true",
         help="tell what the ignored layers exclude, fail to exclude, and need not exclude",
     )
+    command.add_argument("--why", metavar="LAYER", help="tell why a layer is in its group, or none")
+    command.add_argument(
+        "--members", action="store_true", help="list every layer of every group as well"
+    )
+    command.add_argument("--dot", metavar="FILE", help="write the groups as a Graphviz graph")
 
 
 def _add_predictions(command: argparse.ArgumentParser) -> None:

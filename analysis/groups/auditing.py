@@ -42,10 +42,9 @@ def audit(
         cut: see `Cut`.
     """
     if isinstance(graph, Verification):
-        return tuple(
-            Audited(group.name, "cannot-be-cut", f"{graph.verdict}: {graph.reason}")
-            for group in labelled.groups
-        )
+        answer = "cannot-be-told" if graph.verdict is Verdict.TIMEOUT else "cannot-be-cut"
+        why = f"{graph.verdict}: {graph.reason}"
+        return tuple(Audited(group.name, answer, why) for group in labelled.groups)
     owners = {layer: group for group in graph for layer in group.layers}
     found = []
     for place, group in enumerate(labelled.groups):

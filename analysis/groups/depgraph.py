@@ -15,7 +15,7 @@ import torch_pruning as tp
 from torch import Tensor, nn
 
 from analysis.errors import InputError, UnprunableError, upstream
-from analysis.groups import policies
+from analysis.groups import inspecting, policies
 from analysis.network.inference import (
     Inputs,
     aliased,
@@ -101,7 +101,9 @@ def ranked_groups(
     reader, live, operators = _traced(model, example_inputs, run)
     groups = [reader.group(items, turn) for turn, items in enumerate(live)]
     seen = tuple(_as_seen(model, example_inputs, groups))
-    marked = policies.mark_ignored(seen, policies.ignored_layers(chosen, model, seen))
+    # Policies read the groups as they are, whatever DepGraph makes of them.
+    found = inspecting.labelled(model, example_inputs).groups if isinstance(chosen, str) else ()
+    marked = policies.mark_ignored(seen, policies.ignored_layers(chosen, model, found))
     scores: dict[str, Tensor] = {}
     for group, items in zip(marked, live, strict=True):
         if importance and not (group.ignored or group.frozen or group.untraced):

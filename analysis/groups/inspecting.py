@@ -2,7 +2,7 @@
 
 import gc
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from analysis.errors import InputError
 from analysis.groups import policies
@@ -23,7 +23,7 @@ from analysis.network.labels.records import Hold, Trace
 from analysis.network.labels.tracing import OUTPUT, labelled_pass
 from analysis.network.layers import is_depthwise
 from analysis.network.usable import check_usable
-from analysis.records import Coupling, Group, Member
+from analysis.records import FVCORE, Coupling, Group, Member
 
 __all__ = ["Labelled", "inspect_groups", "labelled"]
 
@@ -70,7 +70,7 @@ def labelled(model: nn.Module, example_inputs: Inputs) -> "Labelled":
             ) from error
         learnt = learn(model, example_inputs, trace)
     modules = dict(model.named_modules())
-    return Labelled(trace, learnt.classes, modules)
+    return Labelled(trace, learnt.classes, modules, dict(model.named_parameters()))
 
 
 @contextmanager
@@ -90,6 +90,27 @@ Tensors = tuple[str, int]
 
 
 @dataclass(frozen=True, eq=False)
+class Term:
+    """A number that is a product: ``constant`` times the labels of each plane that stay.
+
+    Attributes:
+        layer: the module that it is charged to.
+        name: the operator, or the parameter.
+        planes: the labels of what varies.
+        constant: the number of all else.
+    """
+
+    layer: str
+    name: str
+    planes: tuple[Labels, ...]
+    constant: int
+
+    def left(self, gone: NDArray[np.bool_]) -> int:
+        """The number when labels have gone."""
+        return self.constant * prod(int(np.count_nonzero(~gone[p])) for p in self.planes)
+
+
+@dataclass(frozen=True, eq=False)
 class Labelled:
     """A network whose channels were followed.
 
@@ -97,11 +118,13 @@ class Labelled:
         trace: the pass over the dense network.
         classes: labels that go together, and those that stay.
         modules: the network's modules by name.
+        parameters: its parameters by name; one that is shared has one.
     """
 
     trace: Trace
     classes: Classes
     modules: Mapping[str, nn.Module]
+    parameters: Mapping[str, Tensor]
 
     @cached_property
     def makers(self) -> tuple[Tensors, ...]:
@@ -272,14 +295,44 @@ class Labelled:
         """MACs and parameters that are there only because of each group."""
         count = len(self.labels)
         macs, params = np.zeros(count), np.zeros(count)
-        for space in (space for step in self.trace.steps for space in step.spaces):
-            _add_lost(macs, [self.group_of[plane] for plane in space.planes], space.constant)
-        shapes: dict[str, list[Labels]] = defaultdict(list)
-        for axis in self.trace.starts:
-            shapes[axis[0]].append(self.trace.labels(*axis))
-        for planes in shapes.values():
-            _add_lost(params, [self.group_of[plane] for plane in planes], 1)
+        for found, terms in ((macs, self.products), (params, self.elements)):
+            for term in terms:
+                _add_lost(found, [self.group_of[plane] for plane in term.planes], term.constant)
         return [(int(one), int(other)) for one, other in zip(macs, params, strict=True)]
+
+    @cached_property
+    def products(self) -> tuple[Term, ...]:
+        """What the MACs are products of, as fvcore counts them."""
+        return tuple(
+            Term(
+                layer_of(space.tensor) if space.tensor else step.place.module,
+                step.place.operator,
+                space.planes,
+                FVCORE[space.kind] * space.constant,
+            )
+            for step in self.trace.steps
+            for space in step.spaces
+            if space.kind in FVCORE
+        )
+
+    @cached_property
+    def elements(self) -> tuple[Term, ...]:
+        """What the numbers of elements of the parameters are products of."""
+        axes: dict[str, list[Labels]] = defaultdict(list)
+        for axis in self.trace.starts:
+            axes[axis[0]].append(self.trace.labels(*axis))
+        return tuple(
+            Term(layer_of(name), name, tuple(axes[name]), 1 if axes[name] else tensor.numel())
+            for name, tensor in self.parameters.items()
+        )
+
+    def left_without(self, groups: Collection[int]) -> tuple[int, int]:
+        """MACs and parameters when these groups have lost all of their channels."""
+        gone = np.isin(self.group_of, list(groups))
+        macs, params = (
+            sum(term.left(gone) for term in terms) for terms in (self.products, self.elements)
+        )
+        return macs, params
 
 
 def _read_by(reads: Sequence[Any]) -> list[Tensors]:

@@ -8,48 +8,87 @@ layers are cut all the same.
 
 import difflib
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from torch import nn
 
+from analysis.groups import inspecting, policies
 from analysis.groups.policies import mark_ignored
+from analysis.network.inference import Inputs, called_modules, copy_of, left_as_found
 from analysis.network.layers import is_depthwise, makes_channels
-from analysis.records import DependencyGroup, Finding, Lint, Lock, Misread
+from analysis.network.usable import check_usable
+from analysis.records import Finding, Group, Lint, Lock, Untouched
 
-__all__ = ["lint"]
+__all__ = ["lint", "lint_ignored_layers"]
 
 _NAMED = 3
 """Layers that a message names before it only counts."""
 
 _UNLISTED = (nn.PReLU, nn.LSTM)
-"""What torch-pruning excludes groups for, though a `DependencyGroup` does not list it.
+"""What torch-pruning excludes groups for, though a `Group` does not list it.
 
 One slope for all channels, and recurrent layers.
 """
 
 
+def lint_ignored_layers(model: nn.Module, example_inputs: Inputs, ignored_layers: Any = ()) -> Lint:
+    """What a list of ignored layers really excludes, before anything is pruned.
+
+    Args:
+        model: the dense network; not changed.
+        example_inputs: a tensor, a tuple or a dict.
+        ignored_layers: what torch-pruning would be given, right or wrong; names, a policy's name
+            and a function of the model are taken too.
+
+    Returns:
+        Findings (types, strangers, layers that are never called, forgotten outputs, layers that
+        need not be excluded, ...), what each excluded group locks, and what stays out of reach.
+
+    Raises:
+        InputError: the model cannot be analysed as it is.
+    """
+    check_usable(model)
+    followed = inspecting.labelled(model, example_inputs)
+    groups = followed.groups
+    with left_as_found(model):
+        called = called_modules(copy_of(model), example_inputs)
+    found = lint(model, policies.entries(ignored_layers, model, groups), groups, called)
+    kept = {"as given": {lock.root for lock in found.locks}} | {
+        name: set(policies.ignored_layers(name, model, groups)) for name in _FREER
+    }
+    return replace(found, untouched=tuple(_untouched(followed, *each) for each in kept.items()))
+
+
+_FREER = ("skip-channels", "classifier")
+"""Policies that a list of ignored layers is compared with."""
+
+
+def _untouched(followed: inspecting.Labelled, name: str, kept: set[str]) -> Untouched:
+    """What is left when all channels have gone that may; ``kept`` are layers, or groups."""
+    going = [
+        place
+        for place, group in enumerate(followed.groups)
+        if group.together and kept.isdisjoint((group.name, *group.layers))
+    ]
+    whole, left = followed.left_without(()), followed.left_without(going)
+    return Untouched(name, left[0] / whole[0] if whole[0] else 1.0, left[1] / whole[1])
+
+
 def lint(
     model: nn.Module,
     ignored_layers: Iterable[Any],
-    groups: tuple[DependencyGroup, ...],
+    groups: tuple[Group, ...],
     called: Collection[str],
-    misread: Mapping[str, Sequence[Misread]],
-    cost_of_excluding: Callable[[str], tuple[int, int] | None],
 ) -> Lint:
     """What these ignored layers exclude, fail to exclude, and exclude needlessly.
 
     Args:
         model: the dense network.
         ignored_layers: what torch-pruning would be given, and names of modules.
-        groups: its dependency groups with nothing ignored; see `analysis.dependency_groups`.
+        groups: its groups with nothing ignored; see `analysis.inspect_groups`.
         called: names of the modules that the forward pass calls.
-        misread: by root of each group, what DepGraph numbers wrongly; see
-            `analysis.groups.auditing`.
-        cost_of_excluding: of a root: the dense network's MACs and parameters that exist only
-            because of the group's channels; None where a cut of the group may leave a network that
-            does not run, or its cost is not known.
     """
     scene = _Scene(model, groups, called)
     given = list(ignored_layers)
@@ -60,7 +99,7 @@ def lint(
     marked = mark_ignored(groups, ignored)
     readers = _readers(marked)
     excluded = [group for group in marked if group.ignored]
-    locks = [_lock(group, ignored, readers, misread, cost_of_excluding) for group in excluded]
+    locks = [_lock(group, ignored, readers, scene) for group in excluded]
     findings = [
         *_strangers(given, scene),
         *_parameters(given, marked, scene),
@@ -69,10 +108,9 @@ def lint(
     ]
     for group, lock in zip(excluded, locks, strict=True):
         findings += [*_partners(lock, scene), *_cut_inputs(lock, readers), *_unneeded(lock, group)]
-    order = {name: place for place, name in enumerate(scene.modules)}
     # A list may name the same thing twice.
     findings = list(dict.fromkeys(findings))
-    findings.sort(key=lambda finding: (not finding.is_error, order.get(finding.layer, -1)))
+    findings.sort(key=lambda finding: (not finding.is_error, scene.order(finding.layer)))
     return Lint(tuple(findings), tuple(locks))
 
 
@@ -80,12 +118,13 @@ class _Scene:
     """What there is to name in a model."""
 
     def __init__(
-        self, model: nn.Module, groups: tuple[DependencyGroup, ...], called: Collection[str]
+        self, model: nn.Module, groups: tuple[Group, ...], called: Collection[str]
     ) -> None:
         self._called = frozenset(called)
         self._owners = {layer for group in groups for layer in group.layers}
         self.modules = dict(model.named_modules(remove_duplicate=False))
         self._names = {module: name for name, module in model.named_modules()}
+        self._order = {name: place for place, name in enumerate(self.modules)}
         self._parameters = {id(each): name for name, each in model.named_parameters()}
 
     def name_of(self, entry: Any) -> str | None:
@@ -104,6 +143,10 @@ class _Scene:
     def owned(self, name: str) -> tuple[str, ...]:
         """The layers inside a module whose output channels are in a group."""
         return tuple(inner for inner in self.inside(name) if inner in self._owners)
+
+    def order(self, name: str) -> int:
+        """Place of a module in the order in which the model defines them; others come last."""
+        return self._order.get(name, len(self._order))
 
     def kind(self, name: str) -> str:
         """The class of a module."""
@@ -158,12 +201,12 @@ def _foreign(entry: Any, layer: str, scene: _Scene) -> str:
 
 
 def _parameters(
-    given: Sequence[Any], marked: tuple[DependencyGroup, ...], scene: _Scene
+    given: Sequence[Any], marked: tuple[Group, ...], scene: _Scene
 ) -> Iterator[Finding]:
     """Parameters, which exclude no group: torch-pruning only leaves them out when it cuts one."""
     for name in filter(None, map(scene.parameter, given)):
-        groups = [group for group in marked if any(each.layer == name for each in group.members)]
-        root = next((group.root for group in groups if group.prunable), "")
+        groups = [group for group in marked if any(each.tensor == name for each in group.members)]
+        root = next((group.name for group in groups if not group.ignored), "")
         message = (
             f"`{name}` keeps its size while group `{root}`, which it belongs to, is cut: the "
             "network breaks if it has a value for each channel; to exclude the group, ignore "
@@ -224,52 +267,43 @@ def _troubles(named: Sequence[str], scene: _Scene) -> dict[str, str]:
     }
 
 
-def _forgotten(marked: tuple[DependencyGroup, ...]) -> Iterator[Finding]:
+def _forgotten(marked: tuple[Group, ...]) -> Iterator[Finding]:
     """Groups whose channels leave the model, and that nothing excludes."""
     for group in marked:
-        if group.is_output and group.prunable:
+        if group.is_output and not group.ignored:
             message = (
-                f"nothing excludes group `{group.root}`, whose {group.width} channels are the "
-                f"model's output: they will be cut; ignore `{group.root}`"
+                f"nothing excludes group `{group.name}`, whose {group.width} channels are the "
+                f"model's output: they will be cut; ignore `{group.name}`"
             )
-            yield Finding("forgotten-output", group.root, message, is_error=True)
+            yield Finding("forgotten-output", group.name, message, is_error=True)
 
 
-def _readers(marked: tuple[DependencyGroup, ...]) -> dict[str, list[str]]:
-    """By layer, the prunable groups of which it reads channels."""
+def _readers(marked: tuple[Group, ...]) -> dict[str, list[str]]:
+    """By layer, the groups of which it reads channels, and that nothing excludes."""
     readers = defaultdict(list)
-    for group in filter(lambda group: group.prunable, marked):
+    for group in filter(lambda group: not group.ignored, marked):
         for layer in dict.fromkeys(each.layer for each in group.members if each.axis == "in"):
-            readers[layer].append(group.root)
+            readers[layer].append(group.name)
     return readers
 
 
 def _lock(
-    group: DependencyGroup,
+    group: Group,
     ignored: Collection[str],
     readers: Mapping[str, Sequence[str]],
-    misread: Mapping[str, Sequence[Misread]],
-    cost_of_excluding: Callable[[str], tuple[int, int] | None],
+    scene: _Scene,
 ) -> Lock:
-    members = sorted(group.members, key=lambda member: member.position)
-    made = dict.fromkeys(member.layer for member in members if member.axis == "out")
+    made = sorted(group.layers, key=scene.order)
     layers = tuple(layer for layer in made if layer in ignored)
-    macs, params = cost_of_excluding(group.root) or (None, None)
-    reasons = (
-        ("output", group.is_output),
-        ("untraced", bool(group.untraced)),
-        ("misread", bool(misread.get(group.root))),
-        ("unknown", macs is None),
-    )
     return Lock(
-        root=group.root,
+        root=group.name,
         width=group.width,
         layers=layers,
         partners=tuple(layer for layer in made if layer not in ignored),
         cut_inputs=tuple(layer for layer in layers if layer in readers),
-        macs=macs,
-        params=params,
-        needed=next((reason for reason, applies in reasons if applies), ""),
+        macs=group.macs,
+        params=group.params,
+        needed="output" if group.is_output else group.held,
     )
 
 
@@ -299,12 +333,12 @@ def _cut_inputs(lock: Lock, readers: Mapping[str, Sequence[str]]) -> Iterator[Fi
         yield Finding("input-still-cut", lock.cut_inputs[0], message, is_error=False)
 
 
-def _unneeded(lock: Lock, group: DependencyGroup) -> Iterator[Finding]:
-    """Groups that could go, if only nobody ignored them, and are cut rightly then."""
-    if not lock.needed and replace(group, ignored=False).prunable:
+def _unneeded(lock: Lock, group: Group) -> Iterator[Finding]:
+    """Groups that could go, if only nobody ignored them."""
+    if not lock.needed:
         message = (
-            f"group `{lock.root}` need not be excluded: DepGraph couples its {lock.width} channels "
-            f"rightly and they are not the model's output; {_some(lock.layers)} "
+            f"group `{lock.root}` need not be excluded: its {lock.width} channels are not the "
+            f"model's output, and the network runs without some of them; {_some(lock.layers)} "
             f"{'locks' if len(lock.layers) == 1 else 'lock'} {lock.macs:,} MACs and "
             f"{lock.params:,} parameters"
         )

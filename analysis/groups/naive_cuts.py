@@ -3,7 +3,11 @@
 from collections import Counter
 from dataclasses import dataclass
 
-from analysis.records import DependencyGroup, DependencyMember
+import numpy as np
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from analysis.groups.inspecting import Labelled
+from analysis.records import Group, Member
 
 __all__ = ["NaiveCut", "depthwise_cuts", "projection_cuts"]
 
@@ -25,46 +29,50 @@ class NaiveCut:
     width: int
 
 
-def projection_cuts(groups: tuple[DependencyGroup, ...]) -> tuple[NaiveCut, ...]:
+def projection_cuts(followed: Labelled) -> tuple[NaiveCut, ...]:
     """For each addition of a block, the last of its layers that make the channels added.
 
     The batch norm behind the layer is cut with it: it treats channels one by one, and a naive
     pruning script adapts it; left alone it would raise before the addition is reached.
     """
     return tuple(
-        _naive(block, maker, group)
-        for group in groups
+        _naive(block, maker, followed)
+        for group in followed.groups
         for block, times in Counter(group.additions).items()
-        for maker in _makers(block, group)[-times:]
+        for maker in _makers(block, group, followed)[-times:]
     )
 
 
-def _makers(block: str, group: DependencyGroup) -> list[DependencyMember]:
+def _makers(block: str, group: Group, followed: Labelled) -> list[Member]:
     """The block's layers that make channels of the group, as it defines them."""
-    makers = [
-        member
+    order = {name: place for place, name in enumerate(followed.modules)}
+    makers = {
+        member.layer: member
         for member in group.members
-        if member.axis == "out"
+        if (member.tensor, member.dim) in followed.makers
         and member.kind.startswith(("Conv", "Linear"))
         and member.layer.startswith(f"{block}." if block else "")
-    ]
-    return sorted(makers, key=lambda member: member.position)
+    }
+    return sorted(makers.values(), key=lambda member: order[member.layer])
 
 
-def depthwise_cuts(groups: tuple[DependencyGroup, ...]) -> tuple[NaiveCut, ...]:
+def depthwise_cuts(followed: Labelled) -> tuple[NaiveCut, ...]:
     """Every depthwise convolution, to be cut without the layer that feeds it."""
     return tuple(
-        _naive(member.layer.rpartition(".")[0], member, group)
-        for group in groups
+        _naive(member.layer.rpartition(".")[0], member, followed)
+        for group in followed.groups
         for member in group.members
-        if member.kind.startswith("depthwise")
+        if member.kind.startswith("depthwise") and (member.tensor, member.dim) in followed.makers
     )
 
 
-def _naive(block: str, root: DependencyMember, group: DependencyGroup) -> NaiveCut:
+def _naive(block: str, root: Member, followed: Labelled) -> NaiveCut:
+    made = followed.trace.labels(root.tensor, root.dim)
     followers = [
-        member.layer
-        for member in group.members
-        if member.kind.startswith("BatchNorm") and member.reads == (root.layer,)
+        step.place.module
+        for step in followed.trace.steps
+        if isinstance(followed.modules.get(step.place.module), _BatchNorm)
+        and any(np.array_equal(labels, made) for labels in step.arriving)
     ]
-    return NaiveCut(block, root.layer, (root.layer, *followers), root.width)
+    layers = dict.fromkeys((root.layer, *followers))
+    return NaiveCut(block, root.layer, tuple(layers), root.width)

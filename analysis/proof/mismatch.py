@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from analysis.groups import depgraph, naive_cuts
+from analysis.groups import inspecting, naive_cuts
 from analysis.network.inference import Inputs, copy_of, locate_failure
 from analysis.proof import distinct_values
 from analysis.proof.proving import prove
@@ -17,18 +17,18 @@ def reproduce_residual_mismatch(
 ) -> tuple[Mismatch, ...]:
     """For each skip connection: the error when the block's projection alone is cut.
 
-    Beside it stands the proof of DepGraph's own group for the same layer and channels. The model
-    is not changed.
+    Beside it stands the proof of torch-pruning's own group for the same layer and channels. The
+    model is not changed.
 
     Args:
         model: any network with residual additions; without one, the result is empty.
         example_inputs: a tensor, a tuple or a dict.
         share: how much of the layer is cut, the first channels.
     """
-    groups = depgraph.dependency_groups(model, example_inputs)
+    followed = inspecting.labelled(model, example_inputs)
     return tuple(
         _mismatch(model, example_inputs, naive, share)
-        for naive in naive_cuts.projection_cuts(groups)
+        for naive in naive_cuts.projection_cuts(followed)
     )
 
 
@@ -36,10 +36,10 @@ def reproduce_depthwise_mismatch(
     model: nn.Module, example_inputs: Inputs, *, share: float = 0.5
 ) -> tuple[Mismatch, ...]:
     """The same for each depthwise convolution that is cut without the layer that feeds it."""
-    groups = depgraph.dependency_groups(model, example_inputs)
+    followed = inspecting.labelled(model, example_inputs)
     return tuple(
         _mismatch(model, example_inputs, naive, share)
-        for naive in naive_cuts.depthwise_cuts(groups)
+        for naive in naive_cuts.depthwise_cuts(followed)
     )
 
 

@@ -3,6 +3,7 @@
 One module a wing; all names are given here. They need no torch, so that reports need none either.
 """
 
+from analysis.records.conventions import FVCORE
 from analysis.records.costs import (
     COLUMNS,
     CostTable,
@@ -72,6 +73,7 @@ from analysis.records.study import PolicyAccount, Study, SubjectInfo, SubjectStu
 __all__ = [
     "BUDGET",
     "COLUMNS",
+    "FVCORE",
     "IMPORTANCES",
     "OWN_PRUNER",
     "POLICIES",

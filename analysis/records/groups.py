@@ -113,6 +113,20 @@ class Group:
         return bool(self.together) and not self.ignored
 
     @property
+    def together_in_words(self) -> str:
+        """Which channels may go at once."""
+        if not self.together:
+            return "none"
+        sizes = sorted(set(map(len, self.together)))
+        stay = self.width - sum(map(len, self.together))
+        rest = f"; {stay} stay" if stay else ""
+        if sizes == [1]:
+            return f"any one{rest}"
+        size = " or ".join(map(str, sizes))
+        blocks = all(list(each) == list(range(each[0], each[-1] + 1)) for each in self.together)
+        return f"{'blocks' if blocks else 'sets'} of {size}{rest}"
+
+    @property
     def alike(self) -> int:
         """Channels that go at once, at the least; 0 where none may."""
         return min(map(len, self.together), default=0)
@@ -268,11 +282,10 @@ class Lock:
         cut_inputs: those of ``layers`` that read a prunable group, so that their weights
             change shape all the same.
         macs: of the dense network, those that exist only because of the group's channels (a product
-            of two groups' channels counts for both); None where that is not known.
+            of two groups' channels counts for both).
         params: the same for the parameters.
-        needed: why the group must be excluded: ``output``, ``untraced`` or ``misread`` (DepGraph
-            would cut it wrongly), ``unknown`` (what a cut leaves is not known), or empty: it need
-            not be.
+        needed: why no channel of the group may go: ``output``, or what holds it, with the place;
+            empty where some may.
     """
 
     root: str
@@ -280,8 +293,8 @@ class Lock:
     layers: tuple[str, ...]
     partners: tuple[str, ...]
     cut_inputs: tuple[str, ...]
-    macs: int | None
-    params: int | None
+    macs: int
+    params: int
     needed: str
 
 

@@ -1,7 +1,7 @@
 """The JSON that the commands print and the report keeps (schema 1)."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from math import isfinite
 from typing import Any
@@ -10,13 +10,14 @@ from analysis.environment import versions
 from analysis.records import (
     COLUMNS,
     OWN_PRUNER,
+    Audited,
     CostTable,
     CurvePoint,
     DependencyGroup,
+    Group,
     GroupAccount,
     Lint,
     Mismatch,
-    Misread,
     PolicyAccount,
     RatioCurve,
     Reach,
@@ -146,16 +147,19 @@ def _sizes(sizes: Sizes) -> dict[str, int | None]:
 def groups(
     info: SubjectInfo,
     policy: str,
-    found: Iterable[DependencyGroup],
-    misread: Mapping[str, Sequence[Misread]] | None = None,
+    found: Iterable[Group],
+    audited: Sequence[Audited] | None = None,
     lint: Lint | None = None,
+    why: str | None = None,
 ) -> dict[str, Any]:
-    """What ``groups --json`` prints; ``lint`` and each group's ``audit`` if they were asked."""
-    rows = [_group(group) for group in found]
-    for row in rows if misread is not None else ():
-        row["audit"] = [asdict(entry) for entry in (misread or {})[row["root"]]]
+    """What ``groups --json`` prints; audit, lint and explanation where they were asked for."""
+    rows: list[dict[str, Any]] = [{**asdict(each), "layers": list(each.layers)} for each in found]
+    for row, each in zip(rows, audited or (), strict=False):
+        row["audit"], row["why"] = each.audit, each.why
+        row["misread"] = [asdict(entry) for entry in each.misread]
     checked = {} if lint is None else {"lint": asdict(lint)}
-    return {**_head(info), "ignore": policy, "groups": rows, **checked}
+    said = {} if why is None else {"why": why}
+    return {**_head(info), "ignore": policy, "groups": rows, **checked, **said}
 
 
 def _group(group: DependencyGroup) -> dict[str, Any]:

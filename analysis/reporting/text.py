@@ -1,13 +1,15 @@
 """What the commands print on a terminal."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from math import ceil
 
 from analysis.records import (
     COLUMNS,
     OWN_PRUNER,
+    Audited,
     CostTable,
-    DependencyGroup,
+    Group,
     Lint,
     Misread,
     RatioCurve,
@@ -30,7 +32,6 @@ from analysis.reporting.tables import (
     lock_cells,
     run_cells,
     share,
-    why_excluded,
 )
 
 __all__ = [
@@ -51,44 +52,72 @@ _SHOWN = 4
 
 
 def groups(
-    found: Sequence[DependencyGroup],
-    misread: Mapping[str, Sequence[Misread]] | None = None,
+    found: Sequence[Group],
+    audited: Sequence[Audited] | None = None,
     lint: Lint | None = None,
+    *,
+    members: bool = False,
 ) -> str:
-    """One line a group, the members of each with why they belong to it, the audit, the lint.
+    """One line a group, the members of each if they are asked for, the audit, the lint.
 
     The lint stands alone: it speaks of the ignored layers, not of the groups.
     """
     if lint is not None:
-        return _linted(lint) + _audit(misread)
+        return _linted(lint) + _audit(audited)
     overview = as_markdown(
-        ("root", "width", "joined by additions in", "excluded"),
+        ("group", "width", "together", "layers", "coupled by", "MACs", "params", "excluded"),
         [
             (
-                group.root,
+                group.name,
                 str(group.width),
-                ", ".join(group.additions) or "-",
-                why_excluded(group) or "-",
+                group.together_in_words,
+                str(len({each.layer for each in group.members})),
+                ", ".join(_counted(group)) or "-",
+                count(group.macs),
+                count(group.params),
+                "ignored" if group.ignored else "-",
             )
             for group in found
         ],
     )
-    members = as_markdown(
-        ("group", "layer", "kind", "axis", "width", "coupled by"),
+    held = [
+        f"group {group.name}: no channel may go: {group.held}"
+        for group in found
+        if group.held and not group.is_output
+    ]
+    excluded = sum(group.ignored for group in found)
+    last = f"{len(found)} groups, {excluded} excluded"
+    parts = [overview, _members(found) if members else "", "\n".join(held), last]
+    return "\n\n".join(filter(None, parts)) + _audit(audited)
+
+
+def _counted(group: Group) -> Iterator[str]:
+    """Why the channels go together, and how often."""
+    times = Counter[str]()
+    for each in group.couplings:
+        times[each.why] += each.times
+    for why in times:
+        # Every layer reads one before it, and most have a norm behind them.
+        if why not in ("sequence", "normalisation", "elementwise"):
+            yield f"{times[why]} x {why}" if times[why] > 1 else why
+
+
+def _members(found: Sequence[Group]) -> str:
+    return as_markdown(
+        ("group", "layer", "kind", "axis", "width", "tensor", "dim"),
         [
-            (group.root, member.layer, member.kind, member.axis, str(member.width), why)
+            (
+                group.name,
+                member.layer,
+                member.kind,
+                member.axis,
+                str(member.width),
+                member.tensor,
+                str(member.dim),
+            )
             for group in found
             for member in group.members
-            for why in [f"{member.coupling} in {member.via}" if member.via else member.coupling]
         ],
-    )
-    excluded = sum(group.ignored for group in found)
-    untraced = "".join(
-        f"\ngroup {group.root} is untraced: {group.untraced}" for group in found if group.untraced
-    )
-    return (
-        f"{overview}\n\n{members}\n\n{len(found)} groups, {excluded} excluded"
-        f"{untraced}{_audit(misread)}"
     )
 
 
@@ -105,8 +134,8 @@ def _linted(lint: Lint) -> str:
     last = f"lint: {errors} {'error' if errors == 1 else 'errors'}"
     if unneeded:
         last += (
-            f"; {unneeded} of the {len(lint.locks)} excluded groups need not be: DepGraph "
-            "couples them rightly, and they are no output"
+            f"; {unneeded} of the {len(lint.locks)} excluded groups need not be: they are no "
+            "output, and the network runs without some of their channels"
         )
     reach = [
         f"out of every ratio's reach, {each.policy}: {share(each.macs)} of the MACs, "
@@ -116,26 +145,30 @@ def _linted(lint: Lint) -> str:
     return "\n".join([*([locks] if lint.locks else []), *findings, *reach, last])
 
 
-def _audit(misread: Mapping[str, Sequence[Misread]] | None) -> str:
-    if misread is None:
+def _audit(audited: Sequence[Audited] | None) -> str:
+    if audited is None:
         return ""
-    lines = [_misread(root, entry) for root, entries in misread.items() for entry in entries]
-    wrong = sum(bool(entries) for entries in misread.values())
-    return "\n".join(["", *lines, f"audit: {wrong} of {len(misread)} groups would be cut wrongly"])
+    lines = [line for each in audited if each.audit != "same" for line in _audited(each)]
+    counts = Counter(each.audit for each in audited)
+    words = ", ".join(f"{number} {audit}" for audit, number in counts.items())
+    return "\n".join(["", "", *lines, f"audit: {words}"])
 
 
-def _misread(root: str, entry: Misread) -> str:
+def _audited(each: Audited) -> Iterator[str]:
+    yield f"group {each.name}: {each.audit}: {each.why}"
+    for entry in each.misread[:_SHOWN] if each.audit == "misread" else ():
+        yield f"  {_misread(entry)}"
+
+
+def _misread(entry: Misread) -> str:
     shown = ", ".join(
-        f"input {place} is taken for {_channel(believed, 'none')} and carries "
-        f"{_channel(found, 'several')}"
+        f"position {place} is taken for {_channel(believed, 'none')} and carries "
+        f"{_channel(found, 'none')}"
         for place, believed, found in list(
             zip(entry.places, entry.believed, entry.found, strict=True)
         )[:_SHOWN]
     )
-    return (
-        f"group {root}: {len(entry.places)} input channels of {entry.layer} are misread, as "
-        f"numbered at the root: {shown}"
-    )
+    return f"{len(entry.places)} positions of {entry.layer}: {shown}"
 
 
 def _channel(number: int | None, otherwise: str) -> str:

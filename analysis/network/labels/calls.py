@@ -33,6 +33,7 @@ class Call:
         meeting: Meeting,
         step: Step,
         names: Mapping[int, str],
+        within: str,
         func: Any,
         name: str,
         bound: Mapping[str, Any],
@@ -44,6 +45,7 @@ class Call:
     ) -> None:
         self.meeting, self.step = meeting, step
         self._names = names
+        self.within = within
         self.func, self.name, self.bound = func, name, bound
         self._args, self._kwargs = args, kwargs
         self.operands, self._given, self.made = operands, given, made
@@ -142,8 +144,10 @@ def is_uniform(value: Tensor) -> bool:
     return value.numel() < 2 or bool((value == value.flatten()[0]).all())
 
 
-def space_of(planes: Sequence[Tensor], extents: Sequence[int]) -> Space:
-    """The products over an index space in which these planes lie."""
+def space_of(
+    planes: Sequence[Tensor], extents: Sequence[int], kind: str = "product", tensor: str = ""
+) -> Space:
+    """The products or elements of an index space in which these planes lie."""
     varying = frozenset().union(*map(axes_of, planes)) if planes else frozenset()
     constant = prod(size for axis, size in enumerate(extents) if axis not in varying)
-    return Space(tuple(labels_of(plane).ravel() for plane in planes), constant)
+    return Space(kind, tensor, tuple(labels_of(plane).ravel() for plane in planes), constant)

@@ -1,6 +1,7 @@
 """Products and sums over channels: what is read, what is made, and what meets in between."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from math import prod
 
 from torch import Tensor
@@ -8,7 +9,7 @@ from torch import Tensor
 from analysis.network.labels.calls import Call, space_of
 from analysis.network.labels.meeting import Operand
 from analysis.network.labels.planes import axes_of, labels_of
-from analysis.network.labels.records import Read, Space
+from analysis.network.labels.records import Read
 
 __all__ = ["CONTRACTIONS"]
 
@@ -33,7 +34,12 @@ def _contract(
         why: what the operands are coupled by.
     """
     found = call.meeting.joined([operand for operand, _, _ in operands], why)
-    call.step.spaces.append(space_of(found, extents))
+    tensor = next((name for _, name, _ in operands if name), "")
+    # A weight's own planes are as many as its elements, also in a grouped convolution.
+    own = [plane for operand, name, _ in operands if name for plane in operand.planes]
+    taken = frozenset().union(*map(axes_of, own))
+    counted = [*own, *(plane for plane in found if not axes_of(plane) & taken)]
+    call.step.spaces.append(space_of(counted, extents, tensor=tensor))
     left = []
     rest = frozenset(range(len(extents))) - summed
     for operand, name, dims in operands:
@@ -115,7 +121,7 @@ def _convolution(call: Call) -> None:
 def _outer(call: Call, times: int) -> None:
     """So many times as many products."""
     space = call.step.spaces.pop()
-    call.step.spaces.append(Space(space.planes, space.constant * times))
+    call.step.spaces.append(replace(space, constant=space.constant * times))
 
 
 def _product(first: str, second: str, added: str = "") -> Rule:

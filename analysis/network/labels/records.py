@@ -34,11 +34,19 @@ class Place:
 
 @dataclass(frozen=True, eq=False)
 class Space:
-    """The products that an operator takes: how many, and of which labels.
+    """The products that an operator takes, or the elements that it visits: of which labels.
 
     Their number is ``constant`` times, for each plane, the labels of it that stay.
+
+    Attributes:
+        kind: ``product``; or the normalisation or pooling that visits elements.
+        tensor: name of the parameter that it is done with; empty for none.
+        planes: the labels of what varies.
+        constant: the number of all else.
     """
 
+    kind: str
+    tensor: str
     planes: tuple[Labels, ...]
     constant: int
 

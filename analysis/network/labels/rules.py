@@ -119,6 +119,8 @@ def _pointwise(call: Call) -> None:
 
 def _reduce(call: Call) -> None:
     value = call.operands[0]
+    if call.within:
+        _visit(call, call.planes(0), value.shape, call.within)
     dims = _dims(call.bound.get("dim"), value.dim())
     keep = call.bound.get("keepdim", False)
     _reduced(call, dims, keep, operators.REDUCTIONS[call.name])
@@ -172,6 +174,8 @@ def _spatial(call: Call) -> None:
     for place, made in enumerate(call.made):
         if made.dim() == value.dim():
             call.put(place, found)
+    shape = value.shape if "pool" in call.name else call.made[0].shape
+    _visit(call, found, shape, call.within or call.name)
 
 
 def _per_channel(call: Call) -> None:
@@ -182,7 +186,15 @@ def _per_channel(call: Call) -> None:
         if other.numel() > 1:
             operands.append(call.on_axis(other, dims, 1))
     call.put(0, call.meeting.joined(operands, "normalisation"))
-    call.step.spaces.append(space_of(call.made_planes(0), value.shape))
+    _visit(call, call.made_planes(0), value.shape, call.within or "batch norm")
+
+
+def _visit(call: Call, planes: Sequence[Tensor], shape: Sequence[int], kind: str) -> None:
+    """Note elements that an operator does something with, and its scale where it has one."""
+    weight = call.bound.get("weight")
+    kind = kind if weight is not None or not kind.endswith("norm") else f"{kind} without scale"
+    name = call.parameter(weight) if weight is not None else ""
+    call.step.spaces.append(space_of(planes, shape, kind, name))
 
 
 def _norm(call: Call, dims: Sequence[int], planes: Sequence[Tensor], what: str) -> None:
@@ -191,7 +203,7 @@ def _norm(call: Call, dims: Sequence[int], planes: Sequence[Tensor], what: str) 
         if axes_of(plane) & frozenset(dims):
             call.meeting.combine(plane, what)
     call.put(0, planes)
-    call.step.spaces.append(space_of(planes, call.made[0].shape))
+    _visit(call, planes, call.made[0].shape, "norm")
 
 
 def _layer_norm(call: Call) -> None:

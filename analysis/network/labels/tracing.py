@@ -76,8 +76,8 @@ def labelled_pass(
             left_as_found(model),
             module_scope(model) as scope,
             torch.no_grad(),
-            _plain_operators(),
-            _Tracer(trace, scope, watch, {id(t): n for n, t in state.items()}) as tracer,
+            _plain_operators() as functions,
+            _Tracer(trace, scope, watch, functions, {id(t): n for n, t in state.items()}) as tracer,
         ):
             output = forward(model, inputs)
             for tensor in walk(output):
@@ -89,21 +89,32 @@ def labelled_pass(
 
 
 @contextmanager
-def _plain_operators() -> Iterator[None]:
+def _plain_operators() -> Iterator["_Functions"]:
     """Attention and recurrent layers as the operators that they are made of."""
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with sdpa_kernel(SDPBackend.MATH), _OwnRecurrences():
-            yield
+        with sdpa_kernel(SDPBackend.MATH), _Functions() as functions:
+            yield functions
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
 
 
-class _OwnRecurrences(TorchFunctionMode):
-    """A library's recurrent layer would be one operator."""
+class _Functions(TorchFunctionMode):
+    """What functions say that the operators behind them do not; recurrent layers as operators."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.within = ""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        named = _NAMED.get(func, "")
+        if named:
+            outer, self.within = self.within, named
+            try:
+                return func(*args, **(kwargs or {}))
+            finally:
+                self.within = outer
         if func in _RECURRENT:
             with (
                 torch.backends.mkldnn.flags(enabled=False),
@@ -112,6 +123,13 @@ class _OwnRecurrences(TorchFunctionMode):
                 return func(*args, **(kwargs or {}))
         return func(*args, **(kwargs or {}))
 
+
+_NAMED = {
+    torch.nn.functional.adaptive_avg_pool2d: "adaptive_avg_pool2d",
+    torch._C._nn.adaptive_avg_pool2d: "adaptive_avg_pool2d",
+    torch.instance_norm: "norm",
+}
+"""Functions whose operators are those of others."""
 
 _RECURRENT = (torch._VF.lstm, torch._VF.gru, torch._VF.rnn_tanh, torch._VF.rnn_relu)
 
@@ -166,6 +184,7 @@ class _Tracer(TorchDispatchMode):
         trace: Trace,
         scope: list[str],
         watch: Callable[[Step], None] | None,
+        functions: "_Functions",
         names: Mapping[int, str],
     ) -> None:
         super().__init__()
@@ -173,6 +192,7 @@ class _Tracer(TorchDispatchMode):
         self.meeting = Meeting(trace)
         self._scope = scope
         self._watch = watch
+        self._functions = functions
         self._names = names
         self._now = Step(Place("", "", ""), 0)
         self._calls: Counter[Place] = Counter()
@@ -203,9 +223,19 @@ class _Tracer(TorchDispatchMode):
         if arriving and name not in operators.FACTORIES:
             bound = {own.name: v for own, v in zip(func._schema.arguments, args, strict=False)}
             call = Call(
-                self.meeting, self._now, self._names, func, name, bound | kwargs, args, kwargs,
-                operands, given, made,
-            )  # fmt: skip
+                meeting=self.meeting,
+                step=self._now,
+                names=self._names,
+                within=self._functions.within,
+                func=func,
+                name=name,
+                bound=bound | kwargs,
+                args=args,
+                kwargs=kwargs,
+                operands=operands,
+                given=given,
+                made=made,
+            )
             try:
                 follow(call)
             except Exception as error:  # what cannot be followed is held, the rest goes on

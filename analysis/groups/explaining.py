@@ -1,0 +1,110 @@
+"""Why a layer is in the group that it is in, in words; and the groups as a graph."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from analysis.errors import InputError, did_you_mean
+from analysis.groups.inspecting import Labelled
+from analysis.records import Coupling, Group
+
+__all__ = ["why"]
+
+_WORDS = {
+    "sequence": "a layer reads what another makes",
+    "addition": "two tensors are added",
+    "multiplication": "two tensors are multiplied",
+    "depthwise": "a depthwise convolution filters each channel by itself",
+    "concatenation": "a layer reads several groups beside each other",
+    "product": "two activations are multiplied as matrices, as queries and keys are",
+    "normalisation": "a norm has a scale and a shift for each channel",
+    "shared": "a tensor is used more than once",
+    "flattening": "a layer reads each channel at several positions",
+    "elementwise": "a parameter has a value for each channel, or an operator meets two tensors",
+}
+
+
+def why(followed: Labelled, layer: str) -> str:
+    """Why a layer is coupled with others, or what keeps it from being cut.
+
+    Args:
+        followed: the network with its channels followed.
+        layer: name of a module or a parameter.
+
+    Raises:
+        InputError: the network has none of that name.
+    """
+    names = {*followed.modules, *followed.parameters}
+    if layer not in names:
+        close = did_you_mean(layer, sorted(names), "")
+        raise InputError(
+            f"the network has no layer {layer!r}; {close or 'see model.named_modules()'}"
+        )
+    lines = [line for group in followed.groups for line in _of_group(group, layer)]
+    return "\n".join(lines or _of_none(followed, layer))
+
+
+def _of_group(group: Group, layer: str) -> Iterator[str]:
+    own = [m for m in group.members if layer in (m.layer, m.tensor)]
+    for axis in dict.fromkeys(member.axis for member in own):
+        makes = {"out": "has", "in": "reads"}[axis]
+        yield f"`{layer}` {makes} the {group.width} channels of group `{group.name}`"
+    if own:
+        others = [name for name in group.layers if name != layer]
+        if others:
+            yield f"  with {_listed(others)}"
+        yield from (f"  {_said(each)}" for each in group.couplings)
+        if group.held:
+            yield f"  none may go: {group.held}"
+        else:
+            yield f"  may go together: {group.together_in_words}"
+
+
+def _said(coupling: Coupling) -> str:
+    where = f" in `{coupling.module}`" if coupling.module else ""
+    line = f" ({coupling.line})" if coupling.line else ""
+    return f"{coupling.why}: {_WORDS.get(coupling.why, coupling.why)}{where}{line}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(f"`{name}`" for name in names[:_NAMED])
+    return shown + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
+
+
+_NAMED = 6
+
+
+def _of_none(followed: Labelled, layer: str) -> Iterator[str]:
+    """A layer that is in no group: what passes it, or what holds its own axes."""
+    module = followed.modules.get(layer)
+    tensors = [name for name, _ in followed.trace.starts if followed.layer(name) == layer]
+    holds = {
+        followed.reason(hold)
+        for name, dim in followed.trace.starts
+        if followed.layer(name) == layer
+        for hold in [followed.classes.why(int(followed.trace.labels(name, dim)[0]))]
+        if hold is not None
+    }
+    inside = [step for step in followed.trace.steps if _is_inside(step.place.module, layer)]
+    passing = sorted(
+        {
+            int(group)
+            for step in inside
+            for labels in step.arriving
+            for group in np.unique(followed.group_of[labels])
+            if group >= 0
+        }
+    )
+    named = [followed.groups[place].name for place in passing]
+    kind = type(module).__name__ if module is not None else "parameter"
+    if inside and named:
+        yield f"`{layer}` ({kind}) makes no channels: those of {_listed(named)} pass through it"
+    elif tensors:
+        why = "; ".join(sorted(holds)) or "its values are never combined with an activation"
+        yield f"`{layer}` ({kind}) is in no group: {why}"
+    else:
+        yield f"`{layer}` ({kind}) is in no group: no channel arrives at it in the forward pass"
+
+
+def _is_inside(module: str, layer: str) -> bool:
+    return module == layer or module.startswith(f"{layer}.") or not layer
