@@ -19,6 +19,7 @@ from torch import nn
 from analysis.groups.coupling import Classes, classes_of
 from analysis.network.cutting import cut_axes
 from analysis.network.inference import Inputs, aliased, one_line
+from analysis.network.labels import operators
 from analysis.network.labels.planes import Labels, labels_of
 from analysis.network.labels.records import Hold, Step, Trace
 from analysis.network.labels.tracing import labelled_pass
@@ -56,13 +57,13 @@ class _State:
         chosen: by place of a choice, the option that is taken.
         holds: labels that stay.
         ties: by operator, labels that it makes go together.
-        tied: operators of which that was tried.
+        tried: by operator, tensors that were tried for that.
     """
 
     chosen: dict[int, int] = field(default_factory=dict)
     holds: list[Hold] = field(default_factory=list)
     ties: dict[int, tuple[Labels, Labels]] = field(default_factory=dict)
-    tied: set[int] = field(default_factory=set)
+    tried: Counter[int] = field(default_factory=Counter)
 
     def classes(self, trace: Trace, more: Sequence[Hold] = ()) -> Classes:
         """The partition that follows."""
@@ -80,21 +81,29 @@ def learn(model: nn.Module, inputs: Inputs, trace: Trace) -> Learnt:
     state = _State()
     sites = _sites(model, trace)
     rng = np.random.default_rng(0)
-    why = ""
+    why, right = "", 0
     for tries in range(_TRIES):
         classes = _reconciled(trace, state)
-        removed = _drawn(trace, classes, rng)
+        removed = _drawn(trace, classes, rng, few=not right)
         if not removed.any():
             return Learnt(classes, tries)
-        failing = _try(model, inputs, trace, removed)
+        failing = _try(model, inputs, trace, classes, removed)
         if failing is None:
-            return Learnt(classes, tries + 1)
+            right += 1
+            if right == len(_KEEPS):
+                return Learnt(classes, tries + 1)
+            continue
+        right = 0
         step, why = failing
         if not _adapt(trace, sites, state, step, removed, classes, why):
             break
     free = np.flatnonzero(classes.held < 0)[1:].astype(np.int32)
-    rest = Hold(0, f"cannot be told: {why}", free)
+    rest = Hold(-1, f"cannot be told: {why}", free)
     return Learnt(state.classes(trace, [rest]), tries + 1, why)
+
+
+_KEEPS = ("few", "many")
+"""Cuts that must be right one after the other: one may be so by chance."""
 
 
 def _reconciled(trace: Trace, state: _State) -> Classes:
@@ -111,22 +120,47 @@ def _reconciled(trace: Trace, state: _State) -> Classes:
                 found = np.intersect1d(classes.of[choice.labels], everything)
                 for label in found.tolist():
                     involved.setdefault(label, []).append(place)
-        moved = False
-        for places in involved.values():
-            furthest = max(state.chosen.get(place, 0) for place in places)
-            behind = [place for place in places if state.chosen.get(place, 0) < furthest]
-            # Where all are cut in the same way, it is the way that leaves nothing to choose from.
-            for place in behind or (places if furthest else ()):
-                option = furthest if behind else furthest + 1
-                if option < len(trace.choices[place].options):
-                    state.chosen[place] = option
-                    moved = True
-        if not moved:
+        moved = [_agree(trace, state, places) for places in involved.values()]
+        if not any(moved):
             return classes
 
 
-def _drawn(trace: Trace, classes: Classes, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """All but a few of the classes of every set of axes.
+def _agree(trace: Trace, state: _State, places: Sequence[int]) -> bool:
+    """Bring choices that together take everything to one way; whether any was moved."""
+    ways = {
+        place: trace.choices[place].options[state.chosen.get(place, 0)].name for place in places
+    }
+    furthest = max(places, key=lambda place: state.chosen.get(place, 0))
+    if len(set(ways.values())) == 1:
+        # All are cut in the same way, which leaves nothing to choose from.
+        moved = [place for place in places if state.chosen.get(place, 0)]
+        for place in moved:
+            _advance(trace, state, place)
+        return any(
+            trace.choices[place].options[state.chosen[place]].name != ways[place] for place in moved
+        )
+    for place in places:
+        names = [option.name for option in trace.choices[place].options]
+        if ways[place] != ways[furthest] and ways[furthest] in names:
+            state.chosen[place] = names.index(ways[furthest])
+            return True
+    return False
+
+
+def _advance(trace: Trace, state: _State, place: int) -> None:
+    """The next option of a choice; the last of several, to hold, only once sizes were tied."""
+    choice, option = trace.choices[place], state.chosen.get(place, 0) + 1
+    is_last = option == len(choice.options) - 1
+    if option < len(choice.options) and not (
+        is_last and len(choice.options) > 2 and state.tried[choice.step] < _CANDIDATES
+    ):
+        state.chosen[place] = option
+
+
+def _drawn(
+    trace: Trace, classes: Classes, rng: np.random.Generator, *, few: bool
+) -> NDArray[np.bool_]:
+    """A few of the classes of every set of axes stay, or many.
 
     The fewer stay, the faster the cut network runs. As many of each would hide that sizes depend
     on each other.
@@ -147,7 +181,11 @@ def _drawn(trace: Trace, classes: Classes, rng: np.random.Generator) -> NDArray[
         count = len(labels)
         if count > 1:
             turns[count] += 1
-            stay = min(2 + 5 * turns[count] % _FEW, count - 1)
+            stay = (
+                2 + 5 * turns[count] % _FEW if few else count - 1 - turns[count] % (count // 2 + 1)
+            )
+            # A single channel that is left is followed no further.
+            stay = min(max(stay, 2), count - 1)
             removed[rng.permutation(labels)[stay:]] = True
     return np.asarray(removed[classes.of])
 
@@ -157,7 +195,11 @@ _FEW = 11
 
 
 def _try(
-    model: nn.Module, inputs: Inputs, trace: Trace, removed: NDArray[np.bool_]
+    model: nn.Module,
+    inputs: Inputs,
+    trace: Trace,
+    classes: Classes,
+    removed: NDArray[np.bool_],
 ) -> tuple[int, str] | None:
     """The first operator that does not follow a cut, and what it does."""
     cut = aliased(model, requires_grad=False)
@@ -171,13 +213,19 @@ def _try(
     cut_axes(cut, kept)
     check = _Check(trace, removed)
     try:
-        labelled_pass(cut, inputs, labels, check, trace.count)
-        check.finish()
+        check.finish(labelled_pass(cut, inputs, labels, check, trace.count), classes)
     except _DepartsError as error:
         return check.place, str(error)
     except Exception as error:
         return check.place, check.waiting or one_line(error)
     return None
+
+
+_MOVES = operators.SAME | operators.RESHAPES | operators.MOVEMENT
+"""Where a size is 1, some of these are left out: whether channels came as before shows behind."""
+
+_WRITTEN_OUT = _MOVES | operators.PRODUCTS | {"add"}
+"""Operators that a product is written out in."""
 
 
 class _Check:
@@ -191,7 +239,7 @@ class _Check:
         self._trace = trace
         self._removed = removed
         self._dense = {(step.place, step.turn): n for n, step in enumerate(trace.steps)}
-        self._base = 1 + sum(trace.sizes.values())
+        self._base = trace.base
         self._other: set[tuple[str, str]] = set()
         self._met: set[int] = set()
         self._site = ("", "")
@@ -203,6 +251,8 @@ class _Check:
         number = self._dense.get((step.place, step.turn))
         if number is None:
             if step.planes:
+                if step.place.operator not in _WRITTEN_OUT:
+                    raise _DepartsError(f"{step.place} is called only after a cut")
                 self._other.add(site)
                 self.waiting = "" if site == self._site else self.waiting
             return
@@ -216,12 +266,25 @@ class _Check:
         if not self.waiting:
             self.place += 1
 
-    def finish(self) -> None:
-        """All operators have been called."""
+    def finish(self, cut: Trace, classes: Classes) -> None:
+        """All operators have been called: what met must go together in the dense network too."""
         if self.waiting:
             raise _DepartsError(self.waiting)
+        # A row that is the only one left meets others itself, and not what stands for it.
+        inside = np.zeros(self._base, bool)
+        for block in self._trace.blocks:
+            inside[block.rows[block.rows < self._base]] = True
+        for edge in cut.edges:
+            both = (edge.one < self._base) & (edge.other < self._base)
+            both[both] &= ~inside[edge.one[both]] & ~inside[edge.other[both]]
+            if (classes.of[edge.one[both]] != classes.of[edge.other[both]]).any():
+                step = cut.steps[edge.step]
+                self.place = self._dense.get((step.place, step.turn), self.place)
+                raise _DepartsError(f"other channels meet at {step.place}")
         for number, step in enumerate(self._trace.steps):
-            if number not in self._met and (step.place.module, step.place.line) not in self._other:
+            site = step.place.module, step.place.line
+            moves = step.place.operator in _MOVES
+            if number not in self._met and site not in self._other and not moves:
                 self.place = number
                 raise _DepartsError("is not called after a cut")
 
@@ -233,6 +296,8 @@ def _departure(dense: Step, cut: Step, removed: NDArray[np.bool_], base: int) ->
     if len(dense.shapes) != len(cut.shapes):
         return "returns another number of tensors"
     for place, shape in enumerate(dense.shapes):
+        if not dense.planes[place]:
+            continue
         expected = [_left(labels_of(plane), removed) for plane in dense.planes[place]]
         found = [labels_of(plane) for plane in cut.planes[place]]
         if any(labels.size == 1 for labels in expected):
@@ -322,10 +387,15 @@ def _adapt(
     alike = [step for step, site in enumerate(sites) if site == sites[failing]]
     if _choose(trace, state, alike, failing, removed):
         return True
-    own = _gone(trace.steps[failing], removed)
-    if own is not None and failing not in state.tied:
-        state.tied.update(alike)
-        if _tie(trace, state, alike, failing, own, removed, classes.of):
+    if state.tried[failing] < _CANDIDATES:
+        for step in alike:
+            state.ties.pop(step, None)
+            state.tried[step] += 1
+        if _tie(trace, state, alike, failing, removed, classes.of):
+            return True
+        for step in alike:
+            state.tried[step] = _CANDIDATES
+        if _choose(trace, state, alike, failing, removed):
             return True
     for step in alike:
         state.ties.pop(step, None)
@@ -338,7 +408,8 @@ def _adapt(
     for step in alike:
         arriving = trace.steps[step - back].arriving if step >= back else ()
         if len(arriving) > place:
-            state.holds.append(Hold(step, f"a written-out size: {why}", arriving[place]))
+            said = f" ({why})" if step == failing else ""
+            state.holds.append(Hold(step, f"a written-out size{said}", arriving[place]))
     return True
 
 
@@ -352,7 +423,6 @@ def _tie(
     state: _State,
     alike: Sequence[int],
     failing: int,
-    own: int,
     removed: NDArray[np.bool_],
     of: NDArray[np.int32],
 ) -> bool:
@@ -360,17 +430,25 @@ def _tie(
 
     In attention the sizes of the heads are those of the layer's input, divided.
     """
+    own = _gone(trace.steps[failing], removed) or 0
+    if len(trace.steps[failing].arriving) <= own:
+        return False
     labels = trace.steps[failing].arriving[own]
-    for back in range(1, min(failing, _BACK)):
+    seen: list[frozenset[int]] = []
+    for back in range(1, min(failing + 1, _BACK)):
         for place, other in enumerate(trace.steps[failing - back].arriving):
+            classes = frozenset(of[other].tolist())
             if (
-                removed[other].any()
+                classes not in seen
                 and not labels.size % other.size
+                and removed[other].any()
                 and not np.isin(of[other], of[labels]).any()
             ):
-                for step in alike:
-                    _tie_one(trace, state, step, own, back, place)
-                return True
+                seen.append(classes)
+                if len(seen) == state.tried[failing]:
+                    for step in alike:
+                        _tie_one(trace, state, step, own, back, place)
+                    return True
     return False
 
 
@@ -386,8 +464,11 @@ def _tie_one(trace: Trace, state: _State, step: int, own: int, back: int, place:
                     state.chosen[number] = 0
 
 
-_BACK = 8
+_BACK = 60
 """Operators before another one among which the size that it is given is looked for."""
+
+_CANDIDATES = 3
+"""Tensors that are tried there."""
 
 
 def _choose(
@@ -401,10 +482,8 @@ def _choose(
     steps = set(alike)
     moved = False
     for place, choice in enumerate(trace.choices):
-        option = state.chosen.get(place, 0) + 1
-        last = len(choice.options) - (1 if choice.step not in state.tied else 0)
-        loses = choice.step != failing or removed[choice.labels].any()
-        if choice.step in steps and option < last and loses:
-            state.chosen[place] = option
-            moved |= choice.step == failing
+        if choice.step in steps and (choice.step != failing or removed[choice.labels].any()):
+            before = state.chosen.get(place, 0)
+            _advance(trace, state, place)
+            moved |= choice.step == failing and state.chosen.get(place, 0) != before
     return moved

@@ -12,7 +12,7 @@ from analysis.network.labels.meeting import Meeting, Operand
 from analysis.network.labels.planes import Planes, axes_of, compact, labels_of
 from analysis.network.labels.records import Space, Step
 
-__all__ = ["Call", "is_fresh", "is_uniform", "planes_of", "space_of"]
+__all__ = ["Call", "is_fresh", "is_own", "is_uniform", "planes_of", "space_of"]
 
 
 def planes_of(value: Any) -> Planes:
@@ -32,7 +32,6 @@ class Call:
         self,
         meeting: Meeting,
         step: Step,
-        names: Mapping[int, str],
         within: str,
         func: Any,
         name: str,
@@ -44,7 +43,6 @@ class Call:
         made: Sequence[Tensor],
     ) -> None:
         self.meeting, self.step = meeting, step
-        self._names = names
         self.within = within
         self.func, self.name, self.bound = func, name, bound
         self._args, self._kwargs = args, kwargs
@@ -81,6 +79,13 @@ class Call:
             if base is not None and base.is_contiguous():
                 base._planes = _written(base, value, planes)  # type: ignore[attr-defined]
 
+    def loose(self, value: Tensor, dims: int) -> frozenset[int]:
+        """Dimensions, counted as those of a result with so many, that may follow a cut."""
+        if self.is_fresh(value):
+            return frozenset(range(dims))
+        more = dims - value.dim()
+        return frozenset(more + dim for dim, step in enumerate(value.stride()) if step == 0)
+
     def run_on(self, labels: Mapping[int, Tensor]) -> Any:
         """The operator's result on labels in place of operands."""
 
@@ -105,21 +110,24 @@ class Call:
             return func(*args, **kwargs)
 
     def parameter(self, value: Tensor) -> str:
-        """Name of the parameter that an operand is, or is a view of; empty for an activation."""
-        return self._names.get(id(value)) or self._names.get(id(value._base), "")
+        """Name of the parameter that an operand is, or is made of; empty for an activation."""
+        if not is_own(value):
+            return ""
+        planes = self.planes_of(value)
+        return self.meeting.trace.axis_of(planes[0])[0] if planes else ""
 
     def operand(self, value: Tensor, dims: int) -> Operand:
         """An operand of an elementwise operator, with as many dimensions as its result."""
         more = (1,) * (dims - value.dim())
         planes = tuple(plane.view(*more, *plane.shape) for plane in self.planes_of(value))
-        return Operand(planes, (*more, *value.shape), self.is_fresh(value))
+        return Operand(planes, (*more, *value.shape), self.loose(value, dims))
 
     def on_axis(self, value: Tensor, dims: int, axis: int) -> Operand:
         """A vector that belongs to one dimension of another tensor."""
         shape = [1] * dims
         shape[axis] = value.numel()
         planes = tuple(p.reshape(shape) for p in self.planes_of(value) if p.numel() > 1)
-        return Operand(planes, tuple(shape), self.is_fresh(value))
+        return Operand(planes, tuple(shape), frozenset({axis} if self.is_fresh(value) else ()))
 
     def hold(self, planes: Iterable[Tensor], why: str) -> None:
         """Channels that stay."""
@@ -137,6 +145,11 @@ def _written(base: Tensor, view: Tensor, planes: Sequence[Tensor]) -> Planes:
         whole.as_strided(view.shape, view.stride(), view.storage_offset()).copy_(plane)
         found.append(compact(whole))
     return tuple(plane for plane in (*found, *own) if plane is not None)
+
+
+def is_own(value: Tensor) -> bool:
+    """Whether a tensor is a parameter or buffer, or made of nothing else."""
+    return getattr(value, "_own", False)
 
 
 def is_uniform(value: Tensor) -> bool:

@@ -6,7 +6,7 @@ from math import prod
 
 from torch import Tensor
 
-from analysis.network.labels.calls import Call, space_of
+from analysis.network.labels.calls import Call, is_own, space_of
 from analysis.network.labels.meeting import Operand
 from analysis.network.labels.planes import axes_of, labels_of
 from analysis.network.labels.records import Read
@@ -18,7 +18,7 @@ Rule = Callable[[Call], None]
 
 def _contract(
     call: Call,
-    operands: Sequence[tuple[Operand, str, Sequence[int]]],
+    operands: Sequence[tuple[Operand, bool]],
     summed: frozenset[int],
     extents: Sequence[int],
     why: str,
@@ -27,36 +27,45 @@ def _contract(
 
     Args:
         call: the operator.
-        operands: with the name of the parameter that it is, and by dimension of the space
-            that parameter's own.
+        operands: with whether each is made of parameters alone.
         summed: dimensions that are summed over.
         extents: sizes of the space.
         why: what the operands are coupled by.
     """
-    found = call.meeting.joined([operand for operand, _, _ in operands], why)
-    tensor = next((name for _, name, _ in operands if name), "")
+    found = call.meeting.joined([operand for operand, _ in operands], why)
     # A weight's own planes are as many as its elements, also in a grouped convolution.
-    own = [plane for operand, name, _ in operands if name for plane in operand.planes]
+    own = [plane for operand, is_own in operands if is_own for plane in operand.planes]
+    named = [(plane, *call.meeting.trace.axis_of(plane)) for plane in own]
     taken = frozenset().union(*map(axes_of, own))
     counted = [*own, *(plane for plane in found if not axes_of(plane) & taken)]
+    tensor = next((name for _, name, _ in named if name), "")
     call.step.spaces.append(space_of(counted, extents, tensor=tensor))
-    left = []
     rest = frozenset(range(len(extents))) - summed
-    for operand, name, dims in operands:
-        made = {dims[axis] for axis in rest if name and operand.extents[axis] > 1}
-        call.step.makes += [(name, dim) for dim in made]
+    call.step.makes += [(name, dim) for plane, name, dim in named if axes_of(plane) & rest]
     for plane in found:
         over = axes_of(plane) & summed
+        readers = [(name, dim) for p, name, dim in named if axes_of(p) & over]
         if over:
-            named = [(name, dims) for _, name, dims in operands if name]
-            for name, dims in named or [("", ())]:
-                for axis in over if name else [0]:
-                    labels = labels_of(plane)
-                    call.step.reads.append(Read(name, dims[axis] if name else 0, labels))
-        if axes_of(plane) & rest:
-            left.append(call.meeting.over(plane, rest))
-    # What stands for several labels says no more than a plane of these labels themselves.
-    return [p for p in left if not any(axes_of(p) < axes_of(other) for other in left)]
+            reads = [Read(*reader, labels_of(plane)) for reader in readers or [("", 0)]]
+            call.step.reads += reads
+    return _kept(call, [plane for operand, _ in operands for plane in operand.planes], found, rest)
+
+
+def _kept(
+    call: Call, given: Sequence[Tensor], found: Sequence[Tensor], rest: frozenset[int]
+) -> list[Tensor]:
+    """What is left of planes along the dimensions that are not summed over.
+
+    Labels themselves say more than what stands for several of them.
+    """
+    left = [plane for plane in (*found, *given) if axes_of(plane) and axes_of(plane) <= rest]
+    left += [call.meeting.over(plane, rest) for plane in found if axes_of(plane) & rest]
+    kept: list[Tensor] = []
+    for plane in left:
+        axes = axes_of(plane)
+        if axes and not any(axes <= axes_of(other) for other in kept):
+            kept = [other for other in kept if not axes_of(other) < axes] + [plane]
+    return kept
 
 
 def _convolution(call: Call) -> None:
@@ -71,10 +80,11 @@ def _convolution(call: Call) -> None:
     space = (groups, made, read)
     arriving = []
     for plane in call.planes_of(images):
-        if axes_of(plane) - {1}:
+        if plane.numel() > 1 and 1 not in axes_of(plane):
             call.meeting.hold(labels_of(plane), "channels used as positions")
-        else:
-            arriving.append(plane.reshape(-1).view(groups, 1, read))
+        elif plane.numel() > 1:
+            channels = call.meeting.over(plane, frozenset({1}))
+            arriving.append(channels.reshape(-1).view(groups, 1, read))
     filters = []
     for plane in call.planes_of(weight):
         axes = axes_of(plane)
@@ -84,7 +94,7 @@ def _convolution(call: Call) -> None:
         elif axes == {read_axis}:
             shape = (1, 1, read) if not transposed else (groups, 1, read)
             filters.append(plane.reshape(shape))
-        else:
+        elif axes:
             call.meeting.hold(labels_of(plane), "taps")
     depthwise = groups > 1 and read == 1
     for plane in (*arriving, *filters):
@@ -92,12 +102,11 @@ def _convolution(call: Call) -> None:
     outer = prod(call.made[0].shape[:1]) * prod(call.made[0].shape[2:]) * prod(weight.shape[2:])
     if transposed:
         outer = images.shape[0] * prod(images.shape[2:]) * prod(weight.shape[2:])
-    dims = (made_axis, made_axis, read_axis)
     found = _contract(
         call,
         [
-            (Operand(tuple(arriving), (groups, 1, read)), "", ()),
-            (Operand(tuple(filters), space), call.parameter(weight), dims),
+            (Operand(tuple(arriving), (groups, 1, read)), False),
+            (Operand(tuple(filters), space), is_own(weight)),
         ],
         frozenset({2}),
         space,
@@ -124,116 +133,76 @@ def _outer(call: Call, times: int) -> None:
     call.step.spaces.append(replace(space, constant=space.constant * times))
 
 
+def _placed(call: Call, value: Tensor, dims: Sequence[int], rank: int) -> Operand:
+    """An operand whose dimensions lie at these places of an index space."""
+
+    def shape_of(sizes: Sequence[int]) -> list[int]:
+        shape = [1] * rank
+        for dim, size in zip(dims, sizes, strict=True):
+            shape[dim] = size
+        return shape
+
+    order = sorted(range(len(dims)), key=lambda place: dims[place])
+    planes = tuple(
+        plane.permute(order).reshape(shape_of(plane.shape)) for plane in call.planes_of(value)
+    )
+    loose = frozenset(dims[place] for place in call.loose(value, value.dim()))
+    return Operand(planes, tuple(shape_of(value.shape)), loose)
+
+
 def _product(first: str, second: str, added: str = "") -> Rule:
-    """(…, rows, columns, summed) is the index space of a product of matrices."""
+    """(..., rows, columns, summed) is the index space of a product of matrices."""
 
     def follow(call: Call) -> None:
         one, other = call.bound[first], call.bound[second]
-        names = call.parameter(one), call.parameter(other)
-        batch = max(one.dim(), other.dim()) - 2
-        is_vector = other.dim() == 1
-        rank = max(batch, 0) + 3
-        rows, columns, inner = rank - 3, rank - 2, rank - 1
-
-        def spread_out(value: Tensor, dims: Sequence[int]) -> Operand:
-            def placed(shape: Sequence[int]) -> tuple[int, ...]:
-                full = [1] * rank
-                for dim, size in zip(dims, shape, strict=True):
-                    full[dim] = size
-                return tuple(full)
-
-            def plane_of(plane: Tensor) -> Tensor:
-                order = sorted(range(len(dims)), key=lambda place: dims[place])
-                moved = plane.permute(order)
-                return moved.reshape(placed(plane.shape))
-
-            planes = tuple(map(plane_of, call.planes_of(value)))
-            return Operand(planes, placed(value.shape), call.is_fresh(value))
-
-        lead = list(range(batch)) if batch > 0 else []
-        own = [*lead[batch - (one.dim() - 2) :], rows, inner] if one.dim() > 1 else [inner]
-        theirs = [inner] if is_vector else [*lead[batch - (other.dim() - 2) :], inner, columns]
-        left, right = spread_out(one, own), spread_out(other, theirs)
-        extents = [max(a, b) for a, b in zip(left.extents, right.extents, strict=True)]
-        where = {dim: place for place, dim in enumerate(own)}, {d: p for p, d in enumerate(theirs)}
+        batch = max(one.dim(), other.dim(), 2) - 2
+        rank = batch + 3
+        rows, columns, inner = range(batch, rank)
+        lead = list(range(batch))
+        own = [*lead[batch - max(one.dim() - 2, 0) :], rows, inner][-one.dim() :]
+        theirs = [*lead[batch - max(other.dim() - 2, 0) :], inner, columns]
+        theirs = [inner] if other.dim() == 1 else theirs
+        placed = _placed(call, one, own, rank), _placed(call, other, theirs, rank)
+        extents = [max(sizes) for sizes in zip(*(each.extents for each in placed), strict=True)]
         found = _contract(
             call,
-            [
-                (
-                    left,
-                    names[0],
-                    [_own_dim(one, where[0].get(axis, 0), call) for axis in range(rank)],
-                ),
-                (
-                    right,
-                    names[1],
-                    [_own_dim(other, where[1].get(axis, 0), call) for axis in range(rank)],
-                ),
-            ],
+            [(placed[0], is_own(one)), (placed[1], is_own(other))],
             frozenset({inner}),
             extents,
-            "sequence" if any(names) else "product",
+            "sequence" if is_own(one) or is_own(other) else "product",
         )
-        shape = call.made[0].shape
-        kept = [*lead, *([rows] if one.dim() > 1 else []), *([] if is_vector else [columns])]
-        planes = [
-            plane.permute(*kept, *(d for d in range(rank) if d not in kept)) for plane in found
-        ]
-        planes = [plane.reshape(plane.shape[: len(kept)]) for plane in planes]
-        if added and call.bound.get(added) is not None:
-            operands = [
-                Operand(tuple(planes), tuple(shape)),
-                call.operand(call.bound[added], len(shape)),
-            ]
-            planes = call.meeting.joined(operands, "bias")
-        call.put(0, planes)
+        kept = [*lead, *([rows] if one.dim() > 1 else []), *([columns] if other.dim() > 1 else [])]
+        gone = [dim for dim in range(rank) if dim not in kept]
+        planes = [p.permute(*kept, *gone).reshape([p.shape[dim] for dim in kept]) for p in found]
+        call.put(0, _added(call, planes, call.bound.get(added) if added else None))
 
     return follow
 
 
-def _own_dim(value: Tensor, place: int, call: Call) -> int:
-    """The dimension of the parameter behind a transposed view of it."""
-    base = value._base
-    if id(value) in call._names or base is None or base.dim() != value.dim():
-        return place
-    strides = list(base.stride())
-    return strides.index(value.stride(place)) if value.stride(place) in strides else place
+def _added(call: Call, planes: Sequence[Tensor], bias: Tensor | None) -> Sequence[Tensor]:
+    """A product's planes once a bias is added."""
+    if bias is None:
+        return planes
+    shape = tuple(call.made[0].shape)
+    operands = [Operand(tuple(planes), shape), call.operand(bias, len(shape))]
+    return call.meeting.joined(operands, "bias")
 
 
 def _linear(call: Call) -> None:
     value, weight = call.bound["input"], call.bound["weight"]
     rank = value.dim() + 1
     columns, inner = rank - 2, rank - 1
-
-    def moved(plane: Tensor) -> Tensor:
-        return plane.reshape(*plane.shape[:-1], 1, plane.shape[-1])
-
-    left = Operand(
-        tuple(map(moved, call.planes_of(value))), (*value.shape[:-1], 1, value.shape[-1])
-    )
-    lead = (1,) * (value.dim() - 1)
-    right = Operand(
-        tuple(plane.reshape(*lead, *plane.shape) for plane in call.planes_of(weight)),
-        (*lead, *weight.shape),
-    )
-    dims = [0] * rank
-    dims[inner] = 1
+    placed = _placed(call, value, [*range(rank - 2), inner], rank)
+    filters = _placed(call, weight, [columns, inner], rank)
     found = _contract(
         call,
-        [(left, "", ()), (right, call.parameter(weight), dims)],
+        [(placed, is_own(value)), (filters, is_own(weight))],
         frozenset({inner}),
         (*value.shape[:-1], *weight.shape),
         "sequence",
     )
     planes = [plane.squeeze(inner) for plane in found]
-    bias = call.bound.get("bias")
-    if bias is not None:
-        operands = [
-            Operand(tuple(planes), tuple(call.made[0].shape)),
-            call.on_axis(bias, rank - 1, columns),
-        ]
-        planes = call.meeting.joined(operands, "bias")
-    call.put(0, planes)
+    call.put(0, _added(call, planes, call.bound.get("bias")))
 
 
 def _embedding(call: Call) -> None:
@@ -246,7 +215,7 @@ def _embedding(call: Call) -> None:
             call.meeting.hold(labels_of(plane), "chosen by values")
         else:
             found.append(plane.reshape((1,) * (rank - 1) + (-1,)))
-            call.step.makes.append((call.parameter(weight), 1))
+            call.step.makes.append(call.meeting.trace.axis_of(plane))
     call.put(0, found)
 
 
@@ -273,4 +242,5 @@ CONTRACTIONS: dict[str, Rule] = {
     "linear": _linear,
     "mm": _product("self", "mat2"),
     "mv": _product("self", "vec"),
+    "vdot": _product("self", "other"),
 }

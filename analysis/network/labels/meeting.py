@@ -23,20 +23,20 @@ class Operand:
     Attributes:
         planes: with one dimension for each of the space's.
         extents: its size along each; 1 where it is broadcast.
-        fresh: whether it was made in forward of sizes and numbers alone and holds the same value
-            everywhere, so that a cut may find it smaller.
+        loose: dimensions along which it holds the same value everywhere, having been made in
+            forward of sizes and numbers alone or expanded, so that a cut may find it smaller.
     """
 
     planes: Planes
     extents: tuple[int, ...]
-    fresh: bool = False
+    loose: frozenset[int] = frozenset()
 
 
 class Meeting:
     """Writes down what meets in the operators of one pass."""
 
     def __init__(self, trace: Trace) -> None:
-        self._trace = trace
+        self.trace = trace
         self._blocks: dict[bytes, int] = {}
         self._known: set[bytes] = set()
         self._chosen: set[tuple[str, bytes]] = set()
@@ -44,17 +44,17 @@ class Meeting:
     @property
     def step(self) -> int:
         """Number of the operator that is being followed."""
-        return len(self._trace.steps)
+        return len(self.trace.steps)
 
     def hold(self, labels: Labels, why: str) -> None:
         """Labels that cannot go."""
         labels = labels[labels > 0]
         if labels.size:
-            self._trace.holds.append(Hold(self.step, why, np.unique(labels)))
+            self.trace.holds.append(Hold(self.step, why, np.unique(labels)))
 
     def combine(self, plane: Tensor, what: str) -> None:
         """Something is taken over channels."""
-        self._trace.combined.append(Combining(self.step, what, np.unique(labels_of(plane))))
+        self.trace.combined.append(Combining(self.step, what, np.unique(labels_of(plane))))
 
     def couple(self, one: Tensor, other: Tensor, why: str) -> None:
         """Labels in the same place go together."""
@@ -62,7 +62,7 @@ class Meeting:
         first, second = first.ravel(), second.ravel()
         both = (first > 0) & (second > 0) & (first != second)
         if both.any():
-            self._trace.edges.append(Edge(self.step, why, first[both], second[both]))
+            self.trace.edges.append(Edge(self.step, why, first[both], second[both]))
         lone = np.concatenate(
             [first[(first > 0) & (second == 0)], second[(second > 0) & (first == 0)]]
         )
@@ -80,8 +80,9 @@ class Meeting:
             for plane in list(result):
                 for axis in axes_of(plane) - own:
                     if operand.extents[axis] > 1:
-                        self._unfollowed(plane, axis, operand.fresh)
-                        if not operand.fresh and axes_of(plane) == {axis}:
+                        is_loose = axis in operand.loose
+                        self._unfollowed(plane, axis, is_loose)
+                        if not is_loose and axes_of(plane) == {axis}:
                             result[:] = [other for other in result if other is not plane]
         return result
 
@@ -119,18 +120,18 @@ class Meeting:
                 if not row.any():
                     self._blocks[key] = 0
                 else:
-                    self._blocks[key] = self._trace.count
-                    self._trace.count += 1
+                    self._blocks[key] = self.trace.count
+                    self.trace.count += 1
                     fresh.append(place)
             found[place] = self._blocks[key]
         if fresh:
-            self._trace.blocks.append(Block(self.step, found[fresh], rows[fresh].copy()))
+            self.trace.blocks.append(Block(self.step, found[fresh], rows[fresh].copy()))
         shape = [size if dim in axes else 1 for dim, size in enumerate(plane.shape)]
         return torch.from_numpy(found).view(shape)
 
-    def _unfollowed(self, plane: Tensor, axis: int, fresh: bool) -> None:
+    def _unfollowed(self, plane: Tensor, axis: int, is_loose: bool) -> None:
         labels = labels_of(self.over(plane, frozenset({axis})))
-        if fresh:
+        if is_loose:
             self._follow_or_hold(labels, "meets a tensor of a written-out size")
         else:
             self.hold(labels, "meets values that are not cut")
@@ -147,7 +148,7 @@ class Meeting:
         key = (options[0].name, labels.tobytes())
         if key not in self._chosen:
             self._chosen.add(key)
-            self._trace.choices.append(Choice(self.step, labels, tuple(options)))
+            self.trace.choices.append(Choice(self.step, labels, tuple(options)))
 
     def layout(self, plane: Tensor, first: int | None = None, *, was_one: bool = True) -> None:
         """Labels along several dimensions: what is left must have as many in each row.
@@ -175,6 +176,8 @@ class Meeting:
 
     def parts(self, plane: Tensor, found: Sequence[Tensor | None]) -> None:
         """Some labels leave a tensor by their position: those left must be as many as before."""
+        if all(part is None for part in found):
+            return
         for axis in axes_of(plane):
             slabs = np.moveaxis(plane.numpy(), axis, 0).reshape(plane.shape[axis], -1)
             left = [

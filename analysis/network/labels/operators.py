@@ -13,6 +13,7 @@ __all__ = [
     "LIKE",
     "MOVEMENT",
     "PER_CHANNEL",
+    "PRODUCTS",
     "REDUCTIONS",
     "RESHAPES",
     "SAME",
@@ -44,6 +45,14 @@ MOVEMENT = frozenset(
 )  # fmt: skip
 """Elements in other places: the operator itself is run on the labels."""
 
+PRODUCTS = frozenset(
+    {
+        "_addmm_activation", "addmm", "addmv", "baddbmm", "bmm", "dot", "linear", "matmul", "mm",
+        "mv", "vdot",
+    }
+)  # fmt: skip
+"""Products of matrices, of which PyTorch chooses one by the shapes."""
+
 REDUCTIONS = {
     "all": "", "amax": "largest", "amin": "smallest", "any": "", "argmax": "place of the largest",
     "argmin": "place of the smallest", "count_nonzero": "count", "linalg_vector_norm": "norm",
@@ -56,7 +65,7 @@ REDUCTIONS = {
 
 ALONG = {
     "_log_softmax": "softmax", "_softmax": "softmax", "_safe_softmax": "softmax",
-    "cummax": "running maximum", "cumprod": "running product", "cumsum": "", "glu": "",
+    "cummax": "running maximum", "cumprod": "running product", "cumsum": "",
     "logcumsumexp": "running sum", "_fft_c2c": "Fourier transform", "_fft_c2r": "Fourier transform",
     "_fft_r2c": "Fourier transform", "renorm": "norm",
 }  # fmt: skip
@@ -81,7 +90,7 @@ SPATIAL = {
 PER_CHANNEL = frozenset(
     {
         "_native_batch_norm_legit", "_native_batch_norm_legit_no_training", "cudnn_batch_norm",
-        "miopen_batch_norm", "native_batch_norm", "_prelu_kernel", "_batch_norm_no_update",
+        "miopen_batch_norm", "native_batch_norm", "_batch_norm_no_update",
         "_batch_norm_with_update", "batch_norm_with_update",
     }
 )  # fmt: skip
@@ -113,7 +122,8 @@ FACTORIES = frozenset(
 _MORE_POINTWISE = frozenset(
     {"bernoulli", "clamp", "copysign", "hardtanh", "masked_fill", "nan_to_num", "normal",
      "normal_functional", "uniform", "where", "exponential", "_foreach_add", "hardswish", "silu",
-     "fill", "zero", "masked_scatter", "isnan", "isinf", "complex", "polar", "view_as_complex_",
+     "fill", "_prelu_kernel",
+     "zero", "masked_scatter", "isnan", "isinf", "complex", "polar", "view_as_complex_",
      "rrelu_with_noise", "rrelu_with_noise_functional"}
 )  # fmt: skip
 

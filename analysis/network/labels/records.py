@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from math import prod
 
 import numpy as np
@@ -177,6 +178,21 @@ class Trace:
     choices: list[Choice] = field(default_factory=list)
     combined: list[Combining] = field(default_factory=list)
     count: int = 1
+
+    @cached_property
+    def _axes(self) -> tuple[list[tuple[str, int]], Labels]:
+        return list(self.starts), np.fromiter(self.starts.values(), np.int32, len(self.starts))
+
+    def axis_of(self, plane: Tensor) -> tuple[str, int]:
+        """The tensor and dimension that the labels of a plane are positions of."""
+        axes, starts = self._axes
+        place = int(np.searchsorted(starts, int(plane.max()), side="right")) - 1
+        return axes[place] if place >= 0 and int(plane.max()) < self.base else ("", 0)
+
+    @cached_property
+    def base(self) -> int:
+        """The first label that is no position of a tensor."""
+        return 1 + sum(self.sizes.values())
 
     def labels(self, tensor: str, dim: int) -> Labels:
         """The labels of a tensor's axis."""

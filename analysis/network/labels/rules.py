@@ -89,12 +89,12 @@ def _concatenate(call: Call) -> None:
         if stacked:
             planes = tuple(plane.unsqueeze(dim) for plane in planes)
             shape = (*shape[:dim], 1, *shape[dim:])
-        parts.append(Operand(planes, shape, call.is_fresh(value)))
+        parts.append(Operand(planes, shape, call.loose(value, len(shape)) - {dim}))
     beside = [
         Operand(
             tuple(p for p in part.planes if p.shape[dim] == 1 and p.numel() > 1),
             tuple(1 if axis == dim else size for axis, size in enumerate(part.extents)),
-            part.fresh,
+            part.loose,
         )
         for part in parts
     ]
@@ -164,10 +164,11 @@ def _spatial(call: Call) -> None:
     positions = frozenset(range(value.dim() - operators.SPATIAL[call.name], value.dim()))
     found = []
     for plane in call.planes(0):
-        if axes_of(plane) & positions:
-            call.meeting.hold(labels_of(plane), "channels used as positions")
+        channels = axes_of(plane) - positions
+        if channels or plane.numel() == 1:
+            found.append(call.meeting.over(plane, channels) if channels else plane)
         else:
-            found.append(plane)
+            call.meeting.hold(labels_of(plane), "channels used as positions")
     for other in call.operands[1:]:
         for plane in call.planes_of(other):
             call.meeting.hold(labels_of(plane), "values used as positions")
@@ -240,6 +241,19 @@ def _weight_norm(call: Call) -> None:
     call.step.spaces.clear()
 
 
+def _gated(call: Call) -> None:
+    """One half of a dimension multiplies the other."""
+    value = call.operands[0]
+    dim = call.bound.get("dim", -1) % value.dim()
+    half = value.shape[dim] // 2
+    for plane in call.planes(0):
+        if plane.shape[dim] > 1:
+            halves = plane.narrow(dim, 0, half), plane.narrow(dim, half, half)
+            call.meeting.parts(plane, halves)
+            call.meeting.couple(*halves, "multiplication")
+    call.put(0, [p.narrow(dim, 0, half) if p.shape[dim] > 1 else p for p in call.planes(0)])
+
+
 _NORMS: dict[str, Rule] = {
     "_fused_rms_norm": _layer_norm,
     "_weight_norm_interface": _weight_norm,
@@ -269,7 +283,7 @@ def _added_at(call: Call) -> None:
             else:
                 planes.append(plane)
         extents = [1 if axis == dim else size for axis, size in enumerate(value.shape)]
-        operands.append(Operand(tuple(planes), tuple(extents), call.is_fresh(value)))
+        operands.append(Operand(tuple(planes), tuple(extents), call.loose(value, value.dim())))
     call.put(0, call.meeting.joined(operands, "addition"))
 
 
@@ -290,7 +304,7 @@ def _put_at(call: Call) -> None:
                 more = (1,) * (target.dim() - shared)
                 planes.append(plane.reshape(*more, *plane.shape[lead:]))
         extents = (*(1,) * (target.dim() - shared), *value.shape[lead:])
-        operands.append(Operand(tuple(planes), extents, call.is_fresh(value)))
+        operands.append(Operand(tuple(planes), extents, call.loose(value, value.dim())))
     call.put(0, call.meeting.joined(operands, "addition"))
 
 
@@ -323,6 +337,7 @@ _RULES: dict[str, Rule] = {
     **dict.fromkeys(operators.ALONG, _along),
     **dict.fromkeys(operators.SPATIAL, _spatial),
     **dict.fromkeys(operators.PER_CHANNEL, _per_channel),
+    "glu": _gated,
     **CONTRACTIONS,
     **_NORMS,
     **_WRITES,

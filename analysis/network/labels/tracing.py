@@ -23,7 +23,7 @@ from analysis.network.inference import (
     walk,
 )
 from analysis.network.labels import operators
-from analysis.network.labels.calls import Call, is_fresh, is_uniform, planes_of
+from analysis.network.labels.calls import Call, is_fresh, is_own, is_uniform, planes_of
 from analysis.network.labels.meeting import Meeting
 from analysis.network.labels.planes import (
     Planes,
@@ -71,21 +71,28 @@ def labelled_pass(
     trace = _numbered(state) if labels is None else Trace({}, {}, count=count)
     for name, tensor in state.items():
         tensor._planes = _planes_of(name, tensor, trace, labels)  # type: ignore[attr-defined]
+        tensor._own = True  # type: ignore[attr-defined]
     try:
         with (
             left_as_found(model),
             module_scope(model) as scope,
             torch.no_grad(),
             _plain_operators() as functions,
-            _Tracer(trace, scope, watch, functions, {id(t): n for n, t in state.items()}) as tracer,
+            _Tracer(trace, scope, watch, functions) as tracer,
         ):
             output = forward(model, inputs)
-            for tensor in walk(output):
+            for tensor in list(walk(output)) or _inside(output):
                 tracer.leave(tensor)
     finally:
         for tensor in state.values():
-            del tensor._planes  # type: ignore[attr-defined]
+            del tensor._planes, tensor._own  # type: ignore[attr-defined]
     return trace
+
+
+def _inside(value: Any, depth: int = 3) -> list[Tensor]:
+    """The tensors of an object that is no container."""
+    inner = list(vars(value).values()) if hasattr(value, "__dict__") and depth else []
+    return [*walk(inner), *(tensor for each in inner for tensor in _inside(each, depth - 1))]
 
 
 @contextmanager
@@ -185,7 +192,6 @@ class _Tracer(TorchDispatchMode):
         scope: list[str],
         watch: Callable[[Step], None] | None,
         functions: "_Functions",
-        names: Mapping[int, str],
     ) -> None:
         super().__init__()
         self.trace = trace
@@ -193,7 +199,6 @@ class _Tracer(TorchDispatchMode):
         self._scope = scope
         self._watch = watch
         self._functions = functions
-        self._names = names
         self._now = Step(Place("", "", ""), 0)
         self._calls: Counter[Place] = Counter()
 
@@ -225,7 +230,6 @@ class _Tracer(TorchDispatchMode):
             call = Call(
                 meeting=self.meeting,
                 step=self._now,
-                names=self._names,
                 within=self._functions.within,
                 func=func,
                 name=name,
@@ -247,6 +251,9 @@ class _Tracer(TorchDispatchMode):
                 value._fresh = bool(fresh)  # type: ignore[attr-defined]
             if self._watch:
                 self._watch(self._now)
+        own = bool(operands) and all(is_own(value) or is_fresh(value) for value in operands)
+        for value in made:
+            value._own = own  # type: ignore[attr-defined]
         return result
 
     def _close(self, arriving: Sequence[Tensor], made: Sequence[Tensor]) -> None:
