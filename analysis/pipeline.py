@@ -92,7 +92,8 @@ class Dense:
         """What cuts of its groups cost; None where that cannot be expressed."""
         try:
             with budgets.step("predicting costs"):
-                return cost_account(self.model, self.inputs)
+                names = [group.root for group in self.dependency_groups]
+                return cost_account(self.model, self.inputs, names=names)
         except AnalysisError:
             return None
 

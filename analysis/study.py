@@ -314,6 +314,7 @@ def _account(dense: Dense, ignored: tuple[str, ...], config: Config) -> PolicyAc
             scope=scope,
             importance=config.importance,
             round_to=config.round_to,
+            names=[group.root for group in dense.dependency_groups],
         )
         return PolicyAccount(
             policy=policy,

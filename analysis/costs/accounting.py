@@ -8,18 +8,20 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from analysis.costs.cost_model import CostModel
+from analysis.costs.cost_model import CostModel, refined
+from analysis.costs.expected import Expected, counts_of
 from analysis.errors import InputError
+from analysis.groups.inspecting import Labelled, layer_of
 from analysis.pruning.channel_classes import classes_of
-from analysis.pruning.rules import Outlook, Ranking, cut_across, is_followed
+from analysis.pruning.rules import Outlook, Ranking
 from analysis.records import (
     Config,
+    CostTable,
     CurvePoint,
     DependencyGroup,
     GroupAccount,
     GroupSaving,
     Holder,
-    Products,
     Quantity,
     RatioCurve,
     Reach,
@@ -45,10 +47,10 @@ class Account:
     """MACs and parameters as functions of the pruning ratio.
 
     Args:
-        dense: the dense network's point, at ratio 0.
-        products: what its costs are products of.
-        groups: its dependency groups, the excluded ones marked.
-        importances: by root, torch-pruning's own; see `analysis.groups.depgraph.ranked_groups`.
+        table: the dense network's count.
+        followed: the network with its channels followed.
+        found: its groups as torch-pruning is expected to cut them, the excluded ones marked.
+        importances: by root, shape (width,).
         config: scope and ``round_to``; its ratio is not read.
 
     Raises:
@@ -61,20 +63,37 @@ class Account:
 
     def __init__(
         self,
-        dense: CurvePoint,
-        products: Products,
-        groups: Sequence[DependencyGroup],
+        table: CostTable,
+        followed: Labelled,
+        found: Sequence[Expected],
         importances: Mapping[str, Tensor],
         config: Config,
     ) -> None:
-        self._groups = tuple(groups)
-        self._segments = {group.root: classes_of(group) for group in groups}
-        self._ranking = Ranking(groups, self._segments, importances, config)
-        self._unknown = {
-            group.root: why for group in groups if group.prunable and (why := _why_unknown(group))
+        groups = self._groups = tuple(each.group for each in found)
+        macs, params = counts_of(followed, found, table)
+        self._segments = {
+            group.root: refined(classes_of(group), footprints)
+            for group in groups
+            for footprints in [
+                [
+                    footprint[group.root]
+                    for count in (*macs, *params)
+                    for _, footprint in count.sizes
+                    if group.root in footprint
+                ]
+            ]
         }
-        self.model = CostModel(products, groups, self._segments)
-        self.dense = dense
+        going = {each.group.root: each.going for each in found}
+        self._ranking = Ranking(groups, self._segments, importances, config, going=going)
+        self._unknown = {
+            each.group.root: each.otherwise
+            for each in found
+            if each.otherwise and each.group.prunable
+        }
+        self.model = CostModel(macs, params, groups, self._segments)
+        self._owner = {layer: each for each in found for layer in each.group.layers}
+        self._followed = followed
+        self.dense = CurvePoint(0.0, table.macs, table.params)
 
     def curve(self, ratios: Sequence[float]) -> RatioCurve:
         """MACs and parameters left at each ratio, where it is non-monotonic, what drops out."""
@@ -126,9 +145,8 @@ class Account:
         Raises:
             InputError: a root that is no group's, or the cost is not known.
         """
+        channels = self._own(channels)
         for root in channels:
-            if root not in self._segments:
-                raise InputError(f"no dependency group has the root {root!r}")
             if channels[root] and root in self._unknown:
                 raise InputError(_not_known(root, self._unknown[root]))
         parts = [
@@ -137,39 +155,25 @@ class Account:
             for found in [self._segments[root]]
         ]
         removed = np.concatenate(parts)[:, None].astype(float)
-        (obstacle,) = self.model.obstacle(removed)
-        if obstacle:
-            raise InputError(f"these channels have no cost: {obstacle}")
         return self._shared_out(0.0, removed)
 
-    def left_excluding(self, roots: Collection[str]) -> CurvePoint:
-        """What is left when every group but these has lost all of its channels.
-
-        Whether the network would still run is not asked.
-        """
-        return self._without(
-            {group.root for group in self._groups if group.prunable}.difference(roots)
-        )
-
-    def _without(self, roots: Collection[str]) -> CurvePoint:
-        gone = np.isin(self.model.group_of, [self.model.roots.index(root) for root in roots])
-        widths = np.concatenate([self._segments[root].widths for root in self.model.roots])
-        (point,) = self._points([0.0], (gone * widths)[:, None].astype(float))
-        return point
-
-    def locked_by(self, root: str) -> tuple[int, int] | None:
-        """MACs and parameters that are there only because of a group's channels.
-
-        None where the network may not run without some of them, or its cost is not known.
-        """
-        (group,) = [group for group in self._groups if group.root == root]
-        own = self.model.group_of == self.model.roots.index(root)
-        # As few channels as go together: all of them would hide that parts become unequal.
-        some = (own * float(group.channel_groups))[:, None]
-        if root in self._unknown or self.model.obstacle(some)[0]:
-            return None
-        left = self._without([root])
-        return self.dense.macs - left.macs, self.dense.params - left.params
+    def _own(self, channels: Mapping[str, Collection[int]]) -> dict[str, Collection[int]]:
+        """The channels as those of the groups: torch-pruning may name a group by another layer."""
+        own: dict[str, Collection[int]] = {}
+        for layer, removed in channels.items():
+            if layer not in self._owner:
+                raise InputError(f"no group has the root {layer!r}")
+            owner = self._owner[layer]
+            if layer == owner.group.root:
+                own[layer] = removed
+                continue
+            labels = next(
+                self._followed.trace.labels(*maker)
+                for maker in self._followed.makers
+                if layer_of(maker[0]) == layer
+            )
+            own[owner.group.root] = owner.channel_of[labels[list(removed)]].tolist()
+        return own
 
     def _shared_out(self, ratio: float, removed: Removed) -> Savings:
         (point,) = self._points([ratio], removed)
@@ -224,17 +228,17 @@ class Account:
             part = ratios[start : start + _AT_ONCE]
             found = self._ranking.outlooks(part)
             removed = np.concatenate([found[root].removed for root in self.model.roots])
-            obstacles = self.model.obstacle(removed.astype(float))
+            obstacles = [""] * len(part)
             for root, why in self._unknown.items():
                 for place in np.flatnonzero(self._is_cut(found[root], part)):
                     obstacles[place] = _not_known(root, why)
             yield part, removed.astype(float), found, obstacles
 
     def _is_cut(self, outlook: Outlook, ratios: Sequence[float]) -> NDArray[np.bool_]:
-        """At which ratios a group whose cut is not known is cut, or would be."""
+        """At which ratios channels are asked of a group whose cut is not known."""
         if not outlook.is_ranked:
             return np.array(ratios) > 0  # not even its rank is known
-        return (outlook.asked if outlook.excluded is Reason.UNTRACED else outlook.going) > 0
+        return outlook.asked > 0
 
     def _points(self, ratios: Sequence[float], removed: Removed) -> list[CurvePoint]:
         macs, params = self.model.macs.at(removed), self.model.params.at(removed)
@@ -328,20 +332,4 @@ class Account:
 
 
 def _not_known(root: str, why: str) -> str:
-    return f"what a cut of group `{root}` leaves is not known: {why}"
-
-
-def _why_unknown(group: DependencyGroup) -> str:
-    """Why what a cut takes with it cannot be told before it is made; empty if it can."""
-    if group.untraced:
-        return group.untraced
-    if not is_followed(group):
-        return (
-            "several of its channels go with each that is read (as q, k and v of one layer do), "
-            "and DepGraph does not say which; verify prunes it and counts"
-        )
-    across = cut_across(group)
-    return across and (
-        f"torch-pruning would cut the grouped convolution `{across}` across its blocks, which "
-        "does not give the same network without channels"
-    )
+    return f"torch-pruning's cut of group `{root}` does not give a right network: {why}"

@@ -8,7 +8,7 @@ constant - linear.x + x.quadratic.x. A layer that reads the group it makes gives
 concatenation a sum of widths, a norm or a depthwise convolution a line.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from analysis.errors import InputError
 from analysis.pruning.channel_classes import ChannelClasses
-from analysis.records import Axis, DependencyGroup, Extent, Meeting, Products, Term
+from analysis.records import DependencyGroup
 
-__all__ = ["CostModel", "Polynomial"]
+__all__ = ["CostModel", "Count", "Footprint", "Polynomial", "refined"]
 
 Numbers = NDArray[np.float64]
 
@@ -77,13 +77,35 @@ class _Product:
     lines: tuple[Line, ...]
 
 
+Footprint = Mapping[str, NDArray[np.int64]]
+"""By root of a group, how many positions of a size go with each of its channels."""
+
+
+@dataclass(frozen=True, eq=False)
+class Count:
+    """A count that is a product of sizes: an operator's MACs, or a parameter's elements.
+
+    Attributes:
+        layer: the module that it is charged to; empty for what the model's own forward calls.
+        name: the operator or the parameter.
+        count: in the dense network.
+        sizes: of what follows the groups, each with its footprint.
+    """
+
+    layer: str
+    name: str
+    count: int
+    sizes: tuple[tuple[int, Footprint], ...]
+
+
 class CostModel:
     """The costs of one network as functions of what its groups lose.
 
     Args:
-        products: what the dense costs are products of.
-        groups: the dependency groups; what ``ignored`` and ``frozen`` ones lose is 0.
-        classes: by root.
+        macs: what the dense MACs are products of.
+        params: what the numbers of elements of the parameters are.
+        groups: the groups; what ``ignored`` ones lose is 0.
+        classes: by root, the channels that cost the same; see `refined`.
 
     Attributes:
         roots: of the groups, in the order given.
@@ -98,7 +120,8 @@ class CostModel:
 
     def __init__(
         self,
-        products: Products,
+        macs: Sequence[Count],
+        params: Sequence[Count],
         groups: Sequence[DependencyGroup],
         classes: Mapping[str, ChannelClasses],
     ) -> None:
@@ -109,72 +132,17 @@ class CostModel:
         self.widths = np.concatenate(
             [classes[root].widths * may for root, may in zip(self.roots, moves, strict=True)]
         ).astype(float)
-        self._lost = _lost_by_axis(groups, classes)
-        self._meetings = [
-            (self._difference(meeting), meeting)
-            for meeting in products.meetings
-            if self._line(meeting.one) != self._line(meeting.other)
-        ]
-        self._splits = [
-            (self._vector(self._line(extent)) * extent.size, extent.size, where)
-            for where, extent in products.splits
-        ]
-        self._hidden = next(
-            (
-                (term, extent.hidden)
-                for term in products.macs
-                for extent in term.factors
-                if extent.hidden
-            ),
-            None,
-        )
-        self._macs = [(term.layer, self._product(term)) for term in products.macs]
-        self._params = [(term.layer, self._product(term)) for term in products.params]
+        # Of each class one channel, which stands for all of them.
+        starts = np.cumsum([0, *lengths])
+        self._first = {
+            root: (start, np.unique(classes[root].of_channel, return_index=True)[1])
+            for root, start, may in zip(self.roots, starts, moves, strict=False)
+            if may
+        }
+        self._macs = [(count.layer, self._product(count)) for count in macs]
+        self._params = [(count.layer, self._product(count)) for count in params]
         self.macs = self._total(self._macs)
         self.params = self._total(self._params)
-
-    def obstacle(self, removed: Numbers) -> list[str]:
-        """Why there is no cost, for each column of ``removed``; empty where there is one.
-
-        The network would not run where two sizes that an operator needs equal are cut differently,
-        or channels cannot be shared out evenly, among heads for example; and behind an operator
-        that hides a size, a cost is not known.
-        """
-        found = [""] * removed.shape[1]
-        if self._hidden is not None:
-            term, operator = self._hidden
-            _note(
-                found,
-                np.asarray(removed.any(0)),
-                f"the cost of layer `{term.layer}` cannot be expressed in the widths of the "
-                f"groups: its {term.name} follows {operator}, behind which a size is not known",
-            )
-        for difference, meeting in self._meetings:
-            _note(
-                found,
-                np.abs(difference @ removed) > _ROUNDING,
-                f"{meeting.where} needs {_words(meeting.one)} and {_words(meeting.other)} to be "
-                "equal, which they are not once pruned: the network does not run",
-            )
-        for vector, size, where in self._splits:
-            lost = vector @ removed
-            _note(
-                found,
-                np.abs(lost - np.rint(lost)) > _ROUNDING,
-                f"{where} shares channels out evenly, {size} to each part of the dense network, "
-                "which is not possible once pruned: the network does not run",
-            )
-        return found
-
-    def _vector(self, line: Line) -> Numbers:
-        vector = np.zeros(len(self.widths))
-        for channel_class, share in line.items():
-            vector[channel_class] = float(share)
-        return vector
-
-    def _difference(self, meeting: Meeting) -> Numbers:
-        one, other = (self._vector(self._line(each)) for each in (meeting.one, meeting.other))
-        return (one - other) * meeting.one.size
 
     def by_layer(self, removed: Numbers) -> dict[str, tuple[int, int]]:
         """MACs and parameters of each layer when ``removed``, shape (classes,), has gone."""
@@ -190,24 +158,24 @@ class CostModel:
                 found.setdefault(layer, [0.0, 0.0])[place] += left
         return {layer: (round(macs), round(params)) for layer, (macs, params) in found.items()}
 
-    def _line(self, extent: Extent) -> Line:
+    def _line(self, size: int, footprint: Footprint) -> Line:
         """What a size loses with one channel of each class, as a share of the size."""
         line: Line = {}
-        for axis, factor in extent.parts:
-            for channel_class, taken in self._lost.get(axis, ()):
-                line[channel_class] = (
-                    line.get(channel_class, Fraction(0)) + Fraction(taken * factor) / extent.size
-                )
+        for root, counts in footprint.items():
+            start, first = self._first.get(root, (0, ()))
+            for place, channel in enumerate(first):
+                if counts[channel]:
+                    line[start + place] = Fraction(int(counts[channel]), size)
         return line
 
-    def _product(self, term: Term) -> _Product:
-        lines = tuple(line for extent in term.factors if (line := self._line(extent)))
+    def _product(self, count: Count) -> _Product:
+        lines = tuple(line for each in count.sizes if (line := self._line(*each)))
         if len(lines) > 2:
             raise InputError(
-                f"the cost of layer `{term.layer}` cannot be expressed as squares and products of "
-                f"two widths: its {term.name} multiplies {len(lines)} that are cut"
+                f"the cost of layer `{count.layer}` cannot be expressed as squares and products of "
+                f"two widths: its {count.name} multiplies {len(lines)} that are cut"
             )
-        return _Product(term.count, lines)
+        return _Product(count.count, lines)
 
     def _total(self, products: Sequence[tuple[str, _Product]]) -> Polynomial:
         size = len(self.widths)
@@ -226,33 +194,13 @@ class CostModel:
         return Polynomial(constant, linear, quadratic)
 
 
-_ROUNDING = 1e-6
-"""Channels; lost ones are whole, or parts of one that a small number divides."""
-
-
-def _note(found: list[str], where: NDArray[np.bool_], message: str) -> None:
-    """Write a message to the places that have none."""
-    for place in np.flatnonzero(where):
-        found[place] = found[place] or message
-
-
-def _words(extent: Extent) -> str:
-    """A size as its reader knows it."""
-    layers = dict.fromkeys(f"`{layer}`" for (layer, _), _ in extent.parts)
-    return f"the size {extent.size} of {', '.join(layers)}" if layers else f"a fixed {extent.size}"
-
-
-def _lost_by_axis(
-    groups: Sequence[DependencyGroup], classes: Mapping[str, ChannelClasses]
-) -> dict[Axis, list[tuple[int, int]]]:
-    """For each axis that may be cut: how many of its channels go with one of each class."""
-    lost: dict[Axis, list[tuple[int, int]]] = {}
-    start = 0
-    for group in groups:
-        found = classes[group.root]
-        if group.prunable:
-            for axis, taken in found.taken.items():
-                some = ((start + place, int(count)) for place, count in enumerate(taken) if count)
-                lost.setdefault(axis, []).extend(some)
-        start += len(found.widths)
-    return lost
+def refined(classes: ChannelClasses, footprints: Iterable[NDArray[np.int64]]) -> ChannelClasses:
+    """The classes of a group's channels, those told apart that these sizes hold differently."""
+    rows = np.unique(np.stack([classes.of_channel, *footprints]), axis=0)
+    columns, of_channel = np.unique(rows, axis=1, return_inverse=True)
+    first = np.unique(of_channel, return_index=True)[1]
+    return ChannelClasses(
+        of_channel=of_channel,
+        widths=np.bincount(of_channel, minlength=columns.shape[1]),
+        taken={axis: counts[classes.of_channel[first]] for axis, counts in classes.taken.items()},
+    )

@@ -1,16 +1,18 @@
 """`ratio_curve` and the other doors that predict what a ratio leaves; nothing is pruned."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any, TypedDict, Unpack
 
 from torch import nn
 
 from analysis.costs import counting
 from analysis.costs.accounting import Account
-from analysis.groups import depgraph
+from analysis.costs.expected import expected
+from analysis.groups import inspecting, policies
 from analysis.network.inference import Inputs
-from analysis.pruning import surgery
-from analysis.records import Config, CurvePoint, RatioCurve, Reach, checked_ratios
+from analysis.network.usable import check_usable
+from analysis.pruning.importances import group_importances
+from analysis.records import Config, RatioCurve, Reach, checked_ratios
 
 __all__ = ["PruningOptions", "cost_account", "ratio_curve", "ratio_for_macs", "ratio_for_params"]
 
@@ -32,8 +34,9 @@ def ratio_curve(
 ) -> RatioCurve:
     """MACs and parameters left at each ratio, as pruning a copy and counting it would give them.
 
-    Nothing is pruned: the widths follow from one pass of torch-pruning's importance, the costs
-    from one count and the groups. A few seconds for any number of ratios.
+    Nothing is pruned and torch-pruning is not asked: the widths follow from its importance, which
+    is computed from the weights, the costs from one count and the groups. A few seconds for any
+    number of ratios. A ratio at which torch-pruning's own cut would not be right has no cost.
 
     Args:
         model: the dense network; not changed.
@@ -45,7 +48,6 @@ def ratio_curve(
     Raises:
         InputError: a ratio outside [0, 1); the model cannot be analysed as it is; or its cost
             cannot be expressed in the widths of its groups, the layer is named.
-        UnprunableError: torch-pruning cannot trace the model.
     """
     ratios = checked_ratios(ratios)
     return cost_account(model, example_inputs, **options).curve(ratios)
@@ -64,7 +66,6 @@ def ratio_for_macs(
 
     Raises:
         InputError: a target outside (0, 1]; and as `ratio_curve`.
-        UnprunableError: as `ratio_curve`.
     """
     return cost_account(model, example_inputs, **options).reach(target, "macs")
 
@@ -87,6 +88,7 @@ def cost_account(
     scope: str = "global",
     importance: str = "l1",
     round_to: int | None = None,
+    names: Collection[str] = (),
 ) -> Account:
     """What every ratio costs, from one count, one reading of the groups and one importance pass.
 
@@ -98,23 +100,19 @@ def cost_account(
         scope: ``global`` or ``local``.
         importance: ``l1`` or ``l2``.
         round_to: keep channel counts a multiple of this.
+        names: a group of which one of these layers makes the channels is called by it.
 
     Raises:
         InputError: the model cannot be analysed as it is; or its cost cannot be expressed in the
             widths of its groups, the layer is named.
-        UnprunableError: torch-pruning cannot trace the model.
     """
+    check_usable(model)
+    # A wrong name is told of before the model is run.
+    choice = policies.choice_of(ignored_layers, model)
     config = Config(0.0, scope, importance, round_to=round_to)
-    counts = []
-
-    def run(copy: nn.Module, inputs: Inputs) -> Any:
-        """The forward pass that the groups are traced from is counted as well."""
-        counts.append(counting.Count(copy, follow=True))
-        return counts[-1].run(inputs)
-
-    groups, scores = depgraph.ranked_groups(
-        model, example_inputs, ignored_layers, surgery.IMPORTANCES[importance](), run
-    )
-    table = counts[0].table()
-    dense = CurvePoint(0.0, table.macs, table.params)
-    return Account(dense, counts[0].products(), groups, scores, config)
+    table = counting.count_macs(model, example_inputs)
+    followed = inspecting.labelled(model, example_inputs)
+    ignored = policies.ignored_layers(choice, model, followed.groups)
+    found = expected(followed, ignored, names)
+    scores = group_importances(model, tuple(each.group for each in found), importance)
+    return Account(table, followed, found, scores, config)

@@ -4,7 +4,7 @@ Where both say the same, nothing more is asked. Where they do not, or where noth
 torch-pruning's own cut is made on a copy and proved: its verdict is the answer.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,59 +47,112 @@ def audit(
         return tuple(Audited(group.name, answer, why) for group in labelled.groups)
     owners = {layer: group for group in graph for layer in group.layers}
     found = []
-    for place, group in enumerate(labelled.groups):
+    for group in labelled.groups:
         dependency = next((owners[layer] for layer in group.layers if layer in owners), None)
-        found.append(_audited(labelled, place, group, dependency, cut))
+        found.append(_audited(labelled, group, dependency, cut))
     return tuple(found)
 
 
 def _audited(
-    labelled: Labelled, place: int, group: Group, dependency: DependencyGroup | None, cut: Cut
+    labelled: Labelled, group: Group, dependency: DependencyGroup | None, cut: Cut
 ) -> Audited:
     if dependency is None:
         return Audited(
             group.name, "missing", "torch-pruning's graph holds none of the layers that make it"
         )
-    misread = _compared(labelled, place, dependency)
-    if not misread and (group.together or group.is_output):
-        return Audited(group.name, "same")
+    if dependency.frozen:
+        return Audited(group.name, "missing", "its layers are frozen, and a pruner sees none")
     if dependency.untraced:
         return Audited(group.name, "cannot-be-cut", dependency.untraced)
-    channels = misread[0].believed if misread else (0,)
-    first = next((number for number in channels if number is not None), 0)
-    tried = list(dict.fromkeys([first, *(n for n in channels if n is not None)]))[:_TRIED]
+    misread = _compared(labelled, group, dependency)
+    if misread == () and (group.together or group.is_output):
+        return Audited(group.name, "same")
+    return _proved(group, dependency, misread or (), cut)
+
+
+def _proved(
+    group: Group, dependency: DependencyGroup, misread: tuple[Misread, ...], cut: Cut
+) -> Audited:
+    """What torch-pruning's own cut of the group is worth."""
     block = dependency.width // dependency.channel_groups
-    for number in tried:
-        unit = [number % block + block * turn for turn in range(dependency.channel_groups)]
-        found = cut(dependency.root, unit)
-        if found.verdict.passes and found.verdict is not Verdict.MIXED:
-            continue
-        if found.verdict is Verdict.WRONG:
-            return Audited(group.name, "misread", found.reason, misread)
+
+    def proof(number: int, count: int = 1) -> Verification:
+        """Of a cut of so many channels of each block, the first of them given."""
+        own = sorted({(number + further) % block for further in range(count)})
+        turns = range(dependency.channel_groups)
+        return cut(dependency.root, [place + block * turn for turn in turns for place in own])
+
+    channels = misread[0].believed if misread else ()
+    tried = list(dict.fromkeys(number for number in channels if number is not None)) or [0]
+    for number in tried[:_TRIED]:
+        found = proof(number)
         if found.verdict in (Verdict.BROKEN, Verdict.UNPRUNABLE):
+            # As many as go together, though others, may leave a network that runs.
+            several = proof(number, group.alike) if group.alike > 1 else found
+            if several.verdict is Verdict.WRONG:
+                return Audited(group.name, "misread", several.reason, misread)
             why = f"{found.verdict}: {found.reason}"
             return Audited(group.name, "cannot-be-cut", why, misread)
-        return Audited(group.name, "cannot-be-told", f"{found.verdict}: {found.reason}")
+        if found.verdict is Verdict.WRONG:
+            return Audited(group.name, "misread", found.reason, misread)
+        if found.verdict is Verdict.MIXED or not found.verdict.passes:
+            return Audited(group.name, "cannot-be-told", f"{found.verdict}: {found.reason}")
     return Audited(
         group.name, "same", "numbered otherwise, and its cut is proved right" if misread else ""
     )
 
 
-def _compared(labelled: Labelled, place: int, dependency: DependencyGroup) -> tuple[Misread, ...]:
+def _compared(
+    labelled: Labelled, group: Group, dependency: DependencyGroup
+) -> tuple[Misread, ...] | None:
     """Where DepGraph would cut another position than the ones that go together.
 
     torch-pruning takes channels in the same place of each of a group's blocks at once; these sets
-    of channels are what both sides are asked about.
+    of channels are what both sides are asked about. None where nobody knows which they are.
     """
     of = labelled.classes.of
     block = dependency.width // dependency.channel_groups
-    truth = np.full(len(of), -1, np.int64)
-    root = _axis_of(labelled, dependency.root, "out", dependency.width)
+    root = _channels_of(labelled, dependency)
     if root is None:
-        return ()
+        return None
+    truth = np.full(len(of), -1, np.int64)
     truth[of[root]] = np.arange(dependency.width) % block
     truth[0] = -1
-    true = truth[of]
+    believed = _believed(dependency, block)
+    own = {(member.tensor, member.dim) for member in group.members}
+    only_read = labelled.readers.difference(labelled.makers)
+    channels = own.union(labelled.makers, labelled.readers)
+    found: dict[tuple[str, str], Misread] = {}
+    for tensor, dim in filter(channels.__contains__, labelled.trace.starts):
+        layer = labelled.layer(tensor)
+        axis = "in" if (tensor, dim) in only_read else "out"
+        seen = believed.get((tensor, axis))
+        # A parameter that is no part of a layer of torch's goes by its own name in DepGraph.
+        if seen is None and tensor.rpartition(".")[2] in _CUT_WITH_THEIR_LAYER:
+            seen = believed.get((layer, axis))
+        if seen is None and (tensor, dim) not in own:
+            continue
+        expected = truth[of[labelled.trace.labels(tensor, dim)]]
+        seen = np.resize(_NOWHERE if seen is None else seen, len(expected))
+        differing = np.flatnonzero(seen != expected)
+        if differing.size:
+            told = _numbers(seen[differing]), _numbers(expected[differing])
+            misread = Misread(layer, tuple(differing.tolist()), *told)
+            found.setdefault((layer, axis), misread)
+    return tuple(found.values())
+
+
+_CUT_WITH_THEIR_LAYER = frozenset(
+    {"weight", "bias", "running_mean", "running_var", "in_proj_weight", "in_proj_bias"}
+)
+"""Tensors that torch-pruning cuts with a layer that has them."""
+
+_NOWHERE = np.array([-1])
+"""No channel arrives."""
+
+
+def _believed(dependency: DependencyGroup, block: int) -> dict[tuple[str, str], NDArray[np.int64]]:
+    """By axis the channel of the root that DepGraph says arrives at each position."""
     believed: dict[tuple[str, str], NDArray[np.int64]] = {}
     for member in dependency.members:
         roots = np.asarray(member.roots)
@@ -108,43 +161,17 @@ def _compared(labelled: Labelled, place: int, dependency: DependencyGroup) -> tu
         believed[member.layer, member.axis] = (
             numbers if known is None else np.where(known >= 0, known, numbers)
         )
-    found = []
-    for layer, axis, labels in _axes(labelled, place):
-        expected = true[labels]
-        seen = believed.get((layer, axis), np.full(len(labels), -1))
-        if len(seen) != len(expected):
-            seen = np.resize(seen, len(expected))
-        differing = np.flatnonzero(seen != expected)
-        if differing.size:
-            found.append(
-                Misread(
-                    layer=layer,
-                    places=tuple(differing.tolist()),
-                    believed=_numbers(seen[differing]),
-                    found=_numbers(expected[differing]),
-                )
-            )
-    return tuple(found)
+    return believed
 
 
-def _numbers(found: NDArray[np.int64]) -> tuple[int | None, ...]:
-    return tuple(None if number < 0 else int(number) for number in found)
-
-
-def _axis_of(labelled: Labelled, layer: str, axis: str, width: int) -> Labels | None:
-    """The labels of a layer's weight along the channels that it makes."""
+def _channels_of(labelled: Labelled, dependency: DependencyGroup) -> Labels | None:
+    """The labels of the channels that the root makes."""
     for maker in labelled.makers:
         labels = labelled.trace.labels(*maker)
-        if labelled.layer(maker[0]) == layer and len(labels) == width:
+        if labelled.layer(maker[0]) == dependency.root and len(labels) == dependency.width:
             return labels
     return None
 
 
-def _axes(labelled: Labelled, place: int) -> Iterator[tuple[str, str, Labels]]:
-    """The axes of a group, by layer."""
-    seen = set()
-    for member in labelled.groups[place].members:
-        key = member.layer, member.axis
-        if key not in seen:
-            seen.add(key)
-            yield (*key, labelled.trace.labels(member.tensor, member.dim))
+def _numbers(found: NDArray[np.int64]) -> tuple[int | None, ...]:
+    return tuple(None if number < 0 else int(number) for number in found)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from analysis.network.labels.planes import Labels
 from analysis.network.labels.records import Block, Hold, Trace
 
-__all__ = ["Classes", "classes_of", "components"]
+__all__ = ["Classes", "classes_of", "components", "partition"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,26 +50,13 @@ def classes_of(
         holds: further labels that stay.
     """
     options = [choice.options[chosen.get(place, 0)] for place, choice in enumerate(trace.choices)]
-    one = [edge.one for edge in trace.edges] + [o.one for o in options] + [tie[0] for tie in ties]
-    other = [e.other for e in trace.edges] + [o.other for o in options] + [tie[1] for tie in ties]
+    of = partition(trace, [*((option.one, option.other) for option in options), *ties])
     kept = [*trace.holds, *holds]
     kept += [
         Hold(choice.step, option.name, option.held)
         for choice, option in zip(trace.choices, options, strict=True)
         if option.held.size
     ]
-    of = components(trace.count, _joined(one), _joined(other))
-    open_blocks = list(trace.blocks)
-    while open_blocks:
-        whole = [block for block in (_whole(b, of) for b in open_blocks) if block is not None]
-        if not any(labels.size for _, labels, _ in whole):
-            break
-        one.append(_joined([labels for _, labels, _ in whole]))
-        other.append(_joined([first for _, _, first in whole]))
-        after = components(trace.count, _joined(one), _joined(other))
-        if (after == of).all():
-            break
-        of = after
     kept += [
         Hold(block.step, "part of a size", block.labels[~_is_whole(block, of)])
         for block in trace.blocks
@@ -77,6 +64,27 @@ def classes_of(
     everything = _everything(trace, of)
     kept.append(Hold(-1, "all of its channels go together", everything))
     return Classes(of, _held(of, kept), tuple(kept), everything)
+
+
+def partition(trace: Trace, ties: Sequence[tuple[Labels, Labels]]) -> NDArray[np.int32]:
+    """For each label of a pass the smallest that goes with it.
+
+    Args:
+        trace: a pass over the dense network.
+        ties: labels that go together beside those that its operators couple.
+    """
+    one = [edge.one for edge in trace.edges] + [tie[0] for tie in ties]
+    other = [edge.other for edge in trace.edges] + [tie[1] for tie in ties]
+    of = components(trace.count, _joined(one), _joined(other))
+    while True:
+        # What stands for several labels goes with them where they go together.
+        whole = [(block, _is_whole(block, of)) for block in trace.blocks]
+        one.append(_joined([block.labels[fits] for block, fits in whole]))
+        other.append(_joined([block.rows[fits, 0] for block, fits in whole]))
+        after = components(trace.count, _joined(one), _joined(other))
+        if (after == of).all():
+            return of
+        of = after
 
 
 def _everything(trace: Trace, of: NDArray[np.int32]) -> Labels:
@@ -90,12 +98,6 @@ def _everything(trace: Trace, of: NDArray[np.int32]) -> Labels:
 def _is_whole(block: Block, of: NDArray[np.int32]) -> NDArray[np.bool_]:
     rows = of[block.rows]
     return np.asarray((rows == rows[:, :1]).all(1) & (rows[:, 0] > 0))
-
-
-def _whole(block: Block, of: NDArray[np.int32]) -> tuple[Block, Labels, Labels] | None:
-    """The labels of rows whose labels all go together, and one of each."""
-    fits = _is_whole(block, of)
-    return block, block.labels[fits], block.rows[fits, 0]
 
 
 def _joined(parts: Sequence[Labels]) -> Labels:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from analysis.errors import InputError
 from analysis.groups import policies
-from analysis.groups.coupling import Classes
+from analysis.groups.coupling import Classes, components
 from analysis.groups.trying import learn
 from analysis.network.inference import Inputs, aliased, left_as_found, one_line
 from analysis.network.labels.planes import Labels
@@ -147,20 +147,32 @@ class Labelled:
         """For each group the label of each channel: of the axis that names it."""
         of = self.classes.of
         makers = [of[self.trace.labels(*axis)] for axis in self.makers]
-        # Classes that the same axes make are told by the sum of what stands for these axes.
+        found: list[tuple[int, Labels]] = []
+        for places in _joined(makers):
+            whole = np.unique(np.concatenate([makers[place] for place in places]))
+            # As a residual addition behind a concatenation, that joins what two layers make.
+            named = next((p for p in places if len(np.unique(makers[p])) == len(whole)), None)
+            if named is not None:
+                found.append((min(places), self.trace.labels(*self.makers[named])))
+            else:
+                found += self._parted(places, makers)
+        return tuple(labels for _, labels in sorted(found, key=lambda each: each[0]))
+
+    def _parted(
+        self, places: Sequence[int], makers: Sequence[Labels]
+    ) -> Iterator[tuple[int, Labels]]:
+        """The channels that the same layers make, where none makes all of them."""
         marks = np.random.default_rng(0).integers(1, 2**62, len(makers))
-        signature = np.zeros(len(of), np.int64)
-        for mark, own in zip(marks.tolist(), makers, strict=True):
-            signature[np.unique(own)] += mark
-        found = []
+        signature = np.zeros(len(self.classes.of), np.int64)
+        for place in places:
+            signature[np.unique(makers[place])] += marks[place]
         seen: set[int] = set()
-        for axis, own in zip(self.makers, makers, strict=True):
-            signs, first = np.unique(signature[own], return_index=True)
-            for sign in signs[np.argsort(first)].tolist():
+        for place in places:
+            own = signature[makers[place]]
+            for sign in dict.fromkeys(own.tolist()):
                 if sign not in seen:
                     seen.add(sign)
-                    found.append(self.trace.labels(*axis)[signature[own] == sign])
-        return tuple(found)
+                    yield place, self.trace.labels(*self.makers[place])[own == sign]
 
     @cached_property
     def group_of(self) -> NDArray[np.int32]:
@@ -333,6 +345,19 @@ class Labelled:
             sum(term.left(gone) for term in terms) for terms in (self.products, self.elements)
         )
         return macs, params
+
+
+def _joined(makers: Sequence[Labels]) -> Iterator[list[int]]:
+    """Places of axes that have classes in common, directly or through others."""
+    first: dict[int, int] = {}
+    one, other = [], []
+    for place, own in enumerate(makers):
+        for label in np.unique(own).tolist():
+            one.append(first.setdefault(label, place))
+            other.append(place)
+    of = components(len(makers), np.array(one, np.int32), np.array(other, np.int32))
+    for place in np.unique(of).tolist():
+        yield np.flatnonzero(of == place).tolist()
 
 
 def _read_by(reads: Sequence[Any]) -> list[Tensors]:

@@ -17,7 +17,7 @@ from torch import nn
 from analysis.groups import inspecting, policies
 from analysis.groups.policies import mark_ignored
 from analysis.network.inference import Inputs, called_modules, copy_of, left_as_found
-from analysis.network.layers import is_depthwise, makes_channels
+from analysis.network.layers import is_depthwise, kind_of, makes_channels
 from analysis.network.usable import check_usable
 from analysis.records import Finding, Group, Lint, Lock, Untouched
 
@@ -136,6 +136,13 @@ class _Scene:
         """The name of a parameter of the model; None for anything else."""
         return self._parameters.get(id(entry))
 
+    def cuts_by_itself(self, name: str, group: Group) -> bool:
+        """Whether a parameter of a group is no part of a layer that is cut as one."""
+        return any(
+            each.tensor == name and kind_of(self.modules.get(each.layer)) is None
+            for each in group.members
+        )
+
     def inside(self, name: str) -> tuple[str, ...]:
         """A module and everything inside it."""
         return tuple(self._names[module] for module in self.modules[name].modules())
@@ -205,7 +212,7 @@ def _parameters(
 ) -> Iterator[Finding]:
     """Parameters, which exclude no group: torch-pruning only leaves them out when it cuts one."""
     for name in filter(None, map(scene.parameter, given)):
-        groups = [group for group in marked if any(each.tensor == name for each in group.members)]
+        groups = [group for group in marked if scene.cuts_by_itself(name, group)]
         root = next((group.name for group in groups if not group.ignored), "")
         message = (
             f"`{name}` keeps its size while group `{root}`, which it belongs to, is cut: the "

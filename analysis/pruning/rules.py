@@ -102,6 +102,8 @@ class Ranking:
         scopes: which groups are ranked together; None is what ``config`` says: all, or none.
         spent: groups that earlier steps have brought to where nothing more may go, and why; they
             are ranked against the threshold of the others.
+        going: by root, for each position that is ranked the channels that go with it; where none
+            are given, those in the same place of each block.
     """
 
     def __init__(
@@ -112,8 +114,10 @@ class Ranking:
         config: Config,
         scopes: Sequence[Scope] | None = None,
         spent: Mapping[str, Reason] | None = None,
+        going: Mapping[str, Sequence[Counts]] | None = None,
     ) -> None:
         spent = spent or {}
+        going = going or {}
         ranked: dict[str, _Ranked] = {}
         self._held: dict[str, tuple[Reason, int]] = {}
         widths = {(each.layer, each.axis): each.width for group in groups for each in group.members}
@@ -125,9 +129,10 @@ class Ranking:
             if len(scores):
                 rows = [axes[axis] for axis in found.taken]
                 excluded = spent.get(group.root)
-                if not is_followed(group):
+                own = going.get(group.root)
+                if own is None and not is_followed(group):
                     excluded = Reason.UNTRACED
-                ranked[group.root] = _Ranked(group, found, scores, config, rows, excluded)
+                ranked[group.root] = _Ranked(group, found, scores, config, rows, excluded, own)
             else:
                 self._held[group.root] = (_why_held(group), len(found.widths))
         if scopes is None:
@@ -261,6 +266,7 @@ class _Ranked:
         config: Config,
         rows: list[int],
         excluded: Reason | None,
+        going: Sequence[Counts] | None = None,
     ) -> None:
         self.group = group
         self.excluded = excluded
@@ -271,7 +277,9 @@ class _Ranked:
         self._round_to = config.round_to
         self._by_topk = config.scope == "local" and not config.round_to
         self._taken = np.stack(list(classes.taken.values()))
-        self._per_count = self._lost_by_class(classes)
+        self._per_count = (
+            self._lost_by_class(classes) if going is None else self._lost_together(classes, going)
+        )
 
     def lowest(self, going: int) -> Counts:
         """The positions that go where so many do.
@@ -297,6 +305,22 @@ class _Ranked:
         lost = np.zeros((len(classes.widths), count + 1), dtype=np.int64)
         for going in range(1, count + 1):
             lost[:, going] = by_position[:, self.lowest(going)].sum(1)
+        return lost
+
+    def _lost_together(self, classes: ChannelClasses, going: Sequence[Counts]) -> Counts:
+        """The same where what goes with a position may go with others too."""
+        count = len(self.scores)
+        lost = np.zeros((len(classes.widths), count + 1), dtype=np.int64)
+        if not self._by_topk:
+            # The position by which each channel goes, the first of those that it goes with.
+            turn = np.full(len(classes.of_channel), count, dtype=np.int64)
+            for place, position in enumerate(self.order[::-1]):
+                turn[going[position]] = count - 1 - place
+            np.add.at(lost, (classes.of_channel, np.minimum(turn, count - 1) + 1), turn < count)
+            return np.cumsum(lost, axis=1)
+        for some in range(1, count + 1):
+            gone = np.unique(np.concatenate([going[position] for position in self.lowest(some)]))
+            lost[:, some] = np.bincount(classes.of_channel[gone], minlength=len(lost))
         return lost
 
     def outlook(self, asked: Counts, allowed: Counts, left: Counts) -> Outlook:

@@ -48,17 +48,17 @@ def _contract(
         if over:
             reads = [Read(*reader, labels_of(plane)) for reader in readers or [("", 0)]]
             call.step.reads += reads
-    return _kept(call, [plane for operand, _ in operands for plane in operand.planes], found, rest)
+    return _kept(call, own, found, rest)
 
 
 def _kept(
-    call: Call, given: Sequence[Tensor], found: Sequence[Tensor], rest: frozenset[int]
+    call: Call, own: Sequence[Tensor], found: Sequence[Tensor], rest: frozenset[int]
 ) -> list[Tensor]:
     """What is left of planes along the dimensions that are not summed over.
 
-    Labels themselves say more than what stands for several of them.
+    What a weight makes comes first: labels themselves say more than what stands for several.
     """
-    left = [plane for plane in (*found, *given) if axes_of(plane) and axes_of(plane) <= rest]
+    left = [plane for plane in (*own, *found) if axes_of(plane) and axes_of(plane) <= rest]
     left += [call.meeting.over(plane, rest) for plane in found if axes_of(plane) & rest]
     kept: list[Tensor] = []
     for plane in left:

@@ -135,6 +135,7 @@ _NAMED = {
     torch.nn.functional.adaptive_avg_pool2d: "adaptive_avg_pool2d",
     torch._C._nn.adaptive_avg_pool2d: "adaptive_avg_pool2d",
     torch.instance_norm: "norm",
+    torch.nn.functional.instance_norm: "norm",
 }
 """Functions whose operators are those of others."""
 

@@ -1,0 +1,232 @@
+"""What torch-pruning is expected to make of the groups as they are; nothing of it is imported.
+
+torch-pruning ranks the channels of a group one by one, or by the same place in each block of a
+grouped convolution or norm, and takes along what DepGraph couples. Where channels must go together
+for a reason that DepGraph does not know (heads, a chunk, a slice), or none may go, its cut does not
+give the network without these channels.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from analysis.costs.cost_model import Count, Footprint
+from analysis.errors import InputError
+from analysis.groups.coupling import partition
+from analysis.groups.inspecting import Labelled, Term, layer_of
+from analysis.network.labels.planes import Labels
+from analysis.network.layers import is_depthwise
+from analysis.pruning.rules import cut_across
+from analysis.records import CostTable, DependencyGroup, DependencyMember, Group
+
+__all__ = ["Expected", "counts_of", "expected"]
+
+Numbers = NDArray[np.int64]
+
+_KNOWN = frozenset({"convolution", "native_group_norm"})
+"""Operators whose blocks torch-pruning cuts alike."""
+
+
+@dataclass(frozen=True, eq=False)
+class Expected:
+    """One group as torch-pruning is expected to cut it.
+
+    Attributes:
+        group: what is ranked.
+        going: for each position that is ranked the channels that go with it.
+        otherwise: why torch-pruning's cut would not be right; empty where it is.
+        channel_of: for each label of the pass the channel of the group that it goes with; -1 for
+            one of another group.
+    """
+
+    group: DependencyGroup
+    going: tuple[Numbers, ...]
+    otherwise: str
+    channel_of: Numbers
+
+
+def expected(
+    followed: Labelled, ignored: Collection[str], names: Collection[str] = ()
+) -> tuple[Expected, ...]:
+    """Each group of a network, under a policy.
+
+    Args:
+        followed: the network with its channels followed.
+        ignored: layers whose outputs stay.
+        names: a group of which one of these layers makes the channels is called by it.
+    """
+    trace = followed.trace
+    known = [
+        (choice.options[0].one, choice.options[0].other)
+        for choice in trace.choices
+        if trace.steps[choice.step].place.operator in _KNOWN
+    ]
+    parts = followed.classes.of, partition(trace, known), partition(trace, [])
+    return tuple(
+        _expected(followed, place, group, ignored, names, parts)
+        for place, group in enumerate(followed.groups)
+    )
+
+
+Partitions = tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]
+"""What goes together, what DepGraph knows of that, and what operators couple one by one."""
+
+
+def _expected(
+    followed: Labelled,
+    place: int,
+    group: Group,
+    ignored: Collection[str],
+    names: Collection[str],
+    parts: Partitions,
+) -> Expected:
+    labels = followed.labels[place]
+    channel_of = _channels(labels, parts)
+    members = tuple(_members(followed, group, channel_of))
+    makers = {layer_of(name) for name, dim in followed.makers}
+    known = (layer for layer in group.layers if layer in makers and layer in names)
+    blocks = max(member.channel_groups for member in members)
+    blocks = blocks if group.width % blocks == 0 else 1
+    truth, believed = parts[0][labels], parts[1][labels]
+    ranked = np.arange(group.width).reshape(blocks, -1)
+    own = DependencyGroup(
+        root=next(known, group.name),
+        width=group.width,
+        members=members,
+        additions=group.additions,
+        is_output=group.is_output,
+        ignored=not set(ignored).isdisjoint(group.layers),
+        turn=place,
+    )
+    return Expected(
+        group=own,
+        going=tuple(np.flatnonzero(np.isin(truth, truth[each])) for each in ranked.T),
+        otherwise=_otherwise(group, truth, believed, ranked) or _across(own),
+        channel_of=channel_of,
+    )
+
+
+def _across(group: DependencyGroup) -> str:
+    layer = cut_across(group)
+    return layer and (
+        f"it would cut the grouped convolution `{layer}` across its blocks, which does not give "
+        "the same network without channels"
+    )
+
+
+def _channels(labels: Labels, parts: Partitions) -> Numbers:
+    """By label the channel that it is, is coupled with, or goes with."""
+    found = np.full(len(parts[0]), -1, np.int64)
+    for of in parts:
+        first = np.full(len(of), -1, np.int64)
+        first[of[labels[::-1]]] = np.arange(len(labels))[::-1]
+        found = np.where(first[of] >= 0, first[of], found)
+    found[labels] = np.arange(len(labels))
+    found[0] = -1
+    return found
+
+
+def _otherwise(group: Group, truth: Labels, believed: Labels, ranked: Numbers) -> str:
+    if group.is_output:
+        return ""
+    if not group.together:
+        return f"none of its channels may go: {group.held}"
+    stay = group.width - sum(map(len, group.together))
+    if stay:
+        return f"{stay} of its channels must stay"
+    for own in ranked.T:
+        if np.isin(truth, truth[own]).sum() > np.isin(believed, believed[own]).sum():
+            return (
+                f"its channels go together in {group.together_in_words}, for a reason that "
+                "DepGraph does not know"
+            )
+    return ""
+
+
+def _members(followed: Labelled, group: Group, channel_of: Numbers) -> list[DependencyMember]:
+    """One for each layer and axis, as DepGraph lists them."""
+    found: dict[tuple[str, str], DependencyMember] = {}
+    for member in group.members:
+        key = member.layer, member.axis
+        module = followed.modules.get(member.layer)
+        labels = followed.trace.labels(member.tensor, member.dim)
+        if key in found:
+            continue
+        roots = channel_of[labels]
+        if member.axis == "in" and _blocks(module) > 1:
+            roots = _arriving(followed, member.layer, channel_of, roots)
+        found[key] = DependencyMember(
+            layer=member.layer,
+            kind=member.kind,
+            axis=member.axis,
+            width=len(roots),
+            coupling="",
+            via="",
+            reads=(),
+            roots=tuple(roots.tolist()),
+            channel_groups=_blocks(module),
+        )
+    return list(found.values())
+
+
+def _arriving(followed: Labelled, layer: str, channel_of: Numbers, otherwise: Numbers) -> Numbers:
+    """The channels that arrive at a grouped convolution, whose weight holds a part of them."""
+    for step in followed.trace.steps:
+        if step.place.module == layer and step.place.operator == "convolution":
+            return channel_of[step.arriving[0]]
+    return otherwise
+
+
+def _blocks(module: nn.Module | None) -> int:
+    """Blocks of channels that torch-pruning cuts alike, as its pruner registers them."""
+    if isinstance(module, nn.modules.conv._ConvNd) and not is_depthwise(module):
+        return module.groups
+    return module.num_groups if isinstance(module, nn.GroupNorm) else 1
+
+
+def counts_of(
+    followed: Labelled, found: Sequence[Expected], table: CostTable
+) -> tuple[tuple[Count, ...], tuple[Count, ...]]:
+    """What the MACs and the parameters of a network are products of, in channels of its groups.
+
+    Raises:
+        InputError: the products are more than were counted; names the layer.
+    """
+    known: dict[bytes, tuple[int, Footprint]] = {}
+
+    def size_of(plane: Labels) -> tuple[int, Footprint]:
+        key = plane.tobytes()
+        if key not in known:
+            places = followed.group_of[plane]
+            footprint = {}
+            for place in np.unique(places[places >= 0]).tolist():
+                group, channel_of = found[place].group, found[place].channel_of
+                channels = channel_of[plane[places == place]]
+                footprint[group.root] = np.bincount(channels, minlength=group.width)
+            known[key] = plane.size, footprint
+        return known[key]
+
+    def count_of(term: Term) -> Count:
+        sizes = tuple(map(size_of, term.planes))
+        size = term.constant * prod(size for size, _ in sizes)
+        return Count(term.layer, term.name, size, tuple(each for each in sizes if each[1]))
+
+    macs = [*map(count_of, followed.products)]
+    done = Counter[str]()
+    for count in macs:
+        done[count.layer] += count.count
+    for row in table.layers:
+        rest = row.macs - done.pop(row.layer, 0)
+        if rest < 0:
+            raise InputError(
+                f"the cost of layer `{row.layer}` cannot be expressed in the widths of the groups: "
+                f"{row.macs} MACs are counted, and its products are {row.macs - rest}"
+            )
+        # What no channel arrives at.
+        macs.append(Count(row.layer, "rest", rest, ()))
+    return tuple(macs), tuple(map(count_of, followed.elements))
