@@ -1,11 +1,11 @@
 """What is installed, and whether it fits together, read from metadata. Imports none of it."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib import metadata
 from pathlib import Path
 
-__all__ = ["OWN", "PACKAGES", "diagnose", "explained", "versions"]
+__all__ = ["MISSING", "OWN", "PACKAGES", "diagnose", "explained", "versions"]
 
 OWN = "pruning-analysis"
 """The name that this package is installed by."""
@@ -15,12 +15,16 @@ PACKAGES = ("torch", "torchvision", "torch-pruning", "fvcore")
 _TOGETHER = "pip install --force-reinstall torch torchvision"
 
 
-def versions() -> dict[str, str]:
+MISSING = "missing"
+"""In place of the version of a package that is not installed."""
+
+
+def versions(packages: Iterable[str] = PACKAGES) -> dict[str, str]:
     """Installed versions from the packages' metadata.
 
     ``torch_pruning.__version__`` says 1.6.0 in release 1.6.1, so modules are not asked.
     """
-    return {package: _version(package) or "missing" for package in PACKAGES}
+    return {package: _version(package) or MISSING for package in packages}
 
 
 def diagnose() -> list[str]:

@@ -45,8 +45,8 @@ def groups(options: Namespace) -> Answer:
     if options.dot:
         files.check_writable(options.dot)
     with _prepared(options, "reading groups", 1) as given:
-        found = given.ask("groups")
-        lint = given.ask("lint") if options.lint else None
+        # A list that is wrong is what the lint is for; the groups alone refuse it.
+        found, lint = given.ask("lint") if options.lint else (given.ask("groups"), None)
         audited = given.ask("audit") if options.audit else None
         why = given.ask("why", options.why) if options.why is not None else None
     if options.dot:

@@ -65,10 +65,14 @@ _PART = 0.4
 """Of a budget."""
 
 
-def lint(request: Request) -> Lint:
-    """What the list of ignored layers excludes."""
+def lint(request: Request) -> tuple[tuple[Group, ...], Lint]:
+    """The groups, those marked that the list of ignored layers excludes, and its lint."""
+    with budgets.step("following the channels"):
+        followed = labelled(request.network)
     with budgets.step("checking the ignored layers"):
-        return linting.lint_ignored_layers(*loaded(request.network), request.ignore)
+        found = linting.lint_followed(followed, *loaded(request.network), request.ignore)
+    layers = {layer for lock in found.locks for layer in lock.layers}
+    return policies.mark_ignored(followed.groups, layers), found
 
 
 def costs(request: Request) -> tuple[CostTable, int]:

@@ -25,7 +25,6 @@ from analysis.records import (
     Quantity,
     RatioCurve,
     Reach,
-    Reason,
     Savings,
     Scaling,
     Turn,
@@ -90,6 +89,7 @@ class Account:
             for each in found
             if each.otherwise and each.group.prunable
         }
+        self._several = {each.group.root for each in found if each.several}
         self.model = CostModel(macs, params, groups, self._segments)
         self._owner = {layer: each for each in found for layer in each.group.layers}
         self._followed = followed
@@ -230,13 +230,13 @@ class Account:
             removed = np.concatenate([found[root].removed for root in self.model.roots])
             obstacles = [""] * len(part)
             for root, why in self._unknown.items():
-                for place in np.flatnonzero(self._is_cut(found[root], part)):
+                for place in np.flatnonzero(self._is_cut(root, found[root], part)):
                     obstacles[place] = _not_known(root, why)
             yield part, removed.astype(float), found, obstacles
 
-    def _is_cut(self, outlook: Outlook, ratios: Sequence[float]) -> NDArray[np.bool_]:
+    def _is_cut(self, root: str, outlook: Outlook, ratios: Sequence[float]) -> NDArray[np.bool_]:
         """At which ratios channels are asked of a group whose cut is not known."""
-        if not outlook.is_ranked:
+        if not outlook.is_ranked or root in self._several:
             return np.array(ratios) > 0  # not even its rank is known
         return outlook.asked > 0
 
@@ -332,4 +332,4 @@ class Account:
 
 
 def _not_known(root: str, why: str) -> str:
-    return f"torch-pruning's cut of group `{root}` does not give a right network: {why}"
+    return f"what torch-pruning's cut of group `{root}` leaves is not known: {why}"

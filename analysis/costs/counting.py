@@ -13,15 +13,12 @@ import warnings
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from fractions import Fraction
 from typing import Any
 
 import torch
 from torch import nn
 
 from analysis.costs import op_handles
-from analysis.costs.size_rules import rule_of
-from analysis.costs.symbolic_sizes import Extents, Sizes, extents_of, is_transposed, place_of
 from analysis.errors import InputError
 from analysis.network.inference import (
     Inputs,
@@ -33,7 +30,7 @@ from analysis.network.inference import (
     walk,
 )
 from analysis.network.usable import check_usable
-from analysis.records import COLUMNS, CostTable, Extent, LayerCost, Products, Term
+from analysis.records import COLUMNS, CostTable, LayerCost
 
 with warnings.catch_warnings():
     # fvcore applies torch.jit.script while it is imported, which torch deprecates.
@@ -118,10 +115,9 @@ class Count:
 
     Args:
         model: a copy in eval mode, which is run once, by `run`.
-        follow: whether `products` will be asked for.
     """
 
-    def __init__(self, model: nn.Module, *, follow: bool = False) -> None:
+    def __init__(self, model: nn.Module) -> None:
         self._model = model
         self._modules = dict(model.named_modules())
         # By layer: MACs by operator and by column, uses of each operator, the last output's shape.
@@ -133,10 +129,6 @@ class Count:
         self._uncounted: Counter[str] = Counter()
         # By the name that the trace gives a tensor of the model's own: the model's name for it.
         self._names: dict[str, str] = {}
-        self._follow = follow
-        self._terms: list[Term] = []
-        self._extents: dict[str, Extents] = {}
-        self._sizes = Sizes(self._held, rule_of)
 
     def run(self, example_inputs: Inputs) -> Any:
         """Run the model, count, and return its output.
@@ -211,15 +203,6 @@ class Count:
         held = zip(values[len(values) - len(names) :], names, strict=True)
         self._names = {value.debugName(): name for value, name in held}
 
-    def _held(self, value: str) -> Extents | None:
-        name = self._names.get(value)
-        return None if name is None else self._extents_of(name)
-
-    def _extents_of(self, name: str) -> Extents:
-        if name not in self._extents:
-            self._extents[name] = extents_of(self._modules, name)
-        return self._extents[name]
-
     def _refusing(self, operator: str) -> Any:
         """A handle for an operator without a rule: refuses it if it multiplies matrices."""
 
@@ -254,11 +237,6 @@ class Count:
         self._columns[layer][_column(operator, weight is not None)] += macs
         self._uses[layer][name] += 1
         self._shape[layer] = op_handles.shape_of(outputs[0]) or ()
-        if self._follow:
-            for share, factors in _factors(self._sizes, operator, inputs, outputs):
-                varying = tuple(factor for factor in factors if factor.varies)
-                self._terms.append(Term(layer, name, round(macs * share), varying))
-            _compare(self._sizes, operator, inputs, outputs)
 
     def _owner(self, weight: str, scope: str) -> str:
         """The layer that a weight belongs to: the one that is called, if several share it."""
@@ -280,18 +258,6 @@ class Count:
             uncalled=tuple(row.layer for row in rows if row.params and not row.calls),
             modules=tuple(self._modules),
         )
-
-    def products(self) -> Products:
-        """What the counts are products of."""
-        sizes = self._sizes
-        return Products(tuple(self._terms), tuple(self._params()), sizes.meetings, sizes.splits)
-
-    def _params(self) -> Iterator[Term]:
-        """The elements of each parameter; one that two layers share belongs to the first."""
-        for name, tensor in self._model.named_parameters():
-            layer, _, part = name.rpartition(".")
-            varying = tuple(extent for extent in self._extents_of(name) if extent.varies)
-            yield Term(layer, part, tensor.numel(), varying)
 
     def _rows(self) -> Iterator[LayerCost]:
         """Rows for the modules that own MACs or parameters."""
@@ -319,6 +285,13 @@ class Count:
             )
 
 
+def place_of(node: Any) -> str:
+    """An operator of a trace and the module that calls it, in words."""
+    module = node.scopeName().split("/")[-1]
+    operator = node.kind().split("::")[-1]
+    return f"operator {operator} in " + (f"`{module}`" if module else "the model's own forward")
+
+
 def _unique_names(model: nn.Module) -> list[str]:
     """Names of the tensors that a trace takes as inputs, each once, in its order."""
     seen: set[int] = set()
@@ -340,68 +313,6 @@ def _column(operator: str, has_weight: bool) -> str:
     if operator in op_handles.ADDED:
         return "linear" if has_weight else "attention"
     return "elementwise"
-
-
-Shares = list[tuple[Fraction, Sequence[Extent]]]
-
-
-def _factors(sizes: Sizes, operator: str, inputs: Sequence[Any], outputs: Sequence[Any]) -> Shares:
-    """The sizes that an operator's MACs are a product of; attention's are a sum of two."""
-    of = sizes.of
-    if operator in op_handles.CONVOLUTIONS:
-        (images, weight), out = map(of, inputs[:2]), of(outputs[0])
-        return [(Fraction(1), (*weight, images[0], *out[2:]))]
-    if operator == "aten::linear":
-        return [(Fraction(1), (*of(inputs[0])[:-1], *of(inputs[1])))]
-    if operator == "aten::scaled_dot_product_attention":
-        query, key, value = map(of, inputs[:3])
-        share = Fraction(query[-1].size, query[-1].size + value[-1].size)
-        common = (*query[:-1], key[-2])
-        return [(share, (*common, query[-1])), (1 - share, (*common, value[-1]))]
-    if operator in op_handles.PRODUCTS:
-        product = op_handles.PRODUCTS[operator]
-        return [(Fraction(1), (*of(outputs[0]), of(inputs[product.first])[-1]))]
-    if operator == "aten::einsum":
-        operands, _ = op_handles.einsum_letters(inputs)
-        values = map(of, op_handles.list_of(inputs[1]))
-        letters = dict(
-            pair
-            for names, extents in zip(operands, values, strict=True)
-            for pair in zip(names, extents, strict=True)
-        )
-        return [(Fraction(1), tuple(letters.values()))]
-    if operator in op_handles.NORMALIZATIONS or operator == "aten::adaptive_avg_pool2d":
-        return [(Fraction(1), of(inputs[0]))]
-    return [(Fraction(1), of(outputs[0]))]
-
-
-def _compare(sizes: Sizes, operator: str, inputs: Sequence[Any], outputs: Sequence[Any]) -> None:
-    """Note what must stay equal or whole for an operator to run: what arrives, what is read."""
-    of, node = sizes.of, outputs[0].node()
-    if operator in op_handles.CONVOLUTIONS:
-        arrives, weight = of(inputs[0])[1], of(inputs[1])
-        if is_transposed(inputs):
-            read = weight[0]
-        elif weight[1].varies:
-            read = weight[1].times(Fraction(arrives.size, weight[1].size))
-        else:
-            read = weight[0]  # depthwise: what it makes is what it reads
-        if read.size == arrives.size:
-            sizes.meet(node, arrives, read)
-        made = of(outputs[0])[1]
-        blocks = (made if is_transposed(inputs) else arrives).size // weight[1].size
-        if weight[1].varies and blocks > 1:
-            sizes.split(node, read.times(Fraction(1, blocks)))
-            sizes.split(node, made.times(Fraction(1, blocks)))
-    elif operator == "aten::linear":
-        sizes.meet(node, of(inputs[0])[-1], of(inputs[1])[-1])
-    elif operator == "aten::batch_norm":
-        held = next((extents for value in inputs[1:5] if (extents := of(value))), ())
-        for extent in held:
-            sizes.meet(node, of(inputs[0])[1], extent)
-    elif operator == "aten::group_norm":
-        blocks = inputs[1].toIValue()
-        sizes.split(node, of(inputs[0])[1].times(Fraction(1, blocks)))
 
 
 def saved_bytes(model: nn.Module) -> int:

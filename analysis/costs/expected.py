@@ -9,6 +9,7 @@ give the network without these channels.
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import prod
 
 import numpy as np
@@ -18,7 +19,7 @@ from torch import nn
 from analysis.costs.cost_model import Count, Footprint
 from analysis.errors import InputError
 from analysis.groups.coupling import partition
-from analysis.groups.inspecting import Labelled, Term, layer_of
+from analysis.groups.inspecting import Labelled, Term, joined, layer_of
 from analysis.network.labels.planes import Labels
 from analysis.network.layers import is_depthwise
 from analysis.pruning.rules import cut_across
@@ -40,6 +41,7 @@ class Expected:
         group: what is ranked.
         going: for each position that is ranked the channels that go with it.
         otherwise: why torch-pruning's cut would not be right; empty where it is.
+        several: whether DepGraph makes several groups of it, so that their ranks are not known.
         channel_of: for each label of the pass the channel of the group that it goes with; -1 for
             one of another group.
     """
@@ -47,6 +49,7 @@ class Expected:
     group: DependencyGroup
     going: tuple[Numbers, ...]
     otherwise: str
+    several: bool
     channel_of: Numbers
 
 
@@ -106,9 +109,52 @@ def _expected(
     return Expected(
         group=own,
         going=tuple(np.flatnonzero(np.isin(truth, truth[each])) for each in ranked.T),
-        otherwise=_otherwise(group, truth, believed, ranked) or _across(own),
+        otherwise=_otherwise(group, truth, believed, ranked)
+        or _across(own)
+        or _left_whole(followed, group)
+        or _turned(own),
+        several=_is_several(followed, group, parts[2]) or bool(_turned(own)),
         channel_of=channel_of,
     )
+
+
+def _is_several(followed: Labelled, group: Group, coupled: NDArray[np.int32]) -> bool:
+    """Whether layers make its channels that operators do not couple."""
+    own = [(each.tensor, each.dim) for each in group.members]
+    makers = [axis for axis in followed.makers if axis in own]
+    return len(list(joined([coupled[followed.trace.labels(*axis)] for axis in makers]))) > 1
+
+
+_LAYERS = (
+    nn.modules.conv._ConvNd, nn.Linear, nn.modules.batchnorm._NormBase, nn.PReLU, nn.LayerNorm,
+    nn.GroupNorm, nn.Embedding, nn.MultiheadAttention, nn.LSTM,
+)  # fmt: skip
+"""Layers that torch-pruning cuts as a whole."""
+
+
+def _left_whole(followed: Labelled, group: Group) -> str:
+    """A tensor that torch-pruning leaves as it is, or cuts along another dimension.
+
+    Of what is no layer's that it knows it cuts parameters, along the last dimension that is not 1.
+    """
+    for member in group.members:
+        if isinstance(followed.modules.get(member.layer), _LAYERS):
+            continue
+        tensor = followed.parameters.get(member.tensor)
+        if tensor is None:
+            return f"it does not cut the buffer `{member.tensor}`"
+        if member.dim != max(dim for dim, size in enumerate(tensor.shape) if size > 1):
+            return f"it does not cut `{member.tensor}` along dimension {member.dim}"
+    return ""
+
+
+def _turned(group: DependencyGroup) -> str:
+    """A layer at which channels arrive in another order than they are made, which needs a rule."""
+    for member in group.members:
+        channels = [root for root in member.roots if root >= 0]
+        if any(one > other for one, other in pairwise(channels)):
+            return f"its channels arrive at `{member.layer}` in another order"
+    return ""
 
 
 def _across(group: DependencyGroup) -> str:
@@ -143,7 +189,7 @@ def _otherwise(group: Group, truth: Labels, believed: Labels, ranked: Numbers) -
         if np.isin(truth, truth[own]).sum() > np.isin(believed, believed[own]).sum():
             return (
                 f"its channels go together in {group.together_in_words}, for a reason that "
-                "DepGraph does not know"
+                "DepGraph may not know"
             )
     return ""
 
@@ -229,4 +275,9 @@ def counts_of(
             )
         # What no channel arrives at.
         macs.append(Count(row.layer, "rest", rest, ()))
+    lost = next((layer for layer, count in done.items() if count), None)
+    if lost is not None:
+        raise InputError(
+            f"the cost of layer `{lost}` cannot be expressed: nothing of it is counted"
+        )
     return tuple(macs), tuple(map(count_of, followed.elements))

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 import torch_pruning as tp
-from torch import Tensor, nn
+from torch import nn
 
 from analysis.errors import InputError, UnprunableError, upstream
 from analysis.groups import inspecting, policies
@@ -37,7 +37,6 @@ __all__ = [
     "groups_of",
     "ignored_by",
     "live_groups_of",
-    "ranked_groups",
 ]
 
 _NORMALISED_TOGETHER = (nn.GroupNorm,)
@@ -67,57 +66,20 @@ def dependency_groups(
         InputError: an ignored layer is not part of the model, or it does not run on the inputs.
         UnprunableError: torch-pruning raised while it traced the model.
     """
-    groups, _ = ranked_groups(model, example_inputs, ignored_layers)
-    return groups
-
-
-def ranked_groups(
-    model: nn.Module,
-    example_inputs: Inputs,
-    ignored_layers: Any = (),
-    importance: Callable[[Any], Tensor | None] | None = None,
-    run: Callable[[nn.Module, Inputs], Any] | None = None,
-) -> tuple[tuple[DependencyGroup, ...], dict[str, Tensor]]:
-    """The dependency groups, and the importance of the root channels of the prunable ones.
-
-    Args:
-        model: see `dependency_groups`.
-        example_inputs: see `dependency_groups`.
-        ignored_layers: see `dependency_groups`.
-        importance: torch-pruning's, of a live group; without one nothing is ranked.
-        run: (copy of the model, inputs) -> output: runs the one forward pass that is traced, so
-            that something else may watch it too.
-
-    Returns:
-        The groups, and by root the importances, shape (width,), bit for bit those of a pruner.
-
-    Raises:
-        InputError: see `dependency_groups`.
-        UnprunableError: see `dependency_groups`; or the importance raised.
-    """
     check_usable(model)
     # A wrong name is told of before the model is traced.
     chosen = policies.choice_of(ignored_layers, model)
-    reader, live, operators = _traced(model, example_inputs, run)
+    reader, live, _ = _traced(model, example_inputs)
     groups = [reader.group(items, turn) for turn, items in enumerate(live)]
     seen = tuple(_as_seen(model, example_inputs, groups))
     # Policies read the groups as they are, whatever DepGraph makes of them.
     found = inspecting.labelled(model, example_inputs).groups if isinstance(chosen, str) else ()
     marked = policies.mark_ignored(seen, policies.ignored_layers(chosen, model, found))
-    scores: dict[str, Tensor] = {}
-    for group, items in zip(marked, live, strict=True):
-        if importance and not (group.ignored or group.frozen or group.untraced):
-            with upstream(f"ranking the group of `{group.root}`", operators.blamed):
-                score = importance(items)
-            if score is not None:
-                scores[group.root] = score.detach().cpu()
-    in_order = sorted(marked, key=lambda group: min(reader.order[layer] for layer in group.layers))
-    return tuple(in_order), scores
+    order = reader.order
+    return tuple(sorted(marked, key=lambda group: min(order[layer] for layer in group.layers)))
 
 
-def _traced(
-    model: nn.Module, inputs: Inputs, run: Callable[[nn.Module, Inputs], Any] | None
-) -> tuple["_Reader", list[Any], Operators]:
+def _traced(model: nn.Module, inputs: Inputs) -> tuple["_Reader", list[Any], Operators]:
     """DepGraph's live groups of a copy, what turns them into records, and the operators called."""
     traced = aliased(model, requires_grad=True)
     args, kwargs = as_arguments(inputs)
@@ -133,7 +95,6 @@ def _traced(
                 # A bare tensor would be unpacked along its batch axis and tried unbatched first.
                 traced,
                 example_inputs=kwargs or args,
-                forward_fn=run and (lambda _, __: run(traced, inputs)),
                 ignored_params=[],  # torch-pruning 1.4 iterates over its default, None
                 verbose=False,
             )

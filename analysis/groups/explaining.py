@@ -98,7 +98,8 @@ def _of_none(followed: Labelled, layer: str) -> Iterator[str]:
     named = [followed.groups[place].name for place in passing]
     kind = type(module).__name__ if module is not None else "parameter"
     if inside and named:
-        yield f"`{layer}` ({kind}) makes no channels: those of {_listed(named)} pass through it"
+        own = f"`{layer}`" if layer else "the model itself"
+        yield f"{own} ({kind}) has no channels of its own: those of {_listed(named)} pass it"
     elif tensors:
         why = "; ".join(sorted(holds)) or "its values are never combined with an activation"
         yield f"`{layer}` ({kind}) is in no group: {why}"

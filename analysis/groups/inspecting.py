@@ -25,7 +25,7 @@ from analysis.network.layers import is_depthwise
 from analysis.network.usable import check_usable
 from analysis.records import FVCORE, Coupling, Group, Member
 
-__all__ = ["Labelled", "inspect_groups", "labelled"]
+__all__ = ["Labelled", "Term", "inspect_groups", "joined", "labelled", "layer_of"]
 
 
 def inspect_groups(
@@ -148,7 +148,7 @@ class Labelled:
         of = self.classes.of
         makers = [of[self.trace.labels(*axis)] for axis in self.makers]
         found: list[tuple[int, Labels]] = []
-        for places in _joined(makers):
+        for places in joined(makers):
             whole = np.unique(np.concatenate([makers[place] for place in places]))
             # As a residual addition behind a concatenation, that joins what two layers make.
             named = next((p for p in places if len(np.unique(makers[p])) == len(whole)), None)
@@ -317,7 +317,7 @@ class Labelled:
         """What the MACs are products of, as fvcore counts them."""
         return tuple(
             Term(
-                layer_of(space.tensor) if space.tensor else step.place.module,
+                owner_of(space.tensor) if space.tensor else step.place.module,
                 step.place.operator,
                 space.planes,
                 FVCORE[space.kind] * space.constant,
@@ -334,7 +334,12 @@ class Labelled:
         for axis in self.trace.starts:
             axes[axis[0]].append(self.trace.labels(*axis))
         return tuple(
-            Term(layer_of(name), name, tuple(axes[name]), 1 if axes[name] else tensor.numel())
+            Term(
+                name.rpartition(".")[0],
+                name,
+                tuple(axes[name]),
+                1 if axes[name] else tensor.numel(),
+            )
             for name, tensor in self.parameters.items()
         )
 
@@ -347,7 +352,7 @@ class Labelled:
         return macs, params
 
 
-def _joined(makers: Sequence[Labels]) -> Iterator[list[int]]:
+def joined(makers: Sequence[Labels]) -> Iterator[list[int]]:
     """Places of axes that have classes in common, directly or through others."""
     first: dict[int, int] = {}
     one, other = [], []
@@ -386,6 +391,9 @@ def _positions(own: Labels, classes: Labels) -> tuple[tuple[int, ...], ...]:
 
 def layer_of(tensor: str) -> str:
     """The layer that a tensor belongs to; its own name where the model itself owns it."""
-    owner = tensor.rpartition(".")[0]
-    owner = owner.partition(".parametrizations")[0] if ".parametrizations" in owner else owner
-    return owner if owner else tensor
+    return owner_of(tensor) or tensor
+
+
+def owner_of(tensor: str) -> str:
+    """The module that a tensor belongs to; a parametrized layer's own is in one below it."""
+    return tensor.rpartition(".")[0].partition(".parametrizations")[0]

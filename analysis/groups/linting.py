@@ -21,7 +21,7 @@ from analysis.network.layers import is_depthwise, kind_of, makes_channels
 from analysis.network.usable import check_usable
 from analysis.records import Finding, Group, Lint, Lock, Untouched
 
-__all__ = ["lint", "lint_ignored_layers"]
+__all__ = ["lint", "lint_followed", "lint_ignored_layers"]
 
 _NAMED = 3
 """Layers that a message names before it only counts."""
@@ -51,6 +51,13 @@ def lint_ignored_layers(model: nn.Module, example_inputs: Inputs, ignored_layers
     """
     check_usable(model)
     followed = inspecting.labelled(model, example_inputs)
+    return lint_followed(followed, model, example_inputs, ignored_layers)
+
+
+def lint_followed(
+    followed: inspecting.Labelled, model: nn.Module, example_inputs: Inputs, ignored_layers: Any
+) -> Lint:
+    """As `lint_ignored_layers`, of a network whose channels were followed."""
     groups = followed.groups
     with left_as_found(model):
         called = called_modules(copy_of(model), example_inputs)

@@ -144,16 +144,21 @@ def prune_group(
         example_inputs: a tensor, a tuple or a dict.
         root: the layer whose output channels go.
         channels: their indices.
+
+    Raises:
+        UnprunableError: torch-pruning raised.
     """
     args, kwargs = as_arguments(example_inputs)
-    graph = tp.DependencyGraph().build_dependency(
-        model, example_inputs=kwargs or args, ignored_params=[], verbose=False
-    )
-    module = dict(model.named_modules())[root]
-    prune = graph.get_pruner_of_module(module).prune_out_channels
-    group = graph.get_pruning_group(module, prune, list(channels))
+    with upstream(f"pruning the group of `{root}`"):
+        graph = tp.DependencyGraph().build_dependency(
+            model, example_inputs=kwargs or args, ignored_params=[], verbose=False
+        )
+        module = dict(model.named_modules())[root]
+        prune = graph.get_pruner_of_module(module).prune_out_channels
+        group = graph.get_pruning_group(module, prune, list(channels))
     removal = Ledger(graph).removal(group)
-    group.prune()
+    with upstream(f"pruning the group of `{root}`"):
+        group.prune()
     return removal
 
 

@@ -8,12 +8,9 @@ from analysis.records.costs import (
     COLUMNS,
     CostTable,
     CurvePoint,
-    Extent,
     GroupSaving,
     Holder,
     LayerCost,
-    Meeting,
-    Products,
     Quantity,
     RatioCurve,
     Reach,
@@ -21,7 +18,6 @@ from analysis.records.costs import (
     Savings,
     Scaling,
     Sizes,
-    Term,
     Turn,
 )
 from analysis.records.groups import (
@@ -68,7 +64,17 @@ from analysis.records.requests import (
     unknown_policy,
 )
 from analysis.records.runs import CheckResult, Run, ScopeAccount, timed_out
-from analysis.records.study import PolicyAccount, Study, SubjectInfo, SubjectStudy, ZooRecord
+from analysis.records.study import (
+    NetworkAudit,
+    NetworkCosts,
+    NetworkGroups,
+    NetworkPruned,
+    PolicyAccount,
+    Study,
+    SubjectInfo,
+    SubjectStudy,
+    ZooRecord,
+)
 
 __all__ = [
     "BUDGET",
@@ -90,7 +96,6 @@ __all__ = [
     "Cut",
     "DependencyGroup",
     "DependencyMember",
-    "Extent",
     "FaultCount",
     "Finding",
     "Group",
@@ -100,14 +105,16 @@ __all__ = [
     "LayerCost",
     "Lint",
     "Lock",
-    "Meeting",
     "Member",
     "Mismatch",
     "Misread",
     "Network",
+    "NetworkAudit",
+    "NetworkCosts",
+    "NetworkGroups",
+    "NetworkPruned",
     "PlannedGroup",
     "PolicyAccount",
-    "Products",
     "Quantity",
     "RankAgreement",
     "RatioCurve",
@@ -124,7 +131,6 @@ __all__ = [
     "Study",
     "SubjectInfo",
     "SubjectStudy",
-    "Term",
     "Thresholds",
     "Turn",
     "Untouched",

@@ -1,23 +1,18 @@
 """MACs and parameters: counted, predicted and attributed."""
 
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Literal
 
 from analysis.errors import InputError, did_you_mean
-from analysis.records.groups import Axis
 from analysis.records.pruning import GroupAccount, Reason
 
 __all__ = [
     "COLUMNS",
     "CostTable",
     "CurvePoint",
-    "Extent",
     "GroupSaving",
     "Holder",
     "LayerCost",
-    "Meeting",
-    "Products",
     "Quantity",
     "RatioCurve",
     "Reach",
@@ -25,7 +20,6 @@ __all__ = [
     "Savings",
     "Scaling",
     "Sizes",
-    "Term",
     "Turn",
 ]
 
@@ -39,79 +33,6 @@ normalisations, and pooling with all else that is done element by element."""
 
 
 _PRODUCT_COLUMNS = 3
-
-
-@dataclass(frozen=True)
-class Extent:
-    """One size of a tensor, as a sum over the widths of layers that it is made of.
-
-    Attributes:
-        size: the size in the network that was traced.
-        parts: ``((axis, factor), ...)``: each channel that an axis loses takes so many away.
-        hidden: the operator behind which a size can no longer be followed; else empty.
-    """
-
-    size: int
-    parts: tuple[tuple[Axis, Fraction | int], ...] = ()
-    hidden: str = ""
-
-    @property
-    def varies(self) -> bool:
-        """Whether a pruning may change it."""
-        return bool(self.parts or self.hidden)
-
-    def times(self, factor: Fraction | int) -> "Extent":
-        """So many times this size."""
-        parts = tuple((axis, share * factor) for axis, share in self.parts)
-        return Extent(round(self.size * factor), parts, self.hidden)
-
-    def __add__(self, other: "Extent") -> "Extent":
-        """The sizes of two tensors laid end to end."""
-        size, parts = self.size + other.size, self.parts + other.parts
-        return Extent(size, parts, self.hidden or other.hidden)
-
-
-@dataclass(frozen=True)
-class Meeting:
-    """Two sizes that must be equal for an operator to run; ``where`` names it in words."""
-
-    where: str
-    one: Extent
-    other: Extent
-
-
-@dataclass(frozen=True)
-class Term:
-    """A count that is a product of sizes: an operator's MACs, or a parameter's elements.
-
-    Attributes:
-        layer: the module that owns it; empty for what the model's own forward calls.
-        name: the operator or the parameter.
-        count: the product in the network that was traced.
-        factors: those of the sizes that a pruning may change; the others stand in ``count``.
-    """
-
-    layer: str
-    name: str
-    count: int
-    factors: tuple[Extent, ...]
-
-
-@dataclass(frozen=True)
-class Products:
-    """What the costs of a network are products of.
-
-    Attributes:
-        macs: one term for each operator that is called.
-        params: one term for each parameter.
-        meetings: sizes that a pruning must leave equal, with the operator where they meet.
-        splits: sizes that a pruning must leave whole (channels of a head), with the operator.
-    """
-
-    macs: tuple[Term, ...]
-    params: tuple[Term, ...]
-    meetings: tuple[Meeting, ...]
-    splits: tuple[tuple[str, Extent], ...]
 
 
 @dataclass(frozen=True)

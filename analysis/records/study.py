@@ -9,7 +9,17 @@ from analysis.records.pruning import RankAgreement
 from analysis.records.requests import OWN_PRUNER
 from analysis.records.runs import Run
 
-__all__ = ["PolicyAccount", "Study", "SubjectInfo", "SubjectStudy", "ZooRecord"]
+__all__ = [
+    "NetworkAudit",
+    "NetworkCosts",
+    "NetworkGroups",
+    "NetworkPruned",
+    "PolicyAccount",
+    "Study",
+    "SubjectInfo",
+    "SubjectStudy",
+    "ZooRecord",
+]
 
 
 @dataclass(frozen=True)
@@ -27,6 +37,61 @@ class ZooRecord:
     params_before: int
     params_after: int
     seconds: float
+
+
+@dataclass(frozen=True)
+class NetworkGroups:
+    """The groups of one network of another package.
+
+    Attributes:
+        groups: how many.
+        prunable: how many may lose channels.
+        channels: of all groups.
+        sets: of channels that go together, in all groups.
+        seconds: to find them.
+    """
+
+    groups: int
+    prunable: int
+    channels: int
+    sets: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class NetworkAudit:
+    """What torch-pruning makes of the groups of one network.
+
+    Attributes:
+        counts: groups by answer, see `Audited`.
+        differing: the first few that are not the same: group, answer and why.
+    """
+
+    counts: dict[str, int]
+    differing: tuple[tuple[str, str, str], ...]
+
+
+@dataclass(frozen=True)
+class NetworkCosts:
+    """What the ratio leaves of one network, predicted; ``reason`` says why that is not known."""
+
+    macs: int
+    params: int
+    macs_left: int | None
+    params_left: int | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class NetworkPruned:
+    """What torch-pruning's own pruner did to one network."""
+
+    verdict: Verdict
+    reason: str
+    max_rel_error: float | None
+    removed: int
+    params_before: int
+    params_after: int | None
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,24 @@
-"""Every model of torchvision, pruned by half and proved: ``tox run -e zoo``."""
+"""Two collections of networks, pruned by half and proved: ``tox run -e zoo``, ``-e networks``.
+
+Every model of torchvision, with what torch-pruning must be told of it; and networks of other
+packages as they are, with their groups, what torch-pruning makes of these, and their costs.
+"""
 
 __all__ = [
+    "RATIO",
+    "SCOPE",
+    "collected",
+    "examining",
+    "networks",
+    "of_transformers",
     "proving",
     "recipes",
+    "running",
     "subjects",
 ]
+
+RATIO = 0.5
+"""Share of the channels of each group that every network is asked for."""
+
+SCOPE = "local"
+"""Channels are ranked inside each group."""

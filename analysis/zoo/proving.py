@@ -12,12 +12,11 @@ from analysis.errors import AnalysisError, upstream
 from analysis.network.operators import watched
 from analysis.processes import budgets
 from analysis.records import Verdict, Verification, ZooRecord
+from analysis.zoo import RATIO
 from analysis.zoo.recipes import Recipe
 from analysis.zoo.subjects import SUBJECTS, ZooSubject
 
-__all__ = ["RATIO", "prove"]
-
-RATIO = 0.5
+__all__ = ["prove"]
 
 
 def prove(name: str, told: bool = True) -> ZooRecord:

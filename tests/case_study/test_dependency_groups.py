@@ -60,33 +60,65 @@ def test_expansion_channels_are_in_no_joined_group(dense) -> None:
         }  # fmt: skip
 
 
-def test_every_output_axis_is_in_one_group_and_every_input_axis_in_at_most_one(dense) -> None:
-    axes = [(member.layer, member.axis) for group in dense.groups for member in group.members]
-    assert len(axes) == len(set(axes))
-    layers = {
-        name
-        for name, module in dense.model.named_modules()
-        if next(module.parameters(recurse=False), None) is not None
+def owners(model):
+    """Layers with parameters or buffers of their own."""
+    return {name for name, _ in model.named_modules() if name} & {
+        name.rpartition(".")[0] for name in model.state_dict()
     }
-    assert {layer for layer, axis in axes if axis == "out"} == layers
 
 
-def test_every_width_is_the_layers_own(dense) -> None:
-    modules = dict(dense.model.named_modules())
-    for group in dense.groups:
-        for member in group.members:
-            weight = modules[member.layer].weight
-            axis = 0 if member.axis == "out" else 1
-            assert member.width == weight.shape[axis] == group.width
+def test_every_output_axis_is_in_one_group_and_every_input_axis_in_at_most_one(dense) -> None:
+    axes = [(member.tensor, member.dim) for group in dense.groups for member in group.members]
+    assert len(axes) == len(set(axes))
+    made = {each.layer for group in dense.groups for each in group.members if each.axis == "out"}
+    assert made == owners(dense.model)
 
 
-def test_every_member_says_why_it_is_coupled(dense) -> None:
-    expected = {
-        "root", "sequence", "batch norm", "depthwise", "residual addition", "classifier input",
-    }  # fmt: skip
-    found = {member.coupling for group in dense.groups for member in group.members}
+def test_every_tensor_of_every_layer_is_cut_along_its_channels(dense) -> None:
+    """Counted from the layers alone: a depthwise filter and a norm have one axis of channels."""
+    expected = set()
+    for name, tensor in dense.model.state_dict().items():
+        if tensor.dim():
+            expected.add((name, 0))
+        module = dense.model.get_submodule(name.rpartition(".")[0])
+        reads = name != "features.0.0.weight" and getattr(module, "groups", 1) == 1
+        if tensor.dim() > 1 and reads:  # the stem reads the image
+            expected.add((name, 1))
+    found = {(m.tensor, m.dim) for group in dense.groups for m in group.members}
     assert found == expected
 
 
+def test_every_width_is_the_layers_own(dense) -> None:
+    state = dense.model.state_dict()
+    for group in dense.groups:
+        for member in group.members:
+            assert member.width == state[member.tensor].shape[member.dim] == group.width
+            assert member.positions == tuple((channel,) for channel in range(group.width))
+
+
+def test_every_channel_may_go_alone_except_the_classes(dense) -> None:
+    for group in dense.groups:
+        assert bool(group.together) is (group.name != "classifier.1")
+        assert not group.together or group.together == tuple((c,) for c in range(group.width))
+
+
+def test_every_group_says_why_it_is_coupled(dense) -> None:
+    found = {coupling.why for group in dense.groups for coupling in group.couplings}
+    assert found == {"sequence", "normalisation", "depthwise", "addition"}
+    for group in dense.groups:
+        depthwise = any(member.kind.startswith("depthwise") for member in group.members)
+        assert depthwise is any(coupling.why == "depthwise" for coupling in group.couplings)
+
+
 def test_only_the_classifier_is_output(dense) -> None:
-    assert [group.root for group in dense.groups if group.is_output] == ["classifier.1"]
+    assert [group.name for group in dense.groups if group.is_output] == ["classifier.1"]
+
+
+def test_torch_prunings_graph_couples_the_same_layers(dense) -> None:
+    def axes(groups):
+        return {frozenset((m.layer, m.axis) for m in group.members) for group in groups}
+
+    assert axes(dense.groups) == axes(dense.dependency_groups)
+    assert {each.additions for each in dense.groups} == {
+        each.additions for each in dense.dependency_groups
+    }

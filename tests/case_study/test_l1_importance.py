@@ -19,8 +19,14 @@ def dense(request, dense_of):
     return dense_of(request.param)
 
 
+def held_by(policy, dense):
+    """DepGraph's groups, those that a policy holds marked."""
+    ignored = policies.ignored_layers(policy, dense.model, dense.groups)
+    return mark_ignored(dense.dependency_groups, ignored)
+
+
 def test_the_recomputed_importance_is_torch_prunings(dense) -> None:
-    ours = group_importances(dense.model, dense.groups)
+    ours = group_importances(dense.model, dense.dependency_groups)
     graph = tp.DependencyGraph().build_dependency(copy_of(dense.model), (dense.inputs,))
     theirs = {
         graph._module2name[group[0].dep.target.module]: tp.importance.MagnitudeImportance(p=1)(
@@ -37,7 +43,8 @@ def test_depthwise_filters_do_not_count(dense) -> None:
     changed = copy_of(dense.model)
     with torch.no_grad():
         changed.features[2].conv[1][0].weight.mul_(100)
-    before, after = (group_importances(model, dense.groups) for model in (dense.model, changed))
+    groups = dense.dependency_groups
+    before, after = (group_importances(model, groups) for model in (dense.model, changed))
     graph = tp.DependencyGraph().build_dependency(changed, (dense.inputs,))
     module = changed.features[2].conv[1][0]
     group = graph.get_pruning_group(
@@ -49,7 +56,7 @@ def test_depthwise_filters_do_not_count(dense) -> None:
 
 
 def test_the_plain_filter_norm_is_the_sum_of_absolute_weights(dense) -> None:
-    norms = filter_norms(dense.model, dense.groups)
+    norms = filter_norms(dense.model, dense.dependency_groups)
     last = dense.model.features[18][0].weight
     expected = torch.stack([filter_.abs().double().sum() for filter_ in last])
     torch.testing.assert_close(norms["features.18.0"], expected)
@@ -61,8 +68,8 @@ def test_the_plain_filter_norm_is_the_sum_of_absolute_weights(dense) -> None:
 
 def test_the_two_rankings_agree_without_being_the_same(dense) -> None:
     ours, plain = (
-        group_importances(dense.model, dense.groups),
-        filter_norms(dense.model, dense.groups),
+        group_importances(dense.model, dense.dependency_groups),
+        filter_norms(dense.model, dense.dependency_groups),
     )
     agreement = {root: spearman(ours[root], plain[root]) for root in ours if root in plain}
     assert all(value > 0 for value in agreement.values())
@@ -75,7 +82,7 @@ def test_the_two_rankings_agree_without_being_the_same(dense) -> None:
 def test_exactly_the_channels_below_the_threshold_go(name, config, outcome_of) -> None:
     """By a second route: one sort over the pool, in plain Python."""
     outcome = outcome_of(name, config)
-    held = mark_ignored(outcome.dense.groups, outcome.ignored)
+    held = mark_ignored(outcome.dense.dependency_groups, outcome.ignored)
     scores = {
         root: values.tolist()
         for root, values in group_importances(outcome.dense.model, held).items()
@@ -99,16 +106,16 @@ def test_exactly_the_channels_below_the_threshold_go(name, config, outcome_of) -
 @pytest.mark.parametrize("ratio", RATIOS)
 def test_no_published_threshold_is_a_near_tie(dense, policy: str, ratio: float) -> None:
     """So that float32 rounding on another processor removes the same channels."""
-    importances = group_importances(dense.model, dense.groups)
-    held = mark_ignored(dense.groups, policies.ignored_layers(policy, dense.model, dense.groups))
+    importances = group_importances(dense.model, dense.dependency_groups)
+    held = held_by(policy, dense)
     assert planning.threshold_gap(held, importances, Config(ratio)) > 5e-7
 
 
 @pytest.mark.parametrize("policy", policies.POLICIES)
 def test_no_group_of_a_published_curve_drops_out_by_a_near_tie(dense, policy: str) -> None:
     """A group drops out where its highest score falls to the threshold or below."""
-    importances = group_importances(dense.model, dense.groups)
-    held = mark_ignored(dense.groups, policies.ignored_layers(policy, dense.model, dense.groups))
+    importances = group_importances(dense.model, dense.dependency_groups)
+    held = held_by(policy, dense)
     free = [importances[group.root] for group in held if group.prunable]
     pool = torch.cat(free).sort().values
     for ratio in CURVE_RATIOS[1:]:

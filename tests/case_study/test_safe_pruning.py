@@ -113,7 +113,7 @@ def test_a_planted_fault_passes_forward_and_shape_and_fails_the_proof(
     dense, masked, pruned = pruned_by_half
 
     def sites_of(network):
-        return list(sites(masked.dense, network, masked.cuts, dense.groups))
+        return list(sites(masked.dense, network, masked.cuts, dense.dependency_groups))
 
     takers = [site.name for site in sites_of(copy_of(pruned)) if FAULTS[fault](site)]
     if not takers:

@@ -45,7 +45,7 @@ def test_channels_removed_are_those_the_layers_lost(name, config, outcome_of) ->
     before, after = (dict(model.named_modules()) for model in (outcome.dense.model, outcome.pruned))
     lost = sum(
         before[group.root].weight.shape[0] - after[group.root].weight.shape[0]
-        for group in outcome.dense.groups
+        for group in outcome.dense.dependency_groups
     )
     assert outcome.run.channels.removed == lost
 

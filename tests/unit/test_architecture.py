@@ -19,7 +19,7 @@ WINGS = (
     ("network",),
     ("groups",),
     ("pruning",),
-    ("proof", "costs"),
+    ("opened", "proof", "costs"),
     ("pipeline",),
     ("checks",),
     ("gate",),
@@ -32,16 +32,36 @@ WINGS = (
     ("layers", "__init__", "__main__"),
 )
 
-# The same inside each wing that has more than one room.
+# The same inside each wing, and each room, that has more than one.
 ROOMS = {
-    "records": (("requests", "groups"), ("pruning",), ("proof", "costs"), ("runs",), ("study",)),
+    "records": (
+        ("requests", "groups", "conventions"),
+        ("pruning",),
+        ("proof", "costs"),
+        ("runs",),
+        ("study",),
+    ),
     "processes": (("budgets", "preloaded"), ("workers",), ("shared_cache",)),
     "network": (
         ("inference", "layers", "loading", "model_names"),
-        ("operators", "usable", "provenance", "float64"),
-        ("subjects",),
+        ("operators", "usable", "provenance", "float64", "labels"),
+        ("subjects", "cutting"),
     ),
-    "groups": (("policies", "naive_cuts"), ("depgraph", "linting", "auditing")),
+    "network.labels": (
+        ("planes", "operators"),
+        ("records",),
+        ("meeting",),
+        ("calls",),
+        ("contractions",),
+        ("rules",),
+        ("tracing",),
+    ),
+    "groups": (
+        ("policies", "coupling"),
+        ("trying",),
+        ("inspecting",),
+        ("depgraph", "explaining", "auditing", "linting", "naive_cuts"),
+    ),
     "pruning": (
         ("channel_classes", "importances", "surgery"),
         ("rules", "pruners"),
@@ -59,6 +79,7 @@ ROOMS = {
         ("symbolic_sizes",),
         ("size_rules",),
         ("cost_model", "counting"),
+        ("expected",),
         ("accounting",),
         ("predicting", "run_costs"),
     ),
@@ -87,9 +108,10 @@ def modules() -> list[Path]:
 
 
 def place_of(path: Path) -> list[str]:
-    """The wing and the room of a file, as the pictures name them."""
+    """The wing and the rooms of a file, as the pictures name them."""
     parts = path.relative_to(ROOT).with_suffix("").parts
-    return [part for part in parts[:2] if part != "__init__"] or ["__init__"]
+    depth = 3 if ".".join(parts[:2]) in ROOMS else 2
+    return [part for part in parts[:depth] if part != "__init__"] or ["__init__"]
 
 
 def imported(path: Path) -> set[str]:
@@ -113,30 +135,34 @@ def imported(path: Path) -> set[str]:
 
 
 def ours(path: Path) -> set[tuple[str, ...]]:
-    """Wing and room of everything of this package that a file imports."""
+    """Wing and rooms of everything of this package that a file imports."""
     names = (name.split(".") for name in imported(path))
-    return {tuple(parts[1:3]) for parts in names if parts[0] == "analysis" and len(parts) > 1}
+    return {tuple(parts[1:4]) for parts in names if parts[0] == "analysis" and len(parts) > 1}
 
 
 def wrong_imports(path: Path, found: set[tuple[str, ...]]) -> list[str]:
     """What a file imports though it stands beside or below it."""
-    wing, *room = place_of(path)
-    here = BY_ROOM[wing]
-    others = {name[0] for name in found if name[0] != wing and name[0] in BY_ROOM}
-    wrong = [other for other in others if BY_ROOM[other] >= here]
-    if room and wing in ROOMS:
-        inside = {name[1] for name in found if name[0] == wing and len(name) > 1} - {room[0]}
-        place = BY_ROOM[f"{wing}.{room[0]}"]
-        wrong += [name for name in inside if BY_ROOM.get(f"{wing}.{name}", -1) >= place]
+    place = place_of(path)
+    wrong = []
+    for depth, own in enumerate(place):
+        around = place[:depth]
+        if around and ".".join(around) not in ROOMS:
+            break
+        here = BY_ROOM[".".join([*around, own])]
+        beside = {name[depth] for name in found if [*name[:depth]] == around and len(name) > depth}
+        wrong += [
+            other for other in beside - {own} if BY_ROOM.get(".".join([*around, other]), -1) >= here
+        ]
     return wrong
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_module_imports_only_what_stands_above_it(path: Path) -> None:
-    wing, *room = place_of(path)
-    assert wing in BY_ROOM, f"{wing} has no place in the picture"
-    if room and wing in ROOMS:
-        assert f"{wing}.{room[0]}" in BY_ROOM, f"{wing}/{room[0]} has no place in the picture"
+    place = place_of(path)
+    for depth in range(len(place)):
+        if not depth or ".".join(place[:depth]) in ROOMS:
+            name = ".".join(place[: depth + 1])
+            assert name in BY_ROOM, f"{name} has no place in the picture"
     assert not wrong_imports(path, ours(path))
 
 
@@ -148,6 +174,15 @@ def test_a_module_imports_only_what_stands_above_it(path: Path) -> None:
         ("proof/masking.py", "def f():\n    from analysis.proof.proving import prove", ["proving"]),
         ("groups/policies.py", "import_module('analysis.pruning.surgery')", ["pruning"]),
         ("pipeline.py", "from analysis.proof.proving import prove", []),
+        ("opened.py", "from analysis.runs import run_of", ["runs"]),
+        (
+            "network/labels/planes.py",
+            "from analysis.network.labels.records import Trace",
+            ["records"],
+        ),
+        ("network/labels/rules.py", "from analysis.network.labels import tracing", ["tracing"]),
+        ("network/labels/rules.py", "from analysis.network.cutting import cut", ["cutting"]),
+        ("network/labels/rules.py", "from analysis.network.labels.calls import call", []),
     ],
 )
 def test_the_order_sees_a_wrong_import(tmp_path: Path, place, text, wrong) -> None:

@@ -78,10 +78,15 @@ def _convolution(call: Call) -> None:
     made = weight.shape[1] if transposed else weight.shape[0] // groups
     read = weight.shape[0] // groups if transposed else weight.shape[1]
     space = (groups, made, read)
-    arriving = []
+    arriving, along = [], []
     for plane in call.planes_of(images):
         if plane.numel() > 1 and 1 not in axes_of(plane):
-            call.meeting.hold(labels_of(plane), "channels used as positions")
+            if all(call.made[0].shape[axis] == images.shape[axis] for axis in axes_of(plane)):
+                # A window over channels, as in efficient channel attention.
+                call.meeting.combine(plane, "window over channels")
+                along.append(plane)
+            else:
+                call.meeting.hold(labels_of(plane), "channels used as positions")
         elif plane.numel() > 1:
             channels = call.meeting.over(plane, frozenset({1}))
             arriving.append(channels.reshape(-1).view(groups, 1, read))
@@ -113,7 +118,7 @@ def _convolution(call: Call) -> None:
         "depthwise" if depthwise else "sequence",
     )
     _outer(call, outer)
-    planes = []
+    planes = along
     for plane in found:
         flat_plane = plane.expand(groups, made, 1).reshape(1, -1, *(1,) * (rank - 2))
         planes.append(flat_plane)

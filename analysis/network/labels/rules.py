@@ -167,6 +167,9 @@ def _spatial(call: Call) -> None:
         channels = axes_of(plane) - positions
         if channels or plane.numel() == 1:
             found.append(call.meeting.over(plane, channels) if channels else plane)
+        elif (windows := _windows(plane, call.made[0].shape)) is not None:
+            call.meeting.combine(plane, "window over channels")
+            found.append(windows)
         else:
             call.meeting.hold(labels_of(plane), "channels used as positions")
     for other in call.operands[1:]:
@@ -179,6 +182,15 @@ def _spatial(call: Call) -> None:
     _visit(call, found, shape, call.within or call.name)
 
 
+def _windows(plane: Tensor, shape: Sequence[int]) -> Tensor | None:
+    """One window for each channel, as of a local response norm behind its padding."""
+    for axis in axes_of(plane):
+        inner = plane.index_select(axis, plane.flatten().nonzero().flatten())
+        if axes_of(plane) == {axis} and inner.shape[axis] == shape[axis]:
+            return inner
+    return None
+
+
 def _per_channel(call: Call) -> None:
     value = call.operands[0]
     dims = value.dim()
@@ -187,7 +199,9 @@ def _per_channel(call: Call) -> None:
         if other.numel() > 1:
             operands.append(call.on_axis(other, dims, 1))
     call.put(0, call.meeting.joined(operands, "normalisation"))
-    _visit(call, call.made_planes(0), value.shape, call.within or "batch norm")
+    of_batch = call.bound.get("training") or "running_mean" not in call.bound
+    kind = "norm" if of_batch else "batch norm"
+    _visit(call, call.made_planes(0), value.shape, call.within or kind)
 
 
 def _visit(call: Call, planes: Sequence[Tensor], shape: Sequence[int], kind: str) -> None:

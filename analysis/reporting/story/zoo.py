@@ -1,5 +1,9 @@
-"""Every model of torchvision, from the file that ``python -m analysis.zoo`` wrote."""
+"""Every model of torchvision, and networks of other packages, as ``python -m analysis.zoo`` wrote.
 
+The networks are told of if their file is there.
+"""
+
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +20,10 @@ _UPSTREAM = Path(__file__).parents[1] / "upstream.json"
 
 
 def section(directory: str) -> Section | Absent:
-    """Every model with its verdict, beside torch-pruning's own table.
+    """Every model with its verdict, beside torch-pruning's own table; then the networks.
 
     Args:
-        directory: of the report; its ``zoo.json`` is read.
+        directory: of the report; its ``zoo.json`` and ``networks.json`` are read.
     """
     path = Path(directory) / "zoo.json"
     if not path.is_file():
@@ -47,6 +51,9 @@ def section(directory: str) -> Section | Absent:
             if not _is_equal(model)
         ),
     ]
+    networks = _networks_in(directory)
+    if networks:
+        sentences.append(_of_networks(networks))
     return Section(
         "zoo",
         _TITLE,
@@ -54,10 +61,11 @@ def section(directory: str) -> Section | Absent:
         tables=(
             _against(models, upstream),
             _by_task(models),
+            *([_network_table(networks)] if networks else []),
             _told(untold),
             _all(models, upstream),
         ),
-        tests=("tests/unit/zoo/test_zoo.py",),
+        tests=("tests/unit/zoo/test_networks.py", "tests/unit/zoo/test_zoo.py"),
     )
 
 
@@ -177,3 +185,67 @@ def _all(models: list[dict[str, Any]], upstream: dict[str, Any]) -> Table:
 def _left(model: dict[str, Any]) -> float | None:
     before, after = model["params_before"], model["params_after"]
     return None if after is None or not before else after / before
+
+
+def _networks_in(directory: str) -> list[dict[str, Any]]:
+    """The networks of other packages; none where they were not looked at."""
+    path = Path(directory) / "networks.json"
+    return read_json(path)["models"] if path.is_file() else []
+
+
+def _of_networks(networks: list[dict[str, Any]]) -> str:
+    packages = dict.fromkeys(each["package"] for each in networks)
+    grouped = [each for each in networks if "unanswered" not in each["groups"]]
+    counts: Counter[str] = Counter()
+    for each in networks:
+        counts.update(each["audit"].get("counts", {}))
+    answers = ", ".join(f"{count(number)} {answer}" for answer, number in sorted(counts.items()))
+    equal = [each for each in networks if _network_verdict(each) in _EQUAL]
+    wrong = [each for each in networks if _network_verdict(each) == Verdict.WRONG]
+    priced = [each for each in networks if each["costs"].get("macs_left") is not None]
+    return (
+        f"Networks of other packages ({', '.join(packages)}; `python -m analysis.zoo --networks`): "
+        f"the groups of {len(grouped)} of {len(networks)} are found. torch-pruning's own view of "
+        f"these groups is {answers}. Its pruner, told of the output layers alone, leaves "
+        f"{len(equal)} equal to their masked dense network and {len(wrong)} that run and compute "
+        f"something else; what it leaves is predicted for {len(priced)}."
+    )
+
+
+_EQUAL = tuple(verdict for verdict in Verdict if verdict.is_equal)
+
+
+def _network_verdict(network: dict[str, Any]) -> str:
+    return network["pruned"].get("verdict", "-")
+
+
+def _network_table(networks: list[dict[str, Any]]) -> Table:
+    return Table(
+        "networks of other packages",
+        ("network", "package", "groups", "prunable", *_AUDITS, "MACs left", "verdict"),
+        tuple(
+            (
+                each["name"],
+                each["package"],
+                count(each["groups"].get("groups")),
+                count(each["groups"].get("prunable")),
+                *_audit_cells(each["audit"]),
+                share(_macs_left(each["costs"])),
+                _network_verdict(each),
+            )
+            for each in networks
+        ),
+    )
+
+
+_AUDITS = ("same", "misread", "missing", "cannot-be-cut", "cannot-be-told")
+
+
+def _audit_cells(audit: dict[str, Any]) -> list[str]:
+    counts = audit.get("counts")
+    return [count(None if counts is None else counts.get(answer, 0)) for answer in _AUDITS]
+
+
+def _macs_left(costs: dict[str, Any]) -> float | None:
+    left = costs.get("macs_left")
+    return None if left is None or not costs["macs"] else left / costs["macs"]

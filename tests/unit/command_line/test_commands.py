@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,9 +19,9 @@ from analysis.network import subjects
 
 MODELS = """
 import torch, torch_pruning as tp
-from nets import Chain, Flipped, Named
+from nets import Chain, FixedBuffer, Flipped, Named, Residual
 
-chain, flipped, named = Chain, Flipped, Named
+chain, flipped, named, residual, buffered = Chain, Flipped, Named, Residual, FixedBuffer
 number = 3
 
 def needs(argument): ...
@@ -43,6 +44,20 @@ class Endless(Chain):
 def frozen(): return Chain().requires_grad_(False)
 
 def typed(model): return [torch.nn.Linear, model.first]
+
+class Neighbours(Chain):
+    def forward(self, x):
+        x = torch.nn.functional.local_response_norm(self.first(x), 3)
+        return self.head(self.second(x).mean((2, 3)))
+
+neighbours = Neighbours
+
+def spare():
+    model = Chain()
+    model.unused = torch.nn.Conv2d(4, 4, 1)
+    return model
+
+def keep_stem(model): return ["block.project", model.head]
 
 def keep_second(model): return [model.second, model.head]
 
@@ -131,25 +146,201 @@ def test_groups_lists_what_a_policy_holds(capsys) -> None:
     options = ("--ignore", "models:keep_second", "--json", "-")
     assert run("groups", "models:chain", *SMALL, *options) == 0
     groups = json.loads(capsys.readouterr().out)["groups"]
-    assert [(group["root"], group["reason"]) for group in groups] == [
-        ("first", ""), ("second", "ignored"), ("head", "ignored"),
+    assert [(group["name"], group["ignored"]) for group in groups] == [
+        ("first", False), ("second", True), ("head", True),
     ]  # fmt: skip
+
+
+def test_the_json_of_groups_holds_every_map(capsys) -> None:
+    assert run("groups", "models:chain", *SMALL, "--json", "-") == 0
+    data = json.loads(capsys.readouterr().out)
+    first, second, head = data["groups"]
+    assert "lint" not in data
+    assert "why" not in data
+    assert not {"audit", "why", "misread"} & first.keys()
+    assert (first["name"], first["width"], first["layers"]) == ("first", 4, ["first", "norm"])
+    assert first["together"] == [[0], [1], [2], [3]]
+    assert {(each["tensor"], each["dim"], each["axis"]) for each in first["members"]} == {
+        ("first.weight", 0, "out"), ("second.weight", 1, "in"),
+        *((f"norm.{name}", 0, "out") for name in ("weight", "bias", "running_mean", "running_var")),
+    }  # fmt: skip
+    assert all(each["positions"] == [[0], [1], [2], [3]] for each in first["members"])
+    assert {each["why"] for each in first["couplings"]} == {"sequence", "normalisation"}
+    assert all(each["line"].startswith("nets.py:") for each in first["couplings"])
+    # Without the five channels of `second`: 4*5 and 5*2 weights, and 5 values.
+    assert (second["params"], second["macs"]) == (20 + 5 + 10, 4 * 5 * 36 + 10)
+    assert (head["together"], head["held"], head["is_output"]) == ([], "the model's output", True)
 
 
 def test_an_audit_tells_which_group_would_be_cut_wrongly(capsys) -> None:
     assert run("groups", "models.py:flipped", *SMALL, "--audit", "--json", "-") == 1
     first, *others = json.loads(capsys.readouterr().out)["groups"]
-    assert first["audit"] == [
-        {
-            "layer": "second",
-            "places": [0, 1, 2, 3],
-            "believed": [0, 1, 2, 3],
-            "found": [3, 2, 1, 0],
-        }
-    ]
-    assert all(group["audit"] == [] for group in others)
+    assert first["audit"] == "misread"
+    assert "computes another function" in first["why"]
+    (entry,) = first["misread"]
+    assert (entry["layer"], entry["places"]) == ("second", [0, 1, 2, 3])
+    assert (entry["believed"], entry["found"]) == ([0, 1, 2, 3], [3, 2, 1, 0])
+    assert all((each["audit"], each["misread"]) == ("same", []) for each in others)
+    assert run("groups", "models.py:flipped", *SMALL, "--audit") == 1
+    told = capsys.readouterr().out
+    assert "group first: misread: runs with the right output shape" in told
+    assert "4 positions of second: position 0 is taken for channel 0 and carries channel 3" in told
+    assert told.endswith("audit: 1 misread, 2 same\n")
     assert run("groups", "models.py:chain", *SMALL, "--audit") == 0
-    assert "audit: 0 of 3 groups would be cut wrongly" in capsys.readouterr().out
+    assert capsys.readouterr().out.endswith("audit: 3 same\n")
+
+
+def test_an_audit_that_cannot_cut_fails_and_one_that_cannot_tell_passes(capsys) -> None:
+    assert run("groups", "models.py:buffered", *SMALL, "--audit") == 1
+    told = capsys.readouterr().out
+    assert "group first: cannot-be-cut: broken: the model's own forward raised in mul" in told
+    assert told.endswith("audit: 1 cannot-be-cut, 2 same\n")
+    assert run("groups", "models.py:neighbours", *SMALL, "--audit") == 0
+    assert "group first: cannot-be-told: mixed: " in capsys.readouterr().out
+
+
+def test_the_table_of_groups_says_why_and_the_members_are_told_on_request(capsys) -> None:
+    assert run("groups", "models:residual", *SMALL) == 0
+    brief = capsys.readouterr().out
+    (stem,) = (line for line in brief.splitlines() if line.startswith("| stem "))
+    cells = [cell.strip() for cell in stem.strip("|").split("|")]
+    assert cells[:5] == ["stem", "4", "any one", "5", "addition"]
+    assert "block.project_norm" not in brief
+    assert brief.endswith("3 groups, 1 excluded\n")
+    assert run("groups", "models:residual", *SMALL, "--members") == 0
+    full = capsys.readouterr().out
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in full.splitlines()]
+    found = {tuple(row) for row in rows if len(row) == 7}
+    assert ("stem", "block.project_norm", "BatchNorm2d", "out", "4",
+            "block.project_norm.running_var", "0") in found  # fmt: skip
+    assert ("block.expand", "block.depthwise", "depthwise Conv2d", "out", "8",
+            "block.depthwise.weight", "0") in found  # fmt: skip
+    assert {line for line in brief.splitlines() if line} <= set(full.splitlines())
+
+
+def test_what_holds_a_group_is_told_with_the_line(capsys) -> None:
+    assert run("groups", "models:neighbours", *SMALL) == 0
+    told = capsys.readouterr().out
+    (held,) = (line for line in told.splitlines() if "no channel may go" in line)
+    assert held.startswith("group first: no channel may go: ")
+    assert "models.py:" in held
+
+
+WHY = {
+    "stem": [
+        "`stem` has the 4 channels of group `stem`", "addition: two tensors are added in `block`",
+        "may go together: any one",
+    ],
+    "block.norm": ["`block.norm` has the 8 channels of group `block.expand`", "depthwise: "],
+    "block.project": [
+        "`block.project` has the 4 channels of group `stem`",
+        "`block.project` reads the 8 channels of group `block.expand`",
+    ],
+    "stem.bias": ["`stem.bias` has the 4 channels of group `stem`"],
+    "block": ["`block` (Block) has no channels of its own: those of `stem`, `block.expand` pass"],
+    "": ["the model itself (Residual) has no channels of its own: those of `stem`"],
+    "head": ["`head` reads the 4 channels of group `stem`", "none may go: the model's output"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("layer", WHY)
+def test_why_answers_for_any_layer(layer: str, capsys) -> None:
+    assert run("groups", "models:residual", *SMALL, "--why", layer) == 0
+    told = capsys.readouterr().out
+    assert [words for words in WHY[layer] if words not in told] == []
+    assert "excluded" not in told  # the table is not what was asked for
+    assert run("groups", "models:residual", *SMALL, "--why", layer, "--json", "-") == 0
+    assert json.loads(capsys.readouterr().out)["why"] == told.rstrip("\n")
+
+
+def test_why_answers_for_a_layer_that_no_channel_reaches(capsys) -> None:
+    assert run("groups", "models:spare", *SMALL, "--why", "unused") == 0
+    assert "`unused` (Conv2d) is in no group: " in capsys.readouterr().out
+
+
+def test_why_refuses_a_name_that_is_none_with_the_closest(capsys) -> None:
+    assert run("groups", "models:residual", *SMALL, "--why", "block.nrom") == 2
+    told = capsys.readouterr().err
+    assert "no layer 'block.nrom'" in told
+    assert "block.norm" in told
+    assert told.count("\n") == 1
+
+
+EDGE = re.compile(r'^  ("(?:[^"\\\\]|\\\\.)*"|\w+) -> ("(?:[^"\\\\]|\\\\.)*"|\w+);$')
+NODE = re.compile(r'^  ("(?:[^"\\\\]|\\\\.)*"|\w+) \[(.*)\];$')
+
+
+def graph_of(text: str) -> tuple[dict[str, str], set[tuple[str, str]]]:
+    """The nodes of a graph with their attributes, and its edges."""
+    first, *lines, last = text.splitlines()
+    assert (first, last) == ("digraph groups {", "}")
+    nodes, edges = {}, set()
+    for line in lines:
+        if edge := EDGE.match(line):
+            edges.add(tuple(name.strip('"') for name in edge.groups()))
+        elif node := NODE.match(line):
+            nodes[node[1].strip('"')] = node[2]
+        else:
+            assert line == "  rankdir=LR;"
+    return nodes, edges
+
+
+def test_the_graph_is_that_of_the_groups(capsys, tmp_path) -> None:
+    options = ("--ignore", "models:keep_stem", "--dot", "out/groups.dot", "--json", "-")
+    assert run("groups", "models:residual", *SMALL, *options) == 0
+    groups = json.loads(capsys.readouterr().out)["groups"]
+    nodes, edges = graph_of((tmp_path / "out/groups.dot").read_text())
+    nodes.pop("node")
+    expected = set()
+    for place, group in enumerate(groups):
+        for each in group["members"]:
+            ends = (each["layer"], f"g{place}")
+            expected.add(ends if each["axis"] == "out" else ends[::-1])
+    assert edges == expected
+    assert set(nodes) == {name for edge in edges for name in edge}
+    assert [place for place in range(3) if "dashed" in nodes[f"g{place}"]] == [0, 2]
+    assert 'label="8 channels\\nany one"' in nodes["g1"]
+    assert "the model's output" in nodes["g2"]
+
+
+@pytest.mark.parametrize("path", ["", "folder/"])
+def test_a_graph_that_cannot_be_written_is_refused_first(path: str, capsys, tmp_path) -> None:
+    (tmp_path / "folder").mkdir()
+    assert run("groups", "models:residual", *SMALL, "--dot", path or "folder") == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+TORCHLESS_OF_PRUNING = """
+import sys
+from analysis.command_line import jobs
+from analysis.records import Network, Request
+request = Request(Network("nets:Residual", input_size=(3, 6, 6)), ignore="skip-channels")
+jobs.prepare(request)
+{call}
+print(sorted(name for name in sys.modules if name.partition(".")[0] == "torch_pruning"))
+"""
+
+
+@pytest.mark.parametrize(
+    ("call", "brings"),
+    [
+        ("assert jobs.groups(request)", False),
+        ("assert jobs.lint(request)", False),
+        ("assert jobs.why(request, 'stem')", False),
+        ("assert jobs.audit(request)", True),
+    ],
+)
+def test_groups_lint_and_why_do_not_import_torch_pruning(call: str, brings: bool) -> None:
+    """It takes longer to load than torch."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", TORCHLESS_OF_PRUNING.format(call=call)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": ":".join(sys.path)},
+    )
+    assert done.returncode == 0, done.stderr
+    assert (done.stdout.strip() != "[]") is brings
 
 
 def test_a_run_that_does_not_end_is_a_timeout_and_the_others_are_answered(capsys) -> None:

@@ -21,14 +21,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from torch_pruning.pruner import MagnitudePruner
 from torch_pruning.pruner.importance import MagnitudeImportance
 
-from analysis import verify
-from analysis.costs.predicting import cost_account
+from analysis import inspect_groups, verify
 from analysis.errors import InputError
-from analysis.groups import policies
-from analysis.groups.auditing import audit
-from analysis.groups.depgraph import dependency_groups
+from analysis.groups import inspecting, policies
 from analysis.groups.linting import lint
 from analysis.network.inference import names_of
+from analysis.pipeline import audit_groups
 from analysis.records import Verdict
 
 pytestmark = pytest.mark.filterwarnings("ignore:Unwrapped parameters detected")
@@ -46,28 +44,15 @@ def called_in(model, inputs):
     return called
 
 
-def held_costs(model, inputs, groups):
-    """By root, what goes with all channels of a group; None where the network would not run."""
-    costs = cost_account(model, inputs).model
-    blocks = {group.root: group.channel_groups for group in groups}
-
-    def held_cost(root):
-        own = costs.group_of == costs.roots.index(root)
-        if costs.obstacle(own[:, None] * float(blocks[root]))[0]:
-            return None
-        lost = np.stack([0 * costs.widths, own * costs.widths], 1)
-        counts = (costs.macs.at(lost), costs.params.at(lost))
-        return tuple(int(dense - left) for dense, left in counts)
-
-    return held_cost
-
-
 def linted(model, ignored, inputs=None, groups=None):
     inputs = inputs_for(model) if inputs is None else inputs
-    groups = dependency_groups(model, inputs) if groups is None else groups
-    misread = audit(model, inputs, groups)
-    called, costs = called_in(model, inputs), held_costs(model, inputs, groups)
-    return lint(model, ignored, groups, called, misread, costs)
+    groups = inspect_groups(model, inputs) if groups is None else groups
+    return lint(model, ignored, groups, called_in(model, inputs))
+
+
+def audited(model):
+    inputs = inputs_for(model)
+    return audit_groups(inspecting.labelled(model, inputs), model, inputs)
 
 
 def told(answer, kind):
@@ -308,7 +293,7 @@ def test_a_layers_own_weight_excludes_nothing() -> None:
 def test_a_parameter_of_a_group_that_goes_keeps_its_size_and_breaks_the_network() -> None:
     model = Encoder().eval()
     (finding,) = told(linted(model, [model.position, model.head]), "parameter")
-    assert "`reduce`" in finding.message
+    assert "group `embed`, which it belongs to, is cut" in finding.message
     pruner = pruner_of(model, [model.position, model.head])
     assert verify(model, inputs_for(model), pruner).verdict is Verdict.BROKEN
 
@@ -419,64 +404,70 @@ def test_a_group_that_need_not_be_held_prunes_exactly_once_it_is_free(kind, laye
     assert freed(model) is Verdict.EXACT
 
 
-@pytest.mark.parametrize("name", sorted(PROVED.keys() - {"depthwise with a multiplier"}))
-def test_whatever_need_not_be_held_passes_the_proof_once_it_is_free(name: str) -> None:
+@pytest.mark.parametrize("name", sorted(PROVED))
+def test_what_need_not_be_held_and_is_audited_the_same_passes_the_proof_once_it_is_free(
+    name: str,
+) -> None:
     model = build(name)
     inputs = inputs_for(model)
     answer = linted(model, [model])
     free = {finding.layer for finding in told(answer, "unneeded")}
     assert "head" not in free
+    free &= {each.name for each in audited(model) if each.audit == "same"}
     held = [lock.layers[0] for lock in answer.locks if lock.root not in free]
     pruner = half_pruner(model, (inputs,), ignored_layers=[*map(model.get_submodule, held)])
     verdict = verify(model, inputs, pruner).verdict
     assert verdict.passes or (verdict is Verdict.UNCHANGED and not free)
 
 
-def test_a_group_that_would_be_cut_wrongly_is_needed() -> None:
-    model = make(Flipped)
-    answer = linted(model, ["first", "head"])
-    assert [(lock.root, lock.needed) for lock in answer.locks] == [
-        ("first", "misread"),
-        ("head", "output"),
-    ]
+MISCUT = {
+    "cut wrongly": (lambda: make(Flipped), "first", "misread", Verdict.WRONG),
+    "cut in part": (lambda: make(FixedBuffer), "first", "cannot-be-cut", Verdict.BROKEN),
+    "not numbered": (
+        lambda: build("zero-padded shortcut"), "wide", "cannot-be-cut", Verdict.UNPRUNABLE,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MISCUT)
+def test_what_torch_pruning_makes_of_a_free_group_is_the_audits_to_tell(name: str) -> None:
+    factory, layer, audit, verdict = MISCUT[name]
+    model = factory()
+    answer = linted(model, [layer, "head"])
+    free = {lock.root for lock in answer.locks if layer in lock.layers and not lock.needed}
+    assert free
+    assert {each.audit for each in audited(model) if each.name in free} == {audit}
+    assert freed(model) is verdict
+
+
+def test_a_group_of_which_nothing_may_go_is_needed_and_says_where() -> None:
+    model = between(nn.LocalResponseNorm(3))
+    answer = linted(model, ["body.0", "head"])
+    (lock,) = (lock for lock in answer.locks if lock.root != "head")
+    assert "aten" not in lock.needed
+    assert " at " in lock.needed
+    assert "body.1" in lock.needed
     assert not told(answer, "unneeded")
-    assert freed(model) is Verdict.WRONG
 
 
-def test_a_group_whose_cut_would_break_the_network_is_not_said_to_be_safe() -> None:
-    model = make(FixedBuffer)
-    answer = linted(model, ["first", "head"])
-    assert (answer.locks[0].needed, answer.locks[0].macs) == ("unknown", None)
-    assert not told(answer, "unneeded")
-    assert freed(model) is Verdict.BROKEN
-
-
-def test_a_group_that_depgraph_cannot_number_is_needed() -> None:
-    model = build("zero-padded shortcut")
-    inputs = inputs_for(model)
-    groups = dependency_groups(model, inputs)
-    answer = lint(
-        model, ["wide", "head"], groups, called_in(model, inputs), {}, lambda root: (1, 1)
-    )
-    assert {lock.root: lock.needed for lock in answer.locks}["wide"] == "untraced"
-    assert not told(answer, "unneeded")
-    assert freed(model) is Verdict.UNPRUNABLE
-
-
-def test_a_group_that_could_not_go_anyway_is_not_called_unneeded() -> None:
+def test_a_layer_of_one_channel_could_not_go_and_locks_nothing() -> None:
     model = make(Chain)
     model.second, model.head = nn.Conv2d(4, 1, 1), nn.Linear(1, 2)
     answer = linted(model, ["second", "head"])
-    assert [lock.root for lock in answer.locks] == ["second", "head"]
+    assert [lock.root for lock in answer.locks] == ["head"]
+    assert [finding.layer for finding in told(answer, "no-channels")] == ["second"]
     assert not told(answer, "unneeded")
     assert "second" in kept_by_torch_pruning(model, [model.head])
 
 
-def test_a_frozen_group_is_not_called_unneeded() -> None:
+def test_a_frozen_group_may_go_but_is_none_of_torch_prunings() -> None:
     model = make(Chain)
     model.first.requires_grad_(False)
     model.norm.requires_grad_(False)
-    assert not told(linted(model, ["first", "head"]), "unneeded")
+    assert told(linted(model, ["first", "head"]), "unneeded")
+    first, *_ = audited(model)
+    assert (first.name, first.audit) == ("first", "missing")
+    assert "frozen" in first.why
     assert "first" in kept_by_torch_pruning(model, [model.head])
 
 
@@ -623,7 +614,7 @@ def test_a_lock_costs_what_the_network_loses_without_its_channels(kind, layer, w
 def test_mobilenets_residual_blocks_need_not_be_held() -> None:
     model = torchvision.models.mobilenet_v2().eval()
     inputs = torch.randn(1, 3, 64, 64)
-    groups = dependency_groups(model, inputs)
+    groups = inspect_groups(model, inputs)
     named = policies.ignored_layers("residual-blocks", model, groups)
     answer = linted(model, named, inputs, groups)
     assert answer.passed

@@ -339,6 +339,39 @@ def test_the_zoo_is_held_against_torch_prunings_own_table(tmp_path) -> None:
     assert isinstance(zoo.section(str(tmp_path / "none")), Absent)
 
 
+def test_networks_of_other_packages_stand_beside_the_zoo(tmp_path) -> None:
+    """One is cut wrongly, of one nothing is known; without their file only the zoo is told of."""
+    told = {"ratio": 0.5, "scope": "local", "models": [model("alexnet", "exact")]}
+    (tmp_path / "zoo.json").write_text(json.dumps(told))
+    alone = zoo.section(str(tmp_path))
+    networks = [
+        {
+            "name": "bert", "package": "transformers",
+            "groups": {"groups": 1234, "prunable": 6},
+            "audit": {"counts": {"same": 5, "misread": 2}},
+            "costs": {"macs": 40, "macs_left": 13},
+            "pruned": {"verdict": "wrong"},
+        },
+        {
+            "name": "yolo", "package": "ultralytics",
+            **{part: {"unanswered": "u"} for part in ("groups", "audit", "costs", "pruned")},
+        },
+    ]  # fmt: skip
+    (tmp_path / "networks.json").write_text(json.dumps({"models": networks}))
+    both = zoo.section(str(tmp_path))
+    (table,) = (table for table in both.tables if table not in alone.tables)
+    assert table.headers[4:9] == ("same", "misread", "missing", "cannot-be-cut", "cannot-be-told")
+    assert table.rows == (
+        ("bert", "transformers", "1,234", "6", "5", "2", "0", "0", "0", "32.5%", "wrong"),
+        ("yolo", "ultralytics", "-", "-", "-", "-", "-", "-", "-", "-", "-"),
+    )
+    (sentence,) = both.paragraphs[len(alone.paragraphs) :]
+    assert "groups of 1 of 2 are found" in sentence
+    assert "2 misread, 5 same" in sentence
+    assert "0 equal to their masked dense network and 1 that run" in sentence
+    assert "predicted for 1." in sentence
+
+
 def test_text_that_looks_like_markup_is_harmless_in_a_picture(tmp_path) -> None:
     evil = f"net<b>{quoteattr('&')}"
     write_report(study(network(run(), name=evil)), str(tmp_path))

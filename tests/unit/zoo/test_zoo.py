@@ -7,12 +7,13 @@ import pytest
 import torchvision
 
 from analysis.records import Verdict
-from analysis.zoo.__main__ import KNOWN, compare
+from analysis.zoo.collected import TORCHVISION
 from analysis.zoo.proving import prove
+from analysis.zoo.running import compare
 from analysis.zoo.subjects import SUBJECTS
 
 COMMITTED = json.loads((Path(__file__).parents[3] / "reports" / "zoo.json").read_text())
-KNOWN_FAILURES = json.loads(KNOWN.read_text())
+KNOWN_FAILURES = json.loads(TORCHVISION.known.read_text())
 PROVED = (Verdict.EXACT, Verdict.RENORMALIZED)
 
 pytestmark = pytest.mark.filterwarnings("ignore:Unwrapped parameters detected")
@@ -39,7 +40,7 @@ def test_what_is_proved_is_an_equality_of_something_that_was_pruned() -> None:
 
 
 def test_the_committed_verdicts_are_the_known_ones() -> None:
-    assert compare(COMMITTED["models"], KNOWN_FAILURES) == []
+    assert compare(COMMITTED["models"], KNOWN_FAILURES, TORCHVISION.failures) == []
     assert all(entry["reason"] for entry in KNOWN_FAILURES.values())
 
 
@@ -49,10 +50,10 @@ def test_a_failure_that_is_not_listed_and_a_listed_one_that_passes_are_both_told
         {"name": "b", "verdict": "exact", "untold": {"verdict": "exact"}},
     ]
     known = {"b": {"untold": "broken", "reason": "of old"}, "gone": {"verdict": "timeout"}}
-    assert compare(records, known) == [
-        "a (with what it is told): wrong, and known as proved",
-        "b (as it is): proved, and known as broken",
-        "gone (with what it is told): proved, and known as timeout",
+    assert compare(records, known, TORCHVISION.failures) == [
+        "a (verdict): wrong, and known as passing",
+        "b (untold): passes, and known as broken",
+        "gone (verdict): passes, and known as timeout",
     ]
 
 

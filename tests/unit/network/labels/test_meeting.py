@@ -52,7 +52,7 @@ def test_values_for_each_channel_that_are_not_cut_hold_the_channels() -> None:
 
 def test_zeros_for_each_channel_may_follow() -> None:
     trace = Trace({}, {}, count=100)
-    operands = [Operand((plane(1, 4, 2, 1),), (3, 4)), Operand((), (3, 4), fresh=True)]
+    operands = [Operand((plane(1, 4, 2, 1),), (3, 4)), Operand((), (3, 4), loose=frozenset({1}))]
     Meeting(trace).joined(operands, "addition")
     assert not trace.holds
     (choice,) = trace.choices

@@ -1,0 +1,166 @@
+"""Networks of other packages: their records, how a run resumes, and what was committed."""
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analysis import environment
+from analysis.errors import BudgetExceededError, WorkerError
+from analysis.zoo import collected, examining
+from analysis.zoo.__main__ import main
+from analysis.zoo.networks import NETWORKS
+from analysis.zoo.running import Gathered, compare, run
+
+REPORTS = Path(__file__).parents[3] / "reports"
+# m5 by hand: four convolutions (width in, width out, kernel) with norms, and a linear layer.
+STEPS = ((1, 32, 80), (32, 32, 3), (32, 64, 3), (64, 64, 3))
+HALVED = ((1, 16, 80), (16, 16, 3), (16, 32, 3), (32, 32, 3))
+
+
+def parameters(steps) -> int:
+    convolutions = sum(made * (read * kernel + 1) + 2 * made for read, made, kernel in steps)
+    return convolutions + 35 * (steps[-1][1] + 1)
+
+
+def test_the_record_of_a_network_is_what_a_hand_counts() -> None:
+    groups = asdict(examining.groups("m5"))
+    assert groups.pop("seconds") >= 0
+    assert groups == {"groups": 5, "prunable": 4, "channels": 192 + 35, "sets": 192}
+    audit = examining.audit("m5", 60.0)
+    assert (audit.counts, audit.differing) == ({"same": 5}, ())
+    costs, pruned = examining.costs("m5"), examining.pruned("m5")
+    assert (costs.params, costs.params_left) == (parameters(STEPS), parameters(HALVED))
+    assert (pruned.params_before, pruned.params_after) == (costs.params, costs.params_left)
+    assert (pruned.verdict, pruned.reason, pruned.removed) == ("exact", "", 96)
+    assert costs.macs_left is not None
+    assert costs.macs_left < costs.macs / 2
+    assert costs.reason == ""
+
+
+class Answers:
+    """In place of a working process: an error, or a number, for each part."""
+
+    def __init__(self, **answers: Any) -> None:
+        self.answers = answers
+        self.asked: list[tuple[Any, ...]] = []
+
+    def call(self, part: str, *arguments: Any, budget: float) -> Any:
+        self.asked.append((part, *arguments, budget))
+        answer = self.answers.get(part)
+        if isinstance(answer, BaseException):
+            raise answer
+        return getattr(examining, part)(*arguments)
+
+
+def test_a_part_that_hangs_or_dies_leaves_the_others_their_answers() -> None:
+    hang = BudgetExceededError(8.0)
+    hang.step = "auditing the groups"
+    worker = Answers(audit=hang, costs=WorkerError("the working process died"))
+    record = collected.OTHERS.look(worker, "m5", NETWORKS["m5"], 8.0)
+    assert [part for part, *_ in worker.asked] == ["groups", "audit", "costs", "pruned"]
+    assert worker.asked[1] == ("audit", "m5", 2.0, 8.0)
+    assert record["audit"] == {"unanswered": "no answer within 8 s while auditing the groups"}
+    assert record["costs"] == {"unanswered": "the working process died"}
+    assert record["groups"]["groups"] == 5
+    assert record["pruned"]["verdict"] == "exact"
+    assert collected.OTHERS.failures(record) == {"audit": "unanswered", "costs": "unanswered"}
+    line = collected.OTHERS.line(record)
+    assert line == (
+        "m5: 4 of 5 groups prunable; no answer within 8 s while auditing the groups; the working "
+        "process died; exact"
+    )
+    json.dumps(record)
+
+
+def test_a_pruning_without_an_answer_is_no_verdict() -> None:
+    worker = Answers(pruned=WorkerError("it died"))
+    record = collected.OTHERS.look(worker, "m5", NETWORKS["m5"], 8.0)
+    assert collected.OTHERS.failures(record) == {"verdict": "unanswered"}
+    assert collected.OTHERS.line(record).endswith("; no verdict it died")
+
+
+@pytest.fixture
+def gathered(tmp_path: Path) -> Gathered:
+    """Two networks, the second of which fails; each look at one is written to a file."""
+
+    def look(worker: Any, name: str, subject: Any, budget: float) -> dict[str, Any]:
+        with (tmp_path / "looked").open("a") as file:
+            file.write(f"{name} {subject} {budget:g}\n")
+        return {"name": name, "kind": "small", "fails": {"verdict": "wrong"} if subject else {}}
+
+    (tmp_path / "known.json").write_text('{"b": {"verdict": "wrong", "reason": "it must"}}')
+    return Gathered(
+        name="test",
+        subjects={"a": 0, "b": 1},
+        module="analysis.errors",
+        look=look,
+        sorted_by="kind",
+        failures=lambda record: record["fails"],
+        line=lambda record: record["name"],
+        known=tmp_path / "known.json",
+        store=tmp_path / "store",
+    )
+
+
+def looked(folder: Path) -> list[str]:
+    file = folder / "looked"
+    lines = sorted(file.read_text().splitlines()) if file.exists() else []
+    file.unlink(missing_ok=True)
+    return lines
+
+
+def test_a_run_looks_at_what_has_no_record(gathered, tmp_path, monkeypatch, capsys) -> None:
+    out = tmp_path / "out.json"
+    assert run(gathered, ["b"], str(out), 5) == 0
+    assert (looked(tmp_path), out.exists()) == (["b 1 5"], False)
+    assert run(gathered, [], str(out), 5) == 0
+    assert looked(tmp_path) == ["a 0 5"]
+    assert run(gathered, [], str(out), 5) == 0
+    assert looked(tmp_path) == []
+    assert run(gathered, [], str(out), 7, fresh=True) == 0
+    assert looked(tmp_path) == ["a 0 7", "b 1 7"]
+    monkeypatch.setattr(environment, "_version", lambda package: "of tomorrow")
+    assert run(gathered, [], str(out), 5) == 0
+    assert looked(tmp_path) == ["a 0 5", "b 1 5"]
+    content = json.loads(out.read_text())
+    assert [record["name"] for record in content["models"]] == ["a", "b"]
+    assert content["versions"]["torch"] == "of tomorrow"
+    printed = capsys.readouterr()
+    assert "small: 1 of 2 proved\n  b\n" in printed.out
+    assert printed.err == ""  # no progress where nobody watches
+
+
+def test_a_verdict_that_is_not_known_ends_with_1(gathered, tmp_path, capsys) -> None:
+    gathered.known.write_text('{"a": {"verdict": "wrong", "reason": "of old"}}')
+    assert run(gathered, [], str(tmp_path / "out.json"), 5) == 1
+    told = capsys.readouterr().out
+    assert "a (verdict): passes, and known as wrong\n" in told
+    assert "b (verdict): wrong, and known as passing\n" in told
+
+
+def test_what_cannot_start_is_told_in_a_line(gathered, tmp_path, capsys) -> None:
+    assert run(gathered, ["c"], "", 5) == 2
+    assert capsys.readouterr().err == "no network 'c' in the test; expected one of a, b\n"
+    lacking = replace(gathered, packages=("not-to-be-had",), extra="networks")
+    assert run(lacking, [], "", 5) == 2
+    assert capsys.readouterr().err == (
+        "not-to-be-had is not installed: pip install '.[networks]'\n"
+    )
+    assert looked(tmp_path) == []
+
+
+def test_an_unknown_model_of_the_zoo_is_refused(capsys) -> None:
+    assert main(["resnet19"]) == 2
+    assert capsys.readouterr().err.startswith("no network 'resnet19' in the zoo; expected one of")
+
+
+def test_every_network_has_a_record_and_ends_as_known() -> None:
+    committed = json.loads((REPORTS / "networks.json").read_text())["models"]
+    assert {record["name"] for record in committed} == set(NETWORKS)
+    assert len(committed) == 48
+    known = json.loads(collected.OTHERS.known.read_text())
+    assert compare(committed, known, collected.OTHERS.failures) == []
+    assert all(entry["reason"] for entry in known.values())
