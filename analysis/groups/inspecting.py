@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from math import prod
 from typing import Any
 
@@ -380,13 +380,23 @@ def _add_lost(lost: NDArray[np.float64], planes: Sequence[Labels], constant: int
 
 def _positions(own: Labels, classes: Labels) -> tuple[tuple[int, ...], ...]:
     """For each class the positions of an axis that it has."""
+    if own.size == classes.size and (own == classes).all():
+        return _each(0, own.size)
     found = np.flatnonzero(np.isin(own, classes))
     if np.array_equal(own[found], classes):
+        first, last = int(found[0]), int(found[-1])
+        if last - first == len(found) - 1:
+            return _each(first, len(found))
         return tuple((position,) for position in found.tolist())
     where: dict[int, list[int]] = defaultdict(list)
     for position in found.tolist():
         where[int(own[position])].append(position)
     return tuple(tuple(where[label]) for label in classes.tolist())
+
+
+@lru_cache(maxsize=1024)
+def _each(first: int, count: int) -> tuple[tuple[int, ...], ...]:
+    return tuple((position,) for position in range(first, first + count))
 
 
 def layer_of(tensor: str) -> str:

@@ -82,15 +82,16 @@ def learn(model: nn.Module, inputs: Inputs, trace: Trace) -> Learnt:
     sites = _sites(model, trace)
     rng = np.random.default_rng(0)
     why, right = "", 0
+    may_be_chance = bool(trace.choices) or any(map(_moves, trace.steps))
     for tries in range(_TRIES):
         classes = _reconciled(trace, state)
-        removed = _drawn(trace, classes, rng, few=not right)
+        removed = _drawn(trace, classes, rng, right)
         if not removed.any():
             return Learnt(classes, tries)
         failing = _try(model, inputs, trace, classes, removed)
         if failing is None:
             right += 1
-            if right == len(_KEEPS):
+            if right == 2 or not may_be_chance:
                 return Learnt(classes, tries + 1)
             continue
         right = 0
@@ -102,8 +103,12 @@ def learn(model: nn.Module, inputs: Inputs, trace: Trace) -> Learnt:
     return Learnt(state.classes(trace, [rest]), tries + 1, why)
 
 
-_KEEPS = ("few", "many")
-"""Cuts that must be right one after the other: one may be so by chance."""
+def _moves(step: Step) -> bool:
+    """Whether an operator may move channels, so that one cut may be right by chance."""
+    return step.place.operator in operators.MOVEMENT - _KEEP_ORDER
+
+
+_KEEP_ORDER = frozenset({"expand", "permute", "squeeze", "t", "transpose", "unsqueeze"})
 
 
 def _reconciled(trace: Trace, state: _State) -> Classes:
@@ -158,9 +163,9 @@ def _advance(trace: Trace, state: _State, place: int) -> None:
 
 
 def _drawn(
-    trace: Trace, classes: Classes, rng: np.random.Generator, *, few: bool
+    trace: Trace, classes: Classes, rng: np.random.Generator, again: int
 ) -> NDArray[np.bool_]:
-    """A few of the classes of every set of axes stay, or many.
+    """A few of the classes of every set of axes stay, others the second time.
 
     The fewer stay, the faster the cut network runs. As many of each would hide that sizes depend
     on each other.
@@ -181,9 +186,7 @@ def _drawn(
         count = len(labels)
         if count > 1:
             turns[count] += 1
-            stay = (
-                2 + 5 * turns[count] % _FEW if few else count - 1 - turns[count] % (count // 2 + 1)
-            )
+            stay = 2 + (5 + 2 * again) * turns[count] % _FEW
             # A single channel that is left is followed no further.
             stay = min(max(stay, 2), count - 1)
             removed[rng.permutation(labels)[stay:]] = True

@@ -84,14 +84,14 @@ class NetworkCosts:
 
 @dataclass(frozen=True)
 class NetworkPruned:
-    """What torch-pruning's own pruner did to one network."""
+    """What torch-pruning's own pruner did to one network; None is not known."""
 
     verdict: Verdict
     reason: str
-    max_rel_error: float | None
-    removed: int
-    params_before: int
-    params_after: int | None
+    max_rel_error: float | None = None
+    removed: int | None = None
+    params_before: int | None = None
+    params_after: int | None = None
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 from analysis.errors import AnalysisError, BudgetExceededError, WorkerError
 from analysis.processes.workers import Worker
-from analysis.records import Verdict
+from analysis.records import NetworkPruned, Verdict
 from analysis.zoo.networks import NETWORKS, PACKAGES, PackagedNetwork
 from analysis.zoo.running import Gathered, Record
 from analysis.zoo.subjects import SUBJECTS, ZooSubject
@@ -105,6 +105,8 @@ def _part(worker: Worker, part: str, *arguments: Any, budget: float) -> Record:
     try:
         return asdict(worker.call(part, *arguments, budget=budget))
     except BudgetExceededError as error:
+        if part == "pruned":
+            return asdict(NetworkPruned(Verdict.TIMEOUT, error.story))
         return {"unanswered": error.story}
     except AnalysisError as error:
         return {"unanswered": str(error)}

@@ -64,9 +64,9 @@ class PackagedNetwork:
 
 
 def _keep_off_the_network() -> None:
-    """Packages that would look for weights, updates or fonts are told not to, before an import."""
-    os.environ.update(HF_HUB_OFFLINE="1", YOLO_OFFLINE="true", YOLO_AUTOINSTALL="false")
-    os.environ.update(YOLO_VERBOSE="false")
+    """Packages look for no weights, updates or fonts, and say less; before they are imported."""
+    os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_VERBOSITY="error")
+    os.environ.update(YOLO_OFFLINE="true", YOLO_AUTOINSTALL="false", YOLO_VERBOSE="false")
     # Where it keeps its settings: not in the user's home.
     os.environ.setdefault("YOLO_CONFIG_DIR", tempfile.gettempdir())
 

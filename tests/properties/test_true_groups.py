@@ -40,12 +40,7 @@ FAULTS = {
     "roll": "one cut of a single channel is believed, whatever others would show",
 }
 OVERHELD = {
-    "batch norm without statistics": "statistics that are returned beside have no labels",
-    "instance norm": "statistics that are returned beside have no labels",
-    "direction of the channels": "what was expanded counts as values that are not cut",
-    "pixel shuffle": "a convolution holds what lies along positions too",
     "transformer layer": "a size that no cut follows leaves a tie in place",
-    "zero-padded shortcut": "what meets the padding is tied before it is held",
 }
 
 

@@ -58,16 +58,16 @@ class Meeting:
 
     def couple(self, one: Tensor, other: Tensor, why: str) -> None:
         """Labels in the same place go together."""
-        first, second = np.broadcast_arrays(labels_of(one), labels_of(other))
+        first, second = labels_of(one), labels_of(other)
+        if first.shape != second.shape:
+            first, second = np.broadcast_arrays(first, second)
         first, second = first.ravel(), second.ravel()
         both = (first > 0) & (second > 0) & (first != second)
         if both.any():
             self.trace.edges.append(Edge(self.step, why, first[both], second[both]))
-        lone = np.concatenate(
-            [first[(first > 0) & (second == 0)], second[(second > 0) & (first == 0)]]
-        )
-        if lone.size:
-            self._follow_or_hold(lone, "meets a constant")
+        lone = (first > 0) != (second > 0)
+        if lone.any():
+            self._follow_or_hold((first + second)[lone], "meets a constant")
 
     def joined(self, operands: Sequence[Operand], why: str) -> list[Tensor]:
         """The planes of what comes of operands that meet element by element."""

@@ -38,7 +38,11 @@ def axis_plane(labels: Tensor, dims: int, axis: int) -> Tensor:
 
 def axes_of(plane: Tensor) -> frozenset[int]:
     """The dimensions along which the labels vary."""
-    return frozenset(dim for dim, size in enumerate(plane.shape) if size > 1)
+    known: frozenset[int] | None = getattr(plane, "_axes", None)
+    if known is None:
+        known = frozenset(dim for dim, size in enumerate(plane.shape) if size > 1)
+        plane._axes = known  # type: ignore[attr-defined]
+    return known
 
 
 def labels_of(plane: Tensor) -> Labels:

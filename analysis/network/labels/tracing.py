@@ -3,7 +3,7 @@
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from analysis.network.inference import (
     Inputs,
@@ -173,6 +172,15 @@ _OWN = tuple(
 )
 
 
+def _leaves(values: Iterable[Any]) -> Iterator[Any]:
+    """What an operator is given or returns, lists of it too."""
+    for value in values:
+        if isinstance(value, list | tuple):
+            yield from _leaves(value)
+        else:
+            yield value
+
+
 def _line() -> str:
     """The line of the user's code that is running."""
     frame = sys._getframe(2)
@@ -214,17 +222,17 @@ class _Tracer(TorchDispatchMode):
         place = Place(name, self._scope[-1] if self._scope else "", _line())
         self._calls[place] += 1
         self._now = Step(place, self._calls[place])
-        leaves = tree_leaves((args, kwargs))
+        leaves = list(_leaves((*args, *kwargs.values())))
         operands = [value for value in leaves if isinstance(value, Tensor)]
         arriving = [plane for value in operands for plane in planes_of(value)]
         # What an operator writes to in place is read before.
         given: dict[int, tuple[Planes, bool | None]] = {
             id(value): (planes_of(value), None) for value in operands
         }
-        if operands and func._schema.is_mutable:
+        if operands and func._schema.is_mutable and is_fresh(operands[0]):
             given[id(operands[0])] = planes_of(operands[0]), is_uniform(operands[0])
         result = func(*args, **kwargs)
-        made = [value for value in tree_leaves(result) if isinstance(value, Tensor)]
+        made = [value for value in _leaves((result,)) if isinstance(value, Tensor)]
         self._now.constants = tuple(value for value in leaves if isinstance(value, float))
         if arriving and name not in operators.FACTORIES:
             bound = {own.name: v for own, v in zip(func._schema.arguments, args, strict=False)}

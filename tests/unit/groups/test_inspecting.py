@@ -194,7 +194,6 @@ CASES: dict[str, Case] = {
     ),
     "a gated linear unit": Case(
         between(lambda m, x: F.glu(x, 1), read=4), {"a": alike(8, 2), "b": each(6)},
-        fault="F.glu halves its dimension and is in the table of what keeps it",
     ),
     "halves that are multiplied": Case(
         between(lambda m, x: x.chunk(2, 1)[0].tanh() * x.chunk(2, 1)[1].sigmoid(), read=4),
@@ -223,7 +222,6 @@ CASES: dict[str, Case] = {
     "one channel picked": Case(
         between(lambda m, x: x * m.c(x)[:, 2:3], c=conv(8, 4)),
         {"a": each(8), "c": "", "b": each(6)},
-        fault="a plane of a single label has no axis, and the next convolution cannot lay it out",
     ),
     "interleaved": Case(
         lambda: Net(
@@ -267,7 +265,6 @@ CASES: dict[str, Case] = {
             r=conv(3, 5), b=conv(8, 6), head=nn.Linear(6, 2),
         ),
         {"r": each(5), "b": each(6)},
-        fault="the reader's positions without a channel are tried free, and never held alone",
     ),
     "a dense block": Case(
         lambda: Net(
@@ -285,7 +282,6 @@ CASES: dict[str, Case] = {
     ),
     "pixel shuffle": Case(
         between(lambda m, x: F.pixel_shuffle(x, 2), read=2), {"a": blocks(8, 4), "b": each(6)},
-        fault="a convolution holds what lies along positions too, though whole blocks may go",
     ),
     "pixel unshuffle": Case(between(lambda m, x: F.pixel_unshuffle(x, 2), read=32), CHAIN),
     "a grouped convolution": Case(
@@ -295,7 +291,6 @@ CASES: dict[str, Case] = {
     "a grouped convolution of two channels each": Case(
         between(lambda m, x: m.c(x), read=4, c=conv(8, 4, groups=2)),
         {"a": alike(8, 2), "c": alike(4, 2), "b": each(6)},
-        fault="with one filter left of each block its label is lost in that of the block",
     ),
     "depthwise": Case(between(lambda m, x: m.c(x), c=conv(8, 8, 3, groups=8)), CHAIN),
     "depthwise with a multiplier": Case(
@@ -323,11 +318,9 @@ CASES: dict[str, Case] = {
     "RMS norm": Case(tokens(lambda m, x: m.n(x), n=nn.RMSNorm(8)), {"a": each(8)}, TOKENS),
     "instance norm": Case(
         between(lambda m, x: m.n(x), n=nn.InstanceNorm2d(8, affine=True)), CHAIN,
-        fault="statistics that a norm returns beside its result carry no labels",
     ),
     "batch norm without statistics": Case(
         between(lambda m, x: m.n(x), n=nn.BatchNorm2d(8, track_running_stats=False)), CHAIN,
-        fault="statistics that a norm returns beside its result carry no labels",
     ),
     "batch norm, PReLU": Case(
         between(lambda m, x: m.p(m.n(x)), n=nn.BatchNorm2d(8), p=nn.PReLU(8)), CHAIN
@@ -343,7 +336,6 @@ CASES: dict[str, Case] = {
     "heads with all sizes written out": Case(
         tokens(attend(lambda m, x: x.view(*x.shape[:2], 2, 4)), **three()),
         {"a": each(8), "q": "size", "v": "size", "o": each(8)}, TOKENS,
-        fault="a size that no cut follows leaves the tie with the layer before in place",
     ),
     "grouped queries": Case(
         tokens(_grouped_queries, q=nn.Linear(8, 16), k=nn.Linear(8, 8), v=nn.Linear(8, 8),
@@ -354,7 +346,6 @@ CASES: dict[str, Case] = {
     "fused queries, keys and values": Case(
         tokens(_fused, qkv=nn.Linear(8, 24), o=nn.Linear(8, 8)),
         {"a": alike(8, 2), "o": each(8)}, TOKENS,
-        fault="what a size comes of is not looked for before the last eight operators",
     ),
     "rotary embeddings": Case(
         tokens(
@@ -400,7 +391,6 @@ CASES: dict[str, Case] = {
             lambda m, x: m.o(m.r(x.mean(1))[0])[:, None], r=nn.LSTMCell(8, 6), o=nn.Linear(6, 8)
         ),
         {"a": each(8), "r": alike(24, 4), "o": each(8)}, TOKENS,
-        broken="a state of zeros ties the axis that reads it with nothing",
     ),
     "a layer called twice": Case(
         between(lambda m, x: m.c(m.c(x).relu()), c=conv(8, 8)), CHAIN
@@ -417,7 +407,6 @@ CASES: dict[str, Case] = {
         tokens(lambda m, x: torch.einsum("btc,cd->btd", x, m.w),
                w=nn.Parameter(torch.randn(8, 8))),
         {"a": each(8), "w": each(8)}, TOKENS,
-        fault="a parameter that was copied is not known as what makes channels",
     ),
     "einsum over heads": Case(
         tokens(
@@ -435,8 +424,6 @@ CASES: dict[str, Case] = {
     "weight norm": Case(
         between(lambda m, x: m.c(x), read=5, c=parametrizations.weight_norm(conv(8, 5))),
         {"a": each(8), "c": each(5), "b": each(6)},
-        fault="the norms that are returned beside the weight carry no labels",
-        broken="the axis that reads is said to be one that makes",
     ),
     "flattened": Case(
         lambda: Net(
@@ -472,22 +459,18 @@ CASES: dict[str, Case] = {
     "channels padded by a written-out number": Case(
         between(lambda m, x: m.c(x) + F.pad(x, (0, 0, 0, 0, 0, 3)), read=11, c=conv(8, 11)),
         {"a": each(8), "c": "", "b": each(6)},
-        fault="what meets the padding is tied before it is held",
     ),
     "written into a buffer": Case(
         lambda: Net(
             _into_buffer, left=conv(3, 4), right=conv(3, 5), b=conv(9, 6), head=nn.Linear(6, 2)
         ),
         {"left": each(4), "right": each(5), "b": each(6)},
-        fault="the parts of a buffer that are written to are taken for written-out sizes",
     ),
     "normalised to length one": Case(
         between(lambda m, x: x / x.norm(dim=1, keepdim=True).expand_as(x)), CHAIN, mixed=True,
-        fault="what was expanded counts as values that are not cut",
     ),
     "expanded to many": Case(
         between(lambda m, x: x * m.gate(x).expand(-1, x.shape[1], -1, -1), gate=conv(8, 1)), CHAIN,
-        fault="what was expanded counts as values that are not cut",
     ),
     "softmax over channels": Case(between(lambda m, x: x.softmax(1)), CHAIN, mixed=True),
     "a function of one's own": Case(between(lambda m, x: Swish.apply(x)), CHAIN),
@@ -533,7 +516,6 @@ CASES: dict[str, Case] = {
     "spectral norm": Case(
         between(lambda m, x: m.c(x), read=5, c=parametrizations.spectral_norm(conv(8, 5))),
         {"a": each(8), "c": each(5), "b": each(6)}, mixed=True,
-        fault="vdot is in no table",
     ),
     "repeated": Case(between(lambda m, x: x.repeat(1, 2, 1, 1), read=16), CHAIN),
     "repeated one by one": Case(
@@ -734,7 +716,6 @@ def test_outputs_may_be_anything_that_holds_tensors(wrap: Any, count: int) -> No
     assert sum(found[name].is_output for name in "ab") == count
 
 
-@pytest.mark.xfail(strict=True, reason="an object's tensors are not known to leave the model")
 def test_an_output_that_is_an_object_is_looked_into() -> None:
     """Whether or not what it holds is seen, its channels must not be offered in silence."""
     model = Net(lambda m, x: SimpleNamespace(y=m.a(m.stem(x))), stem=conv(3, 8), a=conv(8, 4))

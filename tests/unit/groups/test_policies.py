@@ -3,16 +3,15 @@
 import pytest
 from nets import Residual, inputs_for, make
 
-from analysis import records
+from analysis import inspect_groups, records
 from analysis.errors import InputError
-from analysis.groups.depgraph import dependency_groups
 from analysis.groups.policies import POLICIES, ignored_layers
 
 
 @pytest.fixture
 def residual():
     model = make(Residual)
-    return model, dependency_groups(model, inputs_for(model))
+    return model, inspect_groups(model, inputs_for(model))
 
 
 @pytest.mark.parametrize(

@@ -75,11 +75,15 @@ def test_a_part_that_hangs_or_dies_leaves_the_others_their_answers() -> None:
     json.dumps(record)
 
 
-def test_a_pruning_without_an_answer_is_no_verdict() -> None:
-    worker = Answers(pruned=WorkerError("it died"))
-    record = collected.OTHERS.look(worker, "m5", NETWORKS["m5"], 8.0)
-    assert collected.OTHERS.failures(record) == {"verdict": "unanswered"}
-    assert collected.OTHERS.line(record).endswith("; no verdict it died")
+def test_a_pruning_without_an_answer_has_no_verdict_but_that_it_took_too_long() -> None:
+    for error, verdict, words in (
+        (WorkerError("it died"), "unanswered", "no verdict it died"),
+        (BudgetExceededError(8.0), "timeout", "timeout no answer within 8 s while starting"),
+    ):
+        worker = Answers(pruned=error)
+        record = collected.OTHERS.look(worker, "m5", NETWORKS["m5"], 8.0)
+        assert collected.OTHERS.failures(record) == {"verdict": verdict}
+        assert collected.OTHERS.line(record).endswith(f"; {words}")
 
 
 @pytest.fixture
