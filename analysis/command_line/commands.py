@@ -22,7 +22,7 @@ from analysis.errors import BudgetExceededError, InputError
 from analysis.network.model_names import BUILT_IN
 from analysis.processes.workers import Worker, deaf_to_interrupts
 from analysis.records import RATIOS, Config, Request, Run, SubjectInfo, timed_out
-from analysis.reporting import as_json, dot, files, text
+from analysis.reporting import as_json, dot, files, groups_text, text
 
 __all__ = ["Answer", "checks", "groups", "macs", "report", "verify"]
 
@@ -52,7 +52,7 @@ def groups(options: Namespace) -> Answer:
     if options.dot:
         files.write_text(options.dot, dot.of_groups(found))
     data = as_json.groups(given.info, given.request.policy, found, audited, lint, why)
-    said = why or text.groups(found, audited, lint, members=options.members)
+    said = why or groups_text.groups(found, audited, lint, members=options.members)
     passed = all(each.passed for each in audited or ()) and (lint is None or lint.passed)
     return _answer(options, data, said, passed=passed)
 

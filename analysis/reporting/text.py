@@ -1,17 +1,12 @@
 """What the commands print on a terminal."""
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from math import ceil
 
 from analysis.records import (
     COLUMNS,
     OWN_PRUNER,
-    Audited,
     CostTable,
-    Group,
-    Lint,
-    Misread,
     RatioCurve,
     Reach,
     Reason,
@@ -21,7 +16,6 @@ from analysis.records import (
     Verdict,
 )
 from analysis.reporting.tables import (
-    LOCK_HEADERS,
     RUN_HEADERS,
     as_markdown,
     bound,
@@ -29,7 +23,6 @@ from analysis.reporting.tables import (
     count,
     layer_name,
     left,
-    lock_cells,
     run_cells,
     share,
 )
@@ -38,7 +31,6 @@ __all__ = [
     "asked_alike",
     "catalogue",
     "failures",
-    "groups",
     "macs",
     "run_notes",
     "run_table",
@@ -46,133 +38,6 @@ __all__ = [
     "scopes",
     "summary",
 ]
-
-_SHOWN = 4
-"""Channels told of for each layer that is misread."""
-
-
-def groups(
-    found: Sequence[Group],
-    audited: Sequence[Audited] | None = None,
-    lint: Lint | None = None,
-    *,
-    members: bool = False,
-) -> str:
-    """One line a group, the members of each if they are asked for, the audit, the lint.
-
-    The lint stands alone: it speaks of the ignored layers, not of the groups.
-    """
-    if lint is not None:
-        return _linted(lint) + _audit(audited)
-    overview = as_markdown(
-        ("group", "width", "together", "layers", "coupled by", "MACs", "params", "excluded"),
-        [
-            (
-                group.name,
-                str(group.width),
-                group.together_in_words,
-                str(len({each.layer for each in group.members})),
-                ", ".join(_counted(group)) or "-",
-                count(group.macs),
-                count(group.params),
-                "ignored" if group.ignored else "-",
-            )
-            for group in found
-        ],
-    )
-    held = [
-        f"group {group.name}: no channel may go: {group.held}"
-        for group in found
-        if group.held and not group.is_output
-    ]
-    excluded = sum(group.ignored for group in found)
-    last = f"{len(found)} groups, {excluded} excluded"
-    parts = [overview, _members(found) if members else "", "\n".join(held), last]
-    return "\n\n".join(filter(None, parts)) + _audit(audited)
-
-
-def _counted(group: Group) -> Iterator[str]:
-    """Why the channels go together, and how often."""
-    times = Counter[str]()
-    for each in group.couplings:
-        times[each.why] += each.times
-    for why in times:
-        # Every layer reads one before it, and most have a norm behind them.
-        if why not in ("sequence", "normalisation", "elementwise"):
-            yield f"{times[why]} x {why}" if times[why] > 1 else why
-
-
-def _members(found: Sequence[Group]) -> str:
-    return as_markdown(
-        ("group", "layer", "kind", "axis", "width", "tensor", "dim"),
-        [
-            (
-                group.name,
-                member.layer,
-                member.kind,
-                member.axis,
-                str(member.width),
-                member.tensor,
-                str(member.dim),
-            )
-            for group in found
-            for member in group.members
-        ],
-    )
-
-
-def _linted(lint: Lint) -> str:
-    locks = as_markdown(LOCK_HEADERS, map(lock_cells, lint.locks))
-    # Which groups need not be excluded stands in the table.
-    findings = [
-        f"{'error' if finding.is_error else 'note'}: {finding.kind}: {finding.message}"
-        for finding in lint.findings
-        if finding.kind != "unneeded"
-    ]
-    unneeded = sum(finding.kind == "unneeded" for finding in lint.findings)
-    errors = sum(finding.is_error for finding in lint.findings)
-    last = f"lint: {errors} {'error' if errors == 1 else 'errors'}"
-    if unneeded:
-        last += (
-            f"; {unneeded} of the {len(lint.locks)} excluded groups need not be: they are no "
-            "output, and the network runs without some of their channels"
-        )
-    reach = [
-        f"out of every ratio's reach, {each.policy}: {share(each.macs)} of the MACs, "
-        f"{share(each.params)} of the parameters"
-        for each in lint.untouched
-    ]
-    return "\n".join([*([locks] if lint.locks else []), *findings, *reach, last])
-
-
-def _audit(audited: Sequence[Audited] | None) -> str:
-    if audited is None:
-        return ""
-    lines = [line for each in audited if each.audit != "same" for line in _audited(each)]
-    counts = Counter(each.audit for each in audited)
-    words = ", ".join(f"{number} {audit}" for audit, number in counts.items())
-    return "\n".join(["", "", *lines, f"audit: {words}"])
-
-
-def _audited(each: Audited) -> Iterator[str]:
-    yield f"group {each.name}: {each.audit}: {each.why}"
-    for entry in each.misread[:_SHOWN] if each.audit == "misread" else ():
-        yield f"  {_misread(entry)}"
-
-
-def _misread(entry: Misread) -> str:
-    shown = ", ".join(
-        f"position {place} is taken for {_channel(believed, 'none')} and carries "
-        f"{_channel(found, 'none')}"
-        for place, believed, found in list(
-            zip(entry.places, entry.believed, entry.found, strict=True)
-        )[:_SHOWN]
-    )
-    return f"{len(entry.places)} positions of {entry.layer}: {shown}"
-
-
-def _channel(number: int | None, otherwise: str) -> str:
-    return otherwise if number is None else f"channel {number}"
 
 
 def catalogue(found: Sequence[tuple[str, str, str, bool]]) -> str:
@@ -321,7 +186,6 @@ def scopes(found: Sequence[Run]) -> list[str]:
         "ratio",
         "ranked together",
         "ratio asked",
-        "groups",
         "prunable",
         "asked",
         "removed",

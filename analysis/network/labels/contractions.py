@@ -74,39 +74,14 @@ def _convolution(call: Call) -> None:
     transposed = call.bound.get("transposed", False)
     groups = call.bound["groups"]
     rank = images.dim()
-    made_axis, read_axis = (1, 0) if transposed else (0, 1)
     made = weight.shape[1] if transposed else weight.shape[0] // groups
     read = weight.shape[0] // groups if transposed else weight.shape[1]
     space = (groups, made, read)
-    arriving, along = [], []
-    for plane in call.planes_of(images):
-        if plane.numel() > 1 and 1 not in axes_of(plane):
-            if all(call.made[0].shape[axis] == images.shape[axis] for axis in axes_of(plane)):
-                # A window over channels, as in efficient channel attention.
-                call.meeting.combine(plane, "window over channels")
-                along.append(plane)
-            else:
-                call.meeting.hold(labels_of(plane), "channels used as positions")
-        elif plane.numel() > 1:
-            channels = call.meeting.over(plane, frozenset({1}))
-            arriving.append(channels.reshape(-1).view(groups, 1, read))
-    filters = []
-    for plane in call.planes_of(weight):
-        axes = axes_of(plane)
-        if axes == {made_axis}:
-            shape = (groups, made, 1) if not transposed else (1, made, 1)
-            filters.append(plane.reshape(shape))
-        elif axes == {read_axis}:
-            shape = (1, 1, read) if not transposed else (groups, 1, read)
-            filters.append(plane.reshape(shape))
-        elif axes:
-            call.meeting.hold(labels_of(plane), "taps")
+    arriving, along = _arriving(call, groups, read)
+    filters = _filters(call, space, transposed=transposed)
     depthwise = groups > 1 and read == 1
     for plane in (*arriving, *filters):
         call.meeting.layout(plane, first=None if depthwise else 1)
-    outer = prod(call.made[0].shape[:1]) * prod(call.made[0].shape[2:]) * prod(weight.shape[2:])
-    if transposed:
-        outer = images.shape[0] * prod(images.shape[2:]) * prod(weight.shape[2:])
     found = _contract(
         call,
         [
@@ -117,19 +92,51 @@ def _convolution(call: Call) -> None:
         space,
         "depthwise" if depthwise else "sequence",
     )
-    _outer(call, outer)
+    images_of = images if transposed else call.made[0]
+    _outer(call, images_of.shape[0] * prod(images_of.shape[2:]) * prod(weight.shape[2:]))
     planes = along
     for plane in found:
-        flat_plane = plane.expand(groups, made, 1).reshape(1, -1, *(1,) * (rank - 2))
-        planes.append(flat_plane)
+        planes.append(plane.expand(groups, made, 1).reshape(1, -1, *(1,) * (rank - 2)))
     bias = call.bound.get("bias")
     if bias is not None:
-        operands = [
-            Operand(tuple(planes), tuple(call.made[0].shape)),
-            call.on_axis(bias, rank, 1),
-        ]
+        shape = tuple(call.made[0].shape)
+        operands = [Operand(tuple(planes), shape), call.on_axis(bias, rank, 1)]
         planes = call.meeting.joined(operands, "bias")
     call.put(0, planes)
+
+
+def _arriving(call: Call, groups: int, read: int) -> tuple[list[Tensor], list[Tensor]]:
+    """The channels that a convolution reads, in its index space; and those along its positions."""
+    images = call.bound["input"]
+    arriving, along = [], []
+    for plane in call.planes_of(images):
+        axes = axes_of(plane)
+        if 1 in axes:
+            channels = call.meeting.over(plane, frozenset({1}))
+            arriving.append(channels.reshape(-1).view(groups, 1, read))
+        elif axes and all(call.made[0].shape[axis] == images.shape[axis] for axis in axes):
+            # A window over channels, as in efficient channel attention.
+            call.meeting.combine(plane, "window over channels")
+            along.append(plane)
+        elif axes:
+            call.meeting.hold(labels_of(plane), "channels used as positions")
+    return arriving, along
+
+
+def _filters(call: Call, space: Sequence[int], *, transposed: bool) -> list[Tensor]:
+    """The planes of a convolution's weight in its index space."""
+    groups, made, read = space
+    made_axis, read_axis = (1, 0) if transposed else (0, 1)
+    found = []
+    for plane in call.planes_of(call.bound["weight"]):
+        axes = axes_of(plane)
+        if axes == {made_axis}:
+            found.append(plane.reshape((1, made, 1) if transposed else (groups, made, 1)))
+        elif axes == {read_axis}:
+            found.append(plane.reshape((groups, 1, read) if transposed else (1, 1, read)))
+        elif axes:
+            call.meeting.hold(labels_of(plane), "taps")
+    return found
 
 
 def _outer(call: Call, times: int) -> None:
