@@ -1,6 +1,7 @@
 """The groups of a network: which channels go together, why, and what keeps them."""
 
 import gc
+import time
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from analysis.network.labels.records import Hold, Trace
 from analysis.network.labels.tracing import OUTPUT, labelled_pass
 from analysis.network.layers import is_depthwise
 from analysis.network.usable import check_usable
+from analysis.processes import budgets
 from analysis.records import FVCORE, Coupling, Group, Member
 
 __all__ = ["Labelled", "Term", "inspect_groups", "joined", "labelled", "layer_of"]
@@ -61,16 +63,23 @@ def labelled(model: nn.Module, example_inputs: Inputs) -> "Labelled":
     """
     with left_as_found(model), _collector_paused():
         try:
+            started = time.monotonic()
             trace = labelled_pass(aliased(model, requires_grad=False), example_inputs)
+            took = time.monotonic() - started
         except InputError:
             raise
         except Exception as error:
             raise InputError(
                 f"the model does not run on the example inputs: {one_line(error)}"
             ) from error
-        learnt = learn(model, example_inputs, trace)
+        limit = max(_LEAST, _TIMES * took) if budgets.can_be_held() else None
+        learnt = learn(model, example_inputs, trace, limit)
     modules = dict(model.named_modules())
     return Labelled(trace, learnt.classes, modules, dict(model.named_parameters()))
+
+
+_LEAST, _TIMES = 1.0, 20
+"""Seconds that a network may take once it is cut, and as a multiple of what it takes before."""
 
 
 @contextmanager

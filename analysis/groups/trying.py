@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from analysis.errors import BudgetExceededError
 from analysis.groups.coupling import Classes, classes_of
 from analysis.network.cutting import cut_axes
 from analysis.network.inference import Inputs, aliased, one_line
@@ -23,6 +24,7 @@ from analysis.network.labels import operators
 from analysis.network.labels.planes import Labels, labels_of
 from analysis.network.labels.records import Hold, Step, Trace
 from analysis.network.labels.tracing import labelled_pass
+from analysis.processes import budgets
 
 __all__ = ["Learnt", "learn"]
 
@@ -70,13 +72,14 @@ class _State:
         return classes_of(trace, self.chosen, list(self.ties.values()), [*self.holds, *more])
 
 
-def learn(model: nn.Module, inputs: Inputs, trace: Trace) -> Learnt:
+def learn(model: nn.Module, inputs: Inputs, trace: Trace, seconds: float | None = None) -> Learnt:
     """The classes of a dense network's labels, each operator seen to follow a cut of half of them.
 
     Args:
         model: the dense network; copies are cut.
         inputs: those of the pass.
         trace: the dense network's pass.
+        seconds: that a cut network may take; None is no limit.
     """
     state = _State()
     sites = _sites(model, trace)
@@ -88,7 +91,7 @@ def learn(model: nn.Module, inputs: Inputs, trace: Trace) -> Learnt:
         removed = _drawn(trace, classes, rng, right)
         if not removed.any():
             return Learnt(classes, tries)
-        failing = _try(model, inputs, trace, classes, removed)
+        failing = _try(model, inputs, trace, classes, removed, seconds)
         if failing is None:
             right += 1
             if right == 2 or not may_be_chance:
@@ -186,9 +189,9 @@ def _drawn(
         count = len(labels)
         if count > 1:
             turns[count] += 1
-            stay = 2 + (5 + 2 * again) * turns[count] % _FEW
             # A single channel that is left is followed no further.
-            stay = min(max(stay, 2), count - 1)
+            most = min(_FEW, max(count - 2, 1))
+            stay = min(2 + (5 + 2 * again) * turns[count] % most, count - 1)
             removed[rng.permutation(labels)[stay:]] = True
     return np.asarray(removed[classes.of])
 
@@ -203,6 +206,7 @@ def _try(
     trace: Trace,
     classes: Classes,
     removed: NDArray[np.bool_],
+    seconds: float | None,
 ) -> tuple[int, str] | None:
     """The first operator that does not follow a cut, and what it does."""
     cut = aliased(model, requires_grad=False)
@@ -216,9 +220,12 @@ def _try(
     cut_axes(cut, kept)
     check = _Check(trace, removed)
     try:
-        check.finish(labelled_pass(cut, inputs, labels, check, trace.count), classes)
+        with budgets.limited(seconds):
+            check.finish(labelled_pass(cut, inputs, labels, check, trace.count), classes)
     except _DepartsError as error:
         return check.place, str(error)
+    except BudgetExceededError:
+        return check.place, "its forward does not end after a cut"
     except Exception as error:
         return check.place, check.waiting or one_line(error)
     return None

@@ -41,7 +41,7 @@ def _contract(
     tensor = next((name for _, name, _ in named if name), "")
     call.step.spaces.append(space_of(counted, extents, tensor=tensor))
     rest = frozenset(range(len(extents))) - summed
-    call.step.makes += [(name, dim) for plane, name, dim in named if axes_of(plane) & rest]
+    call.step.makes += [(name, dim) for plane, name, dim in named if axes_of(plane) <= rest]
     for plane in found:
         over = axes_of(plane) & summed
         readers = [(name, dim) for p, name, dim in named if axes_of(p) & over]
@@ -77,7 +77,7 @@ def _convolution(call: Call) -> None:
     made = weight.shape[1] if transposed else weight.shape[0] // groups
     read = weight.shape[0] // groups if transposed else weight.shape[1]
     space = (groups, made, read)
-    arriving, along = _arriving(call, groups, read)
+    arriving = _arriving(call, groups, read)
     filters = _filters(call, space, transposed=transposed)
     depthwise = groups > 1 and read == 1
     for plane in (*arriving, *filters):
@@ -94,9 +94,7 @@ def _convolution(call: Call) -> None:
     )
     images_of = images if transposed else call.made[0]
     _outer(call, images_of.shape[0] * prod(images_of.shape[2:]) * prod(weight.shape[2:]))
-    planes = along
-    for plane in found:
-        planes.append(plane.expand(groups, made, 1).reshape(1, -1, *(1,) * (rank - 2)))
+    planes = [p.expand(groups, made, 1).reshape(1, -1, *(1,) * (rank - 2)) for p in found]
     bias = call.bound.get("bias")
     if bias is not None:
         shape = tuple(call.made[0].shape)
@@ -105,22 +103,17 @@ def _convolution(call: Call) -> None:
     call.put(0, planes)
 
 
-def _arriving(call: Call, groups: int, read: int) -> tuple[list[Tensor], list[Tensor]]:
-    """The channels that a convolution reads, in its index space; and those along its positions."""
-    images = call.bound["input"]
-    arriving, along = [], []
-    for plane in call.planes_of(images):
-        axes = axes_of(plane)
-        if 1 in axes:
+def _arriving(call: Call, groups: int, read: int) -> list[Tensor]:
+    """The channels that a convolution reads, in its index space."""
+    arriving = []
+    for plane in call.planes_of(call.bound["input"]):
+        if 1 in axes_of(plane):
             channels = call.meeting.over(plane, frozenset({1}))
             arriving.append(channels.reshape(-1).view(groups, 1, read))
-        elif axes and all(call.made[0].shape[axis] == images.shape[axis] for axis in axes):
+        elif axes_of(plane):
             # A window over channels, as in efficient channel attention.
-            call.meeting.combine(plane, "window over channels")
-            along.append(plane)
-        elif axes:
             call.meeting.hold(labels_of(plane), "channels used as positions")
-    return arriving, along
+    return arriving
 
 
 def _filters(call: Call, space: Sequence[int], *, transposed: bool) -> list[Tensor]:

@@ -167,9 +167,6 @@ def _spatial(call: Call) -> None:
         channels = axes_of(plane) - positions
         if channels or plane.numel() == 1:
             found.append(call.meeting.over(plane, channels) if channels else plane)
-        elif (windows := _windows(plane, call.made[0].shape)) is not None:
-            call.meeting.combine(plane, "window over channels")
-            found.append(windows)
         else:
             call.meeting.hold(labels_of(plane), "channels used as positions")
     for other in call.operands[1:]:
@@ -180,15 +177,6 @@ def _spatial(call: Call) -> None:
             call.put(place, found)
     shape = value.shape if "pool" in call.name else call.made[0].shape
     _visit(call, found, shape, call.within or call.name)
-
-
-def _windows(plane: Tensor, shape: Sequence[int]) -> Tensor | None:
-    """One window for each channel, as of a local response norm behind its padding."""
-    for axis in axes_of(plane):
-        inner = plane.index_select(axis, plane.flatten().nonzero().flatten())
-        if axes_of(plane) == {axis} and inner.shape[axis] == shape[axis]:
-            return inner
-    return None
 
 
 def _per_channel(call: Call) -> None:

@@ -252,7 +252,10 @@ REAL: dict[str, Callable[[], nn.Module]] = {
 KINDS |= REAL
 
 
-UNKNOWN = ("attention", "halves", "transformer layer", "a frozen branch")
+UNKNOWN = (
+    "attention", "halves", "transformer layer", "a frozen branch", "response norm",
+    "a channel gate",
+)  # fmt: skip
 """What torch-pruning cuts rightly, though only itself could tell."""
 
 

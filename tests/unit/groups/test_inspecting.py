@@ -221,7 +221,7 @@ CASES: dict[str, Case] = {
     ),
     "one channel picked": Case(
         between(lambda m, x: x * m.c(x)[:, 2:3], c=conv(8, 4)),
-        {"a": each(8), "c": "", "b": each(6)},
+        {"c": each(8), "b": each(6)},
     ),
     "interleaved": Case(
         lambda: Net(
@@ -278,7 +278,7 @@ CASES: dict[str, Case] = {
             lambda m, x: m.head(mean(m.b(torch.cat([m.l(x), m.r(x)], 1) + m.c(x)))),
             l=conv(3, 4), r=conv(3, 4), c=conv(3, 8), b=conv(8, 6), head=nn.Linear(6, 2),
         ),
-        {"l": each(4), "r": each(4), "b": each(6)},
+        {"c": each(8), "b": each(6)},
     ),
     "pixel shuffle": Case(
         between(lambda m, x: F.pixel_shuffle(x, 2), read=2), {"a": blocks(8, 4), "b": each(6)},
@@ -458,7 +458,7 @@ CASES: dict[str, Case] = {
     ),
     "channels padded by a written-out number": Case(
         between(lambda m, x: m.c(x) + F.pad(x, (0, 0, 0, 0, 0, 3)), read=11, c=conv(8, 11)),
-        {"a": each(8), "c": "", "b": each(6)},
+        {"c": each(8), "b": each(6)},
     ),
     "written into a buffer": Case(
         lambda: Net(
