@@ -393,6 +393,8 @@ def audit_groups(
                 return prove(dense, pruned, [removal], inputs)
         except (UnprunableError, BudgetExceededError) as failure:
             return verdict_of(failure)
+        except AnalysisError as failure:  # a layer that the proof knows nothing of
+            return Verification(Verdict.MIXED, str(failure))
 
     try:
         with budgets.limited(budget):

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from analysis.costs import op_handles
 from analysis.errors import InputError
@@ -84,19 +84,26 @@ def _may_hide_work(kind: str) -> bool:
     return kind in op_handles.MATRIX_LIKE or not kind.startswith("aten::")
 
 
-def _positional(model: nn.Module, example_inputs: Inputs) -> tuple[Any, ...]:
-    """Inputs as fvcore takes them: tensors by position; ``model`` is made to take them so."""
+@contextmanager
+def _of_tensors_alone(model: nn.Module, example_inputs: Inputs) -> Iterator[tuple[Any, ...]]:
+    """Inputs as fvcore takes them, tensors by position; ``model`` returns its tensors alone.
+
+    What else it may put out, as a cache, cannot be traced.
+    """
     args, kwargs = as_arguments(example_inputs)
-    if not kwargs:
-        return args
     given = {name: value for name, value in kwargs.items() if list(walk(value))}
-    by_name = model.forward
+    own = model.forward
 
     def forward(*tensors: Any) -> Any:
-        return by_name(**{**kwargs, **dict(zip(given, tensors, strict=True))})
+        named = dict(zip(given, tensors[len(args) :], strict=True))
+        output = own(*tensors[: len(args)], **{**kwargs, **named})
+        return output if isinstance(output, Tensor) else tuple(walk(output))
 
     model.forward = forward
-    return tuple(given.values())
+    try:
+        yield (*args, *given.values())
+    finally:
+        model.forward = own
 
 
 @contextmanager
@@ -130,18 +137,20 @@ class Count:
         # By the name that the trace gives a tensor of the model's own: the model's name for it.
         self._names: dict[str, str] = {}
 
-    def run(self, example_inputs: Inputs) -> Any:
-        """Run the model, count, and return its output.
+    def run(self, example_inputs: Inputs) -> None:
+        """Run the model and count.
 
         Raises:
             InputError: see `count_macs`.
         """
         model = self._model
-        inputs = _positional(model, example_inputs)
-        left: list[Any] = []
-        hook = model.register_forward_hook(lambda _module, _args, output: left.append(output))
         try:
-            with torch.enable_grad(), left_as_found(model), _written_out():
+            with (
+                torch.enable_grad(),
+                left_as_found(model),
+                _written_out(),
+                _of_tensors_alone(model, example_inputs) as inputs,
+            ):
                 with self._calls_counted():
                     self._uncounted = _traced(model, inputs, self._counting, _HANDLES)
                 hidden = dict.fromkeys(filter(_may_hide_work, self._uncounted))
@@ -156,9 +165,6 @@ class Count:
             raise InputError(
                 f"the MACs of {type(model).__name__} cannot be counted: {failure or why}"
             ) from error
-        finally:
-            hook.remove()
-        return left[0]
 
     def _counting(self, operator: str, handle: Any) -> Any:
         """The handle, its answer noted with the layer and the sizes that it is a product of."""

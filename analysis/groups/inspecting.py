@@ -20,7 +20,7 @@ from analysis.groups.coupling import Classes, components
 from analysis.groups.trying import learn
 from analysis.network.inference import Inputs, aliased, left_as_found, one_line
 from analysis.network.labels.planes import Labels
-from analysis.network.labels.records import Hold, Trace
+from analysis.network.labels.records import Hold, Step, Trace
 from analysis.network.labels.tracing import OUTPUT, labelled_pass
 from analysis.network.layers import is_depthwise
 from analysis.network.usable import check_usable
@@ -326,7 +326,7 @@ class Labelled:
         """What the MACs are products of, as fvcore counts them."""
         return tuple(
             Term(
-                owner_of(space.tensor) if space.tensor else step.place.module,
+                self._charged(step, space.tensor),
                 step.place.operator,
                 space.planes,
                 FVCORE[space.kind] * space.constant,
@@ -335,6 +335,17 @@ class Labelled:
             for space in step.spaces
             if space.kind in FVCORE
         )
+
+    def _charged(self, step: Step, tensor: str) -> str:
+        """The module that a product is charged to: that which owns the weight, or shares it."""
+        module = self.modules.get(step.place.module)
+        names = {name for name, _ in (*step.makes, *_read_by(step.reads))} | {tensor}
+        weights = [self.parameters[name] for name in names if name in self.parameters]
+        if module is not None and any(
+            own is weight for own in module._parameters.values() for weight in weights
+        ):
+            return step.place.module
+        return owner_of(tensor) if tensor else step.place.module
 
     @cached_property
     def elements(self) -> tuple[Term, ...]:

@@ -99,6 +99,8 @@ def learn(model: nn.Module, inputs: Inputs, trace: Trace, seconds: float | None 
             continue
         right = 0
         step, why = failing
+        if why == _ENDLESS:
+            break
         if not _adapt(trace, sites, state, step, removed, classes, why):
             break
     free = np.flatnonzero(classes.held < 0)[1:].astype(np.int32)
@@ -110,6 +112,8 @@ def _moves(step: Step) -> bool:
     """Whether an operator may move channels, so that one cut may be right by chance."""
     return step.place.operator in operators.MOVEMENT - _KEEP_ORDER
 
+
+_ENDLESS = "its forward does not end after a cut"
 
 _KEEP_ORDER = frozenset({"expand", "permute", "squeeze", "t", "transpose", "unsqueeze"})
 
@@ -225,7 +229,7 @@ def _try(
     except _DepartsError as error:
         return check.place, str(error)
     except BudgetExceededError:
-        return check.place, "its forward does not end after a cut"
+        return check.place, _ENDLESS
     except Exception as error:
         return check.place, check.waiting or one_line(error)
     return None

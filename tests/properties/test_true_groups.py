@@ -36,9 +36,7 @@ COMBINED = {"first": {
 }, "body.0": {"response norm", "weights standardised"}}  # fmt: skip
 """Blocks that take something over the channels that a layer makes."""
 
-FAULTS = {
-    "roll": "one cut of a single channel is believed, whatever others would show",
-}
+FAULTS = {}
 OVERHELD = {
     "transformer layer": "a size that no cut follows leaves a tie in place",
 }

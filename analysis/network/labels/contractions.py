@@ -36,8 +36,10 @@ def _contract(
     # A weight's own planes are as many as its elements, also in a grouped convolution.
     own = [plane for operand, is_own in operands if is_own for plane in operand.planes]
     named = [(plane, *call.meeting.trace.axis_of(plane)) for plane in own]
-    taken = frozenset().union(*map(axes_of, own))
-    counted = [*own, *(plane for plane in found if not axes_of(plane) & taken)]
+    counted: list[Tensor] = []
+    for plane in (*own, *found):
+        if not any(axes_of(plane) & axes_of(other) for other in counted):
+            counted.append(plane)
     tensor = next((name for _, name, _ in named if name), "")
     call.step.spaces.append(space_of(counted, extents, tensor=tensor))
     rest = frozenset(range(len(extents))) - summed

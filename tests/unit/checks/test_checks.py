@@ -6,7 +6,7 @@ import pytest
 import torch_pruning as tp
 from nets import Chain, Concat, Residual, inputs_for, make
 
-from analysis import ratio_curve
+from analysis import cost_account
 from analysis.checks import CATALOGUE, CheckFailedError, evaluate
 from analysis.gate.expected_failures import EXPECTED_FAILURES, ExpectedFailure, marked
 from analysis.pipeline import Outcome, analyse, prune_and_prove
@@ -147,15 +147,16 @@ def test_what_is_not_known_to_be_asked_is_not_held_against_a_pruning() -> None:
 @pytest.mark.parametrize("config", [Config(0.5), ALL, Config(0.5, "local", round_to=4)])
 def test_a_sweep_marks_the_groups_that_a_pruning_drops(kind, config: Config) -> None:
     model = make(kind)
-    curve = ratio_curve(
+    groups = outcome(kind, config).run.verification.groups
+    account = cost_account(
         model,
         inputs_for(model),
-        [0.1, config.ratio],
-        ignored_layers=[model.head],
+        [model.head],
         scope=config.scope,
         round_to=config.round_to,
+        names=[group.root for group in groups],
     )
-    groups = outcome(kind, config).run.verification.groups
+    curve = account.curve([0.1, config.ratio])
     # A global scope's name stands in the account of a pruning and of a prediction alike.
     assert curve.dropped[1] == tuple(group for group in groups if group.is_dropped)
 

@@ -221,7 +221,7 @@ CASES: dict[str, Case] = {
     ),
     "one channel picked": Case(
         between(lambda m, x: x * m.c(x)[:, 2:3], c=conv(8, 4)),
-        {"c": each(8), "b": each(6)},
+        {"a": each(8), "c": "", "b": each(6)},
     ),
     "interleaved": Case(
         lambda: Net(

@@ -73,9 +73,7 @@ PLACES: dict[str, tuple[Callable[[Tensor], Tensor], int, list[set[frozenset[int]
 }  # fmt: skip
 
 
-FAULTS = {
-    "roll": "one cut that goes well is believed",
-}
+FAULTS = {}
 
 
 @pytest.mark.parametrize(
