@@ -78,7 +78,7 @@ def labelled(model: nn.Module, example_inputs: Inputs) -> "Labelled":
     return Labelled(trace, learnt.classes, modules, dict(model.named_parameters()))
 
 
-_LEAST, _TIMES = 1.0, 20
+_LEAST, _TIMES = 1.0, 3
 """Seconds that a network may take once it is cut, and as a multiple of what it takes before."""
 
 

@@ -36,8 +36,9 @@ COMBINED = {"first": {
 }, "body.0": {"response norm", "weights standardised"}}  # fmt: skip
 """Blocks that take something over the channels that a layer makes."""
 
-FAULTS = {}
+FAULTS: dict[str, str] = {}
 OVERHELD = {
+    "roll": "what a roll moves is held, and not only what it brings to the front",
     "transformer layer": "a size that no cut follows leaves a tie in place",
 }
 

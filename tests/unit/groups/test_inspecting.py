@@ -391,6 +391,7 @@ CASES: dict[str, Case] = {
             lambda m, x: m.o(m.r(x.mean(1))[0])[:, None], r=nn.LSTMCell(8, 6), o=nn.Linear(6, 8)
         ),
         {"a": each(8), "r": alike(24, 4), "o": each(8)}, TOKENS,
+        fault="the state that a single step starts from is made of a size, and holds its layer",
     ),
     "a layer called twice": Case(
         between(lambda m, x: m.c(m.c(x).relu()), c=conv(8, 8)), CHAIN
