@@ -9,22 +9,17 @@ one that a cut has to respect; what it asks for is learnt, and tried again.
 from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
-from math import prod
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from analysis.errors import BudgetExceededError
 from analysis.groups.coupling import Classes, classes_of
-from analysis.network.cutting import cut_axes
-from analysis.network.inference import Inputs, aliased, one_line
+from analysis.groups.departing import ENDLESS, departure
+from analysis.network.inference import Inputs
 from analysis.network.labels import operators
-from analysis.network.labels.planes import Labels, labels_of
+from analysis.network.labels.planes import Labels
 from analysis.network.labels.records import Hold, Step, Trace
-from analysis.network.labels.tracing import labelled_pass
-from analysis.processes import budgets
 
 __all__ = ["Learnt", "learn"]
 
@@ -45,10 +40,6 @@ class Learnt:
     classes: Classes
     tries: int = 0
     untold: str = ""
-
-
-class _DepartsError(Exception):
-    """An operator of the cut network is not the dense one's without the channels that went."""
 
 
 @dataclass
@@ -91,7 +82,7 @@ def learn(model: nn.Module, inputs: Inputs, trace: Trace, seconds: float | None 
         removed = _drawn(trace, classes, rng, right)
         if not removed.any():
             return Learnt(classes, tries)
-        failing = _try(model, inputs, trace, classes, removed, seconds)
+        failing = departure(model, inputs, trace, classes, removed, seconds)
         if failing is None:
             right += 1
             if right == 2 or not may_be_chance:
@@ -99,7 +90,7 @@ def learn(model: nn.Module, inputs: Inputs, trace: Trace, seconds: float | None 
             continue
         right = 0
         step, why = failing
-        if why == _ENDLESS:
+        if why == ENDLESS:
             break
         if not _adapt(trace, sites, state, step, removed, classes, why):
             break
@@ -112,8 +103,6 @@ def _moves(step: Step) -> bool:
     """Whether an operator may move channels, so that one cut may be right by chance."""
     return step.place.operator in operators.MOVEMENT - _KEEP_ORDER
 
-
-_ENDLESS = "its forward does not end after a cut"
 
 _KEEP_ORDER = frozenset({"expand", "permute", "squeeze", "t", "transpose", "unsqueeze"})
 
@@ -202,169 +191,6 @@ def _drawn(
 
 _FEW = 11
 """Classes of the same axes that stay at most, less one."""
-
-
-def _try(
-    model: nn.Module,
-    inputs: Inputs,
-    trace: Trace,
-    classes: Classes,
-    removed: NDArray[np.bool_],
-    seconds: float | None,
-) -> tuple[int, str] | None:
-    """The first operator that does not follow a cut, and what it does."""
-    cut = aliased(model, requires_grad=False)
-    labels, kept = {}, {}
-    for (name, dim), start in trace.starts.items():
-        own = np.arange(start, start + trace.sizes[name, dim], dtype=np.int32)
-        stays = ~removed[own]
-        labels[name, dim] = torch.from_numpy(own[stays])
-        if not stays.all():
-            kept[name, dim] = torch.from_numpy(np.flatnonzero(stays))
-    cut_axes(cut, kept)
-    check = _Check(trace, removed)
-    try:
-        with budgets.limited(seconds):
-            check.finish(labelled_pass(cut, inputs, labels, check, trace.count), classes)
-    except _DepartsError as error:
-        return check.place, str(error)
-    except BudgetExceededError:
-        return check.place, _ENDLESS
-    except Exception as error:
-        return check.place, check.waiting or one_line(error)
-    return None
-
-
-_MOVES = operators.SAME | operators.RESHAPES | operators.MOVEMENT
-"""Where a size is 1, some of these are left out: whether channels came as before shows behind."""
-
-_WRITTEN_OUT = _MOVES | operators.PRODUCTS | {"add"}
-"""Operators that a product is written out in."""
-
-
-class _Check:
-    """Compares each operator after a cut with that of the dense network.
-
-    PyTorch writes some products out in other operators for other sizes. Where a line calls one that
-    the dense network does not, what comes behind that line is compared, and not the line itself.
-    """
-
-    def __init__(self, trace: Trace, removed: NDArray[np.bool_]) -> None:
-        self._trace = trace
-        self._removed = removed
-        self._dense = {(step.place, step.turn): n for n, step in enumerate(trace.steps)}
-        self._base = trace.base
-        self._other: set[tuple[str, str]] = set()
-        self._met: set[int] = set()
-        self._site = ("", "")
-        self.waiting = ""
-        self.place = 0
-
-    def __call__(self, step: Step) -> None:
-        site = step.place.module, step.place.line
-        number = self._dense.get((step.place, step.turn))
-        if number is None:
-            if step.planes:
-                if step.place.operator not in _WRITTEN_OUT:
-                    raise _DepartsError(f"{step.place} is called only after a cut")
-                self._other.add(site)
-                self.waiting = "" if site == self._site else self.waiting
-            return
-        if self.waiting and site != self._site:
-            raise _DepartsError(self.waiting)
-        self._met.add(number)
-        if site in self._other or self.waiting:
-            return
-        self.place, self._site = number, site
-        self.waiting = _departure(self._trace.steps[number], step, self._removed, self._base)
-        if not self.waiting:
-            self.place += 1
-
-    def finish(self, cut: Trace, classes: Classes) -> None:
-        """All operators have been called: what met must go together in the dense network too."""
-        if self.waiting:
-            raise _DepartsError(self.waiting)
-        # A row that is the only one left meets others itself, and not what stands for it.
-        inside = np.zeros(self._base, bool)
-        for block in self._trace.blocks:
-            inside[block.rows[block.rows < self._base]] = True
-        for edge in cut.edges:
-            both = (edge.one < self._base) & (edge.other < self._base)
-            both[both] &= ~inside[edge.one[both]] & ~inside[edge.other[both]]
-            if (classes.of[edge.one[both]] != classes.of[edge.other[both]]).any():
-                step = cut.steps[edge.step]
-                self.place = self._dense.get((step.place, step.turn), self.place)
-                raise _DepartsError(f"other channels meet at {step.place}")
-        for number, step in enumerate(self._trace.steps):
-            site = step.place.module, step.place.line
-            moves = step.place.operator in _MOVES
-            if number not in self._met and site not in self._other and not moves:
-                self.place = number
-                raise _DepartsError("is not called after a cut")
-
-
-def _departure(dense: Step, cut: Step, removed: NDArray[np.bool_], base: int) -> str:
-    """How an operator after the cut is not the dense one's without what went; empty if it is."""
-    if not cut.planes:  # a single channel is left, which is followed no further
-        return ""
-    if len(dense.shapes) != len(cut.shapes):
-        return "returns another number of tensors"
-    for place, shape in enumerate(dense.shapes):
-        if not dense.planes[place]:
-            continue
-        expected = [_left(labels_of(plane), removed) for plane in dense.planes[place]]
-        found = [labels_of(plane) for plane in cut.planes[place]]
-        if any(labels.size == 1 for labels in expected):
-            continue  # a single channel is left, which is followed no further
-        if _elements(dense, place, expected) not in (None, prod(cut.shapes[place])):
-            return f"returns {cut.shapes[place]} where {shape} was, and not the channels that stay"
-        if not _same(expected, found, base):
-            return "other channels, or in another order"
-    return ""
-
-
-def _left(labels: Labels, removed: NDArray[np.bool_]) -> Labels:
-    """What should stay of a plane; in a row where that is no longer as many everywhere."""
-    stays = ~removed[labels]
-    for axis in range(labels.ndim):
-        others = tuple(other for other in range(labels.ndim) if other != axis)
-        labels = labels[(slice(None),) * axis + (stays.any(others),)]
-        stays = ~removed[labels]
-    return labels if stays.all() else labels[stays]
-
-
-def _elements(dense: Step, place: int, left: Sequence[Labels]) -> int | None:
-    """Elements that should stay of a result."""
-    axes = [
-        dim for plane in dense.planes[place] for dim, size in enumerate(plane.shape) if size > 1
-    ]
-    if len(axes) != len(set(axes)):
-        return None
-    count = prod(labels.size for labels in left)
-    return count * prod(size for dim, size in enumerate(dense.shapes[place]) if dim not in axes)
-
-
-def _same(expected: Sequence[Labels], found: Sequence[Labels], base: int) -> bool:
-    wanted, seen = _followed(expected, base), _followed(found, base)
-    return len(wanted) == len(seen) and all(
-        one.shape == other.shape and bool(((one == other) | (one >= base)).all())
-        for one, other in zip(wanted, seen, strict=True)
-    )
-
-
-def _followed(planes: Sequence[Labels], base: int) -> list[Labels]:
-    """Planes of channels; what stands for several is numbered anew in each pass."""
-    varying = [_varying(labels) for labels in planes]
-    return [labels for labels in varying if labels.size > 1 and (labels < base).any()]
-
-
-def _varying(labels: Labels) -> Labels:
-    """The labels along the dimensions along which they vary."""
-    for axis in range(labels.ndim - 1, -1, -1):
-        first = labels.take([0], axis)
-        if (labels == first).all():
-            labels = first.squeeze(axis)
-    return labels
 
 
 def _sites(model: nn.Module, trace: Trace) -> list[Hashable]:

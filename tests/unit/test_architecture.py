@@ -58,6 +58,7 @@ ROOMS = {
     ),
     "groups": (
         ("policies", "coupling"),
+        ("departing",),
         ("trying",),
         ("inspecting",),
         ("depgraph", "explaining", "auditing", "linting", "naive_cuts"),
