@@ -8,7 +8,7 @@ give the network without these channels.
 
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import prod
 
@@ -70,10 +70,23 @@ def expected(
         if trace.steps[choice.step].place.operator in _KNOWN
     ]
     parts = followed.classes.of, partition(trace, known), partition(trace, [])
-    return tuple(
+    found = [
         _expected(followed, place, group, ignored, names, parts)
         for place, group in enumerate(followed.groups)
+    ]
+    # Both axes of a tensor may be channels of one layer, as of a table and a head that share it.
+    twice = Counter(each.group.root for each in found)
+    return tuple(
+        replace(each, group=replace(each.group, root=_with_axis(each.group.root, group)))
+        if twice[each.group.root] > 1
+        else each
+        for each, group in zip(found, followed.groups, strict=True)
     )
+
+
+def _with_axis(root: str, group: Group) -> str:
+    member = group.members[0]
+    return f"{root} ({member.tensor}, dimension {member.dim})"
 
 
 Partitions = tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]

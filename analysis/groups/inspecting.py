@@ -217,7 +217,7 @@ class Labelled:
         leaving = [h.labels for h in self.trace.holds if h.why == OUTPUT]
         members = tuple(self._member(axis, of[labels]) for axis in axes)
         return Group(
-            name=members[0].layer,
+            name=self._maker(axes[0]),
             width=len(labels),
             members=members,
             couplings=tuple(couplings),
@@ -335,6 +335,16 @@ class Labelled:
             for space in step.spaces
             if space.kind in FVCORE
         )
+
+    def _maker(self, axis: Tensors) -> str:
+        """The layer that makes channels with a tensor: of several that share it, the one called."""
+        shared = self.parameters.get(axis[0])
+        for step in self.trace.steps:
+            module = self.modules.get(step.place.module)
+            owned = () if module is None else module._parameters.values()
+            if axis in step.makes and any(own is shared for own in owned if own is not None):
+                return step.place.module
+        return layer_of(axis[0])
 
     def _charged(self, step: Step, tensor: str) -> str:
         """The module that a product is charged to: that which owns the weight, or shares it."""

@@ -99,7 +99,8 @@ class Group:
     @property
     def layers(self) -> tuple[str, ...]:
         """Layers whose *output* channels are the group's; ignoring one keeps the whole group."""
-        return tuple(dict.fromkeys(each.layer for each in self.members if each.axis == "out"))
+        made = (each.layer for each in self.members if each.axis == "out")
+        return tuple(dict.fromkeys((self.name, *made)))
 
     @property
     def additions(self) -> tuple[str, ...]:
