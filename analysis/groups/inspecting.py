@@ -343,7 +343,7 @@ class Labelled:
             module = self.modules.get(step.place.module)
             owned = () if module is None else module._parameters.values()
             if axis in step.makes and any(own is shared for own in owned if own is not None):
-                return step.place.module
+                return step.place.module or axis[0]
         return layer_of(axis[0])
 
     def _charged(self, step: Step, tensor: str) -> str:
