@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from analysis.costs.accounting import Account
-from analysis.costs.predicting import cost_account
+from analysis.costs.predicting import account_of
 from analysis.costs.run_costs import costed_run, measure
 from analysis.errors import AnalysisError, BudgetExceededError, InputError, UnprunableError
 from analysis.groups import auditing, depgraph, inspecting, policies
@@ -83,17 +83,30 @@ class Dense:
     error: Verification | None = None
 
     @cached_property
+    def followed(self) -> inspecting.Labelled:
+        """The network with its channels followed, once for all that is asked of it."""
+        return inspecting.labelled(self.model, self.inputs)
+
+    @property
     def groups(self) -> tuple[Group, ...]:
         """What goes together, whatever torch-pruning makes of it."""
-        return inspecting.inspect_groups(self.model, self.inputs)
+        return self.followed.groups
+
+    def account_of(self, ignored_layers: Any, config: Config) -> Account:
+        """What cuts of its groups cost under a policy, named as torch-pruning names them.
+
+        Raises:
+            InputError: that cannot be expressed.
+        """
+        names = [group.root for group in self.dependency_groups]
+        return account_of(self.model, self.followed, self.costs, ignored_layers, config, names)
 
     @cached_property
     def account(self) -> Account | None:
         """What cuts of its groups cost; None where that cannot be expressed."""
         try:
             with budgets.step("predicting costs"):
-                names = [group.root for group in self.dependency_groups]
-                return cost_account(self.model, self.inputs, names=names)
+                return self.account_of((), Config(0.0))
         except AnalysisError:
             return None
 

@@ -15,7 +15,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from analysis.costs import predicting
 from analysis.environment import versions
 from analysis.errors import AnalysisError, BudgetExceededError, InputError
 from analysis.gate.expected_failures import marked
@@ -307,15 +306,7 @@ def _account(dense: Dense, ignored: tuple[str, ...], config: Config) -> PolicyAc
     if dense.error is not None or not dense.dependency_groups:
         return PolicyAccount(policy, scope, nothing)
     try:
-        account = predicting.cost_account(
-            dense.model,
-            dense.inputs,
-            ignored,
-            scope=scope,
-            importance=config.importance,
-            round_to=config.round_to,
-            names=[group.root for group in dense.dependency_groups],
-        )
+        account = dense.account_of(ignored, config)
         return PolicyAccount(
             policy=policy,
             scope=scope,

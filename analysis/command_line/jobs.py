@@ -9,7 +9,7 @@ from analysis.costs import predicting
 from analysis.costs.accounting import Account
 from analysis.costs.run_costs import measure
 from analysis.groups import explaining, linting, policies
-from analysis.opened import info_of, labelled, loaded, resolved
+from analysis.opened import Last, info_of, labelled, loaded, resolved
 from analysis.processes import budgets
 from analysis.records import (
     Audited,
@@ -17,6 +17,7 @@ from analysis.records import (
     CostTable,
     Group,
     Lint,
+    Network,
     Quantity,
     RatioCurve,
     Reach,
@@ -77,7 +78,7 @@ def lint(request: Request) -> tuple[tuple[Group, ...], Lint]:
 
 def costs(request: Request) -> tuple[CostTable, int]:
     """The dense network's MACs and parameters, and the size of its saved weights."""
-    return measure(*loaded(request.network))
+    return _measured(request.network)
 
 
 def reach(request: Request, target: float, quantity: Quantity) -> tuple[Reach, Savings]:
@@ -94,14 +95,17 @@ def sweep(request: Request, ratios: Sequence[float]) -> RatioCurve:
         return _account(request).curve(ratios)
 
 
+@Last
+def _measured(network: Network) -> tuple[CostTable, int]:
+    return measure(*loaded(network))
+
+
 def _account(request: Request) -> Account:
-    return predicting.cost_account(
-        *loaded(request.network),
-        request.ignore,
-        scope=request.scope,
-        importance=request.importance,
-        round_to=request.round_to,
-    )
+    model, _ = loaded(request.network)
+    choice = policies.choice_of(request.ignore, model)
+    config = Config(0.0, request.scope, request.importance, round_to=request.round_to)
+    table, _ = _measured(request.network)
+    return predicting.account_of(model, labelled(request.network), table, choice, config)
 
 
 def run(request: Request, config: Config, names: Sequence[str]) -> Run:

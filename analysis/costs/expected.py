@@ -21,7 +21,7 @@ from analysis.errors import InputError
 from analysis.groups.coupling import partition
 from analysis.groups.inspecting import Labelled, Term, joined, layer_of
 from analysis.network.labels.planes import Labels
-from analysis.network.layers import is_depthwise
+from analysis.network.layers import blocks_cut_alike
 from analysis.pruning.rules import cut_across
 from analysis.records import CostTable, DependencyGroup, DependencyMember, Group
 
@@ -215,12 +215,11 @@ def _members(followed: Labelled, group: Group, channel_of: Numbers) -> list[Depe
     found: dict[tuple[str, str], DependencyMember] = {}
     for member in group.members:
         key = member.layer, member.axis
-        module = followed.modules.get(member.layer)
-        labels = followed.trace.labels(member.tensor, member.dim)
         if key in found:
             continue
-        roots = channel_of[labels]
-        if member.axis == "in" and _blocks(module) > 1:
+        module = followed.modules.get(member.layer)
+        roots = channel_of[followed.trace.labels(member.tensor, member.dim)]
+        if member.axis == "in" and blocks_cut_alike(module) > 1:
             roots = _arriving(followed, member.layer, channel_of, roots)
         found[key] = DependencyMember(
             layer=member.layer,
@@ -231,7 +230,7 @@ def _members(followed: Labelled, group: Group, channel_of: Numbers) -> list[Depe
             via="",
             reads=(),
             roots=tuple(roots.tolist()),
-            channel_groups=_blocks(module),
+            channel_groups=blocks_cut_alike(module),
         )
     return list(found.values())
 
@@ -242,13 +241,6 @@ def _arriving(followed: Labelled, layer: str, channel_of: Numbers, otherwise: Nu
         if step.place.module == layer and step.place.operator == "convolution":
             return channel_of[step.arriving[0]]
     return otherwise
-
-
-def _blocks(module: nn.Module | None) -> int:
-    """Blocks of channels that torch-pruning cuts alike, as its pruner registers them."""
-    if isinstance(module, nn.modules.conv._ConvNd) and not is_depthwise(module):
-        return module.groups
-    return module.num_groups if isinstance(module, nn.GroupNorm) else 1
 
 
 def counts_of(

@@ -12,9 +12,16 @@ from analysis.groups import inspecting, policies
 from analysis.network.inference import Inputs
 from analysis.network.usable import check_usable
 from analysis.pruning.importances import group_importances
-from analysis.records import Config, RatioCurve, Reach, checked_ratios
+from analysis.records import Config, CostTable, RatioCurve, Reach, checked_ratios
 
-__all__ = ["PruningOptions", "cost_account", "ratio_curve", "ratio_for_macs", "ratio_for_params"]
+__all__ = [
+    "PruningOptions",
+    "account_of",
+    "cost_account",
+    "ratio_curve",
+    "ratio_for_macs",
+    "ratio_for_params",
+]
 
 
 class PruningOptions(TypedDict, total=False):
@@ -112,7 +119,31 @@ def cost_account(
     config = Config(0.0, scope, importance, round_to=round_to)
     table = counting.count_macs(model, example_inputs)
     followed = inspecting.labelled(model, example_inputs)
-    ignored = policies.ignored_layers(choice, model, followed.groups)
+    return account_of(model, followed, table, choice, config, names)
+
+
+def account_of(
+    model: nn.Module,
+    followed: inspecting.Labelled,
+    table: CostTable,
+    ignored_layers: Any,
+    config: Config,
+    names: Collection[str] = (),
+) -> Account:
+    """As `cost_account`, of a network that was counted and followed before.
+
+    Args:
+        model: the dense network; not changed.
+        followed: it with its channels followed.
+        table: its count.
+        ignored_layers: as `cost_account`.
+        config: scope, importance and ``round_to``; its ratio is not read.
+        names: as `cost_account`.
+
+    Raises:
+        InputError: as `cost_account`.
+    """
+    ignored = policies.ignored_layers(ignored_layers, model, followed.groups)
     found = expected(followed, ignored, names)
-    scores = group_importances(model, tuple(each.group for each in found), importance)
+    scores = group_importances(model, tuple(each.group for each in found), config.importance)
     return Account(table, followed, found, scores, config)

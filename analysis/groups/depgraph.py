@@ -26,6 +26,7 @@ from analysis.network.inference import (
     names_of,
     output_tensors,
 )
+from analysis.network.layers import blocks_cut_alike, filters_alone
 from analysis.network.operators import Operators, watched
 from analysis.network.usable import check_usable
 from analysis.processes import budgets
@@ -39,7 +40,6 @@ __all__ = [
     "live_groups_of",
 ]
 
-_NORMALISED_TOGETHER = (nn.GroupNorm,)
 _RENUMBERING = frozenset(
     kind
     for kind in tp.ops.OPTYPE
@@ -292,7 +292,7 @@ class _Reader:
             for dep, _ in items
             if _is_producer(dep.target.module) and self._axis(dep) == "out"
         }
-        has_depthwise = any(_is_depthwise(dep.target.module) for dep, _ in items)
+        has_depthwise = any(filters_alone(dep.target.module) for dep, _ in items)
         members = tuple(
             self._member(item, items, len(producers), has_depthwise)
             for item in items
@@ -320,7 +320,7 @@ class _Reader:
             via="",
             reads=(),
             roots=tuple(range(width)),
-            channel_groups=_channel_groups(module),
+            channel_groups=blocks_cut_alike(module),
             position=self.order[name],
         )
         return DependencyGroup(name, width, (member,), (), is_output=False, ignored=True)
@@ -355,7 +355,7 @@ class _Reader:
             via=via if axis == "out" else "",
             reads=tuple(dict.fromkeys(self._reads(dep.target))),
             roots=tuple(roots),
-            channel_groups=_channel_groups(module),
+            channel_groups=blocks_cut_alike(module),
             position=self.order[self._names[module]],
         )
 
@@ -373,7 +373,7 @@ class _Reader:
             return "classifier input" if module in self._outputs else "sequence"
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             return "batch norm"
-        if _is_depthwise(module):
+        if filters_alone(module):
             return "depthwise"
         if not _is_producer(module):
             return "per-channel"
@@ -429,20 +429,9 @@ class _Reader:
 
 def _is_producer(module: Any) -> bool:
     """Dense convolutions and linear layers make channels; everything else passes them on."""
-    return isinstance(module, nn.modules.conv._ConvNd | nn.Linear) and not _is_depthwise(module)
-
-
-def _is_depthwise(module: Any) -> bool:
-    return isinstance(module, nn.modules.conv._ConvNd) and module.groups == module.out_channels > 1
+    return isinstance(module, nn.modules.conv._ConvNd | nn.Linear) and not filters_alone(module)
 
 
 def _kind(module: Any) -> str:
     kind = "Parameter" if isinstance(module, nn.Parameter) else type(module).__name__
-    return f"depthwise {kind}" if _is_depthwise(module) else kind
-
-
-def _channel_groups(module: Any) -> int:
-    """Blocks of channels that torch-pruning cuts alike, as its pruner registers them."""
-    if isinstance(module, nn.modules.conv._ConvNd) and not _is_depthwise(module):
-        return module.groups
-    return module.num_groups if isinstance(module, _NORMALISED_TOGETHER) else 1
+    return f"depthwise {kind}" if filters_alone(module) else kind

@@ -23,7 +23,9 @@ __all__ = [
     "PRODUCTS",
     "READS",
     "Kind",
+    "blocks_cut_alike",
     "couples_channels",
+    "filters_alone",
     "has_own_forward",
     "is_depthwise",
     "is_normalisation",
@@ -90,6 +92,18 @@ def is_depthwise(layer: Any) -> bool:
         isinstance(layer, nn.modules.conv._ConvNd)
         and layer.groups == layer.in_channels == layer.out_channels > 1
     )
+
+
+def filters_alone(layer: Any) -> bool:
+    """Whether torch-pruning takes a convolution for a depthwise one: each channel has its group."""
+    return isinstance(layer, nn.modules.conv._ConvNd) and layer.groups == layer.out_channels > 1
+
+
+def blocks_cut_alike(layer: Any) -> int:
+    """Blocks of channels that torch-pruning cuts alike, as its pruner registers them."""
+    if isinstance(layer, nn.modules.conv._ConvNd) and not filters_alone(layer):
+        return layer.groups
+    return layer.num_groups if isinstance(layer, nn.GroupNorm) else 1
 
 
 def is_normalisation(layer: nn.Module) -> bool:

@@ -16,12 +16,7 @@ RATIOS = [step / 100 for step in range(100)]
 ROUNDS = 5
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def network(name: str) -> tuple[torch.nn.Module, torch.Tensor, list[str]]:

@@ -17,12 +17,7 @@ from analysis import inspect_groups
 PAIRS = 9
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def processor_seconds(work) -> float:

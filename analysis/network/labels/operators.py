@@ -83,7 +83,7 @@ SPATIAL = {
     "upsample_nearest3d": 3, "upsample_trilinear3d": 3, "_upsample_bicubic2d_aa": 2,
     "_upsample_bilinear2d_aa": 2, "_upsample_nearest_exact1d": 1, "_upsample_nearest_exact2d": 2,
     "_upsample_nearest_exact3d": 3, "roi_align": 2, "roi_pool": 2, "grid_sampler_2d": 2,
-    "grid_sampler_3d": 3, "_lazy_clone_spatial": 0,
+    "grid_sampler_3d": 3,
 }  # fmt: skip
 """Each channel by itself, over so many last dimensions; further operands say where."""
 

@@ -76,7 +76,7 @@ class Step:
 
     Attributes:
         place: where it is called.
-        turn: the how manieth call there it is.
+        turn: which of the calls there it is, from 1.
         shapes: of its results.
         planes: of its results.
         constants: numbers that it was given.
@@ -166,7 +166,13 @@ class Trace:
     Attributes:
         starts: by parameter or buffer and dimension, the label of position 0.
         sizes: the same, positions.
-        outputs: labels that leave the model.
+        steps: the operators that channels arrive at, in order.
+        edges: what they couple.
+        blocks: labels that stand for several.
+        holds: labels that cannot go.
+        choices: what one pass cannot tell.
+        combined: what is taken over channels.
+        count: the first label that is free.
     """
 
     starts: Mapping[tuple[str, int], int]
