@@ -74,6 +74,7 @@ def expected(
         _expected(followed, place, group, ignored, names, parts)
         for place, group in enumerate(followed.groups)
     ]
+    found = [_unless_misled(each, found) for each in found]
     # Both axes of a tensor may be channels of one layer, as of a table and a head that share it.
     twice = Counter(each.group.root for each in found)
     return tuple(
@@ -159,6 +160,21 @@ def _left_whole(followed: Labelled, group: Group) -> str:
         if member.dim != max(dim for dim, size in enumerate(tensor.shape) if size > 1):
             return f"it does not cut `{member.tensor}` along dimension {member.dim}"
     return ""
+
+
+def _unless_misled(own: Expected, found: Sequence[Expected]) -> Expected:
+    """The group, marked where one of which the cut is not known is concatenated with it.
+
+    DepGraph finds the channels of one part of a concatenation by counting those of the others: it
+    may then make other groups, of other ranks, of both.
+    """
+    axes = {(member.layer, member.axis) for member in own.group.members}
+    for each in found:
+        both = ((member.layer, member.axis) for member in each.group.members)
+        if each is not own and each.otherwise and not axes.isdisjoint(both):
+            why = f"it is concatenated with `{each.group.root}`, and {each.otherwise}"
+            return replace(own, otherwise=own.otherwise or why, several=True)
+    return own
 
 
 def _turned(group: DependencyGroup) -> str:

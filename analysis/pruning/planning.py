@@ -37,12 +37,15 @@ def plan(
     for group in groups:
         outlook, scope = found[group.root], ranking.scope_of.get(group.root)
         ratio = config.ratio if scope is None or scope.ratio is None else scope.ratio
+        # An importance may score fewer channels than there are; the first of them then, as
+        # torch-pruning takes them.
+        size = len(importances.get(group.root, ())) // group.channel_groups
         planned.append(
             PlannedGroup(
                 root=group.root,
                 width=group.width,
-                requested=_channels(group, outlook.lowest(outlook.asked[0])),
-                expected=_channels(group, outlook.lowest(outlook.going[0])),
+                requested=_channels(group, size, outlook.lowest(outlook.asked[0])),
+                expected=_channels(group, size, outlook.lowest(outlook.going[0])),
                 reason=outlook.reason(0),
                 scope=scope.name if scope else "",
                 ratio=ratio if scope else 0.0,
@@ -51,9 +54,9 @@ def plan(
     return tuple(planned)
 
 
-def _channels(group: DependencyGroup, positions: Counts) -> tuple[int, ...]:
-    """The channels of these positions, in each block of channels that is cut alike."""
-    blocks = np.arange(group.channel_groups) * (group.width // group.channel_groups)
+def _channels(group: DependencyGroup, size: int, positions: Counts) -> tuple[int, ...]:
+    """The channels of these positions, in each block of so many that is cut alike."""
+    blocks = np.arange(group.channel_groups) * size
     return tuple(np.sort((blocks[:, None] + positions[None]).flatten()).tolist())
 
 

@@ -7,7 +7,7 @@ pruner does is never looked at, only what it was told and the network.
 """
 
 import random
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -52,7 +52,7 @@ class RequestedChannels:
     def __init__(self, pruner: Any) -> None:
         self.unknown = _why_unknown(pruner)
         self.planned: tuple[PlannedGroup, ...] = ()
-        self._initial: dict[str, int] = {}
+        self._initial: dict[Any, int] = {}
 
     def look_ahead(self, pruner: Any, removals: Collection[Removal]) -> None:
         """Note what the coming step asks for.
@@ -150,13 +150,15 @@ class _Contender:
 
 
 def _asked(
-    pruner: Any, gone: dict[str, set[int]], initial: dict[str, int]
+    pruner: Any, gone: dict[str, set[int]], initial: dict[Any, int]
 ) -> Iterator[PlannedGroup]:
     """The plan of the coming step on top of what earlier ones removed.
 
-    ``initial`` keeps, by root, how many positions were ranked in the first step.
+    ``initial`` keeps, by what tells a scope apart, how many positions were ranked in it first; a
+    group that has dropped out since still counts.
     """
     contenders: list[_Contender] = []
+    is_first = pruner.current_step == 1 or bool(initial)
     for group, items, ranked in depgraph.live_groups_of(pruner, partial(_ranked_as, pruner)):
         before = tuple(sorted(gone.get(group.root, ())))
         if ranked is None:
@@ -166,16 +168,15 @@ def _asked(
         if group.prunable or before:
             scores = _importance(pruner, items, ranked, spent)
         if scores is not None:
-            contender = _contender(pruner, group, items, ranked, scores, spent)
-            positions = initial.setdefault(group.root, contender.scope.initial or 0)
-            scope = replace(contender.scope, initial=positions)
-            contenders.append(replace(contender, scope=scope))
+            # An importance may score fewer channels than there are (batch norms of one branch).
+            positions = len(scores) if is_first else _first_width(pruner, items)
+            contenders.append(_contender(pruner, group, items, ranked, scores, spent, positions))
         elif spent is not Reason.CAPPED and not before:
             reason = spent or Reason.KEPT
             yield PlannedGroup(group.root, group.width, (), (), reason)
     if not pruner.global_pruning:
         contenders = _each_alone(contenders)
-    scopes = _scopes(contenders)
+    scopes = _scopes(contenders, initial)
     turns = {root: turn for turn, root in enumerate(r for scope in scopes for r in scope.roots)}
     plans = planning.plan(
         tuple(replace(each.ranked, turn=turns[each.group.root]) for each in contenders),
@@ -187,7 +188,7 @@ def _asked(
     for contender, planned in zip(contenders, plans, strict=True):
         numbered = _as_numbered(contender, planned)
         if numbered is not None:
-            all_asked = None if pruner.global_pruning else _share(contender)
+            all_asked = None if pruner.global_pruning else _share(contender, initial)
             yield _since_start(numbered, gone.get(planned.root, set()), all_asked)
 
 
@@ -247,12 +248,11 @@ def _contender(
     ranked: DependencyGroup,
     scores: Tensor,
     spent: Reason | None,
+    positions: int,
 ) -> _Contender:
     root, *others = ranked.members
     blocks = _blocks(pruner, items)
     ranked = replace(ranked, members=(replace(root, channel_groups=blocks), *others))
-    # An importance may score fewer channels than there are (batch norms of one branch).
-    positions = len(scores) if pruner.current_step == 1 else _first_width(pruner, items)
     key, name, ratio, bound = _scope_of(pruner, items, group.root)
     scope = Scope(name, (group.root,), ratio, bound, positions // blocks)
     return _Contender(group, ranked, scores, scope, key, spent)
@@ -354,12 +354,14 @@ def _pattern(pruner: Any, items: Any) -> Any:
     )
 
 
-def _scopes(contenders: Collection[_Contender]) -> list[Scope]:
+def _scopes(contenders: Collection[_Contender], initial: dict[Any, int]) -> list[Scope]:
     """Those of the contenders joined, in the order in which torch-pruning visits them."""
     joined: dict[Any, Scope] = {}
     for each in contenders:
         before = joined.get(each.key)
         joined[each.key] = each.scope if before is None else _with(before, each.scope)
+    for key, scope in joined.items():
+        joined[key] = replace(scope, initial=initial.setdefault(key, scope.initial or 0))
     return sorted(joined.values(), key=lambda scope: scope.name != "global")
 
 
@@ -385,10 +387,10 @@ def _as_numbered(contender: _Contender, planned: PlannedGroup) -> PlannedGroup |
     return replace(planned, requested=requested, expected=expected)
 
 
-def _share(contender: _Contender) -> int:
+def _share(contender: _Contender, initial: Mapping[Any, int]) -> int:
     """Channels that the ratio asks of a group that is ranked alone, since the first step."""
-    scope, blocks = contender.scope, contender.ranked.channel_groups
-    positions, ratio = scope.initial or 0, scope.ratio or 0.0
+    blocks = contender.ranked.channel_groups
+    positions, ratio = initial[contender.key], contender.scope.ratio or 0.0
     return (positions - int(positions * (1 - ratio))) * blocks
 
 

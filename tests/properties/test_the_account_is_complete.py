@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch_pruning as tp
 from drawn import BLOCKS, Drawn, rows_of
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from analysis.errors import AnalysisError
@@ -34,6 +34,30 @@ from analysis.records import Reason
         ]
     ),
     own=st.sampled_from([None, 0.2, 0.8]),
+)
+# The first step leaves nothing of a group that counts for the second all the same.
+@example(
+    chosen=[("attention on tokens", 4)],
+    seed=0,
+    ratio=0.625,
+    ranked=(True, False),
+    steps=2,
+    cap=1.0,
+    round_to=None,
+    importance=tp.importance.MagnitudeImportance(p=1),
+    own=None,
+)
+# The importance scores half as many channels as there are, and the norm has blocks of them.
+@example(
+    chosen=[("group norm", 4), ("concat", 4), ("attention on tokens", 4)],
+    seed=0,
+    ratio=0.5,
+    ranked=(False, False),
+    steps=1,
+    cap=1.0,
+    round_to=None,
+    importance=tp.importance.BNScaleImportance(),
+    own=None,
 )
 def test_what_goes_is_what_the_rules_leave(
     chosen, seed, ratio, ranked, steps, cap, round_to, importance, own

@@ -296,9 +296,13 @@ def test_every_layer_is_predicted_as_it_is_pruned_or_nothing_is(name, scope, rou
 
 
 @pytest.mark.parametrize("name", ["halves", "a slice with numbers"])
-def test_a_target_is_met_by_a_ratio_that_runs(name) -> None:
-    model = REAL[name]().eval()
-    inputs = torch.randn(2, *model.size)
+@pytest.mark.parametrize("seed", [0, 5, 6, 11, 12, 20])
+def test_a_target_is_met_by_a_ratio_that_runs(name, seed) -> None:
+    """With most of these weights the smallest ratios cut uneven halves."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = REAL[name]().eval()
+        inputs = torch.randn(2, *model.size)
     dense = count_macs(model, inputs).macs
     for scope in SCOPES:
         reach = ratio_for_macs(model, inputs, 0.8, ignored_layers=["head"], scope=scope)
