@@ -95,16 +95,16 @@ def macs(options: Namespace) -> Answer:
         runs = _runs(given, ratios, OF_PRUNING)
         reach = curve = None
         if options.sweep is not None:
-            curve = given.ask("sweep", options.sweep)
+            curve = given.ask("sweep", options.sweep, options.cut)
         if options.target is not None:
-            reach = given.ask("reach", options.target, options.target_of)
+            reach = given.ask("reach", options.target, options.target_of, options.cut)
     for run in runs:
         if run.costs is None:
             raise InputError(
                 f"ratio {run.config.ratio:g} cannot be counted: {run.verification.verdict}: "
                 f"{run.verification.reason}"
             )
-    data = as_json.macs(given.info, costs, runs, reach, curve)
+    data = as_json.macs(given.info, costs, runs, reach, curve, options.cut)
     return _answer(options, data, text.macs(costs, runs, reach, curve))
 
 

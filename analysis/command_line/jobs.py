@@ -81,18 +81,18 @@ def costs(request: Request) -> tuple[CostTable, int]:
     return _measured(request.network)
 
 
-def reach(request: Request, target: float, quantity: Quantity) -> tuple[Reach, Savings]:
+def reach(request: Request, target: float, quantity: Quantity, cut: str) -> tuple[Reach, Savings]:
     """The ratio that leaves so much, and where the saving there, or at the least, comes from."""
     with budgets.step("predicting costs"):
-        account = _account(request)
+        account = _account(request, cut)
         found = account.reach(target, quantity)
         return found, account.savings((found.point or found.least).ratio)
 
 
-def sweep(request: Request, ratios: Sequence[float]) -> RatioCurve:
+def sweep(request: Request, ratios: Sequence[float], cut: str) -> RatioCurve:
     """What each ratio leaves, and the groups that drop out; nothing is pruned."""
     with budgets.step("predicting costs"):
-        return _account(request).curve(ratios)
+        return _account(request, cut).curve(ratios)
 
 
 @Last
@@ -100,12 +100,13 @@ def _measured(network: Network) -> tuple[CostTable, int]:
     return measure(*loaded(network))
 
 
-def _account(request: Request) -> Account:
+def _account(request: Request, cut: str) -> Account:
     model, _ = loaded(request.network)
     choice = policies.choice_of(request.ignore, model)
     config = Config(0.0, request.scope, request.importance, round_to=request.round_to)
     table, _ = _measured(request.network)
-    return predicting.account_of(model, labelled(request.network), table, choice, config)
+    followed = labelled(request.network)
+    return predicting.account_of(model, followed, table, choice, config, cut=cut)
 
 
 def run(request: Request, config: Config, names: Sequence[str]) -> Run:

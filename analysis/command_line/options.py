@@ -5,7 +5,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, NoReturn
 
 from analysis.environment import OWN
-from analysis.records import BUDGET, IMPORTANCES, SCOPES, not_per_cent
+from analysis.records import BUDGET, CUTS, IMPORTANCES, SCOPES, not_per_cent
 
 __all__ = ["parser", "ratios_of", "size_of"]
 
@@ -134,6 +134,13 @@ def _add_predictions(command: argparse.ArgumentParser) -> None:
         choices=("macs", "params"),
         default="macs",
         help="what the share is of (default: macs)",
+    )
+    command.add_argument(
+        "--cut",
+        choices=CUTS,
+        default=CUTS[0],
+        help="whose cut --target and --sweep predict: torch-pruning's own, which has no cost where "
+        "it is not right, or the right one, by the groups (default: torch-pruning)",
     )
 
 

@@ -259,7 +259,7 @@ class Account:
                     GroupAccount(
                         root=group.root,
                         width=group.width,
-                        requested=int(outlook.asked[place]) * group.channel_groups,
+                        requested=int(outlook.requested[place]),
                         removed=0,
                         reason=outlook.reason(place),
                         scope=self._ranking.scope_of[group.root].name,
@@ -332,4 +332,7 @@ class Account:
 
 
 def _not_known(root: str, why: str) -> str:
-    return f"what torch-pruning's cut of group `{root}` leaves is not known: {why}"
+    return (
+        f"what torch-pruning's cut of group `{root}` leaves is not known: {why}; the right cut has "
+        "one (cut='groups', --cut groups)"
+    )

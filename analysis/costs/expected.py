@@ -25,7 +25,7 @@ from analysis.network.layers import blocks_cut_alike
 from analysis.pruning.rules import cut_across
 from analysis.records import CostTable, DependencyGroup, DependencyMember, Group
 
-__all__ = ["Expected", "counts_of", "expected"]
+__all__ = ["Expected", "by_groups", "counts_of", "expected"]
 
 Numbers = NDArray[np.int64]
 
@@ -160,6 +160,26 @@ def _left_whole(followed: Labelled, group: Group) -> str:
         if member.dim != max(dim for dim, size in enumerate(tensor.shape) if size > 1):
             return f"it does not cut `{member.tensor}` along dimension {member.dim}"
     return ""
+
+
+def by_groups(found: Sequence[Expected], followed: Labelled) -> tuple[Expected, ...]:
+    """The same groups, of which those channels go at once that may.
+
+    What is ranked is a set of channels that must go together.
+    """
+    return tuple(
+        replace(
+            each,
+            group=replace(
+                each.group,
+                members=tuple(replace(one, channel_groups=1) for one in each.group.members),
+            ),
+            going=tuple(map(np.array, group.together)),
+            otherwise="",
+            several=False,
+        )
+        for each, group in zip(found, followed.groups, strict=True)
+    )
 
 
 def _unless_misled(own: Expected, found: Sequence[Expected]) -> Expected:

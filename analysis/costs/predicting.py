@@ -7,12 +7,13 @@ from torch import nn
 
 from analysis.costs import counting
 from analysis.costs.accounting import Account
-from analysis.costs.expected import expected
+from analysis.costs.expected import by_groups, expected
+from analysis.errors import InputError
 from analysis.groups import inspecting, policies
 from analysis.network.inference import Inputs
 from analysis.network.usable import check_usable
-from analysis.pruning.importances import group_importances
-from analysis.records import Config, CostTable, RatioCurve, Reach, checked_ratios
+from analysis.pruning.importances import group_importances, set_importances
+from analysis.records import CUTS, Config, CostTable, RatioCurve, Reach, checked_ratios
 
 __all__ = [
     "PruningOptions",
@@ -31,6 +32,7 @@ class PruningOptions(TypedDict, total=False):
     scope: str
     importance: str
     round_to: int | None
+    cut: str
 
 
 def ratio_curve(
@@ -43,13 +45,14 @@ def ratio_curve(
 
     Nothing is pruned and torch-pruning is not asked: the widths follow from its importance, which
     is computed from the weights, the costs from one count and the groups. A few seconds for any
-    number of ratios. A ratio at which torch-pruning's own cut would not be right has no cost.
+    number of ratios. A ratio at which torch-pruning's own cut would not be right has no cost; with
+    ``cut="groups"`` it has that of the right cut.
 
     Args:
         model: the dense network; not changed.
         example_inputs: a tensor, a tuple or a dict.
         ratios: in [0, 1).
-        **options: ``ignored_layers``, ``scope``, ``importance`` and ``round_to``, see
+        **options: ``ignored_layers``, ``scope``, ``importance``, ``round_to`` and ``cut``, see
             `cost_account`.
 
     Raises:
@@ -95,6 +98,7 @@ def cost_account(
     scope: str = "global",
     importance: str = "l1",
     round_to: int | None = None,
+    cut: str = "torch-pruning",
     names: Collection[str] = (),
 ) -> Account:
     """What every ratio costs, from one count, one reading of the groups and one importance pass.
@@ -107,19 +111,24 @@ def cost_account(
         scope: ``global`` or ``local``.
         importance: ``l1`` or ``l2``.
         round_to: keep channel counts a multiple of this.
+        cut: whose cut is priced: ``torch-pruning``, which has no price where it would not be
+            right, or ``groups``: the same rules, but what is ranked are the sets of channels that
+            may go at once (see `Group.together`), so that it is right everywhere.
         names: a group of which one of these layers makes the channels is called by it.
 
     Raises:
-        InputError: the model cannot be analysed as it is; or its cost cannot be expressed in the
-            widths of its groups, the layer is named.
+        InputError: another scope, importance or cut; the model cannot be analysed as it is; or its
+            cost cannot be expressed in the widths of its groups, the layer is named.
     """
+    if cut not in CUTS:
+        raise InputError(f"cut {cut!r}; expected one of {', '.join(CUTS)}")
     check_usable(model)
     # A wrong name is told of before the model is run.
     choice = policies.choice_of(ignored_layers, model)
     config = Config(0.0, scope, importance, round_to=round_to)
     table = counting.count_macs(model, example_inputs)
     followed = inspecting.labelled(model, example_inputs)
-    return account_of(model, followed, table, choice, config, names)
+    return account_of(model, followed, table, choice, config, names, cut)
 
 
 def account_of(
@@ -129,6 +138,7 @@ def account_of(
     ignored_layers: Any,
     config: Config,
     names: Collection[str] = (),
+    cut: str = "torch-pruning",
 ) -> Account:
     """As `cost_account`, of a network that was counted and followed before.
 
@@ -139,6 +149,7 @@ def account_of(
         ignored_layers: as `cost_account`.
         config: scope, importance and ``round_to``; its ratio is not read.
         names: as `cost_account`.
+        cut: as `cost_account`.
 
     Raises:
         InputError: as `cost_account`.
@@ -146,4 +157,13 @@ def account_of(
     ignored = policies.ignored_layers(ignored_layers, model, followed.groups)
     found = expected(followed, ignored, names)
     scores = group_importances(model, tuple(each.group for each in found), config.importance)
+    if cut == "groups":
+        found = by_groups(found, followed)
+        scores = {
+            each.group.root: set_importances(
+                group, followed.parameters, scores.get(each.group.root), config.importance
+            )
+            for each, group in zip(found, followed.groups, strict=True)
+            if group.together
+        }
     return Account(table, followed, found, scores, config)

@@ -6,14 +6,14 @@ This is that rule written again from its definition, in float64, so that what wa
 known independently of what the pruner did.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
 
-from analysis.records import DependencyGroup, DependencyMember
+from analysis.records import DependencyGroup, DependencyMember, Group
 
-__all__ = ["POWERS", "filter_norms", "group_importances", "spearman"]
+__all__ = ["POWERS", "filter_norms", "group_importances", "set_importances", "spearman"]
 
 POWERS = {"l1": 1, "l2": 2}
 """Exponent of |w| for each named importance."""
@@ -39,6 +39,34 @@ def group_importances(
         for group in groups
         if (scores := _average(model, group, power)) is not None
     }
+
+
+@torch.no_grad()
+def set_importances(
+    group: Group, tensors: Mapping[str, Tensor], scores: Tensor | None, importance: str = "l1"
+) -> Tensor:
+    """The mean importance of each set of channels that may go at once.
+
+    Args:
+        group: the channels.
+        tensors: the network's parameters by name.
+        scores: of each channel, shape (width,), as `group_importances`; None where no layer
+            contributes: then every parameter of the group does, with the sum of |w|^p at the
+            positions of each channel.
+        importance: ``l1`` or ``l2``.
+
+    Returns:
+        a float64 tensor of shape (sets,).
+    """
+    if scores is None:
+        scores = torch.zeros(group.width, dtype=torch.float64)
+        for member in group.members:
+            if member.tensor in tensors:
+                weight = tensors[member.tensor].detach().cpu().double()
+                along = weight.abs().pow(POWERS[importance]).transpose(0, member.dim).flatten(1)
+                total = along.sum(1)
+                scores += torch.stack([total[list(places)].sum() for places in member.positions])
+    return torch.stack([scores[list(together)].mean() for together in group.together])
 
 
 def _average(model: nn.Module, group: DependencyGroup, power: int) -> Tensor | None:

@@ -54,6 +54,7 @@ class Outlook:
 
     Attributes:
         asked: positions that rank below the threshold, shape (ratios,).
+        requested: their channels, shape (ratios,).
         allowed: those of them that the cap on the ratio lets go, shape (ratios,).
         going: positions that go once the pruner's rules have acted, shape (ratios,).
         removed: channels that go, by class, shape (classes, ratios).
@@ -64,6 +65,7 @@ class Outlook:
     """
 
     asked: Counts
+    requested: Counts
     allowed: Counts
     going: Counts
     removed: Counts
@@ -161,7 +163,7 @@ class Ranking:
         for root, (reason, classes) in self._held.items():
             lost = none[None].repeat(classes, 0)
             found[root] = Outlook(
-                none, none, none, lost, none.astype(bool), lambda _: none[:0], False, reason
+                none, none, none, none, lost, none.astype(bool), lambda _: none[:0], False, reason
             )
         return found
 
@@ -280,6 +282,7 @@ class _Ranked:
         self._per_count = (
             self._lost_by_class(classes) if going is None else self._lost_together(classes, going)
         )
+        self._lost = self._per_count.sum(0)
 
     def lowest(self, going: int) -> Counts:
         """The positions that go where so many do.
@@ -336,6 +339,7 @@ class _Ranked:
         left[self._rows] -= np.where(emptied, 0, loss)
         return Outlook(
             asked=asked,
+            requested=self._lost[asked],
             allowed=allowed,
             going=np.where(emptied, 0, taken),
             removed=np.where(emptied, 0, removed),
@@ -346,10 +350,17 @@ class _Ranked:
         )
 
     def _rounded(self, allowed: Counts, multiple: int) -> Counts:
-        """As many more positions as leave a multiple of ``round_to``."""
-        stays = self.group.width - allowed
-        rounded = self.group.width - (stays - stays % multiple)
-        return np.where(allowed > 0, np.minimum(rounded, len(self.scores)), 0)
+        """As many more positions as leave a multiple of ``round_to``, or all."""
+        count = len(self.scores)
+        if self.group.channel_groups > 1:
+            # torch-pruning counts the channels of all blocks, and the positions of one.
+            stays = self.group.width - allowed
+            rounded = np.minimum(self.group.width - (stays - stays % multiple), count)
+        else:
+            left = self.group.width - self._lost
+            fits = np.flatnonzero((left % multiple == 0) | (np.arange(count + 1) == count))
+            rounded = fits[np.searchsorted(fits, allowed)]
+        return np.where(allowed > 0, rounded, 0)
 
 
 def is_followed(group: DependencyGroup) -> bool:

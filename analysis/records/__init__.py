@@ -47,6 +47,7 @@ from analysis.records.pruning import (
 )
 from analysis.records.requests import (
     BUDGET,
+    CUTS,
     IMPORTANCES,
     OWN_PRUNER,
     POLICIES,
@@ -79,6 +80,7 @@ from analysis.records.study import (
 __all__ = [
     "BUDGET",
     "COLUMNS",
+    "CUTS",
     "FVCORE",
     "IMPORTANCES",
     "OWN_PRUNER",

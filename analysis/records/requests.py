@@ -9,6 +9,7 @@ from analysis.errors import InputError, did_you_mean
 
 __all__ = [
     "BUDGET",
+    "CUTS",
     "IMPORTANCES",
     "OWN_PRUNER",
     "POLICIES",
@@ -35,6 +36,8 @@ BUDGET = 120.0
 """Seconds for each ratio, its pruning, proof and checks, where nobody says otherwise."""
 
 
+CUTS = ("torch-pruning", "groups")
+"""Whose cut is predicted: torch-pruning's own, or the right one by the groups as they are."""
 SCOPES = ("global", "local")
 
 

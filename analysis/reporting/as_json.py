@@ -190,8 +190,9 @@ def macs(
     runs: Sequence[Run],
     reach: tuple[Reach, Savings] | None = None,
     curve: RatioCurve | None = None,
+    cut: str = "",
 ) -> dict[str, Any]:
-    """What ``macs --json`` prints; ``target`` and ``sweep`` are there if they were given."""
+    """What ``macs --json`` prints; ``target``, ``sweep`` and ``cut`` only if they were given."""
     return {
         **_head(info),
         "convention": "one multiply-accumulate (MAC) is what fvcore calls a flop",
@@ -207,6 +208,7 @@ def macs(
             }
             for run in runs
         ],
+        **({"cut": cut} if reach or curve else {}),
         **({"target": {**_reach(reach[0]), "savings": _savings(reach[1])}} if reach else {}),
         **({"sweep": _sweep(curve)} if curve else {}),
     }

@@ -1,0 +1,88 @@
+"""The price of the right cut, against networks cut by indexing every tensor."""
+
+from collections.abc import Sequence
+from itertools import chain
+
+import pytest
+import torch
+from cutting import cut, gone_of
+from kinds import KINDS
+from nets import Chain, inputs_for, make
+
+from analysis import cost_account, count_macs, inspect_groups, ratio_curve
+from analysis.errors import InputError
+from analysis.groups.inspecting import labelled
+from analysis.pipeline import audit_groups
+
+SCOPES = ("global", "local")
+
+
+@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("scope", SCOPES)
+@pytest.mark.parametrize("round_to", [None, 4])
+def test_the_right_cut_costs_what_is_counted_without_its_channels(name, scope, round_to) -> None:
+    """Cut by indexing every tensor, as many sets of channels as each group is said to lose."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = KINDS[name]().eval()
+    inputs = torch.randn(2, *model.size, generator=torch.Generator().manual_seed(0))
+    account = cost_account(model, inputs, ["head"], scope=scope, round_to=round_to, cut="groups")
+    groups = inspect_groups(model, inputs, ["head"])
+    for ratio in (0.3, 0.6):
+        savings = account.savings(ratio)
+        lost = {group.root: group.removed for group in savings.groups}
+        sets = {group.name: fewest(group.together, lost[group.name]) for group in groups}
+        assert {name: sum(map(len, own)) for name, own in sets.items()} == lost
+        whole = cut(
+            model, gone_of(groups, [set(chain.from_iterable(sets[each.name])) for each in groups])
+        )
+        table = count_macs(whole, inputs)
+        assert savings.point.macs == table.macs
+        assert savings.point.params == sum(each.numel() for each in whole.parameters())
+        layers = {row.layer: (row.macs, row.params) for row in table.layers}
+        assert account.by_layer(ratio) == layers
+        if scope == "local" and not round_to:
+            for group in groups:
+                count = 0 if group.name == "head" else len(group.together)
+                # A cut that leaves nothing is dropped.
+                assert len(sets[group.name]) in (0, count - int(count * (1 - ratio)))
+        if round_to:
+            widths = {group.name: group.width for group in groups}
+            assert all((widths[name] - some) % round_to == 0 for name, some in lost.items() if some)
+
+
+def fewest(together: Sequence[tuple[int, ...]], lost: int) -> list[tuple[int, ...]]:
+    """The first sets that have so many channels."""
+    taken: list[tuple[int, ...]] = []
+    while sum(map(len, taken)) < lost:
+        taken.append(together[len(taken)])
+    return taken
+
+
+@pytest.mark.filterwarnings("ignore:Unwrapped parameters detected")
+@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("scope", SCOPES)
+def test_where_torch_pruning_cuts_single_channels_rightly_both_cuts_are_one(name, scope) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = KINDS[name]().eval()
+    inputs = torch.randn(2, *model.size, generator=torch.Generator().manual_seed(0))
+    groups = [group for group in inspect_groups(model, inputs) if group.name != "head"]
+    audited = audit_groups(labelled(model, inputs), model, inputs)
+    if any(each.audit != "same" for each in audited) or any(each.alike != 1 for each in groups):
+        pytest.skip("both cuts differ")
+    for ratio in (0.2, 0.5, 0.8):
+        try:
+            expected = cost_account(model, inputs, ["head"], scope=scope).curve([ratio])
+        except InputError:
+            continue
+        found = ratio_curve(
+            model, inputs, [ratio], ignored_layers=["head"], scope=scope, cut="groups"
+        )
+        assert found == expected
+
+
+def test_another_cut_is_refused() -> None:
+    model = make(Chain)
+    with pytest.raises(InputError, match="cut 'right'; expected one of torch-pruning, groups"):
+        ratio_curve(model, inputs_for(model), [0.5], cut="right")
