@@ -51,6 +51,7 @@ class BudgetExceededError(BaseException):
 
     def __init__(self, seconds: float) -> None:
         super().__init__(f"no answer within {seconds:g} s")
+        self.seconds = seconds
         self.step = ""
 
     @property

@@ -78,8 +78,11 @@ def labelled(model: nn.Module, example_inputs: Inputs) -> "Labelled":
     return Labelled(trace, learnt.classes, modules, dict(model.named_parameters()))
 
 
-_LEAST, _TIMES = 1.0, 3
-"""Seconds that a network may take once it is cut, and as a multiple of what it takes before."""
+_LEAST, _TIMES = 60.0, 60
+"""Seconds that a network may take once it is cut, and as a multiple of what it takes before.
+
+For a loop that calls no operator; one that does is ended by their number.
+"""
 
 
 @contextmanager

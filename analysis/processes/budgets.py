@@ -24,6 +24,8 @@ _SOON = 1e-3
 def limited(seconds: float | None) -> Iterator[None]:
     """Raise `BudgetExceededError` inside the block once ``seconds`` have passed; None is no limit.
 
+    Inside another block that ends sooner, that one counts.
+
     Raises:
         InputError: not called from the main thread, where POSIX delivers the alarm; or
             ``seconds`` is no time.
@@ -39,9 +41,12 @@ def limited(seconds: float | None) -> Iterator[None]:
     def ring(_signal: int, _frame: FrameType | None) -> None:
         raise BudgetExceededError(seconds)
 
+    before, interval = signal.getitimer(signal.ITIMER_REAL)
+    if 0 < before <= seconds:
+        yield
+        return
     previous = signal.signal(signal.SIGALRM, ring)
     start = time.monotonic()
-    before, interval = signal.getitimer(signal.ITIMER_REAL)
     try:
         # The alarm repeats: torch-pruning's bare `except` around its traced forward swallows one.
         signal.setitimer(signal.ITIMER_REAL, seconds, _REPEAT_SECONDS)

@@ -299,11 +299,10 @@ class _Ranked:
         blocks, count = self.group.channel_groups, len(self.scores)
         if len(classes.widths) == 1:
             return np.arange(count + 1, dtype=np.int64)[None] * blocks
+        # An importance may score fewer channels than there are: the first of them.
+        scored = classes.of_channel[: blocks * count].reshape(blocks, -1)
         by_position = np.stack(
-            [
-                (classes.of_channel.reshape(blocks, -1) == channel_class).sum(0)
-                for channel_class in range(len(classes.widths))
-            ]
+            [(scored == channel_class).sum(0) for channel_class in range(len(classes.widths))]
         )
         lost = np.zeros((len(classes.widths), count + 1), dtype=np.int64)
         for going in range(1, count + 1):

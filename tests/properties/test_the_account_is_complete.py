@@ -59,6 +59,17 @@ from analysis.records import Reason
     importance=tp.importance.BNScaleImportance(),
     own=None,
 )
+@example(
+    chosen=[("concat", 4), ("attention on tokens", 4), ("branches", 4)],
+    seed=0,
+    ratio=0.5,
+    ranked=(False, False),
+    steps=1,
+    cap=1.0,
+    round_to=2,
+    importance=tp.importance.BNScaleImportance(),
+    own=None,
+)
 def test_what_goes_is_what_the_rules_leave(
     chosen, seed, ratio, ranked, steps, cap, round_to, importance, own
 ) -> None:

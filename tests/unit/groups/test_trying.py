@@ -170,3 +170,17 @@ def test_the_model_is_not_changed() -> None:
     learnt(model, torch.randn(2, *model.size))
     assert [repr(module) for module in model.modules()] == shapes
     assert all(torch.equal(before[name], model.state_dict()[name]) for name in before)
+
+
+def test_a_loop_that_a_cut_does_not_end_holds_what_it_waits_for() -> None:
+    def function(x: Tensor) -> Tensor:
+        turns = torch.zeros(())
+        while x.shape[1] != 8:
+            turns = turns + 1
+        return x + turns
+
+    trace, found = learnt(Between(function), images())
+    assert sets(trace, found, "first.weight") == set()
+    assert sets(trace, found, "second.weight") == {frozenset({c}) for c in range(6)}
+    label = int(trace.labels("first.weight", 0)[0])
+    assert "more and more operators" in found.classes.why(label).why
