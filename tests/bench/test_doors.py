@@ -47,6 +47,29 @@ def test_verify_takes_little_more_than_its_imports(benchmark, network: str) -> N
     assert memory <= 1.2
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("groups",), ("groups", "--lint"), ("macs",), ("macs", "--sweep", "0:0.9:0.1"),
+        ("macs", "--target", "0.5"), ("macs", "--target", "0.5", "--cut", "groups"),
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_what_asks_nothing_of_torch_pruning_takes_little_more_than_torch(
+    benchmark, network: str, command: tuple[str, ...]
+) -> None:
+    ours = (COMMAND, command[0], network, "--input-size", "3,32,32", *command[1:])
+    torch_alone = (sys.executable, "-W", "ignore", "-c", "import torch")
+    assert usage_of(*ours).status == 0
+    pairs = benchmark.pedantic(
+        lambda: [(usage_of(*ours), usage_of(*torch_alone)) for _ in range(ROUNDS)], rounds=1
+    )
+    ratio = statistics.median(one.seconds / other.seconds for one, other in pairs)
+    benchmark.extra_info["ratio"] = ratio
+    print(f"\n{' '.join(command)} / import torch: {ratio:.2f}")
+    assert ratio <= 1.3
+
+
 DOORS = {
     "checks": (("checks",), 0),
     "doctor": (("doctor",), 0),

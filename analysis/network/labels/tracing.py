@@ -195,6 +195,11 @@ def _line() -> str:
 class _Tracer(TorchDispatchMode):
     """Follows every operator of one pass."""
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Nothing is compiled here, and to skip it torch imports the whole of torch._dynamo."""
+        return False
+
     def __init__(
         self,
         trace: Trace,
