@@ -257,6 +257,7 @@ class Labelled:
     def _member(self, axis: Tensors, classes: Labels) -> Member:
         name, dim = axis
         own = self.classes.of[self.trace.labels(*axis)]
+        is_sorted = axis in self._sorted
         layer = layer_of(name)
         module = self.modules.get(layer)
         kind = type(module).__name__ if module is not None else "Parameter"
@@ -267,7 +268,18 @@ class Labelled:
             tensor=name,
             dim=dim,
             width=len(own),
-            positions=_positions(own, classes),
+            positions=_positions(own, classes, is_sorted=is_sorted),
+        )
+
+    @cached_property
+    def _sorted(self) -> frozenset[Tensors]:
+        """The axes that have each class once, in order."""
+        of = self.classes.of
+        return frozenset(
+            axis
+            for axis, start in self.trace.starts.items()
+            for own in [of[start : start + self.trace.sizes[axis]]]
+            if (own[1:] > own[:-1]).all()
         )
 
     def _couplings(self) -> list[list[Coupling]]:
@@ -411,10 +423,12 @@ def _add_lost(lost: NDArray[np.float64], planes: Sequence[Labels], constant: int
     lost += whole - left
 
 
-def _positions(own: Labels, classes: Labels) -> tuple[tuple[int, ...], ...]:
+def _positions(own: Labels, classes: Labels, *, is_sorted: bool) -> tuple[tuple[int, ...], ...]:
     """For each class the positions of an axis that it has."""
-    if own.size == classes.size and (own == classes).all():
-        return _each(0, own.size)
+    if is_sorted:
+        first = int(own.searchsorted(classes[0]))
+        if np.array_equal(own[first : first + classes.size], classes):
+            return _each(first, classes.size)
     found = np.flatnonzero(np.isin(own, classes))
     if np.array_equal(own[found], classes):
         first, last = int(found[0]), int(found[-1])

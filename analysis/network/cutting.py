@@ -45,11 +45,11 @@ def cut_axes(model: nn.Module, kept: Mapping[tuple[str, int], Tensor]) -> None:
                 value = value.index_select(dim, kept[name, dim].to(value.device))
         if value.shape != tensor.shape:
             tensor.data = value
-            touched.add(name.rpartition(".")[0])
+            owner = name.rpartition(".")[0]
+            # A parametrized layer has its tensors in a module below it.
+            touched |= {owner, f".{owner}".partition(".parametrizations")[0].removeprefix(".")}
     for name, layer in model.named_modules():
-        # A parametrized layer has its tensors in a module below it.
-        inside = (f"{name}.parametrizations." if name else "parametrizations.",)
-        if _is_torchs(layer) and any(p == name or p.startswith(inside) for p in touched):
+        if name in touched and _is_torchs(layer):
             _say_sizes(layer)
 
 

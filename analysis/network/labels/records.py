@@ -203,4 +203,10 @@ class Trace:
     def labels(self, tensor: str, dim: int) -> Labels:
         """The labels of a tensor's axis."""
         start = self.starts[tensor, dim]
-        return np.arange(start, start + self.sizes[tensor, dim], dtype=np.int32)
+        return self._all[start : start + self.sizes[tensor, dim]]
+
+    @cached_property
+    def _all(self) -> Labels:
+        labels = np.arange(self.base, dtype=np.int32)
+        labels.flags.writeable = False
+        return labels

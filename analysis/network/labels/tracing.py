@@ -159,9 +159,10 @@ def _planes_of(
         found = {dim: labels[name, dim] for dim in range(dims) if (name, dim) in labels}
     else:
         found = {
-            dim: torch.from_numpy(trace.labels(name, dim))
+            dim: torch.arange(start, start + size, dtype=torch.int32)
             for dim, size in enumerate(tensor.shape)
             if size > 1
+            for start in [trace.starts[name, dim]]
         }
     return tuple(axis_plane(row, dims, dim) for dim, row in found.items())
 
