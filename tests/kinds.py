@@ -120,6 +120,14 @@ REAL: dict[str, Callable[[], nn.Module]] = {
         lambda m, x: m.g(torch.cat([m.a(x), m.b(x)], 1)),
         a=conv(3, 8), b=conv(3, 8), g=conv(16, 16, groups=2), head=nn.Linear(16, 2),
     ),
+    "instance norm with statistics": lambda: Joined(
+        lambda m, x: m.b(m.n(m.a(x))), a=conv(3, 16), b=conv(16, 12), head=nn.Linear(12, 2),
+        n=nn.InstanceNorm2d(16, affine=True, track_running_stats=True),
+    ),
+    "root mean square norm": lambda: Joined(
+        lambda m, x: m.b(m.n(m.a(x).movedim(1, -1)).movedim(-1, 1)), a=conv(3, 16), b=conv(16, 12),
+        n=nn.RMSNorm(16), head=nn.Linear(12, 2),
+    ),
 }  # fmt: skip
 
 KINDS = {kind.__name__: (lambda kind=kind: make(kind)) for kind in (

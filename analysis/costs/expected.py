@@ -152,8 +152,14 @@ def _left_whole(followed: Labelled, group: Group) -> str:
     Of what is no layer's that it knows it cuts parameters, along the last dimension that is not 1.
     """
     for member in group.members:
-        if isinstance(followed.modules.get(member.layer), _LAYERS):
+        layer = followed.modules.get(member.layer)
+        is_buffer = member.tensor not in followed.parameters
+        if isinstance(layer, nn.modules.instancenorm._InstanceNorm) and is_buffer:
+            return f"it does not cut `{member.tensor}`"
+        if isinstance(layer, _LAYERS):
             continue
+        if hasattr(layer, "normalized_shape"):
+            return f"it leaves `normalized_shape` of `{member.layer}` as it is"
         tensor = followed.parameters.get(member.tensor)
         if tensor is None:
             return f"it does not cut the buffer `{member.tensor}`"
