@@ -1,6 +1,6 @@
 """The one place where the order is written: groups, plan, surgery, verification, costs."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -396,14 +396,14 @@ def audit_groups(
             limit.
     """
 
-    def cut(root: str, channels: Sequence[int]) -> Verification:
+    def cut(channels: Mapping[str, Sequence[int]]) -> Verification:
         dense = copy_of(model)
         distinct_values.make_distinct(dense, inputs)
         pruned = copy_of(dense)
         try:
             with budgets.limited(budget):
-                removal = surgery.prune_group(pruned, inputs, root, channels)
-                return prove(dense, pruned, [removal], inputs)
+                removals = surgery.prune_groups(pruned, inputs, channels)
+                return prove(dense, pruned, removals, inputs)
         except (UnprunableError, BudgetExceededError) as failure:
             return verdict_of(failure)
         except AnalysisError as failure:  # a layer that the proof knows nothing of

@@ -1,10 +1,11 @@
 """DepGraph against the groups as they are: what torch-pruning would make of each of them.
 
-Where both say the same, nothing more is asked. Where they do not, or where nothing may go,
-torch-pruning's own cut is made on a copy and proved: its verdict is the answer.
+Where both say the same, torch-pruning cuts a channel of each such group on one copy, and the whole
+is proved at once; only if that fails is it tried which group it was. Where they do not say the
+same, or where nothing may go, the cut of that group alone is proved: its verdict is the answer.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +23,8 @@ from analysis.records import (
 
 __all__ = ["audit"]
 
-Cut = Callable[[str, Sequence[int]], Verification]
-"""Cuts channels of a layer's group on a copy by torch-pruning, and proves the cut."""
+Cut = Callable[[Mapping[str, Sequence[int]]], Verification]
+"""Cuts channels of some layers' groups on a copy by torch-pruning, and proves the cuts."""
 
 _TRIED = 2
 """Cuts of a group that are proved, where its numbering differs."""
@@ -43,18 +44,78 @@ def audit(
     """
     if isinstance(graph, Verification):
         answer = "cannot-be-told" if graph.verdict is Verdict.TIMEOUT else "cannot-be-cut"
-        why = f"{graph.verdict}: {graph.reason}"
-        return tuple(Audited(group.name, answer, why) for group in labelled.groups)
+        return tuple(Audited(group.name, answer, _told(graph)) for group in labelled.groups)
     owners = {layer: group for group in graph for layer in group.layers}
-    found = []
-    for group in labelled.groups:
-        dependency = next((owners[layer] for layer in group.layers if layer in owners), None)
-        found.append(_audited(labelled, group, dependency, cut))
-    return tuple(found)
+    pairs = [
+        (group, next((owners[layer] for layer in group.layers if layer in owners), None))
+        for group in labelled.groups
+    ]
+    agree = {
+        group.name: misread
+        for group, dependency in pairs
+        if dependency is not None
+        for misread in [_compared(labelled, group, dependency)]
+    }
+    same = [
+        (group, dependency)
+        for group, dependency in pairs
+        if dependency is not None and agree[group.name] == () and _is_tried(group, dependency)
+    ]
+    faulty = dict(_faulty(same, cut))
+    return tuple(
+        faulty.get(group.name) or _audited(group, dependency, agree.get(group.name), cut)
+        for group, dependency in pairs
+    )
+
+
+def _is_tried(group: Group, dependency: DependencyGroup) -> bool:
+    """Whether a channel of a group can be cut to see that it is right."""
+    block = dependency.width // dependency.channel_groups
+    told = dependency.frozen or dependency.untraced
+    return bool(group.together) and not group.is_output and not told and block > 1
+
+
+Pair = tuple[Group, DependencyGroup]
+
+
+def _faulty(pairs: Sequence[Pair], cut: Cut) -> Iterator[tuple[str, Audited]]:
+    """Of groups that both sides read alike, those that torch-pruning cuts wrongly all the same.
+
+    What it leaves uncut, as an attribute that repeats a size, no map shows.
+    """
+    if not pairs:
+        return
+    found = cut({dependency.root: _first(group, dependency) for group, dependency in pairs})
+    if found.verdict.passes:
+        return
+    if found.verdict is Verdict.TIMEOUT:
+        for group, _ in pairs:
+            yield group.name, Audited(group.name, "cannot-be-told", _told(found))
+    elif len(pairs) == 1:
+        ((group, dependency),) = pairs
+        yield group.name, _proved(group, dependency, (), cut)
+    else:
+        middle = len(pairs) // 2
+        yield from _faulty(pairs[:middle], cut)
+        yield from _faulty(pairs[middle:], cut)
+
+
+def _first(group: Group, dependency: DependencyGroup) -> list[int]:
+    """A channel that may go, with its like in the other blocks."""
+    block = dependency.width // dependency.channel_groups
+    channel = group.together[0][0] % block if group.name == dependency.root else 0
+    return [channel + block * turn for turn in range(dependency.channel_groups)]
+
+
+def _told(found: Verification) -> str:
+    return f"{found.verdict}: {found.reason}"
 
 
 def _audited(
-    labelled: Labelled, group: Group, dependency: DependencyGroup | None, cut: Cut
+    group: Group,
+    dependency: DependencyGroup | None,
+    misread: tuple[Misread, ...] | None,
+    cut: Cut,
 ) -> Audited:
     if dependency is None:
         return Audited(
@@ -64,7 +125,6 @@ def _audited(
         return Audited(group.name, "missing", "its layers are frozen, and a pruner sees none")
     if dependency.untraced:
         return Audited(group.name, "cannot-be-cut", dependency.untraced)
-    misread = _compared(labelled, group, dependency)
     if misread == () and (group.together or group.is_output):
         return Audited(group.name, "same")
     return _proved(group, dependency, misread or (), cut)
@@ -80,7 +140,7 @@ def _proved(
         """Of a cut of so many channels of each block, the first of them given."""
         own = sorted({(number + further) % block for further in range(count)})
         turns = range(dependency.channel_groups)
-        return cut(dependency.root, [place + block * turn for turn in turns for place in own])
+        return cut({dependency.root: [place + block * turn for turn in turns for place in own]})
 
     channels = misread[0].believed if misread else ()
     tried = list(dict.fromkeys(number for number in channels if number is not None)) or [0]
@@ -91,12 +151,11 @@ def _proved(
             several = proof(number, group.alike) if group.alike > 1 else found
             if several.verdict is Verdict.WRONG:
                 return Audited(group.name, "misread", several.reason, misread)
-            why = f"{found.verdict}: {found.reason}"
-            return Audited(group.name, "cannot-be-cut", why, misread)
+            return Audited(group.name, "cannot-be-cut", _told(found), misread)
         if found.verdict is Verdict.WRONG:
             return Audited(group.name, "misread", found.reason, misread)
         if found.verdict is Verdict.MIXED or not found.verdict.passes:
-            return Audited(group.name, "cannot-be-told", f"{found.verdict}: {found.reason}")
+            return Audited(group.name, "cannot-be-told", _told(found))
     return Audited(
         group.name, "same", "numbered otherwise, and its cut is proved right" if misread else ""
     )

@@ -46,7 +46,7 @@ def departure(
         trace: the dense network's pass.
         classes: labels that go together.
         removed: for each label whether it goes.
-        seconds: that the cut network may take; None is no limit.
+        seconds: of the processor that the cut network may take; None is no limit.
     """
     cut = aliased(model, requires_grad=False)
     labels, kept = {}, {}
@@ -59,7 +59,7 @@ def departure(
     cut_axes(cut, kept)
     check = _Check(trace, removed)
     try:
-        with budgets.limited(seconds):
+        with budgets.limited(seconds, of_processor=True):
             check.finish(labelled_pass(cut, inputs, labels, check, trace.count), classes)
     except _DepartsError as error:
         return check.place, str(error)

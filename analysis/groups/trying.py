@@ -70,7 +70,7 @@ def learn(model: nn.Module, inputs: Inputs, trace: Trace, seconds: float | None 
         model: the dense network; copies are cut.
         inputs: those of the pass.
         trace: the dense network's pass.
-        seconds: that a cut network may take; None is no limit.
+        seconds: of the processor that a cut network may take; None is no limit.
     """
     state = _State()
     sites = _sites(model, trace)

@@ -21,10 +21,12 @@ _SOON = 1e-3
 
 
 @contextmanager
-def limited(seconds: float | None) -> Iterator[None]:
+def limited(seconds: float | None, *, of_processor: bool = False) -> Iterator[None]:
     """Raise `BudgetExceededError` inside the block once ``seconds`` have passed; None is no limit.
 
-    Inside another block that ends sooner, that one counts.
+    Args:
+        seconds: by the clock.
+        of_processor: whether they are those that this process computes, however busy the machine.
 
     Raises:
         InputError: not called from the main thread, where POSIX delivers the alarm; or
@@ -41,22 +43,24 @@ def limited(seconds: float | None) -> Iterator[None]:
     def ring(_signal: int, _frame: FrameType | None) -> None:
         raise BudgetExceededError(seconds)
 
-    before, interval = signal.getitimer(signal.ITIMER_REAL)
-    if 0 < before <= seconds:
-        yield
-        return
-    previous = signal.signal(signal.SIGALRM, ring)
-    start = time.monotonic()
+    alarm, timer, now = (
+        (signal.SIGPROF, signal.ITIMER_PROF, time.process_time)
+        if of_processor
+        else (signal.SIGALRM, signal.ITIMER_REAL, time.monotonic)
+    )
+    previous = signal.signal(alarm, ring)
+    start = now()
+    before, interval = signal.getitimer(timer)
     try:
         # The alarm repeats: torch-pruning's bare `except` around its traced forward swallows one.
-        signal.setitimer(signal.ITIMER_REAL, seconds, _REPEAT_SECONDS)
+        signal.setitimer(timer, seconds, _REPEAT_SECONDS)
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, previous)
+        signal.setitimer(timer, 0)
+        signal.signal(alarm, previous)
         if before:  # somebody else's alarm goes off when it would have
-            left = before - (time.monotonic() - start)
-            signal.setitimer(signal.ITIMER_REAL, max(left, _SOON), interval)
+            left = before - (now() - start)
+            signal.setitimer(timer, max(left, _SOON), interval)
 
 
 def can_be_held() -> bool:

@@ -54,7 +54,7 @@ def _mismatch(
     dense = copy_of(model)
     distinct_values.make_distinct(dense, inputs)
     pruned = copy_of(dense)
-    removal = surgery.prune_group(pruned, inputs, naive.root, channels)
+    (removal,) = surgery.prune_groups(pruned, inputs, {naive.root: channels})
     return Mismatch(
         block=naive.block,
         layers=naive.layers,

@@ -1,6 +1,6 @@
 """The only writer of structure: torch-pruning's pruners, its groups, and the naive cut."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -17,7 +17,7 @@ __all__ = [
     "Ledger",
     "build_pruner",
     "cut_alone",
-    "prune_group",
+    "prune_groups",
     "replay",
     "step",
 ]
@@ -134,32 +134,34 @@ def replay(pruner: Any, history: Iterable[tuple[Any, ...]]) -> None:
         pruner.load_pruning_history([list(entry) for entry in history])
 
 
-def prune_group(
-    model: nn.Module, example_inputs: Inputs, root: str, channels: Collection[int]
-) -> Removal:
-    """Cut channels of one layer together with DepGraph's whole group for it.
+def prune_groups(
+    model: nn.Module, example_inputs: Inputs, channels: Mapping[str, Collection[int]]
+) -> list[Removal]:
+    """Cut channels of some layers together with DepGraph's whole groups for them.
 
     Args:
         model: the network that is pruned, in place.
         example_inputs: a tensor, a tuple or a dict.
-        root: the layer whose output channels go.
-        channels: their indices.
+        channels: by layer, the indices of the output channels that go.
 
     Raises:
         UnprunableError: torch-pruning raised.
     """
     args, kwargs = as_arguments(example_inputs)
-    with upstream(f"pruning the group of `{root}`"):
+    with upstream("building the dependency graph"):
         graph = tp.DependencyGraph().build_dependency(
             model, example_inputs=kwargs or args, ignored_params=[], verbose=False
         )
-        module = dict(model.named_modules())[root]
-        prune = graph.get_pruner_of_module(module).prune_out_channels
-        group = graph.get_pruning_group(module, prune, list(channels))
-    removal = Ledger(graph).removal(group)
-    with upstream(f"pruning the group of `{root}`"):
-        group.prune()
-    return removal
+    modules, ledger = dict(model.named_modules()), Ledger(graph)
+    removals = []
+    for root, going in channels.items():
+        with upstream(f"pruning the group of `{root}`"):
+            prune = graph.get_pruner_of_module(modules[root]).prune_out_channels
+            group = graph.get_pruning_group(modules[root], prune, list(going))
+        removals.append(ledger.removal(group))
+        with upstream(f"pruning the group of `{root}`"):
+            group.prune()
+    return removals
 
 
 class Ledger:

@@ -63,15 +63,20 @@ def test_a_network_that_is_followed_rightly_is_the_same_everywhere(kind) -> None
 
 
 @pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2", "squeezenet1_1", "convnext_tiny"])
-def test_every_group_of_a_known_network_is_the_same_and_nothing_is_tried(name: str) -> None:
+def test_every_group_of_a_known_network_is_the_same_and_all_are_tried_at_once(name: str) -> None:
     model = torchvision.models.get_model(name, weights=None).eval()
     inputs = torch.randn(1, 3, 32, 32)
     followed = inspecting.labelled(model, inputs)
 
-    def cut(root, channels):
-        raise AssertionError(f"{root} is cut")
+    asked = []
+
+    def cut(channels):
+        asked.append(set(channels))
+        return Verification(Verdict.EXACT)
 
     found = audit(followed, dependency_groups(model, inputs), cut)
+    (roots,) = asked
+    assert len(roots) == sum(not group.is_output for group in followed.groups)
     assert [each.name for each in found] == [group.name for group in followed.groups]
     assert len(found) > 10
     assert kinds(found) == {"same"}
@@ -195,8 +200,10 @@ def test_the_proof_of_its_cut_decides_where_the_numbering_differs(verdict, kind)
     inputs = inputs_for(model)
     asked = []
 
-    def cut(root, channels):
-        asked.append((root, tuple(channels)))
+    def cut(channels):
+        if "first" not in channels:
+            return Verification(Verdict.EXACT)
+        asked.extend(channels.items())
         return Verification(verdict, reason="as it is")
 
     followed = inspecting.labelled(model, inputs)
@@ -215,8 +222,8 @@ def test_blocks_that_are_cut_alike_are_tried_together() -> None:
     inputs = torch.randn(2, 3, 4, 4)
     asked = []
 
-    def cut(root, channels):
-        asked.append(tuple(channels))
+    def cut(channels):
+        asked.extend(channels.values())
         return Verification(Verdict.EXACT)
 
     audit(inspecting.labelled(model, inputs), dependency_groups(model, inputs), cut)
@@ -227,6 +234,25 @@ def test_blocks_that_are_cut_alike_are_tried_together() -> None:
 class Flip(torch.nn.Module):
     def forward(self, x):
         return x.flip(1)
+
+
+class Normed(Chain):
+    """A norm of which torch-pruning cuts the scale as a parameter, and not the shape."""
+
+    def __init__(self):
+        super().__init__()
+        self.scaled = torch.nn.RMSNorm(4)
+
+    def forward(self, x):
+        x = self.scaled(self.first(x).movedim(1, -1)).movedim(-1, 1)
+        return self.head(self.second(x.relu()).mean((2, 3)))
+
+
+def test_a_cut_that_no_map_shows_to_be_wrong_is_found_by_making_it() -> None:
+    found = {each.name: each for each in audited(make(Normed))}
+    assert found["first"].audit == "cannot-be-cut"
+    assert "rms_norm" in found["first"].why
+    assert found["second"].audit == found["head"].audit == "same"
 
 
 def test_no_time_for_depgraph_leaves_nothing_told() -> None:

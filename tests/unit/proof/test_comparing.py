@@ -73,7 +73,7 @@ def test_a_network_that_raises_is_broken_with_module_and_shapes() -> None:
 def test_a_changed_output_shape_is_broken_and_what_is_left_is_judged() -> None:
     dense = make(Chain)
     pruned = copy_of(dense)
-    removal = surgery.prune_group(pruned, inputs_for(dense), "head", [0])
+    (removal,) = surgery.prune_groups(pruned, inputs_for(dense), {"head": [0]})
     removals = [removal]
     answer = prove(dense, pruned, removals, inputs_for(dense))
     assert answer.verdict is Verdict.BROKEN

@@ -51,7 +51,7 @@ def test_pruners_share_no_state() -> None:
 
 def test_depgraphs_group_cuts_every_member() -> None:
     model = make(Residual)
-    removal = surgery.prune_group(model, inputs_for(model), "block.expand", [0, 7])
+    (removal,) = surgery.prune_groups(model, inputs_for(model), {"block.expand": [0, 7]})
     assert {(cut.layer, cut.axis) for cut in removal.cuts} == {
         ("block.expand", "out"), ("block.depthwise", "out"), ("block.norm", "out"),
         ("block.project", "in"),
