@@ -24,6 +24,7 @@ from analysis.records import Cut, Verdict, Verification
 __all__ = [
     "TOLERANCE",
     "Observation",
+    "Restriction",
     "changed_tensors",
     "check_finite",
     "compare",
@@ -247,15 +248,15 @@ def changed_tensors(dense: nn.Module, pruned: nn.Module, cuts: Iterable[Cut]) ->
 
     A surviving value must be the original one, bit for bit, at the place the cuts give it.
     """
-    by_axis = {(cut.layer, cut.axis): cut for cut in cuts}
     originals = dict(_named_tensors(dense))
-    layers = dict(dense.named_modules())
+    restricted = Restriction(dense, cuts)
     for name, tensor in _named_tensors(pruned):
         expected = originals.get(name)
         if expected is not None:
-            expected = _restricted(name, expected, layers, by_axis)
+            expected = restricted(name, expected)
         if expected is None or not _is_same(expected, tensor):
             yield name
+    yield from originals.keys() - dict(_named_tensors(pruned)).keys()
 
 
 def _is_same(one: Tensor, other: Tensor) -> bool:
@@ -275,25 +276,42 @@ def _named_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
     yield from model.named_buffers(remove_duplicate=False)
 
 
-def _restricted(
-    name: str, tensor: Tensor, layers: dict[str, nn.Module], cuts: dict[tuple[str, str], Cut]
-) -> Tensor:
-    """The part of a tensor that is left by the cuts of the layer that owns it, or that holds that.
+class Restriction:
+    """What cuts leave of a network's tensors.
 
-    A layer of several parts, such as nn.MultiheadAttention, is cut as one.
+    Args:
+        dense: the network before the cuts.
+        cuts: every axis that was cut.
     """
-    alone = cuts.get((name, "out"))
-    if alone is not None and alone.dim is not None:
-        return tensor.index_select(alone.dim, indices(alone.kept, tensor))
-    owner, _, own_name = name.rpartition(".")
-    while (owner, "out") not in cuts and (owner, "in") not in cuts and owner:
-        owner, _, part = owner.rpartition(".")
-        own_name = f"{part}.{own_name}"
-    kind = kind_of(layers[owner])
-    if kind is None:
-        return tensor
-    out, into = cuts.get((owner, "out")), cuts.get((owner, "in"))
-    return kind.restrict(layers[owner], own_name, tensor, _kept(out, tensor), _kept(into, tensor))
+
+    def __init__(self, dense: nn.Module, cuts: Iterable[Cut]) -> None:
+        self._layers = dict(dense.named_modules(remove_duplicate=False))
+        # A cut names a layer once, whatever other names it has.
+        names = {id(layer): name for name, layer in dense.named_modules()}
+        self._first = {name: names[id(layer)] for name, layer in self._layers.items()}
+        self._cuts = {(cut.layer, cut.axis): cut for cut in cuts}
+
+    def __call__(self, name: str, tensor: Tensor) -> Tensor:
+        """The part of a tensor that is left; the tensor itself where nothing of it was cut.
+
+        The cuts are those of the layer that owns it, or that holds this: a layer of several parts,
+        such as nn.MultiheadAttention, is cut as one.
+        """
+        cuts = self._cuts
+        alone = cuts.get((name, "out"))
+        if alone is not None and alone.dim is not None:
+            return tensor.index_select(alone.dim, indices(alone.kept, tensor))
+        given, _, own_name = name.rpartition(".")
+        owner = self._first[given]
+        while (owner, "out") not in cuts and (owner, "in") not in cuts and owner:
+            owner, _, part = owner.rpartition(".")
+            own_name = f"{part}.{own_name}"
+        layer = self._layers[owner]
+        kind = kind_of(layer)
+        out, into = cuts.get((owner, "out")), cuts.get((owner, "in"))
+        if kind is None or (out is None and into is None):
+            return tensor
+        return kind.restrict(layer, own_name, tensor, _kept(out, tensor), _kept(into, tensor))
 
 
 def _kept(cut: Cut | None, tensor: Tensor) -> Tensor | None:

@@ -1,6 +1,6 @@
 """The masked dense network's values, each computed once for all networks compared with it."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
@@ -8,15 +8,13 @@ from functools import cached_property
 from torch import nn
 
 from analysis.errors import AnalysisError, InputError
-from analysis.network import provenance
 from analysis.network.float64 import in_float64
 from analysis.network.inference import Inputs, locate_failure, module_scope, one_line
-from analysis.network.layers import makes_channels
-from analysis.network.provenance import Flow
 from analysis.proof import comparing, masking
+from analysis.proof.structure import Recording, record
 from analysis.records import Removal, Verdict, merge_cuts
 
-__all__ = ["DenseFlow", "MaskedDense", "OverKept"]
+__all__ = ["MaskedDense", "OverKept"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,22 +30,6 @@ class OverKept:
     functions: masking.KeptChannels
 
 
-@dataclass(frozen=True, eq=False)
-class DenseFlow:
-    """Where numbered channels arrive in the dense network.
-
-    Attributes:
-        flow: the arrivals.
-        kept: for each layer that makes channels, the numbers of those that stay, for the pruned
-            network.
-        origins: by number, the layer and the channel.
-    """
-
-    flow: Flow
-    kept: dict[str, list[int | None]]
-    origins: list[tuple[str, int]]
-
-
 class MaskedDense:
     """A dense network with removed channels masked, on random inputs in float64.
 
@@ -58,6 +40,7 @@ class MaskedDense:
         removals: the groups that were cut, with indices of ``dense``.
         example_inputs: gives the shapes of the random inputs.
         shared: whether more than one network is compared with it, so that all it holds is kept.
+        recording: see `analysis.proof.proving.prove`.
     """
 
     def __init__(
@@ -67,8 +50,10 @@ class MaskedDense:
         example_inputs: Inputs,
         *,
         shared: bool = True,
+        recording: Recording | None = None,
     ) -> None:
         self._shared = shared
+        self._recording = recording
         self.dense = dense
         self.removals = removals
         self.cuts = merge_cuts(removals)
@@ -77,7 +62,11 @@ class MaskedDense:
         self.refusal = ""
         self._inside: list[str] = []
         self._over_kept: dict[bool, OverKept | None] = {}
-        self._flows: list[DenseFlow] = []
+
+    @cached_property
+    def recording(self) -> Recording:
+        """Its operators and the channels that arrive at them."""
+        return self._recording or record(self.dense, self.examples)
 
     @cached_property
     def observation(self) -> comparing.Observation:
@@ -157,35 +146,3 @@ class MaskedDense:
             other = comparing.observe(self.dense, self.inputs, seed=1)
         answer = comparing.compare(self.observation, other, self.dense, ())
         return None if answer.verdict is Verdict.EXACT else answer.first_divergence or ""
-
-    def flows(self) -> Iterator[DenseFlow]:
-        """Where channels arrive; layers that one group joins are followed one at a time."""
-        yield from self._flows
-        out_cuts = {cut.layer: cut for cut in self.cuts if cut.axis == "out" and cut.dim is None}
-        for layers in self._rounds(out_cuts)[len(self._flows) :]:
-            numbers: dict[str, list[int | None]] = {}
-            kept: dict[str, list[int | None]] = {}
-            origins: list[tuple[str, int]] = []
-            for name in layers:
-                cut = out_cuts[name]
-                first, stays = len(origins), set(cut.kept)
-                origins += [(name, index) for index in range(cut.width)]
-                numbers[name] = [first + i if i in stays else None for i in range(cut.width)]
-                kept[name] = [first + i for i in cut.kept]
-            flow = provenance.trace_channels(self.dense, self.examples, numbers)
-            self._flows.append(DenseFlow(flow, kept, origins))
-            yield self._flows[-1]
-
-    def _rounds(self, out_cuts: Collection[str]) -> list[list[str]]:
-        """Layers that make channels, so split that no two of one round share a group."""
-        modules = dict(self.dense.named_modules())
-        rounds: list[list[str]] = []
-        placed: set[str] = set()
-        for removal in self.removals:
-            layers = dict.fromkeys(cut.layer for cut in removal.cuts if cut.layer in out_cuts)
-            makers = [name for name in layers if makes_channels(modules[name])]
-            for index, name in enumerate(name for name in makers if name not in placed):
-                placed.add(name)
-                rounds += [[]] * (index == len(rounds))
-                rounds[index] = [*rounds[index], name]
-        return rounds

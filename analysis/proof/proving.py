@@ -1,30 +1,31 @@
 """The proof of one pruning: from two networks and the cuts between them to a verdict."""
 
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection
+from dataclasses import replace
+from functools import cached_property
 
 from torch import nn
 
 from analysis.errors import InputError
-from analysis.network import provenance
 from analysis.network.float64 import in_float64
 from analysis.network.inference import Inputs, left_as_found, locate_failure
-from analysis.network.layers import couples_channels, is_normalisation
-from analysis.network.provenance import JOINED, Flow, Mixing
+from analysis.network.layers import is_normalisation
 from analysis.proof import comparing, masking
-from analysis.proof.masked_dense import DenseFlow, MaskedDense, OverKept
+from analysis.proof.masked_dense import MaskedDense, OverKept
+from analysis.proof.structure import Recording, Structure, line_up
 from analysis.records import Removal, Verdict, Verification
 
 __all__ = ["prove", "prove_against"]
 
-_SHOWN = 3
-"""Channels told of in an explanation; a count says how many more there are."""
-
 
 def prove(
-    dense: nn.Module, pruned: nn.Module, removals: Collection[Removal], example_inputs: Inputs
+    dense: nn.Module,
+    pruned: nn.Module,
+    removals: Collection[Removal],
+    example_inputs: Inputs,
+    recording: Recording | None = None,
 ) -> Verification:
-    """Whether ``pruned`` equals the masked dense network, on random inputs in float64.
+    """Whether ``pruned`` is the masked dense network: in numbers and operator by operator.
 
     Neither network is changed.
 
@@ -33,13 +34,16 @@ def prove(
         pruned: the network after them.
         removals: the groups that were cut, with indices of ``dense``.
         example_inputs: gives the shapes of the random inputs.
+        recording: of the dense network, made before foreign code ran; None makes one.
 
     Raises:
         InputError: the dense network cannot be compared: it does not run in float64, its outputs
             are not finite, or it draws random numbers.
         UnsupportedLayerError: a layer was cut that the oracle has no row for.
     """
-    return prove_against(MaskedDense(dense, removals, example_inputs, shared=False), pruned)
+    return prove_against(
+        MaskedDense(dense, removals, example_inputs, shared=False, recording=recording), pruned
+    )
 
 
 def prove_against(expected: MaskedDense, pruned: nn.Module) -> Verification:
@@ -73,11 +77,9 @@ class _Proof:
             return Verification(Verdict.BROKEN, reason, first_divergence=module)
         answer = comparing.compare(expected, found, self._dense, self._cuts)
         if answer.verdict is Verdict.WRONG:
-            return self._over_kept_channels(found) or self._explained(self._sharper or answer)
+            return self._over_kept_channels(found) or self._by_structure(self._sharper or answer)
         if answer.verdict is Verdict.EXACT:
-            return self._with_original_weights(
-                answer, masking.renormalizes(self._dense, self._cuts)
-            )
+            return self._judged(answer, masking.renormalizes(self._dense, self._cuts))
         return answer
 
     def _over_kept_channels(self, found: comparing.Observation) -> Verification | None:
@@ -99,23 +101,31 @@ class _Proof:
         return None
 
     def _equal_over_kept(self, answer: Verification, expected: OverKept) -> Verification:
-        layers, functions = dict(self._dense.named_modules()), expected.functions
-        mixing = [
-            Mixing(module, operator)
-            for module, operator in functions.combined
-            if not is_normalisation(layers[module])
-        ]
+        functions = expected.functions
+        mixing = [each for each in functions.combined if not self._is_norm(each[0])]
         renormalized = (
             functions.rescaled
             or len(mixing) < len(functions.combined)
             or masking.renormalizes(self._dense, self._cuts)
         )
-        answer = self._with_original_weights(answer, renormalized)
+        if not functions.combined and not renormalized:
+            # What no tag shows: a comparison, a count, a sign.
+            mixing = [each for each in self._structure.combined if not self._is_norm(each[0])]
+        answer = self._judged(answer, renormalized)
         if not mixing or not answer.verdict.passes:
             return answer
-        return replace(answer, verdict=Verdict.MIXED, reason=_mixed(mixing[0]))
+        return replace(answer, verdict=Verdict.MIXED, reason=_mixed(*mixing[0]))
 
-    def _with_original_weights(self, answer: Verification, renormalized: bool) -> Verification:
+    def _is_norm(self, layer: str) -> bool:
+        return is_normalisation(self._dense.get_submodule(layer))
+
+    @cached_property
+    def _structure(self) -> Structure:
+        expected = self._expected
+        return line_up(self._dense, expected.recording, self._pruned, self._cuts, expected.examples)
+
+    def _judged(self, answer: Verification, renormalized: bool) -> Verification:
+        """The verdict on two networks whose numbers are equal."""
         # A channel that happens to be dead on these inputs hides what it is multiplied by.
         changed = self._changed()
         if changed is not None:
@@ -126,13 +136,25 @@ class _Proof:
                 "it does not show on the inputs drawn, because what it multiplies is zero on them",
                 first_divergence=changed.rpartition(".")[0],
             )
+        structure = self._structure
+        answer = replace(answer, structure=structure.said)
+        if structure.differs:
+            told = dict(structure.conflicts).get(structure.layer, structure.differs)
+            return replace(
+                answer,
+                verdict=Verdict.WRONG,
+                reason=f"{told}; it does not show on the inputs drawn",
+                first_divergence=structure.layer,
+            )
+        if structure.unknown:
+            answer = replace(answer, reason=f"shown on drawn inputs alone: {structure.unknown}")
         return replace(answer, verdict=Verdict.RENORMALIZED) if renormalized else answer
 
     def _changed(self) -> str | None:
         return next(comparing.changed_tensors(self._dense, self._pruned, self._cuts), None)
 
-    def _explained(self, answer: Verification) -> Verification:
-        """Why the two differ: randomness, weights, the order of channels, or an operator."""
+    def _by_structure(self, answer: Verification) -> Verification:
+        """The verdict on two networks whose numbers are not equal, and why they are not."""
         self._check_deterministic()
         group = self._group_of(answer.first_divergence or "")
         place = f"; its input follows the group of `{group}`" if group else ""
@@ -143,23 +165,24 @@ class _Proof:
                 reason=f"{answer.reason}{place}; `{changed}` is not the dense network's, "
                 "restricted to the kept channels",
             )
-        flows = list(self._flows())
-        conflicts = [conflict for pair in flows for conflict in self._conflicts(pair)]
-        if conflicts:
-            first = next(
-                (text for name, text in conflicts if name == answer.first_divergence),
-                conflicts[0][1],
-            )
-            return replace(answer, reason=f"{answer.reason}{place}; {first}")
-        mixing = self._mixing_before(answer.first_divergence, flows)
-        if mixing is not None and self._is_equal_where_known:
-            return replace(answer, verdict=Verdict.MIXED, reason=_mixed(mixing))
-        if self._expected.refusal:
-            raise InputError(
-                f"cannot tell whether this pruning is right: {answer.reason}, and the network "
-                f"raises on NaN, by which removed channels are followed "
-                f"({self._expected.refusal}); take its own checks for NaN out"
-            )
+        structure = self._structure
+        answer = replace(answer, structure=structure.said)
+        if structure.is_proved or (structure.held and self._is_equal_where_known):
+            return self._over_those_that_stay(answer, place)
+        told = dict(structure.conflicts)
+        why = told.get(answer.first_divergence or "") or next(iter(told.values()), "")
+        why = why or structure.differs or structure.unknown or structure.held
+        return replace(answer, reason=f"{answer.reason}{place}; {why}")
+
+    def _over_those_that_stay(self, answer: Verification, place: str) -> Verification:
+        """The verdict where all operators are the same, each over the channels that stay."""
+        structure = self._structure
+        mixing = [each for each in structure.combined if not self._is_norm(each[0])]
+        if structure.held or mixing:
+            module, what = mixing[0] if mixing else (structure.layer, structure.held)
+            return replace(answer, verdict=Verdict.MIXED, reason=_mixed(module, what))
+        if structure.combined or structure.scaled:
+            return replace(answer, verdict=Verdict.RENORMALIZED, reason="", first_divergence=None)
         return replace(
             answer,
             reason=f"{answer.reason}{place}; its weights are the original ones and channels "
@@ -189,72 +212,10 @@ class _Proof:
             "",
         )
 
-    def _flows(self) -> Iterator["_Flows"]:
-        """Where channels arrive in the dense and in the pruned network."""
-        for dense in self._expected.flows():
-            flow = provenance.trace_channels(self._pruned, self._expected.examples, dense.kept)
-            yield _Flows(dense, flow)
 
-    def _conflicts(self, flows: "_Flows") -> Iterator[tuple[str, str]]:
-        """Layers at which another channel arrives than should, and which."""
-        modules = dict(self._dense.named_modules())
-        reading = {cut.layer: cut for cut in self._cuts if cut.axis == "out"} | {
-            cut.layer: cut for cut in self._cuts if cut.axis == "in"
-        }
-        for (name, arriving), (other, found) in zip(
-            flows.dense.flow.arrivals(), flows.pruned.arrivals(), strict=False
-        ):
-            if name != other:
-                return
-            cut = reading.get(name)
-            if cut is None or (cut.axis == "out" and not couples_channels(modules[name])):
-                kept: Sequence[int] = range(len(arriving))
-            else:
-                kept = cut.kept
-            wrong = [
-                f"{index} should carry {flows.channel(right)} and carries {flows.channel(arrived)}"
-                for index, (right, arrived) in enumerate(
-                    zip([arriving[place] for place in kept], found, strict=False)
-                )
-                if right != arrived
-            ]
-            if wrong:
-                yield (
-                    name,
-                    f"{len(wrong)} of the {len(found)} input channels of `{name}` are others: "
-                    + ", ".join(wrong[:_SHOWN]),
-                )
-
-    def _mixing_before(self, layer: str | None, flows: list["_Flows"]) -> Mixing | None:
-        """An operator that mixes channels before this layer is called."""
-        for pair in flows:
-            for event in pair.dense.flow.events:
-                if isinstance(event, Mixing):
-                    return event
-                if layer and event[0] == layer:
-                    break
-        return None
-
-
-def _mixed(mixing: Mixing) -> str:
-    where = f"`{mixing.module}`" if mixing.module else "the model's own forward"
+def _mixed(module: str, what: str) -> str:
+    where = f"`{module}`" if module else "the model's own forward"
     return (
-        f"{where} calls {mixing.operator}, which mixes across channels, so no equality can hold "
+        f"{where} calls {what}, which mixes across channels, so no equality can hold "
         "behind it; the weights are the original ones and channels are read in the right order"
     )
-
-
-@dataclass(frozen=True)
-class _Flows:
-    """Where the same numbered channels arrive in both networks."""
-
-    dense: DenseFlow
-    pruned: Flow
-
-    def channel(self, number: int | None) -> str:
-        if number is None:
-            return "none"
-        if number == JOINED:
-            return "several"
-        layer, index = self.dense.origins[number]
-        return f"channel {index} of `{layer}`"

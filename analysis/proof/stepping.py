@@ -16,6 +16,7 @@ from analysis.network.operators import Operators, watched
 from analysis.processes import budgets
 from analysis.proof import comparing, distinct_values
 from analysis.proof.proving import prove
+from analysis.proof.structure import Recording, record
 from analysis.pruning import planning, surgery
 from analysis.pruning.pruners import Between
 from analysis.pruning.requested import RequestedChannels
@@ -76,9 +77,11 @@ def stepped(
     steps = []
     try:
         with budgets.limited(budget):
+            # What the network computes is noted before anybody's code has seen it.
+            start = _Start.of(model, inputs)
             with budgets.step("building the pruner"), watched(model) as operators:
                 pruner, between = build(operators)
-            for step in each_step(model, inputs, pruner, progress, operators.blamed):
+            for step in each_step(model, inputs, pruner, progress, operators.blamed, start):
                 steps.append(step)
                 if not step.verdict.passes:
                     return step
@@ -115,20 +118,38 @@ def each_step(
     pruner: Any,
     progress: Progress,
     blame: Callable[[BaseException], str],
+    start: "_Start | None" = None,
 ) -> Iterator[Verification]:
     """Step a pruner, and prove each step against the network that it starts from.
 
-    Arguments as `stepped`; ``blame`` as `analysis.errors.upstream`.
+    Arguments as `stepped`; ``blame`` as `analysis.errors.upstream`; ``start`` is what the first
+    step starts from, None the model as it is then.
 
     Raises:
         UnprunableError: the pruner raised.
     """
     history = surgery.Ledger(pruner.DG)
     while pruner.current_step < pruner.iterative_steps:
-        yield _prove_step(model, inputs, pruner, history, progress, blame)
+        start = start or _Start.of(model, inputs)
+        yield _prove_step(start, model, inputs, pruner, history, progress, blame)
+        start = None
+
+
+@dataclass(frozen=True, eq=False)
+class _Start:
+    """The network that a step starts from: a copy, and its operators."""
+
+    dense: nn.Module
+    recording: Recording
+
+    @classmethod
+    def of(cls, model: nn.Module, inputs: Inputs) -> "_Start":
+        with left_as_found(model), budgets.step("following the channels"):
+            return cls(copy_of(model), record(model, inputs))
 
 
 def _prove_step(
+    start: _Start,
     model: nn.Module,
     inputs: Inputs,
     pruner: Any,
@@ -139,7 +160,7 @@ def _prove_step(
     """Prove one step, noting before it what it asks and while it runs what goes."""
     done: list[Removal] = []
     altered: str | None = None
-    dense = copy_of(model)
+    dense = start.dense
     if progress.requested is not None:
         # The random state is put back, so that a random importance answers the pruner the same.
         with left_as_found(model), budgets.step("ranking"):
@@ -163,10 +184,8 @@ def _prove_step(
                 "not write them",
                 first_divergence=altered.rpartition(".")[0],
             )
-        if not done:
-            return Verification(Verdict.EXACT, max_rel_error=0.0)
         with budgets.step("proving"):
-            return prove(dense, model, done, inputs)
+            return prove(dense, model, done, inputs, start.recording)
 
 
 def verdict_of(failure: UnprunableError | BudgetExceededError) -> Verification:

@@ -6,6 +6,7 @@ for what is missing of its share of the channels that the scope had before the f
 pruner does is never looked at, only what it was told and the network.
 """
 
+import copy
 import random
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -66,8 +67,12 @@ class RequestedChannels:
         if self.unknown:
             return
         random_states = random.getstate(), np.random.get_state()
+        gradients = [(each, each.grad) for each in pruner.model.parameters()]
+        importance = pruner.importance
         pruner.current_step += 1  # as the step will find it
         try:
+            # A copy is asked: what it draws or uses up is the pruner's own.
+            pruner.importance = copy.deepcopy(importance, _as_they_are(pruner.model))
             with torch.no_grad():
                 asked = {each.root: each for each in _asked(pruner, _gone(removals), self._initial)}
             # A later step passes over groups that have become something else (depthwise).
@@ -77,6 +82,9 @@ class RequestedChannels:
             self.unknown = f"the ranking cannot be repeated: {_words(error)}"
         finally:
             pruner.current_step -= 1
+            pruner.importance = importance
+            for parameter, gradient in gradients:
+                parameter.grad = gradient
             random.setstate(random_states[0])
             np.random.set_state(random_states[1])
 
@@ -92,6 +100,11 @@ class RequestedChannels:
             if planned.reason is not Reason.UNTRACED
         )
         return "the pruner cut more or less than its ranking, repeated, leaves" if differs else ""
+
+
+def _as_they_are(model: Any) -> dict[int, Any]:
+    """The memo of a copy that leaves out the model and its tensors."""
+    return {id(each): each for each in (*model.modules(), *model.parameters(), *model.buffers())}
 
 
 class _UndefinedError(Exception):

@@ -43,6 +43,9 @@ class Verification:
         first_divergence: the first module, in forward order, whose output departs; None if none.
         groups: asked against done, one entry a group.
         requested_unknown: why what was asked of the groups is not known; empty if it is.
+        structure: ``proved``: every operator is the dense network's, over the channels that stay,
+            so that both compute the same for all inputs that take the path of the example inputs;
+            or ``not lined up: `` and why; empty where no comparison was made.
     """
 
     verdict: Verdict
@@ -51,6 +54,7 @@ class Verification:
     first_divergence: str | None = None
     groups: tuple[GroupAccount, ...] = ()
     requested_unknown: str = ""
+    structure: str = ""
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ ROOMS = {
     "processes": (("budgets", "preloaded"), ("workers",), ("shared_cache",)),
     "network": (
         ("inference", "layers", "loading", "model_names"),
-        ("operators", "usable", "provenance", "float64", "labels"),
+        ("operators", "usable", "float64", "labels"),
         ("subjects", "cutting"),
     ),
     "network.labels": (
@@ -71,6 +71,7 @@ ROOMS = {
     ),
     "proof": (
         ("comparing", "masking", "distinct_values", "faults"),
+        ("structure",),
         ("masked_dense", "round_trips"),
         ("proving",),
         ("stepping", "mismatch"),

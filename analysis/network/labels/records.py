@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import prod
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -79,7 +80,8 @@ class Step:
         turn: which of the calls there it is, from 1.
         shapes: of its results.
         planes: of its results.
-        constants: numbers that it was given.
+        given: shapes of its operands.
+        constants: what it was given beside tensors.
         spaces: the products that it takes.
         reads: channels that it sums over.
         makes: dimensions of parameters whose positions are channels of the result.
@@ -90,7 +92,8 @@ class Step:
     turn: int
     shapes: tuple[tuple[int, ...], ...] = ()
     planes: tuple[tuple[Tensor, ...], ...] = ()
-    constants: tuple[float, ...] = ()
+    given: tuple[tuple[int, ...], ...] = ()
+    constants: tuple[Any, ...] = ()
     spaces: list[Space] = field(default_factory=list)
     reads: list[Read] = field(default_factory=list)
     makes: list[tuple[str, int]] = field(default_factory=list)

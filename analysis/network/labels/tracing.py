@@ -80,8 +80,9 @@ def labelled_pass(
             _Tracer(trace, scope, watch, functions) as tracer,
         ):
             output = forward(model, inputs)
-            for tensor in list(walk(output)) or _inside(output):
-                tracer.leave(tensor)
+        # Outside of the mode, which would follow what reads the labels as well.
+        for tensor in list(walk(output)) or _inside(output):
+            tracer.leave(tensor)
     finally:
         for tensor in state.values():
             del tensor._planes, tensor._own  # type: ignore[attr-defined]
@@ -239,7 +240,9 @@ class _Tracer(TorchDispatchMode):
             given[id(operands[0])] = planes_of(operands[0]), is_uniform(operands[0])
         result = func(*args, **kwargs)
         made = [value for value in _leaves((result,)) if isinstance(value, Tensor)]
-        self._now.constants = tuple(value for value in leaves if isinstance(value, float))
+        self._now.given = tuple(tuple(value.shape) for value in operands)
+        self._now.constants = tuple(value for value in leaves if not isinstance(value, Tensor))
+        self._now.shapes = tuple(tuple(value.shape) for value in made)
         if arriving and name not in operators.FACTORIES:
             bound = {own.name: v for own, v in zip(func._schema.arguments, args, strict=False)}
             call = Call(
@@ -275,7 +278,6 @@ class _Tracer(TorchDispatchMode):
         step = self._now
         for value in made:
             value._fresh = False  # type: ignore[attr-defined]
-        step.shapes = tuple(tuple(value.shape) for value in made)
         step.planes = tuple(tuple(planes_of(value)) for value in made)
         step.arriving = tuple(labels_of(plane).ravel() for plane in arriving)
         self.trace.steps.append(step)

@@ -1,0 +1,600 @@
+"""Whether a pruned network is the dense one without some channels, operator by operator.
+
+Numbers on drawn inputs cannot see what these do not reach: a threshold that none of them passes, a
+channel that is dead on all of them. Both networks are therefore run with labelled channels, and
+lined up: the same operators in the same modules, with the same constants but for sizes that follow
+a width, and at each operator the channels of the dense network, in its order, without those that
+went. Both then compute the same for every input that takes this path, where nothing is taken over
+channels; what is, is taken over those that stay.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby, zip_longest
+from math import isclose, prod
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from analysis.groups.coupling import components
+from analysis.network.inference import Inputs, aliased, one_line
+from analysis.network.labels import operators
+from analysis.network.labels.planes import Labels, labels_of
+from analysis.network.labels.records import Edge, Place, Step, Trace
+from analysis.network.labels.tracing import OUTPUT, labelled_pass, state_of
+from analysis.proof import comparing
+from analysis.records import Cut
+
+__all__ = ["Recording", "Structure", "line_up", "record"]
+
+Removed = NDArray[np.bool_]
+
+_SHOWN = 3
+"""Channels told of in an explanation; a count says how many more there are."""
+
+
+@dataclass(frozen=True, eq=False)
+class Recording:
+    """One labelled pass, with the operators that no channel arrives at.
+
+    Attributes:
+        trace: what was followed.
+        calls: every operator, in order.
+        failed: why the network could not be followed; empty if it was.
+    """
+
+    trace: Trace
+    calls: tuple[Step, ...]
+    failed: str = ""
+
+
+@dataclass(frozen=True)
+class Structure:
+    """What lining up two networks shows.
+
+    Attributes:
+        differs: how the pruned network is another one; empty if it is not.
+        unknown: why both could not be lined up; empty if they were.
+        held: of two that were, what could not be followed; empty if all was.
+        layer: the module at which it differs.
+        conflicts: for each layer that reads other channels, which.
+        combined: modules, and what their forward takes over channels of which some went.
+        scaled: modules whose forward multiplies by a number that follows a width.
+    """
+
+    differs: str = ""
+    unknown: str = ""
+    held: str = ""
+    layer: str = ""
+    conflicts: tuple[tuple[str, str], ...] = ()
+    combined: tuple[tuple[str, str], ...] = ()
+    scaled: tuple[str, ...] = ()
+
+    @property
+    def is_proved(self) -> bool:
+        """Whether both are one, for all inputs that take the path of the example inputs."""
+        return not (self.differs or self.unknown or self.held)
+
+    @property
+    def said(self) -> str:
+        """``proved``, or why it is not."""
+        why = self.differs or self.unknown or self.held
+        return f"not lined up: {why}" if why else "proved"
+
+
+def record(
+    model: nn.Module,
+    inputs: Inputs,
+    labels: Mapping[tuple[str, int], Tensor] | None = None,
+    count: int = 1,
+) -> Recording:
+    """Follow the channels of a network once, and note every operator.
+
+    Args:
+        model: not changed.
+        inputs: example inputs.
+        labels: see `labelled_pass`.
+        count: see `labelled_pass`.
+    """
+    calls: list[Step] = []
+    try:
+        trace = labelled_pass(
+            aliased(model, requires_grad=False), inputs, labels, calls.append, count
+        )
+    except Exception as error:
+        return Recording(Trace({}, {}), (), one_line(error))
+    return Recording(trace, tuple(calls))
+
+
+def line_up(
+    dense: nn.Module,
+    recording: Recording,
+    pruned: nn.Module,
+    cuts: Collection[Cut],
+    inputs: Inputs,
+) -> Structure:
+    """Line up a pruned network with the recording of the dense one.
+
+    Args:
+        dense: the network before the cuts.
+        recording: of it, made before any foreign code ran.
+        pruned: the network after them.
+        cuts: every axis that was cut, with indices of the dense network.
+        inputs: those of the recording.
+    """
+    if recording.failed:
+        return Structure(unknown=f"the dense network cannot be followed: {recording.failed}")
+    trace = recording.trace
+    try:
+        labels, removed = _labels_after(dense, pruned, cuts, trace)
+    except _UnknownError as error:
+        return Structure(unknown=str(error))
+    after = record(pruned, inputs, labels, trace.count)
+    if after.failed:
+        return Structure(unknown=f"the pruned network cannot be followed: {after.failed}")
+    return _Lining(recording, after, removed).structure()
+
+
+class _UnknownError(Exception):
+    """Something of the networks cannot be lined up."""
+
+
+class _DiffersError(Exception):
+    """The pruned network is another one."""
+
+
+def _labels_after(
+    dense: nn.Module, pruned: nn.Module, cuts: Collection[Cut], trace: Trace
+) -> tuple[dict[tuple[str, int], Tensor], Removed]:
+    """The dense labels of each position of the pruned network's tensors, and which have gone."""
+    first = {id(tensor): name for name, tensor in state_of(dense).items()}
+    named: dict[str, Tensor] = dict(dense.named_parameters(remove_duplicate=False))
+    named |= dict(dense.named_buffers(remove_duplicate=False))
+    restricted = comparing.Restriction(dense, cuts)
+    labels: dict[tuple[str, int], Tensor] = {}
+    removed = np.ones(trace.count, bool)
+    removed[0] = False
+    removed[trace.base :] = False
+    rows: dict[tuple[str, int], Tensor] = {}
+    for name in state_of(pruned):
+        tensor = named.get(name)
+        if tensor is None or id(tensor) not in first:
+            continue
+        original = first[id(tensor)]
+        for dim, size in enumerate(tensor.shape):
+            if (original, dim) not in trace.starts:
+                continue
+            row = _row(restricted, name, tensor, dim, size)
+            known = rows.setdefault((original, dim), row)
+            if not torch.equal(known, row):
+                raise _UnknownError(f"`{name}` and `{original}` were one tensor, and are cut apart")
+            own = trace.starts[original, dim] + row
+            labels[name, dim] = own.to(torch.int32)
+            removed[own.numpy()] = False
+    return labels, removed
+
+
+def _row(
+    restricted: "comparing.Restriction", name: str, tensor: Tensor, dim: int, size: int
+) -> Tensor:
+    """Positions of a dimension of a tensor that stay."""
+    shape = [1] * tensor.dim()
+    shape[dim] = size
+    places = torch.arange(size)
+    whole = places.view(shape).expand(tensor.shape)
+    left = restricted(name, whole)
+    if left is whole:
+        return places
+    if left.dim() != tensor.dim() or not left.numel():
+        raise _UnknownError(f"what is left of `{name}` has other dimensions")
+    row = left[tuple(slice(None) if axis == dim else slice(0, 1) for axis in range(left.dim()))]
+    if not bool((left == row).all()):
+        raise _UnknownError(f"each row of `{name}` has lost other positions")
+    return row.flatten()
+
+
+class _Lining:
+    """Goes through both recordings, operator by operator."""
+
+    def __init__(self, dense: Recording, pruned: Recording, removed: Removed) -> None:
+        self._dense, self._pruned = dense, pruned
+        self._removed = _with_blocks(dense.trace, removed)
+        self._alone, self._single = self._left_alone()
+        self._of = self._together()
+        # What meets such a one may stand for both.
+        self._single = np.isin(self._of, self._of[self._single])
+        self._standing = self._standing_for()
+        self._widths: set[tuple[int, int]] = set()
+        self._scaled: dict[str, None] = {}
+        self._number = {id(step): n for n, step in enumerate(dense.trace.steps)}
+        self._after = {id(step): n for n, step in enumerate(pruned.trace.steps)}
+        self._met: dict[int, list[Edge]] = _by_step(dense.trace.edges)
+        self._meets: dict[int, list[Edge]] = _by_step(pruned.trace.edges)
+
+    def structure(self) -> Structure:
+        place = Place("", "", "")
+        try:
+            pairs = zip_longest(_by_line(self._dense.calls), _by_line(self._pruned.calls))
+            for here, there in pairs:
+                if here is None or there is None or _site(here[0]) != _site(there[0]):
+                    raise _UnknownError(_other_lines(here, there))
+                place = here[0].place
+                self._line_up(here, there)
+        except _DiffersError as error:
+            return Structure(
+                differs=str(error), layer=place.module, conflicts=tuple(self._conflicts())
+            )
+        except _UnknownError as error:
+            return Structure(unknown=str(error), layer=place.module)
+        return Structure(
+            held=self._held(), combined=tuple(self._combined()), scaled=tuple(self._scaled)
+        )
+
+    def _left_alone(self) -> tuple[dict[int, int], Removed]:
+        """What is left alone of a row, and meets others itself; labels left alone on their axis.
+
+        The latter are followed no further: a dimension of size 1 holds no channels.
+        """
+        trace = self._dense.trace
+        alone: dict[int, int] = {}
+        single = np.zeros(trace.count, bool)
+        for axis, start in trace.starts.items():
+            own = slice(start, start + trace.sizes[axis])
+            single[own] = (~self._removed[own]).sum() == 1
+        for block in trace.blocks:
+            for label, row in zip(block.labels.tolist(), block.rows, strict=True):
+                left = _translated(row[~self._removed[row] & (row > 0)], alone)
+                single[label] = left.size > 0 and single[left].all()
+                if left.size == 1:
+                    alone[label] = int(left[0])
+            stay = block.labels[~self._removed[block.labels]]
+            single[stay] |= len(stay) == 1
+        return alone, single
+
+    def _together(self) -> NDArray[np.int32]:
+        """For each label that stays the smallest that it meets."""
+        trace = self._dense.trace
+        ends = ([edge.one.ravel() for edge in trace.edges], [e.other.ravel() for e in trace.edges])
+        one, other = (np.concatenate([np.zeros(0, np.int32), *each]) for each in ends)
+        stays = ~self._removed[one] & ~self._removed[other]
+        ends_left = (_translated(each[stays], self._alone) for each in (one, other))
+        return components(trace.count, *ends_left)
+
+    def _standing_for(self) -> dict[int, int]:
+        """For each label of the pruned pass that stands for several, that of the dense pass."""
+        rows: dict[bytes, int] = {}
+        for block in self._dense.trace.blocks:
+            for label, row in zip(block.labels.tolist(), block.rows, strict=True):
+                left = _translated(row[~self._removed[row]], self._alone)
+                rows.setdefault(_key(left), label)
+        found: dict[int, int] = {}
+        for block in self._pruned.trace.blocks:
+            for label, row in zip(block.labels.tolist(), block.rows, strict=True):
+                own = _translated(row, found)
+                found[label] = rows.get(_key(own), -1)
+        return found
+
+    def _line_up(self, here: Sequence[Step], there: Sequence[Step]) -> None:
+        """Compare what one line of a module calls in both networks."""
+        if [*map(_kind, here)] == [*map(_kind, there)]:
+            for step, other in zip(here, there, strict=True):
+                self._check(step, other)
+        elif {*map(_kind, here), *map(_kind, there)} <= _WRITTEN_OUT:
+            # PyTorch chooses by sizes how it writes a product out.
+            self._check_channels(here[-1], there[-1])
+            self._check_meeting_of(there)
+        else:
+            step, other = next(
+                (one, two)
+                for one, two in zip_longest(here, there)
+                if one is None or two is None or _kind(one) != _kind(two)
+            )
+            if step is None or other is None:
+                more, name = (other, "pruned") if step is None else (step, "dense")
+                raise _DiffersError(f"only the {name} network calls {more.place}")
+            raise _DiffersError(
+                f"the pruned network calls {other.place}, and the dense one {step.place}"
+            )
+
+    def _check(self, step: Step, other: Step) -> None:
+        shapes = [*zip(step.given, other.given, strict=False)]
+        shapes += zip(step.shapes, other.shapes, strict=False)
+        for before, after in shapes:
+            if len(before) != len(after):
+                raise _DiffersError(f"{step.place} has {after} where {before} was")
+            self._widths |= {
+                (one, two) for one, two in zip(before, after, strict=True) if one != two
+            }
+        self._check_constants(step, other)
+        if step.arriving:
+            self._check_channels(step, other)
+            self._check_meeting(step, other)
+
+    def _check_constants(self, step: Step, other: Step) -> None:
+        if len(step.constants) != len(other.constants):
+            raise _DiffersError(f"{step.place} is given other arguments")
+        for before, after in zip(step.constants, other.constants, strict=True):
+            if _is_same(before, after):
+                continue
+            if not (_is_number(before) and _is_number(after)):
+                raise _DiffersError(f"{step.place} is given {after} where {before} was")
+            if step.place.operator in _TAKES_SIZES and (before, after) in self._sizes(step, other):
+                continue
+            if not self._follows_a_width(before, after):
+                raise _DiffersError(f"{step.place} is given {after:g} where {before:g} was")
+            if step.place.operator not in _TAKES_SIZES | operators.FACTORIES:
+                self._scaled[step.place.module] = None
+
+    def _sizes(self, step: Step, other: Step) -> set[tuple[int, int]]:
+        """Sizes, or bounds of a part, along the dimensions that have lost something."""
+        found = set()
+        for before, after in zip(
+            (*step.given, *step.shapes), (*other.given, *other.shapes), strict=False
+        ):
+            found |= set(zip(before, after, strict=True))
+            found |= {(prod(before[n:]), prod(after[n:])) for n in range(len(before))}
+        return found
+
+    def _follows_a_width(self, before: float, after: float) -> bool:
+        for dense, pruned in self._widths:
+            for function in _OF_A_WIDTH:
+                if isclose(before, function(dense), rel_tol=1e-9) and isclose(
+                    after, function(pruned), rel_tol=1e-9
+                ):
+                    return True
+            if (
+                isinstance(before, int)
+                and isinstance(after, int)
+                and before * pruned == after * dense
+            ):
+                return True
+        return False
+
+    def _check_channels(self, step: Step, other: Step) -> None:
+        """Each result carries the dense network's channels without those that went."""
+        for place, planes in enumerate(step.planes):
+            expected = _varying(
+                _translated(_left(labels_of(plane), self._removed), self._alone) for plane in planes
+            )
+            carried = other.planes[place] if other.planes else ()
+            found = _varying(_translated(labels_of(plane), self._standing) for plane in carried)
+            expected, found = map(self._followed, (expected, found))
+            if _has_collapsed(step, other):
+                # Of labels that meet, others may stand for both where a dimension is gone.
+                expected, found = ([self._of[row] for row in rows] for rows in (expected, found))
+            if len(expected) != len(found) or not all(
+                one.shape == two.shape and bool(((one == two) | self._single[one]).all())
+                for one, two in zip(expected, found, strict=True)
+            ):
+                split = step.place.operator in operators.RESHAPES
+                raise _DiffersError(
+                    f"{step.place} returns other channels, or in another order"
+                    + (", as they are split into heads or blocks" if split else "")
+                )
+
+    def _followed(self, planes: list[Labels]) -> list[Labels]:
+        return [
+            labels
+            for labels in planes
+            if labels.size > 1 and not ((labels == 0) | ((labels > 0) & self._single[labels])).all()
+        ]
+
+    def _check_meeting(self, step: Step, other: Step) -> None:
+        """The channels that meet are those that meet in the dense network."""
+        before = self._met.get(self._number.get(id(step), -1), [])
+        after = self._meets.get(self._after.get(id(other), -1), [])
+        wanted = _pairs(self._staying(edge) for edge in before)
+        found = _pairs(
+            (_translated(edge.one, self._standing), _translated(edge.other, self._standing))
+            for edge in after
+        )
+        if not np.array_equal(self._told(wanted), self._told(found)):
+            raise _DiffersError(f"other channels meet at {step.place} than in the dense network")
+
+    def _check_meeting_of(self, steps: Sequence[Step]) -> None:
+        """The same of operators that the dense network writes out in others."""
+        for step in steps:
+            for edge in self._meets.get(self._after.get(id(step), -1), []):
+                one, other = (_translated(row, self._standing) for row in (edge.one, edge.other))
+                told = (one >= 0) & (other >= 0)
+                if (self._of[one[told]] != self._of[other[told]]).any():
+                    raise _DiffersError(
+                        f"other channels meet at {step.place} than in the dense network"
+                    )
+
+    def _staying(self, edge: Edge) -> tuple[Labels, Labels]:
+        gone, others = self._removed[edge.one], self._removed[edge.other]
+        if (gone != others).any():
+            place = self._dense.trace.steps[edge.step].place
+            raise _DiffersError(f"a channel that went meets one that stays at {place}")
+        return _translated(edge.one[~gone], self._alone), _translated(
+            edge.other[~gone], self._alone
+        )
+
+    def _told(self, pairs: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Those of which both are followed."""
+        one, other = pairs >> 32, pairs & (2**32 - 1)
+        return pairs[~(self._single[one] | self._single[other])]
+
+    def _held(self) -> str:
+        """What could not be followed of channels that have gone."""
+        for hold in self._dense.trace.holds:
+            if hold.why != OUTPUT and self._removed[hold.labels].any():
+                return f"{hold.why} at {self._dense.trace.steps[hold.step].place}"
+        return ""
+
+    def _conflicts(self) -> Iterator[tuple[str, str]]:
+        """Layers that read other channels than they should, as far as both call the same."""
+        lines = zip(_by_line(self._dense.calls), _by_line(self._pruned.calls), strict=False)
+        for step, other in (
+            pair for here, there in lines for pair in zip(here, there, strict=False)
+        ):
+            if _site(step) != _site(other) or _kind(step) != _kind(other):
+                return
+            for before, after in zip(step.reads, other.reads, strict=False):
+                axis = before.tensor, before.dim
+                if axis not in self._dense.trace.starts or before.labels.ndim != 1:
+                    continue
+                kept = ~self._removed[self._dense.trace.labels(*axis)]
+                right, found = before.labels, _translated(after.labels, self._standing)
+                if len(right) != len(kept) or found.ndim != 1:
+                    continue
+                right = np.where(self._removed[right], 0, right)[kept]
+                wrong = [
+                    f"{place} should carry {self._channel(one)} and carries {self._channel(two)}"
+                    for place, (one, two) in enumerate(zip(right, found, strict=False))
+                    if one != two
+                ]
+                if wrong:
+                    layer = step.place.module
+                    yield (
+                        layer,
+                        f"{len(wrong)} of the {len(found)} input channels of `{layer}` are others: "
+                        + ", ".join(wrong[:_SHOWN]),
+                    )
+
+    def _channel(self, label: int) -> str:
+        trace = self._dense.trace
+        if label <= 0:
+            return "none"
+        if label >= trace.base:
+            return "several"
+        axes = list(trace.starts)
+        starts = np.fromiter(trace.starts.values(), np.int64, len(axes))
+        name, dim = axes[int(np.searchsorted(starts, label, side="right")) - 1]
+        layer = name.rpartition(".")[0] or name
+        return f"channel {label - trace.starts[name, dim]} of `{layer}`"
+
+    def _combined(self) -> Iterator[tuple[str, str]]:
+        for each in self._dense.trace.combined:
+            gone = self._removed[each.labels[each.labels > 0]]
+            if gone.any():
+                yield self._dense.trace.steps[each.step].place.module, each.what
+
+
+_WRITTEN_OUT = (
+    operators.SAME | operators.RESHAPES | operators.MOVEMENT | operators.PRODUCTS | {"add"}
+)
+"""Operators that PyTorch writes a product out in, of which it chooses by sizes."""
+
+_TAKES_SIZES = operators.RESHAPES | {
+    "expand", "repeat", "slice", "narrow", "split", "split_with_sizes", "unsafe_split",
+    "unsafe_split_with_sizes", "as_strided", "constant_pad_nd", "select", "native_group_norm",
+    "native_layer_norm", "_fused_rms_norm", "rms_norm", "layer_norm", "convolution",
+}  # fmt: skip
+"""Operators that are given sizes, or bounds of parts."""
+
+_OF_A_WIDTH = (
+    float,
+    lambda width: 1 / width,
+    lambda width: width**0.5,
+    lambda width: width**-0.5,
+    lambda width: width**0.25,
+    lambda width: width**-0.25,
+)
+"""Numbers that forward passes make of a width."""
+
+
+def _kind(step: Step) -> str:
+    """The operator; those that reshape are one."""
+    return "view" if step.place.operator in operators.RESHAPES else step.place.operator
+
+
+def _site(step: Step) -> tuple[str, str]:
+    return step.place.module, step.place.line
+
+
+def _by_line(calls: Iterable[Step]) -> Iterator[list[Step]]:
+    """What one line of a module calls; copies, which are made where memory asks for them, aside."""
+    for _, steps in groupby(calls, _site):
+        left = [step for step in steps if step.place.operator not in _COPIES]
+        if left:
+            yield left
+
+
+_COPIES = frozenset({"alias", "clone", "contiguous", "detach"})
+
+
+def _other_lines(here: Sequence[Step] | None, there: Sequence[Step] | None) -> str:
+    if here is None or there is None:
+        more, name = (there, "pruned") if here is None else (here, "dense")
+        return f"only the {name} network goes on to call {more[0].place}" if more else ""
+    return f"the pruned network calls {there[0].place}, and the dense one {here[0].place}"
+
+
+def _is_same(one: object, other: object) -> bool:
+    return one == other or (one != one and other != other)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _by_step(edges: Iterable[Edge]) -> dict[int, list[Edge]]:
+    found: dict[int, list[Edge]] = {}
+    for edge in edges:
+        found.setdefault(edge.step, []).append(edge)
+    return found
+
+
+def _has_collapsed(step: Step, other: Step) -> bool:
+    """Whether a dimension has a single position left."""
+    shapes = zip((*step.given, *step.shapes), (*other.given, *other.shapes), strict=False)
+    return any(
+        two == 1 < one for before, after in shapes for one, two in zip(before, after, strict=False)
+    )
+
+
+def _pairs(meeting: Iterable[tuple[Labels, Labels]]) -> NDArray[np.int64]:
+    """Each pair of labels that meet, as one number."""
+    found = [
+        (one.astype(np.int64) << 32) + other
+        for pair in meeting
+        for one, other in [(pair[0].ravel(), pair[1].ravel())]
+    ]
+    numbers = np.unique(np.concatenate(found)) if found else np.zeros(0, np.int64)
+    return numbers[numbers >> 32 != numbers & (2**32 - 1)]
+
+
+def _with_blocks(trace: Trace, removed: Removed) -> Removed:
+    """What stands for several labels goes when they all do."""
+    removed = removed.copy()
+    for block in trace.blocks:
+        gone = removed[block.rows] | (block.rows == 0)
+        removed[block.labels] = gone.all(1)
+    return removed
+
+
+def _key(row: Labels) -> bytes:
+    return np.ascontiguousarray(row, np.int32).tobytes()
+
+
+def _translated(labels: Labels, standing: Mapping[int, int]) -> Labels:
+    if not standing or labels.size == 0 or int(labels.max()) < min(standing):
+        return labels
+    return np.vectorize(lambda label: standing.get(label, label), otypes=[np.int32])(labels)
+
+
+def _left(labels: Labels, removed: Removed) -> Labels:
+    """What should stay of a plane; in a row where that is no longer as many everywhere."""
+    stays = ~removed[labels]
+    for axis in range(labels.ndim):
+        others = tuple(other for other in range(labels.ndim) if other != axis)
+        labels = labels[(slice(None),) * axis + (stays.any(others),)]
+        stays = ~removed[labels]
+    return labels if stays.all() else labels[stays]
+
+
+def _varying(planes: Iterable[Labels]) -> list[Labels]:
+    """Planes along the dimensions along which they vary."""
+    return [labels for labels in map(_along_what_varies, planes) if labels.any()]
+
+
+def _along_what_varies(labels: Labels) -> Labels:
+    for axis in range(labels.ndim - 1, -1, -1):
+        first = labels.take([0], axis)
+        if labels.size and (labels == first).all():
+            labels = first.squeeze(axis)
+    return labels
