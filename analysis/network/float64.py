@@ -1,7 +1,8 @@
 """Running a network in float64, in which the proof is made.
 
 A forward pass that asks for single precision by name (``x.float()``) gets double precision as
-well. Depthwise convolutions take another route: in float64 torch runs them as one call for each
+well, and what it brings along in a shorter type (a kernel of its own module) is widened where it is
+used. Depthwise convolutions take another route: in float64 torch runs them as one call for each
 channel, which takes most of MobileNetV2's time; adding up the shifted inputs, tap by tap,
 computes the same sums three times as fast.
 """
@@ -62,12 +63,33 @@ class _Double(TorchFunctionMode):
         kwargs = kwargs or {}
         if func is functional.conv2d and not kwargs and _is_depthwise(*args):
             return _convolve(*args)
-        if func in _CASTS:
+        if func in _CASTS or (func is Tensor.type and _names_short(args[1:])):
             return args[0].double()
+        if not (func.__name__ in _WRITES or func.__name__.endswith("_")):
+            args = tuple(map(_widened, args))
+            kwargs = {key: _widened(value) for key, value in kwargs.items()}
         if any(_is_short(value) for value in (*args, *kwargs.values())):
             args = tuple(torch.float64 if _is_short(value) else value for value in args)
             kwargs = {k: torch.float64 if _is_short(v) else v for k, v in kwargs.items()}
         return func(*args, **kwargs)
+
+
+_WRITES = frozenset({"__set__", "__setitem__"})
+"""Functions that write to what they are given, besides those whose name ends in ``_``."""
+
+
+def _widened(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.double() if value.dtype in _SHORTER else value
+    if type(value) in (list, tuple):
+        return type(value)(map(_widened, value))
+    return value
+
+
+def _names_short(args: tuple[Any, ...]) -> bool:
+    """Whether ``Tensor.type`` is asked for a shorter type, by a class or its name."""
+    name = getattr(args[0], "__name__", args[0]) if args else ""
+    return str(name).rpartition(".")[2] in ("FloatTensor", "HalfTensor", "BFloat16Tensor")
 
 
 def _is_short(value: Any) -> bool:

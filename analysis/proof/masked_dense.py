@@ -8,8 +8,14 @@ from functools import cached_property
 from torch import nn
 
 from analysis.errors import AnalysisError, InputError
-from analysis.network.float64 import in_float64
-from analysis.network.inference import Inputs, locate_failure, module_scope, one_line
+from analysis.network.float64 import in_float64, widened
+from analysis.network.inference import (
+    Inputs,
+    locate_failure,
+    map_tensors,
+    module_scope,
+    one_line,
+)
 from analysis.proof import comparing, masking
 from analysis.proof.structure import Recording, record
 from analysis.records import Removal, Verdict, merge_cuts
@@ -70,11 +76,23 @@ class MaskedDense:
 
     @cached_property
     def observation(self) -> comparing.Observation:
-        """Its outputs and traces.
+        """Its outputs and traces: on random inputs, or on the example inputs if it refuses those.
 
         Raises:
             InputError: the network does not run in float64, or its outputs are not finite.
         """
+        try:
+            return self._finite()
+        except Exception:
+            # An image in [0, 1], an adjacency, what a logarithm is taken of.
+            drawn, self.inputs = self.inputs, map_tensors(self.examples, widened)
+            try:
+                return self._finite()
+            except Exception:
+                self.inputs = drawn
+        return self._finite()
+
+    def _finite(self) -> comparing.Observation:
         try:
             found = self._observed()
         except AnalysisError:

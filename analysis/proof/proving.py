@@ -1,6 +1,6 @@
 """The proof of one pruning: from two networks and the cuts between them to a verdict."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 
@@ -8,9 +8,9 @@ from torch import nn
 
 from analysis.errors import InputError
 from analysis.network.float64 import in_float64
-from analysis.network.inference import Inputs, left_as_found, locate_failure
+from analysis.network.inference import Inputs, aliased, left_as_found, locate_failure
 from analysis.network.layers import is_normalisation
-from analysis.proof import comparing, masking
+from analysis.proof import comparing, exercised, masking
 from analysis.proof.masked_dense import MaskedDense, OverKept
 from analysis.proof.structure import Recording, Structure, line_up
 from analysis.records import Removal, Verdict, Verification
@@ -66,11 +66,13 @@ class _Proof:
     def verdict(self) -> Verification:
         expected, inputs = self._expected.observation, self._expected.inputs
         failure, found = None, None
-        with in_float64(self._pruned):
+        # A copy, as forward may keep on the network what it makes in float64.
+        network = exercised.forgetful(aliased(self._pruned, requires_grad=False), inputs)
+        with in_float64(network):
             try:
-                found = comparing.observe(self._pruned, inputs)
+                found = comparing.observe(network, inputs)
             except Exception:
-                failure = locate_failure(self._pruned, inputs)
+                failure = locate_failure(network, inputs)
         if found is None:
             reason = str(failure or "the forward pass raised once and not again")
             module = failure.module if failure else None
@@ -108,9 +110,11 @@ class _Proof:
             or len(mixing) < len(functions.combined)
             or masking.renormalizes(self._dense, self._cuts)
         )
+        structure = self._structure
         if not functions.combined and not renormalized:
             # What no tag shows: a comparison, a count, a sign.
-            mixing = [each for each in self._structure.combined if not self._is_norm(each[0])]
+            mixing = [each for each in structure.combined if not self._is_norm(each[0])]
+            mixing += [(structure.layer, structure.held)] if structure.held else []
         answer = self._judged(answer, renormalized)
         if not mixing or not answer.verdict.passes:
             return answer
@@ -146,9 +150,44 @@ class _Proof:
                 reason=f"{told}; it does not show on the inputs drawn",
                 first_divergence=structure.layer,
             )
-        if structure.unknown:
-            answer = replace(answer, reason=f"shown on drawn inputs alone: {structure.unknown}")
+        if structure.numbered is not None:
+            return self._numbered(answer, structure.numbered)
+        used = structure.used
+        failure = exercised.fails_in_training(
+            self._dense, self._pruned, self._expected.examples, used
+        )
+        if failure is not None:
+            return replace(
+                answer,
+                verdict=Verdict.BROKEN,
+                reason=f"in train mode {failure}",
+                first_divergence=failure.module,
+            )
+        if any(what == "any" for _, what in structure.combined):
+            module = next(module for module, what in structure.combined if what == "any")
+            return replace(answer, verdict=Verdict.MIXED, reason=_mixed(module, "any"))
+        answer = replace(answer, reason="; ".join(self._told(structure)))
         return replace(answer, verdict=Verdict.RENORMALIZED) if renormalized else answer
+
+    def _numbered(self, answer: Verification, module: str) -> Verification:
+        where = f"`{module}`" if module else "the model's own forward"
+        return replace(
+            answer,
+            verdict=Verdict.WRONG,
+            reason=f"{where} uses positions of channels as numbers, and a cut gives these others",
+            first_divergence=module,
+        )
+
+    def _told(self, structure: Structure) -> Iterator[str]:
+        """What a verdict that passes does not cover."""
+        if structure.unknown or structure.held:
+            yield f"shown on drawn inputs alone: {structure.unknown or structure.held}"
+        changed = list(exercised.changed_attributes(self._dense, self._pruned))
+        if changed:
+            yield _some(changed)
+        idle = exercised.unexercised(self._pruned, structure.used) if structure.used else []
+        if idle:
+            yield f"not exercised in eval mode: {_some([f'`{name}`' for name in idle])}"
 
     def _changed(self) -> str | None:
         return next(comparing.changed_tensors(self._dense, self._pruned, self._cuts), None)
@@ -167,7 +206,11 @@ class _Proof:
             )
         structure = self._structure
         answer = replace(answer, structure=structure.said)
-        if structure.is_proved or (structure.held and self._is_equal_where_known):
+        if structure.numbered is not None:
+            return self._numbered(answer, structure.numbered)
+        # The same operator is given the same, of the channels that stay, whatever it does.
+        is_function = structure.held.startswith(("unknown operator", "a loop over channels"))
+        if structure.is_proved or is_function or (structure.held and self._is_equal_where_known):
             return self._over_those_that_stay(answer, place)
         told = dict(structure.conflicts)
         why = told.get(answer.first_divergence or "") or next(iter(told.values()), "")
@@ -211,6 +254,15 @@ class _Proof:
             ),
             "",
         )
+
+
+def _some(texts: Sequence[str]) -> str:
+    more = f" and {len(texts) - _SHOWN} more" if len(texts) > _SHOWN else ""
+    return ", ".join(texts[:_SHOWN]) + more
+
+
+_SHOWN = 3
+"""Things told of; a count says how many more there are."""
 
 
 def _mixed(module: str, what: str) -> str:

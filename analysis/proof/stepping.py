@@ -15,6 +15,7 @@ from analysis.network.inference import Inputs, copy_of, left_as_found, one_line
 from analysis.network.operators import Operators, watched
 from analysis.processes import budgets
 from analysis.proof import comparing, distinct_values
+from analysis.proof.exercised import forgetful
 from analysis.proof.proving import prove
 from analysis.proof.structure import Recording, record
 from analysis.pruning import planning, surgery
@@ -145,7 +146,8 @@ class _Start:
     @classmethod
     def of(cls, model: nn.Module, inputs: Inputs) -> "_Start":
         with left_as_found(model), budgets.step("following the channels"):
-            return cls(copy_of(model), record(model, inputs))
+            dense = forgetful(copy_of(model), inputs)
+            return cls(dense, record(dense, inputs))
 
 
 def _prove_step(

@@ -9,27 +9,26 @@ channels; what is, is taken over those that stay.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby, zip_longest
-from math import isclose, prod
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from analysis.groups.coupling import components
 from analysis.network.inference import Inputs, aliased, one_line
 from analysis.network.labels import operators
-from analysis.network.labels.planes import Labels, labels_of
-from analysis.network.labels.records import Edge, Place, Step, Trace
+from analysis.network.labels.planes import Labels
+from analysis.network.labels.records import NUMBERS, Edge, Place, Step, Trace
 from analysis.network.labels.tracing import OUTPUT, labelled_pass, state_of
 from analysis.proof import comparing
+from analysis.proof.constants import Constants, OtherArgumentsError
+from analysis.proof.exercised import forgetful
+from analysis.proof.staying import Removed, Staying
 from analysis.records import Cut
 
 __all__ = ["Recording", "Structure", "line_up", "record"]
-
-Removed = NDArray[np.bool_]
 
 _SHOWN = 3
 """Channels told of in an explanation; a count says how many more there are."""
@@ -61,6 +60,8 @@ class Structure:
         layer: the module at which it differs.
         conflicts: for each layer that reads other channels, which.
         combined: modules, and what their forward takes over channels of which some went.
+        numbered: the module that uses the position of a channel as a number; None if none does.
+        used: names of the pruned network's tensors that its eval mode uses.
         scaled: modules whose forward multiplies by a number that follows a width.
     """
 
@@ -71,6 +72,9 @@ class Structure:
     conflicts: tuple[tuple[str, str], ...] = ()
     combined: tuple[tuple[str, str], ...] = ()
     scaled: tuple[str, ...] = ()
+
+    numbered: str | None = None
+    used: frozenset[str] = frozenset()
 
     @property
     def is_proved(self) -> bool:
@@ -131,10 +135,12 @@ def line_up(
         labels, removed = _labels_after(dense, pruned, cuts, trace)
     except _UnknownError as error:
         return Structure(unknown=str(error))
-    after = record(pruned, inputs, labels, trace.count)
+    network = forgetful(aliased(pruned, requires_grad=False), inputs)
+    after = record(network, inputs, labels, trace.count)
     if after.failed:
         return Structure(unknown=f"the pruned network cannot be followed: {after.failed}")
-    return _Lining(recording, after, removed).structure()
+    structure = _Lining(recording, after, removed).structure()
+    return replace(structure, used=frozenset(after.trace.used))
 
 
 class _UnknownError(Exception):
@@ -200,14 +206,10 @@ class _Lining:
 
     def __init__(self, dense: Recording, pruned: Recording, removed: Removed) -> None:
         self._dense, self._pruned = dense, pruned
-        self._removed = _with_blocks(dense.trace, removed)
-        self._alone, self._single = self._left_alone()
-        self._of = self._together()
-        # What meets such a one may stand for both.
-        self._single = np.isin(self._of, self._of[self._single])
-        self._standing = self._standing_for()
-        self._widths: set[tuple[int, int]] = set()
-        self._scaled: dict[str, None] = {}
+        self._staying = Staying(dense.trace, pruned.trace, removed)
+        self._removed = self._staying.removed
+        self._constants = Constants()
+        self._loops = False
         self._number = {id(step): n for n, step in enumerate(dense.trace.steps)}
         self._after = {id(step): n for n, step in enumerate(pruned.trace.steps)}
         self._met: dict[int, list[Edge]] = _by_step(dense.trace.edges)
@@ -215,6 +217,9 @@ class _Lining:
 
     def structure(self) -> Structure:
         place = Place("", "", "")
+        made, before = self._pruned.trace.output, self._dense.trace.output
+        if made != before:
+            return Structure(differs=f"the output is {made}, and {before} in the dense network")
         try:
             pairs = zip_longest(_by_line(self._dense.calls), _by_line(self._pruned.calls))
             for here, there in pairs:
@@ -228,53 +233,13 @@ class _Lining:
             )
         except _UnknownError as error:
             return Structure(unknown=str(error), layer=place.module)
+        combined = list(self._combined())
         return Structure(
-            held=self._held(), combined=tuple(self._combined()), scaled=tuple(self._scaled)
+            held=self._held(),
+            combined=tuple(each for each in combined if each[1] != NUMBERS),
+            scaled=tuple(self._constants.scaled),
+            numbered=next((module for module, what in combined if what == NUMBERS), None),
         )
-
-    def _left_alone(self) -> tuple[dict[int, int], Removed]:
-        """What is left alone of a row, and meets others itself; labels left alone on their axis.
-
-        The latter are followed no further: a dimension of size 1 holds no channels.
-        """
-        trace = self._dense.trace
-        alone: dict[int, int] = {}
-        single = np.zeros(trace.count, bool)
-        for axis, start in trace.starts.items():
-            own = slice(start, start + trace.sizes[axis])
-            single[own] = (~self._removed[own]).sum() == 1
-        for block in trace.blocks:
-            for label, row in zip(block.labels.tolist(), block.rows, strict=True):
-                left = _translated(row[~self._removed[row] & (row > 0)], alone)
-                single[label] = left.size > 0 and single[left].all()
-                if left.size == 1:
-                    alone[label] = int(left[0])
-            stay = block.labels[~self._removed[block.labels]]
-            single[stay] |= len(stay) == 1
-        return alone, single
-
-    def _together(self) -> NDArray[np.int32]:
-        """For each label that stays the smallest that it meets."""
-        trace = self._dense.trace
-        ends = ([edge.one.ravel() for edge in trace.edges], [e.other.ravel() for e in trace.edges])
-        one, other = (np.concatenate([np.zeros(0, np.int32), *each]) for each in ends)
-        stays = ~self._removed[one] & ~self._removed[other]
-        ends_left = (_translated(each[stays], self._alone) for each in (one, other))
-        return components(trace.count, *ends_left)
-
-    def _standing_for(self) -> dict[int, int]:
-        """For each label of the pruned pass that stands for several, that of the dense pass."""
-        rows: dict[bytes, int] = {}
-        for block in self._dense.trace.blocks:
-            for label, row in zip(block.labels.tolist(), block.rows, strict=True):
-                left = _translated(row[~self._removed[row]], self._alone)
-                rows.setdefault(_key(left), label)
-        found: dict[int, int] = {}
-        for block in self._pruned.trace.blocks:
-            for label, row in zip(block.labels.tolist(), block.rows, strict=True):
-                own = _translated(row, found)
-                found[label] = rows.get(_key(own), -1)
-        return found
 
     def _line_up(self, here: Sequence[Step], there: Sequence[Step]) -> None:
         """Compare what one line of a module calls in both networks."""
@@ -285,6 +250,11 @@ class _Lining:
             # PyTorch chooses by sizes how it writes a product out.
             self._check_channels(here[-1], there[-1])
             self._check_meeting_of(there)
+        elif [name for name, _ in groupby(map(_kind, here))] == [
+            name for name, _ in groupby(map(_kind, there))
+        ]:
+            # A loop over channels, one by one: a position of each is picked, which is held.
+            self._loops = True
         else:
             step, other = next(
                 (one, two)
@@ -299,73 +269,26 @@ class _Lining:
             )
 
     def _check(self, step: Step, other: Step) -> None:
-        shapes = [*zip(step.given, other.given, strict=False)]
-        shapes += zip(step.shapes, other.shapes, strict=False)
-        for before, after in shapes:
-            if len(before) != len(after):
-                raise _DiffersError(f"{step.place} has {after} where {before} was")
-            self._widths |= {
-                (one, two) for one, two in zip(before, after, strict=True) if one != two
-            }
-        self._check_constants(step, other)
+        try:
+            self._constants.check(step, other)
+        except OtherArgumentsError as error:
+            raise _DiffersError(str(error)) from None
         if step.arriving:
             self._check_channels(step, other)
             self._check_meeting(step, other)
 
-    def _check_constants(self, step: Step, other: Step) -> None:
-        if len(step.constants) != len(other.constants):
-            raise _DiffersError(f"{step.place} is given other arguments")
-        for before, after in zip(step.constants, other.constants, strict=True):
-            if _is_same(before, after):
-                continue
-            if not (_is_number(before) and _is_number(after)):
-                raise _DiffersError(f"{step.place} is given {after} where {before} was")
-            if step.place.operator in _TAKES_SIZES and (before, after) in self._sizes(step, other):
-                continue
-            if not self._follows_a_width(before, after):
-                raise _DiffersError(f"{step.place} is given {after:g} where {before:g} was")
-            if step.place.operator not in _TAKES_SIZES | operators.FACTORIES:
-                self._scaled[step.place.module] = None
-
-    def _sizes(self, step: Step, other: Step) -> set[tuple[int, int]]:
-        """Sizes, or bounds of a part, along the dimensions that have lost something."""
-        found = set()
-        for before, after in zip(
-            (*step.given, *step.shapes), (*other.given, *other.shapes), strict=False
-        ):
-            found |= set(zip(before, after, strict=True))
-            found |= {(prod(before[n:]), prod(after[n:])) for n in range(len(before))}
-        return found
-
-    def _follows_a_width(self, before: float, after: float) -> bool:
-        for dense, pruned in self._widths:
-            for function in _OF_A_WIDTH:
-                if isclose(before, function(dense), rel_tol=1e-9) and isclose(
-                    after, function(pruned), rel_tol=1e-9
-                ):
-                    return True
-            if (
-                isinstance(before, int)
-                and isinstance(after, int)
-                and before * pruned == after * dense
-            ):
-                return True
-        return False
-
     def _check_channels(self, step: Step, other: Step) -> None:
         """Each result carries the dense network's channels without those that went."""
         for place, planes in enumerate(step.planes):
-            expected = _varying(
-                _translated(_left(labels_of(plane), self._removed), self._alone) for plane in planes
-            )
-            carried = other.planes[place] if other.planes else ()
-            found = _varying(_translated(labels_of(plane), self._standing) for plane in carried)
-            expected, found = map(self._followed, (expected, found))
+            expected = self._staying.expected(planes)
+            found = self._staying.found(other.planes[place] if other.planes else ())
             if _has_collapsed(step, other):
                 # Of labels that meet, others may stand for both where a dimension is gone.
-                expected, found = ([self._of[row] for row in rows] for rows in (expected, found))
+                expected, found = (
+                    [self._staying.of[row] for row in rows] for rows in (expected, found)
+                )
             if len(expected) != len(found) or not all(
-                one.shape == two.shape and bool(((one == two) | self._single[one]).all())
+                one.shape == two.shape and bool(((one == two) | self._staying.single[one]).all())
                 for one, two in zip(expected, found, strict=True)
             ):
                 split = step.place.operator in operators.RESHAPES
@@ -374,20 +297,13 @@ class _Lining:
                     + (", as they are split into heads or blocks" if split else "")
                 )
 
-    def _followed(self, planes: list[Labels]) -> list[Labels]:
-        return [
-            labels
-            for labels in planes
-            if labels.size > 1 and not ((labels == 0) | ((labels > 0) & self._single[labels])).all()
-        ]
-
     def _check_meeting(self, step: Step, other: Step) -> None:
         """The channels that meet are those that meet in the dense network."""
         before = self._met.get(self._number.get(id(step), -1), [])
         after = self._meets.get(self._after.get(id(other), -1), [])
-        wanted = _pairs(self._staying(edge) for edge in before)
+        wanted = _pairs(self._left_of(edge) for edge in before)
         found = _pairs(
-            (_translated(edge.one, self._standing), _translated(edge.other, self._standing))
+            (self._staying.translated(edge.one), self._staying.translated(edge.other))
             for edge in after
         )
         if not np.array_equal(self._told(wanted), self._told(found)):
@@ -397,29 +313,30 @@ class _Lining:
         """The same of operators that the dense network writes out in others."""
         for step in steps:
             for edge in self._meets.get(self._after.get(id(step), -1), []):
-                one, other = (_translated(row, self._standing) for row in (edge.one, edge.other))
+                one, other = (self._staying.translated(row) for row in (edge.one, edge.other))
                 told = (one >= 0) & (other >= 0)
-                if (self._of[one[told]] != self._of[other[told]]).any():
+                if (self._staying.of[one[told]] != self._staying.of[other[told]]).any():
                     raise _DiffersError(
                         f"other channels meet at {step.place} than in the dense network"
                     )
 
-    def _staying(self, edge: Edge) -> tuple[Labels, Labels]:
+    def _left_of(self, edge: Edge) -> tuple[Labels, Labels]:
         gone, others = self._removed[edge.one], self._removed[edge.other]
         if (gone != others).any():
             place = self._dense.trace.steps[edge.step].place
             raise _DiffersError(f"a channel that went meets one that stays at {place}")
-        return _translated(edge.one[~gone], self._alone), _translated(
-            edge.other[~gone], self._alone
-        )
+        left = self._staying.left_of
+        return left(edge.one[~gone]), left(edge.other[~gone])
 
     def _told(self, pairs: NDArray[np.int64]) -> NDArray[np.int64]:
         """Those of which both are followed."""
         one, other = pairs >> 32, pairs & (2**32 - 1)
-        return pairs[~(self._single[one] | self._single[other])]
+        return pairs[~(self._staying.single[one] | self._staying.single[other])]
 
     def _held(self) -> str:
         """What could not be followed of channels that have gone."""
+        if self._loops:
+            return "a loop over channels"
         for hold in self._dense.trace.holds:
             if hold.why != OUTPUT and self._removed[hold.labels].any():
                 return f"{hold.why} at {self._dense.trace.steps[hold.step].place}"
@@ -438,7 +355,7 @@ class _Lining:
                 if axis not in self._dense.trace.starts or before.labels.ndim != 1:
                     continue
                 kept = ~self._removed[self._dense.trace.labels(*axis)]
-                right, found = before.labels, _translated(after.labels, self._standing)
+                right, found = before.labels, self._staying.translated(after.labels)
                 if len(right) != len(kept) or found.ndim != 1:
                     continue
                 right = np.where(self._removed[right], 0, right)[kept]
@@ -479,23 +396,6 @@ _WRITTEN_OUT = (
 )
 """Operators that PyTorch writes a product out in, of which it chooses by sizes."""
 
-_TAKES_SIZES = operators.RESHAPES | {
-    "expand", "repeat", "slice", "narrow", "split", "split_with_sizes", "unsafe_split",
-    "unsafe_split_with_sizes", "as_strided", "constant_pad_nd", "select", "native_group_norm",
-    "native_layer_norm", "_fused_rms_norm", "rms_norm", "layer_norm", "convolution",
-}  # fmt: skip
-"""Operators that are given sizes, or bounds of parts."""
-
-_OF_A_WIDTH = (
-    float,
-    lambda width: 1 / width,
-    lambda width: width**0.5,
-    lambda width: width**-0.5,
-    lambda width: width**0.25,
-    lambda width: width**-0.25,
-)
-"""Numbers that forward passes make of a width."""
-
 
 def _kind(step: Step) -> str:
     """The operator; those that reshape are one."""
@@ -524,14 +424,6 @@ def _other_lines(here: Sequence[Step] | None, there: Sequence[Step] | None) -> s
     return f"the pruned network calls {there[0].place}, and the dense one {here[0].place}"
 
 
-def _is_same(one: object, other: object) -> bool:
-    return one == other or (one != one and other != other)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
 def _by_step(edges: Iterable[Edge]) -> dict[int, list[Edge]]:
     found: dict[int, list[Edge]] = {}
     for edge in edges:
@@ -556,45 +448,3 @@ def _pairs(meeting: Iterable[tuple[Labels, Labels]]) -> NDArray[np.int64]:
     ]
     numbers = np.unique(np.concatenate(found)) if found else np.zeros(0, np.int64)
     return numbers[numbers >> 32 != numbers & (2**32 - 1)]
-
-
-def _with_blocks(trace: Trace, removed: Removed) -> Removed:
-    """What stands for several labels goes when they all do."""
-    removed = removed.copy()
-    for block in trace.blocks:
-        gone = removed[block.rows] | (block.rows == 0)
-        removed[block.labels] = gone.all(1)
-    return removed
-
-
-def _key(row: Labels) -> bytes:
-    return np.ascontiguousarray(row, np.int32).tobytes()
-
-
-def _translated(labels: Labels, standing: Mapping[int, int]) -> Labels:
-    if not standing or labels.size == 0 or int(labels.max()) < min(standing):
-        return labels
-    return np.vectorize(lambda label: standing.get(label, label), otypes=[np.int32])(labels)
-
-
-def _left(labels: Labels, removed: Removed) -> Labels:
-    """What should stay of a plane; in a row where that is no longer as many everywhere."""
-    stays = ~removed[labels]
-    for axis in range(labels.ndim):
-        others = tuple(other for other in range(labels.ndim) if other != axis)
-        labels = labels[(slice(None),) * axis + (stays.any(others),)]
-        stays = ~removed[labels]
-    return labels if stays.all() else labels[stays]
-
-
-def _varying(planes: Iterable[Labels]) -> list[Labels]:
-    """Planes along the dimensions along which they vary."""
-    return [labels for labels in map(_along_what_varies, planes) if labels.any()]
-
-
-def _along_what_varies(labels: Labels) -> Labels:
-    for axis in range(labels.ndim - 1, -1, -1):
-        first = labels.take([0], axis)
-        if labels.size and (labels == first).all():
-            labels = first.squeeze(axis)
-    return labels

@@ -70,7 +70,7 @@ ROOMS = {
         ("requested",),
     ),
     "proof": (
-        ("comparing", "masking", "distinct_values", "faults"),
+        ("comparing", "masking", "distinct_values", "exercised", "faults", "staying", "constants"),
         ("structure",),
         ("masked_dense", "round_trips"),
         ("proving",),

@@ -54,18 +54,19 @@ PRODUCTS = frozenset(
 """Products of matrices, of which PyTorch chooses one by the shapes."""
 
 REDUCTIONS = {
-    "all": "", "amax": "largest", "amin": "smallest", "any": "", "argmax": "place of the largest",
+    "all": "", "amax": "largest", "amin": "smallest", "aminmax": "smallest and largest",
+    "any": "", "argmax": "place of the largest",
     "argmin": "place of the smallest", "count_nonzero": "count", "linalg_vector_norm": "norm",
     "logsumexp": "log of the sum of exponentials", "max": "largest", "mean": "mean",
-    "median": "median", "min": "smallest", "nansum": "", "norm": "norm", "prod": "product",
-    "std": "standard deviation", "std_mean": "standard deviation", "sum": "", "var": "variance",
+    "median": "median", "min": "smallest", "nansum": "sum", "norm": "norm", "prod": "product",
+    "std": "standard deviation", "std_mean": "standard deviation", "sum": "sum", "var": "variance",
     "var_mean": "variance",
 }  # fmt: skip
 """Dimensions go; what is taken over them, empty where channels of zeros change nothing."""
 
 ALONG = {
     "_log_softmax": "softmax", "_softmax": "softmax", "_safe_softmax": "softmax",
-    "cummax": "running maximum", "cumprod": "running product", "cumsum": "",
+    "cummax": "running maximum", "cumprod": "running product", "cumsum": "running sum",
     "logcumsumexp": "running sum", "_fft_c2c": "Fourier transform", "_fft_c2r": "Fourier transform",
     "_fft_r2c": "Fourier transform", "renorm": "norm",
 }  # fmt: skip

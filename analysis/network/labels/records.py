@@ -11,8 +11,24 @@ from torch import Tensor
 
 from analysis.network.labels.planes import Labels
 
-__all__ = ["Block", "Choice", "Combining", "Edge", "Hold", "Option", "Place", "Read", "Space",
-           "Step", "Trace"]  # fmt: skip
+__all__ = [
+    "NUMBERS",
+    "Block",
+    "Choice",
+    "Combining",
+    "Edge",
+    "Hold",
+    "Option",
+    "Place",
+    "Read",
+    "Space",
+    "Step",
+    "Trace",
+]  # fmt: skip
+
+
+NUMBERS = "the numbers of channels"
+"""What is combined where a result is a channel's position, which a cut changes."""
 
 
 @dataclass(frozen=True)
@@ -175,6 +191,8 @@ class Trace:
         holds: labels that cannot go.
         choices: what one pass cannot tell.
         combined: what is taken over channels.
+        used: names of the parameters and buffers that are used.
+        output: what the output is made of: types, keys and dtypes.
         count: the first label that is free.
     """
 
@@ -186,6 +204,8 @@ class Trace:
     holds: list[Hold] = field(default_factory=list)
     choices: list[Choice] = field(default_factory=list)
     combined: list[Combining] = field(default_factory=list)
+    used: set[str] = field(default_factory=set)
+    output: Any = None
     count: int = 1
 
     @cached_property

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
@@ -126,10 +127,22 @@ def _reduce(call: Call) -> None:
     _reduced(call, dims, keep, operators.REDUCTIONS[call.name])
 
 
+_PLACES = frozenset({"argmax", "argmin", "max", "median", "min", "nanmedian"})
+"""Reductions that say at which place they found what they return."""
+
+
 def _reduced(call: Call, dims: Sequence[int], keep: bool, what: str) -> None:
     value = call.operands[0]
     rest = frozenset(range(value.dim())) - frozenset(dims)
     found = []
+    labels = [labels_of(plane) for plane in call.planes(0) if axes_of(plane) & frozenset(dims)]
+    if labels:
+        taken = np.unique(np.concatenate([own.ravel() for own in labels]))
+        for made in call.made:
+            if call.name in ("all", "any"):
+                made._any = taken  # type: ignore[attr-defined]
+            elif call.name in _PLACES and not made.is_floating_point():
+                made._numbers = taken  # type: ignore[attr-defined]
     for plane in call.planes(0):
         over = axes_of(plane) & frozenset(dims)
         if over and what:

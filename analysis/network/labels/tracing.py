@@ -29,7 +29,7 @@ from analysis.network.labels.planes import (
     axis_plane,
     labels_of,
 )
-from analysis.network.labels.records import Place, Step, Trace
+from analysis.network.labels.records import NUMBERS, Combining, Place, Step, Trace
 from analysis.network.labels.rules import follow
 
 __all__ = ["OUTPUT", "labelled_pass", "state_of"]
@@ -79,7 +79,9 @@ def labelled_pass(
             _plain_operators() as functions,
             _Tracer(trace, scope, watch, functions) as tracer,
         ):
+            tracer.names = {id(tensor): name for name, tensor in state.items()}
             output = forward(model, inputs)
+        trace.output = _kinds_of(output)
         # Outside of the mode, which would follow what reads the labels as well.
         for tensor in list(walk(output)) or _inside(output):
             tracer.leave(tensor)
@@ -87,6 +89,17 @@ def labelled_pass(
         for tensor in state.values():
             del tensor._planes, tensor._own  # type: ignore[attr-defined]
     return trace
+
+
+def _kinds_of(value: Any) -> Any:
+    """What an output is made of: types, keys and dtypes, as far as they can be compared."""
+    if isinstance(value, Tensor):
+        return str(value.dtype), value.dim()
+    if isinstance(value, Mapping):
+        return type(value).__name__, {key: _kinds_of(inner) for key, inner in value.items()}
+    if isinstance(value, tuple | list):
+        return type(value).__name__, [_kinds_of(inner) for inner in value]
+    return type(value).__name__
 
 
 def _inside(value: Any, depth: int = 3) -> list[Tensor]:
@@ -168,6 +181,9 @@ def _planes_of(
     return tuple(axis_plane(row, dims, dim) for dim, row in found.items())
 
 
+_BRANCHES = frozenset({"_local_scalar_dense", "is_nonzero", "item"})
+"""Operators by which values decide what a forward pass goes on with."""
+
 _OWN = tuple(
     os.path.dirname(path) + os.sep
     for path in (torch.__file__, os.path.dirname(os.path.dirname(__file__)))
@@ -186,7 +202,7 @@ def _leaves(values: Iterable[Any]) -> Iterator[Any]:
 def _line() -> str:
     """The line of the user's code that is running."""
     frame = sys._getframe(2)
-    while frame is not None:
+    while frame is not None and frame.f_code is not forward.__code__:
         name = frame.f_code.co_filename
         if not name.startswith(_OWN) and not name.startswith("<"):
             return f"{os.path.basename(name)}:{frame.f_lineno}"
@@ -216,12 +232,27 @@ class _Tracer(TorchDispatchMode):
         self._watch = watch
         self._functions = functions
         self._now = Step(Place("", "", ""), 0)
+        self.names: dict[int, str] = {}
         self._calls: Counter[Place] = Counter()
 
     def leave(self, output: Tensor) -> None:
         """Channels that leave the model stay."""
         for plane in planes_of(output):
             self.meeting.hold(labels_of(plane), OUTPUT)
+        self._numbered(output)
+
+    def _any(self, value: Tensor) -> None:
+        """Whether any channel is so, or every one, that is used for more than to choose a path."""
+        labels = getattr(value, "_any", None)
+        if labels is not None:
+            self.trace.combined.append(Combining(len(self.trace.steps), "any", labels))
+
+    def _numbered(self, value: Tensor) -> None:
+        """Positions of channels that are used as numbers, and not to look channels up."""
+        labels = getattr(value, "_numbers", None)
+        if labels is not None:
+            step = max(len(self.trace.steps) - 1, 0)
+            self.trace.combined.append(Combining(step, NUMBERS, labels))
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -231,6 +262,13 @@ class _Tracer(TorchDispatchMode):
         self._now = Step(place, self._calls[place])
         leaves = list(_leaves((*args, *kwargs.values())))
         operands = [value for value in leaves if isinstance(value, Tensor)]
+        for value in operands:
+            if id(value) in self.names:
+                self.trace.used.add(self.names[id(value)])
+            if name not in operators.MOVEMENT:
+                self._numbered(value)
+            if name not in _BRANCHES:
+                self._any(value)
         arriving = [plane for value in operands for plane in planes_of(value)]
         # What an operator writes to in place is read before.
         given: dict[int, tuple[Planes, bool | None]] = {
