@@ -88,6 +88,8 @@ CATALOGUE: dict[str, Check] = {
         Check(weights.check_gradients_reach_parameters),
         Check(channels.check_removed_as_ranked, needs="an importance of the package's own"),
         Check(weights.check_equivalent_to_masked),
+        Check(structure.check_structure_lines_up, of_pruning=False),
+        Check(structure.check_everything_exercised, of_pruning=False),
         Check(
             round_trips.check_survives_state_dict, of_pruning=False, needs="a pruner with a history"
         ),

@@ -2,17 +2,19 @@
 
 from typing import TYPE_CHECKING, Any
 
-from analysis.checks.outcomes import CheckFailedError
+from analysis.checks.outcomes import CheckFailedError, CheckSkippedError
 from analysis.records import Verdict
 
 if TYPE_CHECKING:
     from analysis.pipeline import Outcome
 
 __all__ = [
+    "check_everything_exercised",
     "check_forward_runs",
     "check_ignored_layers_keep_outputs",
     "check_output_shape_stays",
     "check_something_removed",
+    "check_structure_lines_up",
 ]
 
 
@@ -54,6 +56,25 @@ def check_ignored_layers_keep_outputs(outcome: "Outcome") -> None:
             "ignored layers lost output channels: "
             + ", ".join(f"`{layer}` {count}" for layer, count in sorted(lost.items()))
         )
+
+
+def check_structure_lines_up(outcome: "Outcome") -> None:
+    """Every operator is the dense network's, over the channels that stay."""
+    found = outcome.run.verification.structure
+    if not found:
+        raise CheckSkippedError("no comparison was made")
+    if found != "proved":
+        raise CheckFailedError(found)
+
+
+def check_everything_exercised(outcome: "Outcome") -> None:
+    """The example inputs use every layer in eval mode."""
+    verification = outcome.run.verification
+    if not verification.structure:
+        raise CheckSkippedError("no comparison was made")
+    if verification.unexercised:
+        named = ", ".join(f"`{name}`" for name in verification.unexercised)
+        raise CheckFailedError(f"not used: {named}")
 
 
 def _width(module: Any) -> int | None:

@@ -55,9 +55,10 @@ _PLAIN = (bool, int, float, str, type(None))
 def changed_attributes(dense: nn.Module, pruned: nn.Module) -> Iterator[str]:
     """What differs between modules beside their tensors, in words.
 
-    A number may follow the width of a tensor of its own module, or of one inside it.
+    A number may follow a width of the network, or be a part of one of a tensor inside its module.
     """
     others = dict(pruned.named_modules())
+    everywhere = _widths(dense, pruned)
     for name, module in dense.named_modules():
         other = others.get(name)
         if other is None:
@@ -71,7 +72,8 @@ def changed_attributes(dense: nn.Module, pruned: nn.Module) -> Iterator[str]:
             if key.startswith("_") or key == "training" or key not in vars(other):
                 continue
             found = vars(other)[key]
-            if _is_plain(value) and _is_plain(found) and not _follows(value, found, widths):
+            plain = _is_plain(value) and _is_plain(found)
+            if plain and not _follows(value, found, widths, everywhere):
                 yield f"`{key}` {where} is {found!r} and was {value!r}"
 
 
@@ -81,30 +83,39 @@ def _is_plain(value: Any) -> bool:
     return isinstance(value, _PLAIN)
 
 
-def _widths(module: nn.Module, other: nn.Module) -> set[tuple[int, int]]:
+def _widths(module: nn.Module, other: nn.Module) -> "Widths":
     """Sizes that a cut changed, of the tensors of a module."""
-    after = dict(other.named_parameters(remove_duplicate=False))
+    before, after = (
+        {**dict(each.named_parameters()), **dict(each.named_buffers())} for each in (module, other)
+    )
     return {
         (one, two)
-        for name, tensor in module.named_parameters(remove_duplicate=False)
+        for name, tensor in before.items()
         if name in after
         for one, two in zip(tensor.shape, after[name].shape, strict=False)
         if one != two
     }
 
 
-def _follows(value: Any, found: Any, widths: set[tuple[int, int]]) -> bool:
+Widths = set[tuple[int, int]]
+
+
+def _follows(value: Any, found: Any, widths: Widths, everywhere: Widths) -> bool:
     if value == found or (value != value and found != found):
         return True
     if isinstance(value, tuple | list):
         return (
             isinstance(found, tuple | list)
             and len(value) == len(found)
-            and all(_follows(one, two, widths) for one, two in zip(value, found, strict=True))
+            and all(
+                _follows(one, two, widths, everywhere)
+                for one, two in zip(value, found, strict=True)
+            )
         )
     if type(value) is not int or type(found) is not int:
         return False
-    return any(value * after == found * before for before, after in widths)
+    parts = any(value * after == found * before for before, after in widths)
+    return parts or (value, found) in everywhere
 
 
 def forgetful(model: nn.Module, inputs: Inputs) -> nn.Module:

@@ -141,7 +141,8 @@ class _Proof:
                 first_divergence=changed.rpartition(".")[0],
             )
         structure = self._structure
-        answer = replace(answer, structure=structure.said)
+        idle = exercised.unexercised(self._pruned, structure.used) if structure.used else ()
+        answer = replace(answer, structure=structure.said, unexercised=tuple(idle))
         if structure.differs:
             told = dict(structure.conflicts).get(structure.layer, structure.differs)
             return replace(
@@ -166,7 +167,7 @@ class _Proof:
         if any(what == "any" for _, what in structure.combined):
             module = next(module for module, what in structure.combined if what == "any")
             return replace(answer, verdict=Verdict.MIXED, reason=_mixed(module, "any"))
-        answer = replace(answer, reason="; ".join(self._told(structure)))
+        answer = replace(answer, reason="; ".join(self._told(structure, idle)))
         return replace(answer, verdict=Verdict.RENORMALIZED) if renormalized else answer
 
     def _numbered(self, answer: Verification, module: str) -> Verification:
@@ -178,14 +179,13 @@ class _Proof:
             first_divergence=module,
         )
 
-    def _told(self, structure: Structure) -> Iterator[str]:
+    def _told(self, structure: Structure, idle: Sequence[str]) -> Iterator[str]:
         """What a verdict that passes does not cover."""
         if structure.unknown or structure.held:
             yield f"shown on drawn inputs alone: {structure.unknown or structure.held}"
         changed = list(exercised.changed_attributes(self._dense, self._pruned))
         if changed:
             yield _some(changed)
-        idle = exercised.unexercised(self._pruned, structure.used) if structure.used else []
         if idle:
             yield f"not exercised in eval mode: {_some([f'`{name}`' for name in idle])}"
 

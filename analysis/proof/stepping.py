@@ -131,8 +131,13 @@ def each_step(
     """
     history = surgery.Ledger(pruner.DG)
     while pruner.current_step < pruner.iterative_steps:
-        start = start or _Start.of(model, inputs)
+        start, before = start or _Start.of(model, inputs), pruner.current_step
         yield _prove_step(start, model, inputs, pruner, history, progress, blame)
+        if pruner.current_step == before:
+            raise InputError(
+                f"step() of the {type(pruner).__name__} leaves current_step at {before} of "
+                f"{pruner.iterative_steps}; expected it to advance, as torch-pruning's own do"
+            )
         start = None
 
 

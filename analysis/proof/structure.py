@@ -220,6 +220,9 @@ class _Lining:
         made, before = self._pruned.trace.output, self._dense.trace.output
         if made != before:
             return Structure(differs=f"the output is {made}, and {before} in the dense network")
+        gone = self._no_longer_called()
+        if gone:
+            return Structure(differs=f"`{gone}` is no longer called", layer=gone)
         try:
             pairs = zip_longest(_by_line(self._dense.calls), _by_line(self._pruned.calls))
             for here, there in pairs:
@@ -240,6 +243,14 @@ class _Lining:
             scaled=tuple(self._constants.scaled),
             numbered=next((module for module, what in combined if what == NUMBERS), None),
         )
+
+    def _no_longer_called(self) -> str:
+        """A module of the dense network of which the pruned one calls no operator at all."""
+        if any(step.place.operator in _BY_VALUE for step in self._dense.calls):
+            return ""  # what is called depends on values
+        called = {step.place.module for step in self._pruned.calls}
+        modules = (step.place.module for step in self._dense.calls)
+        return next((name for name in modules if name and name not in called), "")
 
     def _line_up(self, here: Sequence[Step], there: Sequence[Step]) -> None:
         """Compare what one line of a module calls in both networks."""
@@ -395,6 +406,10 @@ _WRITTEN_OUT = (
     operators.SAME | operators.RESHAPES | operators.MOVEMENT | operators.PRODUCTS | {"add"}
 )
 """Operators that PyTorch writes a product out in, of which it chooses by sizes."""
+
+
+_BY_VALUE = frozenset({"_local_scalar_dense", "is_nonzero", "item", "nonzero", "unique"})
+"""Operators by whose results a forward pass may go another way."""
 
 
 def _kind(step: Step) -> str:

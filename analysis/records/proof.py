@@ -46,6 +46,7 @@ class Verification:
         structure: ``proved``: every operator is the dense network's, over the channels that stay,
             so that both compute the same for all inputs that take the path of the example inputs;
             or ``not lined up: `` and why; empty where no comparison was made.
+        unexercised: modules that own parameters of which eval mode uses none on the example inputs.
     """
 
     verdict: Verdict
@@ -55,6 +56,7 @@ class Verification:
     groups: tuple[GroupAccount, ...] = ()
     requested_unknown: str = ""
     structure: str = ""
+    unexercised: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -70,6 +70,8 @@ def _run(run: Run) -> dict[str, Any]:
         "verdict": verification.verdict.value,
         "reason": verification.reason,
         "max_rel_error": _finite(verification.max_rel_error),
+        "structure": verification.structure,
+        "unexercised": list(verification.unexercised),
         "first_divergence": verification.first_divergence,
         "channels": {
             "prunable": run.channels.prunable,

@@ -40,6 +40,8 @@ def section(study: Study, couplings: Sequence[Coupling]) -> Section:
             "forward_runs",
             "output_shape_stays",
             "gradients_reach_parameters",
+            "structure_lines_up",
+            "everything_exercised",
             "survives_state_dict",
             "survives_pickling",
             "survives_export",
@@ -64,7 +66,9 @@ def _sentences(study: Study, judged: Sequence[Run]) -> Iterator[str]:
         "both compute the same, so both run in float64 on random inputs, and the error is the "
         "greatest relative difference over the outputs and over every layer's kept channels. Batch "
         "norms' statistics, scales and shifts are made random first: values that are equal for "
-        "every channel would hide a channel in the wrong place."
+        "every channel would hide a channel in the wrong place. Both are also lined up operator by "
+        "operator: the same calls with the same constants, over the same channels in the same order "
+        "without those that went. What no drawn number reaches shows there."
     )
     yield (
         "A policy says which layers must keep their output channels (`residual-blocks` all of a "

@@ -123,7 +123,9 @@ def test_operators_have_their_module_and_line() -> None:
     trace = labelled_pass(nn.Sequential(Inner(), nn.ReLU()), x())
     places = [(step.place.operator, step.place.module) for step in trace.steps]
     assert places == [("convolution", "0.make"), ("relu", "0"), ("relu", "1")]
-    assert all(step.place.line.startswith("test_tracing.py:") for step in trace.steps)
+    lines = [step.place.line.partition(":")[0] for step in trace.steps]
+    # What a container of torch's calls stands in no line of the user's.
+    assert lines == ["test_tracing.py", "test_tracing.py", ""]
 
 
 def x() -> Tensor:

@@ -1,0 +1,393 @@
+"""What lining two networks up shows that numbers on drawn inputs do not."""
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torch_pruning as tp
+from blocks import PROVED, build, half_pruner
+from nets import inputs_for, make
+from torch import Tensor, nn
+
+from analysis import verify
+from analysis.errors import InputError
+from analysis.pipeline import analyse, prune_and_prove
+from analysis.records import Config, Verdict, Verification
+
+pytestmark = pytest.mark.filterwarnings("ignore:Unwrapped parameters detected")
+
+
+class Net(nn.Module):
+    """Two convolutions with a function between them, and a classifier."""
+
+    def __init__(self, function: Callable[["Net", Tensor], Tensor], **parts: Any) -> None:
+        super().__init__()
+        self.make = nn.Conv2d(3, 8, 3, padding=1)
+        self.read = nn.Conv2d(8, 6, 1)
+        self.head = nn.Linear(6, 2)
+        self.function = function
+        for name, part in parts.items():
+            setattr(self, name, part)
+
+    def forward(self, x: Tensor) -> Any:
+        return self.head(self.read(self.function(self, self.make(x))).mean((2, 3)))
+
+
+def images(seed: int = 1) -> Tensor:
+    return torch.randn(2, 3, 6, 6, generator=torch.Generator().manual_seed(seed))
+
+
+def built(make: Callable[[], nn.Module], seed: int = 0) -> nn.Module:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return make().eval()
+
+
+def altering(after: Callable[[Any], None]) -> type:
+    class Altering(tp.pruner.MagnitudePruner):
+        def step(self, interactive: bool = False):
+            yield from super().step(interactive=True)
+            after(self.model)
+
+    return Altering
+
+
+def pruner_of(model: Any, inputs: Any, kind: type = tp.pruner.MagnitudePruner, **options) -> Any:
+    options = {"importance": tp.importance.MagnitudeImportance(p=1), "pruning_ratio": 0.5} | options
+    return kind(
+        model, inputs, ignored_layers=[model.head], num_heads={}, out_channel_groups={},
+        in_channel_groups={}, **options,
+    )  # fmt: skip
+
+
+def answer(
+    make: Callable[[], nn.Module],
+    after: Callable[[Any], None] = lambda _: None,
+    inputs: Any = None,
+) -> Verification:
+    model, inputs = built(make), images() if inputs is None else inputs
+    return verify(model, inputs, pruner_of(model, inputs, altering(after)))
+
+
+@pytest.mark.parametrize("name", PROVED)
+def test_what_passes_is_lined_up_and_what_is_wrong_is_not(name: str) -> None:
+    model = build(name)
+    inputs = (torch.randn(2, *model.size, generator=torch.Generator().manual_seed(1)),)
+    found = verify(model, inputs, half_pruner(model, inputs))
+    if found.verdict in (Verdict.EXACT, Verdict.RENORMALIZED):
+        assert (found.structure, found.reason) == ("proved", "")
+    elif found.verdict is Verdict.WRONG:
+        assert found.structure.startswith("not lined up: ")
+
+
+def hidden(name: str, value: Any) -> Callable[[Any], None]:
+    return lambda model: setattr(model.part, name, value)
+
+
+CHANGES: dict[str, tuple[Callable[[], nn.Module], Callable[[Any], None]]] = {
+    "a bound that nothing reaches": (
+        lambda: Net(lambda m, x: m.part(x), part=nn.Hardtanh(-90, 90)), hidden("max_val", 80)
+    ),
+    "a slope where nothing is negative": (
+        lambda: Net(lambda m, x: m.part(x.abs()), part=nn.LeakyReLU(0.2)),
+        hidden("negative_slope", 0.4),
+    ),
+    "another activation where both are the same": (
+        lambda: Net(lambda m, x: m.part(x.abs()), part=nn.ReLU()),
+        lambda model: setattr(model, "part", nn.LeakyReLU(0.1)),
+    ),
+    "an activation that does nothing here, gone": (
+        lambda: Net(lambda m, x: m.part(x.abs()), part=nn.ReLU()),
+        lambda model: setattr(model, "part", nn.Identity()),
+    ),
+    "a factor behind a zero": (
+        lambda: Net(lambda m, x: x + 0.0 * (m.part.factor * x), part=Factor()),
+        hidden("factor", 3.0),
+    ),
+    "an output in another type": (
+        lambda: Out(lambda m, y: y.half() if m.part.factor > 1 else y, part=Factor()),
+        hidden("factor", 2.0),
+    ),
+    "an output under another name": (
+        lambda: Out(lambda m, y: {m.part.key: y}, part=Factor()), hidden("key", "b")
+    ),
+}  # fmt: skip
+
+
+class Factor(nn.Module):
+    factor, key = 1.0, "a"
+
+
+class Out(Net):
+    def __init__(self, function: Callable[[Any, Tensor], Any], **parts: Any) -> None:
+        super().__init__(lambda _, x: x.relu(), **parts)
+        self.last = function
+
+    def forward(self, x: Tensor) -> Any:
+        return self.last(self, super().forward(x))
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_change_that_no_drawn_number_shows_is_wrong(name: str) -> None:
+    make, change = CHANGES[name]
+    assert answer(make).verdict is Verdict.EXACT
+    found = answer(make, change)
+    assert found.verdict is Verdict.WRONG
+    assert "not lined up" in found.structure
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda m, x: (x - 50).relu().flip(1),
+        lambda m, x: (x + 200).sigmoid().flip(1),
+        lambda m, x: x + (x.flip(1) * (x.abs().amax((1, 2, 3), keepdim=True) > 99)),
+        lambda m, x: (x * 0).unflatten(1, (2, -1)).transpose(1, 2).flatten(1, 2),
+    ],
+    ids=["dead", "saturated", "for loud images alone", "shuffled zeros"],
+)
+def test_another_order_of_channels_shows_where_they_are_silent(function) -> None:
+    found = answer(lambda: Net(function))
+    assert found.verdict is Verdict.WRONG
+    assert "it does not show on the inputs drawn" in found.reason
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda m, x: x.softmax(1) + x.cumsum(1),
+        lambda m, x: x - x.sort(1)[0].mean(1, keepdim=True),
+        lambda m, x: x / (x.square().sum(1, keepdim=True) / x.shape[1]).sqrt(),
+        lambda m, x: x * (x > 0).sum(1, keepdim=True),
+        lambda m, x: torch.max(x, -x).mean(1, keepdim=True) * x,
+        lambda m, x: nn.functional.layer_norm(x, x.shape[1:]),
+        lambda m, x: x * sum(x.unbind(1)).unsqueeze(1),
+        lambda m, x: (x.flatten(2) @ x.flatten(2).mT).softmax(-1) @ x.flatten(2).sin()
+        @ torch.ones(36, 1) * x.mean((2, 3)).unsqueeze(-1),
+    ],
+    ids=["running sum", "sorted", "root mean square", "count", "greater", "whole norm", "loop",
+         "channel attention"],
+)  # fmt: skip
+def test_a_function_over_channels_is_taken_over_those_that_stay(function) -> None:
+    def four(m: Net, x: Tensor) -> Tensor:
+        x = function(m, x)
+        return x if x.dim() == 4 else x.unsqueeze(-1)
+
+    found = answer(lambda: Net(four))
+    assert found.verdict in (Verdict.MIXED, Verdict.RENORMALIZED), found.reason
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda m, x: x * (x.argmax(1, keepdim=True) > 3),
+        lambda m, x: x + x.max(1, keepdim=True)[1] * 0.1,
+        lambda m, x: x * x.min(1, keepdim=True)[1].float().exp(),
+    ],
+)
+def test_a_channels_position_is_no_number(function) -> None:
+    found = answer(lambda: Net(function))
+    assert found.verdict is Verdict.WRONG
+    assert "positions of channels" in found.reason
+
+
+def test_the_greatest_channel_itself_is_one_of_those_that_stay() -> None:
+    found = answer(lambda: Net(lambda m, x: x - x.max(1, keepdim=True)[0]))
+    assert found.verdict is Verdict.MIXED
+
+
+def test_a_head_of_train_mode_that_no_longer_fits_is_broken_and_one_that_fits_is_told() -> None:
+    class Auxiliary(Net):
+        def forward(self, x: Tensor) -> Any:
+            x = self.make(x).relu()
+            out = self.head(self.read(x).mean((2, 3)))
+            return (out, self.extra(x)) if self.training else out
+
+    def fit(model: Any) -> None:
+        model.extra = copy.deepcopy(model.read)
+
+    broken = answer(lambda: Auxiliary(lambda m, x: x, extra=nn.Conv2d(8, 2, 1)))
+    assert broken.verdict is Verdict.BROKEN
+    assert "in train mode `extra`" in broken.reason
+    told = answer(lambda: Net(lambda m, x: x, extra=nn.Linear(5, 5)))
+    assert told.verdict is Verdict.EXACT
+    assert told.unexercised == ("extra",)
+    assert "not exercised in eval mode: `extra`" in told.reason
+
+
+def test_an_attribute_that_nothing_here_reads_is_told() -> None:
+    def function(m: Net, x: Tensor) -> Tensor:
+        return x if x.shape[-1] < m.most else x.relu()
+
+    found = answer(lambda: Net(function, most=900), lambda model: setattr(model, "most", 90))
+    assert found.verdict is Verdict.EXACT
+    assert "`most` of the model is 90 and was 900" in found.reason
+
+
+def test_a_layer_that_is_gone_is_missed() -> None:
+    def function(m: Net, x: Tensor) -> Tensor:
+        return m.extra(x) if m.training else x
+
+    found = answer(
+        lambda: Net(function, extra=nn.Conv2d(8, 8, 1)), lambda model: delattr(model, "extra")
+    )
+    assert found.verdict is Verdict.WRONG
+    assert "extra" in found.reason
+
+
+def test_what_both_networks_share_is_noted_before() -> None:
+    shared = {"slope": 0.1}
+
+    def function(m: Net, x: Tensor) -> Tensor:
+        return nn.functional.leaky_relu(x, shared["slope"])
+
+    found = answer(lambda: Net(function), lambda _: shared.update(slope=0.5))
+    assert found.verdict is Verdict.WRONG
+    assert "0.5 where 0.1 was" in found.reason
+
+
+@pytest.mark.parametrize(
+    "alter",
+    [
+        lambda model: setattr(model, "act", nn.ReLU()),
+        lambda model: setattr(model.norm, "eps", 0.5),
+        lambda model: model.read.weight.data.zero_(),
+    ],
+    ids=["a module", "a number", "a tensor"],
+)
+def test_the_network_is_what_it_was_before_the_pruner_was_built(alter) -> None:
+    model = built(lambda: Net(lambda m, x: m.act(m.norm(x)), act=nn.GELU(), norm=nn.BatchNorm2d(8)))
+
+    def factory(network: Any, inputs: Any, ratio: float) -> Any:
+        alter(network)
+        return pruner_of(network, inputs, pruning_ratio=ratio)
+
+    outcome = prune_and_prove(
+        analyse(model, images()), Config(0.5, "local"), "classifier", pruner_factory=factory
+    )
+    assert outcome.run.verification.verdict is Verdict.WRONG
+
+
+def test_a_step_that_cuts_nothing_is_compared_all_the_same() -> None:
+    class Idle(tp.pruner.MagnitudePruner):
+        def step(self, interactive: bool = False):
+            self.current_step += 1
+            self.model.part = nn.Tanh()
+            return iter(())
+
+    model = built(lambda: Net(lambda m, x: m.part(x), part=nn.Sigmoid()))
+    assert verify(model, images(), pruner_of(model, images(), Idle)).verdict is Verdict.WRONG
+
+
+def test_a_step_that_does_not_advance_is_refused() -> None:
+    class Stuck(tp.pruner.MagnitudePruner):
+        def step(self, interactive: bool = False):
+            return iter(())
+
+    model = built(lambda: Net(lambda m, x: x))
+    with pytest.raises(InputError, match="leaves current_step at 0 of 1"):
+        verify(model, images(), pruner_of(model, images(), Stuck))
+
+
+KERNEL = torch.full((3, 1, 3, 3), 1 / 9)
+
+
+@pytest.mark.parametrize(
+    ("function", "inputs"),
+    [
+        (lambda x: nn.functional.conv2d(x, KERNEL, padding=1, groups=3), None),
+        (lambda x: x.type(torch.FloatTensor) * torch.ones(6), None),
+        (lambda x: x.log(), images().abs() + 0.5),
+        (lambda x: 1 / (x.sum((1, 2, 3), keepdim=True) ** 0.5) * x, images().abs()),
+    ],
+    ids=["a constant kernel", "a cast by type", "a logarithm", "a root of a sum"],
+)
+def test_what_runs_on_the_users_inputs_is_proved(function, inputs) -> None:
+    class Front(Net):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(function(x))
+
+    found = answer(lambda: Front(lambda m, x: x.relu()), inputs=inputs)
+    assert found.verdict is Verdict.EXACT, found.reason
+
+
+def test_a_module_under_two_names_is_cut_once() -> None:
+    class Twice(Net):
+        def __init__(self) -> None:
+            super().__init__(lambda m, x: m.second(m.first(x)))
+            self.first = nn.Conv2d(8, 8, 1)
+            self.second = self.first
+
+    assert answer(Twice).verdict is Verdict.EXACT
+
+
+class Kept(Net):
+    """A table that is made once for each width and kept."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda m, x: x * m.table(x))
+        self.kept: Any = None
+
+    def table(self, x: Tensor) -> Tensor:
+        if self.kept is None or self.kept.shape[1] != x.shape[1]:
+            self.kept = torch.linspace(0.3, 0.9, x.shape[-1], dtype=x.dtype).sin().expand_as(x)
+        return self.kept
+
+
+def test_a_table_that_is_kept_is_made_anew_in_both_and_left_as_it_was() -> None:
+    model = built(Kept)
+    model(images())
+    pruner = pruner_of(model, images())
+    assert verify(model, images(), pruner).verdict is Verdict.EXACT
+    assert model.kept is None or model.kept.dtype is torch.float32
+
+
+def test_an_importance_draws_what_it_would_without_the_proof() -> None:
+    class Own(tp.importance.MagnitudeImportance):
+        def __init__(self) -> None:
+            super().__init__(p=1)
+            self.draws = torch.Generator().manual_seed(3)
+
+        def __call__(self, group: Any) -> Tensor:
+            return torch.rand(len(super().__call__(group)), generator=self.draws)
+
+    plain, proved = (built(lambda: Net(lambda m, x: x.relu())) for _ in range(2))
+    pruner_of(plain, images(), importance=Own()).step()
+    assert verify(proved, images(), pruner_of(proved, images(), importance=Own())).verdict.passes
+    for one, other in zip(plain.parameters(), proved.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_gradients_that_an_importance_uses_up_are_there_for_the_step() -> None:
+    class Once(tp.importance.MagnitudeImportance):
+        """Ranks by gradients, which it frees."""
+
+        def __call__(self, group: Any) -> Any:
+            weights = [
+                dep.layer.weight for dep, _ in group if dep.pruning_fn == tp.prune_conv_out_channels
+            ]
+            score = sum((w * w.grad).abs().flatten(1).sum(1) for w in weights).detach()
+            for weight in weights:
+                weight.grad = None
+            return score
+
+    plain, proved = (built(lambda: Net(lambda m, x: x.relu())) for _ in range(2))
+    pruners = [pruner_of(model, images(), importance=Once()) for model in (plain, proved)]
+    for model in (plain, proved):
+        model(images()).square().sum().backward()
+    pruners[0].step()
+    verify(proved, images(), pruners[1])
+    assert plain.make.out_channels < 8
+    for one, other in zip(plain.parameters(), proved.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("name", ["Chain", "Residual", "Concat", "Grouped"])
+def test_the_plain_networks_of_the_tests_are_proved(name: str) -> None:
+    import nets
+
+    model = make(getattr(nets, name))
+    pruner = pruner_of(model, inputs_for(model))
+    assert verify(model, inputs_for(model), pruner).structure == "proved"
