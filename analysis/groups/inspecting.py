@@ -1,10 +1,8 @@
 """The groups of a network: which channels go together, why, and what keeps them."""
 
-import gc
 import time
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from math import prod
@@ -18,7 +16,7 @@ from analysis.errors import InputError
 from analysis.groups import policies
 from analysis.groups.coupling import Classes, components
 from analysis.groups.trying import learn
-from analysis.network.inference import Inputs, aliased, left_as_found, one_line
+from analysis.network.inference import Inputs, aliased, collector_paused, left_as_found, one_line
 from analysis.network.labels.planes import Labels
 from analysis.network.labels.records import Hold, Step, Trace
 from analysis.network.labels.tracing import OUTPUT, labelled_pass
@@ -61,7 +59,7 @@ def labelled(model: nn.Module, example_inputs: Inputs) -> "Labelled":
     Raises:
         InputError: the model does not run on the inputs.
     """
-    with left_as_found(model), _collector_paused():
+    with left_as_found(model), collector_paused():
         try:
             started = time.process_time()
             trace = labelled_pass(aliased(model, requires_grad=False), example_inputs)
@@ -83,18 +81,6 @@ _LEAST, _TIMES = 3.0, 20
 
 For a loop that calls no operator; one that does is ended by their number.
 """
-
-
-@contextmanager
-def _collector_paused() -> Iterator[None]:
-    """Thousands of small tensors are made; each collection would walk all that torch has loaded."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 Tensors = tuple[str, int]

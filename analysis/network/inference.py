@@ -4,6 +4,7 @@ Example inputs are a tensor (the only argument), a tuple (positional) or a dict 
 """
 
 import copy
+import gc
 import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -24,6 +25,7 @@ __all__ = [
     "aliased",
     "as_arguments",
     "called_modules",
+    "collector_paused",
     "copy_of",
     "described",
     "forward",
@@ -281,6 +283,18 @@ def left_as_found(model: nn.Module) -> Iterator[None]:
     finally:
         for module, flag in training.items():
             module.training = flag
+
+
+@contextmanager
+def collector_paused() -> Iterator[None]:
+    """Thousands of small tensors are made; each collection would walk all that torch has loaded."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 @contextmanager

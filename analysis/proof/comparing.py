@@ -290,6 +290,7 @@ class Restriction:
         names = {id(layer): name for name, layer in dense.named_modules()}
         self._first = {name: names[id(layer)] for name, layer in self._layers.items()}
         self._cuts = {(cut.layer, cut.axis): cut for cut in cuts}
+        self._kept: dict[tuple[str, str, torch.device], Tensor] = {}
 
     def __call__(self, name: str, tensor: Tensor) -> Tensor:
         """The part of a tensor that is left; the tensor itself where nothing of it was cut.
@@ -300,7 +301,7 @@ class Restriction:
         cuts = self._cuts
         alone = cuts.get((name, "out"))
         if alone is not None and alone.dim is not None:
-            return tensor.index_select(alone.dim, indices(alone.kept, tensor))
+            return tensor.index_select(alone.dim, self._staying(alone, tensor))
         given, _, own_name = name.rpartition(".")
         owner = self._first[given]
         while (owner, "out") not in cuts and (owner, "in") not in cuts and owner:
@@ -311,8 +312,12 @@ class Restriction:
         out, into = cuts.get((owner, "out")), cuts.get((owner, "in"))
         if kind is None or (out is None and into is None):
             return tensor
-        return kind.restrict(layer, own_name, tensor, _kept(out, tensor), _kept(into, tensor))
+        kept = (None if cut is None else self._staying(cut, tensor) for cut in (out, into))
+        return kind.restrict(layer, own_name, tensor, *kept)
 
-
-def _kept(cut: Cut | None, tensor: Tensor) -> Tensor | None:
-    return None if cut is None else indices(cut.kept, tensor)
+    def _staying(self, cut: Cut, tensor: Tensor) -> Tensor:
+        """The positions of an axis that stay, on the tensor's device."""
+        key = cut.layer, cut.axis, tensor.device
+        if key not in self._kept:
+            self._kept[key] = indices(cut.kept, tensor)
+        return self._kept[key]

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from analysis.network.inference import Inputs, aliased, one_line
+from analysis.network.inference import Inputs, aliased, collector_paused, one_line
 from analysis.network.labels import operators
 from analysis.network.labels.planes import Labels
 from analysis.network.labels.records import NUMBERS, Edge, Place, Step, Trace
@@ -104,9 +104,9 @@ def record(
     """
     calls: list[Step] = []
     try:
-        trace = labelled_pass(
-            aliased(model, requires_grad=False), inputs, labels, calls.append, count
-        )
+        with collector_paused():
+            network = forgetful(aliased(model, requires_grad=False), inputs)
+            trace = labelled_pass(network, inputs, labels, calls.append, count)
     except Exception as error:
         return Recording(Trace({}, {}), (), one_line(error))
     return Recording(trace, tuple(calls))
@@ -128,6 +128,17 @@ def line_up(
         cuts: every axis that was cut, with indices of the dense network.
         inputs: those of the recording.
     """
+    with collector_paused():
+        return _lined_up(dense, recording, pruned, cuts, inputs)
+
+
+def _lined_up(
+    dense: nn.Module,
+    recording: Recording,
+    pruned: nn.Module,
+    cuts: Collection[Cut],
+    inputs: Inputs,
+) -> Structure:
     if recording.failed:
         return Structure(unknown=f"the dense network cannot be followed: {recording.failed}")
     trace = recording.trace
@@ -135,8 +146,7 @@ def line_up(
         labels, removed = _labels_after(dense, pruned, cuts, trace)
     except _UnknownError as error:
         return Structure(unknown=str(error))
-    network = forgetful(aliased(pruned, requires_grad=False), inputs)
-    after = record(network, inputs, labels, trace.count)
+    after = record(pruned, inputs, labels, trace.count)
     if after.failed:
         return Structure(unknown=f"the pruned network cannot be followed: {after.failed}")
     structure = _Lining(recording, after, removed).structure()
@@ -169,36 +179,49 @@ def _labels_after(
         if tensor is None or id(tensor) not in first:
             continue
         original = first[id(tensor)]
-        for dim, size in enumerate(tensor.shape):
+        for dim, row in _rows(restricted, name, tensor).items():
             if (original, dim) not in trace.starts:
                 continue
-            row = _row(restricted, name, tensor, dim, size)
             known = rows.setdefault((original, dim), row)
             if not torch.equal(known, row):
                 raise _UnknownError(f"`{name}` and `{original}` were one tensor, and are cut apart")
             own = trace.starts[original, dim] + row
-            labels[name, dim] = own.to(torch.int32)
+            labels[name, dim] = own
             removed[own.numpy()] = False
     return labels, removed
 
 
-def _row(
-    restricted: "comparing.Restriction", name: str, tensor: Tensor, dim: int, size: int
-) -> Tensor:
-    """Positions of a dimension of a tensor that stay."""
-    shape = [1] * tensor.dim()
-    shape[dim] = size
-    places = torch.arange(size)
-    whole = places.view(shape).expand(tensor.shape)
-    left = restricted(name, whole)
+def _rows(restricted: comparing.Restriction, name: str, tensor: Tensor) -> dict[int, Tensor]:
+    """For each dimension of a tensor the positions that stay."""
+    shape = tuple(tensor.shape)
+    rows = {dim: torch.arange(size, dtype=torch.int32) for dim, size in enumerate(shape)}
+    # One position of the taps of a kernel stands for all.
+    sizes = [*shape[:2], *(1 for _ in shape[2:])]
+    try:
+        whole, left = _left_of(restricted, name, sizes)
+    except (IndexError, RuntimeError):
+        sizes = [*shape]
+        whole, left = _left_of(restricted, name, sizes)
     if left is whole:
-        return places
-    if left.dim() != tensor.dim() or not left.numel():
+        return rows
+    if left.dim() != len(shape) or not left.numel():
         raise _UnknownError(f"what is left of `{name}` has other dimensions")
-    row = left[tuple(slice(None) if axis == dim else slice(0, 1) for axis in range(left.dim()))]
-    if not bool((left == row).all()):
-        raise _UnknownError(f"each row of `{name}` has lost other positions")
-    return row.flatten()
+    for dim in (dim for dim, size in enumerate(sizes) if left.shape[dim] != size):
+        one = [1] * len(shape)
+        one[dim] = shape[dim]
+        places = restricted(name, rows[dim].view(one).expand(sizes))
+        row = places[tuple(slice(None) if axis == dim else slice(0, 1) for axis in range(len(one)))]
+        if not bool((places == row).all()):
+            raise _UnknownError(f"each row of `{name}` has lost other positions")
+        rows[dim] = row.flatten()
+    return rows
+
+
+def _left_of(
+    restricted: comparing.Restriction, name: str, sizes: Sequence[int]
+) -> tuple[Tensor, Tensor]:
+    whole = torch.zeros((1,) * len(sizes), dtype=torch.int8).expand(*sizes)
+    return whole, restricted(name, whole)
 
 
 class _Lining:

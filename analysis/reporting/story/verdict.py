@@ -67,8 +67,8 @@ def _sentences(study: Study, judged: Sequence[Run]) -> Iterator[str]:
         "greatest relative difference over the outputs and over every layer's kept channels. Batch "
         "norms' statistics, scales and shifts are made random first: values that are equal for "
         "every channel would hide a channel in the wrong place. Both are also lined up operator by "
-        "operator: the same calls with the same constants, over the same channels in the same order "
-        "without those that went. What no drawn number reaches shows there."
+        "operator: the same calls with the same constants, over the same channels in the same "
+        "order without those that went. What no drawn number reaches shows there."
     )
     yield (
         "A policy says which layers must keep their output channels (`residual-blocks` all of a "
