@@ -2,10 +2,13 @@
 
 import argparse
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Sequence
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
+from types import FrameType
+from typing import NoReturn
 
 from analysis import environment
 from analysis.command_line.options import parser
@@ -19,10 +22,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Returns:
-        0 if all checks pass, 1 if one fails, 2 on bad input, 130 if interrupted.
+        0 if all checks pass, 1 if one fails, 2 on bad input, 130 if interrupted, 143 if terminated.
     """
     # What third parties warn of while tracing is not the user's to mend, and errors are ours.
     warnings.simplefilter("ignore")
+    # As Ctrl-C: what works for this process is ended with it, and its folder goes.
+    with suppress(ValueError):  # not the main thread
+        signal.signal(signal.SIGTERM, _terminated)
     command = ""
     try:
         options = parser().parse_args(argv)
@@ -31,9 +37,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     except AnalysisError as error:
         print(f"{OWN} {command}: {error}", file=sys.stderr)
         return 2
+    except _TerminatedError:
+        print("terminated; nothing was written", file=sys.stderr)
+        return 128 + signal.SIGTERM
     except KeyboardInterrupt:
         print("interrupted; nothing was written", file=sys.stderr)
         return 130
+
+
+class _TerminatedError(BaseException):
+    """The process was asked to end."""
+
+
+def _terminated(_signal: int, _frame: FrameType | None) -> NoReturn:
+    raise _TerminatedError
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
+from analysis.processes import budgets
+
 __all__ = ["in_float64", "widened"]
 
 _SHORTER = frozenset({torch.float32, torch.float16, torch.bfloat16})
@@ -44,11 +46,12 @@ def in_float64(model: nn.Module) -> Iterator[None]:
         with _Double():
             yield
     finally:
-        torch.set_default_dtype(default)
-        for parameter, data in parameters:
-            parameter.data = data
-        for module, name, buffer in buffers:
-            module._buffers[name] = buffer
+        with budgets.undisturbed():
+            torch.set_default_dtype(default)
+            for parameter, data in parameters:
+                parameter.data = data
+            for module, name, buffer in buffers:
+                module._buffers[name] = buffer
 
 
 def widened(tensor: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from analysis.errors import InputError, did_you_mean
+from analysis.processes import budgets
 
 __all__ = [
     "Failure",
@@ -262,15 +263,23 @@ def names_of(layers: Iterable[str | nn.Module], model: nn.Module) -> tuple[str, 
 
 @contextmanager
 def random_state_kept() -> Iterator[None]:
-    """Restore torch's random state on the way out, on every device that is in use."""
+    """Restore torch's random state on the way out, on every device that is in use.
+
+    And whether gradients are recorded, and the default type: a budget that ends inside of what
+    switches these leaves them switched.
+    """
     state = torch.get_rng_state()
+    graded, default = torch.is_grad_enabled(), torch.get_default_dtype()
     on_gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
     try:
         yield
     finally:
-        torch.set_rng_state(state)
-        if on_gpus:
-            torch.cuda.set_rng_state_all(on_gpus)
+        with budgets.undisturbed():
+            torch.set_grad_enabled(graded)
+            torch.set_default_dtype(default)
+            torch.set_rng_state(state)
+            if on_gpus:
+                torch.cuda.set_rng_state_all(on_gpus)
 
 
 @contextmanager
@@ -281,8 +290,9 @@ def left_as_found(model: nn.Module) -> Iterator[None]:
         with random_state_kept():
             yield
     finally:
-        for module, flag in training.items():
-            module.training = flag
+        with budgets.undisturbed():
+            for module, flag in training.items():
+                module.training = flag
 
 
 @contextmanager
@@ -304,24 +314,25 @@ def module_scope(model: nn.Module) -> Iterator[list[str]]:
     After a forward that raised, the last entry names the module that raised.
     """
     stack: list[str] = []
-    handles = []
-    for name, module in model.named_modules():
+    handles: list[Any] = []
 
-        def enter(_module: nn.Module, _inputs: Any, name: str = name) -> None:
-            stack.append(name)
+    def leave(_module: nn.Module, _inputs: Any, _output: Any) -> None:
+        stack.pop()
 
-        def leave(_module: nn.Module, _inputs: Any, _output: Any) -> None:
-            stack.pop()
-
-        handles += [
-            module.register_forward_pre_hook(enter, prepend=True),
-            module.register_forward_hook(leave),
-        ]
     try:
+        with budgets.undisturbed():
+            for name, module in model.named_modules():
+
+                def enter(_module: nn.Module, _inputs: Any, name: str = name) -> None:
+                    stack.append(name)
+
+                handles.append(module.register_forward_pre_hook(enter, prepend=True))
+                handles.append(module.register_forward_hook(leave))
         yield stack
     finally:
-        for handle in handles:
-            handle.remove()
+        with budgets.undisturbed():
+            for handle in handles:
+                handle.remove()
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,12 @@ from types import FrameType
 
 from analysis.errors import BudgetExceededError, InputError
 
-__all__ = ["announce_to", "can_be_held", "limited", "step"]
+__all__ = ["announce_to", "can_be_held", "limited", "step", "undisturbed"]
 
 _listeners: list[Callable[[str], None]] = []
+
+_undisturbed: list[None] = []
+"""One entry for each block that no budget ends."""
 
 _REPEAT_SECONDS = 1.0
 _SOON = 1e-3
@@ -41,7 +44,8 @@ def limited(seconds: float | None, *, of_processor: bool = False) -> Iterator[No
         raise InputError("a time budget needs the main thread of a POSIX process; pass budget=None")
 
     def ring(_signal: int, _frame: FrameType | None) -> None:
-        raise BudgetExceededError(seconds)
+        if not _undisturbed:  # it rings again
+            raise BudgetExceededError(seconds)
 
     alarm, timer, now = (
         (signal.SIGPROF, signal.ITIMER_PROF, time.process_time)
@@ -61,6 +65,16 @@ def limited(seconds: float | None, *, of_processor: bool = False) -> Iterator[No
         if before:  # somebody else's alarm goes off when it would have
             left = before - (now() - start)
             signal.setitimer(timer, max(left, _SOON), interval)
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """No budget ends inside the block, as where a network is given back what it had."""
+    _undisturbed.append(None)
+    try:
+        yield
+    finally:
+        _undisturbed.pop()
 
 
 def can_be_held() -> bool:

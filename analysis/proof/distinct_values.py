@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from analysis.network.inference import Inputs, forward, map_tensors, walk
 from analysis.network.layers import kind_of
+from analysis.processes import budgets
 
 __all__ = ["copy_values", "distinct_values", "make_distinct"]
 
@@ -94,12 +95,15 @@ def _match_scales(
             return tensor
         return torch.randn(tensor.shape, generator=generator).to(tensor)
 
-    handles = [norm.register_forward_pre_hook(scale, with_kwargs=True) for norm in norms]
+    handles: list[Any] = []
     try:
+        with budgets.undisturbed():
+            handles += [norm.register_forward_pre_hook(scale, with_kwargs=True) for norm in norms]
         forward(model, map_tensors(inputs, normal))
     finally:
-        for handle in handles:
-            handle.remove()
+        with budgets.undisturbed():
+            for handle in handles:
+                handle.remove()
 
 
 @contextmanager
@@ -117,7 +121,7 @@ def distinct_values(model: nn.Module, example_inputs: Inputs, seed: int = 0) -> 
         make_distinct(model, example_inputs, seed)
         yield
     finally:
-        with torch.no_grad():
+        with budgets.undisturbed(), torch.no_grad():
             for name, tensor in _named_tensors(model):
                 if name in constants:
                     tensor.fill_(constants[name])

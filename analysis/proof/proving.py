@@ -141,6 +141,8 @@ class _Proof:
                 first_divergence=changed.rpartition(".")[0],
             )
         structure = self._structure
+        if structure.draws:
+            self._check_deterministic()
         idle = exercised.unexercised(self._pruned, structure.used) if structure.used else ()
         answer = replace(answer, structure=structure.said, unexercised=tuple(idle))
         if structure.differs:

@@ -61,6 +61,7 @@ class Structure:
         conflicts: for each layer that reads other channels, which.
         combined: modules, and what their forward takes over channels of which some went.
         numbered: the module that uses the position of a channel as a number; None if none does.
+        draws: whether the pruned network draws random numbers.
         used: names of the pruned network's tensors that its eval mode uses.
         scaled: modules whose forward multiplies by a number that follows a width.
     """
@@ -74,6 +75,7 @@ class Structure:
     scaled: tuple[str, ...] = ()
 
     numbered: str | None = None
+    draws: bool = False
     used: frozenset[str] = frozenset()
 
     @property
@@ -150,7 +152,8 @@ def _lined_up(
     if after.failed:
         return Structure(unknown=f"the pruned network cannot be followed: {after.failed}")
     structure = _Lining(recording, after, removed).structure()
-    return replace(structure, used=frozenset(after.trace.used))
+    draws = any(step.place.operator in operators.RANDOM for step in after.calls)
+    return replace(structure, used=frozenset(after.trace.used), draws=draws)
 
 
 class _UnknownError(Exception):

@@ -14,6 +14,7 @@ __all__ = [
     "MOVEMENT",
     "PER_CHANNEL",
     "PRODUCTS",
+    "RANDOM",
     "REDUCTIONS",
     "RESHAPES",
     "SAME",
@@ -119,6 +120,16 @@ FACTORIES = frozenset(
     }
 )  # fmt: skip
 """Made of nothing but sizes and numbers."""
+
+RANDOM = frozenset(
+    {
+        "bernoulli", "cauchy", "exponential", "geometric", "log_normal", "multinomial",
+        "native_dropout", "normal", "normal_functional", "poisson", "rand", "rand_like", "randint",
+        "randint_like", "randn", "randn_like", "random", "randperm", "rrelu_with_noise",
+        "rrelu_with_noise_functional", "uniform",
+    }
+)  # fmt: skip
+"""Operators that draw random numbers."""
 
 _MORE_POINTWISE = frozenset(
     {"bernoulli", "clamp", "copysign", "hardtanh", "masked_fill", "nan_to_num", "normal",

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from analysis.errors import BudgetExceededError, InputError
-from analysis.processes.budgets import limited
+from analysis.processes.budgets import limited, undisturbed
 
 
 @pytest.mark.parametrize("seconds", [0, -1, float("inf"), float("nan"), "x"])
@@ -47,3 +47,17 @@ def test_seconds_of_the_processor_do_not_pass_while_others_compute() -> None:
     with pytest.raises(BudgetExceededError), limited(0.2, of_processor=True):
         compute()
     assert signal.getitimer(signal.ITIMER_PROF) == (0.0, 0.0)
+
+
+def test_what_must_not_be_disturbed_is_ended_after_it() -> None:
+    done = []
+
+    def work() -> None:
+        with undisturbed():
+            time.sleep(0.3)
+            done.append("all of it")
+        time.sleep(5)
+
+    with pytest.raises(BudgetExceededError), limited(0.1):
+        work()
+    assert done == ["all of it"]

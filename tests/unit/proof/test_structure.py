@@ -391,3 +391,20 @@ def test_the_plain_networks_of_the_tests_are_proved(name: str) -> None:
     model = make(getattr(nets, name))
     pruner = pruner_of(model, inputs_for(model))
     assert verify(model, inputs_for(model), pruner).structure == "proved"
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        lambda net, x: net(x + 0.1 * torch.randn_like(x)),
+        lambda net, x: nn.functional.dropout(net(x), 0.5, training=True),
+    ],
+    ids=["input", "output"],
+)
+def test_a_network_that_is_random_in_eval_mode_is_refused(where) -> None:
+    class Noisy(Net):
+        def forward(self, x: Tensor) -> Any:
+            return where(super().forward, x)
+
+    with pytest.raises(InputError, match="random in eval mode"):
+        answer(lambda: Noisy(lambda m, x: x.relu()))
