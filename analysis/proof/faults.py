@@ -1,8 +1,8 @@
 """Faults that keep every shape: what a forward-and-shape check cannot see.
 
 Each plants itself in one layer of a pruned network, in place, as a slip of a pruner would: values
-in another place, values of another channel, a value that is a little off. A fault that would
-change nothing (equal values) is not planted.
+in another place, values of another channel, a value that is a little off; or something that is no
+weight. A fault that would change nothing (equal values) is not planted.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -195,6 +195,24 @@ def _one_weight_off(site: Site) -> bool:
     return _replace(weight, scaled)
 
 
+def _greater_epsilon(site: Site) -> bool:
+    """What a norm adds to the variance is ten times as much."""
+    epsilon = getattr(site.pruned, "eps", None)
+    if not isinstance(epsilon, float):
+        return False
+    site.pruned.eps = 10 * epsilon  # type: ignore[assignment]
+    return True
+
+
+def _padded_otherwise(site: Site) -> bool:
+    """A convolution repeats the border where it added zeros."""
+    layer = site.pruned
+    if not isinstance(layer, nn.Conv2d) or layer.padding_mode != "zeros" or layer.padding == (0, 0):
+        return False
+    layer.padding_mode = "replicate"
+    return True
+
+
 FAULTS: dict[str, Fault] = {
     "two input channels swapped": _on_weight("in", _swapped),
     "input channels shifted by one": _on_weight("in", _rolled),
@@ -209,5 +227,7 @@ FAULTS: dict[str, Fault] = {
     "second step with the first step's indices": _stale_second_step,
     "one branch of a concatenation shifted": _branch_rolled,
     "one weight off by 1 %": _one_weight_off,
+    "a greater epsilon of a norm": _greater_epsilon,
+    "another padding of a convolution": _padded_otherwise,
 }
 """Kinds of fault: each takes a site, and says whether it could be planted there."""

@@ -408,3 +408,18 @@ def test_a_network_that_is_random_in_eval_mode_is_refused(where) -> None:
 
     with pytest.raises(InputError, match="random in eval mode"):
         answer(lambda: Noisy(lambda m, x: x.relu()))
+
+
+def test_a_path_that_the_inputs_do_not_take_is_not_seen() -> None:
+    def function(m: Net, x: Tensor) -> Tensor:
+        return x if x.abs().max() < 1e6 else x * m.part.factor
+
+    found = answer(lambda: Net(function, part=Factor()), hidden("factor", 2.0))
+    assert found.verdict is Verdict.EXACT
+    assert "`factor`" not in found.reason  # a class holds it, and no instance
+
+
+def test_what_a_shorter_type_rounds_is_not_seen() -> None:
+    assert (
+        answer(lambda: Net(lambda m, x: (x.half() * 1e-9).float() * 1e9)).verdict is Verdict.EXACT
+    )
