@@ -197,6 +197,8 @@ def _labels_after(
 def _rows(restricted: comparing.Restriction, name: str, tensor: Tensor) -> dict[int, Tensor]:
     """For each dimension of a tensor the positions that stay."""
     shape = tuple(tensor.shape)
+    if not shape:
+        return {}
     rows = {dim: torch.arange(size, dtype=torch.int32) for dim, size in enumerate(shape)}
     # One position of the taps of a kernel stands for all.
     sizes = [*shape[:2], *(1 for _ in shape[2:])]

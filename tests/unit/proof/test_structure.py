@@ -410,6 +410,11 @@ def test_a_network_that_is_random_in_eval_mode_is_refused(where) -> None:
         answer(lambda: Noisy(lambda m, x: x.relu()))
 
 
+def test_a_parameter_that_is_a_single_number_has_no_rows() -> None:
+    found = answer(lambda: Net(lambda m, x: x * m.scale, scale=nn.Parameter(torch.tensor(2.0))))
+    assert (found.verdict, found.structure) == (Verdict.EXACT, "proved")
+
+
 def test_a_path_that_the_inputs_do_not_take_is_not_seen() -> None:
     def function(m: Net, x: Tensor) -> Tensor:
         return x if x.abs().max() < 1e6 else x * m.part.factor
