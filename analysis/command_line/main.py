@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Sequence
 from contextlib import redirect_stdout, suppress
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from analysis import environment
 from analysis.command_line.options import parser
@@ -26,10 +26,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     # What third parties warn of while tracing is not the user's to mend, and errors are ours.
     warnings.simplefilter("ignore")
-    # As Ctrl-C: what works for this process is ended with it, and its folder goes.
-    with suppress(ValueError):  # not the main thread
-        signal.signal(signal.SIGTERM, _terminated)
     command = ""
+    before = _hear(_terminated)
     try:
         options = parser().parse_args(argv)
         command = options.command
@@ -43,10 +41,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted; nothing was written", file=sys.stderr)
         return 130
+    finally:
+        _hear(before)
 
 
 class _TerminatedError(BaseException):
     """The process was asked to end."""
+
+
+def _hear(handler: Any) -> Any:
+    """Handle SIGTERM so, as Ctrl-C: what works for this process is ended, and its folder goes."""
+    with suppress(ValueError):  # not the main thread
+        return signal.signal(signal.SIGTERM, handler)
 
 
 def _terminated(_signal: int, _frame: FrameType | None) -> NoReturn:

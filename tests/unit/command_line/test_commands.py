@@ -452,6 +452,39 @@ def test_ctrl_c_ends_a_command_with_130_and_nothing_half_written(
     assert [path for path in tmp_path.glob("out/*") if path.is_file()] == []
 
 
+def test_sigterm_ends_a_command_and_what_works_for_it(tmp_path) -> None:
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "analysis",
+            "verify",
+            "models.py:Endless",
+            *SMALL,
+            "--ratios",
+            "0.5",
+        ],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "PYTHONPATH": ":".join(sys.path), "TMPDIR": str(tmp_path)},
+    )
+    time.sleep(6)
+    process.terminate()
+    assert process.communicate(timeout=30)[1] == "terminated; nothing was written\n"
+    assert process.returncode == 143
+    assert list(tmp_path.glob("pruning-analysis-*")) == []
+    left = True
+    for _ in range(100):
+        try:
+            os.killpg(process.pid, 0)  # whoever is left in its session
+        except ProcessLookupError:
+            left = False
+            break
+        time.sleep(0.1)
+    assert not left
+
+
 def test_what_the_users_code_prints_does_not_mix_with_the_json(capsys) -> None:
     assert run("groups", "models:noisy", *SMALL, "--json", "-") == 0
     assert json.loads(capsys.readouterr().out)["schema"] == 1
