@@ -7,7 +7,7 @@ give the network without these channels.
 """
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import prod
@@ -122,7 +122,7 @@ def _expected(
     )
     return Expected(
         group=own,
-        going=tuple(np.flatnonzero(np.isin(truth, truth[each])) for each in ranked.T),
+        going=tuple(_alike(truth, ranked)),
         otherwise=_otherwise(group, truth, believed, ranked)
         or _across(own)
         or _left_whole(followed, group)
@@ -243,13 +243,30 @@ def _otherwise(group: Group, truth: Labels, believed: Labels, ranked: Numbers) -
     stay = group.width - sum(map(len, group.together))
     if stay:
         return f"{stay} of its channels must stay"
-    for own in ranked.T:
-        if np.isin(truth, truth[own]).sum() > np.isin(believed, believed[own]).sum():
-            return (
-                f"its channels go together in {group.together_in_words}, for a reason that "
-                "DepGraph may not know"
-            )
+    if len(np.unique(truth)) == group.width:
+        return ""
+    more = (
+        len(own) > len(other)
+        for own, other in zip(_alike(truth, ranked), _alike(believed, ranked), strict=True)
+    )
+    if any(more):
+        return (
+            f"its channels go together in {group.together_in_words}, for a reason that "
+            "DepGraph may not know"
+        )
     return ""
+
+
+def _alike(classes: Labels, ranked: Numbers) -> Iterator[Numbers]:
+    """For each position that is ranked, the channels of the classes of its own."""
+    _, place, counts = np.unique(classes, return_inverse=True, return_counts=True)
+    if len(counts) == len(classes) == ranked.size and len(ranked) == 1:
+        yield from ranked.T  # any one alone
+        return
+    members = np.split(np.argsort(place, kind="stable"), np.cumsum(counts)[:-1])
+    for own in place[ranked.T].tolist():
+        found = [members[each] for each in dict.fromkeys(own)]
+        yield found[0] if len(found) == 1 else np.sort(np.concatenate(found))
 
 
 def _members(followed: Labelled, group: Group, channel_of: Numbers) -> list[DependencyMember]:

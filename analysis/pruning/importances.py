@@ -33,11 +33,11 @@ def group_importances(
     Returns:
         float64 tensors of shape (width,); groups with no contributing layer are left out.
     """
-    power = POWERS[importance]
+    power, modules = POWERS[importance], dict(model.named_modules())
     return {
         group.root: scores / scores.mean()
         for group in groups
-        if (scores := _average(model, group, power)) is not None
+        if (scores := _average(modules, group, power)) is not None
     }
 
 
@@ -69,11 +69,11 @@ def set_importances(
     return torch.stack([scores[list(together)].mean() for together in group.together])
 
 
-def _average(model: nn.Module, group: DependencyGroup, power: int) -> Tensor | None:
+def _average(modules: Mapping[str, nn.Module], group: DependencyGroup, power: int) -> Tensor | None:
     total = torch.zeros(group.width, dtype=torch.float64)
     layers = 0
     for member in group.members:
-        scores = _contribution(model, member, power)
+        scores = _contribution(modules, member, power)
         if scores is None:
             continue
         roots = torch.tensor(member.roots)
@@ -82,11 +82,13 @@ def _average(model: nn.Module, group: DependencyGroup, power: int) -> Tensor | N
     return total / layers if layers else None
 
 
-def _contribution(model: nn.Module, member: DependencyMember, power: int) -> Tensor | None:
+def _contribution(
+    modules: Mapping[str, nn.Module], member: DependencyMember, power: int
+) -> Tensor | None:
     """|w|^p summed for each channel of the member's axis; None where torch-pruning counts none."""
     if member.kind.startswith("depthwise"):
         return None
-    module = dict(model.named_modules()).get(member.layer)
+    module = modules.get(member.layer)
     if not isinstance(
         module,
         nn.modules.conv._ConvNd | nn.Linear | nn.modules.batchnorm._BatchNorm | nn.LayerNorm,
@@ -119,17 +121,19 @@ def filter_norms(
     Returns:
         float64 tensors of shape (width,), by root.
     """
-    norms = {}
+    norms, modules = {}, dict(model.named_modules())
     for group in groups:
-        makers = list(_producers(model, group, POWERS[importance]))
+        makers = list(_producers(modules, group, POWERS[importance]))
         if makers:
             norms[group.root] = torch.stack(makers).sum(0)
     return norms
 
 
-def _producers(model: nn.Module, group: DependencyGroup, power: int) -> Iterator[Tensor]:
+def _producers(
+    modules: Mapping[str, nn.Module], group: DependencyGroup, power: int
+) -> Iterator[Tensor]:
     for member in group.members:
-        scores = _contribution(model, member, power) if member.axis == "out" else None
+        scores = _contribution(modules, member, power) if member.axis == "out" else None
         if scores is not None and member.coupling not in ("batch norm", "per-channel"):
             roots = torch.tensor(member.roots)
             norm = torch.zeros(group.width, dtype=torch.float64)
