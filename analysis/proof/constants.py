@@ -1,6 +1,6 @@
 """Numbers that operators are given: the same in both networks, or following a width."""
 
-from math import isclose, prod
+from math import isclose, log, prod
 
 from analysis.network.labels import operators
 from analysis.network.labels.records import Step
@@ -16,12 +16,12 @@ class Constants:
     """Compares arguments, and knows the widths that operators so far have lost.
 
     Attributes:
-        scaled: modules whose forward uses a number that follows a width.
+        scaled: modules whose forward uses a number that follows a width, and the number.
     """
 
     def __init__(self) -> None:
         self._widths: set[tuple[int, int]] = set()
-        self.scaled: dict[str, None] = {}
+        self.scaled: dict[str, str] = {}
 
     def check(self, step: Step, other: Step) -> None:
         """Compare what an operator is given in both networks.
@@ -44,14 +44,26 @@ class Constants:
         for before, after in zip(step.constants, other.constants, strict=True):
             if _is_same(before, after):
                 continue
-            if not (_is_number(before) and _is_number(after)):
+            numbers = _is_number(before) and _is_number(after)
+            if numbers and step.place.operator in operators.RESHAPES:
+                continue  # what a tensor is reshaped to, its shape says
+            if step.place.operator in _TURNS and 1 in other.given[0]:
+                continue  # where a dimension of size 1 goes, nobody sees
+            if isinstance(before, tuple) and isinstance(after, tuple) and before[0] != after[0]:
+                continue  # a table of another size, which what it meets tells of
+            if isinstance(before, tuple) or isinstance(after, tuple):
+                raise OtherArgumentsError(f"{step.place} is given another tensor")
+            if not numbers:
                 raise OtherArgumentsError(f"{step.place} is given {after} where {before} was")
             if step.place.operator in _TAKES_SIZES and (before, after) in self._sizes(step, other):
                 continue
-            if not self._follows_a_width(before, after):
+            sized = step.place.operator in _TAKES_SIZES | operators.FACTORIES
+            if not (sized or step.place.operator in _SCALES) or not self._follows_a_width(
+                before, after
+            ):
                 raise OtherArgumentsError(f"{step.place} is given {after:g} where {before:g} was")
-            if step.place.operator not in _TAKES_SIZES | operators.FACTORIES:
-                self.scaled[step.place.module] = None
+            if not sized:
+                self.scaled[step.place.module] = f"{after:g} where {before:g} was"
 
     def _sizes(self, step: Step, other: Step) -> set[tuple[int, int]]:
         """Sizes, or bounds of a part, along the dimensions that have lost something."""
@@ -70,32 +82,34 @@ class Constants:
                     after, function(pruned), rel_tol=1e-9
                 ):
                     return True
-            if (
-                isinstance(before, int)
-                and isinstance(after, int)
-                and before * pruned == after * dense
-            ):
-                return True
+            # A multiple of it, or of its root.
+            if before and after / before > 0:
+                share, ratio = after / before, pruned / dense
+                if any(isclose(share, ratio**power, rel_tol=1e-9) for power in _POWERS):
+                    return True
         return False
+
+    def follows(self, before: int, after: int) -> bool:
+        """Whether a number of repetitions is that of channels one by one."""
+        return any(before - after == dense - pruned for dense, pruned in self._widths)
 
 
 _TAKES_SIZES = operators.RESHAPES | {
-    "expand", "repeat", "slice", "narrow", "split", "split_with_sizes", "unsafe_split",
-    "unsafe_split_with_sizes", "as_strided", "constant_pad_nd", "select", "native_group_norm",
-    "native_layer_norm", "_fused_rms_norm", "rms_norm", "layer_norm", "convolution",
+    "_fused_rms_norm", "affine_grid_generator", "as_strided", "constant_pad_nd", "convolution",
+    "expand", "layer_norm", "narrow", "native_group_norm", "native_layer_norm", "repeat",
+    "rms_norm", "select", "slice", "split", "split_with_sizes", "unsafe_split",
+    "unsafe_split_with_sizes",
 }  # fmt: skip
 """Operators that are given sizes, or bounds of parts."""
 
-_OF_A_WIDTH = (
-    float,
-    lambda width: 1 / width,
-    lambda width: width - 1.0,
-    lambda width: width**0.5,
-    lambda width: width**-0.5,
-    lambda width: width**0.25,
-    lambda width: width**-0.25,
-)
-"""Numbers that forward passes make of a width."""
+_TURNS = frozenset({"movedim", "permute", "transpose"})
+
+_SCALES = frozenset({"div", "fill", "floor_divide", "lift_fresh", "masked_fill", "mul"})
+"""Operators that are given numbers which a forward pass may make of a width."""
+
+_OF_A_WIDTH = (float, lambda width: width - 1.0, log)
+_POWERS = (1, -1, 0.5, -0.5, 0.25, -0.25)
+"""What forward passes make of a width."""
 
 
 def _is_same(one: object, other: object) -> bool:

@@ -230,7 +230,16 @@ class _Proof:
             module, what = mixing[0] if mixing else (structure.layer, structure.held)
             return replace(answer, verdict=Verdict.MIXED, reason=_mixed(module, what))
         if structure.combined or structure.scaled:
-            return replace(answer, verdict=Verdict.RENORMALIZED, reason="", first_divergence=None)
+            told = (
+                f"{f'`{module}`' if module else 'the model'} scales by {number}"
+                for module, number in structure.scaled
+            )
+            return replace(
+                answer,
+                verdict=Verdict.RENORMALIZED,
+                reason=_some(list(told)),
+                first_divergence=None,
+            )
         return replace(
             answer,
             reason=f"{answer.reason}{place}; its weights are the original ones and channels "

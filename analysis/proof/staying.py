@@ -129,12 +129,14 @@ def _translated(labels: Labels, standing: Mapping[int, int]) -> Labels:
 
 def _left(labels: Labels, removed: Removed) -> Labels:
     """What should stay of a plane; in a row where that is no longer as many everywhere."""
-    stays = ~removed[labels]
     for axis in range(labels.ndim):
         others = tuple(other for other in range(labels.ndim) if other != axis)
-        labels = labels[(slice(None),) * axis + (stays.any(others),)]
-        stays = ~removed[labels]
-    return labels if stays.all() else labels[stays]
+        gone = removed[labels]
+        # What is zero beside channels that went, as a padding of them, goes with them.
+        stays = (~gone & (labels > 0)).any(others) | ~gone.any(others)
+        labels = labels[(slice(None),) * axis + (stays,)]
+    gone = removed[labels]
+    return labels[~gone] if gone.any() else labels
 
 
 def _varying(planes: Iterable[Labels]) -> list[Labels]:
@@ -143,8 +145,10 @@ def _varying(planes: Iterable[Labels]) -> list[Labels]:
 
 
 def _along_what_varies(labels: Labels) -> Labels:
+    if not labels.size:
+        return labels
     for axis in range(labels.ndim - 1, -1, -1):
         first = labels.take([0], axis)
-        if labels.size and (labels == first).all():
+        if (labels == first).all():
             labels = first.squeeze(axis)
     return labels

@@ -23,15 +23,14 @@ from analysis.network.labels.planes import Labels
 from analysis.network.labels.records import NUMBERS, Edge, Place, Step, Trace
 from analysis.network.labels.tracing import OUTPUT, labelled_pass, state_of
 from analysis.proof import comparing
+from analysis.proof.conflicts import conflicts
 from analysis.proof.constants import Constants, OtherArgumentsError
 from analysis.proof.exercised import forgetful
+from analysis.proof.lines import by_line, kind_of, site_of
 from analysis.proof.staying import Removed, Staying
 from analysis.records import Cut
 
 __all__ = ["Recording", "Structure", "line_up", "record"]
-
-_SHOWN = 3
-"""Channels told of in an explanation; a count says how many more there are."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +62,7 @@ class Structure:
         numbered: the module that uses the position of a channel as a number; None if none does.
         draws: whether the pruned network draws random numbers.
         used: names of the pruned network's tensors that its eval mode uses.
-        scaled: modules whose forward multiplies by a number that follows a width.
+        scaled: modules whose forward multiplies by a number that follows a width, and the number.
     """
 
     differs: str = ""
@@ -72,7 +71,7 @@ class Structure:
     layer: str = ""
     conflicts: tuple[tuple[str, str], ...] = ()
     combined: tuple[tuple[str, str], ...] = ()
-    scaled: tuple[str, ...] = ()
+    scaled: tuple[tuple[str, str], ...] = ()
 
     numbered: str | None = None
     draws: bool = False
@@ -252,15 +251,15 @@ class _Lining:
         if gone:
             return Structure(differs=f"`{gone}` is no longer called", layer=gone)
         try:
-            pairs = zip_longest(_by_line(self._dense.calls), _by_line(self._pruned.calls))
+            pairs = zip_longest(by_line(self._dense.calls), by_line(self._pruned.calls))
             for here, there in pairs:
-                if here is None or there is None or _site(here[0]) != _site(there[0]):
+                if here is None or there is None or site_of(here[0]) != site_of(there[0]):
                     raise _UnknownError(_other_lines(here, there))
                 place = here[0].place
                 self._line_up(here, there)
         except _DiffersError as error:
             return Structure(
-                differs=str(error), layer=place.module, conflicts=tuple(self._conflicts())
+                differs=str(error), layer=place.module, conflicts=tuple(self._conflicting())
             )
         except _UnknownError as error:
             return Structure(unknown=str(error), layer=place.module)
@@ -268,7 +267,7 @@ class _Lining:
         return Structure(
             held=self._held(),
             combined=tuple(each for each in combined if each[1] != NUMBERS),
-            scaled=tuple(self._constants.scaled),
+            scaled=tuple(self._constants.scaled.items()),
             numbered=next((module for module, what in combined if what == NUMBERS), None),
         )
 
@@ -282,23 +281,27 @@ class _Lining:
 
     def _line_up(self, here: Sequence[Step], there: Sequence[Step]) -> None:
         """Compare what one line of a module calls in both networks."""
-        if [*map(_kind, here)] == [*map(_kind, there)]:
-            for step, other in zip(here, there, strict=True):
-                self._check(step, other)
-        elif {*map(_kind, here), *map(_kind, there)} <= _WRITTEN_OUT:
-            # PyTorch chooses by sizes how it writes a product out.
-            self._check_channels(here[-1], there[-1])
-            self._check_meeting_of(there)
-        elif [name for name, _ in groupby(map(_kind, here))] == [
-            name for name, _ in groupby(map(_kind, there))
-        ]:
+        kinds = {*map(kind_of, here), *map(kind_of, there)}
+        # PyTorch chooses by sizes how it writes a product out.
+        written_out = kinds <= _WRITTEN_OUT and not kinds.isdisjoint(operators.PRODUCTS)
+        if [*map(kind_of, here)] == [*map(kind_of, there)]:
+            try:
+                for step, other in zip(here, there, strict=True):
+                    self._check(step, other)
+            except _DiffersError:
+                if not written_out or not any(map(_has_collapsed, here, there)):
+                    raise
+                self._check_product(here, there)
+        elif kinds <= _WRITTEN_OUT:
+            self._check_product(here, there)
+        elif self._is_loop(here, there):
             # A loop over channels, one by one: a position of each is picked, which is held.
             self._loops = True
         else:
             step, other = next(
                 (one, two)
                 for one, two in zip_longest(here, there)
-                if one is None or two is None or _kind(one) != _kind(two)
+                if one is None or two is None or kind_of(one) != kind_of(two)
             )
             if step is None or other is None:
                 more, name = (other, "pruned") if step is None else (step, "dense")
@@ -307,20 +310,50 @@ class _Lining:
                 f"the pruned network calls {other.place}, and the dense one {step.place}"
             )
 
+    def _check_product(self, here: Sequence[Step], there: Sequence[Step]) -> None:
+        self._check_channels(here[-1], there[-1])
+        self._check_meeting_of(there)
+
+    def _is_loop(self, here: Sequence[Step], there: Sequence[Step]) -> bool:
+        """Whether a line does the same once for each channel that there is."""
+        runs, others = (
+            [(name, len(list(steps))) for name, steps in groupby(map(kind_of, calls))]
+            for calls in (here, there)
+        )
+        return [name for name, _ in runs] == [name for name, _ in others] and all(
+            one == two or self._constants.follows(one, two)
+            for (_, one), (_, two) in zip(runs, others, strict=True)
+        )
+
     def _check(self, step: Step, other: Step) -> None:
         try:
             self._constants.check(step, other)
         except OtherArgumentsError as error:
             raise _DiffersError(str(error)) from None
+        if step.place.operator == "native_group_norm":
+            self._check_groups(step, other)
         if step.arriving:
             self._check_channels(step, other)
             self._check_meeting(step, other)
+
+    def _check_groups(self, step: Step, other: Step) -> None:
+        """As many groups of channels as before, or whole ones have gone."""
+        before, after = (each.constants[_GROUPS] for each in (step, other))
+        if before == after:
+            return
+        channels = step.arriving[0] if step.arriving else np.zeros(0, np.int32)
+        gone = self._removed[channels]
+        rows = gone.reshape(before, -1) if channels.size % before == 0 else gone[None]
+        if (rows.any(1) != rows.all(1)).any():
+            raise _DiffersError(f"{step.place} takes {after} groups where {before} were")
 
     def _check_channels(self, step: Step, other: Step) -> None:
         """Each result carries the dense network's channels without those that went."""
         for place, planes in enumerate(step.planes):
             expected = self._staying.expected(planes)
             found = self._staying.found(other.planes[place] if other.planes else ())
+            if not found and self._staying.single.any():
+                continue  # a single channel or head is left, which is followed no further
             if _has_collapsed(step, other):
                 # Of labels that meet, others may stand for both where a dimension is gone.
                 expected, found = (
@@ -345,7 +378,12 @@ class _Lining:
             (self._staying.translated(edge.one), self._staying.translated(edge.other))
             for edge in after
         )
-        if not np.array_equal(self._told(wanted), self._told(found)):
+        if np.array_equal(self._told(wanted), self._told(found)):
+            return
+        if self._staying.single.any():
+            # Where a dimension of size 1 is left, others may stand for those that meet.
+            self._check_meeting_of([other])
+        else:
             raise _DiffersError(f"other channels meet at {step.place} than in the dense network")
 
     def _check_meeting_of(self, steps: Sequence[Step]) -> None:
@@ -381,47 +419,9 @@ class _Lining:
                 return f"{hold.why} at {self._dense.trace.steps[hold.step].place}"
         return ""
 
-    def _conflicts(self) -> Iterator[tuple[str, str]]:
-        """Layers that read other channels than they should, as far as both call the same."""
-        lines = zip(_by_line(self._dense.calls), _by_line(self._pruned.calls), strict=False)
-        for step, other in (
-            pair for here, there in lines for pair in zip(here, there, strict=False)
-        ):
-            if _site(step) != _site(other) or _kind(step) != _kind(other):
-                return
-            for before, after in zip(step.reads, other.reads, strict=False):
-                axis = before.tensor, before.dim
-                if axis not in self._dense.trace.starts or before.labels.ndim != 1:
-                    continue
-                kept = ~self._removed[self._dense.trace.labels(*axis)]
-                right, found = before.labels, self._staying.translated(after.labels)
-                if len(right) != len(kept) or found.ndim != 1:
-                    continue
-                right = np.where(self._removed[right], 0, right)[kept]
-                wrong = [
-                    f"{place} should carry {self._channel(one)} and carries {self._channel(two)}"
-                    for place, (one, two) in enumerate(zip(right, found, strict=False))
-                    if one != two
-                ]
-                if wrong:
-                    layer = step.place.module
-                    yield (
-                        layer,
-                        f"{len(wrong)} of the {len(found)} input channels of `{layer}` are others: "
-                        + ", ".join(wrong[:_SHOWN]),
-                    )
-
-    def _channel(self, label: int) -> str:
-        trace = self._dense.trace
-        if label <= 0:
-            return "none"
-        if label >= trace.base:
-            return "several"
-        axes = list(trace.starts)
-        starts = np.fromiter(trace.starts.values(), np.int64, len(axes))
-        name, dim = axes[int(np.searchsorted(starts, label, side="right")) - 1]
-        layer = name.rpartition(".")[0] or name
-        return f"channel {label - trace.starts[name, dim]} of `{layer}`"
+    def _conflicting(self) -> Iterator[tuple[str, str]]:
+        calls = self._dense.calls, self._pruned.calls
+        return conflicts(self._dense.trace, *calls, self._staying)
 
     def _combined(self) -> Iterator[tuple[str, str]]:
         for each in self._dense.trace.combined:
@@ -436,28 +436,11 @@ _WRITTEN_OUT = (
 """Operators that PyTorch writes a product out in, of which it chooses by sizes."""
 
 
+_GROUPS = -2
+"""Place of the number of groups among the arguments of a group norm that are no tensors."""
+
 _BY_VALUE = frozenset({"_local_scalar_dense", "is_nonzero", "item", "nonzero", "unique"})
 """Operators by whose results a forward pass may go another way."""
-
-
-def _kind(step: Step) -> str:
-    """The operator; those that reshape are one."""
-    return "view" if step.place.operator in operators.RESHAPES else step.place.operator
-
-
-def _site(step: Step) -> tuple[str, str]:
-    return step.place.module, step.place.line
-
-
-def _by_line(calls: Iterable[Step]) -> Iterator[list[Step]]:
-    """What one line of a module calls; copies, which are made where memory asks for them, aside."""
-    for _, steps in groupby(calls, _site):
-        left = [step for step in steps if step.place.operator not in _COPIES]
-        if left:
-            yield left
-
-
-_COPIES = frozenset({"alias", "clone", "contiguous", "detach"})
 
 
 def _other_lines(here: Sequence[Step] | None, there: Sequence[Step] | None) -> str:

@@ -70,7 +70,17 @@ ROOMS = {
         ("requested",),
     ),
     "proof": (
-        ("comparing", "masking", "distinct_values", "exercised", "faults", "staying", "constants"),
+        (
+            "comparing",
+            "masking",
+            "distinct_values",
+            "exercised",
+            "faults",
+            "staying",
+            "constants",
+            "lines",
+        ),
+        ("conflicts",),
         ("structure",),
         ("masked_dense", "round_trips"),
         ("proving",),

@@ -181,6 +181,18 @@ def _planes_of(
     return tuple(axis_plane(row, dims, dim) for dim, row in found.items())
 
 
+def _constant(value: Any) -> Any:
+    """What an operator is given beside the tensors of this pass: of others what they hold."""
+    if not isinstance(value, Tensor):
+        return value
+    if hasattr(value, "_own") or value.is_meta or value.layout is not torch.strided:
+        return None
+    if value.numel() == 1:
+        return value.item()
+    held = value.detach().cpu().contiguous().flatten()
+    return tuple(value.shape), hash(held.view(torch.uint8).numpy().tobytes())
+
+
 _BRANCHES = frozenset({"_local_scalar_dense", "is_nonzero", "item"})
 """Operators by which values decide what a forward pass goes on with."""
 
@@ -279,7 +291,7 @@ class _Tracer(TorchDispatchMode):
         result = func(*args, **kwargs)
         made = [value for value in _leaves((result,)) if isinstance(value, Tensor)]
         self._now.given = tuple(tuple(value.shape) for value in operands)
-        self._now.constants = tuple(value for value in leaves if not isinstance(value, Tensor))
+        self._now.constants = tuple(map(_constant, leaves))
         self._now.shapes = tuple(tuple(value.shape) for value in made)
         if arriving and name not in operators.FACTORIES:
             bound = {own.name: v for own, v in zip(func._schema.arguments, args, strict=False)}

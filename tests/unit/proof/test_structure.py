@@ -1,6 +1,7 @@
 """What lining two networks up shows that numbers on drawn inputs do not."""
 
 import copy
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -117,7 +118,19 @@ CHANGES: dict[str, tuple[Callable[[], nn.Module], Callable[[Any], None]]] = {
 
 
 class Factor(nn.Module):
-    factor, key = 1.0, "a"
+    key = "a"
+
+    def __init__(self, factor: Any = 1.0) -> None:
+        super().__init__()
+        self.own = factor
+
+    @property
+    def factor(self) -> Any:
+        return self.own
+
+    @factor.setter
+    def factor(self, value: Any) -> None:
+        self.own = value
 
 
 class Out(Net):
@@ -428,3 +441,170 @@ def test_what_a_shorter_type_rounds_is_not_seen() -> None:
     assert (
         answer(lambda: Net(lambda m, x: (x.half() * 1e-9).float() * 1e9)).verdict is Verdict.EXACT
     )
+
+
+class Heads(nn.Module):
+    """Attention over tokens, of which whole heads go; what it is called with is counted by hand."""
+
+    def __init__(self, attend: Callable[[Tensor, Tensor, Tensor], Tensor], heads: int = 2) -> None:
+        super().__init__()
+        self.embed = nn.Linear(5, 8)
+        self.q, self.k, self.v = (nn.Linear(8, 8) for _ in range(3))
+        self.project, self.head = nn.Linear(8, 8), nn.Linear(8, 2)
+        self.heads, self.attend, self.scale = heads, attend, (8 // heads) ** -0.5
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.embed(x)
+        size = (*x.shape[:2], self.heads, -1)
+        q, k, v = (layer(x).view(size) for layer in (self.q, self.k, self.v))
+        mixed = self.attend(q * self.scale, k, v)
+        return self.head(self.project(mixed.reshape(*x.shape[:2], -1)).mean(1))
+
+
+def written_out(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    q, k, v = (part.transpose(1, 2) for part in (q, k, v))
+    return ((q @ k.transpose(-1, -2)).softmax(-1) @ v).transpose(1, 2)
+
+
+def by_einsum(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    return torch.einsum("bhts,bshd->bthd", torch.einsum("bthd,bshd->bhts", q, k).softmax(-1), v)
+
+
+def rotated(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    half = q.shape[-1] // 2
+    angle = torch.arange(q.shape[1])[:, None, None] * torch.ones(half)
+
+    def turned(x: Tensor) -> Tensor:
+        one, other = x[..., :half], x[..., half:]
+        return torch.cat([one * angle.cos() - other * angle.sin(),
+                          other * angle.cos() + one * angle.sin()], -1)  # fmt: skip
+
+    return written_out(turned(q), turned(k), v)
+
+
+def without_a_head(model: Heads, channels: list[int], **after: Any) -> Verification:
+    """Cut by hand, as torch-pruning cuts whole heads that it is told of."""
+    from analysis.network.inference import copy_of
+    from analysis.proof.proving import prove
+    from analysis.records import Cut, Removal
+
+    pruned, inputs = copy_of(model), torch.randn(2, 4, 5)
+    cuts = []
+    for layer in ("q", "k", "v"):
+        tp.prune_linear_out_channels(getattr(pruned, layer), channels)
+        cuts.append(Cut(layer, "out", 8, tuple(channels)))
+    tp.prune_linear_in_channels(pruned.project, channels)
+    cuts.append(Cut("project", "in", 8, tuple(channels)))
+    for name, value in after.items():
+        setattr(pruned, name, value)
+    return prove(model, pruned, [Removal("q", tuple(channels), tuple(cuts))], inputs)
+
+
+@pytest.mark.parametrize("attend", [written_out, by_einsum, rotated])
+@pytest.mark.parametrize("heads", [2, 4])
+def test_a_single_head_that_is_left_is_followed_as_several_are(attend, heads) -> None:
+    model = built(lambda: Heads(attend, heads))
+    found = without_a_head(model, list(range(8 // heads * (heads - 1))), heads=1)
+    assert found.verdict in (Verdict.EXACT, Verdict.RENORMALIZED), found.reason
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda m, x: x.permute(0, 2, 3, 1).reshape(-1, x.shape[1]).view(2, 6, 6, -1).movedim(-1, 1),
+        lambda m, x: x * torch.einsum("nchw,nchv->nchw", x, x),
+    ],
+    ids=["reshape", "einsum"],
+)
+def test_a_single_channel_that_is_left_is_followed_as_several_are(function) -> None:
+    model = built(lambda: Net(function))
+    pruner = pruner_of(model, images(), pruning_ratio=0.85)
+    found = verify(model, images(), pruner)
+    assert model.make.out_channels == 1
+    assert found.verdict in (Verdict.EXACT, Verdict.RENORMALIZED), found.reason
+
+
+def filled(m: Net, x: Tensor) -> Tensor:
+    wide = x.new_zeros(len(x), x.shape[1], 8, 8)
+    wide[:, :, 1:-1, 1:-1] = x
+    return wide.relu()
+
+
+def one_by_one(m: Net, x: Tensor) -> Tensor:
+    found = []
+    for place in range(x.shape[1]):
+        channel = x[:, place]
+        channel = channel.relu()
+        found.append(channel)
+    return torch.stack(found, 1)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [filled, lambda m, x: nn.functional.pad(x, (1, 1, 1, 1), mode="circular")],
+    ids=["zeros filled", "circular padding"],
+)
+def test_a_border_goes_with_its_channel(function) -> None:
+    found = answer(lambda: Net(function))
+    assert (found.verdict, found.structure) == (Verdict.EXACT, "proved"), found.reason
+
+
+def test_a_loop_over_channels_of_several_lines_is_no_accusation() -> None:
+    assert answer(lambda: Net(one_by_one)).verdict is Verdict.EXACT
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda m, x: x / math.sqrt(x[0].numel()),
+        lambda m, x: x * (2 / x.shape[1]) ** 0.5,
+        lambda m, x: x * (x.shape[1] / 8),
+        lambda m, x: x / torch.tensor(float(x.shape[1])),
+        lambda m, x: x / torch.sqrt(torch.tensor(x.shape[1], dtype=x.dtype)),
+    ],
+)
+def test_a_number_that_follows_a_width_renormalizes(function) -> None:
+    found = answer(lambda: Net(function))
+    assert found.verdict is Verdict.RENORMALIZED, found.reason
+    assert "scales by" in found.reason
+
+
+FOLLOWING: dict[str, tuple[Callable[[], nn.Module], Callable[[Any], None]]] = {
+    "slope": (
+        lambda: Net(lambda m, x: m.part(x), part=nn.LeakyReLU(1 / 8)),
+        hidden("negative_slope", 1 / 4),
+    ),
+    "power": (lambda: Net(lambda m, x: x.pow(m.part.factor), part=Factor(4)), hidden("factor", 2)),
+    "bound": (
+        lambda: Net(lambda m, x: x.clamp(0, m.part.factor), part=Factor(2)), hidden("factor", 1)
+    ),
+    "shift": (
+        lambda: Net(lambda m, x: x.roll(m.part.factor, 2), part=Factor(4)), hidden("factor", 2)
+    ),
+    "repetitions": (
+        lambda: Net(lambda m, x: [x := x * 0.9 for _ in range(m.part.factor)][-1], part=Factor(4)),
+        hidden("factor", 2),
+    ),
+    "a tensor of the module's own": (
+        lambda: Net(lambda m, x: torch.minimum(x, m.part.factor), part=Factor(torch.tensor(90.0))),
+        lambda model: setattr(model.part, "factor", torch.tensor(80.0)),
+    ),
+    "a vector of the module's own": (
+        lambda: Net(
+            lambda m, x: torch.minimum(x, m.part.factor.view(1, 1, 1, 6)),
+            part=Factor(torch.full((6,), 90.0)),
+        ),
+        lambda model: setattr(model.part, "factor", torch.full((6,), 80.0)),
+    ),
+    "groups": (
+        lambda: Net(lambda m, x: m.part(x), part=nn.GroupNorm(4, 8)), hidden("num_groups", 2)
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FOLLOWING)
+def test_a_change_that_happens_to_be_that_of_a_width_is_wrong(name: str) -> None:
+    """8 channels become 4."""
+    make, change = FOLLOWING[name]
+    found = answer(make, change)
+    assert found.verdict is Verdict.WRONG, (found.reason, found.structure)
