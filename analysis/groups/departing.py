@@ -13,7 +13,7 @@ from analysis.groups.coupling import Classes
 from analysis.network.cutting import cut_axes
 from analysis.network.inference import Inputs, aliased, one_line
 from analysis.network.labels import operators
-from analysis.network.labels.planes import Labels, labels_of
+from analysis.network.labels.planes import Labels, labels_of, varying
 from analysis.network.labels.records import Step, Trace
 from analysis.network.labels.tracing import labelled_pass
 from analysis.processes import budgets
@@ -75,9 +75,6 @@ def departure(
 _MOVES = operators.SAME | operators.RESHAPES | operators.MOVEMENT
 """Where a size is 1, some of these are left out: whether channels came as before shows behind."""
 
-_WRITTEN_OUT = _MOVES | operators.PRODUCTS | {"add"}
-"""Operators that a product is written out in."""
-
 
 class _Check:
     """Compares each operator after a cut with that of the dense network.
@@ -107,7 +104,7 @@ class _Check:
         number = self._dense.get((step.place, step.turn))
         if number is None:
             if step.planes:
-                if step.place.operator not in _WRITTEN_OUT:
+                if step.place.operator not in operators.WRITTEN_OUT:
                     raise _DepartsError(f"{step.place} is called only after a cut")
                 self._other.add(site)
                 self.waiting = "" if site == self._site else self.waiting
@@ -196,14 +193,5 @@ def _same(expected: Sequence[Labels], found: Sequence[Labels], base: int) -> boo
 
 def _followed(planes: Sequence[Labels], base: int) -> list[Labels]:
     """Planes of channels; what stands for several is numbered anew in each pass."""
-    varying = [_varying(labels) for labels in planes]
-    return [labels for labels in varying if labels.size > 1 and (labels < base).any()]
-
-
-def _varying(labels: Labels) -> Labels:
-    """The labels along the dimensions along which they vary."""
-    for axis in range(labels.ndim - 1, -1, -1):
-        first = labels.take([0], axis)
-        if (labels == first).all():
-            labels = first.squeeze(axis)
-    return labels
+    along = map(varying, planes)
+    return [labels for labels in along if labels.size > 1 and (labels < base).any()]

@@ -55,10 +55,8 @@ def conflicts(
 def _channel(trace: Trace, label: int) -> str:
     if label <= 0:
         return "none"
-    if label >= trace.base:
+    name, dim = trace.axis_at(label)
+    if not name:
         return "several"
-    axes = list(trace.starts)
-    starts = np.fromiter(trace.starts.values(), np.int64, len(axes))
-    name, dim = axes[int(np.searchsorted(starts, label, side="right")) - 1]
     layer = name.rpartition(".")[0] or name
     return f"channel {label - trace.starts[name, dim]} of `{layer}`"

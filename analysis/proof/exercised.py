@@ -18,15 +18,8 @@ from analysis.network.inference import (
 __all__ = ["changed_attributes", "fails_in_training", "forgetful", "unexercised"]
 
 
-def fails_in_training(
-    dense: nn.Module, pruned: nn.Module, inputs: Inputs, used: Collection[str]
-) -> Failure | None:
-    """Where the pruned network raises in train mode though the dense one runs.
-
-    Asked only where some of it is not used in eval mode: auxiliary heads, branches of train mode.
-    """
-    if not unexercised(pruned, used):
-        return None
+def fails_in_training(dense: nn.Module, pruned: nn.Module, inputs: Inputs) -> Failure | None:
+    """Where the pruned network raises in train mode though the dense one runs."""
     networks = [aliased(model, requires_grad=False).train() for model in (dense, pruned)]
     with left_as_found(networks[0]), left_as_found(networks[1]):
         before, after = (locate_failure(network, inputs) for network in networks)

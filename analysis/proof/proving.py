@@ -158,10 +158,10 @@ class _Proof:
             )
         if structure.numbered is not None:
             return self._numbered(answer, structure.numbered)
-        used = structure.used
-        failure = exercised.fails_in_training(
-            self._dense, self._pruned, self._expected.examples, used
-        )
+        failure = None
+        if idle or not structure.used:  # auxiliary heads, branches of train mode
+            examples = self._expected.examples
+            failure = exercised.fails_in_training(self._dense, self._pruned, examples)
         if failure is not None:
             return replace(
                 answer,
@@ -169,9 +169,9 @@ class _Proof:
                 reason=f"in train mode {failure}",
                 first_divergence=failure.module,
             )
-        if any(what == "any" for _, what in structure.combined):
-            module = next(module for module, what in structure.combined if what == "any")
-            return replace(answer, verdict=Verdict.MIXED, reason=_mixed(module, "any"))
+        told_by_any = next((each for each in structure.combined if each[1] == "any"), None)
+        if told_by_any is not None:
+            return replace(answer, verdict=Verdict.MIXED, reason=_mixed(*told_by_any))
         answer = replace(answer, reason="; ".join(self._told(structure, idle)))
         return replace(answer, verdict=Verdict.RENORMALIZED) if renormalized else answer
 

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from analysis.groups.coupling import components
-from analysis.network.labels.planes import Labels, labels_of
+from analysis.network.labels.planes import Labels, labels_of, varying
 from analysis.network.labels.records import Trace
 
 __all__ = ["Removed", "Staying"]
@@ -141,14 +141,4 @@ def _left(labels: Labels, removed: Removed) -> Labels:
 
 def _varying(planes: Iterable[Labels]) -> list[Labels]:
     """Planes along the dimensions along which they vary."""
-    return [labels for labels in map(_along_what_varies, planes) if labels.any()]
-
-
-def _along_what_varies(labels: Labels) -> Labels:
-    if not labels.size:
-        return labels
-    for axis in range(labels.ndim - 1, -1, -1):
-        first = labels.take([0], axis)
-        if (labels == first).all():
-            labels = first.squeeze(axis)
-    return labels
+    return [labels for labels in map(varying, planes) if labels.any()]

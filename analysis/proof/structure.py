@@ -72,7 +72,6 @@ class Structure:
     conflicts: tuple[tuple[str, str], ...] = ()
     combined: tuple[tuple[str, str], ...] = ()
     scaled: tuple[tuple[str, str], ...] = ()
-
     numbered: str | None = None
     draws: bool = False
     used: frozenset[str] = frozenset()
@@ -113,6 +112,7 @@ def record(
     return Recording(trace, tuple(calls))
 
 
+@collector_paused()
 def line_up(
     dense: nn.Module,
     recording: Recording,
@@ -129,17 +129,6 @@ def line_up(
         cuts: every axis that was cut, with indices of the dense network.
         inputs: those of the recording.
     """
-    with collector_paused():
-        return _lined_up(dense, recording, pruned, cuts, inputs)
-
-
-def _lined_up(
-    dense: nn.Module,
-    recording: Recording,
-    pruned: nn.Module,
-    cuts: Collection[Cut],
-    inputs: Inputs,
-) -> Structure:
     if recording.failed:
         return Structure(unknown=f"the dense network cannot be followed: {recording.failed}")
     trace = recording.trace
@@ -283,7 +272,7 @@ class _Lining:
         """Compare what one line of a module calls in both networks."""
         kinds = {*map(kind_of, here), *map(kind_of, there)}
         # PyTorch chooses by sizes how it writes a product out.
-        written_out = kinds <= _WRITTEN_OUT and not kinds.isdisjoint(operators.PRODUCTS)
+        written_out = kinds <= operators.WRITTEN_OUT and not kinds.isdisjoint(operators.PRODUCTS)
         if [*map(kind_of, here)] == [*map(kind_of, there)]:
             try:
                 for step, other in zip(here, there, strict=True):
@@ -292,7 +281,7 @@ class _Lining:
                 if not written_out or not any(map(_has_collapsed, here, there)):
                     raise
                 self._check_product(here, there)
-        elif kinds <= _WRITTEN_OUT:
+        elif kinds <= operators.WRITTEN_OUT:
             self._check_product(here, there)
         elif self._is_loop(here, there):
             # A loop over channels, one by one: a position of each is picked, which is held.
@@ -428,12 +417,6 @@ class _Lining:
             gone = self._removed[each.labels[each.labels > 0]]
             if gone.any():
                 yield self._dense.trace.steps[each.step].place.module, each.what
-
-
-_WRITTEN_OUT = (
-    operators.SAME | operators.RESHAPES | operators.MOVEMENT | operators.PRODUCTS | {"add"}
-)
-"""Operators that PyTorch writes a product out in, of which it chooses by sizes."""
 
 
 _GROUPS = -2

@@ -19,6 +19,7 @@ __all__ = [
     "RESHAPES",
     "SAME",
     "SPATIAL",
+    "WRITTEN_OUT",
     "is_pointwise",
     "name_of",
 ]
@@ -53,6 +54,9 @@ PRODUCTS = frozenset(
     }
 )  # fmt: skip
 """Products of matrices, of which PyTorch chooses one by the shapes."""
+
+WRITTEN_OUT = SAME | RESHAPES | MOVEMENT | PRODUCTS | {"add"}
+"""Operators that PyTorch writes a product out in, of which it chooses by sizes."""
 
 REDUCTIONS = {
     "all": "", "amax": "largest", "amin": "smallest", "aminmax": "smallest and largest",

@@ -23,6 +23,7 @@ __all__ = [
     "labels_of",
     "reshaped",
     "spread",
+    "varying",
 ]
 
 Planes = tuple[Tensor, ...]
@@ -48,6 +49,17 @@ def axes_of(plane: Tensor) -> frozenset[int]:
 def labels_of(plane: Tensor) -> Labels:
     """The labels, one dimension for each along which they vary."""
     return plane.squeeze().numpy()
+
+
+def varying(labels: Labels) -> Labels:
+    """The labels along the dimensions along which they vary."""
+    if not labels.size:
+        return labels
+    for axis in range(labels.ndim - 1, -1, -1):
+        first = labels.take([0], axis)
+        if (labels == first).all():
+            labels = first.squeeze(axis)
+    return labels
 
 
 def spread(plane: Tensor, shape: Sequence[int]) -> Tensor:

@@ -214,9 +214,13 @@ class Trace:
 
     def axis_of(self, plane: Tensor) -> tuple[str, int]:
         """The tensor and dimension that the labels of a plane are positions of."""
+        return self.axis_at(int(plane.max()))
+
+    def axis_at(self, label: int) -> tuple[str, int]:
+        """The tensor and dimension that a label is a position of; no name where it is of none."""
         axes, starts = self._axes
-        place = int(np.searchsorted(starts, int(plane.max()), side="right")) - 1
-        return axes[place] if place >= 0 and int(plane.max()) < self.base else ("", 0)
+        place = int(np.searchsorted(starts, label, side="right")) - 1
+        return axes[place] if place >= 0 and label < self.base else ("", 0)
 
     @cached_property
     def base(self) -> int:
