@@ -9,9 +9,9 @@ from analysis.network.inference import (
     Failure,
     Inputs,
     aliased,
-    left_as_found,
     locate_failure,
     outputs_of,
+    random_state_kept,
     relative_error,
 )
 
@@ -20,9 +20,11 @@ __all__ = ["changed_attributes", "fails_in_training", "forgetful", "unexercised"
 
 def fails_in_training(dense: nn.Module, pruned: nn.Module, inputs: Inputs) -> Failure | None:
     """Where the pruned network raises in train mode though the dense one runs."""
-    networks = [aliased(model, requires_grad=False).train() for model in (dense, pruned)]
-    with left_as_found(networks[0]), left_as_found(networks[1]):
-        before, after = (locate_failure(network, inputs) for network in networks)
+    with random_state_kept():
+        after = locate_failure(aliased(pruned, requires_grad=False).train(), inputs)
+        if after is None:
+            return None
+        before = locate_failure(aliased(dense, requires_grad=False).train(), inputs)
     return after if before is None else None
 
 

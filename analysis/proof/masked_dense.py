@@ -17,7 +17,7 @@ from analysis.network.inference import (
     one_line,
 )
 from analysis.proof import comparing, masking
-from analysis.proof.structure import Recording, record
+from analysis.proof.other_sizes import Noted
 from analysis.records import Removal, Verdict, merge_cuts
 
 __all__ = ["MaskedDense", "OverKept"]
@@ -46,7 +46,7 @@ class MaskedDense:
         removals: the groups that were cut, with indices of ``dense``.
         example_inputs: gives the shapes of the random inputs.
         shared: whether more than one network is compared with it, so that all it holds is kept.
-        recording: see `analysis.proof.proving.prove`.
+        noted: see `analysis.proof.proving.prove`.
     """
 
     def __init__(
@@ -56,10 +56,10 @@ class MaskedDense:
         example_inputs: Inputs,
         *,
         shared: bool = True,
-        recording: Recording | None = None,
+        noted: Noted | None = None,
     ) -> None:
         self._shared = shared
-        self._recording = recording
+        self._noted = noted
         self.dense = dense
         self.removals = removals
         self.cuts = merge_cuts(removals)
@@ -70,9 +70,9 @@ class MaskedDense:
         self._over_kept: dict[bool, OverKept | None] = {}
 
     @cached_property
-    def recording(self) -> Recording:
+    def noted(self) -> Noted:
         """Its operators and the channels that arrive at them."""
-        return self._recording or record(self.dense, self.examples)
+        return self._noted or Noted.of(self.dense, self.examples)
 
     @cached_property
     def observation(self) -> comparing.Observation:

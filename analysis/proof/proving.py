@@ -12,7 +12,8 @@ from analysis.network.inference import Inputs, aliased, left_as_found, locate_fa
 from analysis.network.layers import is_normalisation
 from analysis.proof import comparing, exercised, masking
 from analysis.proof.masked_dense import MaskedDense, OverKept
-from analysis.proof.structure import Recording, Structure, line_up
+from analysis.proof.other_sizes import Noted
+from analysis.proof.structure import Structure, line_up, record
 from analysis.records import Removal, Verdict, Verification
 
 __all__ = ["prove", "prove_against"]
@@ -23,7 +24,7 @@ def prove(
     pruned: nn.Module,
     removals: Collection[Removal],
     example_inputs: Inputs,
-    recording: Recording | None = None,
+    noted: Noted | None = None,
 ) -> Verification:
     """Whether ``pruned`` is the masked dense network: in numbers and operator by operator.
 
@@ -34,7 +35,7 @@ def prove(
         pruned: the network after them.
         removals: the groups that were cut, with indices of ``dense``.
         example_inputs: gives the shapes of the random inputs.
-        recording: of the dense network, made before foreign code ran; None makes one.
+        noted: what the dense network does, before foreign code ran; None runs it.
 
     Raises:
         InputError: the dense network cannot be compared: it does not run in float64, its outputs
@@ -42,7 +43,7 @@ def prove(
         UnsupportedLayerError: a layer was cut that the oracle has no row for.
     """
     return prove_against(
-        MaskedDense(dense, removals, example_inputs, shared=False, recording=recording), pruned
+        MaskedDense(dense, removals, example_inputs, shared=False, noted=noted), pruned
     )
 
 
@@ -51,7 +52,62 @@ def prove_against(expected: MaskedDense, pruned: nn.Module) -> Verification:
     with left_as_found(expected.dense), left_as_found(pruned):
         expected.dense.eval()
         pruned.eval()
-        return _Proof(expected, pruned).verdict()
+        answer = _Proof(expected, pruned).verdict()
+        for further in (_at_another_size, _in_training):
+            if answer.verdict.passes:
+                answer = further(expected, pruned, answer)
+        if answer.verdict.passes and answer.unexercised:
+            idle = _some([f"`{name}`" for name in answer.unexercised])
+            answer = _telling(answer, f"not exercised in eval mode: {idle}")
+        return answer
+
+
+def _at_another_size(
+    expected: MaskedDense, pruned: nn.Module, answer: Verification
+) -> Verification:
+    """The answer once the pruning is proved at another size as well, of both the weaker.
+
+    Where neither network goes another way there, nothing is left to prove.
+    """
+    dense, removals, other = expected.dense, expected.removals, expected.noted.other
+    if other is None or (not answer.unexercised and other.shows_nothing_new_of(pruned)):
+        return answer
+    noted = Noted(other.recording or record(dense, other.inputs))
+    there = MaskedDense(dense, removals, other.inputs, shared=False, noted=noted)
+    try:
+        found = _Proof(there, pruned).verdict()
+    except InputError as error:
+        return _telling(answer, f"not shown with {other}: {error}")
+    if not found.verdict.passes:
+        return replace(found, reason=f"with {other}: {found.reason}")
+    idle = tuple(name for name in answer.unexercised if name in found.unexercised)
+    answer = replace(answer, unexercised=idle)
+    if found.verdict.is_equal and found.structure != "proved":
+        answer = _telling(answer, f"with {other} {found.structure}")
+    if found.verdict is Verdict.MIXED and answer.verdict is not Verdict.MIXED:
+        return replace(answer, verdict=Verdict.MIXED, reason=f"with {other}: {found.reason}")
+    if found.verdict is Verdict.RENORMALIZED and answer.verdict is Verdict.EXACT:
+        return replace(answer, verdict=Verdict.RENORMALIZED)
+    return answer
+
+
+def _in_training(expected: MaskedDense, pruned: nn.Module, answer: Verification) -> Verification:
+    """The answer once the pruned network has run in train mode."""
+    other = expected.noted.other
+    inputs = other.inputs if other else expected.examples
+    failure = exercised.fails_in_training(expected.dense, pruned, inputs)
+    if failure is None:
+        return answer
+    return replace(
+        answer,
+        verdict=Verdict.BROKEN,
+        reason=f"in train mode {failure}",
+        first_divergence=failure.module,
+    )
+
+
+def _telling(answer: Verification, told: str) -> Verification:
+    return replace(answer, reason=f"{answer.reason}; {told}" if answer.reason else told)
 
 
 class _Proof:
@@ -86,7 +142,7 @@ class _Proof:
 
     def _over_kept_channels(self, found: comparing.Observation) -> Verification | None:
         """The verdict if equality holds once functions combine kept channels alone, else None."""
-        holds = self._expected.recording.trace.holds
+        holds = self._expected.noted.recording.trace.holds
         if any(hold.why == "values used as positions" for hold in holds):
             return None  # removed channels are NaN there, and NaN as a position ends the process
         for rescale in (False, True):
@@ -129,7 +185,8 @@ class _Proof:
     @cached_property
     def _structure(self) -> Structure:
         expected = self._expected
-        return line_up(self._dense, expected.recording, self._pruned, self._cuts, expected.examples)
+        recording, examples = expected.noted.recording, expected.examples
+        return line_up(self._dense, recording, self._pruned, self._cuts, examples)
 
     def _judged(self, answer: Verification, renormalized: bool) -> Verification:
         """The verdict on two networks whose numbers are equal."""
@@ -158,21 +215,10 @@ class _Proof:
             )
         if structure.numbered is not None:
             return self._numbered(answer, structure.numbered)
-        failure = None
-        if idle or not structure.used:  # auxiliary heads, branches of train mode
-            examples = self._expected.examples
-            failure = exercised.fails_in_training(self._dense, self._pruned, examples)
-        if failure is not None:
-            return replace(
-                answer,
-                verdict=Verdict.BROKEN,
-                reason=f"in train mode {failure}",
-                first_divergence=failure.module,
-            )
         told_by_any = next((each for each in structure.combined if each[1] == "any"), None)
         if told_by_any is not None:
             return replace(answer, verdict=Verdict.MIXED, reason=_mixed(*told_by_any))
-        answer = replace(answer, reason="; ".join(self._told(structure, idle)))
+        answer = replace(answer, reason="; ".join(self._told(structure)))
         return replace(answer, verdict=Verdict.RENORMALIZED) if renormalized else answer
 
     def _numbered(self, answer: Verification, module: str) -> Verification:
@@ -184,15 +230,13 @@ class _Proof:
             first_divergence=module,
         )
 
-    def _told(self, structure: Structure, idle: Sequence[str]) -> Iterator[str]:
+    def _told(self, structure: Structure) -> Iterator[str]:
         """What a verdict that passes does not cover."""
         if structure.unknown or structure.held:
             yield f"shown on drawn inputs alone: {structure.unknown or structure.held}"
         changed = list(exercised.changed_attributes(self._dense, self._pruned))
         if changed:
             yield _some(changed)
-        if idle:
-            yield f"not exercised in eval mode: {_some([f'`{name}`' for name in idle])}"
 
     def _changed(self) -> str | None:
         return next(comparing.changed_tensors(self._dense, self._pruned, self._cuts), None)

@@ -16,8 +16,8 @@ from analysis.network.operators import Operators, watched
 from analysis.processes import budgets
 from analysis.proof import comparing, distinct_values
 from analysis.proof.exercised import forgetful
+from analysis.proof.other_sizes import Noted
 from analysis.proof.proving import prove
-from analysis.proof.structure import Recording, record
 from analysis.pruning import planning, surgery
 from analysis.pruning.pruners import Between
 from analysis.pruning.requested import RequestedChannels
@@ -143,16 +143,16 @@ def each_step(
 
 @dataclass(frozen=True, eq=False)
 class _Start:
-    """The network that a step starts from: a copy, and its operators."""
+    """The network that a step starts from: a copy, and what it does."""
 
     dense: nn.Module
-    recording: Recording
+    noted: Noted
 
     @classmethod
     def of(cls, model: nn.Module, inputs: Inputs) -> "_Start":
         with left_as_found(model), budgets.step("following the channels"):
             dense = forgetful(copy_of(model), inputs)
-            return cls(dense, record(dense, inputs))
+            return cls(dense, Noted.of(dense, inputs))
 
 
 def _prove_step(
@@ -192,7 +192,7 @@ def _prove_step(
                 first_divergence=altered.rpartition(".")[0],
             )
         with budgets.step("proving"):
-            return prove(dense, model, done, inputs, start.recording)
+            return prove(dense, model, done, inputs, start.noted)
 
 
 def verdict_of(failure: UnprunableError | BudgetExceededError) -> Verification:

@@ -32,7 +32,7 @@ from analysis.network.labels.planes import (
 from analysis.network.labels.records import NUMBERS, Combining, Place, Step, Trace
 from analysis.network.labels.rules import follow
 
-__all__ = ["OUTPUT", "labelled_pass", "state_of"]
+__all__ = ["OUTPUT", "labelled_pass", "plain_pass", "state_of"]
 
 OUTPUT = "output"
 """Why channels stay that leave the model."""
@@ -89,6 +89,34 @@ def labelled_pass(
         for tensor in state.values():
             del tensor._planes, tensor._own  # type: ignore[attr-defined]
     return trace
+
+
+def plain_pass(model: nn.Module, inputs: Inputs) -> list[Step]:
+    """Run a model once and note which operators it calls where, following nothing.
+
+    Args:
+        model: in eval mode.
+        inputs: example inputs.
+
+    Raises:
+        Exception: whatever the model's forward raises.
+    """
+    tensors = state_of(model).values()
+    for tensor in tensors:
+        tensor._own = True  # type: ignore[attr-defined]
+    try:
+        with (
+            left_as_found(model),
+            module_scope(model) as scope,
+            torch.no_grad(),
+            _plain_operators(),
+            _Noting(scope) as noting,
+        ):
+            forward(model, inputs)
+    finally:
+        for tensor in tensors:
+            del tensor._own  # type: ignore[attr-defined]
+    return noting.steps
 
 
 def _kinds_of(value: Any) -> Any:
@@ -211,6 +239,10 @@ def _leaves(values: Iterable[Any]) -> Iterator[Any]:
             yield value
 
 
+def _shapes(values: Iterable[Any]) -> tuple[tuple[int, ...], ...]:
+    return tuple(tuple(value.shape) for value in values if isinstance(value, Tensor))
+
+
 def _line() -> str:
     """The line of the user's code that is running."""
     frame = sys._getframe(2)
@@ -222,13 +254,41 @@ def _line() -> str:
     return ""
 
 
-class _Tracer(TorchDispatchMode):
-    """Follows every operator of one pass."""
+class _Mode(TorchDispatchMode):
+    """Sees every operator of one pass."""
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
         """Nothing is compiled here, and to skip it torch imports the whole of torch._dynamo."""
         return False
+
+
+class _Noting(_Mode):
+    """Notes every operator of one pass, where it is called and with what."""
+
+    def __init__(self, scope: list[str]) -> None:
+        super().__init__()
+        self.steps: list[Step] = []
+        self._scope = scope
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        module = self._scope[-1] if self._scope else ""
+        step = Step(Place(operators.name_of(func), module, _line()), 1)
+        leaves = list(_leaves((*args, *kwargs.values())))
+        step.given = _shapes(leaves)
+        step.constants = tuple(map(_constant, leaves))
+        result = func(*args, **kwargs)
+        made = [value for value in _leaves((result,)) if isinstance(value, Tensor)]
+        step.shapes = _shapes(made)
+        for value in made:
+            value._own = False  # type: ignore[attr-defined]
+        self.steps.append(step)
+        return result
+
+
+class _Tracer(_Mode):
+    """Follows every operator of one pass."""
 
     def __init__(
         self,
@@ -290,9 +350,9 @@ class _Tracer(TorchDispatchMode):
             given[id(operands[0])] = planes_of(operands[0]), is_uniform(operands[0])
         result = func(*args, **kwargs)
         made = [value for value in _leaves((result,)) if isinstance(value, Tensor)]
-        self._now.given = tuple(tuple(value.shape) for value in operands)
+        self._now.given = _shapes(operands)
         self._now.constants = tuple(map(_constant, leaves))
-        self._now.shapes = tuple(tuple(value.shape) for value in made)
+        self._now.shapes = _shapes(made)
         if arriving and name not in operators.FACTORIES:
             bound = {own.name: v for own, v in zip(func._schema.arguments, args, strict=False)}
             call = Call(

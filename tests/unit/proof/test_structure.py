@@ -230,6 +230,15 @@ def test_a_head_of_train_mode_that_no_longer_fits_is_broken_and_one_that_fits_is
     assert "not exercised in eval mode: `extra`" in told.reason
 
 
+def test_a_function_of_train_mode_that_no_longer_fits_is_broken() -> None:
+    def function(m: Net, x: Tensor) -> Tensor:
+        return x.view(-1, 8, 6, 6) if m.training else x
+
+    found = answer(lambda: Net(function), inputs=images())
+    assert found.verdict is Verdict.BROKEN
+    assert "in train mode" in found.reason
+
+
 def test_an_attribute_that_nothing_here_reads_is_told() -> None:
     def function(m: Net, x: Tensor) -> Tensor:
         return x if x.shape[-1] < m.most else x.relu()

@@ -1,0 +1,151 @@
+"""Another batch and image size, at which a network may go another way.
+
+Layers and functions that only other sizes reach are in no graph that the example inputs make, so a
+pruner does not know of them.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain, zip_longest
+
+import torch
+from torch import Tensor, nn
+
+from analysis.network.inference import (
+    Inputs,
+    aliased,
+    collector_paused,
+    described,
+    map_tensors,
+    walk,
+)
+from analysis.network.labels.records import Step
+from analysis.network.labels.tracing import plain_pass
+from analysis.proof.constants import Constants, OtherArgumentsError
+from analysis.proof.exercised import forgetful
+from analysis.proof.lines import by_line, kind_of, site_of
+from analysis.proof.structure import Recording, record
+
+__all__ = ["Noted", "OtherSize"]
+
+
+@dataclass(frozen=True, eq=False)
+class OtherSize:
+    """Inputs of another size that a dense network takes, and which way it goes there.
+
+    Attributes:
+        inputs: the example inputs' own values, fewer or repeated.
+        calls: every operator that it calls there, in order.
+        recording: of the network there; None where it goes the way of the example inputs.
+    """
+
+    inputs: Inputs
+    calls: Sequence[Step]
+    recording: Recording | None
+
+    def __str__(self) -> str:
+        return described(self.inputs)
+
+    @collector_paused()
+    def shows_nothing_new_of(self, pruned: nn.Module) -> bool:
+        """Whether a pruned network goes the way there that the dense one goes everywhere."""
+        if self.recording is not None:
+            return False
+        try:
+            return _go_one_way(self.calls, _calls(pruned, self.inputs))
+        except Exception:
+            return False
+
+
+@dataclass(frozen=True, eq=False)
+class Noted:
+    """What a dense network does, noted before any foreign code has seen it.
+
+    Attributes:
+        recording: on the example inputs.
+        other: at another size; None where it takes no other.
+    """
+
+    recording: Recording
+    other: OtherSize | None = None
+
+    @classmethod
+    @collector_paused()
+    def of(cls, model: nn.Module, inputs: Inputs) -> "Noted":
+        """Run a network, which is not changed."""
+        recording = record(model, inputs)
+        return cls(recording, _other_size(model, inputs, recording))
+
+
+def _other_size(model: nn.Module, inputs: Inputs, recording: Recording) -> OtherSize | None:
+    """The first of several other sizes that a network takes; None if it takes none.
+
+    Args:
+        model: the dense network; not changed.
+        inputs: example inputs.
+        recording: of the network on these.
+    """
+    for other in _others(inputs):
+        try:
+            calls = _calls(model, other)
+        except Exception:
+            continue  # a written-out size, say
+        is_known = _go_one_way(recording.calls, calls)
+        return OtherSize(other, calls, None if is_known else record(model, other))
+    return None
+
+
+def _calls(model: nn.Module, inputs: Inputs) -> Sequence[Step]:
+    return plain_pass(forgetful(aliased(model, requires_grad=False), inputs), inputs)
+
+
+def _go_one_way(calls: Sequence[Step], others: Sequence[Step]) -> bool:
+    """Whether two passes call the same operators, in the same lines, with the same but for sizes.
+
+    A product may be written out otherwise at other sizes; that is told apart by lining up.
+    """
+    constants = Constants()
+    for here, there in zip_longest(chain(*by_line(calls)), chain(*by_line(others))):
+        if here is None or there is None:
+            return False
+        if (site_of(here), kind_of(here)) != (site_of(there), kind_of(there)):
+            return False
+        try:
+            constants.check(here, there)
+        except OtherArgumentsError:
+            return False
+    return True
+
+
+def _others(inputs: Inputs) -> Iterator[Inputs]:
+    """Inputs of another batch and another size of what lies in it, of either alone, in turn."""
+    tensors = [tensor for tensor in walk(inputs) if tensor.dim()]
+    rank = max((tensor.dim() for tensor in tensors), default=0)
+    # Positions of images; of sequences with their channels in front, or at the end; of tokens.
+    positions = {4: [2, 3], 5: [2, 3, 4], 3: [2], 2: [1]}.get(rank, [])
+    batches = {tensor.shape[0] for tensor in tensors}
+    choices = [positions, [1], []] if rank == 3 else [positions, []]
+    for dims in choices:
+        if len(batches) == 1:
+            yield map_tensors(inputs, partial(_resized, dims=dims, more=1))
+    for dims in choices:
+        if dims:
+            yield map_tensors(inputs, partial(_resized, dims=dims, more=0))
+
+
+def _resized(tensor: Tensor, dims: Sequence[int], more: int) -> Tensor:
+    """About half of what is large, twice what is small, more of the batch; the same values."""
+    for dim in dims:
+        if tensor.dim() <= dim:
+            continue
+        size = tensor.shape[dim]
+        if size < 2 * _COARSEST:
+            tensor = torch.cat([tensor, tensor], dim)
+        else:
+            tensor = tensor.narrow(dim, 0, size // 2 // _COARSEST * _COARSEST)
+    return torch.cat([tensor, tensor[:more]]) if tensor.dim() else tensor
+
+
+_COARSEST = 32
+"""Sizes of images are multiples of what networks divide them by."""
