@@ -7,7 +7,7 @@ import time
 import pytest
 from bench.usage import usage_of
 
-from analysis import pipeline
+from analysis import pipeline, verify
 from analysis.network import subjects
 from analysis.network.inference import copy_of
 from analysis.proof import comparing, distinct_values
@@ -75,6 +75,29 @@ def test_the_proof_costs_at_most_two_and_a_half_times_the_pruner(benchmark, dens
     name = type(dense.model).__name__
     print(f"\n{name}: proof / (build + step): median {median:.2f} of {ROUNDS} pairs")
     assert median <= 2.5
+
+
+@pytest.mark.xfail(reason="two labelled passes beside the two in float64", strict=False)
+def test_verify_as_called_costs_at_most_four_times_the_pruner(benchmark, dense) -> None:
+    """What a user of a pruner pays: it is built and stepped, or built and verified."""
+
+    def verified() -> float:
+        pruned = copy_of(dense.model)
+        ignored = pipeline.policies.ignored_layers(CONFIG.policy, dense.model, dense.groups)
+        started = time.perf_counter()
+        pruner = surgery.build_pruner(pruned, dense.inputs, CONFIG, ignored)
+        assert verify(pruned, dense.inputs, pruner).verdict.passes
+        return time.perf_counter() - started
+
+    build_and_step(dense), verified()  # warm up both
+    ratios = benchmark.pedantic(
+        lambda: [verified() / build_and_step(dense) for _ in range(ROUNDS)], rounds=1
+    )
+    median = statistics.median(ratios)
+    benchmark.extra_info["ratio"] = median
+    name = type(dense.model).__name__
+    print(f"\n{name}: verify / (build + step): median {median:.2f} of {ROUNDS} pairs")
+    assert median <= 4
 
 
 def test_verify_at_three_ratios_stays_under_two_gibibytes(benchmark) -> None:
