@@ -160,13 +160,13 @@ class Outcome:
         return list(comparing.changed_tensors(self.dense.model, self.pruned, cuts))
 
     @cached_property
-    def starved_parameters(self) -> set[str]:
-        """Parameters that a gradient reaches in the dense network and not in the pruned one."""
+    def reached_parameters(self) -> tuple[set[str], set[str]]:
+        """Parameters that a gradient reaches in the dense network and in the pruned one."""
         before, after = (
             reached_parameters(model, self.dense.inputs)
             for model in (self.dense.model, self.pruned)
         )
-        return before - after
+        return before, after
 
     @cached_property
     def scores(self) -> dict[str, list[float]]:

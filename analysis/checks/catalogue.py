@@ -17,7 +17,7 @@ from analysis.checks import channels, round_trips, structure, weights
 from analysis.checks.outcomes import CheckFailedError, CheckSkippedError
 from analysis.errors import InputError, did_you_mean
 from analysis.processes import budgets
-from analysis.records import CheckResult
+from analysis.records import CheckResult, Verdict
 
 if TYPE_CHECKING:
     from analysis.pipeline import Outcome
@@ -136,6 +136,10 @@ def evaluate(outcome: "Outcome", names: Iterable[str] = OF_PRUNING) -> tuple[Che
 def _result(name: str, check: Check, outcome: "Outcome") -> CheckResult:
     if check.missing:
         return CheckResult(name, True, skipped=check.missing)
+    verification = outcome.run.verification
+    if verification.verdict in (Verdict.UNPRUNABLE, Verdict.TIMEOUT):
+        # What is left of a network that was cut in part tells nothing of the cause.
+        return CheckResult(name, False, f"{verification.verdict}: {verification.reason}")
     try:
         # What third parties warn of is not what is looked at, and no error under -W error.
         with budgets.step(f"checking {name}"), warnings.catch_warnings():

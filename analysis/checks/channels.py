@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from analysis.checks.outcomes import CheckFailedError, CheckSkippedError
-from analysis.records import OWN_PRUNER, PlannedGroup, Reason, Verdict
+from analysis.records import OWN_PRUNER, PlannedGroup, Reason
 
 if TYPE_CHECKING:
     from analysis.pipeline import Outcome
@@ -123,8 +123,6 @@ def check_removed_as_ranked(outcome: "Outcome") -> None:
             if is_own
             else outcome.run.verification.requested_unknown or "the network could not be traced"
         )
-    if outcome.run.verification.verdict in (Verdict.UNPRUNABLE, Verdict.TIMEOUT):
-        raise CheckFailedError(outcome.run.verification.reason)
     scores = outcome.scores
     removed = {removal.root: set(removal.removed) for removal in outcome.removals}
     for planned in outcome.planned:

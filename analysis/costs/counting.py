@@ -27,6 +27,7 @@ from analysis.network.inference import (
     left_as_found,
     locate_failure,
     one_line,
+    tensors_of,
     walk,
 )
 from analysis.network.usable import check_usable
@@ -97,7 +98,7 @@ def _of_tensors_alone(model: nn.Module, example_inputs: Inputs) -> Iterator[tupl
     def forward(*tensors: Any) -> Any:
         named = dict(zip(given, tensors[len(args) :], strict=True))
         output = own(*tensors[: len(args)], **{**kwargs, **named})
-        return output if isinstance(output, Tensor) else tuple(walk(output))
+        return output if isinstance(output, Tensor) else tuple(tensors_of(output))
 
     model.forward = forward
     try:

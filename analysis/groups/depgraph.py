@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 import torch_pruning as tp
-from torch import nn
+from torch import Tensor, nn
 
 from analysis.errors import InputError, UnprunableError, upstream
 from analysis.groups import inspecting, policies
@@ -21,10 +21,11 @@ from analysis.network.inference import (
     aliased,
     as_arguments,
     copy_of,
+    differentiable_outputs,
     left_as_found,
     locate_failure,
     names_of,
-    output_tensors,
+    tensors_of,
 )
 from analysis.network.layers import blocks_cut_alike, filters_alone
 from analysis.network.operators import Operators, watched
@@ -95,6 +96,7 @@ def _traced(model: nn.Module, inputs: Inputs) -> tuple["_Reader", list[Any], Ope
                 # A bare tensor would be unpacked along its batch axis and tried unbatched first.
                 traced,
                 example_inputs=kwargs or args,
+                output_transform=_differentiable,
                 ignored_params=[],  # torch-pruning 1.4 iterates over its default, None
                 verbose=False,
             )
@@ -106,6 +108,21 @@ def _traced(model: nn.Module, inputs: Inputs) -> tuple["_Reader", list[Any], Ope
         raise
     live = list(_live_groups(graph, operators))
     return _Reader(traced, graph, live, operators, leaving), live, operators
+
+
+def _differentiable(output: Any) -> list[Tensor]:
+    """The outputs that DepGraph traces backward from, of a network all of whose weights could.
+
+    Raises:
+        UnprunableError: there is none.
+    """
+    found = differentiable_outputs(output)
+    if not found:
+        raise UnprunableError(
+            "no output of the network has a gradient, by which DepGraph traces it: its forward "
+            "runs under torch.no_grad(), or detaches what it returns"
+        )
+    return found
 
 
 def ignored_by(pruner: Any, model: nn.Module) -> tuple[str, ...]:
@@ -213,7 +230,11 @@ def _as_seen(
     args, kwargs = as_arguments(inputs)
     with left_as_found(model), torch.enable_grad(), upstream("building the dependency graph"):
         graph = tp.DependencyGraph().build_dependency(
-            traced, example_inputs=kwargs or args, ignored_params=[], verbose=False
+            traced,
+            example_inputs=kwargs or args,
+            output_transform=differentiable_outputs,
+            ignored_params=[],
+            verbose=False,
         )
     names = {module: name for name, module in traced.named_modules()}
     seen = {names.get(module) for module in graph.module2node}
@@ -240,7 +261,7 @@ def _outputs(model: nn.Module) -> Iterator[set[Any]]:
     leaving: set[Any] = set()
 
     def note(module: nn.Module, _args: Any, output: Any) -> None:
-        nodes = {tensor.grad_fn for tensor in output_tensors(output)}
+        nodes = {tensor.grad_fn for tensor in tensors_of(output)}
         if _is_producer(module):
             made_by.update(dict.fromkeys(nodes, module))
         if module is model:

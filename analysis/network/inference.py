@@ -29,6 +29,7 @@ __all__ = [
     "collector_paused",
     "copy_of",
     "described",
+    "differentiable_outputs",
     "forward",
     "holds_nan",
     "indices",
@@ -43,6 +44,7 @@ __all__ = [
     "random_state_kept",
     "reached_parameters",
     "relative_error",
+    "tensors_of",
     "walk",
 ]
 
@@ -77,18 +79,36 @@ def outputs_of(model: nn.Module, inputs: Inputs) -> list[Tensor]:
 
 
 def output_tensors(output: Any) -> list[Tensor]:
-    """The tensors of a model's output in order: a tensor, or nested sequences and mappings of them.
+    """The tensors of a model's output in order: nested or not, or an object's own.
 
     Raises:
         InputError: the output holds no tensor.
     """
-    found = list(walk(output))
+    found = tensors_of(output)
     if not found:
         raise InputError(
             f"the model's output is a {type(output).__name__} without tensors; "
-            "expected a tensor, or a tuple, list or dict of tensors"
+            "expected a tensor, or a tuple, list, dict or object that holds tensors"
         )
     return found
+
+
+def tensors_of(output: Any) -> list[Tensor]:
+    """The tensors of a model's output, of an object's attributes where it is no container."""
+    return list(walk(output)) or _inside(output)
+
+
+def _inside(value: Any, depth: int = 3) -> list[Tensor]:
+    inner = list(vars(value).values()) if hasattr(value, "__dict__") and depth else []
+    return [*walk(inner), *(tensor for each in inner for tensor in _inside(each, depth - 1))]
+
+
+def differentiable_outputs(output: Any) -> list[Tensor]:
+    """The tensors of a model's output from which DepGraph can trace backward, for torch-pruning.
+
+    It takes nested outputs apart itself, but for objects and what is no tensor, as None.
+    """
+    return [tensor for tensor in tensors_of(output) if tensor.requires_grad]
 
 
 def walk(value: Any) -> Iterator[Tensor]:
@@ -219,9 +239,11 @@ def reached_parameters(model: nn.Module, inputs: Inputs) -> set[str]:
     """Names of the parameters that get a finite gradient; a dead rectifier's zeros count."""
     trained = copy_of(model).requires_grad_(True)
     with torch.enable_grad():
-        outputs = output_tensors(forward(trained, inputs))
+        outputs = differentiable_outputs(forward(trained, inputs))
         # A plain sum of outputs may have a gradient of zero (after a softmax).
-        sum(tensor.square().sum() for tensor in outputs).backward()  # type: ignore[union-attr]
+        squares = [tensor.abs().square().sum() for tensor in outputs]
+        if squares:
+            torch.stack([each.to(squares[0]) for each in squares]).sum().backward()
     return {
         name
         for name, parameter in trained.named_parameters()

@@ -8,7 +8,7 @@ import torch_pruning as tp
 from torch import nn
 
 from analysis.errors import InputError, upstream
-from analysis.network.inference import Inputs, as_arguments
+from analysis.network.inference import Inputs, as_arguments, differentiable_outputs
 from analysis.processes import budgets
 from analysis.records import Config, Cut, Removal
 
@@ -56,6 +56,7 @@ def build_pruner(
         return tp.pruner.MagnitudePruner(
             model,
             example_inputs=kwargs or args,
+            output_transform=differentiable_outputs,
             importance=IMPORTANCES[config.importance](),
             global_pruning=config.scope == "global",
             pruning_ratio=config.ratio,
@@ -150,7 +151,11 @@ def prune_groups(
     args, kwargs = as_arguments(example_inputs)
     with upstream("building the dependency graph"):
         graph = tp.DependencyGraph().build_dependency(
-            model, example_inputs=kwargs or args, ignored_params=[], verbose=False
+            model,
+            example_inputs=kwargs or args,
+            output_transform=differentiable_outputs,
+            ignored_params=[],
+            verbose=False,
         )
     modules, ledger = dict(model.named_modules()), Ledger(graph)
     removals = []

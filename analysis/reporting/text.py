@@ -1,6 +1,6 @@
 """What the commands print on a terminal."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import ceil
 
 from analysis.records import (
@@ -102,16 +102,14 @@ def run_table(found: Sequence[Run]) -> str:
 def run_notes(found: Sequence[Run]) -> list[str]:
     """What the table does not say: what failed, and what is short of what was asked."""
     failures = [
-        f"ratio {run.config.ratio:g}: {check.name}: {check.message}"
+        f"ratio {run.config.ratio:g}: {names}: {message}"
         for run in found
-        for check in run.checks
-        if not check.passed
+        for message, names in _by_text((c.name, c.message) for c in run.checks if not c.passed)
     ]
     skipped = [
-        f"ratio {run.config.ratio:g}: skipped {check.name}: {check.skipped}"
+        f"ratio {run.config.ratio:g}: skipped {names}: {why}"
         for run in found
-        for check in run.checks
-        if check.skipped
+        for why, names in _by_text((c.name, c.skipped) for c in run.checks if c.skipped)
     ]
     mixed = [
         f"ratio {run.config.ratio:g}: mixed: {run.verification.reason}"
@@ -140,6 +138,14 @@ def run_notes(found: Sequence[Run]) -> list[str]:
     dropped = any(group.is_dropped for run in found for group in run.verification.groups)
     told = [*failures, *mixed, *short, *unknown, *frozen, *skipped]
     return [*told, *([_ADVICE] if dropped else [])]
+
+
+def _by_text(named: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Each text once, with the names that have it."""
+    names: dict[str, list[str]] = {}
+    for name, text in named:
+        names.setdefault(text, []).append(name)
+    return [(text, ", ".join(own)) for text, own in names.items()]
 
 
 _ADVICE = (

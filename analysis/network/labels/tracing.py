@@ -19,7 +19,7 @@ from analysis.network.inference import (
     left_as_found,
     module_scope,
     one_line,
-    walk,
+    tensors_of,
 )
 from analysis.network.labels import operators
 from analysis.network.labels.calls import Call, is_fresh, is_own, is_uniform, planes_of
@@ -83,7 +83,7 @@ def labelled_pass(
             output = forward(model, inputs)
         trace.output = _kinds_of(output)
         # Outside of the mode, which would follow what reads the labels as well.
-        for tensor in list(walk(output)) or _inside(output):
+        for tensor in tensors_of(output):
             tracer.leave(tensor)
     finally:
         for tensor in state.values():
@@ -128,12 +128,6 @@ def _kinds_of(value: Any) -> Any:
     if isinstance(value, tuple | list):
         return type(value).__name__, [_kinds_of(inner) for inner in value]
     return type(value).__name__
-
-
-def _inside(value: Any, depth: int = 3) -> list[Tensor]:
-    """The tensors of an object that is no container."""
-    inner = list(vars(value).values()) if hasattr(value, "__dict__") and depth else []
-    return [*walk(inner), *(tensor for each in inner for tensor in _inside(each, depth - 1))]
 
 
 @contextmanager
