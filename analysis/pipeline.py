@@ -69,18 +69,34 @@ __all__ = [
 
 @dataclass(frozen=True, eq=False)
 class Dense:
-    """A dense network and what is known of it before any pruning.
-
-    ``dependency_groups``, torch-pruning's own, is empty and ``error`` says why where DepGraph could
-    not trace the network.
-    """
+    """A dense network and what is known of it before any pruning."""
 
     model: nn.Module
     inputs: Inputs
-    dependency_groups: tuple[DependencyGroup, ...]
     costs: CostTable
     saved_bytes: int
-    error: Verification | None = None
+
+    @cached_property
+    def _graph(self) -> tuple[DependencyGroup, ...] | Verification:
+        try:
+            with left_as_found(self.model), budgets.step("building the dependency graph"):
+                return depgraph.dependency_groups(self.model, self.inputs)
+        except UnprunableError as failure:
+            return Verification(Verdict.UNPRUNABLE, str(failure))
+
+    def ask_depgraph(self) -> None:
+        """Have DepGraph trace the network now, as where a budget holds; once for all."""
+        self._graph  # noqa: B018
+
+    @property
+    def dependency_groups(self) -> tuple[DependencyGroup, ...]:
+        """torch-pruning's own, which is asked the first time; none where it cannot trace it."""
+        return () if isinstance(self._graph, Verification) else self._graph
+
+    @property
+    def error(self) -> Verification | None:
+        """Why DepGraph could not trace the network; None where it could."""
+        return self._graph if isinstance(self._graph, Verification) else None
 
     @cached_property
     def followed(self) -> inspecting.Labelled:
@@ -92,23 +108,31 @@ class Dense:
         """What goes together, whatever torch-pruning makes of it."""
         return self.followed.groups
 
-    def account_of(self, ignored_layers: Any, config: Config) -> Account:
-        """What cuts of its groups cost under a policy, named as torch-pruning names them.
+    def account_of(
+        self, ignored_layers: Any, config: Config, groups: Sequence[DependencyGroup]
+    ) -> Account:
+        """What cuts of its groups cost under a policy, named as torch-pruning's ``groups`` are.
 
         Raises:
             InputError: that cannot be expressed.
         """
-        names = [group.root for group in self.dependency_groups]
+        names = [group.root for group in groups]
         return account_of(self.model, self.followed, self.costs, ignored_layers, config, names)
 
-    @cached_property
-    def account(self) -> Account | None:
+    def account(self, groups: Sequence[DependencyGroup]) -> Account | None:
         """What cuts of its groups cost; None where that cannot be expressed."""
-        try:
-            with budgets.step("predicting costs"):
-                return self.account_of((), Config(0.0))
-        except AnalysisError:
-            return None
+        key = tuple(group.root for group in groups)
+        if key not in self._accounts:
+            try:
+                with budgets.step("predicting costs"):
+                    self._accounts[key] = self.account_of((), Config(0.0), groups)
+            except AnalysisError:
+                self._accounts[key] = None
+        return self._accounts[key]
+
+    @cached_property
+    def _accounts(self) -> dict[tuple[str, ...], Account | None]:
+        return {}
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,7 +202,7 @@ class Outcome:
 
 
 def analyse(model: nn.Module, example_inputs: Inputs) -> Dense:
-    """Read the groups and count the costs of a dense network, once for all its runs.
+    """Count the costs of a dense network, once for all its runs.
 
     Raises:
         InputError: the model cannot be analysed as it is (see
@@ -187,14 +211,7 @@ def analyse(model: nn.Module, example_inputs: Inputs) -> Dense:
     check_usable(model)
     with left_as_found(model):
         check_copies(model, example_inputs)
-        groups: tuple[DependencyGroup, ...] = ()
-        error = None
-        try:
-            with budgets.step("building the dependency graph"):
-                groups = depgraph.dependency_groups(model, example_inputs)
-        except UnprunableError as failure:
-            error = Verification(Verdict.UNPRUNABLE, str(failure))
-        return Dense(model, example_inputs, groups, *measure(model, example_inputs), error)
+        return Dense(model, example_inputs, *measure(model, example_inputs))
 
 
 def prune_and_prove(
@@ -222,31 +239,33 @@ def prune_and_prove(
     config = replace(config, policy=_label(named, config, dense.model))
     pruned = copy_of(dense.model)
     build = builder(config, dense.inputs, ignored, pruner_factory)
+    groups: tuple[DependencyGroup, ...] = ()
     planned: tuple[PlannedGroup, ...] | None = None
-    if pruner_factory is None and dense.error is None:
-        planned = _planned(
-            dense.model, policies.mark_ignored(dense.dependency_groups, ignored), config
-        )
+    error: Verification | None = None
+    if pruner_factory is None:
+        groups, error = policies.mark_ignored(dense.dependency_groups, ignored), dense.error
+        planned = None if error else _planned(dense.model, groups, config)
     progress, pruner = Progress(), None
 
     def take(operators: Operators) -> tuple[Any, Between | None]:
-        nonlocal pruner
+        nonlocal pruner, groups
         pruner, between = build(pruned, operators.blamed)
         if pruner_factory is not None:
+            # A graph of our own might be another one: its forward_fn, its layers, its roots.
+            groups = depgraph.groups_cut_by(pruner, pruned, dense.inputs)
             progress.requested = RequestedChannels(pruner)
         return pruner, between
 
     with random_state_kept():
-        verification = dense.error or stepped(pruned, dense.inputs, take, progress, None)
+        verification = error or stepped(pruned, dense.inputs, take, progress, None)
     if pruner is not None and pruner_factory is not None:
         ignored = depgraph.ignored_by(pruner, pruned)
         config = as_stated(config, pruner)
     asked = planned if pruner_factory is None else progress.planned
-    groups = policies.mark_ignored(dense.dependency_groups, ignored)
     verification = accounted(verification, groups, progress, asked, config.ratio)
     run = costed_run(
         (dense.costs, dense.saved_bytes),
-        lambda: dense.account,
+        lambda: dense.account(groups),
         pruned,
         dense.inputs,
         config,

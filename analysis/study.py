@@ -283,7 +283,9 @@ def _read(network: Network, budget: float | None) -> Dense:
     """
     try:
         with within(budget):
-            return analysed(network)
+            dense = analysed(network)
+            dense.ask_depgraph()
+            return dense
     except BudgetExceededError as error:
         raise InputError(f"{network.name}: {error.story}; give it more with --budget") from None
 
@@ -306,7 +308,7 @@ def _account(dense: Dense, ignored: tuple[str, ...], config: Config) -> PolicyAc
     if dense.error is not None or not dense.dependency_groups:
         return PolicyAccount(policy, scope, nothing)
     try:
-        account = dense.account_of(ignored, config)
+        account = dense.account_of(ignored, config, dense.dependency_groups)
         return PolicyAccount(
             policy=policy,
             scope=scope,

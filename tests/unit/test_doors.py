@@ -1,0 +1,172 @@
+"""The same question at every door: Python, the command line, and that with the user's pruner."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torch_pruning as tp
+from torch import Tensor, nn
+
+from analysis import verify
+from analysis.command_line.main import main
+
+
+class Net(nn.Module):
+    """Two convolutions and a classifier."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 8, 3, padding=1)
+        self.second = nn.Conv2d(8, 6, 1)
+        self.head = nn.Linear(6, 4)
+
+    def features(self, x: Tensor) -> Tensor:
+        return self.second(self.first(x).relu()).relu().mean((2, 3))
+
+    def forward(self, x: Tensor) -> Any:
+        return self.head(self.features(x))
+
+
+class Answer:
+    """What some libraries return: no container, no dataclass."""
+
+    def __init__(self, logits: Tensor) -> None:
+        self.logits, self.cache = logits, None
+
+
+class AnObject(Net):
+    def forward(self, x: Tensor) -> Answer:
+        return Answer(super().forward(x))
+
+
+class Nested(Net):
+    def forward(self, x: Tensor) -> Any:
+        return {"logits": [super().forward(x), None], "name": "nested", "none": None}
+
+
+class WithoutGradient(Net):
+    @torch.no_grad()
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x)
+
+
+class Detached(Net):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).detach()
+
+
+class Cached(Net):
+    """Keys and values beside the answer, as language models return them."""
+
+    def forward(self, x: Tensor, *, use_cache: bool = True) -> Any:
+        return {"logits": super().forward(x), "cache": Answer(x) if use_cache else None}
+
+
+class ListOfImages(Net):
+    def forward(self, images: list[Tensor]) -> Tensor:
+        return super().forward(torch.stack(images))
+
+
+class Flipped(Net):
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x).relu().flip(1)
+        return self.head(self.second(x).relu().mean((2, 3)))
+
+
+def images() -> Tensor:
+    return torch.randn(1, 3, 6, 6, generator=torch.Generator().manual_seed(0))
+
+
+def by_name() -> dict[str, Any]:
+    return {"x": images(), "use_cache": True}
+
+
+def several() -> tuple[list[Tensor]]:
+    return ([images()[0], images()[0]],)
+
+
+def tensors(output: Any) -> Any:
+    """What a user tells torch-pruning of such outputs."""
+    if isinstance(output, Answer):
+        return output.logits
+    if isinstance(output, dict):
+        logits = output["logits"]
+        return logits[0] if isinstance(logits, list) else logits
+    return output
+
+
+def magnitude(model: Any, inputs: Any, ratio: float) -> Any:
+    return tp.pruner.MagnitudePruner(
+        model, inputs, importance=tp.importance.MagnitudeImportance(p=1), pruning_ratio=ratio,
+        global_pruning=True, ignored_layers=[model.head], output_transform=tensors,
+        forward_fn=(lambda m, x: m(**x)) if isinstance(inputs, dict) else None,
+        num_heads={}, out_channel_groups={}, in_channel_groups={},
+    )  # fmt: skip
+
+
+CASES: dict[str, tuple[type[nn.Module], Callable[[], Any], str]] = {
+    "plain": (Net, images, "exact"),
+    "flipped": (Flipped, images, "wrong"),
+    "object": (AnObject, images, "exact"),
+    "nested": (Nested, images, "exact"),
+    "cached": (Cached, by_name, "exact"),
+    "list": (ListOfImages, several, "exact"),
+}
+
+
+SILENT = {"without_gradient": WithoutGradient, "detached": Detached}
+"""Networks that DepGraph cannot trace."""
+
+
+def factory(kind: type[nn.Module]) -> Callable[[], nn.Module]:
+    def make() -> nn.Module:
+        torch.manual_seed(0)
+        return kind()
+
+    return make
+
+
+# For the command line, which takes a factory by its name.
+KINDS = {name: kind for name, (kind, _, _) in CASES.items()} | SILENT
+globals().update({f"make_{name}": factory(kind) for name, kind in KINDS.items()})
+
+
+def by_command(capsys: Any, name: str, inputs: str, *options: str) -> dict[str, Any]:
+    main(
+        ["verify", f"{__name__}:make_{name}", "--inputs", f"{__name__}:{inputs}",
+         "--ratios", "0.5", "--budget", "60", "--json", "-", *options]
+    )  # fmt: skip
+    told = capsys.readouterr()
+    assert told.out, told.err
+    [run] = json.loads(told.out)["runs"]
+    return run
+
+
+def _removed(run: dict[str, Any]) -> dict[str, int]:
+    return {each["root"]: each["removed"] for each in run["groups"] if each["removed"]}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_door_gives_the_same_answer(name: str, capsys: Any) -> None:
+    kind, given, verdict = CASES[name]
+    model, inputs = factory(kind)().eval(), given()
+    called = verify(model, inputs, magnitude(model, inputs, 0.5))
+    removed = {each.root: each.removed for each in called.groups if each.removed}
+    assert called.verdict == verdict
+    for options in ((), ("--pruner", f"{__name__}:magnitude")):
+        run = by_command(capsys, name, given.__name__, *options)
+        assert run["verdict"] == called.verdict, run["reason"]
+        assert _removed(run) == removed
+        assert run["macs"]["before"] > 0
+
+
+@pytest.mark.parametrize("name", SILENT)
+def test_a_network_without_a_gradient_at_its_output_is_unprunable(name: str, capsys: Any) -> None:
+    run = by_command(capsys, name, "images")
+    assert run["verdict"] == "unprunable"
+    assert "no output of the network has a gradient" in run["reason"]
+    assert {check["message"] for check in run["checks"] if not check["passed"]} == {
+        f"unprunable: {run['reason']}"
+    }
