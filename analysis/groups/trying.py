@@ -170,10 +170,9 @@ def _drawn(
     marks = rng.integers(1, 2**62, len(trace.starts))
     signature = np.zeros(len(classes.of), np.int64)
     for mark, axis in zip(marks.tolist(), trace.starts, strict=True):
-        own = classes.of[trace.labels(*axis)]
-        own = np.unique(own[classes.held[own] < 0])
-        signature[own] += mark
-    free = np.flatnonzero(signature)
+        # Once for each class, however often the axis has it: so NumPy adds at an index.
+        signature[classes.of[trace.labels(*axis)]] += mark
+    free = np.flatnonzero(np.where(classes.held < 0, signature, 0))
     removed = np.zeros(len(classes.of), bool)
     turns: Counter[int] = Counter()
     _, places = np.unique(signature[free], return_inverse=True)
