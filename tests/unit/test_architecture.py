@@ -57,7 +57,7 @@ ROOMS = {
         ("tracing",),
     ),
     "groups": (
-        ("policies", "coupling"),
+        ("policies", "coupling", "retracing"),
         ("departing",),
         ("trying",),
         ("inspecting",),
