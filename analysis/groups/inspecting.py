@@ -2,9 +2,9 @@
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from math import prod
 from typing import Any
 
@@ -109,6 +109,25 @@ class Term:
 
 
 @dataclass(frozen=True, eq=False)
+class _Axis:
+    """An axis that groups are cut along.
+
+    Attributes:
+        classes: of each position.
+        is_sorted: whether it has each class once, in order.
+        member: makes what a group says of it, but for the positions.
+    """
+
+    classes: Labels
+    is_sorted: bool
+    member: Callable[..., Member]
+
+    def cut(self, classes: Labels) -> Member:
+        """What a group with these classes says of it."""
+        return self.member(positions=_positions(self.classes, classes, is_sorted=self.is_sorted))
+
+
+@dataclass(frozen=True, eq=False)
 class Labelled:
     """A network whose channels were followed.
 
@@ -203,7 +222,7 @@ class Labelled:
         return Group(
             name=self._maker(axes[0]),
             width=len(labels),
-            members=tuple(self._member(axis, classes) for axis in axes),
+            members=tuple(self._cut_along[axis].cut(classes) for axis in axes),
             couplings=tuple(couplings),
             together=_positions(classes, _in_order(free), is_sorted=False) if free.size else (),
             held="" if hold is None else self.reason(hold),
@@ -242,33 +261,30 @@ class Labelled:
                     found[group].insert(0 if named else len(found[group]), axis)
         return found
 
-    def _member(self, axis: Tensors, classes: Labels) -> Member:
-        name, dim = axis
-        own = self.classes.of[self.trace.labels(*axis)]
-        is_sorted = axis in self._sorted
-        layer = layer_of(name)
-        module = self.modules.get(layer)
-        kind = type(module).__name__ if module is not None else "Parameter"
-        return Member(
-            layer=layer,
-            kind=f"depthwise {kind}" if is_depthwise(module) else kind,
-            axis="in" if axis in self.readers and axis not in self.makers else "out",
-            tensor=name,
-            dim=dim,
-            width=len(own),
-            positions=_positions(own, classes, is_sorted=is_sorted),
-        )
-
     @cached_property
-    def _sorted(self) -> frozenset[Tensors]:
-        """The axes that have each class once, in order."""
-        of = self.classes.of
-        return frozenset(
-            axis
-            for axis, start in self.trace.starts.items()
-            for own in [of[start : start + self.trace.sizes[axis]]]
-            if (own[1:] > own[:-1]).all()
-        )
+    def _cut_along(self) -> Mapping[Tensors, "_Axis"]:
+        """The axes of all tensors, of which a concatenation has many groups cut the same one."""
+        found = {}
+        read = self.readers - {*self.makers}
+        for name, dim in self.trace.starts:
+            layer = layer_of(name)
+            module = self.modules.get(layer)
+            kind = type(module).__name__ if module is not None else "Parameter"
+            own = self.classes.of[self.trace.labels(name, dim)]
+            found[name, dim] = _Axis(
+                classes=own,
+                is_sorted=bool((own[1:] > own[:-1]).all()),
+                member=partial(
+                    Member,
+                    layer=layer,
+                    kind=f"depthwise {kind}" if is_depthwise(module) else kind,
+                    axis="in" if (name, dim) in read else "out",
+                    tensor=name,
+                    dim=dim,
+                    width=len(own),
+                ),
+            )
+        return found
 
     def _couplings(self) -> list[list[Coupling]]:
         found: list[dict[tuple[str, str], Coupling]] = [{} for _ in self.labels]
@@ -298,9 +314,9 @@ class Labelled:
         uses = Counter(
             axis[0] for step in self.trace.steps for axis in {*step.makes, *_read_by(step.reads)}
         )
+        dims = Counter(name for name, _ in {*self.makers, *self.readers})
         for name, times in uses.items():
-            dims = sum(axis[0] == name for axis in {*self.makers, *self.readers})
-            if times > dims:
+            if times > dims[name]:
                 for axis in self.trace.starts:
                     if axis[0] == name:
                         yield -1, "shared", self.trace.labels(*axis)
@@ -420,7 +436,7 @@ def _positions(own: Labels, classes: Labels, *, is_sorted: bool) -> tuple[tuple[
     """For each class the positions of an axis that it has."""
     if is_sorted:
         first = int(own.searchsorted(classes[0]))
-        if np.array_equal(own[first : first + classes.size], classes):
+        if own[first : first + classes.size].tobytes() == classes.tobytes():
             return _each(first, classes.size)
     found = np.flatnonzero(np.isin(own, classes))
     if np.array_equal(own[found], classes):

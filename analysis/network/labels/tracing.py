@@ -295,7 +295,7 @@ class _Tracer(TorchDispatchMode):
             value._source = len(self.trace.calls), number  # type: ignore[attr-defined]
         self.trace.calls.append(self._now)
         if arriving and name not in operators.FACTORIES:
-            bound = {own.name: v for own, v in zip(func._schema.arguments, args, strict=False)}
+            bound = dict(zip(operators.arguments_of(func), args, strict=False))
             call = Call(
                 meeting=self.meeting,
                 step=self._now,
