@@ -197,8 +197,8 @@ class CostModel:
 def refined(classes: ChannelClasses, footprints: Iterable[NDArray[np.int64]]) -> ChannelClasses:
     """The classes of a group's channels, those told apart that these sizes hold differently."""
     # The same sizes come from many layers; np.unique along an axis compares all of them each time.
-    different = {row.tobytes(): row for row in (classes.of_channel, *footprints)}
-    rows = np.stack(sorted(different.values(), key=lambda row: row.tolist()))
+    different = {row.tobytes(): row.tolist() for row in (classes.of_channel, *footprints)}
+    rows = np.array(sorted(different.values()), np.int64)
     order = np.lexsort(rows[::-1])
     columns = rows[:, order]
     starts = np.flatnonzero(np.append(True, (columns[:, 1:] != columns[:, :-1]).any(0)))
