@@ -239,12 +239,9 @@ def prune_and_prove(
     config = replace(config, policy=_label(named, config, dense.model))
     pruned = copy_of(dense.model)
     build = builder(config, dense.inputs, ignored, pruner_factory)
-    groups: tuple[DependencyGroup, ...] = ()
-    planned: tuple[PlannedGroup, ...] | None = None
-    error: Verification | None = None
-    if pruner_factory is None:
-        groups, error = policies.mark_ignored(dense.dependency_groups, ignored), dense.error
-        planned = None if error else _planned(dense.model, groups, config)
+    groups, planned, error = (
+        _asked_by_us(dense, config, ignored) if pruner_factory is None else ((), None, None)
+    )
     progress, pruner = Progress(), None
 
     def take(operators: Operators) -> tuple[Any, Between | None]:
@@ -288,6 +285,15 @@ def _label(policy: Any, config: Config, model: nn.Module) -> str:
         names = {module: name for name, module in model.named_modules()}
         return label_of([names.get(layer, layer) for layer in policy])
     return OWN_PRUNER if policy is None else str(getattr(policy, "__qualname__", repr(policy)))
+
+
+def _asked_by_us(
+    dense: Dense, config: Config, ignored: tuple[str, ...]
+) -> tuple[tuple[DependencyGroup, ...], tuple[PlannedGroup, ...] | None, Verification | None]:
+    """DepGraph's groups, what torch-pruning is asked to cut of them, and why nothing can be."""
+    groups = policies.mark_ignored(dense.dependency_groups, ignored)
+    planned = None if dense.error else _planned(dense.model, groups, config)
+    return groups, planned, dense.error
 
 
 def _planned(

@@ -196,11 +196,18 @@ class CostModel:
 
 def refined(classes: ChannelClasses, footprints: Iterable[NDArray[np.int64]]) -> ChannelClasses:
     """The classes of a group's channels, those told apart that these sizes hold differently."""
-    rows = np.unique(np.stack([classes.of_channel, *footprints]), axis=0)
-    columns, of_channel = np.unique(rows, axis=1, return_inverse=True)
-    first = np.unique(of_channel, return_index=True)[1]
+    # The same sizes come from many layers; np.unique along an axis compares all of them each time.
+    different = {row.tobytes(): row.tolist() for row in (classes.of_channel, *footprints)}
+    rows = np.array(sorted(different.values()), np.int64)
+    order = np.lexsort(rows[::-1])
+    columns = rows[:, order]
+    starts = np.flatnonzero(np.append(True, (columns[:, 1:] != columns[:, :-1]).any(0)))
+    widths = np.diff(starts, append=len(order))
+    of_channel = np.empty(len(order), np.int64)
+    of_channel[order] = np.repeat(np.arange(len(starts)), widths)
+    first = order[starts]
     return ChannelClasses(
         of_channel=of_channel,
-        widths=np.bincount(of_channel, minlength=columns.shape[1]),
+        widths=widths,
         taken={axis: counts[classes.of_channel[first]] for axis, counts in classes.taken.items()},
     )

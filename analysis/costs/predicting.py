@@ -10,7 +10,7 @@ from analysis.costs.accounting import Account
 from analysis.costs.expected import by_groups, expected
 from analysis.errors import InputError
 from analysis.groups import inspecting, policies
-from analysis.network.inference import Inputs
+from analysis.network.inference import Inputs, collector_paused
 from analysis.network.usable import check_usable
 from analysis.pruning.importances import group_importances, set_importances
 from analysis.records import CUTS, Config, CostTable, RatioCurve, Reach, checked_ratios
@@ -90,6 +90,7 @@ def ratio_for_params(
     return cost_account(model, example_inputs, **options).reach(target, "params")
 
 
+@collector_paused()
 def cost_account(
     model: nn.Module,
     example_inputs: Inputs,

@@ -76,15 +76,16 @@ def partition(trace: Trace, ties: Sequence[tuple[Labels, Labels]]) -> NDArray[np
     one = [edge.one for edge in trace.edges] + [tie[0] for tie in ties]
     other = [edge.other for edge in trace.edges] + [tie[1] for tie in ties]
     of = components(trace.count, _joined(one), _joined(other))
-    while True:
+    while trace.blocks:
         # What stands for several labels goes with them where they go together.
         whole = [(block, _is_whole(block, of)) for block in trace.blocks]
         one.append(_joined([block.labels[fits] for block, fits in whole]))
         other.append(_joined([block.rows[fits, 0] for block, fits in whole]))
         after = components(trace.count, _joined(one), _joined(other))
         if (after == of).all():
-            return of
+            break
         of = after
+    return of
 
 
 def _everything(trace: Trace, of: NDArray[np.int32]) -> Labels:

@@ -10,6 +10,7 @@ from torch import nn
 
 from analysis.errors import BudgetExceededError
 from analysis.groups.coupling import Classes
+from analysis.groups.retracing import is_retraced, sizes_tell
 from analysis.network.cutting import cut_axes
 from analysis.network.inference import Inputs, aliased, one_line
 from analysis.network.labels import operators
@@ -48,15 +49,14 @@ def departure(
         removed: for each label whether it goes.
         seconds: of the processor that the cut network may take; None is no limit.
     """
-    cut = aliased(model, requires_grad=False)
-    labels, kept = {}, {}
-    for (name, dim), start in trace.starts.items():
-        own = np.arange(start, start + trace.sizes[name, dim], dtype=np.int32)
-        stays = ~removed[own]
-        labels[name, dim] = torch.from_numpy(own[stays])
-        if not stays.all():
-            kept[name, dim] = torch.from_numpy(np.flatnonzero(stays))
-    cut_axes(cut, kept)
+    if sizes_tell(trace) and _is_retraced(model, inputs, trace, removed, seconds):
+        return None
+    cut = _without(model, trace, removed)
+    labels = {
+        axis: torch.from_numpy(own[~removed[own]])
+        for axis in trace.starts
+        for own in [trace.labels(*axis)]
+    }
     check = _Check(trace, removed)
     try:
         with budgets.limited(seconds, of_processor=True):
@@ -70,6 +70,34 @@ def departure(
     except Exception as error:
         return check.place, check.waiting or one_line(error)
     return None
+
+
+def _is_retraced(
+    model: nn.Module,
+    inputs: Inputs,
+    trace: Trace,
+    removed: NDArray[np.bool_],
+    seconds: float | None,
+) -> bool:
+    """Whether sizes alone show that a cut network is the dense one; if not, labels tell why."""
+    try:
+        with budgets.limited(seconds, of_processor=True):
+            return is_retraced(_without(model, trace, removed), inputs, trace, removed)
+    except BudgetExceededError as error:
+        if error.seconds != seconds:
+            raise  # the caller's own budget
+    except Exception:
+        pass  # where it raises is told by labels
+    return False
+
+
+def _without(model: nn.Module, trace: Trace, removed: NDArray[np.bool_]) -> nn.Module:
+    """A copy without the positions whose labels go."""
+    cut = aliased(model, requires_grad=False)
+    gone = {axis: removed[trace.labels(*axis)] for axis in trace.starts}
+    stays = {axis: np.flatnonzero(~row) for axis, row in gone.items() if row.any()}
+    cut_axes(cut, {axis: torch.from_numpy(row) for axis, row in stays.items()})
+    return cut
 
 
 _MOVES = operators.SAME | operators.RESHAPES | operators.MOVEMENT

@@ -2,9 +2,9 @@
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from math import prod
 from typing import Any
 
@@ -17,7 +17,7 @@ from analysis.groups import policies
 from analysis.groups.coupling import Classes, components
 from analysis.groups.trying import learn
 from analysis.network.inference import Inputs, aliased, collector_paused, left_as_found, one_line
-from analysis.network.labels.planes import Labels
+from analysis.network.labels.planes import Labels, distinct
 from analysis.network.labels.records import Hold, Step, Trace
 from analysis.network.labels.tracing import OUTPUT, labelled_pass
 from analysis.network.layers import is_depthwise
@@ -109,6 +109,25 @@ class Term:
 
 
 @dataclass(frozen=True, eq=False)
+class _Axis:
+    """An axis that groups are cut along.
+
+    Attributes:
+        classes: of each position.
+        is_sorted: whether it has each class once, in order.
+        member: makes what a group says of it, but for the positions.
+    """
+
+    classes: Labels
+    is_sorted: bool
+    member: Callable[..., Member]
+
+    def cut(self, classes: Labels) -> Member:
+        """What a group with these classes says of it."""
+        return self.member(positions=_positions(self.classes, classes, is_sorted=self.is_sorted))
+
+
+@dataclass(frozen=True, eq=False)
 class Labelled:
     """A network whose channels were followed.
 
@@ -197,25 +216,26 @@ class Labelled:
         couplings: Sequence[Coupling],
         costs: tuple[int, int],
     ) -> Group:
-        of = self.classes.of
-        free = self.classes.held[labels] < 0
-        sets: dict[int, list[int]] = defaultdict(list)
-        for channel in np.flatnonzero(free).tolist():
-            sets[int(of[labels[channel]])].append(channel)
-        hold = None if free.any() else self.classes.why(int(labels[0]))
-        leaving = [h.labels for h in self.trace.holds if h.why == OUTPUT]
-        members = tuple(self._member(axis, of[labels]) for axis in axes)
+        classes = self.classes.of[labels]
+        free = classes[self.classes.held[labels] < 0]
+        hold = None if free.size else self.classes.why(int(labels[0]))
         return Group(
             name=self._maker(axes[0]),
             width=len(labels),
-            members=members,
+            members=tuple(self._cut_along[axis].cut(classes) for axis in axes),
             couplings=tuple(couplings),
-            together=tuple(sorted(map(tuple, sets.values()))),
+            together=_positions(classes, _in_order(free), is_sorted=False) if free.size else (),
             held="" if hold is None else self.reason(hold),
-            is_output=any(bool(np.isin(of[row], of[labels]).any()) for row in leaving),
+            is_output=bool(np.isin(self._leaving, classes).any()),
             macs=costs[0],
             params=costs[1],
         )
+
+    @cached_property
+    def _leaving(self) -> Labels:
+        """Classes of the channels that leave the model."""
+        rows = [hold.labels for hold in self.trace.holds if hold.why == OUTPUT]
+        return self.classes.of[np.concatenate([np.zeros(0, np.int32), *rows])]
 
     def layer(self, tensor: str) -> str:
         """The layer that a tensor belongs to; its own name where the model itself owns it."""
@@ -234,39 +254,37 @@ class Labelled:
         """For each group the axes that it is cut along, that which names it first."""
         found: tuple[list[Tensors], ...] = tuple([] for _ in self.labels)
         for axis in self.trace.starts:
-            for group in np.unique(self.group_of[self.trace.labels(*axis)]).tolist():
+            own = self.trace.labels(*axis)
+            for group in distinct(self.group_of[own]):
                 if group >= 0:
-                    named = self.labels[group][0] in self.trace.labels(*axis)
+                    named = own[0] <= self.labels[group][0] <= own[-1]
                     found[group].insert(0 if named else len(found[group]), axis)
         return found
 
-    def _member(self, axis: Tensors, classes: Labels) -> Member:
-        name, dim = axis
-        own = self.classes.of[self.trace.labels(*axis)]
-        is_sorted = axis in self._sorted
-        layer = layer_of(name)
-        module = self.modules.get(layer)
-        kind = type(module).__name__ if module is not None else "Parameter"
-        return Member(
-            layer=layer,
-            kind=f"depthwise {kind}" if is_depthwise(module) else kind,
-            axis="in" if axis in self.readers and axis not in self.makers else "out",
-            tensor=name,
-            dim=dim,
-            width=len(own),
-            positions=_positions(own, classes, is_sorted=is_sorted),
-        )
-
     @cached_property
-    def _sorted(self) -> frozenset[Tensors]:
-        """The axes that have each class once, in order."""
-        of = self.classes.of
-        return frozenset(
-            axis
-            for axis, start in self.trace.starts.items()
-            for own in [of[start : start + self.trace.sizes[axis]]]
-            if (own[1:] > own[:-1]).all()
-        )
+    def _cut_along(self) -> Mapping[Tensors, "_Axis"]:
+        """The axes of all tensors, of which a concatenation has many groups cut the same one."""
+        found = {}
+        read = self.readers - {*self.makers}
+        for name, dim in self.trace.starts:
+            layer = layer_of(name)
+            module = self.modules.get(layer)
+            kind = type(module).__name__ if module is not None else "Parameter"
+            own = self.classes.of[self.trace.labels(name, dim)]
+            found[name, dim] = _Axis(
+                classes=own,
+                is_sorted=bool((own[1:] > own[:-1]).all()),
+                member=partial(
+                    Member,
+                    layer=layer,
+                    kind=f"depthwise {kind}" if is_depthwise(module) else kind,
+                    axis="in" if (name, dim) in read else "out",
+                    tensor=name,
+                    dim=dim,
+                    width=len(own),
+                ),
+            )
+        return found
 
     def _couplings(self) -> list[list[Coupling]]:
         found: list[dict[tuple[str, str], Coupling]] = [{} for _ in self.labels]
@@ -274,7 +292,7 @@ class Labelled:
         for step, why, labels in self._coupled():
             place = self.trace.steps[step].place if step >= 0 else None
             module = place.module if place else ""
-            for group in np.unique(self.group_of[labels]).tolist():
+            for group in distinct(self.group_of[labels]):
                 if group < 0 or (step, why) in counted[group]:
                     continue
                 counted[group].add((step, why))
@@ -296,16 +314,15 @@ class Labelled:
         uses = Counter(
             axis[0] for step in self.trace.steps for axis in {*step.makes, *_read_by(step.reads)}
         )
+        dims = Counter(name for name, _ in {*self.makers, *self.readers})
         for name, times in uses.items():
-            dims = sum(axis[0] == name for axis in {*self.makers, *self.readers})
-            if times > dims:
+            if times > dims[name]:
                 for axis in self.trace.starts:
                     if axis[0] == name:
                         yield -1, "shared", self.trace.labels(*axis)
         for axis in self.readers & self.trace.starts.keys():
             own = self.trace.labels(*axis)
-            groups = self.group_of[own]
-            if len(np.unique(groups)) > 1:
+            if len(distinct(self.group_of[own])) > 1:
                 yield -1, "concatenation", own
         for number, step in enumerate(self.trace.steps):
             for read in step.reads:
@@ -340,12 +357,20 @@ class Labelled:
     def _maker(self, axis: Tensors) -> str:
         """The layer that makes channels with a tensor: of several that share it, the one called."""
         shared = self.parameters.get(axis[0])
-        for step in self.trace.steps:
-            module = self.modules.get(step.place.module)
-            owned = () if module is None else module._parameters.values()
-            if axis in step.makes and any(own is shared for own in owned if own is not None):
-                return step.place.module or axis[0]
+        for module in self._called_by[axis]:
+            owned = self.modules[module]._parameters.values() if module in self.modules else ()
+            if any(own is shared for own in owned if own is not None):
+                return module or axis[0]
         return layer_of(axis[0])
+
+    @cached_property
+    def _called_by(self) -> Mapping[Tensors, Sequence[str]]:
+        """By axis the modules whose forward makes channels with it, in order."""
+        found: dict[Tensors, list[str]] = defaultdict(list)
+        for step in self.trace.steps:
+            for axis in step.makes:
+                found[axis].append(step.place.module)
+        return found
 
     def _charged(self, step: Step, tensor: str) -> str:
         """The module that a product is charged to: that which owns the weight, or shares it."""
@@ -385,13 +410,11 @@ class Labelled:
 
 def joined(makers: Sequence[Labels]) -> Iterator[list[int]]:
     """Places of axes that have classes in common, directly or through others."""
-    first: dict[int, int] = {}
-    one, other = [], []
-    for place, own in enumerate(makers):
-        for label in np.unique(own).tolist():
-            one.append(first.setdefault(label, place))
-            other.append(place)
-    of = components(len(makers), np.array(one, np.int32), np.array(other, np.int32))
+    classes = np.concatenate([np.zeros(0, np.int32), *makers])
+    places = np.repeat(np.arange(len(makers), dtype=np.int32), [len(own) for own in makers])
+    first = np.zeros(classes.max(initial=0) + 1, np.int32)
+    first[classes[::-1]] = places[::-1]
+    of = components(len(makers), first[classes], places)
     for place in np.unique(of).tolist():
         yield np.flatnonzero(of == place).tolist()
 
@@ -413,7 +436,7 @@ def _positions(own: Labels, classes: Labels, *, is_sorted: bool) -> tuple[tuple[
     """For each class the positions of an axis that it has."""
     if is_sorted:
         first = int(own.searchsorted(classes[0]))
-        if np.array_equal(own[first : first + classes.size], classes):
+        if own[first : first + classes.size].tobytes() == classes.tobytes():
             return _each(first, classes.size)
     found = np.flatnonzero(np.isin(own, classes))
     if np.array_equal(own[found], classes):
@@ -425,6 +448,11 @@ def _positions(own: Labels, classes: Labels, *, is_sorted: bool) -> tuple[tuple[
     for position in found.tolist():
         where[int(own[position])].append(position)
     return tuple(tuple(where[label]) for label in classes.tolist())
+
+
+def _in_order(classes: Labels) -> Labels:
+    """The different classes, as they come."""
+    return np.array([*dict.fromkeys(classes.tolist())], np.int32)
 
 
 @lru_cache(maxsize=1024)

@@ -16,8 +16,8 @@ from torch import nn
 
 from analysis.groups.coupling import Classes, classes_of
 from analysis.groups.departing import ENDLESS, departure
+from analysis.groups.retracing import keeps_order
 from analysis.network.inference import Inputs
-from analysis.network.labels import operators
 from analysis.network.labels.planes import Labels
 from analysis.network.labels.records import Hold, Step, Trace
 
@@ -76,7 +76,7 @@ def learn(model: nn.Module, inputs: Inputs, trace: Trace, seconds: float | None 
     sites = _sites(model, trace)
     rng = np.random.default_rng(0)
     why, right = "", 0
-    may_be_chance = bool(trace.choices) or any(map(_moves, trace.steps))
+    may_be_chance = not keeps_order(trace)
     for tries in range(_TRIES):
         classes = _reconciled(trace, state)
         removed = _drawn(trace, classes, rng, right)
@@ -97,14 +97,6 @@ def learn(model: nn.Module, inputs: Inputs, trace: Trace, seconds: float | None 
     free = np.flatnonzero(classes.held < 0)[1:].astype(np.int32)
     rest = Hold(-1, f"cannot be told: {why}", free)
     return Learnt(state.classes(trace, [rest]), tries + 1, why)
-
-
-def _moves(step: Step) -> bool:
-    """Whether an operator may move channels, so that one cut may be right by chance."""
-    return step.place.operator in operators.MOVEMENT - _KEEP_ORDER
-
-
-_KEEP_ORDER = frozenset({"expand", "permute", "squeeze", "t", "transpose", "unsqueeze"})
 
 
 def _reconciled(trace: Trace, state: _State) -> Classes:
@@ -170,10 +162,9 @@ def _drawn(
     marks = rng.integers(1, 2**62, len(trace.starts))
     signature = np.zeros(len(classes.of), np.int64)
     for mark, axis in zip(marks.tolist(), trace.starts, strict=True):
-        own = classes.of[trace.labels(*axis)]
-        own = np.unique(own[classes.held[own] < 0])
-        signature[own] += mark
-    free = np.flatnonzero(signature)
+        # Once for each class, however often the axis has it: so NumPy adds at an index.
+        signature[classes.of[trace.labels(*axis)]] += mark
+    free = np.flatnonzero(np.where(classes.held < 0, signature, 0))
     removed = np.zeros(len(classes.of), bool)
     turns: Counter[int] = Counter()
     _, places = np.unique(signature[free], return_inverse=True)

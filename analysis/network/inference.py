@@ -314,7 +314,8 @@ def left_as_found(model: nn.Module) -> Iterator[None]:
     finally:
         with budgets.undisturbed():
             for module, flag in training.items():
-                module.training = flag
+                if module.training != flag:
+                    module.training = flag
 
 
 @contextmanager

@@ -91,7 +91,7 @@ def _other_size(model: nn.Module, inputs: Inputs, recording: Recording) -> Other
             calls = _calls(model, other)
         except Exception:
             continue  # a written-out size, say
-        is_known = _go_one_way(recording.calls, calls)
+        is_known = _go_one_way(recording.trace.calls, calls)
         return OtherSize(other, calls, None if is_known else record(model, other))
     return None
 

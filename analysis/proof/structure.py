@@ -35,16 +35,14 @@ __all__ = ["Recording", "Structure", "line_up", "record"]
 
 @dataclass(frozen=True, eq=False)
 class Recording:
-    """One labelled pass, with the operators that no channel arrives at.
+    """One labelled pass.
 
     Attributes:
         trace: what was followed.
-        calls: every operator, in order.
         failed: why the network could not be followed; empty if it was.
     """
 
     trace: Trace
-    calls: tuple[Step, ...]
     failed: str = ""
 
 
@@ -94,7 +92,7 @@ def record(
     labels: Mapping[tuple[str, int], Tensor] | None = None,
     count: int = 1,
 ) -> Recording:
-    """Follow the channels of a network once, and note every operator.
+    """Follow the channels of a network once.
 
     Args:
         model: not changed.
@@ -102,14 +100,12 @@ def record(
         labels: see `labelled_pass`.
         count: see `labelled_pass`.
     """
-    calls: list[Step] = []
     try:
         with collector_paused():
             network = forgetful(aliased(model, requires_grad=False), inputs)
-            trace = labelled_pass(network, inputs, labels, calls.append, count)
+            return Recording(labelled_pass(network, inputs, labels, count=count))
     except Exception as error:
-        return Recording(Trace({}, {}), (), one_line(error))
-    return Recording(trace, tuple(calls))
+        return Recording(Trace({}, {}), one_line(error))
 
 
 @collector_paused()
@@ -140,7 +136,7 @@ def line_up(
     if after.failed:
         return Structure(unknown=f"the pruned network cannot be followed: {after.failed}")
     structure = _Lining(recording, after, removed).structure()
-    draws = any(step.place.operator in operators.RANDOM for step in after.calls)
+    draws = any(step.place.operator in operators.RANDOM for step in after.trace.calls)
     return replace(structure, used=frozenset(after.trace.used), draws=draws)
 
 
@@ -240,7 +236,7 @@ class _Lining:
         if gone:
             return Structure(differs=f"`{gone}` is no longer called", layer=gone)
         try:
-            pairs = zip_longest(by_line(self._dense.calls), by_line(self._pruned.calls))
+            pairs = zip_longest(by_line(self._dense.trace.calls), by_line(self._pruned.trace.calls))
             for here, there in pairs:
                 if here is None or there is None or site_of(here[0]) != site_of(there[0]):
                     raise _UnknownError(_other_lines(here, there))
@@ -262,10 +258,10 @@ class _Lining:
 
     def _no_longer_called(self) -> str:
         """A module of the dense network of which the pruned one calls no operator at all."""
-        if any(step.place.operator in _BY_VALUE for step in self._dense.calls):
+        if any(step.place.operator in _BY_VALUE for step in self._dense.trace.calls):
             return ""  # what is called depends on values
-        called = {step.place.module for step in self._pruned.calls}
-        modules = (step.place.module for step in self._dense.calls)
+        called = {step.place.module for step in self._pruned.trace.calls}
+        modules = (step.place.module for step in self._dense.trace.calls)
         return next((name for name in modules if name and name not in called), "")
 
     def _line_up(self, here: Sequence[Step], there: Sequence[Step]) -> None:
@@ -409,8 +405,8 @@ class _Lining:
         return ""
 
     def _conflicting(self) -> Iterator[tuple[str, str]]:
-        calls = self._dense.calls, self._pruned.calls
-        return conflicts(self._dense.trace, *calls, self._staying)
+        dense, pruned = self._dense.trace, self._pruned.trace
+        return conflicts(dense, dense.calls, pruned.calls, self._staying)
 
     def _combined(self) -> Iterator[tuple[str, str]]:
         for each in self._dense.trace.combined:

@@ -37,7 +37,9 @@ def all_dependency_groups(model: nn.Module, inputs: torch.Tensor) -> list[object
     return list(graph.get_all_groups())
 
 
-MISSED = pytest.mark.xfail(reason="two passes of which each operator costs 0.2 ms of Python")
+MISSED = pytest.mark.xfail(
+    strict=False, reason="1.7 to 2.5: beside a forward pass of 20 ms each operator costs 0.2 ms"
+)
 
 
 @pytest.mark.parametrize(
@@ -45,7 +47,7 @@ MISSED = pytest.mark.xfail(reason="two passes of which each operator costs 0.2 m
     [
         pytest.param("mobilenet_v2", 2, marks=MISSED),
         ("resnet50", 2),
-        pytest.param("densenet121", 0.5, marks=MISSED),
+        ("densenet121", 0.5),
     ],
 )
 def test_groups_take_little_more_than_torch_prunings(benchmark, name, bound) -> None:

@@ -57,7 +57,7 @@ ROOMS = {
         ("tracing",),
     ),
     "groups": (
-        ("policies", "coupling"),
+        ("policies", "coupling", "retracing"),
         ("departing",),
         ("trying",),
         ("inspecting",),
@@ -82,6 +82,7 @@ ROOMS = {
         ),
         ("conflicts",),
         ("structure",),
+        ("other_sizes",),
         ("masked_dense", "round_trips"),
         ("proving",),
         ("stepping", "mismatch"),

@@ -3,6 +3,7 @@
 Names are those of ATen's functional operators. What PyTorch itself tags as pointwise needs no row.
 """
 
+from functools import cache
 from typing import Any
 
 import torch
@@ -20,6 +21,7 @@ __all__ = [
     "SAME",
     "SPATIAL",
     "WRITTEN_OUT",
+    "arguments_of",
     "is_pointwise",
     "name_of",
 ]
@@ -142,6 +144,12 @@ _MORE_POINTWISE = frozenset(
      "zero", "masked_scatter", "isnan", "isinf", "complex", "polar", "view_as_complex_",
      "rrelu_with_noise", "rrelu_with_noise_functional"}
 )  # fmt: skip
+
+
+@cache
+def arguments_of(func: Any) -> tuple[str, ...]:
+    """The names of an operator's arguments."""
+    return tuple(argument.name for argument in func._schema.arguments)
 
 
 def name_of(func: Any) -> str:

@@ -20,6 +20,7 @@ __all__ = [
     "axes_of",
     "axis_plane",
     "compact",
+    "distinct",
     "labels_of",
     "reshaped",
     "spread",
@@ -49,6 +50,13 @@ def axes_of(plane: Tensor) -> frozenset[int]:
 def labels_of(plane: Tensor) -> Labels:
     """The labels, one dimension for each along which they vary."""
     return plane.squeeze().numpy()
+
+
+def distinct(labels: Labels) -> list[int]:
+    """The different labels in order; most often there is one, which is told without sorting."""
+    if labels.size and (labels == labels.flat[0]).all():
+        return [int(labels.flat[0])]
+    return [int(label) for label in np.unique(labels)]
 
 
 def varying(labels: Labels) -> Labels:

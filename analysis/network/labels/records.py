@@ -87,6 +87,9 @@ class Read:
     labels: Labels
 
 
+Source = str | tuple[int, int] | None
+
+
 @dataclass(eq=False)
 class Step:
     """One operator that channels arrive at.
@@ -97,6 +100,8 @@ class Step:
         shapes: of its results.
         planes: of its results.
         given: shapes of its operands.
+        sources: where each operand comes from: the name of a tensor of the model, or which call
+            made it and as which of its results; None for what is the pass's own input or constant.
         constants: what it was given beside tensors.
         spaces: the products that it takes.
         reads: channels that it sums over.
@@ -109,6 +114,7 @@ class Step:
     shapes: tuple[tuple[int, ...], ...] = ()
     planes: tuple[tuple[Tensor, ...], ...] = ()
     given: tuple[tuple[int, ...], ...] = ()
+    sources: tuple[Source, ...] = ()
     constants: tuple[Any, ...] = ()
     spaces: list[Space] = field(default_factory=list)
     reads: list[Read] = field(default_factory=list)
@@ -186,6 +192,7 @@ class Trace:
         starts: by parameter or buffer and dimension, the label of position 0.
         sizes: the same, positions.
         steps: the operators that channels arrive at, in order.
+        calls: every operator, in order.
         edges: what they couple.
         blocks: labels that stand for several.
         holds: labels that cannot go.
@@ -199,6 +206,7 @@ class Trace:
     starts: Mapping[tuple[str, int], int]
     sizes: Mapping[tuple[str, int], int]
     steps: list[Step] = field(default_factory=list)
+    calls: list[Step] = field(default_factory=list)
     edges: list[Edge] = field(default_factory=list)
     blocks: list[Block] = field(default_factory=list)
     holds: list[Hold] = field(default_factory=list)

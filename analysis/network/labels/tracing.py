@@ -70,7 +70,7 @@ def labelled_pass(
     trace = _numbered(state) if labels is None else Trace({}, {}, count=count)
     for name, tensor in state.items():
         tensor._planes = _planes_of(name, tensor, trace, labels)  # type: ignore[attr-defined]
-        tensor._own = True  # type: ignore[attr-defined]
+        tensor._own, tensor._source = True, name  # type: ignore[attr-defined]
     try:
         with (
             left_as_found(model),
@@ -79,7 +79,6 @@ def labelled_pass(
             _plain_operators() as functions,
             _Tracer(trace, scope, watch, functions) as tracer,
         ):
-            tracer.names = {id(tensor): name for name, tensor in state.items()}
             output = forward(model, inputs)
         trace.output = _kinds_of(output)
         # Outside of the mode, which would follow what reads the labels as well.
@@ -87,7 +86,7 @@ def labelled_pass(
             tracer.leave(tensor)
     finally:
         for tensor in state.values():
-            del tensor._planes, tensor._own  # type: ignore[attr-defined]
+            del tensor._planes, tensor._own, tensor._source  # type: ignore[attr-defined]
     return trace
 
 
@@ -298,7 +297,6 @@ class _Tracer(_Mode):
         self._watch = watch
         self._functions = functions
         self._now = Step(Place("", "", ""), 0)
-        self.names: dict[int, str] = {}
         self._calls: Counter[Place] = Counter()
 
     def leave(self, output: Tensor) -> None:
@@ -328,9 +326,9 @@ class _Tracer(_Mode):
         self._now = Step(place, self._calls[place])
         leaves = list(_leaves((*args, *kwargs.values())))
         operands = [value for value in leaves if isinstance(value, Tensor)]
+        self._now.sources = tuple(getattr(value, "_source", None) for value in operands)
+        self.trace.used.update(each for each in self._now.sources if isinstance(each, str))
         for value in operands:
-            if id(value) in self.names:
-                self.trace.used.add(self.names[id(value)])
             if name not in operators.MOVEMENT:
                 self._numbered(value)
             if name not in _BRANCHES:
@@ -347,8 +345,11 @@ class _Tracer(_Mode):
         self._now.given = _shapes(operands)
         self._now.constants = tuple(map(_constant, leaves))
         self._now.shapes = _shapes(made)
+        for number, value in enumerate(made):
+            value._source = len(self.trace.calls), number  # type: ignore[attr-defined]
+        self.trace.calls.append(self._now)
         if arriving and name not in operators.FACTORIES:
-            bound = {own.name: v for own, v in zip(func._schema.arguments, args, strict=False)}
+            bound = dict(zip(operators.arguments_of(func), args, strict=False))
             call = Call(
                 meeting=self.meeting,
                 step=self._now,
