@@ -1,6 +1,7 @@
 """Whether a cut network is the dense one without the channels that went, operator by operator."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from math import prod
 
 import numpy as np
@@ -18,12 +19,27 @@ from analysis.network.labels.records import Step, Trace
 from analysis.network.labels.tracing import labelled_pass
 from analysis.processes import budgets
 
-__all__ = ["ENDLESS", "departure"]
+__all__ = ["ENDLESS", "Departing", "departure"]
 
 ENDLESS = "its forward does not end after a cut"
 
 _MOST = 20
 """Operators that a cut network may call, as a multiple of the dense one's, beside a thousand."""
+
+
+@dataclass(frozen=True)
+class Departing:
+    """An operator that does not follow a cut.
+
+    Attributes:
+        step: its number in the dense network's pass.
+        why: what it does.
+        fixed: whether all that it was told to do with its only operand is as in the dense network.
+    """
+
+    step: int
+    why: str
+    fixed: bool = False
 
 
 class _DepartsError(Exception):
@@ -37,7 +53,7 @@ def departure(
     classes: Classes,
     removed: NDArray[np.bool_],
     seconds: float | None,
-) -> tuple[int, str] | None:
+) -> Departing | None:
     """The first operator that does not follow a cut, and what it does; None if all do.
 
     Args:
@@ -62,13 +78,13 @@ def departure(
         with budgets.limited(seconds, of_processor=True):
             check.finish(labelled_pass(cut, inputs, labels, check, trace.count), classes)
     except _DepartsError as error:
-        return check.place, str(error)
+        return Departing(check.place, str(error), check.fixed)
     except BudgetExceededError as error:
         if error.seconds != seconds:
             raise  # the caller's own budget
-        return check.place, ENDLESS
+        return Departing(check.place, ENDLESS)
     except Exception as error:
-        return check.place, check.waiting or one_line(error)
+        return Departing(check.place, check.waiting or one_line(error), check.fixed)
     return None
 
 
@@ -92,6 +108,7 @@ class _Check:
         self._met: set[int] = set()
         self._site = ("", "")
         self.waiting = ""
+        self.fixed = False
         self.place = 0
         # Counted, and not timed: what a network's groups are must not depend on the machine's load.
         self._left = _MOST * len(trace.steps) + 1000
@@ -115,7 +132,10 @@ class _Check:
         if site in self._other or self.waiting:
             return
         self.place, self._site = number, site
-        self.waiting = _departure(self._trace.steps[number], step, self._removed, self._base)
+        dense = self._trace.steps[number]
+        self.waiting = _departure(dense, step, self._removed, self._base)
+        self.fixed = bool(self.waiting and len(step.given) == 1 and step.constants)
+        self.fixed &= step.constants == dense.constants
         if not self.waiting:
             self.place += 1
 
@@ -155,7 +175,7 @@ def _departure(dense: Step, cut: Step, removed: NDArray[np.bool_], base: int) ->
         found = [labels_of(plane) for plane in cut.planes[place]]
         if any(labels.size == 1 for labels in expected):
             continue  # a single channel is left, which is followed no further
-        if _elements(dense, place, expected) not in (None, prod(cut.shapes[place])):
+        if _elements(dense, cut, place, expected) not in (None, prod(cut.shapes[place])):
             return f"returns {cut.shapes[place]} where {shape} was, and not the channels that stay"
         if not _same(expected, found, base):
             return "other channels, or in another order"
@@ -172,7 +192,7 @@ def _left(labels: Labels, removed: NDArray[np.bool_]) -> Labels:
     return labels if stays.all() else labels[stays]
 
 
-def _elements(dense: Step, place: int, left: Sequence[Labels]) -> int | None:
+def _elements(dense: Step, cut: Step, place: int, left: Sequence[Labels]) -> int | None:
     """Elements that should stay of a result."""
     axes = [
         dim for plane in dense.planes[place] for dim, size in enumerate(plane.shape) if size > 1
@@ -180,7 +200,19 @@ def _elements(dense: Step, place: int, left: Sequence[Labels]) -> int | None:
     if len(axes) != len(set(axes)):
         return None
     count = prod(labels.size for labels in left)
-    return count * prod(size for dim, size in enumerate(dense.shapes[place]) if dim not in axes)
+    sizes = list(dense.shapes[place])
+    for dim in _repeated(dense):
+        sizes[dim] = cut.shapes[place][dim]
+    return count * prod(size for dim, size in enumerate(sizes) if dim not in axes)
+
+
+def _repeated(step: Step) -> list[int]:
+    """Dimensions along which an operator repeats one position, as often as others need it."""
+    if step.place.operator != "expand":
+        return []
+    (given, *_), (made,) = step.given, step.shapes
+    more = len(made) - len(given)
+    return [dim for dim in range(len(made)) if dim < more or given[dim - more] == 1]
 
 
 def _same(expected: Sequence[Labels], found: Sequence[Labels], base: int) -> bool:

@@ -39,7 +39,6 @@ COMBINED = {"first": {
 FAULTS: dict[str, str] = {}
 OVERHELD = {
     "roll": "what a roll moves is held, and not only what it brings to the front",
-    "transformer layer": "a size that no cut follows leaves a tie in place",
 }
 
 

@@ -172,7 +172,7 @@ class Meeting:
         order = sorted(range(labels.ndim), key=lambda axis: (axis != first, -labels.shape[axis]))
         alike = [_alike(labels, axis) for axis in order]
         free = [] if was_one else [Option("follows", _NONE, _NONE, _NONE)]
-        self.choose(labels, [*free, *alike, _held(labels, "size")])
+        self.choose(labels, [*free, *alike, _held(labels, "a written-out size")])
 
     def parts(self, plane: Tensor, found: Sequence[Tensor | None]) -> None:
         """Some labels leave a tensor by their position: those left must be as many as before."""
@@ -202,7 +202,7 @@ def _alike(labels: Labels, axis: int) -> Option:
 
 def _held(labels: Labels, why: str) -> Option:
     labels = np.unique(labels[labels > 0])
-    return Option(f"held: {why}", _NONE, _NONE, labels)
+    return Option(why, _NONE, _NONE, labels)
 
 
 def _partings(slabs: Labels, left: Sequence[Labels]) -> list[Option]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import prod
+from types import CodeType
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ __all__ = [
     "Combining",
     "Edge",
     "Hold",
+    "Inner",
     "Option",
     "Place",
     "Read",
@@ -29,6 +31,10 @@ __all__ = [
 
 NUMBERS = "the numbers of channels"
 """What is combined where a result is a channel's position, which a cut changes."""
+
+
+Inner = tuple[tuple[CodeType, int], ...]
+"""Lines of PyTorch's own Python between a line of the user's and an operator, the last first."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +100,7 @@ class Step:
     Attributes:
         place: where it is called.
         turn: which of the calls there it is, from 1.
+        inner: the lines of PyTorch's own that call it there.
         shapes: of its results.
         planes: of its results.
         given: shapes of its operands.
@@ -106,6 +113,7 @@ class Step:
 
     place: Place
     turn: int
+    inner: Inner = ()
     shapes: tuple[tuple[int, ...], ...] = ()
     planes: tuple[tuple[Tensor, ...], ...] = ()
     given: tuple[tuple[int, ...], ...] = ()

@@ -5,6 +5,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import CodeType
 from typing import Any
 
 import torch
@@ -29,7 +30,7 @@ from analysis.network.labels.planes import (
     axis_plane,
     labels_of,
 )
-from analysis.network.labels.records import NUMBERS, Combining, Place, Step, Trace
+from analysis.network.labels.records import NUMBERS, Combining, Inner, Place, Step, Trace
 from analysis.network.labels.rules import follow
 
 __all__ = ["OUTPUT", "labelled_pass", "state_of"]
@@ -211,15 +212,17 @@ def _leaves(values: Iterable[Any]) -> Iterator[Any]:
             yield value
 
 
-def _line() -> str:
-    """The line of the user's code that is running."""
+def _line() -> tuple[str, Inner]:
+    """The line of the user's code that is running, and those of PyTorch's that it called."""
     frame = sys._getframe(2)
+    inner: list[tuple[CodeType, int]] = []
     while frame is not None and frame.f_code is not forward.__code__:
         name = frame.f_code.co_filename
         if not name.startswith(_OWN) and not name.startswith("<"):
-            return f"{os.path.basename(name)}:{frame.f_lineno}"
+            return f"{os.path.basename(name)}:{frame.f_lineno}", tuple(inner)
+        inner.append((frame.f_code, frame.f_lineno))
         frame = frame.f_back  # type: ignore[assignment]
-    return ""
+    return "", tuple(inner)
 
 
 class _Tracer(TorchDispatchMode):
@@ -269,9 +272,10 @@ class _Tracer(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         name = operators.name_of(func)
-        place = Place(name, self._scope[-1] if self._scope else "", _line())
+        line, inner = _line()
+        place = Place(name, self._scope[-1] if self._scope else "", line)
         self._calls[place] += 1
-        self._now = Step(place, self._calls[place])
+        self._now = Step(place, self._calls[place], inner)
         leaves = list(_leaves((*args, *kwargs.values())))
         operands = [value for value in leaves if isinstance(value, Tensor)]
         for value in operands:

@@ -166,6 +166,20 @@ def _grouped_queries(m: Any, x: Tensor) -> Tensor:
     return m.o(mix(q, k, v).transpose(1, 2).flatten(2))
 
 
+def _cosine(m: Any, x: Tensor) -> Tensor:
+    """Attention by the angle between queries and keys."""
+    q, k, v = (layer(x).unflatten(-1, (2, -1)).transpose(1, 2) for layer in (m.q, m.k, m.v))
+    return m.o(mix(F.normalize(q, dim=-1), F.normalize(k, dim=-1), v).transpose(1, 2).flatten(2))
+
+
+def _step(m: Any, x: Tensor, width: int = 0) -> Tensor:
+    """One step of a recurrence from a state of zeros."""
+    h = c = x.new_zeros(x.shape[0], width or m.u.weight.shape[1])
+    i, f, g, o = (m.w(x[:, 0]) + m.u(h)).chunk(4, -1)
+    c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+    return m.o(o.sigmoid() * c.tanh())[:, None]
+
+
 CHAIN = {"a": each(8), "b": each(6)}
 
 CASES: dict[str, Case] = {
@@ -369,7 +383,58 @@ CASES: dict[str, Case] = {
             att=nn.MultiheadAttention(8, 2, batch_first=True),
         ),
         {"a": alike(8, 2)}, TOKENS,
-        fault="a size that no cut follows leaves the tie with the layer before in place",
+    ),
+    "multi-head attention without a skip": Case(
+        tokens(
+            lambda m, x: m.att(x, x, x)[0], att=nn.MultiheadAttention(8, 2, batch_first=True)
+        ),
+        {"a": alike(8, 2), "att.out_proj": each(8)}, TOKENS,
+    ),
+    "multi-head attention, cross": Case(
+        tokens(
+            lambda m, x: x + m.att(x, y := m.k(x)[:, :3], y)[0], k=nn.Linear(8, 8),
+            att=nn.MultiheadAttention(8, 2, batch_first=True, bias=False),
+        ),
+        {"a": alike(8, 2)}, TOKENS,
+    ),
+    "multi-head attention, cross, the sequence first": Case(
+        tokens(
+            lambda m, x: x + m.att(*(y.transpose(0, 1) for y in (x, m.k(x), m.v(x))))[0]
+            .transpose(0, 1), k=nn.Linear(8, 6), v=nn.Linear(8, 10),
+            att=nn.MultiheadAttention(8, 2, kdim=6, vdim=10, add_bias_kv=True),
+        ),
+        {"a": alike(8, 2), "k": each(6), "v": each(10)}, TOKENS,
+    ),
+    "multi-head attention over the input": Case(
+        lambda: Net(
+            lambda m, x: m.head((y := m.a(x)) + m.att(y, x, x)[0]).mean(1),
+            a=nn.Linear(12, 12), att=nn.MultiheadAttention(12, 2, batch_first=True),
+            head=nn.Linear(12, 2),
+        ),
+        {"a": "not cut", "att": "size"}, TOKENS,
+    ),
+    "more heads than channels of one": Case(
+        lambda: Net(
+            lambda m, x: m.head((y := m.a(x)) + m.att(y, y, y)[0]).mean(1),
+            a=nn.Linear(12, 24), att=nn.MultiheadAttention(24, 6, batch_first=True),
+            head=nn.Linear(24, 2),
+        ),
+        {"a": alike(24, 6)}, TOKENS,
+    ),
+    "a transformer's encoder": Case(
+        tokens(
+            lambda m, x: m.e(x),
+            e=nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 5, batch_first=True), 2,
+                                    enable_nested_tensor=False),
+        ),
+        {"a": alike(8, 2), "e.layers.0.linear1": each(5), "e.layers.1.linear1": each(5)}, TOKENS,
+    ),
+    "a transformer's decoder": Case(
+        tokens(
+            lambda m, x: m.d(x, m.k(x)[:, :3]), k=nn.Linear(8, 8),
+            d=nn.TransformerDecoderLayer(8, 2, 5, batch_first=True, norm_first=True),
+        ),
+        {"a": alike(8, 2), "d.linear1": each(5)}, TOKENS,
     ),
     "scaled dot product of one head": Case(
         tokens(
@@ -391,7 +456,29 @@ CASES: dict[str, Case] = {
             lambda m, x: m.o(m.r(x.mean(1))[0])[:, None], r=nn.LSTMCell(8, 6), o=nn.Linear(6, 8)
         ),
         {"a": each(8), "r": alike(24, 4), "o": each(8)}, TOKENS,
-        fault="the state that a single step starts from is made of a size, and holds its layer",
+    ),
+    "LSTM of one step": Case(
+        tokens(
+            lambda m, x: m.o(m.r(x[:, :1])[0]), r=nn.LSTM(8, 6, batch_first=True),
+            o=nn.Linear(6, 8),
+        ),
+        {"a": each(8), "r": alike(24, 4), "o": each(8)}, TOKENS,
+    ),
+    "GRU cell": Case(
+        tokens(
+            lambda m, x: m.o(m.r(x.mean(1)))[:, None], r=nn.GRUCell(8, 6), o=nn.Linear(6, 8)
+        ),
+        {"a": each(8), "r": alike(18, 3), "o": each(8)}, TOKENS,
+    ),
+    "a step with gates written out": Case(
+        tokens(_step, w=nn.Linear(8, 24), u=nn.Linear(6, 24), o=nn.Linear(6, 8)),
+        {"a": each(8), "w": alike(24, 4), "o": each(8)}, TOKENS,
+    ),
+    "a step from a state of a written-out size": Case(
+        tokens(
+            lambda m, x: _step(m, x, 6), w=nn.Linear(8, 24), u=nn.Linear(6, 24), o=nn.Linear(6, 8)
+        ),
+        {"a": each(8), "w": "size", "o": each(8)}, TOKENS,
     ),
     "a layer called twice": Case(
         between(lambda m, x: m.c(m.c(x).relu()), c=conv(8, 8)), CHAIN
@@ -466,6 +553,10 @@ CASES: dict[str, Case] = {
             _into_buffer, left=conv(3, 4), right=conv(3, 5), b=conv(9, 6), head=nn.Linear(6, 2)
         ),
         {"left": each(4), "right": each(5), "b": each(6)},
+    ),
+    "heads normalised to length one": Case(
+        tokens(_cosine, **three()),
+        {"a": each(8), "q": alike(8, 2), "v": alike(8, 2), "o": each(8)}, TOKENS,
     ),
     "normalised to length one": Case(
         between(lambda m, x: x / x.norm(dim=1, keepdim=True).expand_as(x)), CHAIN, mixed=True,
