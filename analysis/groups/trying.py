@@ -108,20 +108,35 @@ _KEEP_ORDER = frozenset({"expand", "permute", "squeeze", "t", "transpose", "unsq
 def _reconciled(trace: Trace, state: _State) -> Classes:
     """The partition, once layouts that are coupled are cut in the same way.
 
-    Whole heads of the queries and the same channel of every head of the keys would be everything.
+    Whole heads of the queries and the same channel of every head of the keys would be everything,
+    or, where several heads share their keys, a part of what goes.
     """
-    while True:
+    for _ in range(len(trace.choices) + 1):
         classes = state.classes(trace)
-        everything = np.unique(classes.of[classes.everything])
-        involved: dict[int, list[int]] = {}
-        for place, choice in enumerate(trace.choices):
-            if choice.options[state.chosen.get(place, 0)].one.size:
-                found = np.intersect1d(classes.of[choice.labels], everything)
-                for label in found.tolist():
-                    involved.setdefault(label, []).append(place)
-        moved = [_agree(trace, state, places) for places in involved.values()]
-        if not any(moved):
+        laid_out = [
+            (place, np.unique(classes.of[choice.labels]))
+            for place, choice in enumerate(trace.choices)
+            if choice.options[state.chosen.get(place, 0)].one.size
+        ]
+        moved = False
+        for conflict in _conflicts(trace, classes):
+            places = [place for place, own in laid_out if np.isin(own, conflict).any()]
+            moved |= len(places) > 0 and _agree(trace, state, places)
+        if not moved:
             return classes
+    return state.classes(trace)
+
+
+def _conflicts(trace: Trace, classes: Classes) -> Iterator[Labels]:
+    """Classes that are held only because of how layouts are cut, with those that hold them."""
+    for label in np.unique(classes.of[classes.everything]).tolist():
+        yield np.array([label], np.int32)
+    made = np.zeros(len(classes.of), bool)
+    made[classes.of[: trace.base]] = True
+    made[0] = False
+    for block in classes.parts:
+        for row in np.flatnonzero(made[classes.of[block.labels]]).tolist():
+            yield classes.of[np.append(block.rows[row], block.labels[row])]
 
 
 def _agree(trace: Trace, state: _State, places: Sequence[int]) -> bool:
