@@ -55,7 +55,7 @@ def classes_of(
     of = partition(trace, [*((option.one, option.other) for option in options), *ties])
     kept = [*trace.holds, *holds]
     kept += [
-        Hold(choice.step, option.name, option.held)
+        Hold(choice.step, option.why or option.name, option.held)
         for choice, option in zip(trace.choices, options, strict=True)
         if option.held.size
     ]

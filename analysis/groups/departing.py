@@ -144,13 +144,14 @@ class _Check:
         if self.waiting:
             raise _DepartsError(self.waiting)
         # A row that is the only one left meets others itself, and not what stands for it.
-        inside = np.zeros(self._base, bool)
+        dense = self._in_dense(cut)
+        inside = np.zeros(self._trace.count, bool)
         for block in self._trace.blocks:
             inside[block.rows[block.rows < self._base]] = True
         for edge in cut.edges:
-            both = (edge.one < self._base) & (edge.other < self._base)
-            both[both] &= ~inside[edge.one[both]] & ~inside[edge.other[both]]
-            if (classes.of[edge.one[both]] != classes.of[edge.other[both]]).any():
+            one, other = dense[edge.one], dense[edge.other]
+            both = (one > 0) & (other > 0) & ~inside[one] & ~inside[other]
+            if (classes.of[one[both]] != classes.of[other[both]]).any():
                 step = cut.steps[edge.step]
                 self.place = self._dense.get((step.place, step.turn), self.place)
                 raise _DepartsError(f"other channels meet at {step.place}")
@@ -160,6 +161,17 @@ class _Check:
             if number not in self._met and site not in self._other and not moves:
                 self.place = number
                 raise _DepartsError("is not called after a cut")
+
+    def _in_dense(self, cut: Trace) -> NDArray[np.int32]:
+        """For each label of the cut network's pass that of the dense one's; 0 where none is known.
+
+        What stands for several is numbered anew in each pass.
+        """
+        found = np.zeros(cut.count, np.int32)
+        found[: self._base] = np.arange(self._base)
+        for pair, label in cut.pairs.items():
+            found[label] = self._trace.pairs.get(pair, 0) if max(pair) < self._base else 0
+        return found
 
 
 def _departure(dense: Step, cut: Step, removed: NDArray[np.bool_], base: int) -> str:

@@ -160,12 +160,14 @@ class Option:
         name: in words.
         one, other: labels that go together, position by position.
         held: labels that cannot go.
+        why: the reason for that; the name where it is empty.
     """
 
     name: str
     one: Labels
     other: Labels
     held: Labels
+    why: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,6 +201,8 @@ class Trace:
         holds: labels that cannot go.
         choices: what one pass cannot tell.
         combined: what is taken over channels.
+        pairs: labels that stand for two, of planes that lie along the same dimensions: such a one
+            goes when either does.
         used: names of the parameters and buffers that are used.
         output: what the output is made of: types, keys and dtypes.
         count: the first label that is free.
@@ -212,6 +216,7 @@ class Trace:
     holds: list[Hold] = field(default_factory=list)
     choices: list[Choice] = field(default_factory=list)
     combined: list[Combining] = field(default_factory=list)
+    pairs: dict[tuple[int, int], int] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
     output: Any = None
     count: int = 1
@@ -220,9 +225,14 @@ class Trace:
     def _axes(self) -> tuple[list[tuple[str, int]], Labels]:
         return list(self.starts), np.fromiter(self.starts.values(), np.int32, len(self.starts))
 
-    def axis_of(self, plane: Tensor) -> tuple[str, int]:
-        """The tensor and dimension that the labels of a plane are positions of."""
-        return self.axis_at(int(plane.max()))
+    def axes_of(self, plane: Tensor) -> list[tuple[str, int]]:
+        """The tensors' dimensions that the labels of a plane are positions of."""
+        found, labels = [], [int(plane.max())]
+        parted = {label: pair for pair, label in self.pairs.items()} if self.pairs else {}
+        for label in labels:
+            labels.extend(parted.get(label, ()))
+            found.append(self.axis_at(label))
+        return [axis for axis in found if axis[0]]
 
     def axis_at(self, label: int) -> tuple[str, int]:
         """The tensor and dimension that a label is a position of; no name where it is of none."""

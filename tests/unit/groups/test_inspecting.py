@@ -159,10 +159,16 @@ def _fused(m: Any, x: Tensor) -> Tensor:
     return m.o(mix(q, k, v).transpose(1, 2).reshape(b, t, c))
 
 
-def _grouped_queries(m: Any, x: Tensor) -> Tensor:
-    q = m.q(x).unflatten(-1, (4, -1)).transpose(1, 2)
-    k, v = (layer(x).unflatten(-1, (2, -1)).transpose(1, 2) for layer in (m.k, m.v))
-    k, v = (part.repeat_interleave(2, 1) for part in (k, v))
+def _grouped_queries(
+    m: Any, x: Tensor, heads: tuple[int, int] = (4, -1), shared: tuple[int, int] = (2, -1),
+    *, expanded: bool = False,
+) -> Tensor:  # fmt: skip
+    q = m.q(x).unflatten(-1, heads).transpose(1, 2)
+    k, v = (layer(x).unflatten(-1, shared).transpose(1, 2) for layer in (m.k, m.v))
+    if expanded:
+        k, v = (p[:, :, None].expand(-1, -1, 2, -1, -1).flatten(1, 2) for p in (k, v))
+    else:
+        k, v = (part.repeat_interleave(2, 1) for part in (k, v))
     return m.o(mix(q, k, v).transpose(1, 2).flatten(2))
 
 
@@ -252,7 +258,13 @@ CASES: dict[str, Case] = {
     "roll": Case(
         between(lambda m, x: x.roll(3, 1)),
         {"a": tuple((c,) for c in range(5)), "b": each(6)},
-        fault="the last three are never tried as held",
+    ),
+    "roll to the front": Case(
+        between(lambda m, x: x.roll(-3, 1)),
+        {"a": tuple((c,) for c in range(3, 8)), "b": each(6)},
+    ),
+    "roll by half of the channels": Case(
+        between(lambda m, x: x.roll(x.shape[1] // 2, 1)), {"a": alike(8, 2), "b": each(6)},
     ),
     "shuffle": Case(
         between(lambda m, x: x.unflatten(1, (2, -1)).transpose(1, 2).flatten(1, 2)),
@@ -317,8 +329,13 @@ CASES: dict[str, Case] = {
     "transposed and grouped": Case(
         between(lambda m, x: m.c(x), made=12, read=8,
                 c=nn.ConvTranspose2d(12, 8, 2, stride=2, groups=2)),
-        {"a": alike(12, 2), "c": alike(8, 2), "b": each(6)},
-        fault="both what stands for a block and the filters lie along the channels",
+        # The weight has four filters for each group of channels, which make the same four of both.
+        {"a": alike(12, 2), "c": each(4), "b": each(6)},
+    ),
+    "transposed and grouped, normalised": Case(
+        between(lambda m, x: m.n(m.c(x)).relu(), made=12, read=6, n=nn.BatchNorm2d(6),
+                c=nn.ConvTranspose2d(12, 6, 2, groups=3, bias=False)),
+        {"a": alike(12, 3), "c": each(2), "b": each(6)},
     ),
     "transposed and depthwise": Case(
         between(lambda m, x: m.c(x), c=nn.ConvTranspose2d(8, 8, 2, stride=2, groups=8)), CHAIN
@@ -355,7 +372,16 @@ CASES: dict[str, Case] = {
         tokens(_grouped_queries, q=nn.Linear(8, 16), k=nn.Linear(8, 8), v=nn.Linear(8, 8),
                o=nn.Linear(16, 8)),
         {"a": each(8), "q": alike(16, 4), "v": alike(8, 2), "o": each(8)}, TOKENS,
-        fault="queries are tried by whole heads and keys by channels of each head",
+    ),
+    "grouped queries, keys expanded": Case(
+        tokens(lambda m, x: _grouped_queries(m, x, expanded=True), q=nn.Linear(8, 16),
+               k=nn.Linear(8, 8), v=nn.Linear(8, 8), o=nn.Linear(16, 8)),
+        {"a": each(8), "q": alike(16, 4), "v": alike(8, 2), "o": each(8)}, TOKENS,
+    ),
+    "grouped queries of a written-out width": Case(
+        tokens(lambda m, x: _grouped_queries(m, x, (-1, 4), (-1, 4)), q=nn.Linear(8, 16),
+               k=nn.Linear(8, 8), v=nn.Linear(8, 8), o=nn.Linear(16, 8)),
+        {"a": each(8), "q": blocks(16, 8), "o": each(8)}, TOKENS,
     ),
     "fused queries, keys and values": Case(
         tokens(_fused, qkv=nn.Linear(8, 24), o=nn.Linear(8, 8)),
@@ -502,7 +528,16 @@ CASES: dict[str, Case] = {
             w=nn.Parameter(torch.randn(2, 4, 8)),
         ),
         {"a": alike(8, 2), "w": each(8)}, TOKENS,
-        fault="two axes of a parameter that are flattened meet the channels one by one",
+    ),
+    "a parameter with an axis for heads, flattened": Case(
+        tokens(lambda m, x: m.o(F.linear(x, m.w.flatten(0, 1))),
+               w=nn.Parameter(torch.randn(1, 6, 8)), o=nn.Linear(6, 8)),
+        {"a": each(8), "w": each(6), "o": each(8)}, TOKENS,
+    ),
+    "two flattened axes added": Case(
+        tokens(lambda m, x: m.o(x + m.w.flatten()), w=nn.Parameter(torch.randn(2, 4)),
+               o=nn.Linear(8, 8)),
+        {"a": alike(8, 2), "o": each(8)}, TOKENS,
     ),
     "einsum of two activations": Case(
         tokens(lambda m, x: m.o(torch.einsum("bic,bjc,bjd->bid", m.q(x), m.k(x), m.v(x))),
