@@ -122,18 +122,46 @@ def _reconciled(trace: Trace, state: _State) -> Classes:
         for conflict in _conflicts(trace, classes):
             places = [place for place, own in laid_out if np.isin(own, conflict).any()]
             moved |= len(places) > 0 and _agree(trace, state, places)
-        if not moved:
+        if not moved and not _freed(trace, state, classes, laid_out):
             return classes
     return state.classes(trace)
+
+
+def _freed(
+    trace: Trace, state: _State, classes: Classes, laid_out: Sequence[tuple[int, Labels]]
+) -> bool:
+    """Cut layouts in another way where their blocks stay, as heads that share one of the keys."""
+    made = _made(trace, classes)
+    for hold in trace.holds:
+        kept = classes.of[hold.labels[hold.labels >= trace.base]]
+        kept = kept[made[kept]]
+        before = dict(state.chosen)
+        places = [place for place, own in laid_out if np.isin(own, kept).any()]
+        if sum(_advance(trace, state, place, holding=False) for place in places):
+            if _free(trace, state.classes(trace)) > _free(trace, classes):
+                return True
+            state.chosen = before
+    return False
+
+
+def _free(trace: Trace, classes: Classes) -> int:
+    """Positions of tensors that may go."""
+    return int((classes.held[: trace.base] < 0).sum())
+
+
+def _made(trace: Trace, classes: Classes) -> NDArray[np.bool_]:
+    """For each class whether it has a position of a tensor."""
+    made = np.zeros(len(classes.of), bool)
+    made[classes.of[: trace.base]] = True
+    made[0] = False
+    return made
 
 
 def _conflicts(trace: Trace, classes: Classes) -> Iterator[Labels]:
     """Classes that are held only because of how layouts are cut, with those that hold them."""
     for label in np.unique(classes.of[classes.everything]).tolist():
         yield np.array([label], np.int32)
-    made = np.zeros(len(classes.of), bool)
-    made[classes.of[: trace.base]] = True
-    made[0] = False
+    made = _made(trace, classes)
     for block in classes.parts:
         for row in np.flatnonzero(made[classes.of[block.labels]]).tolist():
             yield classes.of[np.append(block.rows[row], block.labels[row])]
@@ -148,8 +176,7 @@ def _agree(trace: Trace, state: _State, places: Sequence[int]) -> bool:
     if len(set(ways.values())) == 1:
         # All are cut in the same way, which leaves nothing to choose from.
         moved = [place for place in places if state.chosen.get(place, 0)]
-        advanced = [_advance(trace, state, place, holding=False) for place in moved]
-        return any(advanced)
+        return sum(_advance(trace, state, place, holding=False) for place in moved) > 0
     for place in places:
         names = [option.name for option in trace.choices[place].options]
         if ways[place] != ways[furthest] and ways[furthest] in names:

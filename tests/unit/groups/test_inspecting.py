@@ -378,6 +378,14 @@ CASES: dict[str, Case] = {
                k=nn.Linear(8, 8), v=nn.Linear(8, 8), o=nn.Linear(16, 8)),
         {"a": each(8), "q": alike(16, 4), "v": alike(8, 2), "o": each(8)}, TOKENS,
     ),
+    "queries that share one head of the keys": Case(
+        tokens(
+            lambda m, x: m.o(mix(m.q(x).unflatten(-1, (4, -1)).transpose(1, 2),
+                                 *(y(x)[:, None] for y in (m.k, m.v))).transpose(1, 2).flatten(2)),
+            q=nn.Linear(8, 12), k=nn.Linear(8, 3), v=nn.Linear(8, 5), o=nn.Linear(20, 8),
+        ),
+        {"a": each(8), "q": alike(12, 4), "v": each(5), "o": each(8)}, TOKENS,
+    ),
     "grouped queries of a written-out width": Case(
         tokens(lambda m, x: _grouped_queries(m, x, (-1, 4), (-1, 4)), q=nn.Linear(8, 16),
                k=nn.Linear(8, 8), v=nn.Linear(8, 8), o=nn.Linear(16, 8)),
