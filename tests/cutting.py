@@ -70,8 +70,10 @@ def _say_sizes(layer: Any) -> None:
         if layer.weight is not None:
             layer.normalized_shape = tuple(layer.weight.shape)
     elif isinstance(layer, nn.MultiheadAttention):
-        layer.embed_dim = layer.out_proj.weight.shape[0]
-        layer.kdim = layer.vdim = layer.embed_dim
+        layer.embed_dim = layer.out_proj.weight.shape[1]
+        read = layer.k_proj_weight, layer.v_proj_weight
+        sizes = [layer.embed_dim if weight is None else weight.shape[1] for weight in read]
+        layer.kdim, layer.vdim = sizes
         layer.head_dim = layer.embed_dim // layer.num_heads
     elif isinstance(layer, nn.modules.batchnorm._NormBase):
         sized = [t for t in (layer.weight, layer.running_mean) if t is not None]
@@ -104,7 +106,21 @@ def masked(model: nn.Module, groups: Sequence[Group], chosen: Sequence[set[int]]
         if places and isinstance(layer, nn.LayerNorm | nn.GroupNorm | nn.RMSNorm):
             kept = [place for place in range(len(layer.weight)) if place not in places]
             layer.forward = _over(layer, torch.tensor(kept))
+        elif isinstance(layer, nn.MultiheadAttention):
+            own = f"{name}.out_proj.weight" if name else "out_proj.weight"
+            _rescale(layer, len(gone.get((own, 1), ())))
     return model
+
+
+@torch.no_grad()
+def _rescale(layer: nn.MultiheadAttention, lost: int) -> None:
+    """Queries times what makes up for a scale that the width of a head decides."""
+    width = layer.embed_dim
+    scale = ((width - lost) / width) ** -0.5
+    weight = layer.q_proj_weight if layer.in_proj_weight is None else layer.in_proj_weight
+    weight[:width] *= scale
+    if layer.in_proj_bias is not None:
+        layer.in_proj_bias[:width] *= scale
 
 
 def over_kept(function: Callable[[Tensor], Tensor], kept: Tensor, dim: int = 1):
@@ -168,11 +184,22 @@ def tensors_of(value: Any) -> list[Tensor]:
     return [t for v in value for t in tensors_of(v)] if isinstance(value, list | tuple) else []
 
 
+@contextmanager
+def layer_by_layer() -> Iterator[None]:
+    """PyTorch's transformer layers call their parts, also those whose forward is another."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
+
+
 @torch.no_grad()
 def distance(one: nn.Module, other: nn.Module, inputs: Any) -> float:
     """The greatest difference of two networks' outputs, relative to the first one's."""
     arguments = inputs if isinstance(inputs, tuple) else (inputs,)
-    with in_double():
+    with in_double(), layer_by_layer():
         pairs = zip(tensors_of(one(*arguments)), tensors_of(other(*arguments)), strict=True)
         errors = []
         for wanted, found in pairs:

@@ -1,6 +1,6 @@
 """Which labels of a labelled pass go together, and which cannot go."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,12 +22,14 @@ class Classes:
             class that may go.
         holds: every hold.
         everything: labels whose class is a whole axis of some tensor.
+        parts: what stands for several labels that do not go together.
     """
 
     of: NDArray[np.int32]
     held: NDArray[np.int32]
     holds: tuple[Hold, ...]
     everything: Labels
+    parts: tuple[Block, ...] = ()
 
     def why(self, label: int) -> Hold | None:
         """What keeps a label, if anything does."""
@@ -53,17 +55,23 @@ def classes_of(
     of = partition(trace, [*((option.one, option.other) for option in options), *ties])
     kept = [*trace.holds, *holds]
     kept += [
-        Hold(choice.step, option.name, option.held)
+        Hold(choice.step, option.why or option.name, option.held)
         for choice, option in zip(trace.choices, options, strict=True)
         if option.held.size
     ]
-    kept += [
-        Hold(block.step, "part of a size", block.labels[~_is_whole(block, of)])
-        for block in trace.blocks
-    ]
+    parts = tuple(_parts(trace, of))
+    kept += [Hold(block.step, "part of a size", block.labels) for block in parts]
     everything = _everything(trace, of)
     kept.append(Hold(-1, "all of its channels go together", everything))
-    return Classes(of, _held(of, kept), tuple(kept), everything)
+    return Classes(of, _held(of, kept), tuple(kept), everything, parts)
+
+
+def _parts(trace: Trace, of: NDArray[np.int32]) -> Iterator[Block]:
+    """What stands for several labels that do not go together."""
+    for block in trace.blocks:
+        parted = ~_is_whole(block, of)
+        if parted.any():
+            yield Block(block.step, block.labels[parted], block.rows[parted])
 
 
 def partition(trace: Trace, ties: Sequence[tuple[Labels, Labels]]) -> NDArray[np.int32]:

@@ -1,6 +1,7 @@
 """Whether a cut network is the dense one without the channels that went, operator by operator."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from math import prod
 
 import numpy as np
@@ -19,12 +20,27 @@ from analysis.network.labels.records import Step, Trace
 from analysis.network.labels.tracing import labelled_pass
 from analysis.processes import budgets
 
-__all__ = ["ENDLESS", "departure"]
+__all__ = ["ENDLESS", "Departing", "departure"]
 
 ENDLESS = "its forward does not end after a cut"
 
 _MOST = 20
 """Operators that a cut network may call, as a multiple of the dense one's, beside a thousand."""
+
+
+@dataclass(frozen=True)
+class Departing:
+    """An operator that does not follow a cut.
+
+    Attributes:
+        step: its number in the dense network's pass.
+        why: what it does.
+        fixed: whether all that it was told to do with its only operand is as in the dense network.
+    """
+
+    step: int
+    why: str
+    fixed: bool = False
 
 
 class _DepartsError(Exception):
@@ -38,7 +54,7 @@ def departure(
     classes: Classes,
     removed: NDArray[np.bool_],
     seconds: float | None,
-) -> tuple[int, str] | None:
+) -> Departing | None:
     """The first operator that does not follow a cut, and what it does; None if all do.
 
     Args:
@@ -62,13 +78,13 @@ def departure(
         with budgets.limited(seconds, of_processor=True):
             check.finish(labelled_pass(cut, inputs, labels, check, trace.count), classes)
     except _DepartsError as error:
-        return check.place, str(error)
+        return Departing(check.place, str(error), check.fixed)
     except BudgetExceededError as error:
         if error.seconds != seconds:
             raise  # the caller's own budget
-        return check.place, ENDLESS
+        return Departing(check.place, ENDLESS)
     except Exception as error:
-        return check.place, check.waiting or one_line(error)
+        return Departing(check.place, check.waiting or one_line(error), check.fixed)
     return None
 
 
@@ -120,6 +136,7 @@ class _Check:
         self._met: set[int] = set()
         self._site = ("", "")
         self.waiting = ""
+        self.fixed = False
         self.place = 0
         # Counted, and not timed: what a network's groups are must not depend on the machine's load.
         self._left = _MOST * len(trace.steps) + 1000
@@ -143,7 +160,10 @@ class _Check:
         if site in self._other or self.waiting:
             return
         self.place, self._site = number, site
-        self.waiting = _departure(self._trace.steps[number], step, self._removed, self._base)
+        dense = self._trace.steps[number]
+        self.waiting = _departure(dense, step, self._removed, self._base)
+        self.fixed = bool(self.waiting and len(step.given) == 1 and step.constants)
+        self.fixed &= step.constants == dense.constants
         if not self.waiting:
             self.place += 1
 
@@ -152,13 +172,14 @@ class _Check:
         if self.waiting:
             raise _DepartsError(self.waiting)
         # A row that is the only one left meets others itself, and not what stands for it.
-        inside = np.zeros(self._base, bool)
+        dense = self._in_dense(cut)
+        inside = np.zeros(self._trace.count, bool)
         for block in self._trace.blocks:
             inside[block.rows[block.rows < self._base]] = True
         for edge in cut.edges:
-            both = (edge.one < self._base) & (edge.other < self._base)
-            both[both] &= ~inside[edge.one[both]] & ~inside[edge.other[both]]
-            if (classes.of[edge.one[both]] != classes.of[edge.other[both]]).any():
+            one, other = dense[edge.one], dense[edge.other]
+            both = (one > 0) & (other > 0) & ~inside[one] & ~inside[other]
+            if (classes.of[one[both]] != classes.of[other[both]]).any():
                 step = cut.steps[edge.step]
                 self.place = self._dense.get((step.place, step.turn), self.place)
                 raise _DepartsError(f"other channels meet at {step.place}")
@@ -168,6 +189,17 @@ class _Check:
             if number not in self._met and site not in self._other and not moves:
                 self.place = number
                 raise _DepartsError("is not called after a cut")
+
+    def _in_dense(self, cut: Trace) -> NDArray[np.int32]:
+        """For each label of the cut network's pass that of the dense one's; 0 where none is known.
+
+        What stands for several is numbered anew in each pass.
+        """
+        found = np.zeros(cut.count, np.int32)
+        found[: self._base] = np.arange(self._base)
+        for pair, label in cut.pairs.items():
+            found[label] = self._trace.pairs.get(pair, 0) if max(pair) < self._base else 0
+        return found
 
 
 def _departure(dense: Step, cut: Step, removed: NDArray[np.bool_], base: int) -> str:
@@ -183,7 +215,7 @@ def _departure(dense: Step, cut: Step, removed: NDArray[np.bool_], base: int) ->
         found = [labels_of(plane) for plane in cut.planes[place]]
         if any(labels.size == 1 for labels in expected):
             continue  # a single channel is left, which is followed no further
-        if _elements(dense, place, expected) not in (None, prod(cut.shapes[place])):
+        if _elements(dense, cut, place, expected) not in (None, prod(cut.shapes[place])):
             return f"returns {cut.shapes[place]} where {shape} was, and not the channels that stay"
         if not _same(expected, found, base):
             return "other channels, or in another order"
@@ -200,7 +232,7 @@ def _left(labels: Labels, removed: NDArray[np.bool_]) -> Labels:
     return labels if stays.all() else labels[stays]
 
 
-def _elements(dense: Step, place: int, left: Sequence[Labels]) -> int | None:
+def _elements(dense: Step, cut: Step, place: int, left: Sequence[Labels]) -> int | None:
     """Elements that should stay of a result."""
     axes = [
         dim for plane in dense.planes[place] for dim, size in enumerate(plane.shape) if size > 1
@@ -208,7 +240,19 @@ def _elements(dense: Step, place: int, left: Sequence[Labels]) -> int | None:
     if len(axes) != len(set(axes)):
         return None
     count = prod(labels.size for labels in left)
-    return count * prod(size for dim, size in enumerate(dense.shapes[place]) if dim not in axes)
+    sizes = list(dense.shapes[place])
+    for dim in _repeated(dense):
+        sizes[dim] = cut.shapes[place][dim]
+    return count * prod(size for dim, size in enumerate(sizes) if dim not in axes)
+
+
+def _repeated(step: Step) -> list[int]:
+    """Dimensions along which an operator repeats one position, as often as others need it."""
+    if step.place.operator != "expand":
+        return []
+    (given, *_), (made,) = step.given, step.shapes
+    more = len(made) - len(given)
+    return [dim for dim in range(len(made)) if dim < more or given[dim - more] == 1]
 
 
 def _same(expected: Sequence[Labels], found: Sequence[Labels], base: int) -> bool:

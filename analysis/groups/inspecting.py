@@ -25,7 +25,7 @@ from analysis.network.usable import check_usable
 from analysis.processes import budgets
 from analysis.records import FVCORE, Coupling, Group, Member
 
-__all__ = ["Labelled", "Term", "inspect_groups", "joined", "labelled", "layer_of"]
+__all__ = ["Labelled", "Term", "inspect_groups", "joined", "labelled", "layer_of", "owner_of"]
 
 
 def inspect_groups(
@@ -344,7 +344,7 @@ class Labelled:
         """What the MACs are products of, as fvcore counts them."""
         return tuple(
             Term(
-                self._charged(step, space.tensor),
+                self.charged(step, space.tensor),
                 step.place.operator,
                 space.planes,
                 FVCORE[space.kind] * space.constant,
@@ -372,7 +372,7 @@ class Labelled:
                 found[axis].append(step.place.module)
         return found
 
-    def _charged(self, step: Step, tensor: str) -> str:
+    def charged(self, step: Step, tensor: str) -> str:
         """The module that a product is charged to: that which owns the weight, or shares it."""
         module = self.modules.get(step.place.module)
         names = {name for name, _ in (*step.makes, *_read_by(step.reads))} | {tensor}

@@ -7,7 +7,7 @@ one that a cut has to respect; what it asks for is learnt, and tried again.
 """
 
 from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from analysis.groups.coupling import Classes, classes_of
-from analysis.groups.departing import ENDLESS, departure
+from analysis.groups.departing import ENDLESS, Departing, departure
 from analysis.groups.retracing import keeps_order
 from analysis.network.inference import Inputs
 from analysis.network.labels.planes import Labels
@@ -89,10 +89,8 @@ def learn(model: nn.Module, inputs: Inputs, trace: Trace, seconds: float | None 
                 return Learnt(classes, tries + 1)
             continue
         right = 0
-        step, why = failing
-        if why == ENDLESS:
-            break
-        if not _adapt(trace, sites, state, step, removed, classes, why):
+        why = failing.why
+        if why == ENDLESS or not _adapt(trace, sites, state, failing, removed):
             break
     free = np.flatnonzero(classes.held < 0)[1:].astype(np.int32)
     rest = Hold(-1, f"cannot be told: {why}", free)
@@ -102,20 +100,63 @@ def learn(model: nn.Module, inputs: Inputs, trace: Trace, seconds: float | None 
 def _reconciled(trace: Trace, state: _State) -> Classes:
     """The partition, once layouts that are coupled are cut in the same way.
 
-    Whole heads of the queries and the same channel of every head of the keys would be everything.
+    Whole heads of the queries and the same channel of every head of the keys would be everything,
+    or, where several heads share their keys, a part of what goes.
     """
-    while True:
+    for _ in range(len(trace.choices) + 1):
         classes = state.classes(trace)
-        everything = np.unique(classes.of[classes.everything])
-        involved: dict[int, list[int]] = {}
-        for place, choice in enumerate(trace.choices):
-            if choice.options[state.chosen.get(place, 0)].one.size:
-                found = np.intersect1d(classes.of[choice.labels], everything)
-                for label in found.tolist():
-                    involved.setdefault(label, []).append(place)
-        moved = [_agree(trace, state, places) for places in involved.values()]
-        if not any(moved):
+        laid_out = [
+            (place, np.unique(classes.of[choice.labels]))
+            for place, choice in enumerate(trace.choices)
+            if choice.options[state.chosen.get(place, 0)].one.size
+        ]
+        moved = False
+        for conflict in _conflicts(trace, classes):
+            places = [place for place, own in laid_out if np.isin(own, conflict).any()]
+            moved |= len(places) > 0 and _agree(trace, state, places)
+        if not moved and not _freed(trace, state, classes, laid_out):
             return classes
+    return state.classes(trace)
+
+
+def _freed(
+    trace: Trace, state: _State, classes: Classes, laid_out: Sequence[tuple[int, Labels]]
+) -> bool:
+    """Cut layouts in another way where their blocks stay, as heads that share one of the keys."""
+    made = _made(trace, classes)
+    for hold in trace.holds:
+        kept = classes.of[hold.labels[hold.labels >= trace.base]]
+        kept = kept[made[kept]]
+        before = dict(state.chosen)
+        places = [place for place, own in laid_out if np.isin(own, kept).any()]
+        if sum(_advance(trace, state, place, holding=False) for place in places):
+            if _free(trace, state.classes(trace)) > _free(trace, classes):
+                return True
+            state.chosen = before
+    return False
+
+
+def _free(trace: Trace, classes: Classes) -> int:
+    """Positions of tensors that may go."""
+    return int((classes.held[: trace.base] < 0).sum())
+
+
+def _made(trace: Trace, classes: Classes) -> NDArray[np.bool_]:
+    """For each class whether it has a position of a tensor."""
+    made = np.zeros(len(classes.of), bool)
+    made[classes.of[: trace.base]] = True
+    made[0] = False
+    return made
+
+
+def _conflicts(trace: Trace, classes: Classes) -> Iterator[Labels]:
+    """Classes that are held only because of how layouts are cut, with those that hold them."""
+    for label in np.unique(classes.of[classes.everything]).tolist():
+        yield np.array([label], np.int32)
+    made = _made(trace, classes)
+    for block in classes.parts:
+        for row in np.flatnonzero(made[classes.of[block.labels]]).tolist():
+            yield classes.of[np.append(block.rows[row], block.labels[row])]
 
 
 def _agree(trace: Trace, state: _State, places: Sequence[int]) -> bool:
@@ -127,11 +168,7 @@ def _agree(trace: Trace, state: _State, places: Sequence[int]) -> bool:
     if len(set(ways.values())) == 1:
         # All are cut in the same way, which leaves nothing to choose from.
         moved = [place for place in places if state.chosen.get(place, 0)]
-        for place in moved:
-            _advance(trace, state, place)
-        return any(
-            trace.choices[place].options[state.chosen[place]].name != ways[place] for place in moved
-        )
+        return sum(_advance(trace, state, place, holding=False) for place in moved) > 0
     for place in places:
         names = [option.name for option in trace.choices[place].options]
         if ways[place] != ways[furthest] and ways[furthest] in names:
@@ -140,14 +177,14 @@ def _agree(trace: Trace, state: _State, places: Sequence[int]) -> bool:
     return False
 
 
-def _advance(trace: Trace, state: _State, place: int) -> None:
-    """The next option of a choice; the last of several, to hold, only once sizes were tied."""
-    choice, option = trace.choices[place], state.chosen.get(place, 0) + 1
-    is_last = option == len(choice.options) - 1
-    if option < len(choice.options) and not (
-        is_last and len(choice.options) > 2 and state.tried[choice.step] < _CANDIDATES
-    ):
-        state.chosen[place] = option
+def _advance(trace: Trace, state: _State, place: int, *, holding: bool) -> bool:
+    """Take the next option of a choice that ties channels, or that holds some; if there is one."""
+    options = trace.choices[place].options
+    for option in range(state.chosen.get(place, 0) + 1, len(options)):
+        if bool(options[option].held.size) is holding:
+            state.chosen[place] = option
+            return True
+    return False
 
 
 def _drawn(
@@ -191,6 +228,7 @@ def _sites(model: nn.Module, trace: Trace) -> list[Hashable]:
     return [
         (
             step.place.line,
+            step.inner,
             step.place.operator,
             kinds.get(step.place.module),
             len(step.arriving),
@@ -204,32 +242,74 @@ def _adapt(
     trace: Trace,
     sites: Sequence[Hashable],
     state: _State,
-    failing: int,
+    departing: Departing,
     removed: NDArray[np.bool_],
-    classes: Classes,
-    why: str,
 ) -> bool:
     """Learn from an operator that did not follow; False where nothing is left to learn.
 
     What is learnt of one call holds for all that the same code makes. First the operator's own
     options are tried, then that its size comes of another tensor's, at last what arrives is held.
     """
-    failing = min(failing, len(trace.steps) - 1)
-    alike = [step for step, site in enumerate(sites) if site == sites[failing]]
-    if _choose(trace, state, alike, failing, removed):
+    failing = min(departing.step, len(trace.steps) - 1)
+    alike = _alike(sites, failing)
+    if _take_next(trace, state, alike, failing, removed):
         return True
-    if state.tried[failing] < _CANDIDATES:
-        for step in alike:
-            state.ties.pop(step, None)
-            state.tried[step] += 1
-        if _tie(trace, state, alike, failing, removed, classes.of):
-            return True
-        for step in alike:
-            state.tried[step] = _CANDIDATES
-        if _choose(trace, state, alike, failing, removed):
-            return True
+    if failing in state.ties and _take_next_behind(trace, sites, state, failing, removed):
+        return True
     for step in alike:
         state.ties.pop(step, None)
+        state.tried[step] += 1
+    # A size that was the same before the cut comes of no tensor that lost something.
+    may_tie = not departing.fixed and state.tried[failing] <= _CANDIDATES
+    return (
+        (may_tie and _tie(trace, sites, state, alike, failing, removed))
+        or _choose(trace, state, alike, failing, removed, holding=True)
+        or _hold(trace, state, alike, failing, removed, departing.why)
+    )
+
+
+def _alike(sites: Sequence[Hashable], step: int) -> list[int]:
+    """The operators that the same code calls."""
+    return [other for other, site in enumerate(sites) if site == sites[step]]
+
+
+def _take_next(
+    trace: Trace, state: _State, alike: Sequence[int], step: int, removed: NDArray[np.bool_]
+) -> bool:
+    """Take the next option of an operator that leaves something to cut; whether there is one."""
+    before = dict(state.chosen)
+    while _choose(trace, state, alike, step, removed, holding=False):
+        held = _reconciled(trace, state).held
+        if any((held[labels[removed[labels]]] < 0).any() for labels in trace.steps[step].arriving):
+            return True
+    state.chosen = before
+    return False
+
+
+def _take_next_behind(
+    trace: Trace,
+    sites: Sequence[Hashable],
+    state: _State,
+    failing: int,
+    removed: NDArray[np.bool_],
+) -> bool:
+    """The same for an operator behind one whose size was tied.
+
+    Attention asks for a width that its heads divide before it makes them.
+    """
+    behind = (failing + away for away in _nearby(trace, failing) if away > 0)
+    return any(_take_next(trace, state, _alike(sites, step), step, removed) for step in behind)
+
+
+def _hold(
+    trace: Trace,
+    state: _State,
+    alike: Sequence[int],
+    failing: int,
+    removed: NDArray[np.bool_],
+    why: str,
+) -> bool:
+    """Hold what arrives at an operator; whether anything did that loses something."""
     for back in range(failing + 1):
         place = _gone(trace.steps[failing - back], removed)
         if place is not None:
@@ -251,23 +331,25 @@ def _gone(step: Step, removed: NDArray[np.bool_]) -> int | None:
 
 def _tie(
     trace: Trace,
+    sites: Sequence[Hashable],
     state: _State,
     alike: Sequence[int],
     failing: int,
     removed: NDArray[np.bool_],
-    of: NDArray[np.int32],
 ) -> bool:
-    """Tie what arrives, position by position, with what another tensor before has as many of.
+    """Tie what arrives, position by position, with what another tensor nearby has as many of.
 
-    In attention the sizes of the heads are those of the layer's input, divided.
+    In attention the sizes of the heads are those of the layer's input, divided; the state that a
+    recurrent layer starts from has the size of the weight that reads it next.
     """
     own = _gone(trace.steps[failing], removed) or 0
     if len(trace.steps[failing].arriving) <= own:
         return False
     labels = trace.steps[failing].arriving[own]
+    of = state.classes(trace).of
     seen: list[frozenset[int]] = []
-    for back in range(1, min(failing + 1, _BACK)):
-        for place, other in enumerate(trace.steps[failing - back].arriving):
+    for away in _nearby(trace, failing):
+        for place, other in enumerate(trace.steps[failing + away].arriving):
             classes = frozenset(of[other].tolist())
             if (
                 classes not in seen
@@ -278,14 +360,26 @@ def _tie(
                 seen.append(classes)
                 if len(seen) == state.tried[failing]:
                     for step in alike:
-                        _tie_one(trace, state, step, own, back, place)
+                        _tie_one(trace, state, step, own, away, place)
                     return True
     return False
 
 
-def _tie_one(trace: Trace, state: _State, step: int, own: int, back: int, place: int) -> None:
+def _nearby(trace: Trace, step: int) -> Iterator[int]:
+    """How far other operators are from one, the nearest first; those behind are of its line."""
+    line = trace.steps[step].place.module, trace.steps[step].place.line
+    for away in range(1, _FAR):
+        if away <= step:
+            yield -away
+        if step + away < len(trace.steps):
+            place = trace.steps[step + away].place
+            if (place.module, place.line) == line:
+                yield away
+
+
+def _tie_one(trace: Trace, state: _State, step: int, own: int, away: int, place: int) -> None:
     arriving = trace.steps[step].arriving
-    others = trace.steps[step - back].arriving if step >= back else ()
+    others = trace.steps[step + away].arriving if 0 <= step + away < len(trace.steps) else ()
     if len(arriving) > own and len(others) > place:
         labels, other = arriving[own], others[place]
         if not labels.size % other.size:
@@ -295,8 +389,8 @@ def _tie_one(trace: Trace, state: _State, step: int, own: int, back: int, place:
                     state.chosen[number] = 0
 
 
-_BACK = 60
-"""Operators before another one among which the size that it is given is looked for."""
+_FAR = 60
+"""Operators around another one among which the size that it is given is looked for."""
 
 _CANDIDATES = 3
 """Tensors that are tried there."""
@@ -308,13 +402,13 @@ def _choose(
     alike: Sequence[int],
     failing: int,
     removed: NDArray[np.bool_],
+    *,
+    holding: bool,
 ) -> bool:
     """Take the next option of what an operator left open; whether there is one."""
     steps = set(alike)
     moved = False
     for place, choice in enumerate(trace.choices):
         if choice.step in steps and (choice.step != failing or removed[choice.labels].any()):
-            before = state.chosen.get(place, 0)
-            _advance(trace, state, place)
-            moved |= choice.step == failing and state.chosen.get(place, 0) != before
+            moved |= _advance(trace, state, place, holding=holding) and choice.step == failing
     return moved

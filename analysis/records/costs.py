@@ -71,6 +71,8 @@ class CostTable:
         uncounted: operators fvcore has no rule for, with how often each is called.
         uncalled: modules that own parameters and were never called.
         modules: the names of all modules of the model.
+        not_traced: why fvcore could not count the model, so that its rules were applied to the pass
+            that follows channels; empty if it counted.
     """
 
     layers: tuple[LayerCost, ...]
@@ -79,6 +81,7 @@ class CostTable:
     uncounted: tuple[tuple[str, int], ...]
     uncalled: tuple[str, ...]
     modules: tuple[str, ...] = ()
+    not_traced: str = ""
 
     def by_layer(self) -> dict[str, LayerCost]:
         """Rows by module name."""

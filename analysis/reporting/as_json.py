@@ -264,6 +264,7 @@ def _costs(costs: CostTable) -> dict[str, Any]:
         ],
         "uncounted": dict(costs.uncounted),
         "uncalled": list(costs.uncalled),
+        "not_traced": costs.not_traced,
     }
 
 

@@ -335,8 +335,9 @@ def not_counted(costs: CostTable) -> str:
     """The gap of the total, in a sentence."""
     operators = ", ".join(f"{name.split('::')[-1]} ({times}x)" for name, times in costs.uncounted)
     uncalled = ", ".join(costs.uncalled)
+    by = f"fvcore's rules, on another trace ({costs.not_traced})" if costs.not_traced else "fvcore"
     return (
-        f"Not counted by fvcore: {operators or 'nothing'}. "
+        f"Not counted by {by}: {operators or 'nothing'}. "
         f"Layers with parameters that were never called: {uncalled or 'none'}."
     )
 

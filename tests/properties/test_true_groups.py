@@ -37,10 +37,7 @@ COMBINED = {"first": {
 """Blocks that take something over the channels that a layer makes."""
 
 FAULTS: dict[str, str] = {}
-OVERHELD = {
-    "roll": "what a roll moves is held, and not only what it brings to the front",
-    "transformer layer": "a size that no cut follows leaves a tie in place",
-}
+OVERHELD: dict[str, str] = {}
 
 
 def images(*size: int, seed: int = 1) -> Tensor:

@@ -92,7 +92,7 @@ ROOMS = {
         ("symbolic_sizes",),
         ("size_rules",),
         ("cost_model", "counting"),
-        ("expected",),
+        ("expected", "followed"),
         ("accounting",),
         ("predicting", "run_costs"),
     ),

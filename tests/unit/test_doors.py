@@ -69,6 +69,14 @@ class ListOfImages(Net):
         return super().forward(torch.stack(images))
 
 
+class Outer(Net):
+    """An operator that no counter of MACs has a rule for."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.head(self.features(x))
+        return x + torch.outer(x.mean(1), x.mean(0))
+
+
 class Flipped(Net):
     def forward(self, x: Tensor) -> Tensor:
         x = self.first(x).relu().flip(1)
@@ -113,6 +121,7 @@ CASES: dict[str, tuple[type[nn.Module], Callable[[], Any], str]] = {
     "nested": (Nested, images, "exact"),
     "cached": (Cached, by_name, "exact"),
     "list": (ListOfImages, several, "exact"),
+    "outer": (Outer, images, "exact"),
 }
 
 

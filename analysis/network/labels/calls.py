@@ -73,6 +73,7 @@ class Call:
     def put(self, place: int, planes: Sequence[Tensor]) -> None:
         """Say what a result carries; what it is a view of carries it there too."""
         value = self.made[place]
+        planes = self.meeting.apart(planes)
         value._planes = tuple(planes)  # type: ignore[attr-defined]
         if value is self._args[0] if self._args else False:
             base = value._base
@@ -114,7 +115,8 @@ class Call:
         if not is_own(value):
             return ""
         planes = self.planes_of(value)
-        return self.meeting.trace.axis_of(planes[0])[0] if planes else ""
+        axes = self.meeting.trace.axes_of(planes[0]) if planes else []
+        return axes[0][0] if axes else ""
 
     def operand(self, value: Tensor, dims: int) -> Operand:
         """An operand of an elementwise operator, with as many dimensions as its result."""

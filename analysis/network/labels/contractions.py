@@ -35,7 +35,7 @@ def _contract(
     found = call.meeting.joined([operand for operand, _ in operands], why)
     # A weight's own planes are as many as its elements, also in a grouped convolution.
     own = [plane for operand, is_own in operands if is_own for plane in operand.planes]
-    named = [(plane, *call.meeting.trace.axis_of(plane)) for plane in own]
+    named = [(plane, *axis) for plane in own for axis in call.meeting.trace.axes_of(plane)]
     counted: list[Tensor] = []
     for plane in (*own, *found):
         if not any(axes_of(plane) & axes_of(other) for other in counted):
@@ -97,6 +97,7 @@ def _convolution(call: Call) -> None:
     images_of = images if transposed else call.made[0]
     _outer(call, images_of.shape[0] * prod(images_of.shape[2:]) * prod(weight.shape[2:]))
     planes = [p.expand(groups, made, 1).reshape(1, -1, *(1,) * (rank - 2)) for p in found]
+    planes = call.meeting.apart(planes)
     bias = call.bound.get("bias")
     if bias is not None:
         shape = tuple(call.made[0].shape)
@@ -222,7 +223,7 @@ def _embedding(call: Call) -> None:
             call.meeting.hold(labels_of(plane), "chosen by values")
         else:
             found.append(plane.reshape((1,) * (rank - 1) + (-1,)))
-            call.step.makes.append(call.meeting.trace.axis_of(plane))
+            call.step.makes += call.meeting.trace.axes_of(plane)
     call.put(0, found)
 
 

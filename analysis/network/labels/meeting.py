@@ -129,6 +129,50 @@ class Meeting:
         shape = [size if dim in axes else 1 for dim, size in enumerate(plane.shape)]
         return torch.from_numpy(found).view(shape)
 
+    def apart(self, planes: Sequence[Tensor]) -> list[Tensor]:
+        """Planes of which no two lie along the same dimensions, as those of a flattened weight."""
+        found: list[Tensor] = []
+        for plane in planes:
+            axes = axes_of(plane)
+            alike = (place for place, other in enumerate(found) if axes and axes_of(other) == axes)
+            place = next(alike, None)
+            if place is None:
+                found.append(plane)
+            elif plane is not found[place]:
+                found[place] = self._paired(found[place], plane)
+        return found
+
+    def _paired(self, one: Tensor, other: Tensor) -> Tensor:
+        """One label for each pair; either may go with it, and what the other stands for stays."""
+        made = torch.where(one == 0, other, one)
+        both = (one > 0) & (other > 0) & (one != other)
+        pairs = list(zip(one[both].tolist(), other[both].tolist(), strict=True))
+        fresh = [pair for pair in dict.fromkeys(pairs) if pair not in self.trace.pairs]
+        for pair in fresh:
+            self.trace.pairs[pair] = self.trace.count
+            self.trace.count += 1
+        made[both] = torch.tensor([self.trace.pairs[pair] for pair in pairs], dtype=torch.int32)
+        if fresh:
+            labels = np.array([self.trace.pairs[pair] for pair in fresh], np.int32)
+            parts = np.array(fresh, np.int32).T
+            # Channels themselves before what stands for several, and of these the most.
+            finest = sorted(
+                (1, 0),
+                key=lambda n: (parts[n].max() >= self.trace.base, -len(np.unique(parts[n]))),
+            )
+            ways = [
+                Option(
+                    f"alike along {place}",
+                    labels,
+                    parts[place],
+                    np.unique(parts[1 - place]),
+                    "flattened with channels that go",
+                )
+                for place in finest
+            ]
+            self.choose(labels, [*ways, _held(np.concatenate([labels, *parts]), "flattened")])
+        return made
+
     def _unfollowed(self, plane: Tensor, axis: int, is_loose: bool) -> None:
         labels = labels_of(self.over(plane, frozenset({axis})))
         if is_loose:
@@ -172,7 +216,20 @@ class Meeting:
         order = sorted(range(labels.ndim), key=lambda axis: (axis != first, -labels.shape[axis]))
         alike = [_alike(labels, axis) for axis in order]
         free = [] if was_one else [Option("follows", _NONE, _NONE, _NONE)]
-        self.choose(labels, [*free, *alike, _held(labels, "size")])
+        self.choose(labels, [*free, *alike, _held(labels, "a written-out size")])
+
+    def turned(self, plane: Tensor, part: Tensor | None) -> None:
+        """The last labels come to the front: so many of them as a number or a size says."""
+        if part is None or len(axes_of(plane)) != 1 or part.shape != plane.shape:
+            return
+        before, after = labels_of(plane), labels_of(part)
+        first = int(np.flatnonzero(before == after[0])[0])
+        if first and np.array_equal(np.roll(before, -first), after):
+            places = np.arange(len(before), dtype=np.int32)
+            ways = _partings(before[:, None], [places[:first], places[first:]])
+            # Of a roll by a number of places, the front and the end cannot both follow a cut.
+            free = [Option("follows", _NONE, _NONE, _NONE)] if len(before) == 2 else []
+            self.choose(before, [*free, *ways])
 
     def parts(self, plane: Tensor, found: Sequence[Tensor | None]) -> None:
         """Some labels leave a tensor by their position: those left must be as many as before."""
@@ -202,7 +259,7 @@ def _alike(labels: Labels, axis: int) -> Option:
 
 def _held(labels: Labels, why: str) -> Option:
     labels = np.unique(labels[labels > 0])
-    return Option(f"held: {why}", _NONE, _NONE, labels)
+    return Option(why, _NONE, _NONE, labels)
 
 
 def _partings(slabs: Labels, left: Sequence[Labels]) -> list[Option]:

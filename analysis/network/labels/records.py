@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import prod
+from types import CodeType
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ __all__ = [
     "Combining",
     "Edge",
     "Hold",
+    "Inner",
     "Option",
     "Place",
     "Read",
@@ -29,6 +31,10 @@ __all__ = [
 
 NUMBERS = "the numbers of channels"
 """What is combined where a result is a channel's position, which a cut changes."""
+
+
+Inner = tuple[tuple[CodeType, int], ...]
+"""Lines of PyTorch's own Python between a line of the user's and an operator, the last first."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +103,7 @@ class Step:
     Attributes:
         place: where it is called.
         turn: which of the calls there it is, from 1.
+        inner: the lines of PyTorch's own that call it there.
         shapes: of its results.
         planes: of its results.
         given: shapes of its operands.
@@ -111,6 +118,7 @@ class Step:
 
     place: Place
     turn: int
+    inner: Inner = ()
     shapes: tuple[tuple[int, ...], ...] = ()
     planes: tuple[tuple[Tensor, ...], ...] = ()
     given: tuple[tuple[int, ...], ...] = ()
@@ -158,12 +166,14 @@ class Option:
         name: in words.
         one, other: labels that go together, position by position.
         held: labels that cannot go.
+        why: the reason for that; the name where it is empty.
     """
 
     name: str
     one: Labels
     other: Labels
     held: Labels
+    why: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -198,6 +208,8 @@ class Trace:
         holds: labels that cannot go.
         choices: what one pass cannot tell.
         combined: what is taken over channels.
+        pairs: labels that stand for two, of planes that lie along the same dimensions: such a one
+            goes when either does.
         used: names of the parameters and buffers that are used.
         output: what the output is made of: types, keys and dtypes.
         count: the first label that is free.
@@ -212,6 +224,7 @@ class Trace:
     holds: list[Hold] = field(default_factory=list)
     choices: list[Choice] = field(default_factory=list)
     combined: list[Combining] = field(default_factory=list)
+    pairs: dict[tuple[int, int], int] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
     output: Any = None
     count: int = 1
@@ -220,9 +233,14 @@ class Trace:
     def _axes(self) -> tuple[list[tuple[str, int]], Labels]:
         return list(self.starts), np.fromiter(self.starts.values(), np.int32, len(self.starts))
 
-    def axis_of(self, plane: Tensor) -> tuple[str, int]:
-        """The tensor and dimension that the labels of a plane are positions of."""
-        return self.axis_at(int(plane.max()))
+    def axes_of(self, plane: Tensor) -> list[tuple[str, int]]:
+        """The tensors' dimensions that the labels of a plane are positions of."""
+        found, labels = [], [int(plane.max())]
+        parted = {label: pair for pair, label in self.pairs.items()} if self.pairs else {}
+        for label in labels:
+            labels.extend(parted.get(label, ()))
+            found.append(self.axis_at(label))
+        return [axis for axis in found if axis[0]]
 
     def axis_at(self, label: int) -> tuple[str, int]:
         """The tensor and dimension that a label is a position of; no name where it is of none."""

@@ -68,6 +68,7 @@ def _move(call: Call) -> None:
             call.meeting.hold(labels_of(plane), "chosen by values")
             continue
         call.meeting.parts(plane, parts)
+        call.meeting.turned(plane, parts[0])
         for place, part in enumerate(parts):
             if part is not None:
                 found[place].append(part)

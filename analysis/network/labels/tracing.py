@@ -5,6 +5,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import CodeType
 from typing import Any
 
 import torch
@@ -29,7 +30,7 @@ from analysis.network.labels.planes import (
     axis_plane,
     labels_of,
 )
-from analysis.network.labels.records import NUMBERS, Combining, Place, Step, Trace
+from analysis.network.labels.records import NUMBERS, Combining, Inner, Place, Step, Trace
 from analysis.network.labels.rules import follow
 
 __all__ = ["OUTPUT", "labelled_pass", "plain_pass", "state_of"]
@@ -236,15 +237,17 @@ def _shapes(values: Iterable[Any]) -> tuple[tuple[int, ...], ...]:
     return tuple(tuple(value.shape) for value in values if isinstance(value, Tensor))
 
 
-def _line() -> str:
-    """The line of the user's code that is running."""
+def _line() -> tuple[str, Inner]:
+    """The line of the user's code that is running, and those of PyTorch's that it called."""
     frame = sys._getframe(2)
+    inner: list[tuple[CodeType, int]] = []
     while frame is not None and frame.f_code is not forward.__code__:
         name = frame.f_code.co_filename
         if not name.startswith(_OWN) and not name.startswith("<"):
-            return f"{os.path.basename(name)}:{frame.f_lineno}"
+            return f"{os.path.basename(name)}:{frame.f_lineno}", tuple(inner)
+        inner.append((frame.f_code, frame.f_lineno))
         frame = frame.f_back  # type: ignore[assignment]
-    return ""
+    return "", tuple(inner)
 
 
 class _Mode(TorchDispatchMode):
@@ -267,7 +270,7 @@ class _Noting(_Mode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         module = self._scope[-1] if self._scope else ""
-        step = Step(Place(operators.name_of(func), module, _line()), 1)
+        step = Step(Place(operators.name_of(func), module, _line()[0]), 1)
         leaves = list(_leaves((*args, *kwargs.values())))
         step.given = _shapes(leaves)
         step.constants = tuple(map(_constant, leaves))
@@ -321,9 +324,7 @@ class _Tracer(_Mode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         name = operators.name_of(func)
-        place = Place(name, self._scope[-1] if self._scope else "", _line())
-        self._calls[place] += 1
-        self._now = Step(place, self._calls[place])
+        self._now = self._called(name, *_line())
         leaves = list(_leaves((*args, *kwargs.values())))
         operands = [value for value in leaves if isinstance(value, Tensor)]
         self._now.sources = tuple(getattr(value, "_source", None) for value in operands)
@@ -378,6 +379,11 @@ class _Tracer(_Mode):
         for value in made:
             value._own = own  # type: ignore[attr-defined]
         return result
+
+    def _called(self, name: str, line: str, inner: Inner) -> Step:
+        place = Place(name, self._scope[-1] if self._scope else "", line)
+        self._calls[place] += 1
+        return Step(place, self._calls[place], inner)
 
     def _close(self, arriving: Sequence[Tensor], made: Sequence[Tensor]) -> None:
         step = self._now

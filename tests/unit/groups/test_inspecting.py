@@ -159,11 +159,31 @@ def _fused(m: Any, x: Tensor) -> Tensor:
     return m.o(mix(q, k, v).transpose(1, 2).reshape(b, t, c))
 
 
-def _grouped_queries(m: Any, x: Tensor) -> Tensor:
-    q = m.q(x).unflatten(-1, (4, -1)).transpose(1, 2)
-    k, v = (layer(x).unflatten(-1, (2, -1)).transpose(1, 2) for layer in (m.k, m.v))
-    k, v = (part.repeat_interleave(2, 1) for part in (k, v))
+def _grouped_queries(
+    m: Any, x: Tensor, heads: tuple[int, int] = (4, -1), shared: tuple[int, int] = (2, -1),
+    *, expanded: bool = False,
+) -> Tensor:  # fmt: skip
+    q = m.q(x).unflatten(-1, heads).transpose(1, 2)
+    k, v = (layer(x).unflatten(-1, shared).transpose(1, 2) for layer in (m.k, m.v))
+    if expanded:
+        k, v = (p[:, :, None].expand(-1, -1, 2, -1, -1).flatten(1, 2) for p in (k, v))
+    else:
+        k, v = (part.repeat_interleave(2, 1) for part in (k, v))
     return m.o(mix(q, k, v).transpose(1, 2).flatten(2))
+
+
+def _cosine(m: Any, x: Tensor) -> Tensor:
+    """Attention by the angle between queries and keys."""
+    q, k, v = (layer(x).unflatten(-1, (2, -1)).transpose(1, 2) for layer in (m.q, m.k, m.v))
+    return m.o(mix(F.normalize(q, dim=-1), F.normalize(k, dim=-1), v).transpose(1, 2).flatten(2))
+
+
+def _step(m: Any, x: Tensor, width: int = 0) -> Tensor:
+    """One step of a recurrence from a state of zeros."""
+    h = c = x.new_zeros(x.shape[0], width or m.u.weight.shape[1])
+    i, f, g, o = (m.w(x[:, 0]) + m.u(h)).chunk(4, -1)
+    c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+    return m.o(o.sigmoid() * c.tanh())[:, None]
 
 
 CHAIN = {"a": each(8), "b": each(6)}
@@ -238,7 +258,13 @@ CASES: dict[str, Case] = {
     "roll": Case(
         between(lambda m, x: x.roll(3, 1)),
         {"a": tuple((c,) for c in range(5)), "b": each(6)},
-        fault="the last three are never tried as held",
+    ),
+    "roll to the front": Case(
+        between(lambda m, x: x.roll(-3, 1)),
+        {"a": tuple((c,) for c in range(3, 8)), "b": each(6)},
+    ),
+    "roll by half of the channels": Case(
+        between(lambda m, x: x.roll(x.shape[1] // 2, 1)), {"a": alike(8, 2), "b": each(6)},
     ),
     "shuffle": Case(
         between(lambda m, x: x.unflatten(1, (2, -1)).transpose(1, 2).flatten(1, 2)),
@@ -303,8 +329,13 @@ CASES: dict[str, Case] = {
     "transposed and grouped": Case(
         between(lambda m, x: m.c(x), made=12, read=8,
                 c=nn.ConvTranspose2d(12, 8, 2, stride=2, groups=2)),
-        {"a": alike(12, 2), "c": alike(8, 2), "b": each(6)},
-        fault="both what stands for a block and the filters lie along the channels",
+        # The weight has four filters for each group of channels, which make the same four of both.
+        {"a": alike(12, 2), "c": each(4), "b": each(6)},
+    ),
+    "transposed and grouped, normalised": Case(
+        between(lambda m, x: m.n(m.c(x)).relu(), made=12, read=6, n=nn.BatchNorm2d(6),
+                c=nn.ConvTranspose2d(12, 6, 2, groups=3, bias=False)),
+        {"a": alike(12, 3), "c": each(2), "b": each(6)},
     ),
     "transposed and depthwise": Case(
         between(lambda m, x: m.c(x), c=nn.ConvTranspose2d(8, 8, 2, stride=2, groups=8)), CHAIN
@@ -341,7 +372,24 @@ CASES: dict[str, Case] = {
         tokens(_grouped_queries, q=nn.Linear(8, 16), k=nn.Linear(8, 8), v=nn.Linear(8, 8),
                o=nn.Linear(16, 8)),
         {"a": each(8), "q": alike(16, 4), "v": alike(8, 2), "o": each(8)}, TOKENS,
-        fault="queries are tried by whole heads and keys by channels of each head",
+    ),
+    "grouped queries, keys expanded": Case(
+        tokens(lambda m, x: _grouped_queries(m, x, expanded=True), q=nn.Linear(8, 16),
+               k=nn.Linear(8, 8), v=nn.Linear(8, 8), o=nn.Linear(16, 8)),
+        {"a": each(8), "q": alike(16, 4), "v": alike(8, 2), "o": each(8)}, TOKENS,
+    ),
+    "queries that share one head of the keys": Case(
+        tokens(
+            lambda m, x: m.o(mix(m.q(x).unflatten(-1, (4, -1)).transpose(1, 2),
+                                 *(y(x)[:, None] for y in (m.k, m.v))).transpose(1, 2).flatten(2)),
+            q=nn.Linear(8, 12), k=nn.Linear(8, 3), v=nn.Linear(8, 5), o=nn.Linear(20, 8),
+        ),
+        {"a": each(8), "q": alike(12, 4), "v": each(5), "o": each(8)}, TOKENS,
+    ),
+    "grouped queries of a written-out width": Case(
+        tokens(lambda m, x: _grouped_queries(m, x, (-1, 4), (-1, 4)), q=nn.Linear(8, 16),
+               k=nn.Linear(8, 8), v=nn.Linear(8, 8), o=nn.Linear(16, 8)),
+        {"a": each(8), "q": blocks(16, 8), "o": each(8)}, TOKENS,
     ),
     "fused queries, keys and values": Case(
         tokens(_fused, qkv=nn.Linear(8, 24), o=nn.Linear(8, 8)),
@@ -369,7 +417,58 @@ CASES: dict[str, Case] = {
             att=nn.MultiheadAttention(8, 2, batch_first=True),
         ),
         {"a": alike(8, 2)}, TOKENS,
-        fault="a size that no cut follows leaves the tie with the layer before in place",
+    ),
+    "multi-head attention without a skip": Case(
+        tokens(
+            lambda m, x: m.att(x, x, x)[0], att=nn.MultiheadAttention(8, 2, batch_first=True)
+        ),
+        {"a": alike(8, 2), "att.out_proj": each(8)}, TOKENS,
+    ),
+    "multi-head attention, cross": Case(
+        tokens(
+            lambda m, x: x + m.att(x, y := m.k(x)[:, :3], y)[0], k=nn.Linear(8, 8),
+            att=nn.MultiheadAttention(8, 2, batch_first=True, bias=False),
+        ),
+        {"a": alike(8, 2)}, TOKENS,
+    ),
+    "multi-head attention, cross, the sequence first": Case(
+        tokens(
+            lambda m, x: x + m.att(*(y.transpose(0, 1) for y in (x, m.k(x), m.v(x))))[0]
+            .transpose(0, 1), k=nn.Linear(8, 6), v=nn.Linear(8, 10),
+            att=nn.MultiheadAttention(8, 2, kdim=6, vdim=10, add_bias_kv=True),
+        ),
+        {"a": alike(8, 2), "k": each(6), "v": each(10)}, TOKENS,
+    ),
+    "multi-head attention over the input": Case(
+        lambda: Net(
+            lambda m, x: m.head((y := m.a(x)) + m.att(y, x, x)[0]).mean(1),
+            a=nn.Linear(12, 12), att=nn.MultiheadAttention(12, 2, batch_first=True),
+            head=nn.Linear(12, 2),
+        ),
+        {"a": "not cut", "att": "size"}, TOKENS,
+    ),
+    "more heads than channels of one": Case(
+        lambda: Net(
+            lambda m, x: m.head((y := m.a(x)) + m.att(y, y, y)[0]).mean(1),
+            a=nn.Linear(12, 24), att=nn.MultiheadAttention(24, 6, batch_first=True),
+            head=nn.Linear(24, 2),
+        ),
+        {"a": alike(24, 6)}, TOKENS,
+    ),
+    "a transformer's encoder": Case(
+        tokens(
+            lambda m, x: m.e(x),
+            e=nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 5, batch_first=True), 2,
+                                    enable_nested_tensor=False),
+        ),
+        {"a": alike(8, 2), "e.layers.0.linear1": each(5), "e.layers.1.linear1": each(5)}, TOKENS,
+    ),
+    "a transformer's decoder": Case(
+        tokens(
+            lambda m, x: m.d(x, m.k(x)[:, :3]), k=nn.Linear(8, 8),
+            d=nn.TransformerDecoderLayer(8, 2, 5, batch_first=True, norm_first=True),
+        ),
+        {"a": alike(8, 2), "d.linear1": each(5)}, TOKENS,
     ),
     "scaled dot product of one head": Case(
         tokens(
@@ -391,7 +490,29 @@ CASES: dict[str, Case] = {
             lambda m, x: m.o(m.r(x.mean(1))[0])[:, None], r=nn.LSTMCell(8, 6), o=nn.Linear(6, 8)
         ),
         {"a": each(8), "r": alike(24, 4), "o": each(8)}, TOKENS,
-        fault="the state that a single step starts from is made of a size, and holds its layer",
+    ),
+    "LSTM of one step": Case(
+        tokens(
+            lambda m, x: m.o(m.r(x[:, :1])[0]), r=nn.LSTM(8, 6, batch_first=True),
+            o=nn.Linear(6, 8),
+        ),
+        {"a": each(8), "r": alike(24, 4), "o": each(8)}, TOKENS,
+    ),
+    "GRU cell": Case(
+        tokens(
+            lambda m, x: m.o(m.r(x.mean(1)))[:, None], r=nn.GRUCell(8, 6), o=nn.Linear(6, 8)
+        ),
+        {"a": each(8), "r": alike(18, 3), "o": each(8)}, TOKENS,
+    ),
+    "a step with gates written out": Case(
+        tokens(_step, w=nn.Linear(8, 24), u=nn.Linear(6, 24), o=nn.Linear(6, 8)),
+        {"a": each(8), "w": alike(24, 4), "o": each(8)}, TOKENS,
+    ),
+    "a step from a state of a written-out size": Case(
+        tokens(
+            lambda m, x: _step(m, x, 6), w=nn.Linear(8, 24), u=nn.Linear(6, 24), o=nn.Linear(6, 8)
+        ),
+        {"a": each(8), "w": "size", "o": each(8)}, TOKENS,
     ),
     "a layer called twice": Case(
         between(lambda m, x: m.c(m.c(x).relu()), c=conv(8, 8)), CHAIN
@@ -415,7 +536,16 @@ CASES: dict[str, Case] = {
             w=nn.Parameter(torch.randn(2, 4, 8)),
         ),
         {"a": alike(8, 2), "w": each(8)}, TOKENS,
-        fault="two axes of a parameter that are flattened meet the channels one by one",
+    ),
+    "a parameter with an axis for heads, flattened": Case(
+        tokens(lambda m, x: m.o(F.linear(x, m.w.flatten(0, 1))),
+               w=nn.Parameter(torch.randn(1, 6, 8)), o=nn.Linear(6, 8)),
+        {"a": each(8), "w": each(6), "o": each(8)}, TOKENS,
+    ),
+    "two flattened axes added": Case(
+        tokens(lambda m, x: m.o(x + m.w.flatten()), w=nn.Parameter(torch.randn(2, 4)),
+               o=nn.Linear(8, 8)),
+        {"a": alike(8, 2), "o": each(8)}, TOKENS,
     ),
     "einsum of two activations": Case(
         tokens(lambda m, x: m.o(torch.einsum("bic,bjc,bjd->bid", m.q(x), m.k(x), m.v(x))),
@@ -466,6 +596,10 @@ CASES: dict[str, Case] = {
             _into_buffer, left=conv(3, 4), right=conv(3, 5), b=conv(9, 6), head=nn.Linear(6, 2)
         ),
         {"left": each(4), "right": each(5), "b": each(6)},
+    ),
+    "heads normalised to length one": Case(
+        tokens(_cosine, **three()),
+        {"a": each(8), "q": alike(8, 2), "v": alike(8, 2), "o": each(8)}, TOKENS,
     ),
     "normalised to length one": Case(
         between(lambda m, x: x / x.norm(dim=1, keepdim=True).expand_as(x)), CHAIN, mixed=True,

@@ -1,0 +1,90 @@
+"""The costs of a network that fvcore cannot trace, from the pass that follows its channels."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+
+from torch import nn
+
+from analysis.costs import counting
+from analysis.errors import InputError
+from analysis.groups.inspecting import Labelled, labelled, owner_of
+from analysis.network.inference import Inputs
+from analysis.network.labels.records import Step
+from analysis.network.usable import check_usable
+from analysis.records import COLUMNS, FVCORE, CostTable, LayerCost
+
+__all__ = ["counted", "table_of"]
+
+
+def table_of(model: nn.Module, example_inputs: Inputs) -> CostTable:
+    """As `analysis.count_macs`, also where fvcore cannot trace the network.
+
+    Raises:
+        InputError: the model cannot be analysed as it is, or does not run on the inputs.
+    """
+    check_usable(model)
+    try:
+        return counting.count_macs(model, example_inputs)
+    except InputError as error:
+        return counted(labelled(model, example_inputs), str(error))
+
+
+def counted(followed: Labelled, why: str) -> CostTable:
+    """What `count_macs` would count, of a network whose channels were followed.
+
+    Args:
+        followed: the network.
+        why: why fvcore cannot count it.
+    """
+    rows = list(_rows(followed))
+    unknown = {hold.step for hold in followed.trace.holds if hold.why == "unknown operator"}
+    operators = Counter(followed.trace.steps[step].place.operator for step in unknown)
+    return CostTable(
+        layers=tuple(rows),
+        macs=sum(row.macs for row in rows),
+        params=sum(row.params for row in rows),
+        uncounted=tuple(sorted(operators.items())),
+        uncalled=tuple(row.layer for row in rows if row.params and not row.calls),
+        modules=tuple(followed.modules),
+        not_traced=why,
+    )
+
+
+def _rows(followed: Labelled) -> Iterator[LayerCost]:
+    operators: dict[str, Counter[str]] = defaultdict(Counter)
+    columns: dict[str, Counter[str]] = defaultdict(Counter)
+    uses: dict[str, Counter[str]] = defaultdict(Counter)
+    shapes: dict[str, tuple[int, ...]] = {}
+    for step in followed.trace.steps:
+        for space in step.spaces:
+            if space.kind in FVCORE:
+                layer, name = followed.charged(step, space.tensor), step.place.operator
+                macs = FVCORE[space.kind] * space.size
+                operators[layer][name] += macs
+                columns[layer][_column(step, space.kind, space.tensor)] += macs
+                uses[layer][name] += 1
+                shapes[layer] = step.shapes[0]
+    params = Counter[str]()
+    for name, tensor in followed.parameters.items():
+        params[owner_of(name)] += tensor.numel()
+    used = {owner_of(name) for name in followed.trace.used}
+    for name, module in followed.modules.items():
+        if operators[name] or params[name]:
+            yield LayerCost(
+                layer=name,
+                kind=type(module).__name__,
+                macs=columns[name].total(),
+                params=params[name],
+                operators=tuple(sorted(operators[name].items())),
+                columns=tuple(columns[name][column] for column in COLUMNS),
+                shape=shapes.get(name, ()),
+                calls=max(uses[name].values(), default=int(name in used)),
+            )
+
+
+def _column(step: Step, kind: str, tensor: str) -> str:
+    if kind == "product":
+        if step.place.operator == "convolution":
+            return "convolution"
+        return "linear" if tensor else "attention"
+    return "normalization" if "norm" in kind else "elementwise"

@@ -1,0 +1,58 @@
+"""What the pass that follows channels counts, beside fvcore's own count."""
+
+import pytest
+import torch
+import torchvision
+from torch import Tensor, nn
+
+from analysis import count_macs
+from analysis.costs.followed import counted, table_of
+from analysis.groups.inspecting import labelled
+
+
+@pytest.mark.parametrize(
+    "name", ["mobilenet_v2", "googlenet", "densenet121", "convnext_tiny", "vit_b_16", "swin_t"]
+)
+@pytest.mark.filterwarnings("ignore:The default weight initialization of GoogleNet")
+def test_each_layer_and_column_is_as_fvcore_counts_it(name: str) -> None:
+    model, images = (
+        torchvision.models.get_model(name, weights=None).eval(),
+        torch.zeros(1, 3, 224, 224),
+    )
+    by_fvcore, by_labels = count_macs(model, images), counted(labelled(model, images), "asked")
+    assert by_labels.macs == by_fvcore.macs
+    assert [(row.layer, row.columns, row.params) for row in by_labels.layers] == [
+        (row.layer, row.columns, row.params) for row in by_fvcore.layers
+    ]
+    assert by_labels.uncalled == by_fvcore.uncalled
+
+
+class Chained(nn.Module):
+    """A product of three matrices in one operator, for which fvcore has no handle."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(6, 8)
+        self.second = nn.Linear(8, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x)
+        return self.second(torch.linalg.multi_dot([x, x.mT, x]))
+
+
+def test_what_fvcore_has_no_rule_for_is_counted_all_the_same() -> None:
+    table = table_of(Chained().eval(), torch.zeros(4, 6))
+    # (4, 8) by (8, 4) by (4, 8) takes 4 * 8 * 4 twice.
+    assert table.macs == 4 * 6 * 8 + 2 * 4 * 8 * 4 + 4 * 8 * 5
+    assert "linalg_multi_dot" in table.not_traced
+
+
+def test_an_operator_that_neither_knows_is_listed() -> None:
+    class Added(Chained):
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.first(x)
+            return self.second(torch.addr(x, x.mean(1), x.mean(0)))
+
+    table = table_of(Added().eval(), torch.zeros(4, 6))
+    assert table.macs == 4 * 6 * 8 + 4 * 8 * 5
+    assert table.uncounted == (("addr", 1),)
