@@ -82,6 +82,8 @@ class Staying:
                     alone[label] = int(left[0])
             stay = block.labels[~self.removed[block.labels]]
             single[stay] |= len(stay) == 1
+        labels, parts = _pairs(trace)
+        single[labels] = single[parts].any(1)
         return alone, single
 
     def _together(self) -> NDArray[np.int32]:
@@ -105,16 +107,29 @@ class Staying:
             for label, row in zip(block.labels.tolist(), block.rows, strict=True):
                 own = _translated(row, found)
                 found[label] = rows.get(_key(own), -1)
+        for (one, other), label in self._pruned.pairs.items():
+            pair = found.get(one, one), found.get(other, other)
+            found[label] = self._dense.pairs.get(pair, -1)
         return found
 
 
 def _with_blocks(trace: Trace, removed: Removed) -> Removed:
-    """What stands for several labels goes when they all do."""
+    """What stands for several labels goes when they all do, and for a pair when either does."""
     removed = removed.copy()
-    for block in trace.blocks:
-        gone = removed[block.rows] | (block.rows == 0)
-        removed[block.labels] = gone.all(1)
+    labels, parts = _pairs(trace)
+    # Each may stand for what the other does.
+    for _ in range(2 if len(labels) else 1):
+        removed[labels] = removed[parts].any(1)
+        for block in trace.blocks:
+            gone = removed[block.rows] | (block.rows == 0)
+            removed[block.labels] = gone.all(1)
     return removed
+
+
+def _pairs(trace: Trace) -> tuple[Labels, Labels]:
+    """Labels that stand for two, and these, in rows."""
+    labels = np.fromiter(trace.pairs.values(), np.int32, len(trace.pairs))
+    return labels, np.array(list(trace.pairs), np.int32).reshape(-1, 2)
 
 
 def _key(row: Labels) -> bytes:
