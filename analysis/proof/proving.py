@@ -220,7 +220,9 @@ class _Proof:
         told = dict(structure.conflicts)
         why = told.get(answer.first_divergence or "") or next(iter(told.values()), "")
         why = why or structure.differs or structure.unknown or structure.held
-        return replace(answer, reason=f"{answer.reason}{place}; {why}")
+        # What departs first may own no parameters, by which numbers are compared.
+        first = structure.layer if structure.differs else answer.first_divergence
+        return replace(answer, reason=f"{answer.reason}{place}; {why}", first_divergence=first)
 
     def _over_those_that_stay(self, answer: Verification, place: str) -> Verification:
         """The verdict where all operators are the same, each over the channels that stay."""

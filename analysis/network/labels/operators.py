@@ -55,7 +55,12 @@ PRODUCTS = frozenset(
 )  # fmt: skip
 """Products of matrices, of which PyTorch chooses one by the shapes."""
 
-WRITTEN_OUT = SAME | RESHAPES | MOVEMENT | PRODUCTS | {"add"}
+WRITTEN_OUT = (
+    SAME
+    | RESHAPES
+    | PRODUCTS
+    | {"add", "expand", "permute", "squeeze", "t", "transpose", "unsqueeze"}
+)
 """Operators that PyTorch writes a product out in, of which it chooses by sizes."""
 
 REDUCTIONS = {
