@@ -26,6 +26,7 @@ from analysis.proof import comparing
 from analysis.proof.conflicts import conflicts
 from analysis.proof.constants import Constants, OtherArgumentsError
 from analysis.proof.exercised import forgetful
+from analysis.proof.flow import Flow
 from analysis.proof.lines import by_line, kind_of, site_of
 from analysis.proof.staying import Removed, Staying
 from analysis.records import Cut
@@ -224,7 +225,7 @@ class _Lining:
         self._dense, self._pruned = dense, pruned
         self._staying = Staying(dense.trace, pruned.trace, removed)
         self._removed = self._staying.removed
-        self._constants = Constants()
+        self._constants, self._flow = Constants(), Flow()
         self._uncertain = ""
         self._number = {id(step): n for n, step in enumerate(dense.trace.steps)}
         self._after = {id(step): n for n, step in enumerate(pruned.trace.steps)}
@@ -246,6 +247,9 @@ class _Lining:
                     raise _UnknownError(_other_lines(here, there))
                 place = here[0].place
                 self._line_up(here, there)
+            place = Place("", "", "")
+            if not self._flow.is_same(self._dense.trace.left, self._pruned.trace.left):
+                raise _DiffersError("the model's own forward returns what another operator returns")
         except _DiffersError as error:
             return Structure(
                 differs=str(error), layer=place.module, conflicts=tuple(self._conflicting())
@@ -280,19 +284,23 @@ class _Lining:
             except _DiffersError:
                 if not (written_out and any(map(_has_collapsed, here, there))):
                     raise
+                self._flow.note_line(here, there)
                 self._check_product(here, there)
         elif written_out and beside == besides:
+            self._flow.note_line(here, there)
             self._check_product(here, there)
             if not self._staying.single.any():
                 self._uncertain = f"a product is written out in other operators at {here[0].place}"
         elif self._is_loop(here, there):
             # A loop over channels, one by one: a position of each is picked, which is held.
+            self._flow.note_line(here, there)
             self._uncertain = "a loop over channels"
         else:
             raise _DiffersError(_other_operators(here, there))
 
     def _check_each(self, here: Sequence[Step], there: Sequence[Step]) -> None:
         for step, other in zip(here, there, strict=True):
+            self._flow.note(step, other)
             self._check(step, other)
 
     def _check_product(self, here: Sequence[Step], there: Sequence[Step]) -> None:
@@ -316,6 +324,8 @@ class _Lining:
             self._constants.check(step, other)
         except OtherArgumentsError as error:
             raise _DiffersError(str(error)) from None
+        if not self._flow.is_same(step.sources, other.sources):
+            raise _DiffersError(f"{step.place} is given what another operator returns")
         if step.place.operator == "native_group_norm":
             self._check_groups(step, other)
         if step.arriving:

@@ -9,6 +9,7 @@ import torch
 
 __all__ = [
     "ALONG",
+    "COPIES",
     "FACTORIES",
     "LIKE",
     "MOVEMENT",
@@ -26,6 +27,9 @@ __all__ = [
 
 RESHAPES = frozenset({"view", "_unsafe_view", "reshape", "_reshape_alias"})
 """The same elements in the same order, in another shape."""
+
+COPIES = frozenset({"alias", "clone", "contiguous", "detach"})
+"""The same tensor, copied where memory asks for it."""
 
 SAME = frozenset(
     {

@@ -21,6 +21,7 @@ __all__ = [
     "Option",
     "Place",
     "Read",
+    "Source",
     "Space",
     "Step",
     "Trace",
@@ -102,6 +103,7 @@ class Step:
         reads: channels that it sums over.
         makes: dimensions of parameters whose positions are channels of the result.
         arriving: the planes of its operands.
+        sources: what made its operands.
     """
 
     place: Place
@@ -114,6 +116,11 @@ class Step:
     reads: list[Read] = field(default_factory=list)
     makes: list[tuple[str, int]] = field(default_factory=list)
     arriving: tuple[Labels, ...] = ()
+    sources: tuple["Source", ...] = ()
+
+
+Source = tuple[Step, int] | str | None
+"""What a tensor is: one of the results of an operator, a tensor of the model, or an input."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,6 +200,7 @@ class Trace:
         combined: what is taken over channels.
         used: names of the parameters and buffers that are used.
         output: what the output is made of: types, keys and dtypes.
+        left: what made the tensors of the output.
         count: the first label that is free.
     """
 
@@ -206,6 +214,7 @@ class Trace:
     combined: list[Combining] = field(default_factory=list)
     used: set[str] = field(default_factory=set)
     output: Any = None
+    left: tuple[Source, ...] = ()
     count: int = 1
 
     @cached_property

@@ -29,7 +29,7 @@ from analysis.network.labels.planes import (
     axis_plane,
     labels_of,
 )
-from analysis.network.labels.records import NUMBERS, Combining, Place, Step, Trace
+from analysis.network.labels.records import NUMBERS, Combining, Place, Source, Step, Trace
 from analysis.network.labels.rules import follow
 
 __all__ = ["OUTPUT", "labelled_pass", "state_of"]
@@ -82,6 +82,7 @@ def labelled_pass(
             tracer.names = {id(tensor): name for name, tensor in state.items()}
             output = forward(model, inputs)
         trace.output = _kinds_of(output)
+        trace.left = tuple(map(tracer.source, walk(output)))
         # Outside of the mode, which would follow what reads the labels as well.
         for tensor in list(walk(output)) or _inside(output):
             tracer.leave(tensor)
@@ -253,6 +254,17 @@ class _Tracer(TorchDispatchMode):
             self.meeting.hold(labels_of(plane), OUTPUT)
         self._numbered(output)
 
+    def source(self, value: Tensor) -> Source:
+        """What made a tensor."""
+        return self.names.get(id(value)) or getattr(value, "_source", None)
+
+    def _note_sources(self, operands: Sequence[Tensor], made: Sequence[Tensor]) -> None:
+        step = self._now
+        step.sources = tuple(map(self.source, operands))
+        is_copy = step.place.operator in operators.COPIES and operands
+        for number, value in enumerate(made):
+            value._source = step.sources[0] if is_copy else (step, number)  # type: ignore[attr-defined]
+
     def _any(self, value: Tensor) -> None:
         """Whether any channel is so, or every one, that is used for more than to choose a path."""
         labels = getattr(value, "_any", None)
@@ -290,6 +302,7 @@ class _Tracer(TorchDispatchMode):
             given[id(operands[0])] = planes_of(operands[0]), is_uniform(operands[0])
         result = func(*args, **kwargs)
         made = [value for value in _leaves((result,)) if isinstance(value, Tensor)]
+        self._note_sources(operands, made)
         self._now.given = tuple(tuple(value.shape) for value in operands)
         self._now.constants = tuple(map(_constant, leaves))
         self._now.shapes = tuple(tuple(value.shape) for value in made)

@@ -185,9 +185,9 @@ def _alike(output: Any) -> Iterator[tuple[Any, Any]]:
     """Pairs of outputs that are tensors of one shape and type."""
     if isinstance(output, Mapping | list | tuple):
         for (one, first), (other, second) in combinations(_items(output).items(), 2):
-            if isinstance(first, Tensor) and isinstance(second, Tensor):
-                if (first.shape, first.dtype) == (second.shape, second.dtype):
-                    yield one, other
+            both = isinstance(first, Tensor) and isinstance(second, Tensor)
+            if both and (first.shape, first.dtype) == (second.shape, second.dtype):
+                yield one, other
 
 
 def _swap(items: dict[Any, Any], one: Any, other: Any) -> None:
