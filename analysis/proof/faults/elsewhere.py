@@ -63,8 +63,8 @@ def _dilated(site: Site) -> bool:
     if layer.kernel_size == (1, 1) or any(size % 2 == 0 for size in layer.kernel_size):
         return False
     wider = zip(layer.padding, layer.kernel_size, strict=True)
-    layer.padding = tuple(border + size // 2 for border, size in wider)  # type: ignore[assignment]
-    layer.dilation = tuple(step + 1 for step in layer.dilation)  # type: ignore[assignment]
+    layer.padding = tuple(border + size // 2 for border, size in wider)
+    layer.dilation = tuple(step + 1 for step in layer.dilation)
     return True
 
 
@@ -104,8 +104,8 @@ def _another_activation(site: Site) -> bool:
 
 def _passes_on(site: Site) -> bool:
     """A module that keeps the shape, such as a norm or a block, is replaced by the identity."""
-    keeps = isinstance(site.made, Tensor) and site.given is not None
-    if not site.name or not keeps or site.made.shape != site.given.shape:
+    given, made = site.given, site.made
+    if given is None or not isinstance(made, Tensor) or made.shape != given.shape or not site.name:
         return False
     if isinstance(site.pruned, nn.Identity | nn.modules.dropout._DropoutNd):
         return False
