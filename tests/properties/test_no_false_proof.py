@@ -18,9 +18,7 @@ from analysis.records import merge_cuts
 
 
 @pytest.mark.filterwarnings("ignore:Unwrapped parameters detected")
-@settings(
-    max_examples=120, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
-)
+@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(
     chosen=rows_of(sorted((BLOCKS | MORE_BLOCKS).keys() - {"attention on tokens"})),
     seed=st.integers(0, 2**16),
