@@ -228,18 +228,19 @@ class _Proof:
         """The verdict where all operators are the same, each over the channels that stay."""
         structure = self._structure
         mixing = [each for each in structure.combined if not self._is_norm(each[0])]
+        scales = [
+            f"{f'`{module}`' if module else 'the model'} scales by {number}"
+            for module, number in structure.scaled
+        ]
         if structure.held or mixing:
             module, what = mixing[0] if mixing else (structure.layer, structure.held)
-            return replace(answer, verdict=Verdict.MIXED, reason=_mixed(module, what))
+            told = "; ".join(filter(None, (_mixed(module, what), _some(scales))))
+            return replace(answer, verdict=Verdict.MIXED, reason=told)
         if structure.combined or structure.scaled:
-            told = (
-                f"{f'`{module}`' if module else 'the model'} scales by {number}"
-                for module, number in structure.scaled
-            )
             return replace(
                 answer,
                 verdict=Verdict.RENORMALIZED,
-                reason=_some(list(told)),
+                reason=_some(scales),
                 first_divergence=None,
             )
         return replace(
