@@ -33,7 +33,7 @@ class Flow:
 
     def _place(self, source: Source) -> object:
         if not isinstance(source, tuple):
-            return source
+            return source is None  # tensors of the model may be tied in one of both alone
         step, number = source
         place, is_one = self._places.get(id(step), (0, False))
         return (place, number if is_one else 0) if place else ()

@@ -286,7 +286,7 @@ class _Lining:
                     raise
                 self._flow.note_line(here, there)
                 self._check_product(here, there)
-        elif written_out and beside == besides:
+        elif (written_out or self._staying.single.any()) and beside == besides:
             self._flow.note_line(here, there)
             self._check_product(here, there)
             if not self._staying.single.any():

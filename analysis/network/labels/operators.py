@@ -63,7 +63,7 @@ WRITTEN_OUT = (
     SAME
     | RESHAPES
     | PRODUCTS
-    | {"add", "expand", "permute", "squeeze", "t", "transpose", "unsqueeze"}
+    | {"add", "as_strided", "expand", "permute", "squeeze", "t", "transpose", "unsqueeze"}
 )
 """Operators that PyTorch writes a product out in, of which it chooses by sizes."""
 
