@@ -284,10 +284,8 @@ class _Lining:
             except _DiffersError:
                 if not (written_out and any(map(_has_collapsed, here, there))):
                     raise
-                self._flow.note_line(here, there)
                 self._check_product(here, there)
         elif (written_out or self._staying.single.any()) and beside == besides:
-            self._flow.note_line(here, there)
             self._check_product(here, there)
             if not self._staying.single.any():
                 self._uncertain = f"a product is written out in other operators at {here[0].place}"
@@ -307,6 +305,7 @@ class _Lining:
         self._check_each(*([*filter(_is_beside, steps)] for steps in (here, there)))
         self._check_channels(here[-1], there[-1])
         self._check_meeting_of(there)
+        self._flow.note_line(here, there)
 
     def _is_loop(self, here: Sequence[Step], there: Sequence[Step]) -> bool:
         """Whether a line does the same once for each channel that there is."""
