@@ -5,7 +5,7 @@ The work is cut into parts that need only names and numbers, so that processes c
 
 import multiprocessing
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from contextlib import suppress
 from dataclasses import replace
@@ -365,7 +365,7 @@ def _faults(network: Network, kind: str, budget: float | None) -> FaultCount:
         half = _half_pruned(network)
         if half is not None:
             return _planted(network.name, kind, half)
-    return FaultCount(network.name, kind, 0, 0, 0, 0, 0)
+    return FaultCount(network.name, kind, kind in faults.FAULTS_OF_WEIGHTS, 0, 0, 0, 0, 0)
 
 
 _Half = tuple[nn.Module, nn.Module, list[Removal], Any, tuple[DependencyGroup, ...]]
@@ -375,26 +375,28 @@ _Half = tuple[nn.Module, nn.Module, list[Removal], Any, tuple[DependencyGroup, .
 def _planted(name: str, kind: str, half: _Half) -> FaultCount:
     original, pruned, removals, inputs, groups = half
     cuts = merge_cuts(removals)
-    plant = faults.FAULTS[kind]
-    takers = [
-        site.name for site in faults.sites(original, copy_of(pruned), cuts, groups) if plant(site)
-    ]
+    plant, calls = faults.FAULTS[kind], faults.calls_of(pruned, inputs)
+
+    def sites_of(network: nn.Module) -> Iterator[faults.Site]:
+        return faults.sites(original, network, cuts, groups, calls)
+
+    # The last ones first: a module that is replaced has no more parts to plant in.
+    trial = reversed([*sites_of(copy_of(pruned))])
+    takers = [site.name for site in trial if plant(site)][::-1]
     step = max(-(-len(takers) // _SITES), 1)
     masked = MaskedDense(original, removals, inputs)
     planted = shape = changed = proof = located = 0
     for taker in takers[::step]:
         broken = copy_of(pruned)
-        site = next(
-            site for site in faults.sites(original, broken, cuts, groups) if site.name == taker
-        )
-        plant(site)
+        plant(next(site for site in sites_of(broken) if site.name == taker))
         planted += 1
         shape += locate_failure(broken, inputs) is not None
         verification = prove_against(masked, broken)
         changed += (verification.max_rel_error or 0.0) > comparing.TOLERANCE
         proof += not verification.verdict.passes
-        located += verification.first_divergence == taker
-    return FaultCount(name, kind, planted, shape, changed, proof, located)
+        located += faults.is_named(taker, verification)
+    of_weights = kind in faults.FAULTS_OF_WEIGHTS
+    return FaultCount(name, kind, of_weights, planted, shape, changed, proof, located)
 
 
 _SITES = 12

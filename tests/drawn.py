@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import torch
+from hypothesis import note
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torchvision.models.convnext import LayerNorm2d
@@ -115,6 +116,65 @@ BLOCKS: dict[str, Block] = {
 }
 
 
+class Over(nn.Module):
+    """A function of what a convolution makes."""
+
+    def __init__(self, c: int, out: int, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.make, self.function = nn.Conv2d(c, out, 1), function
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(self.make(x))
+
+
+class TwoNames(nn.Module):
+    """One convolution under two names, called twice."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.one = nn.Conv2d(channels, channels, 1)
+        self.other = self.one
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.other(self.one(x).relu())
+
+
+class Cached(nn.Module):
+    """A table that the first forward makes, and each forward for another shape anew."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.kept is None or self.kept.shape != x.shape:
+            self.kept = torch.arange(x.shape[2]).to(x).sin().view(1, 1, -1, 1).expand_as(x).clone()
+        return x + self.kept
+
+
+_BLUR = torch.tensor([0.25, 0.5, 0.25])
+
+
+def _over(function: Callable[[Tensor], Tensor]) -> Block:
+    return lambda c, out: Over(c, out, function)
+
+
+MORE_BLOCKS: dict[str, Block] = {
+    "two names": lambda c, _: TwoNames(c),
+    "cache": lambda c, out: nn.Sequential(nn.Conv2d(c, out, 1), Cached()),
+    "constant in single precision": _over(lambda x: x * _BLUR.sum() + _BLUR[0]),
+    "greater of two": _over(lambda x: torch.max(x, 0.1 * x)),
+    "scaled by the width": _over(lambda x: x / x.shape[1] ** 0.5),
+    "root mean square": _over(lambda x: x * (x.pow(2).mean(1, keepdim=True) + 1e-5).rsqrt()),
+    "norm over several axes": _over(lambda x: nn.functional.layer_norm(x, x.shape[1:])),
+    "softmin": _over(lambda x: nn.functional.softmin(x, 1)),
+    "sum over the width": _over(lambda x: x - x.sum(1, keepdim=True) / x.size(1)),
+    "median": _over(lambda x: x - x.median(1, keepdim=True)[0]),
+    "running sum": _over(lambda x: x.cumsum(1)),
+}
+"""Blocks that take functions over channels, or keep something: for the proof alone."""
+
+
 class Drawn(nn.Module):
     """Blocks in a row on 3x5x5 images, then a classifier."""
 
@@ -124,7 +184,7 @@ class Drawn(nn.Module):
         channels, blocks = 8, [nn.Conv2d(3, 8, 3, padding=1)]
         probe = torch.zeros(1, 8, 5, 5)
         for name, width in chosen:
-            block = BLOCKS[name](channels, width).eval()
+            block = (BLOCKS | MORE_BLOCKS)[name](channels, width).eval()
             probe = block(probe)
             channels = probe.shape[1]
             blocks.append(block)
@@ -133,6 +193,11 @@ class Drawn(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.blocks(x).mean((2, 3)))
+
+
+def told(chosen: list[tuple[str, int]], seed: int) -> None:
+    """Print, with a failing example, the lines that build its network."""
+    note(f"from drawn import Drawn\nmodel = Drawn({chosen}, {seed}).eval()")
 
 
 def rows_of(names: list[str]) -> st.SearchStrategy[list[tuple[str, int]]]:

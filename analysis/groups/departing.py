@@ -149,7 +149,7 @@ class _Check:
         number = self._dense.get((step.place, step.turn))
         if number is None:
             if step.planes:
-                if step.place.operator not in operators.WRITTEN_OUT:
+                if step.place.operator not in operators.WRITTEN_OUT | operators.MOVEMENT:
                     raise _DepartsError(f"{step.place} is called only after a cut")
                 self._other.add(site)
                 self.waiting = "" if site == self._site else self.waiting

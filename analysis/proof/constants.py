@@ -41,7 +41,8 @@ class Constants:
     def _check_constants(self, step: Step, other: Step) -> None:
         if len(step.constants) != len(other.constants):
             raise OtherArgumentsError(f"{step.place} is given other arguments")
-        for before, after in zip(step.constants, other.constants, strict=True):
+        pairs = zip(step.constants, other.constants, strict=True)
+        for place, (before, after) in enumerate(pairs):
             if _is_same(before, after):
                 continue
             numbers = _is_number(before) and _is_number(after)
@@ -55,15 +56,26 @@ class Constants:
                 raise OtherArgumentsError(f"{step.place} is given another tensor")
             if not numbers:
                 raise OtherArgumentsError(f"{step.place} is given {after} where {before} was")
-            if step.place.operator in _TAKES_SIZES and (before, after) in self._sizes(step, other):
-                continue
-            sized = step.place.operator in _TAKES_SIZES | operators.FACTORIES
-            if not (sized or step.place.operator in _SCALES) or not self._follows_a_width(
-                before, after
+            if not self._may_follow(step, other, place) or not (
+                (before, after) in self._sizes(step, other) or self._follows_a_width(before, after)
             ):
                 raise OtherArgumentsError(f"{step.place} is given {after:g} where {before:g} was")
-            if not sized:
+            if step.place.operator in _SCALES:
                 self.scaled[step.place.module] = f"{after:g} where {before:g} was"
+
+    def _may_follow(self, step: Step, other: Step, place: int) -> bool:
+        """Whether the argument at a place may be another one where a width is."""
+        operator, given = step.place.operator, step.constants
+        if operator in _SCALES | operators.FACTORIES:
+            return True
+        if operator not in _TAKES_SIZES or isinstance(given[place], float):
+            return False  # what a norm adds to the variance is no size
+        if operator == "convolution":
+            return place == len(given) - 1  # the number of groups, not the stride
+        if operator in _PARTS:
+            dim = given[1]
+            return step.given[0][dim] != other.given[0][dim]
+        return True
 
     def _sizes(self, step: Step, other: Step) -> set[tuple[int, int]]:
         """Sizes, or bounds of a part, along the dimensions that have lost something."""
@@ -101,6 +113,9 @@ _TAKES_SIZES = operators.RESHAPES | {
     "unsafe_split_with_sizes",
 }  # fmt: skip
 """Operators that are given sizes, or bounds of parts."""
+
+_PARTS = frozenset({"narrow", "select", "slice"})
+"""Operators that are given bounds of a part along one dimension, which is told first."""
 
 _TURNS = frozenset({"movedim", "permute", "transpose"})
 

@@ -22,9 +22,6 @@ def site_of(step: Step) -> tuple[str, str]:
 def by_line(calls: Iterable[Step]) -> Iterator[list[Step]]:
     """What one line of a module calls; copies, which are made where memory asks for them, aside."""
     for _, steps in groupby(calls, site_of):
-        left = [step for step in steps if step.place.operator not in _COPIES]
+        left = [step for step in steps if step.place.operator not in operators.COPIES]
         if left:
             yield left
-
-
-_COPIES = frozenset({"alias", "clone", "contiguous", "detach"})

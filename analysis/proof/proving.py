@@ -264,24 +264,27 @@ class _Proof:
         told = dict(structure.conflicts)
         why = told.get(answer.first_divergence or "") or next(iter(told.values()), "")
         why = why or structure.differs or structure.unknown or structure.held
-        return replace(answer, reason=f"{answer.reason}{place}; {why}")
+        # What departs first may own no parameters, by which numbers are compared.
+        first = structure.layer if structure.differs else answer.first_divergence
+        return replace(answer, reason=f"{answer.reason}{place}; {why}", first_divergence=first)
 
     def _over_those_that_stay(self, answer: Verification, place: str) -> Verification:
         """The verdict where all operators are the same, each over the channels that stay."""
         structure = self._structure
         mixing = [each for each in structure.combined if not self._is_norm(each[0])]
+        scales = [
+            f"{f'`{module}`' if module else 'the model'} scales by {number}"
+            for module, number in structure.scaled
+        ]
         if structure.held or mixing:
             module, what = mixing[0] if mixing else (structure.layer, structure.held)
-            return replace(answer, verdict=Verdict.MIXED, reason=_mixed(module, what))
+            told = "; ".join(filter(None, (_mixed(module, what), _some(scales))))
+            return replace(answer, verdict=Verdict.MIXED, reason=told)
         if structure.combined or structure.scaled:
-            told = (
-                f"{f'`{module}`' if module else 'the model'} scales by {number}"
-                for module, number in structure.scaled
-            )
             return replace(
                 answer,
                 verdict=Verdict.RENORMALIZED,
-                reason=_some(list(told)),
+                reason=_some(scales),
                 first_divergence=None,
             )
         return replace(

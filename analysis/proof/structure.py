@@ -26,6 +26,7 @@ from analysis.proof import comparing
 from analysis.proof.conflicts import conflicts
 from analysis.proof.constants import Constants, OtherArgumentsError
 from analysis.proof.exercised import forgetful
+from analysis.proof.flow import Flow
 from analysis.proof.lines import by_line, kind_of, site_of
 from analysis.proof.staying import Removed, Staying
 from analysis.records import Cut
@@ -220,8 +221,8 @@ class _Lining:
         self._dense, self._pruned = dense, pruned
         self._staying = Staying(dense.trace, pruned.trace, removed)
         self._removed = self._staying.removed
-        self._constants = Constants()
-        self._loops = False
+        self._constants, self._flow = Constants(), Flow(dense.trace, pruned.trace)
+        self._uncertain = ""
         self._number = {id(step): n for n, step in enumerate(dense.trace.steps)}
         self._after = {id(step): n for n, step in enumerate(pruned.trace.steps)}
         self._met: dict[int, list[Edge]] = _by_step(dense.trace.edges)
@@ -242,6 +243,9 @@ class _Lining:
                     raise _UnknownError(_other_lines(here, there))
                 place = here[0].place
                 self._line_up(here, there)
+            place = Place("", "", "")
+            if not self._flow.is_same(self._dense.trace.left, self._pruned.trace.left):
+                raise _DiffersError("the model's own forward returns what another operator returns")
         except _DiffersError as error:
             return Structure(
                 differs=str(error), layer=place.module, conflicts=tuple(self._conflicting())
@@ -266,38 +270,38 @@ class _Lining:
 
     def _line_up(self, here: Sequence[Step], there: Sequence[Step]) -> None:
         """Compare what one line of a module calls in both networks."""
-        kinds = {*map(kind_of, here), *map(kind_of, there)}
+        kinds, others = ([*map(kind_of, steps)] for steps in (here, there))
+        beside, besides = ([*map(kind_of, filter(_is_beside, steps))] for steps in (here, there))
         # PyTorch chooses by sizes how it writes a product out.
-        written_out = kinds <= operators.WRITTEN_OUT and not kinds.isdisjoint(operators.PRODUCTS)
-        if [*map(kind_of, here)] == [*map(kind_of, there)]:
+        written_out = not operators.PRODUCTS.isdisjoint([*kinds, *others])
+        if kinds == others:
             try:
-                for step, other in zip(here, there, strict=True):
-                    self._check(step, other)
+                self._check_each(here, there)
             except _DiffersError:
-                if not written_out or not any(map(_has_collapsed, here, there)):
+                if not (written_out and any(map(_has_collapsed, here, there))):
                     raise
                 self._check_product(here, there)
-        elif kinds <= operators.WRITTEN_OUT:
+        elif (written_out or self._staying.single.any()) and beside == besides:
             self._check_product(here, there)
+            if not self._staying.single.any():
+                self._uncertain = f"a product is written out in other operators at {here[0].place}"
         elif self._is_loop(here, there):
             # A loop over channels, one by one: a position of each is picked, which is held.
-            self._loops = True
+            self._flow.note_line(here, there)
+            self._uncertain = "a loop over channels"
         else:
-            step, other = next(
-                (one, two)
-                for one, two in zip_longest(here, there)
-                if one is None or two is None or kind_of(one) != kind_of(two)
-            )
-            if step is None or other is None:
-                more, name = (other, "pruned") if step is None else (step, "dense")
-                raise _DiffersError(f"only the {name} network calls {more.place}")
-            raise _DiffersError(
-                f"the pruned network calls {other.place}, and the dense one {step.place}"
-            )
+            raise _DiffersError(_other_operators(here, there))
+
+    def _check_each(self, here: Sequence[Step], there: Sequence[Step]) -> None:
+        for step, other in zip(here, there, strict=True):
+            self._flow.note(step, other)
+            self._check(step, other)
 
     def _check_product(self, here: Sequence[Step], there: Sequence[Step]) -> None:
+        self._check_each(*([*filter(_is_beside, steps)] for steps in (here, there)))
         self._check_channels(here[-1], there[-1])
         self._check_meeting_of(there)
+        self._flow.note_line(here, there)
 
     def _is_loop(self, here: Sequence[Step], there: Sequence[Step]) -> bool:
         """Whether a line does the same once for each channel that there is."""
@@ -315,6 +319,8 @@ class _Lining:
             self._constants.check(step, other)
         except OtherArgumentsError as error:
             raise _DiffersError(str(error)) from None
+        if not self._flow.is_same(step.sources, other.sources):
+            raise _DiffersError(f"{step.place} is given what another operator returns")
         if step.place.operator == "native_group_norm":
             self._check_groups(step, other)
         if step.arriving:
@@ -397,8 +403,8 @@ class _Lining:
 
     def _held(self) -> str:
         """What could not be followed of channels that have gone."""
-        if self._loops:
-            return "a loop over channels"
+        if self._uncertain:
+            return self._uncertain
         for hold in self._dense.trace.holds:
             if hold.why != OUTPUT and self._removed[hold.labels].any():
                 return f"{hold.why} at {self._dense.trace.steps[hold.step].place}"
@@ -427,6 +433,24 @@ def _other_lines(here: Sequence[Step] | None, there: Sequence[Step] | None) -> s
         more, name = (there, "pruned") if here is None else (here, "dense")
         return f"only the {name} network goes on to call {more[0].place}" if more else ""
     return f"the pruned network calls {there[0].place}, and the dense one {here[0].place}"
+
+
+def _is_beside(step: Step) -> bool:
+    """Whether an operator is none of those that a product is written out in."""
+    return step.place.operator not in operators.WRITTEN_OUT
+
+
+def _other_operators(here: Sequence[Step], there: Sequence[Step]) -> str:
+    """The first operator of a line that is another one, in words."""
+    step, other = next(
+        (one, two)
+        for one, two in zip_longest(here, there)
+        if one is None or two is None or kind_of(one) != kind_of(two)
+    )
+    if step is None or other is None:
+        more, name = (other, "pruned") if step is None else (step, "dense")
+        return f"only the {name} network calls {more.place}"
+    return f"the pruned network calls {other.place}, and the dense one {step.place}"
 
 
 def _by_step(edges: Iterable[Edge]) -> dict[int, list[Edge]]:

@@ -91,15 +91,17 @@ class FaultCount:
     Attributes:
         subject: the network.
         kind: what was planted.
-        planted: in how many layers, one at a time.
+        of_weights: whether that is in the weights of a layer, and not in what else a module is.
+        planted: in how many modules, one at a time.
         seen_by_shape: noticed by running the network and looking at its output shape.
         changed: made a layer's output or the network's differ, on random inputs in float64.
         seen_by_proof: noticed by the proof.
-        located: of those, how many were traced to the very layer.
+        located: of those, how many were traced to the very module.
     """
 
     subject: str
     kind: str
+    of_weights: bool
     planted: int
     seen_by_shape: int
     changed: int

@@ -283,6 +283,7 @@ def study(content: Study) -> dict[str, Any]:
             {
                 "subject": fault.subject,
                 "kind": fault.kind,
+                "of_weights": fault.of_weights,
                 "planted": fault.planted,
                 "seen_by_forward_and_shape": fault.seen_by_shape,
                 "changed_the_function": fault.changed,

@@ -78,6 +78,7 @@ ROOMS = {
             "faults",
             "staying",
             "constants",
+            "flow",
             "lines",
         ),
         ("conflicts",),

@@ -10,6 +10,7 @@ import torch
 
 __all__ = [
     "ALONG",
+    "COPIES",
     "FACTORIES",
     "LIKE",
     "MOVEMENT",
@@ -28,6 +29,9 @@ __all__ = [
 
 RESHAPES = frozenset({"view", "_unsafe_view", "reshape", "_reshape_alias"})
 """The same elements in the same order, in another shape."""
+
+COPIES = frozenset({"alias", "clone", "contiguous", "detach"})
+"""The same tensor, copied where memory asks for it."""
 
 SAME = frozenset(
     {
@@ -57,7 +61,12 @@ PRODUCTS = frozenset(
 )  # fmt: skip
 """Products of matrices, of which PyTorch chooses one by the shapes."""
 
-WRITTEN_OUT = SAME | RESHAPES | MOVEMENT | PRODUCTS | {"add"}
+WRITTEN_OUT = (
+    SAME
+    | RESHAPES
+    | PRODUCTS
+    | {"add", "as_strided", "expand", "permute", "squeeze", "t", "transpose", "unsqueeze"}
+)
 """Operators that PyTorch writes a product out in, of which it chooses by sizes."""
 
 REDUCTIONS = {

@@ -23,6 +23,7 @@ __all__ = [
     "Option",
     "Place",
     "Read",
+    "Source",
     "Space",
     "Step",
     "Trace",
@@ -94,6 +95,8 @@ class Read:
 
 
 Source = str | tuple[int, int] | None
+"""What a tensor is: a tensor of the model, by name; which call made it, and as which of its
+results, a copy as what it is of; None for an input or a constant of the pass."""
 
 
 @dataclass(eq=False)
@@ -107,8 +110,7 @@ class Step:
         shapes: of its results.
         planes: of its results.
         given: shapes of its operands.
-        sources: where each operand comes from: the name of a tensor of the model, or which call
-            made it and as which of its results; None for what is the pass's own input or constant.
+        sources: what made its operands.
         constants: what it was given beside tensors.
         spaces: the products that it takes.
         reads: channels that it sums over.
@@ -212,6 +214,7 @@ class Trace:
             goes when either does.
         used: names of the parameters and buffers that are used.
         output: what the output is made of: types, keys and dtypes.
+        left: what made the tensors of the output.
         count: the first label that is free.
     """
 
@@ -227,6 +230,7 @@ class Trace:
     pairs: dict[tuple[int, int], int] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
     output: Any = None
+    left: tuple[Source, ...] = ()
     count: int = 1
 
     @cached_property

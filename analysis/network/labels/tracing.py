@@ -30,7 +30,7 @@ from analysis.network.labels.planes import (
     axis_plane,
     labels_of,
 )
-from analysis.network.labels.records import NUMBERS, Combining, Inner, Place, Step, Trace
+from analysis.network.labels.records import NUMBERS, Combining, Inner, Place, Source, Step, Trace
 from analysis.network.labels.rules import follow
 
 __all__ = ["OUTPUT", "labelled_pass", "plain_pass", "state_of"]
@@ -82,6 +82,7 @@ def labelled_pass(
         ):
             output = forward(model, inputs)
         trace.output = _kinds_of(output)
+        trace.left = tuple(map(_source, tensors_of(output)))
         # Outside of the mode, which would follow what reads the labels as well.
         for tensor in tensors_of(output):
             tracer.leave(tensor)
@@ -233,6 +234,10 @@ def _leaves(values: Iterable[Any]) -> Iterator[Any]:
             yield value
 
 
+def _source(value: Tensor) -> Source:
+    return getattr(value, "_source", None)
+
+
 def _shapes(values: Iterable[Any]) -> tuple[tuple[int, ...], ...]:
     return tuple(tuple(value.shape) for value in values if isinstance(value, Tensor))
 
@@ -327,7 +332,7 @@ class _Tracer(_Mode):
         self._now = self._called(name, *_line())
         leaves = list(_leaves((*args, *kwargs.values())))
         operands = [value for value in leaves if isinstance(value, Tensor)]
-        self._now.sources = tuple(getattr(value, "_source", None) for value in operands)
+        self._now.sources = tuple(map(_source, operands))
         self.trace.used.update(each for each in self._now.sources if isinstance(each, str))
         for value in operands:
             if name not in operators.MOVEMENT:
@@ -346,8 +351,10 @@ class _Tracer(_Mode):
         self._now.given = _shapes(operands)
         self._now.constants = tuple(map(_constant, leaves))
         self._now.shapes = _shapes(made)
+        is_copy = name in operators.COPIES and operands
         for number, value in enumerate(made):
-            value._source = len(self.trace.calls), number  # type: ignore[attr-defined]
+            made_by = self._now.sources[0] if is_copy else (len(self.trace.calls), number)
+            value._source = made_by  # type: ignore[attr-defined]
         self.trace.calls.append(self._now)
         if arriving and name not in operators.FACTORIES:
             bound = dict(zip(operators.arguments_of(func), args, strict=False))

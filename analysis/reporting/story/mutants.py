@@ -1,6 +1,8 @@
 """Whether the proof is able to fail."""
 
-from analysis.records import Study
+from collections.abc import Iterable
+
+from analysis.records import FaultCount, Study
 from analysis.reporting.figures.mutants import mutants
 from analysis.reporting.section import Absent, Section
 from analysis.reporting.tables import Table
@@ -12,13 +14,26 @@ _TITLE = "Could the proof fail?"
 _COUNTS = ("planted", "seen_by_shape", "changed", "seen_by_proof", "located")
 
 
+_HEADERS = ("planted", "seen by shape", "change the function", "seen by the proof", "named")
+
+
 def _others(count: int) -> str:
     if not count:
         return "."
     return (
-        f"; the other {count} meet a channel that is dead on the inputs drawn, and can show in the "
-        "weights alone, which must be the original ones."
+        f"; the other {count} meet a channel that is dead or a bound that is not reached on the "
+        "inputs drawn, and can show in the weights and operators alone, which must be the "
+        "original ones."
     )
+
+
+def _counted(found: Iterable[FaultCount]) -> tuple[int, ...]:
+    found = list(found)
+    return tuple(sum(getattr(fault, count) for fault in found) for count in _COUNTS)
+
+
+def _rows(groups: Iterable[tuple[str, Iterable[FaultCount]]]) -> tuple[tuple[str, ...], ...]:
+    return tuple((name, *map(str, _counted(found))) for name, found in groups)
 
 
 def section(study: Study) -> Section | Absent:
@@ -29,20 +44,20 @@ def section(study: Study) -> Section | Absent:
             _TITLE, "no fault was planted, for want of a network that is pruned rightly by half"
         )
     names = listed([f"`{name}`" for name in dict.fromkeys(fault.subject for fault in found)])
-    planted, shape, changed, proof, located = (
-        sum(getattr(fault, count) for fault in found) for count in _COUNTS
+    planted, shape, changed, proof, located = _counted(found)
+    both = Table(
+        "faults planted in weights and elsewhere",
+        ("faults", *_HEADERS),
+        _rows(
+            (name, [fault for fault in found if fault.of_weights is of_weights])
+            for name, of_weights in (("weights", True), ("not weights", False))
+        ),
     )
     table = Table(
         "faults planted, one at a time",
-        ("fault", "planted", "seen by shape", "change the function", "seen by the proof", "named"),
-        tuple(
-            (
-                kind,
-                *(
-                    str(sum(getattr(f, count) for f in found if f.kind == kind))
-                    for count in _COUNTS
-                ),
-            )
+        ("fault", *_HEADERS),
+        _rows(
+            (kind, [fault for fault in found if fault.kind == kind])
             for kind in dict.fromkeys(fault.kind for fault in found)
         ),
     )
@@ -52,13 +67,14 @@ def section(study: Study) -> Section | Absent:
         (
             "A proof that cannot fail proves nothing. So networks are pruned by half, rightly, and "
             "then damaged the way pruning scripts damage them, one place at a time, keeping every "
-            "shape: channels swapped, the wrong slice kept, statistics left behind.",
+            "shape: channels swapped, the wrong slice kept, statistics left behind; and outside of "
+            "weights: another slope or stride, another activation, a flag, a table, a hook.",
             f"{planted} faults in {names}: running the network and looking at the shape of its "
-            f"output noticed {shape}, the proof {proof}, and it named the very layer {located} "
+            f"output noticed {shape}, the proof {proof}, and it named the very module {located} "
             f"times. {changed} change what a layer or the network puts out"
             + _others(planted - changed),
         ),
         (mutants(found, table.anchor),),
-        (table,),
+        (both, table),
         tests=("tests/case_study/test_safe_pruning.py", "tests/unit/proof/test_faults.py"),
     )

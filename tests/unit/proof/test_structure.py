@@ -617,3 +617,37 @@ def test_a_change_that_happens_to_be_that_of_a_width_is_wrong(name: str) -> None
     make, change = FOLLOWING[name]
     found = answer(make, change)
     assert found.verdict is Verdict.WRONG, (found.reason, found.structure)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda m, x: (lambda y: y if m.flag else x)(x.clamp(-90, 90)),
+        lambda m, x: (lambda y: y if m.flag else x)(x.relu()).clamp(min=0),
+        lambda m, x: (lambda one, other: one if m.flag else other)(
+            *(y.clamp(-90, 90) for y in (x, x))
+        ),
+        lambda m, x: torch.stack((x.clamp(-90, 90), x)).unbind()[0 if m.flag else 1],
+    ],
+    ids=["result not used", "hidden by what follows", "the same twice", "another part"],
+)
+def test_operators_must_be_given_what_the_same_operators_return(function) -> None:
+    """Every operator is called in both networks, and nothing drawn shows what is used of them."""
+    found = answer(lambda: Net(function, flag=True), lambda model: setattr(model, "flag", False))
+    assert found.verdict is Verdict.WRONG, (found.reason, found.structure)
+
+
+@pytest.mark.parametrize("function", [lambda m, x: x[:, :, m.part.factor :]], ids=["a slice"])
+def test_bounds_along_an_axis_that_stays_follow_no_width(function) -> None:
+    """8 channels become 4, and a norm over them makes numbers alone say little."""
+    found = answer(
+        lambda: Net(
+            lambda m, x: (
+                nn.functional.layer_norm(x, x.shape[1:]).roll(1, 2)
+                + function(m, torch.cat([x, x], 2))[:, :, :6]
+            ),
+            part=Factor(4),
+        ),
+        hidden("factor", 2),
+    )
+    assert found.verdict is Verdict.WRONG, (found.reason, found.structure)

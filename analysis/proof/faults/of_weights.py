@@ -1,79 +1,24 @@
-"""Faults that keep every shape: what a forward-and-shape check cannot see.
+"""Faults in the weights of a layer, as slips of a pruner would make.
 
-Each plants itself in one layer of a pruned network, in place, as a slip of a pruner would: values
-in another place, values of another channel, a value that is a little off; or something that is no
-weight. A fault that would change nothing (equal values) is not planted.
+Values in another place, values of another channel, a value that is a little off. A fault that would
+change nothing (equal values) is not planted.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from analysis.network.inference import indices
 from analysis.network.layers import kind_of
-from analysis.records import Cut, DependencyGroup
+from analysis.proof.faults.sites import Fault, Site
 
-__all__ = ["FAULTS", "Site", "sites"]
-
-
-@dataclass(frozen=True, eq=False)
-class Site:
-    """A layer that a fault may be planted in.
-
-    Attributes:
-        name: of the layer.
-        dense: the layer before the cut.
-        pruned: the layer after it.
-        out: the cut of its output channels, or None.
-        into: the cut of its input channels, or None.
-        branch: places, among its kept input channels, of those that one of several concatenated
-            layers makes; empty if it reads no concatenation.
-    """
-
-    name: str
-    dense: nn.Module
-    pruned: nn.Module
-    out: Cut | None
-    into: Cut | None
-    branch: tuple[int, ...]
-
-
-Fault = Callable[[Site], bool]
-
-
-def sites(
-    dense: nn.Module, pruned: nn.Module, cuts: Iterable[Cut], groups: Iterable[DependencyGroup]
-) -> Iterator[Site]:
-    """Every layer of a known kind that owns tensors, with what was cut of it."""
-    by_axis = {(cut.layer, cut.axis): cut for cut in cuts}
-    originals = dict(dense.named_modules())
-    first_branch = _first_branches(groups)
-    for name, layer in pruned.named_modules():
-        owned = [*layer.parameters(recurse=False), *layer.buffers(recurse=False)]
-        if kind_of(layer) is None or not owned:
-            continue
-        out, into = by_axis.get((name, "out")), by_axis.get((name, "in"))
-        kept = into.kept if into else ()
-        branch = tuple(place for place, c in enumerate(kept) if c in first_branch.get(name, ()))
-        is_part = 1 < len(branch) < len(kept)
-        yield Site(name, originals[name], layer, out, into, branch if is_part else ())
-
-
-def _first_branches(groups: Iterable[DependencyGroup]) -> dict[str, set[int]]:
-    """For each layer that reads several groups, the input channels of the first."""
-    read: dict[str, list[set[int]]] = {}
-    for group in groups:
-        for member in group.members:
-            if member.axis == "in":
-                places = {place for place, root in enumerate(member.roots) if root >= 0}
-                read.setdefault(member.layer, []).append(places)
-    return {layer: parts[0] for layer, parts in read.items() if len(parts) > 1}
+__all__ = ["FAULTS_OF_WEIGHTS"]
 
 
 def _tensor(site: Site, name: str) -> Tensor | None:
-    tensor = getattr(site.pruned, name, None)
+    """Of a layer of a known kind."""
+    tensor = None if kind_of(site.pruned) is None else getattr(site.pruned, name, None)
     return tensor.data if isinstance(tensor, Tensor) else None
 
 
@@ -195,25 +140,7 @@ def _one_weight_off(site: Site) -> bool:
     return _replace(weight, scaled)
 
 
-def _greater_epsilon(site: Site) -> bool:
-    """What a norm adds to the variance is ten times as much."""
-    epsilon = getattr(site.pruned, "eps", None)
-    if not isinstance(epsilon, float):
-        return False
-    site.pruned.eps = 10 * epsilon  # type: ignore[assignment]
-    return True
-
-
-def _padded_otherwise(site: Site) -> bool:
-    """A convolution repeats the border where it added zeros."""
-    layer = site.pruned
-    if not isinstance(layer, nn.Conv2d) or layer.padding_mode != "zeros" or layer.padding == (0, 0):
-        return False
-    layer.padding_mode = "replicate"
-    return True
-
-
-FAULTS: dict[str, Fault] = {
+FAULTS_OF_WEIGHTS: dict[str, Fault] = {
     "two input channels swapped": _on_weight("in", _swapped),
     "input channels shifted by one": _on_weight("in", _rolled),
     "two output channels swapped": _on_weight("out", _swapped),
@@ -227,7 +154,5 @@ FAULTS: dict[str, Fault] = {
     "second step with the first step's indices": _stale_second_step,
     "one branch of a concatenation shifted": _branch_rolled,
     "one weight off by 1 %": _one_weight_off,
-    "a greater epsilon of a norm": _greater_epsilon,
-    "another padding of a convolution": _padded_otherwise,
 }
 """Kinds of fault: each takes a site, and says whether it could be planted there."""

@@ -1,0 +1,48 @@
+"""Whether what meets at an operator was made by the same operators in both networks."""
+
+from collections.abc import Sequence
+
+from analysis.network.labels.records import Source, Step, Trace
+
+__all__ = ["Flow"]
+
+
+class Flow:
+    """Knows which operators of the pruned network are which of the dense one.
+
+    Args:
+        dense: the pass over the dense network.
+        pruned: that over the pruned one.
+    """
+
+    def __init__(self, dense: Trace, pruned: Trace) -> None:
+        self._dense, self._pruned = dense.calls, pruned.calls
+        self._places: dict[int, tuple[int, bool]] = {}
+        self._count = 0
+
+    def note(self, *steps: Step) -> None:
+        """One operator in both networks."""
+        self._note(steps, is_one=True)
+
+    def note_line(self, here: Sequence[Step], there: Sequence[Step]) -> None:
+        """Operators of which as many need not be called in both networks."""
+        self._note((*here, *there), is_one=False)
+
+    def _note(self, steps: Sequence[Step], *, is_one: bool) -> None:
+        self._count += 1
+        self._places |= {id(step): (self._count, is_one) for step in steps}
+
+    def is_same(self, before: Sequence[Source], after: Sequence[Source]) -> bool:
+        """Whether tensors were made alike, as far as it is known what made them."""
+        pairs = (
+            (self._place(one, self._dense), self._place(other, self._pruned))
+            for one, other in zip(before, after, strict=False)
+        )
+        return all(one == other for one, other in pairs if one != () and other != ())
+
+    def _place(self, source: Source, calls: Sequence[Step]) -> object:
+        if not isinstance(source, tuple):
+            return source is None  # tensors of the model may be tied in one of both alone
+        call, number = source
+        place, is_one = self._places.get(id(calls[call]), (0, False))
+        return (place, number if is_one else 0) if place else ()
