@@ -29,6 +29,7 @@ from analysis.proof import comparing, distinct_values
 from analysis.proof.proving import prove
 from analysis.proof.stepping import Progress, accounted, each_step, stepped, verdict_of
 from analysis.pruning import importances, planning, surgery
+from analysis.pruning.emptying import with_emptying
 from analysis.pruning.pruners import (
     Between,
     PrunerFactory,
@@ -245,8 +246,9 @@ def prune_and_prove(
     progress, pruner = Progress(), None
 
     def take(operators: Operators) -> tuple[Any, Between | None]:
-        nonlocal pruner, groups
+        nonlocal pruner, groups, planned
         pruner, between = build(pruned, operators.blamed)
+        planned = planned and tuple(with_emptying(pruner, planned))
         if pruner_factory is not None:
             # A graph of our own might be another one: its forward_fn, its layers, its roots.
             groups = depgraph.groups_cut_by(pruner, pruned, dense.inputs)

@@ -312,7 +312,7 @@ def _account(dense: Dense, ignored: tuple[str, ...], config: Config) -> PolicyAc
         return PolicyAccount(
             policy=policy,
             scope=scope,
-            curve=account.curve(CURVE_RATIOS),
+            curve=account.curve(CURVE_RATIOS).complete(),
             macs_scaling=account.scaling("macs"),
             params_scaling=account.scaling("params"),
             reach=account.reach(TARGET),

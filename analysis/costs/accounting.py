@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
-from itertools import pairwise
+from itertools import compress, groupby, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,7 @@ from analysis.records import (
     Savings,
     Scaling,
     Turn,
+    Unknown,
     check_share,
 )
 
@@ -99,27 +100,32 @@ class Account:
         """MACs and parameters left at each ratio, where it is non-monotonic, what drops out."""
         points: list[CurvePoint] = []
         dropped: list[tuple[GroupAccount, ...]] = []
-        for part, removed, found in self._expected(ratios):
-            points += self._points(part, removed)
-            dropped += self._dropped(part, found)
+        unknown: list[tuple[float, str]] = []
+        _check_ratios(ratios)
+        for part, removed, found, obstacles in self._ahead(ratios):
+            known = [not obstacle for obstacle in obstacles]
+            points += compress(self._points(part, removed), known)
+            dropped += compress(self._dropped(part, found), known)
+            unknown += [each for each in zip(part, obstacles, strict=True) if each[1]]
         return RatioCurve(
             dense_macs=self.dense.macs,
             dense_params=self.dense.params,
             points=tuple(points),
             turns=tuple(self._turns(points)),
             dropped=tuple(dropped),
+            unknown=tuple(unknown),
         )
 
     def reach(self, target: float, quantity: Quantity = "macs") -> Reach:
         """The smallest ratio that leaves at most a share of the MACs or parameters.
 
-        Ratios at which the pruned network does not run, or whose cost is not known, do not count.
+        Ratios at which the pruned network does not run, or whose cost is not known, are told of.
 
         Raises:
             InputError: a target outside (0, 1].
         """
         check_share(target)
-        _, left = self._every
+        _, left, unknown = self._every
         meets = left[quantity] <= target * getattr(self.dense, quantity)
         least = self._point(int(left[quantity].argmin()))
         return Reach(
@@ -130,6 +136,7 @@ class Account:
             least=least,
             holders=self._holders(least.ratio, quantity),
             scaling=self.scaling(quantity),
+            unknown=unknown,
         )
 
     def savings(self, ratio: float) -> Savings:
@@ -211,9 +218,7 @@ class Account:
         self, ratios: Sequence[float]
     ) -> Iterator[tuple[Sequence[float], Removed, Mapping[str, Outlook]]]:
         """As `_ahead`, for ratios that have to have an answer."""
-        for ratio in ratios:
-            if not 0 <= ratio < 1:
-                raise InputError(f"pruning ratio {ratio!r}; expected a number in [0, 1)")
+        _check_ratios(ratios)
         for part, removed, found, obstacles in self._ahead(ratios):
             for ratio, obstacle in zip(part, obstacles, strict=True):
                 if obstacle:
@@ -288,20 +293,26 @@ class Account:
             yield Turn(before, after, tuple(causes))
 
     @cached_property
-    def _every(self) -> tuple[NDArray[np.float64], dict[str, NDArray[np.int64]]]:
-        """Each ratio at which something changes and the network runs, and what it leaves."""
+    def _every(
+        self,
+    ) -> tuple[NDArray[np.float64], dict[str, NDArray[np.int64]], tuple[Unknown, ...]]:
+        """Each ratio at which something changes, what it leaves, and where that is not known."""
         ratios = self._ranking.first_ratios()
-        kept: list[NDArray[np.float64]] = []
         left: dict[str, list[NDArray[np.int64]]] = {"macs": [], "params": []}
-        for part, removed, _, obstacles in self._ahead(ratios):
-            known = np.array([not obstacle for obstacle in obstacles])
-            kept.append(np.array(part)[known])
-            left["macs"].append(self.model.macs.at(removed)[known])
-            left["params"].append(self.model.params.at(removed)[known])
-        return np.concatenate(kept), {name: np.concatenate(parts) for name, parts in left.items()}
+        obstacles: list[str] = []
+        for _, removed, _, why in self._ahead(ratios):
+            obstacles += why
+            left["macs"].append(self.model.macs.at(removed))
+            left["params"].append(self.model.params.at(removed))
+        known = np.array([not obstacle for obstacle in obstacles])
+        return (
+            np.array(ratios)[known],
+            {name: np.concatenate(parts)[known] for name, parts in left.items()},
+            tuple(_ranges(ratios, obstacles)),
+        )
 
     def _point(self, place: int) -> CurvePoint:
-        ratios, left = self._every
+        ratios, left, _ = self._every
         return CurvePoint(
             float(ratios[place]), int(left["macs"][place]), int(left["params"][place])
         )
@@ -329,6 +340,21 @@ class Account:
         kept = group.width - int(outlook.removed.sum())
         reason = outlook.reason(0)
         return f"{reason}: {kept} of {group.width} channels of `{group.root}` stay"
+
+
+def _check_ratios(ratios: Sequence[float]) -> None:
+    for ratio in ratios:
+        if not 0 <= ratio < 1:
+            raise InputError(f"pruning ratio {ratio!r}; expected a number in [0, 1)")
+
+
+def _ranges(ratios: Sequence[float], obstacles: Sequence[str]) -> Iterator[Unknown]:
+    """Neighbours of which something is not known; each ratio stands for those up to the next."""
+    starts = groupby(zip(ratios, obstacles, strict=True), lambda each: bool(each[1]))
+    runs = [(is_unknown, list(each)) for is_unknown, each in starts]
+    for (is_unknown, run), (_, following) in pairwise([*runs, (False, [(1.0, "")])]):
+        if is_unknown:
+            yield Unknown(float(run[0][0]), float(following[0][0]), run[0][1])
 
 
 def _not_known(root: str, why: str) -> str:

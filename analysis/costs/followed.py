@@ -26,7 +26,10 @@ def table_of(model: nn.Module, example_inputs: Inputs) -> CostTable:
     try:
         return counting.count_macs(model, example_inputs)
     except InputError as error:
-        return counted(labelled(model, example_inputs), str(error))
+        try:
+            return counted(labelled(model, example_inputs), str(error))
+        except InputError:
+            raise error from None  # it does not run, and the first says where
 
 
 def counted(followed: Labelled, why: str) -> CostTable:

@@ -60,13 +60,15 @@ def ratio_curve(
             cannot be expressed in the widths of its groups, the layer is named.
     """
     ratios = checked_ratios(ratios)
-    return cost_account(model, example_inputs, **options).curve(ratios)
+    return cost_account(model, example_inputs, **options).curve(ratios).complete()
 
 
 def ratio_for_macs(
     model: nn.Module, example_inputs: Inputs, target: float, **options: Unpack[PruningOptions]
 ) -> Reach:
     """The smallest pruning ratio that leaves at most ``target`` of the MACs, or why none does.
+
+    Ratios whose cost is not known are in the answer's ``unknown``: one of them may meet it too.
 
     Args:
         model: the dense network; not changed.

@@ -20,6 +20,7 @@ from torch import Tensor
 from analysis.groups import depgraph
 from analysis.network.inference import one_line
 from analysis.pruning import planning
+from analysis.pruning.emptying import with_emptying
 from analysis.pruning.rules import Scope
 from analysis.records import Config, DependencyGroup, PlannedGroup, Reason, Removal, merge_cuts
 
@@ -198,7 +199,7 @@ def _asked(
         scopes,
         {each.group.root: each.spent for each in contenders if each.spent},
     )
-    for contender, planned in zip(contenders, plans, strict=True):
+    for contender, planned in zip(contenders, with_emptying(pruner, plans), strict=True):
         numbered = _as_numbered(contender, planned)
         if numbered is not None:
             all_asked = None if pruner.global_pruning else _share(contender, initial)

@@ -19,6 +19,7 @@ from analysis.records.costs import (
     Scaling,
     Sizes,
     Turn,
+    Unknown,
 )
 from analysis.records.groups import (
     Audited,
@@ -135,6 +136,7 @@ __all__ = [
     "SubjectStudy",
     "Thresholds",
     "Turn",
+    "Unknown",
     "Untouched",
     "Verdict",
     "Verification",

@@ -21,6 +21,7 @@ __all__ = [
     "Scaling",
     "Sizes",
     "Turn",
+    "Unknown",
 ]
 
 
@@ -151,15 +152,31 @@ class Turn:
 
 
 @dataclass(frozen=True)
+class Unknown:
+    """Ratios whose cost is not known.
+
+    Attributes:
+        first: the smallest of them.
+        until: the next larger ratio whose cost is known; 1 where there is none.
+        why: the group whose cut cannot be told, and the place.
+    """
+
+    first: float
+    until: float
+    why: str
+
+
+@dataclass(frozen=True)
 class RatioCurve:
     """MACs and parameters left for each ratio asked, beside the dense network's.
 
     Attributes:
         dense_macs: before pruning.
         dense_params: before pruning.
-        points: one for each ratio, in the order given.
+        points: one for each ratio whose cost is known, in the order given.
         turns: where a larger ratio leaves more MACs, by ratio.
-        dropped: for each ratio, the groups that are asked for channels and lose none.
+        dropped: for each of these, the groups that are asked for channels and lose none.
+        unknown: the other ratios, and why their costs are not known.
     """
 
     dense_macs: int
@@ -167,10 +184,21 @@ class RatioCurve:
     points: tuple[CurvePoint, ...]
     turns: tuple[Turn, ...] = ()
     dropped: tuple[tuple[GroupAccount, ...], ...] = ()
+    unknown: tuple[tuple[float, str], ...] = ()
+
+    def complete(self) -> "RatioCurve":
+        """The curve itself, where the cost of every ratio is known.
+
+        Raises:
+            InputError: one is not; says which and why.
+        """
+        for ratio, why in self.unknown:
+            raise InputError(f"ratio {ratio:g} has no cost: {why}")
+        return self
 
     @property
     def ratios(self) -> tuple[float, ...]:
-        """The ratios asked, in the order given."""
+        """The ratios whose cost is known, in the order given."""
         return tuple(point.ratio for point in self.points)
 
     @property
@@ -229,10 +257,11 @@ class Reach:
         quantity: what is to be left.
         target: the share of the dense network's that may stay.
         dense: the dense network's point, at ratio 0.
-        point: at the smallest ratio that meets the target; None if no ratio does.
-        least: the point that leaves least of all ratios.
+        point: at the smallest ratio that is known to meet the target; None if none is.
+        least: the point that leaves least of all ratios whose cost is known.
         holders: the layers that keep most there.
         scaling: what falls with the ratio, and what no ratio touches.
+        unknown: ratios whose cost is not known, so that they may meet the target or not.
     """
 
     quantity: Quantity
@@ -242,6 +271,7 @@ class Reach:
     least: CurvePoint
     holders: tuple[Holder, ...]
     scaling: Scaling
+    unknown: tuple[Unknown, ...] = ()
 
     @property
     def ratio(self) -> float | None:
@@ -250,15 +280,34 @@ class Reach:
 
     @property
     def reason(self) -> str:
-        """Why no ratio meets the target, in a sentence; empty if one does."""
+        """Why no ratio meets the target, or none is known to; empty if one is."""
         if self.point:
             return ""
         left = getattr(self.least, self.quantity) / getattr(self.dense, self.quantity)
         name = {"macs": "MACs", "params": "parameters"}[self.quantity]
-        return (
-            f"no ratio leaves {self.target:.1%} of the {name}: the least is {left:.1%}, "
-            f"at ratio {self.least.ratio:.6g}"
+        known = " is known to leave" if self.unknown else " leaves"
+        least = "the least that is known" if self.unknown else "the least"
+        return "; ".join(
+            [
+                f"no ratio{known} {self.target:.1%} of the {name}: {least} is {left:.1%}, "
+                f"at ratio {self.least.ratio:.6g}",
+                *([self.gap] if self.gap else []),
+            ]
         )
+
+    @property
+    def gap(self) -> str:
+        """Which ratios, smaller than the answer, have no known cost, and why; empty if none."""
+        before = [each for each in self.unknown if not self.point or each.first < self.point.ratio]
+        if not before:
+            return ""
+        ranges = ", ".join(f"from {each.first:.6g} to {each.until:.6g}" for each in before[:_SHOWN])
+        more = f" and {len(before) - _SHOWN} more ranges" if len(before) > _SHOWN else ""
+        return f"what ratios {ranges}{more} leave is not known: {before[0].why}"
+
+
+_SHOWN = 3
+"""Ranges of ratios that a sentence names."""
 
 
 @dataclass(frozen=True)

@@ -221,6 +221,9 @@ def _sweep(curve: RatioCurve) -> list[dict[str, Any]]:
     return [
         {**asdict(point), "leaves_more_than": back.get(point.ratio), "dropped": _groups(dropped)}
         for point, dropped in zip(curve.points, curve.dropped, strict=True)
+    ] + [
+        {"ratio": ratio, "macs": None, "params": None, "unknown": why}
+        for ratio, why in curve.unknown
     ]
 
 
@@ -234,6 +237,7 @@ def _reach(reach: Reach) -> dict[str, Any]:
         "least": asdict(reach.least),
         "held_up_by": [asdict(holder) for holder in reach.holders],
         "scaling": asdict(reach.scaling),
+        "unknown": [asdict(each) for each in reach.unknown],
     }
 
 

@@ -135,9 +135,9 @@ def run_notes(found: Sequence[Run]) -> list[str]:
         for run in found
         if (roots := [g.root for g in run.verification.groups if g.reason is Reason.FROZEN])
     ]
-    dropped = any(group.is_dropped for run in found for group in run.verification.groups)
+    dropped = [run for run in found if any(g.is_dropped for g in run.verification.groups)]
     told = [*failures, *mixed, *short, *unknown, *frozen, *skipped]
-    return [*told, *([_ADVICE] if dropped else [])]
+    return [*told, *([_advice(dropped)] if dropped else [])]
 
 
 def _by_text(named: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
@@ -148,10 +148,14 @@ def _by_text(named: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     return [(text, ", ".join(own)) for text, own in names.items()]
 
 
-_ADVICE = (
-    "groups that drop out keep all their channels: macs --sweep shows from which ratio on they do; "
-    "a smaller ratio or --scope local may spare them, --max-dropped lets them"
-)
+def _advice(dropped: Sequence[Run]) -> str:
+    """What to do about groups that drop out of these runs."""
+    is_local = all(run.config.scope == "local" for run in dropped)
+    smaller = "a smaller ratio" if is_local else "a smaller ratio or --scope local"
+    return (
+        "groups that drop out keep all their channels: macs --sweep shows from which ratio on they "
+        f"do; {smaller} may spare them, --max-dropped lets them"
+    )
 
 
 def asked_alike(found: Sequence[Run]) -> str:
@@ -224,7 +228,7 @@ def macs(
 def _swept(curve: RatioCurve) -> str:
     """One line a ratio, those marked at which asking for more leaves more, or groups drop out."""
     back = {turn.after.ratio: f"more than {turn.before.ratio:g} leaves" for turn in curve.turns}
-    return as_markdown(
+    table = as_markdown(
         ("ratio", "MACs", "left", "parameters", "left", "non-monotonic", "groups that drop out"),
         [
             (
@@ -239,6 +243,11 @@ def _swept(curve: RatioCurve) -> str:
             for point, dropped in zip(curve.points, curve.dropped, strict=True)
         ],
     )
+    reasons = [
+        f"ratio {ratios}: not known: {why}"
+        for why, ratios in _by_text((f"{ratio:g}", why) for ratio, why in curve.unknown)
+    ]
+    return "\n".join([table, *reasons])
 
 
 def _layers(dense: CostTable, found: Sequence[Run]) -> str:
@@ -275,9 +284,10 @@ def _layers(dense: CostTable, found: Sequence[Run]) -> str:
 def _reached(reach: Reach, savings: Savings) -> str:
     """The ratio that meets a target or why none does, what holds it up, and who saves what."""
     dense, point = reach.dense, reach.point or reach.least
+    known = "is known to leave" if reach.gap else "leaves"
     head = reach.reason or (
-        f"ratio {_at_least(point.ratio)} is the smallest that leaves at most {reach.target:.1%} of "
-        f"the {_NAMES[reach.quantity]}"
+        f"ratio {_at_least(point.ratio)} is the smallest that {known} at most {reach.target:.1%} "
+        f"of the {_NAMES[reach.quantity]}"
     )
     left = (
         f"there, {count(point.macs)} of {count(dense.macs)} MACs ({point.macs / dense.macs:.2%}) "
@@ -319,7 +329,17 @@ def _reached(reach: Reach, savings: Savings) -> str:
         ],
     )
     return "\n".join(
-        [f"{head}: {left}", bend, "", least, held, "", "where the saving comes from:", shares]
+        [
+            f"{head}: {left}",
+            *([reach.gap] if reach.point and reach.gap else []),
+            bend,
+            "",
+            least,
+            held,
+            "",
+            "where the saving comes from:",
+            shares,
+        ]
     )
 
 

@@ -65,7 +65,7 @@ ROOMS = {
     ),
     "pruning": (
         ("channel_classes", "importances", "surgery"),
-        ("rules", "pruners"),
+        ("rules", "pruners", "emptying"),
         ("planning",),
         ("requested",),
     ),

@@ -26,7 +26,7 @@ from analysis.groups.inspecting import labelled
 from analysis.groups.policies import ignored_layers
 from analysis.pipeline import audit_groups
 from analysis.pruning import surgery
-from analysis.records import Config, CurvePoint, Reason
+from analysis.records import Config, CurvePoint, Reach, Reason, Scaling, Unknown
 
 SCOPES = ("global", "local")
 
@@ -162,7 +162,7 @@ def test_every_layer_is_predicted_as_it_is_pruned_or_nothing_is(name, scope, rou
     for ratio in (0.1, 0.3, 0.5, 0.7, 0.95):
         found = by_pruning(model, inputs, Config(ratio, scope, round_to=round_to))
         try:
-            points = account.curve([ratio]).points
+            points = account.curve([ratio]).complete().points
         except InputError:
             assert found is None or not right or any(word in name for word in UNKNOWN)
             continue
@@ -195,7 +195,7 @@ def test_a_target_is_met_by_a_ratio_that_runs(name, seed) -> None:
 def test_an_account_knows_no_ratio_outside_of_its_range(ratio) -> None:
     model = make(Chain)
     account = cost_account(model, inputs_for(model), ["head"])
-    for ask in (account.by_layer, account.savings, lambda ratio: account.curve([ratio])):
+    for ask in (account.by_layer, account.savings, lambda ratio: account.curve([ratio]).complete()):
         with pytest.raises(InputError, match=r"expected a number in \[0, 1\)"):
             ask(ratio)
 
@@ -222,7 +222,7 @@ def test_real_networks_are_predicted_to_the_last_mac(name, policy, scope, round_
     for ratio in (0.37, 0.83):
         config = Config(ratio, scope, round_to=round_to)
         layers, macs, params = counted(pruned(model, inputs, config, ignored), inputs)
-        assert account.curve([ratio]).points == (CurvePoint(ratio, macs, params),)
+        assert account.curve([ratio]).complete().points == (CurvePoint(ratio, macs, params),)
         assert account.by_layer(ratio) == layers
 
 
@@ -386,3 +386,54 @@ def test_the_model_is_not_changed() -> None:
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
     assert torch.equal(torch.get_rng_state(), state)
     assert all(parameter.grad is None for parameter in model.parameters())
+
+
+class Shuffled(nn.Module):
+    """DepGraph takes the channels behind the shuffle for others, so its cuts have no known cost."""
+
+    size = (3, 6, 6)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 8, 1)
+        self.second = nn.Conv2d(8, 12, 1)
+        self.third = nn.Conv2d(12, 6, 1)
+        self.head = nn.Linear(6, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.second(self.first(x).flip(1))
+        return self.head(self.third(x.relu()).mean((2, 3)))
+
+
+def test_a_target_is_not_said_to_be_out_of_reach_where_ratios_are_not_known() -> None:
+    torch.manual_seed(0)
+    model = Shuffled().eval()
+    found = ratio_for_macs(model, inputs_for(model), 0.2, ignored_layers=["head"])
+    assert found.ratio is None
+    assert found.reason.startswith("no ratio is known to leave 20.0% of the MACs")
+    assert "arrive at `second` in another order" in found.reason
+    (unknown,) = found.unknown
+    # Of 26 channels the first goes at the first ratio above 0.
+    assert 0 < unknown.first < 1 / 26
+    assert unknown.until == 1
+
+
+def test_an_answer_behind_ratios_that_are_not_known_says_so() -> None:
+    point, dense = CurvePoint(0.5, 40, 4), CurvePoint(0.0, 100, 10)
+    holes = (Unknown(0.1, 0.2, "of `a` it is not known"), Unknown(0.7, 1.0, "of `b` either"))
+    found = Reach("macs", 0.5, dense, point, point, (), Scaling(1, 0, 0), holes)
+    assert found.gap == "what ratios from 0.1 to 0.2 leave is not known: of `a` it is not known"
+    assert found.reason == ""
+
+
+def test_a_sweep_goes_on_behind_a_ratio_that_has_no_cost() -> None:
+    torch.manual_seed(0)
+    model = Shuffled().eval()
+    account = cost_account(model, inputs_for(model), ["head"], scope="local")
+    curve = account.curve([0.0, 0.5])
+    assert curve.ratios == (0.0,)
+    ((ratio, why),) = curve.unknown
+    assert ratio == 0.5
+    assert "arrive at `second` in another order" in why
+    with pytest.raises(InputError, match=r"ratio 0\.5 has no cost: .* another order"):
+        curve.complete()

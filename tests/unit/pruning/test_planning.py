@@ -185,7 +185,7 @@ def test_what_a_fused_projection_loses_is_not_asked_of_the_plan() -> None:
     outcome = prune_and_prove(dense, Config(0.5, "local"), "classifier")
     (made,) = [group for group in outcome.run.verification.groups if group.root == "qkv"]
     assert made.removed in (0, 12)
-    assert made.reason is (Reason.PRUNED if made.removed else Reason.UNTRACED)
+    assert made.reason is (Reason.PRUNED if made.removed else Reason.WOULD_EMPTY)
     assert outcome.run.verification.verdict.passes
     # Half of the channels were asked: if none of them go, that is no secret.
     failed = {check.name for check in evaluate(outcome) if not check.passed}

@@ -1,0 +1,37 @@
+"""Groups that torch-pruning drops because their cut would empty a layer, as it says itself.
+
+What a cut takes along is not always known before it is made: where channels stand in one layer
+several times (halves of a gate, q, k and v of one layer), torch-pruning counts each.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Any
+
+from analysis.records import PlannedGroup, Reason
+
+__all__ = ["with_emptying"]
+
+
+def with_emptying(pruner: Any, planned: Iterable[PlannedGroup]) -> Iterator[PlannedGroup]:
+    """The plan, with ``would-empty`` where it was not known why nothing goes of a group.
+
+    Args:
+        pruner: before the step that is planned.
+        planned: in the numbers of its network as it is.
+    """
+    modules = dict(pruner.model.named_modules())
+    for entry in planned:
+        untold = entry.reason is Reason.UNTRACED and entry.requested
+        empties = untold and _would_empty(pruner.DG, modules.get(entry.root), entry.requested)
+        yield replace(entry, reason=Reason.WOULD_EMPTY) if empties else entry
+
+
+def _would_empty(graph: Any, module: Any, channels: Iterable[int]) -> bool:
+    if module is None or module not in graph.module2node:
+        return False
+    try:
+        cut = graph.get_pruner_of_module(module).prune_out_channels
+        return not graph.check_pruning_group(graph.get_pruning_group(module, cut, list(channels)))
+    except Exception:  # it cannot tell, or raises as the step will
+        return False
