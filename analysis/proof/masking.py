@@ -12,10 +12,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from analysis.errors import UnsupportedLayerError
-from analysis.network.inference import holds_nan, walk
+from analysis.network.inference import FunctionMode, holds_nan, walk
 from analysis.network.layers import (
     ATTENTION,
     COMBINE,
@@ -209,7 +208,7 @@ def _tag_output(axis: int, removed: Tensor) -> Any:
     return hook
 
 
-class KeptChannels(TorchFunctionMode):
+class KeptChannels(FunctionMode):
     """Inside the block, functions that combine channels leave the tagged ones out.
 
     Products of activations and functional layers skip them in their sums; a softmax, a mean or a

@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from analysis.network.inference import (
+    FunctionMode,
     Inputs,
     forward,
     left_as_found,
@@ -146,7 +146,7 @@ def _plain_operators() -> Iterator["_Functions"]:
         torch.backends.mha.set_fastpath_enabled(fast)
 
 
-class _Functions(TorchFunctionMode):
+class _Functions(FunctionMode):
     """What functions say that the operators behind them do not; recurrent layers as operators."""
 
     def __init__(self) -> None:
