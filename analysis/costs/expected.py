@@ -75,7 +75,8 @@ def expected(
         for place, group in enumerate(followed.groups)
     ]
     found = [_unless_misled(each, found) for each in found]
-    # Both axes of a tensor may be channels of one layer, as of a table and a head that share it.
+    # Both axes of a tensor may be channels of one layer, as of a table and a head that share it;
+    # or parts of one axis may be coupled with other layers each.
     twice = Counter(each.group.root for each in found)
     return tuple(
         replace(each, group=replace(each.group, root=_with_axis(each.group.root, group)))
@@ -87,7 +88,8 @@ def expected(
 
 def _with_axis(root: str, group: Group) -> str:
     member = group.members[0]
-    return f"{root} ({member.tensor}, dimension {member.dim})"
+    first = member.positions[0][0]
+    return f"{root} ({member.tensor}, dimension {member.dim}{f', from {first}' if first else ''})"
 
 
 Partitions = tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]

@@ -36,11 +36,13 @@ class Departing:
         step: its number in the dense network's pass.
         why: what it does.
         fixed: whether all that it was told to do with its only operand is as in the dense network.
+        raises: whether it does so at once.
     """
 
     step: int
     why: str
     fixed: bool = False
+    raises: bool = False
 
 
 class _DepartsError(Exception):
@@ -76,7 +78,8 @@ def departure(
     check = _Check(trace, removed)
     try:
         with budgets.limited(seconds, of_processor=True):
-            check.finish(labelled_pass(cut, inputs, labels, check, trace.count), classes)
+            calls = check.calls
+            check.finish(labelled_pass(cut, inputs, labels, check, trace.count, calls), classes)
     except _DepartsError as error:
         return Departing(check.place, str(error), check.fixed)
     except BudgetExceededError as error:
@@ -84,7 +87,9 @@ def departure(
             raise  # the caller's own budget
         return Departing(check.place, ENDLESS)
     except Exception as error:
-        return Departing(check.place, check.waiting or one_line(error), check.fixed)
+        why = check.waiting or one_line(error)
+        fixed = check.fixed or check.raises_on_the_same
+        return Departing(check.place, why, fixed, raises=not check.waiting)
     return None
 
 
@@ -137,6 +142,7 @@ class _Check:
         self._site = ("", "")
         self.waiting = ""
         self.fixed = False
+        self.calls: list[Step] = []
         self.place = 0
         # Counted, and not timed: what a network's groups are must not depend on the machine's load.
         self._left = _MOST * len(trace.steps) + 1000
@@ -162,8 +168,7 @@ class _Check:
         self.place, self._site = number, site
         dense = self._trace.steps[number]
         self.waiting = _departure(dense, step, self._removed, self._base)
-        self.fixed = bool(self.waiting and len(step.given) == 1 and step.constants)
-        self.fixed &= step.constants == dense.constants
+        self.fixed = bool(self.waiting) and _is_told_the_same(dense, step)
         if not self.waiting:
             self.place += 1
 
@@ -190,6 +195,14 @@ class _Check:
                 self.place = number
                 raise _DepartsError("is not called after a cut")
 
+    @property
+    def raises_on_the_same(self) -> bool:
+        """Whether the operator that raised was told to do what the dense network's does."""
+        if not self.calls or self.waiting or self.place >= len(self._trace.steps):
+            return False
+        dense, last = self._trace.steps[self.place], self.calls[-1]
+        return dense.place == last.place and _is_told_the_same(dense, last)
+
     def _in_dense(self, cut: Trace) -> NDArray[np.int32]:
         """For each label of the cut network's pass that of the dense one's; 0 where none is known.
 
@@ -200,6 +213,11 @@ class _Check:
         for pair, label in cut.pairs.items():
             found[label] = self._trace.pairs.get(pair, 0) if max(pair) < self._base else 0
         return found
+
+
+def _is_told_the_same(dense: Step, cut: Step) -> bool:
+    """Whether all that an operator is told to do with its only operand is as before the cut."""
+    return len(cut.sources) == 1 and bool(cut.constants) and cut.constants == dense.constants
 
 
 def _departure(dense: Step, cut: Step, removed: NDArray[np.bool_], base: int) -> str:

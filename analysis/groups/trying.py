@@ -252,7 +252,9 @@ def _adapt(
     """
     failing = min(departing.step, len(trace.steps) - 1)
     alike = _alike(sites, failing)
-    if _take_next(trace, state, alike, failing, removed):
+    # What was given another size than it can take, takes it of a tensor that lost something else.
+    is_given = departing.raises and not departing.fixed and failing not in state.ties
+    if not is_given and _take_next(trace, state, alike, failing, removed):
         return True
     if failing in state.ties and _take_next_behind(trace, sites, state, failing, removed):
         return True
@@ -263,6 +265,7 @@ def _adapt(
     may_tie = not departing.fixed and state.tried[failing] <= _CANDIDATES
     return (
         (may_tie and _tie(trace, sites, state, alike, failing, removed))
+        or (is_given and _take_next(trace, state, alike, failing, removed))
         or _choose(trace, state, alike, failing, removed, holding=True)
         or _hold(trace, state, alike, failing, removed, departing.why)
     )

@@ -54,6 +54,7 @@ def labelled_pass(
     labels: Mapping[tuple[str, int], Tensor] | None = None,
     watch: Callable[[Step], None] | None = None,
     count: int = 1,
+    calls: list[Step] | None = None,
 ) -> Trace:
     """Run a model once and follow its channels.
 
@@ -63,12 +64,14 @@ def labelled_pass(
         labels: by tensor and dimension the labels of its positions; None numbers all of them.
         watch: called with each operator, also with those that no channel arrives at.
         count: the first label that is free, where labels are given.
+        calls: gets every operator before it runs, so that the last is the one that raises.
 
     Raises:
         Exception: whatever the model's forward raises.
     """
     state = state_of(model)
     trace = _numbered(state) if labels is None else Trace({}, {}, count=count)
+    trace.calls = trace.calls if calls is None else calls
     for name, tensor in state.items():
         tensor._planes = _planes_of(name, tensor, trace, labels)  # type: ignore[attr-defined]
         tensor._own, tensor._source = True, name  # type: ignore[attr-defined]
@@ -293,18 +296,18 @@ class _Noting(TorchDispatchMode):
         self._turns[place] += 1
         step = Step(place, self._turns[place], inner)
         step.sources = tuple(_source(value) for value in leaves if isinstance(value, Tensor))
+        step.constants = tuple(map(_constant, leaves))
+        self.calls.append(step)
         return step
 
     def _closed(self, step: Step, leaves: Sequence[Any], result: Any) -> list[Tensor]:
         """What an operator has made."""
         made = [value for value in _leaves((result,)) if isinstance(value, Tensor)]
         step.given, step.shapes = _shapes(leaves), _shapes(made)
-        step.constants = tuple(map(_constant, leaves))
         is_copy = step.place.operator in operators.COPIES and step.sources
         for number, value in enumerate(made):
-            made_by = step.sources[0] if is_copy else (len(self.calls), number)
+            made_by = step.sources[0] if is_copy else (len(self.calls) - 1, number)
             value._source = made_by  # type: ignore[attr-defined]
-        self.calls.append(step)
         return made
 
 

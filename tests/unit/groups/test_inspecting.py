@@ -159,6 +159,14 @@ def _fused(m: Any, x: Tensor) -> Tensor:
     return m.o(mix(q, k, v).transpose(1, 2).reshape(b, t, c))
 
 
+def _heads_of_the_keys(m: Any, x: Tensor) -> Tensor:
+    """The size of every head is that of the keys, divided by how many there are."""
+    q, k, v = m.q(x), m.k(x), m.v(x)
+    size = k.shape[-1] // 4
+    heads = (each.view(each.shape[0], -1, 4, size).transpose(1, 2) for each in (q, k, v))
+    return m.o(mix(*heads).transpose(1, 2).flatten(2))
+
+
 def _grouped_queries(
     m: Any, x: Tensor, heads: tuple[int, int] = (4, -1), shared: tuple[int, int] = (2, -1),
     *, expanded: bool = False,
@@ -367,6 +375,11 @@ CASES: dict[str, Case] = {
     "heads with all sizes written out": Case(
         tokens(attend(lambda m, x: x.view(*x.shape[:2], 2, 4)), **three()),
         {"a": each(8), "q": "size", "v": "size", "o": each(8)}, TOKENS,
+    ),
+    "values in heads of the keys' size": Case(
+        tokens(_heads_of_the_keys, q=nn.Linear(8, 16), k=nn.Linear(8, 16), v=nn.Linear(8, 16),
+               o=nn.Linear(16, 8)),
+        {"a": each(8), "q": alike(16, 4), "o": each(8)}, TOKENS,
     ),
     "grouped queries": Case(
         tokens(_grouped_queries, q=nn.Linear(8, 16), k=nn.Linear(8, 8), v=nn.Linear(8, 8),
