@@ -55,7 +55,15 @@ def _subject(info: SubjectInfo) -> dict[str, Any]:
 
 def verify(info: SubjectInfo, runs: Iterable[Run]) -> dict[str, Any]:
     """What ``verify --json`` prints."""
-    return {**_head(info), "runs": [_run(run) for run in runs]}
+    return {**_head(info), "runs": [{**_run(run), "kept": _kept(run)} for run in runs]}
+
+
+def _kept(run: Run) -> dict[str, dict[str, list[int]]]:
+    """Which dense channel each kept one is; the report's file would be ten times as long."""
+    return {
+        layer: {axis: list(channels) for axis, channels in axes.items()}
+        for layer, axes in run.verification.kept.items()
+    }
 
 
 def _run(run: Run) -> dict[str, Any]:
