@@ -201,11 +201,21 @@ def _default(subject: Subject) -> nn.Module:
 def _load_weights(model: nn.Module, path: str, name: str) -> None:
     state = _state_of(path)
     try:
-        model.load_state_dict(state)
+        model.load_state_dict(_with_ties(state, model))
     except Exception as error:
         raise InputError(
             f"--weights {path!r} does not fit {name!r}: {_hint(state)}{one_line(error)[:300]}"
         ) from error
+
+
+def _with_ties(state: Any, model: nn.Module) -> Any:
+    """The state with each tied tensor under all of its names: a file may hold it under one."""
+    if not isinstance(state, dict):
+        return state
+    own = model.state_dict(keep_vars=True)
+    held = {id(own[name]): value for name, value in state.items() if name in own}
+    tied = {name: held[id(tensor)] for name, tensor in own.items() if id(tensor) in held}
+    return {**tied, **state}
 
 
 def _hint(state: Any) -> str:
