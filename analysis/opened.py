@@ -107,4 +107,4 @@ def _named_as(reference: Any, choice: Any) -> Any:
 def info_of(network: Network) -> SubjectInfo:
     """What reports say of the network; inputs that were given have no one size."""
     size = subjects.subject_of(network).input_size if network.inputs is None else None
-    return SubjectInfo(network.name, size, network.weights, network.seed)
+    return SubjectInfo(network.name, size, network.weights, network.seed, network.outputs)

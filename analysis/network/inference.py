@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from analysis.errors import InputError, did_you_mean
+from analysis.network.outputs import counted
 from analysis.processes import budgets
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "called_modules",
     "collector_paused",
     "copy_of",
+    "counted_places",
     "described",
     "differentiable_outputs",
     "forward",
@@ -65,7 +67,12 @@ def as_arguments(inputs: Inputs) -> tuple[tuple[Any, ...], dict[str, Any]]:
 
 
 def forward(model: nn.Module, inputs: Inputs) -> Any:
-    """Call the model on example inputs; a warning is no failure, under ``-W error`` either."""
+    """What counts of a model's output on example inputs, see `analysis.network.outputs`."""
+    return counted(model, _called(model, inputs))
+
+
+def _called(model: nn.Module, inputs: Inputs) -> Any:
+    """The model's output; a warning is no failure, under ``-W error`` either."""
     args, kwargs = as_arguments(inputs)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -76,6 +83,14 @@ def forward(model: nn.Module, inputs: Inputs) -> Any:
 def outputs_of(model: nn.Module, inputs: Inputs) -> list[Tensor]:
     """The tensors that a model puts out for example inputs; no gradient is kept."""
     return output_tensors(forward(model, inputs))
+
+
+@torch.no_grad()
+def counted_places(model: nn.Module, inputs: Inputs) -> list[int]:
+    """Which of all the tensors that a model puts out count."""
+    output = _called(model, inputs)
+    everything = [id(tensor) for tensor in tensors_of(output)]
+    return [everything.index(id(tensor)) for tensor in tensors_of(counted(model, output))]
 
 
 def output_tensors(output: Any) -> list[Tensor]:

@@ -50,7 +50,8 @@ def _head(info: SubjectInfo) -> dict[str, Any]:
 
 def _subject(info: SubjectInfo) -> dict[str, Any]:
     size = None if info.input_size is None else list(info.input_size)
-    return {"name": info.name, "input_size": size, "weights": info.weights, "seed": info.seed}
+    found = {"name": info.name, "input_size": size, "weights": info.weights, "seed": info.seed}
+    return found | ({"outputs": list(info.outputs)} if info.outputs else {})
 
 
 def verify(info: SubjectInfo, runs: Iterable[Run]) -> dict[str, Any]:
