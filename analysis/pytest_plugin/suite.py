@@ -238,12 +238,13 @@ def _policy(config: pytest.Config) -> str:
 class _Looked:
     """In every process that runs tests: shares what is expensive, and notes what was looked at."""
 
-    def pytest_collection_modifyitems(
-        self, config: pytest.Config, items: list[pytest.Item]
-    ) -> None:
-        """Hold prunings to a baseline where that is asked, and have no test of it elsewhere."""
-        if not gate.is_asked(config):
-            items[:] = [item for item in items if not any(map(holds_baseline, bound_to(item)))]
+    @pytest.hookimpl(wrapper=True)
+    def pytest_pycollect_makeitem(self, collector: pytest.Collector) -> Generator[None, Any, Any]:
+        """Hold prunings to a baseline where that is asked, and collect no test of it elsewhere."""
+        made = yield
+        if not isinstance(made, list) or gate.is_asked(collector.config):
+            return made
+        return [item for item in made if not any(map(holds_baseline, bound_to(item)))]
 
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         """A test of a baseline records what it finds like one that asks for the fixture."""
