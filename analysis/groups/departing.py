@@ -15,7 +15,7 @@ from analysis.groups.retracing import is_retraced, sizes_tell
 from analysis.network.cutting import cut_axes
 from analysis.network.inference import Inputs, aliased, one_line
 from analysis.network.labels import operators
-from analysis.network.labels.planes import Labels, labels_of, varying
+from analysis.network.labels.planes import Labels, labels_of, varying, without
 from analysis.network.labels.records import Step, Trace
 from analysis.network.labels.tracing import labelled_pass
 from analysis.processes import budgets
@@ -211,7 +211,7 @@ def _departure(dense: Step, cut: Step, removed: NDArray[np.bool_], base: int) ->
     for place, shape in enumerate(dense.shapes):
         if not dense.planes[place]:
             continue
-        expected = [_left(labels_of(plane), removed) for plane in dense.planes[place]]
+        expected = [without(labels_of(plane), removed) for plane in dense.planes[place]]
         found = [labels_of(plane) for plane in cut.planes[place]]
         if any(labels.size == 1 for labels in expected):
             continue  # a single channel is left, which is followed no further
@@ -220,16 +220,6 @@ def _departure(dense: Step, cut: Step, removed: NDArray[np.bool_], base: int) ->
         if not _same(expected, found, base):
             return "other channels, or in another order"
     return ""
-
-
-def _left(labels: Labels, removed: NDArray[np.bool_]) -> Labels:
-    """What should stay of a plane; in a row where that is no longer as many everywhere."""
-    stays = ~removed[labels]
-    for axis in range(labels.ndim):
-        others = tuple(other for other in range(labels.ndim) if other != axis)
-        labels = labels[(slice(None),) * axis + (stays.any(others),)]
-        stays = ~removed[labels]
-    return labels if stays.all() else labels[stays]
 
 
 def _elements(dense: Step, cut: Step, place: int, left: Sequence[Labels]) -> int | None:

@@ -16,7 +16,7 @@ from analysis.network.inference import Inputs
 from analysis.network.labels import operators
 from analysis.network.labels.planes import axes_of, labels_of
 from analysis.network.labels.records import Step, Trace
-from analysis.network.labels.tracing import labelled_pass
+from analysis.network.labels.tracing import plain_pass
 
 __all__ = ["is_retraced", "keeps_order", "sizes_tell"]
 
@@ -58,7 +58,7 @@ def is_retraced(cut: nn.Module, inputs: Inputs, trace: Trace, removed: NDArray[n
         Exception: the cut network's forward raises, or is another one.
     """
     retrace = _Retrace(trace, removed)
-    labelled_pass(cut, inputs, {}, retrace)
+    plain_pass(cut, inputs, retrace)
     return retrace.is_same and retrace.count == len(trace.calls)
 
 

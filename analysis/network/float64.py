@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.overrides import TorchFunctionMode
 
+from analysis.network.inference import FunctionMode
 from analysis.processes import budgets
 
 __all__ = ["in_float64", "widened"]
@@ -59,7 +59,7 @@ def widened(tensor: Tensor) -> Tensor:
     return tensor.double() if tensor.is_floating_point() else tensor
 
 
-class _Double(TorchFunctionMode):
+class _Double(FunctionMode):
     """What is asked for in a shorter type comes in float64; depthwise convolutions run fast."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

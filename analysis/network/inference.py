@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass
 from math import inf
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,7 @@ from analysis.processes import budgets
 
 __all__ = [
     "Failure",
+    "FunctionMode",
     "Inputs",
     "aliased",
     "as_arguments",
@@ -302,21 +303,33 @@ def names_of(layers: Iterable[str | nn.Module], model: nn.Module) -> tuple[str, 
 def random_state_kept() -> Iterator[None]:
     """Restore torch's random state on the way out, on every device that is in use.
 
-    And whether gradients are recorded, and the default type: a budget that ends inside of what
-    switches these leaves them switched.
+    And whether gradients are recorded, the default type and the modes that operators are
+    dispatched through: a budget that ends inside of what switches these leaves them switched.
     """
     state = torch.get_rng_state()
     graded, default = torch.is_grad_enabled(), torch.get_default_dtype()
+    fast = torch.backends.mha.get_fastpath_enabled()
+    depths = [len(modes()) for modes in _MODES]
     on_gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
     try:
         yield
     finally:
         with budgets.undisturbed():
+            for modes, depth in zip(_MODES, depths, strict=True):
+                while len(entered := modes()) > depth:
+                    entered[-1].__exit__(None, None, None)
             torch.set_grad_enabled(graded)
             torch.set_default_dtype(default)
+            torch.backends.mha.set_fastpath_enabled(fast)
             torch.set_rng_state(state)
             if on_gpus:
                 torch.cuda.set_rng_state_all(on_gpus)
+
+
+_MODES = (
+    torch.utils._python_dispatch._get_current_dispatch_mode_stack,
+    torch.overrides._get_current_function_mode_stack,
+)
 
 
 @contextmanager
@@ -388,7 +401,24 @@ class Failure:
         return f"{where} raised in {self.function or 'its code'} on {shapes}: {self.error}"
 
 
-class _ShapesOnFailure(TorchFunctionMode):
+class FunctionMode(TorchFunctionMode):
+    """One that is left whatever is on the stack of modes.
+
+    While torch hands a call to a mode it takes it off, and a budget may end in between.
+    """
+
+    def __enter__(self) -> Self:
+        self._depth = len(torch.overrides._get_current_function_mode_stack())
+        super().__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with budgets.undisturbed():
+            while len(torch.overrides._get_current_function_mode_stack()) > self._depth:
+                torch.overrides._pop_mode()
+
+
+class _ShapesOnFailure(FunctionMode):
     """Remember the operation that raised, and the shapes of its tensor operands."""
 
     def __init__(self) -> None:

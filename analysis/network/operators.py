@@ -13,9 +13,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
-from analysis.network.inference import module_scope, walk
+from analysis.network.inference import FunctionMode, module_scope, walk
 
 __all__ = ["Operator", "Operators", "watched"]
 
@@ -45,7 +44,7 @@ class Operator:
         return f"operator {self.name} in {where}, {place}" + (f": {text}" if text else "")
 
 
-class Operators(TorchFunctionMode):
+class Operators(FunctionMode):
     """Notes each operator by the autograd node of its result while the model runs."""
 
     def __init__(self, model: nn.Module, scope: list[str]) -> None:

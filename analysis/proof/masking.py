@@ -13,10 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
-from torch.overrides import TorchFunctionMode
 
 from analysis.errors import UnsupportedLayerError
-from analysis.network.inference import holds_nan, map_tensors, walk
+from analysis.network.inference import FunctionMode, holds_nan, map_tensors, walk
 from analysis.network.layers import (
     ATTENTION,
     COMBINE,
@@ -240,7 +239,7 @@ def _tag_output(axis: int, removed: Tensor, width: int) -> Any:
     return hook
 
 
-class KeptChannels(TorchFunctionMode):
+class KeptChannels(FunctionMode):
     """Inside the block, functions that combine channels leave the tagged ones out.
 
     Products of activations and functional layers skip them in their sums; a softmax, a mean or a

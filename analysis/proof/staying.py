@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from analysis.groups.coupling import components
-from analysis.network.labels.planes import Labels, labels_of, varying
+from analysis.network.labels.planes import Labels, labels_of, varying, without
 from analysis.network.labels.records import Trace
 
 __all__ = ["Removed", "Staying"]
@@ -41,7 +41,7 @@ class Staying:
 
     def expected(self, planes: Iterable[Tensor]) -> list[Labels]:
         """What should be left of the dense network's planes."""
-        left = (_left(labels_of(plane), self.removed) for plane in planes)
+        left = (without(labels_of(plane), self.removed) for plane in planes)
         return self._followed(_varying(_translated(labels, self._alone) for labels in left))
 
     def found(self, planes: Iterable[Tensor]) -> list[Labels]:
@@ -140,18 +140,6 @@ def _translated(labels: Labels, standing: Mapping[int, int]) -> Labels:
     if not standing or labels.size == 0 or int(labels.max()) < min(standing):
         return labels
     return np.vectorize(lambda label: standing.get(label, label), otypes=[np.int32])(labels)
-
-
-def _left(labels: Labels, removed: Removed) -> Labels:
-    """What should stay of a plane; in a row where that is no longer as many everywhere."""
-    for axis in range(labels.ndim):
-        others = tuple(other for other in range(labels.ndim) if other != axis)
-        gone = removed[labels]
-        # What is zero beside channels that went, as a padding of them, goes with them.
-        stays = (~gone & (labels > 0)).any(others) | ~gone.any(others)
-        labels = labels[(slice(None),) * axis + (stays,)]
-    gone = removed[labels]
-    return labels[~gone] if gone.any() else labels
 
 
 def _varying(planes: Iterable[Labels]) -> list[Labels]:

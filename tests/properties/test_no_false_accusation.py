@@ -125,8 +125,7 @@ def test_every_drawn_network_passes_if_torch_pruning_prunes_it(
 @settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(
     before=st.sampled_from(sorted(BLOCKS.keys() - {"attention on tokens"})),
-    # A table that forward keeps holds channels, and what a function makes of them is not followed.
-    more=rows_of(sorted(MORE_BLOCKS.keys() - {"cache"})),
+    more=rows_of(sorted(MORE_BLOCKS)),
     seed=st.integers(0, 2**16),
     ratio=st.sampled_from([0.25, 0.5]),
 )

@@ -85,7 +85,12 @@ class Call:
         if self.is_fresh(value):
             return frozenset(range(dims))
         more = dims - value.dim()
-        return frozenset(more + dim for dim, step in enumerate(value.stride()) if step == 0)
+        made_here = is_fresh(value) and self._given.get(id(value), ((), None))[1] is None
+        return frozenset(
+            more + dim
+            for dim, step in enumerate(value.stride())
+            if step == 0 or (made_here and _is_constant(value, dim))
+        )
 
     def run_on(self, labels: Mapping[int, Tensor]) -> Any:
         """The operator's result on labels in place of operands."""
@@ -152,6 +157,11 @@ def _written(base: Tensor, view: Tensor, planes: Sequence[Tensor]) -> Planes:
 def is_own(value: Tensor) -> bool:
     """Whether a tensor is a parameter or buffer, or made of nothing else."""
     return getattr(value, "_own", False)
+
+
+def _is_constant(value: Tensor, dim: int) -> bool:
+    """Whether a tensor holds the same values at all positions of a dimension."""
+    return value.numel() > 0 and bool((value == value.narrow(dim, 0, 1)).all())
 
 
 def is_uniform(value: Tensor) -> bool:

@@ -25,6 +25,7 @@ __all__ = [
     "reshaped",
     "spread",
     "varying",
+    "without",
 ]
 
 Planes = tuple[Tensor, ...]
@@ -139,3 +140,15 @@ def _segments(
             own += range(i, len(before)) if all(size == 1 for size in before[i:]) else ()
             i = own[-1] + 1 if own else i
         yield own, made
+
+
+def without(labels: Labels, removed: NDArray[np.bool_]) -> Labels:
+    """What should stay of a plane; in a row where that is no longer as many everywhere."""
+    for axis in range(labels.ndim):
+        others = tuple(other for other in range(labels.ndim) if other != axis)
+        gone = removed[labels]
+        # What is zero beside channels that went, as a padding of them, goes with them.
+        stays = (~gone & (labels > 0)).any(others) | ~gone.any(others)
+        labels = labels[(slice(None),) * axis + (stays,)]
+    gone = removed[labels]
+    return labels[~gone] if gone.any() else labels

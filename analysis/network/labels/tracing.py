@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from analysis.network.inference import (
+    FunctionMode,
     Inputs,
     forward,
     left_as_found,
@@ -92,32 +92,35 @@ def labelled_pass(
     return trace
 
 
-def plain_pass(model: nn.Module, inputs: Inputs) -> list[Step]:
-    """Run a model once and note which operators it calls where, following nothing.
+def plain_pass(
+    model: nn.Module, inputs: Inputs, watch: Callable[[Step], None] | None = None
+) -> list[Step]:
+    """Run a model once and note which operators it calls where and with what, following nothing.
 
     Args:
         model: in eval mode.
         inputs: example inputs.
+        watch: called with each operator.
 
     Raises:
         Exception: whatever the model's forward raises.
     """
-    tensors = state_of(model).values()
-    for tensor in tensors:
-        tensor._own = True  # type: ignore[attr-defined]
+    state = state_of(model)
+    for name, tensor in state.items():
+        tensor._own, tensor._source = True, name  # type: ignore[attr-defined]
     try:
         with (
             left_as_found(model),
             module_scope(model) as scope,
             torch.no_grad(),
             _plain_operators(),
-            _Noting(scope) as noting,
+            _Noting([], scope, watch) as noting,
         ):
             forward(model, inputs)
     finally:
-        for tensor in tensors:
-            del tensor._own  # type: ignore[attr-defined]
-    return noting.steps
+        for tensor in state.values():
+            del tensor._own, tensor._source  # type: ignore[attr-defined]
+    return noting.calls
 
 
 def _kinds_of(value: Any) -> Any:
@@ -143,7 +146,7 @@ def _plain_operators() -> Iterator["_Functions"]:
         torch.backends.mha.set_fastpath_enabled(fast)
 
 
-class _Functions(TorchFunctionMode):
+class _Functions(FunctionMode):
     """What functions say that the operators behind them do not; recurrent layers as operators."""
 
     def __init__(self) -> None:
@@ -244,7 +247,7 @@ def _shapes(values: Iterable[Any]) -> tuple[tuple[int, ...], ...]:
 
 def _line() -> tuple[str, Inner]:
     """The line of the user's code that is running, and those of PyTorch's that it called."""
-    frame = sys._getframe(2)
+    frame = sys._getframe(3)
     inner: list[tuple[CodeType, int]] = []
     while frame is not None and frame.f_code is not forward.__code__:
         name = frame.f_code.co_filename
@@ -255,40 +258,57 @@ def _line() -> tuple[str, Inner]:
     return "", tuple(inner)
 
 
-class _Mode(TorchDispatchMode):
-    """Sees every operator of one pass."""
+class _Noting(TorchDispatchMode):
+    """Notes every operator of one pass, where it is called, with what, and what made that."""
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
         """Nothing is compiled here, and to skip it torch imports the whole of torch._dynamo."""
         return False
 
-
-class _Noting(_Mode):
-    """Notes every operator of one pass, where it is called and with what."""
-
-    def __init__(self, scope: list[str]) -> None:
+    def __init__(
+        self, calls: list[Step], scope: list[str], watch: Callable[[Step], None] | None
+    ) -> None:
         super().__init__()
-        self.steps: list[Step] = []
+        self.calls = calls
         self._scope = scope
+        self._watch = watch
+        self._turns: Counter[Place] = Counter()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        module = self._scope[-1] if self._scope else ""
-        step = Step(Place(operators.name_of(func), module, _line()[0]), 1)
         leaves = list(_leaves((*args, *kwargs.values())))
-        step.given = _shapes(leaves)
-        step.constants = tuple(map(_constant, leaves))
+        step = self._opened(func, leaves)
         result = func(*args, **kwargs)
-        made = [value for value in _leaves((result,)) if isinstance(value, Tensor)]
-        step.shapes = _shapes(made)
-        for value in made:
+        for value in self._closed(step, leaves, result):
             value._own = False  # type: ignore[attr-defined]
-        self.steps.append(step)
+        if self._watch:
+            self._watch(step)
         return result
 
+    def _opened(self, func: Any, leaves: Sequence[Any]) -> Step:
+        """An operator that is about to run."""
+        line, inner = _line()
+        place = Place(operators.name_of(func), self._scope[-1] if self._scope else "", line)
+        self._turns[place] += 1
+        step = Step(place, self._turns[place], inner)
+        step.sources = tuple(_source(value) for value in leaves if isinstance(value, Tensor))
+        return step
 
-class _Tracer(_Mode):
+    def _closed(self, step: Step, leaves: Sequence[Any], result: Any) -> list[Tensor]:
+        """What an operator has made."""
+        made = [value for value in _leaves((result,)) if isinstance(value, Tensor)]
+        step.given, step.shapes = _shapes(leaves), _shapes(made)
+        step.constants = tuple(map(_constant, leaves))
+        is_copy = step.place.operator in operators.COPIES and step.sources
+        for number, value in enumerate(made):
+            made_by = step.sources[0] if is_copy else (len(self.calls), number)
+            value._source = made_by  # type: ignore[attr-defined]
+        self.calls.append(step)
+        return made
+
+
+class _Tracer(_Noting):
     """Follows every operator of one pass."""
 
     def __init__(
@@ -298,14 +318,10 @@ class _Tracer(_Mode):
         watch: Callable[[Step], None] | None,
         functions: "_Functions",
     ) -> None:
-        super().__init__()
+        super().__init__(trace.calls, scope, watch)
         self.trace = trace
         self.meeting = Meeting(trace)
-        self._scope = scope
-        self._watch = watch
         self._functions = functions
-        self._now = Step(Place("", "", ""), 0)
-        self._calls: Counter[Place] = Counter()
 
     def leave(self, output: Tensor) -> None:
         """Channels that leave the model stay."""
@@ -328,12 +344,11 @@ class _Tracer(_Mode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        name = operators.name_of(func)
-        self._now = self._called(name, *_line())
         leaves = list(_leaves((*args, *kwargs.values())))
+        step = self._opened(func, leaves)
+        name = step.place.operator
+        self.trace.used.update(each for each in step.sources if isinstance(each, str))
         operands = [value for value in leaves if isinstance(value, Tensor)]
-        self._now.sources = tuple(map(_source, operands))
-        self.trace.used.update(each for each in self._now.sources if isinstance(each, str))
         for value in operands:
             if name not in operators.MOVEMENT:
                 self._numbered(value)
@@ -347,20 +362,12 @@ class _Tracer(_Mode):
         if operands and func._schema.is_mutable and is_fresh(operands[0]):
             given[id(operands[0])] = planes_of(operands[0]), is_uniform(operands[0])
         result = func(*args, **kwargs)
-        made = [value for value in _leaves((result,)) if isinstance(value, Tensor)]
-        self._now.given = _shapes(operands)
-        self._now.constants = tuple(map(_constant, leaves))
-        self._now.shapes = _shapes(made)
-        is_copy = name in operators.COPIES and operands
-        for number, value in enumerate(made):
-            made_by = self._now.sources[0] if is_copy else (len(self.trace.calls), number)
-            value._source = made_by  # type: ignore[attr-defined]
-        self.trace.calls.append(self._now)
+        made = self._closed(step, leaves, result)
         if arriving and name not in operators.FACTORIES:
             bound = dict(zip(operators.arguments_of(func), args, strict=False))
             call = Call(
                 meeting=self.meeting,
-                step=self._now,
+                step=step,
                 within=self._functions.within,
                 func=func,
                 name=name,
@@ -375,29 +382,22 @@ class _Tracer(_Mode):
                 follow(call)
             except Exception as error:  # what cannot be followed is held, the rest goes on
                 call.hold(call.arriving, f"cannot be followed: {one_line(error)}")
-            self._close(arriving, made)
+            self._follow(step, arriving, made)
         else:
             fresh = name in operators.FACTORIES or (operands and all(map(is_fresh, operands)))
             for value in made:
                 value._fresh = bool(fresh)  # type: ignore[attr-defined]
-            if self._watch:
-                self._watch(self._now)
+        if self._watch:
+            self._watch(step)
         own = bool(operands) and all(is_own(value) or is_fresh(value) for value in operands)
         for value in made:
             value._own = own  # type: ignore[attr-defined]
         return result
 
-    def _called(self, name: str, line: str, inner: Inner) -> Step:
-        place = Place(name, self._scope[-1] if self._scope else "", line)
-        self._calls[place] += 1
-        return Step(place, self._calls[place], inner)
-
-    def _close(self, arriving: Sequence[Tensor], made: Sequence[Tensor]) -> None:
-        step = self._now
+    def _follow(self, step: Step, arriving: Sequence[Tensor], made: Sequence[Tensor]) -> None:
+        """Channels arrive at this operator."""
         for value in made:
             value._fresh = False  # type: ignore[attr-defined]
         step.planes = tuple(tuple(planes_of(value)) for value in made)
         step.arriving = tuple(labels_of(plane).ravel() for plane in arriving)
         self.trace.steps.append(step)
-        if self._watch:
-            self._watch(step)
