@@ -5,12 +5,16 @@ Example inputs are a tensor (the only argument), a tuple (positional) or a dict 
 
 import copy
 import gc
+import os
 import re
+import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass
+from functools import cache
 from math import inf
+from pathlib import Path
 from typing import Any, Self
 
 import torch
@@ -36,6 +40,7 @@ __all__ = [
     "forward",
     "holds_nan",
     "indices",
+    "is_users",
     "left_as_found",
     "locate_failure",
     "map_tensors",
@@ -388,17 +393,23 @@ def module_scope(model: nn.Module) -> Iterator[list[str]]:
 
 @dataclass(frozen=True)
 class Failure:
-    """Where a forward pass raised: module, operation, operand shapes and the message."""
+    """Where a forward pass raised: module, operation, operand shapes and the message.
+
+    What no operation raised, as an assertion, has none, and the line of its code instead.
+    """
 
     module: str
     function: str
     shapes: tuple[tuple[int, ...], ...]
     error: str
+    line: str = ""
 
     def __str__(self) -> str:
         where = f"`{self.module}`" if self.module else "the model's own forward"
-        shapes = " and ".join(str(shape) for shape in self.shapes) or "no tensors"
-        return f"{where} raised in {self.function or 'its code'} on {shapes}: {self.error}"
+        if not self.function:
+            return f"{where} raised{self.line and f' at {self.line}'}: {self.error}"
+        shapes = " and ".join(str(shape) for shape in self.shapes)
+        return f"{where} raised in {self.function}{shapes and f' on {shapes}'}: {self.error}"
 
 
 class FunctionMode(TorchFunctionMode):
@@ -425,11 +436,13 @@ class _ShapesOnFailure(FunctionMode):
         super().__init__()
         self.function = ""
         self.shapes: tuple[tuple[int, ...], ...] = ()
+        self.raised: Exception | None = None
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         try:
             return func(*args, **(kwargs or {}))
-        except Exception:
+        except Exception as error:
+            self.raised = error
             self.function = getattr(func, "__name__", str(func)).strip("_")
             self.shapes = tuple(tuple(tensor.shape) for tensor in walk(args))
             raise
@@ -443,13 +456,33 @@ def locate_failure(model: nn.Module, inputs: Inputs) -> Failure | None:
             with probe:
                 forward(model, inputs)
         except Exception as error:
-            return Failure(
-                module=stack[-1] if stack else "",
-                function=probe.function,
-                shapes=probe.shapes,
-                error=one_line(error),
-            )
+            module = stack[-1] if stack else ""
+            if error is probe.raised:
+                return Failure(module, probe.function, probe.shapes, one_line(error))
+            return Failure(module, "", (), _named(error), _line_of(error))
     return None
+
+
+def _named(error: Exception) -> str:
+    """The message of an error that Python code raised, with its kind."""
+    kind, message = type(error).__name__, one_line(error)
+    return kind if message == kind else f"{kind}: {message}"
+
+
+def _line_of(error: Exception) -> str:
+    """The innermost line of somebody's own that an error comes from; empty if there is none."""
+    frames = reversed(traceback.extract_tb(error.__traceback__))
+    users = (frame for frame in frames if is_users(frame.filename))
+    return next((f"{Path(frame.filename).name}:{frame.lineno}" for frame in users), "")
+
+
+@cache
+def is_users(file: str) -> bool:
+    """Whether a file is neither torch's nor one from which models are run here."""
+    return not file.startswith(_NOT_THE_USERS)
+
+
+_NOT_THE_USERS = tuple(f"{Path(file).parent}{os.sep}" for file in (torch.__file__, __file__))
 
 
 def one_line(error: BaseException) -> str:

@@ -788,3 +788,9 @@ def test_a_threshold_that_is_none_is_refused(option: str, value: str, capsys) ->
         run("verify", "models:chain", option, value)
     assert left.value.code == 2
     assert repr(value) in capsys.readouterr().err
+
+
+def test_weights_are_random_only_where_it_is_known_that_they_are_drawn(capsys) -> None:
+    for model, weights in (("models:chain", "as built"), ("squeezenet1_1", "random")):
+        assert run("groups", model, "--input-size", "3,32,32", "--json", "-") == 0
+        assert json.loads(capsys.readouterr().out)["subject"]["weights"] == weights
