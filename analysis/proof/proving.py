@@ -63,7 +63,7 @@ def prove_against(expected: MaskedDense, pruned: nn.Module) -> Verification:
         paths = counted_outputs(expected.dense)
         if paths:
             named = ", ".join(f"`{path}`" for path in paths)
-            answer = _telling(answer, f"of the outputs {named} alone is compared")
+            answer = _telling(answer, f"outputs compared: {named} alone")
         return answer
 
 

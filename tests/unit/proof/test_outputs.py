@@ -77,7 +77,7 @@ def test_a_right_pruning_is_exact_on_the_outputs_that_count(kind, path: str) -> 
     inputs = inputs_for(model)
     answer = verify(model, inputs, half_pruner(model, inputs), outputs=[path])
     assert answer.verdict is Verdict.EXACT
-    assert answer.reason == f"of the outputs `{path}` alone is compared"
+    assert answer.reason == f"outputs compared: `{path}` alone"
     assert counted_outputs(model) == ()
     assert "_outputs_that_count" not in vars(model)
 
