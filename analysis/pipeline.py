@@ -23,6 +23,7 @@ from analysis.network.inference import (
     reached_parameters,
 )
 from analysis.network.operators import Operators
+from analysis.network.outputs import only_outputs
 from analysis.network.usable import check_copies, check_usable
 from analysis.processes import budgets
 from analysis.proof import comparing, distinct_values
@@ -309,7 +310,12 @@ def _planned(
 
 
 def verify(
-    model: nn.Module, example_inputs: Inputs, pruner: Any, *, budget: float | None = None
+    model: nn.Module,
+    example_inputs: Inputs,
+    pruner: Any,
+    *,
+    budget: float | None = None,
+    outputs: Sequence[str] = (),
 ) -> Verification:
     """Step a torch-pruning pruner to its end and prove every step.
 
@@ -321,18 +327,22 @@ def verify(
         pruner: any torch-pruning pruner whose ``step(interactive=True)`` yields groups, and ranks
             a step before it yields the step's first one, as torch-pruning's own do.
         budget: seconds for pruning and proof; None is no limit.
+        outputs: which outputs count, as paths of keys, places and attributes (``logits``, ``0``,
+            ``out.boxes``); none lets all count. Hidden states and feature maps beside the logits
+            lose channels where the network is cut, and are to be left out.
 
     Returns:
         The verdict with its evidence; ``groups`` holds what each group lost.
 
     Raises:
         InputError: the pruner was built on another model, or has been stepped to its end; the
-            model does not run on the inputs, is random in eval mode or puts out infinities; or it
-            cannot be analysed as it is (see `analysis.network.usable.check_usable`).
+            model does not run on the inputs, is random in eval mode, puts out infinities, or
+            nothing at one of ``outputs``; or it cannot be analysed as it is (see
+            `analysis.network.usable.check_usable`).
         UnsupportedLayerError: a layer was cut that the proof has no row for.
     """
-    _check_runs(model, example_inputs, pruner)
-    with left_as_found(model):
+    _check_runs(model, example_inputs, pruner, outputs)
+    with left_as_found(model), only_outputs(model, outputs):
         model.eval()
         groups: list[DependencyGroup] = []
         progress = Progress(requested=RequestedChannels(pruner))
@@ -347,7 +357,12 @@ def verify(
 
 
 def verify_steps(
-    model: nn.Module, example_inputs: Inputs, pruner: Any, *, budget: float | None = None
+    model: nn.Module,
+    example_inputs: Inputs,
+    pruner: Any,
+    *,
+    budget: float | None = None,
+    outputs: Sequence[str] = (),
 ) -> Iterator[Verification]:
     """Step a torch-pruning pruner and prove each step before the next: train in between.
 
@@ -360,6 +375,7 @@ def verify_steps(
         example_inputs: as `verify`.
         pruner: as `verify`.
         budget: seconds for each step and its proof; None is no limit.
+        outputs: as `verify`.
 
     Yields:
         The verdict on the step; ``groups`` holds what was asked and went from the first step on.
@@ -369,19 +385,19 @@ def verify_steps(
         InputError: as `verify`.
         UnsupportedLayerError: as `verify`.
     """
-    _check_runs(model, example_inputs, pruner)
-    return _verify_steps(model, example_inputs, pruner, budget)
+    _check_runs(model, example_inputs, pruner, outputs)
+    return _verify_steps(model, example_inputs, pruner, budget, outputs)
 
 
 def _verify_steps(
-    model: nn.Module, inputs: Inputs, pruner: Any, budget: float | None
+    model: nn.Module, inputs: Inputs, pruner: Any, budget: float | None, outputs: Sequence[str]
 ) -> Iterator[Verification]:
     progress = Progress(requested=RequestedChannels(pruner))
     groups: tuple[DependencyGroup, ...] = ()
     steps = each_step(model, inputs, pruner, progress, Operators(model, []).blamed)
     passes = True
     while passes and pruner.current_step < pruner.iterative_steps:
-        with left_as_found(model):
+        with left_as_found(model), only_outputs(model, outputs):
             model.eval()
             try:
                 with budgets.limited(budget):
@@ -396,8 +412,10 @@ def _verify_steps(
         yield step
 
 
-def _check_runs(model: nn.Module, inputs: Inputs, pruner: Any) -> None:
+def _check_runs(model: nn.Module, inputs: Inputs, pruner: Any, outputs: Sequence[str]) -> None:
     """Refuse a model that does not run, or whose pruner cannot be stepped; see `verify`."""
+    if isinstance(outputs, str):
+        raise InputError(f"outputs {outputs!r}; expected a list of paths, such as [{outputs!r}]")
     check_usable(model)
     check_pruner(pruner, model)
     with left_as_found(model):
@@ -405,6 +423,8 @@ def _check_runs(model: nn.Module, inputs: Inputs, pruner: Any) -> None:
         failure = locate_failure(model, inputs)
     if failure is not None:
         raise InputError(f"the model does not run on the example inputs: {failure}")
+    with left_as_found(model), only_outputs(model, outputs):
+        outputs_of(model.eval(), inputs)
 
 
 def audit_groups(

@@ -30,6 +30,7 @@ def request_of(options: Namespace, model: str, **usual: Any) -> Request:
         usual.get("seed", 0) if options.seed is None else options.seed,
         options.inputs,
         options.device,
+        outputs=options.outputs,
     )
     request = Request(
         network,

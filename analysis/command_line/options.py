@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 from analysis.environment import OWN
 from analysis.records import BUDGET, CUTS, IMPORTANCES, SCOPES, not_per_cent
 
-__all__ = ["parser", "ratios_of", "size_of"]
+__all__ = ["parser", "paths_of", "ratios_of", "size_of"]
 
 _EPILOG = """\
 MODEL is a torchvision name (mobilenet_v2), package.module:factory or path/to/file.py:factory;
@@ -155,6 +155,13 @@ def _add_model_options(command: argparse.ArgumentParser, *, several: bool) -> No
         add("--out", default="reports", metavar="DIR", help="default: reports")
     add("--inputs", metavar="PKG.MOD:FUNCTION|FILE.py:FUNCTION", help="returns what forward takes")
     add(
+        "--outputs",
+        type=paths_of,
+        default=(),
+        metavar="PATH,PATH",
+        help="which outputs count, as logits, 0 or out.boxes; others are left out (default: all)",
+    )
+    add(
         "--ratios",
         type=ratios_of,
         metavar="R,R,...|START:STOP:STEP",
@@ -208,7 +215,7 @@ def _add_thresholds(command: argparse.ArgumentParser) -> None:
     """Where the checks on asked against done draw the line."""
     command.add_argument(
         "--checks",
-        type=_names,
+        type=paths_of,
         metavar="NAME,NAME|all",
         help="which checks run (default: those about the pruning itself; see the command checks)",
     )
@@ -243,7 +250,8 @@ def _add_thresholds(command: argparse.ArgumentParser) -> None:
     )
 
 
-def _names(text: str) -> tuple[str, ...]:
+def paths_of(text: str) -> tuple[str, ...]:
+    """Names with commas between them."""
     return tuple(name for part in text.split(",") if (name := part.strip()))
 
 

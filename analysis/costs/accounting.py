@@ -11,7 +11,7 @@ from torch import Tensor
 from analysis.costs.cost_model import CostModel, refined
 from analysis.costs.expected import Expected, counts_of
 from analysis.errors import InputError
-from analysis.groups.inspecting import Labelled, layer_of
+from analysis.groups.inspecting import Labelled
 from analysis.pruning.channel_classes import classes_of
 from analysis.pruning.rules import Outlook, Ranking
 from analysis.records import (
@@ -52,6 +52,7 @@ class Account:
         found: its groups as torch-pruning is expected to cut them, the excluded ones marked.
         importances: by root, shape (width,).
         config: scope and ``round_to``; its ratio is not read.
+        unties: whether the cut makes tensors of their own of tied ones, as torch-pruning's does.
 
     Raises:
         InputError: the costs cannot be expressed in the widths of the groups; names the layer.
@@ -68,9 +69,10 @@ class Account:
         found: Sequence[Expected],
         importances: Mapping[str, Tensor],
         config: Config,
+        unties: bool = True,
     ) -> None:
         groups = self._groups = tuple(each.group for each in found)
-        macs, params = counts_of(followed, found, table)
+        macs, params, copies = counts_of(followed, found, table)
         self._segments = {
             group.root: refined(classes_of(group), footprints)
             for group in groups
@@ -91,9 +93,10 @@ class Account:
             if each.otherwise and each.group.prunable
         }
         self._several = {each.group.root for each in found if each.several}
-        self.model = CostModel(macs, params, groups, self._segments)
+        self.model = CostModel(macs, params, groups, self._segments, copies if unties else ())
         self._owner = {layer: each for each in found for layer in each.group.layers}
-        self._followed = followed
+        # A layer that shares its tensor is none of those that the tensor is named after.
+        self._owner |= {each.group.root: each for each in found}
         self.dense = CurvePoint(0.0, table.macs, table.params)
 
     def curve(self, ratios: Sequence[float]) -> RatioCurve:
@@ -174,12 +177,12 @@ class Account:
             if layer == owner.group.root:
                 own[layer] = removed
                 continue
-            labels = next(
-                self._followed.trace.labels(*maker)
-                for maker in self._followed.makers
-                if layer_of(maker[0]) == layer
+            roots = next(
+                member.roots
+                for member in owner.group.members
+                if (member.layer, member.axis) == (layer, "out")
             )
-            own[owner.group.root] = owner.channel_of[labels[list(removed)]].tolist()
+            own[owner.group.root] = [roots[channel] for channel in removed]
         return own
 
     def _shared_out(self, ratio: float, removed: Removed) -> Savings:
@@ -187,6 +190,9 @@ class Account:
         gone = removed[:, 0]
         model = self.model
         macs, params = (form.shares(gone) for form in (model.macs, model.params))
+        copied = np.zeros(len(self._groups))
+        for _, left, groups in model.copies(gone):
+            copied[groups] += left / len(groups)
         first = [form.linear - form.quadratic.diagonal() for form in (model.macs, model.params)]
         rows = []
         for place, group in enumerate(self._groups):
@@ -198,7 +204,7 @@ class Account:
                     width=group.width,
                     removed=round(gone[own].sum()),
                     macs=float(macs[own].sum()),
-                    params=float(params[own].sum()),
+                    params=float(params[own].sum() - copied[place]),
                     macs_of_one=float(first[0][own] @ channels / channels.sum()),
                     params_of_one=float(first[1][own] @ channels / channels.sum()),
                 )
@@ -246,7 +252,7 @@ class Account:
         return outlook.asked > 0
 
     def _points(self, ratios: Sequence[float], removed: Removed) -> list[CurvePoint]:
-        macs, params = self.model.macs.at(removed), self.model.params.at(removed)
+        macs, params = self.model.macs.at(removed), self.model.params_at(removed)
         return [
             CurvePoint(*values)
             for values in zip(ratios, macs.tolist(), params.tolist(), strict=True)
@@ -303,7 +309,7 @@ class Account:
         for _, removed, _, why in self._ahead(ratios):
             obstacles += why
             left["macs"].append(self.model.macs.at(removed))
-            left["params"].append(self.model.params.at(removed))
+            left["params"].append(self.model.params_at(removed))
         known = np.array([not obstacle for obstacle in obstacles])
         return (
             np.array(ratios)[known],

@@ -8,7 +8,7 @@ constant - linear.x + x.quadratic.x. A layer that reads the group it makes gives
 concatenation a sum of widths, a norm or a depthwise convolution a line.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -76,6 +76,13 @@ class _Product:
     count: int
     lines: tuple[Line, ...]
 
+    def left(self, removed: Numbers) -> float:
+        """The count when ``removed``, shape (classes,), has gone."""
+        left = float(self.count)
+        for line in self.lines:
+            left *= 1 - sum(removed[place] * float(share) for place, share in line.items())
+        return left
+
 
 Footprint = Mapping[str, NDArray[np.int64]]
 """By root of a group, how many positions of a size go with each of its channels."""
@@ -106,13 +113,14 @@ class CostModel:
         params: what the numbers of elements of the parameters are.
         groups: the groups; what ``ignored`` ones lose is 0.
         classes: by root, the channels that cost the same; see `refined`.
+        copies: of tied parameters, that a cut makes two of; none where it leaves them one.
 
     Attributes:
         roots: of the groups, in the order given.
         group_of: for each class, the place of its group in ``roots``.
         widths: channels of each class; 0 for one that is excluded.
         macs: of the whole network.
-        params: of the whole network.
+        params: of the whole network, but for copies.
 
     Raises:
         InputError: a count is a product of more than two widths; names the layer.
@@ -124,6 +132,7 @@ class CostModel:
         params: Sequence[Count],
         groups: Sequence[DependencyGroup],
         classes: Mapping[str, ChannelClasses],
+        copies: Sequence[Count] = (),
     ) -> None:
         self.roots = tuple(group.root for group in groups)
         lengths = [len(classes[root].widths) for root in self.roots]
@@ -141,21 +150,34 @@ class CostModel:
         }
         self._macs = [(count.layer, self._product(count)) for count in macs]
         self._params = [(count.layer, self._product(count)) for count in params]
+        self._copies = [(count.layer, self._product(count)) for count in copies]
         self.macs = self._total(self._macs)
         self.params = self._total(self._params)
+
+    def params_at(self, removed: Numbers) -> NDArray[np.int64]:
+        """Parameters for each column of ``removed``, shape (classes, ratios), with copies."""
+        copies = (sum(left for _, left, _ in self.copies(column)) for column in removed.T)
+        return self.params.at(removed) + np.rint([*copies]).astype(np.int64)
+
+    def copies(self, removed: Numbers) -> Iterator[tuple[str, float, list[int]]]:
+        """What is left of each copy when ``removed``, shape (classes,), has gone.
+
+        With the layer that gets it and the places of the groups that cut the tensor: one that
+        nothing is cut of stays one.
+        """
+        for layer, product in self._copies:
+            classes = [place for line in product.lines for place in line if removed[place]]
+            if classes:
+                yield layer, product.left(removed), np.unique(self.group_of[classes]).tolist()
 
     def by_layer(self, removed: Numbers) -> dict[str, tuple[int, int]]:
         """MACs and parameters of each layer when ``removed``, shape (classes,), has gone."""
         found: dict[str, list[float]] = {}
         for place, products in enumerate((self._macs, self._params)):
             for layer, product in products:
-                left = float(product.count)
-                for line in product.lines:
-                    left *= 1 - sum(
-                        removed[channel_class] * float(share)
-                        for channel_class, share in line.items()
-                    )
-                found.setdefault(layer, [0.0, 0.0])[place] += left
+                found.setdefault(layer, [0.0, 0.0])[place] += product.left(removed)
+        for layer, left, _ in self.copies(removed):
+            found.setdefault(layer, [0.0, 0.0])[1] += left
         return {layer: (round(macs), round(params)) for layer, (macs, params) in found.items()}
 
     def _line(self, size: int, footprint: Footprint) -> Line:

@@ -21,9 +21,9 @@ from analysis.errors import InputError
 from analysis.groups.coupling import partition
 from analysis.groups.inspecting import Labelled, Term, joined, layer_of
 from analysis.network.labels.planes import Labels
-from analysis.network.layers import blocks_cut_alike
+from analysis.network.layers import blocks_cut_alike, is_depthwise
 from analysis.pruning.rules import cut_across
-from analysis.records import CostTable, DependencyGroup, DependencyMember, Group
+from analysis.records import CostTable, DependencyGroup, DependencyMember, Group, Member
 
 __all__ = ["Expected", "by_groups", "counts_of", "expected"]
 
@@ -274,7 +274,7 @@ def _alike(classes: Labels, ranked: Numbers) -> Iterator[Numbers]:
 def _members(followed: Labelled, group: Group, channel_of: Numbers) -> list[DependencyMember]:
     """One for each layer and axis, as DepGraph lists them."""
     found: dict[tuple[str, str], DependencyMember] = {}
-    for member in group.members:
+    for member in (each for own in group.members for each in _owned(followed, own)):
         key = member.layer, member.axis
         if key in found:
             continue
@@ -296,6 +296,20 @@ def _members(followed: Labelled, group: Group, channel_of: Numbers) -> list[Depe
     return list(found.values())
 
 
+def _owned(followed: Labelled, member: Member) -> Iterator[Member]:
+    """The member, once for each layer that has its tensor: DepGraph knows layers alone."""
+    yield member
+    axis = member.tensor, member.dim
+    for layer in followed.tied.get(member.tensor, ()):
+        read = any(
+            step.place.module == layer and axis in ((read.tensor, read.dim) for read in step.reads)
+            for step in followed.trace.steps
+        )
+        module = followed.modules[layer]
+        kind = f"{'depthwise ' if is_depthwise(module) else ''}{type(module).__name__}"
+        yield replace(member, layer=layer, kind=kind, axis="in" if read else "out")
+
+
 def _arriving(followed: Labelled, layer: str, channel_of: Numbers, otherwise: Numbers) -> Numbers:
     """The channels that arrive at a grouped convolution, whose weight holds a part of them."""
     for step in followed.trace.steps:
@@ -306,8 +320,10 @@ def _arriving(followed: Labelled, layer: str, channel_of: Numbers, otherwise: Nu
 
 def counts_of(
     followed: Labelled, found: Sequence[Expected], table: CostTable
-) -> tuple[tuple[Count, ...], tuple[Count, ...]]:
+) -> tuple[tuple[Count, ...], tuple[Count, ...], tuple[Count, ...]]:
     """What the MACs and the parameters of a network are products of, in channels of its groups.
+
+    And what its tied parameters have once more where they are untied.
 
     Raises:
         InputError: the products are more than were counted; names the layer.
@@ -349,4 +365,7 @@ def counts_of(
         raise InputError(
             f"the cost of layer `{lost}` cannot be expressed: nothing of it is counted"
         )
-    return tuple(macs), tuple(map(count_of, followed.elements))
+    elements, copies = (
+        tuple(map(count_of, terms)) for terms in (followed.elements, followed.copies)
+    )
+    return tuple(macs), elements, copies

@@ -169,4 +169,4 @@ def account_of(
             for each, group in zip(found, followed.groups, strict=True)
             if group.together
         }
-    return Account(table, followed, found, scores, config)
+    return Account(table, followed, found, scores, config, unties=cut != "groups")

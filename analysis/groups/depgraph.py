@@ -29,6 +29,7 @@ from analysis.network.inference import (
 )
 from analysis.network.layers import blocks_cut_alike, filters_alone
 from analysis.network.operators import Operators, watched
+from analysis.network.outputs import counted
 from analysis.network.usable import check_usable
 from analysis.processes import budgets
 from analysis.records import DependencyGroup, DependencyMember
@@ -261,7 +262,8 @@ def _outputs(model: nn.Module) -> Iterator[set[Any]]:
     leaving: set[Any] = set()
 
     def note(module: nn.Module, _args: Any, output: Any) -> None:
-        nodes = {tensor.grad_fn for tensor in tensors_of(output)}
+        # Only the model has outputs that do not count.
+        nodes = {tensor.grad_fn for tensor in tensors_of(counted(module, output))}
         if _is_producer(module):
             made_by.update(dict.fromkeys(nodes, module))
         if module is model:

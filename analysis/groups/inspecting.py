@@ -399,6 +399,25 @@ class Labelled:
             for name, tensor in self.parameters.items()
         )
 
+    @cached_property
+    def copies(self) -> tuple[Term, ...]:
+        """The elements of tied parameters, once more for each further layer that has them."""
+        return tuple(
+            replace(term, layer=layer) for term in self.elements for layer in self.tied[term.name]
+        )
+
+    @cached_property
+    def tied(self) -> Mapping[str, Sequence[str]]:
+        """By parameter the layers that have it beside the one that it is named after."""
+        names = {id(tensor): name for name, tensor in self.parameters.items()}
+        found: dict[str, list[str]] = {name: [] for name in self.parameters}
+        for layer, module in self.modules.items():
+            for own, tensor in module._parameters.items():
+                name = names.get(id(tensor))
+                if name is not None and name != f"{layer}.{own}".removeprefix("."):
+                    found[name].append(layer)
+        return found
+
     def left_without(self, groups: Collection[int]) -> tuple[int, int]:
         """MACs and parameters when these groups have lost all of their channels."""
         gone = np.isin(self.group_of, list(groups))

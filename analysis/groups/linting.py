@@ -102,7 +102,7 @@ def lint(
     named = tuple(
         dict.fromkeys(name for each in given if (name := scene.name_of(each)) is not None)
     )
-    ignored = {inner for name in named for inner in scene.inside(name)}
+    ignored = {inner for name in named for inner in scene.inside(name)} - scene.parts.keys()
     marked = mark_ignored(groups, ignored)
     readers = _readers(marked)
     excluded = [group for group in marked if group.ignored]
@@ -132,6 +132,15 @@ class _Scene:
         self.modules = dict(model.named_modules(remove_duplicate=False))
         self._names = {module: name for name, module in model.named_modules()}
         self._order = {name: place for place, name in enumerate(self.modules)}
+        # A layer that is cut as one uses the tensors of these, and calls none.
+        self.parts = {
+            inner: name
+            for name, module in self.modules.items()
+            if kind_of(module) is not None and name in self._called
+            for inner in self.inside(name)[1:]
+            if inner not in self._called
+        }
+        self._owners -= self.parts.keys()
         self._parameters = {id(each): name for name, each in model.named_parameters()}
 
     def name_of(self, entry: Any) -> str | None:
@@ -169,6 +178,8 @@ class _Scene:
     def trouble(self, name: str) -> str:
         """The kind of finding that an entry of this name is; empty if it is none."""
         inside = self.inside(name)
+        if name in self.parts:
+            return "part"
         if self._called.isdisjoint(inside):
             return "untraced"
         owned = self.owned(name)
@@ -238,6 +249,10 @@ _ENTRIES = {
         "{names} ({kind}) is never called in the forward pass: torch-pruning does not see it and "
         "nothing is excluded; ignore a layer that is called, or leave it out"
     ),
+    "part": (
+        "{names} ({kind}) is a part of `{whole}`, which torch-pruning cuts as one, so that nothing "
+        "is excluded; ignore `{whole}`"
+    ),
     "no-channels": (
         "{names} ({kind}): no output channels that a group could lose, so that nothing is "
         "excluded; ignore the layer that makes the channels"
@@ -256,14 +271,19 @@ _ENTRIES = {
 def _entries(named: Sequence[str], scene: _Scene) -> Iterator[Finding]:
     alike = defaultdict(list)
     for name, trouble in _troubles(named, scene).items():
-        single = trouble in ("untraced", "container")
+        single = trouble in ("untraced", "part", "container")
         alike[trouble, name if single else scene.kind(name)].append(name)
     for (trouble, _), names in alike.items():
         owned = scene.owned(names[0])
         message = _ENTRIES[trouble].format(
-            names=_some(names), kind=scene.kind(names[0]), count=len(owned), owned=_some(owned)
+            names=_some(names),
+            kind=scene.kind(names[0]),
+            count=len(owned),
+            owned=_some(owned),
+            whole=scene.parts.get(names[0]),
         )
-        yield Finding(trouble, names[0], message, is_error=trouble == "untraced")
+        kind = "untraced" if trouble == "part" else trouble
+        yield Finding(kind, names[0], message, is_error=kind == "untraced")
 
 
 def _troubles(named: Sequence[str], scene: _Scene) -> dict[str, str]:
@@ -307,7 +327,7 @@ def _lock(
     readers: Mapping[str, Sequence[str]],
     scene: _Scene,
 ) -> Lock:
-    made = sorted(group.layers, key=scene.order)
+    made = sorted(set(group.layers) - scene.parts.keys(), key=scene.order)
     layers = tuple(layer for layer in made if layer in ignored)
     return Lock(
         root=group.name,

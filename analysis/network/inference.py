@@ -5,12 +5,16 @@ Example inputs are a tensor (the only argument), a tuple (positional) or a dict 
 
 import copy
 import gc
+import os
 import re
+import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass
+from functools import cache
 from math import inf
+from pathlib import Path
 from typing import Any, Self
 
 import torch
@@ -18,6 +22,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from analysis.errors import InputError, did_you_mean
+from analysis.network.outputs import counted
 from analysis.processes import budgets
 
 __all__ = [
@@ -29,11 +34,13 @@ __all__ = [
     "called_modules",
     "collector_paused",
     "copy_of",
+    "counted_places",
     "described",
     "differentiable_outputs",
     "forward",
     "holds_nan",
     "indices",
+    "is_users",
     "left_as_found",
     "locate_failure",
     "map_tensors",
@@ -66,7 +73,12 @@ def as_arguments(inputs: Inputs) -> tuple[tuple[Any, ...], dict[str, Any]]:
 
 
 def forward(model: nn.Module, inputs: Inputs) -> Any:
-    """Call the model on example inputs; a warning is no failure, under ``-W error`` either."""
+    """What counts of a model's output on example inputs, see `analysis.network.outputs`."""
+    return counted(model, _called(model, inputs))
+
+
+def _called(model: nn.Module, inputs: Inputs) -> Any:
+    """The model's output; a warning is no failure, under ``-W error`` either."""
     args, kwargs = as_arguments(inputs)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -77,6 +89,14 @@ def forward(model: nn.Module, inputs: Inputs) -> Any:
 def outputs_of(model: nn.Module, inputs: Inputs) -> list[Tensor]:
     """The tensors that a model puts out for example inputs; no gradient is kept."""
     return output_tensors(forward(model, inputs))
+
+
+@torch.no_grad()
+def counted_places(model: nn.Module, inputs: Inputs) -> list[int]:
+    """Which of all the tensors that a model puts out count."""
+    output = _called(model, inputs)
+    everything = [id(tensor) for tensor in tensors_of(output)]
+    return [everything.index(id(tensor)) for tensor in tensors_of(counted(model, output))]
 
 
 def output_tensors(output: Any) -> list[Tensor]:
@@ -373,17 +393,23 @@ def module_scope(model: nn.Module) -> Iterator[list[str]]:
 
 @dataclass(frozen=True)
 class Failure:
-    """Where a forward pass raised: module, operation, operand shapes and the message."""
+    """Where a forward pass raised: module, operation, operand shapes and the message.
+
+    What no operation raised, as an assertion, has none, and the line of its code instead.
+    """
 
     module: str
     function: str
     shapes: tuple[tuple[int, ...], ...]
     error: str
+    line: str = ""
 
     def __str__(self) -> str:
         where = f"`{self.module}`" if self.module else "the model's own forward"
-        shapes = " and ".join(str(shape) for shape in self.shapes) or "no tensors"
-        return f"{where} raised in {self.function or 'its code'} on {shapes}: {self.error}"
+        if not self.function:
+            return f"{where} raised{self.line and f' at {self.line}'}: {self.error}"
+        shapes = " and ".join(str(shape) for shape in self.shapes)
+        return f"{where} raised in {self.function}{shapes and f' on {shapes}'}: {self.error}"
 
 
 class FunctionMode(TorchFunctionMode):
@@ -410,11 +436,13 @@ class _ShapesOnFailure(FunctionMode):
         super().__init__()
         self.function = ""
         self.shapes: tuple[tuple[int, ...], ...] = ()
+        self.raised: Exception | None = None
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         try:
             return func(*args, **(kwargs or {}))
-        except Exception:
+        except Exception as error:
+            self.raised = error
             self.function = getattr(func, "__name__", str(func)).strip("_")
             self.shapes = tuple(tuple(tensor.shape) for tensor in walk(args))
             raise
@@ -428,13 +456,33 @@ def locate_failure(model: nn.Module, inputs: Inputs) -> Failure | None:
             with probe:
                 forward(model, inputs)
         except Exception as error:
-            return Failure(
-                module=stack[-1] if stack else "",
-                function=probe.function,
-                shapes=probe.shapes,
-                error=one_line(error),
-            )
+            module = stack[-1] if stack else ""
+            if error is probe.raised:
+                return Failure(module, probe.function, probe.shapes, one_line(error))
+            return Failure(module, "", (), _named(error), _line_of(error))
     return None
+
+
+def _named(error: Exception) -> str:
+    """The message of an error that Python code raised, with its kind."""
+    kind, message = type(error).__name__, one_line(error)
+    return kind if message == kind else f"{kind}: {message}"
+
+
+def _line_of(error: Exception) -> str:
+    """The innermost line of somebody's own that an error comes from; empty if there is none."""
+    frames = reversed(traceback.extract_tb(error.__traceback__))
+    users = (frame for frame in frames if is_users(frame.filename))
+    return next((f"{Path(frame.filename).name}:{frame.lineno}" for frame in users), "")
+
+
+@cache
+def is_users(file: str) -> bool:
+    """Whether a file is neither torch's nor one from which models are run here."""
+    return not file.startswith(_NOT_THE_USERS)
+
+
+_NOT_THE_USERS = tuple(f"{Path(file).parent}{os.sep}" for file in (torch.__file__, __file__))
 
 
 def one_line(error: BaseException) -> str:

@@ -56,6 +56,8 @@ class Kind:
             for the kept channels, the statistic taken over them alone.
         masked: for a layer that reads what it makes itself: (layer, name, tensor, removed) ->
             the tensor that leaves the removed channels out of every inner sum.
+        coupled: whether its inputs and outputs are the same channels, and it scales by their
+            number.
     """
 
     axis: Callable[[Any], int]
@@ -63,11 +65,12 @@ class Kind:
     mixes: bool = False
     over_kept: Callable[[Any, Tensor, Tensor], Tensor] | None = None
     masked: Callable[[Any, str, Tensor, Tensor], Tensor] | None = None
+    coupled: bool = False
 
     @property
     def renormalizes(self) -> bool:
         """Whether a cut changes what the layer makes of the channels that stay."""
-        return self.over_kept is not None or self.masked is not None
+        return self.over_kept is not None or self.coupled
 
 
 def kind_of(layer: nn.Module | None) -> Kind | None:
@@ -128,7 +131,7 @@ def makes_channels(layer: Any) -> bool:
 def couples_channels(layer: Any) -> bool:
     """Whether a cut of a layer's output channels is one of its input channels as well."""
     kind = kind_of(layer)
-    return kind is not None and (not makes_channels(layer) or kind.masked is not None)
+    return kind is not None and (not makes_channels(layer) or kind.coupled)
 
 
 def _last(layer: nn.Module) -> int:
@@ -202,6 +205,56 @@ def _masked_attention(layer: Any, name: str, tensor: Tensor, removed: Tensor) ->
         masked[:width] *= (width / max(width - len(removed), 1)) ** 0.5
         return masked
     return tensor.index_fill(1, removed, 0.0) if name == "out_proj.weight" else tensor
+
+
+def _recurrent(layer: Any, name: str, tensor: Tensor, out: Kept, into: Kept) -> Tensor:
+    """nn.LSTM, nn.GRU, nn.RNN and their cells: rows of all gates stacked, each of hidden channels.
+
+    All layers and directions of one module have the same hidden size, and are cut alike.
+    """
+    if out is not None:
+        out = _of_direction(layer, name, out)
+        is_projected = bool(getattr(layer, "proj_size", 0))
+        if name.startswith("weight_hr"):
+            return tensor[out]
+        if not is_projected:
+            tensor = tensor[_in_blocks(out, len(tensor) // layer.hidden_size, layer.hidden_size)]
+        if name.startswith("weight_hh"):
+            return tensor[:, out]
+        if name.startswith("weight_ih") and _is_above(name):
+            width = layer.proj_size if is_projected else layer.hidden_size
+            return tensor[:, _in_blocks(out, tensor.shape[1] // width, width)]
+    if into is not None and name.startswith("weight_ih") and not _is_above(name):
+        return tensor[:, into]
+    return tensor
+
+
+def _masked_recurrent(layer: Any, name: str, tensor: Tensor, removed: Tensor) -> Tensor:
+    """Removed channels of the step before, and of the layer below, take no part in any gate."""
+    width = getattr(layer, "proj_size", 0) or layer.hidden_size
+    removed = _of_direction(layer, name, removed)
+    if name.startswith("weight_hh") or (name.startswith("weight_ih") and _is_above(name)):
+        return tensor.index_fill(1, _in_blocks(removed, tensor.shape[1] // width, width), 0.0)
+    return tensor
+
+
+def _of_direction(layer: Any, name: str, channels: Tensor) -> Tensor:
+    """Channels of one direction; they may be numbered over both, as they stand in the output."""
+    width = getattr(layer, "proj_size", 0) or layer.hidden_size
+    second = channels >= width
+    if not bool(second.any()):
+        return channels
+    return channels[second] - width if name.endswith("_reverse") else channels[~second]
+
+
+def _in_blocks(channels: Tensor, blocks: int, width: int) -> Tensor:
+    """The positions of channels in each of several blocks of so many."""
+    return torch.cat([channels + block * width for block in range(blocks)])
+
+
+def _is_above(name: str) -> bool:
+    """Whether a tensor is of a layer that reads what another layer of the module makes."""
+    return "_l" in name and "_l0" not in name
 
 
 def _layer_norm(layer: Any, inputs: Tensor, kept: Tensor) -> Tensor:
@@ -309,7 +362,12 @@ KINDS: dict[tuple[type[nn.Module] | str, ...], Kind] = {
     (nn.modules.conv._ConvNd,): Kind(_before_positions, _convolution, mixes=True),
     (nn.Linear,): Kind(_last, _linear, mixes=True),
     (nn.Embedding,): Kind(_last, _each_channel, mixes=True),
-    (nn.MultiheadAttention,): Kind(_last, _attention, mixes=True, masked=_masked_attention),
+    (nn.MultiheadAttention,): Kind(
+        _last, _attention, mixes=True, masked=_masked_attention, coupled=True
+    ),
+    (nn.LSTM, nn.GRU, nn.RNN, nn.LSTMCell, nn.GRUCell, nn.RNNCell): Kind(
+        _last, _recurrent, mixes=True, masked=_masked_recurrent
+    ),
     (nn.modules.batchnorm._BatchNorm, "torchvision.ops.misc.FrozenBatchNorm2d"): Kind(
         _second, _each_channel
     ),

@@ -1,25 +1,21 @@
 """Which operator of the model's code made what, so that trouble can be traced to its line."""
 
 import linecache
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from analysis.network.inference import FunctionMode, module_scope, walk
+from analysis.network.inference import FunctionMode, is_users, module_scope, walk
 
 __all__ = ["Operator", "Operators", "watched"]
 
 _ADDITIONS = frozenset({"add", "add_", "__add__", "__radd__", "__iadd__"})
-_NOT_THE_USERS = tuple(f"{Path(file).parent}{os.sep}" for file in (torch.__file__, __file__))
 
 
 @dataclass(frozen=True)
@@ -130,14 +126,9 @@ def _frames(trace: TracebackType | None) -> list[FrameType]:
 
 def _line_of_user(frame: FrameType | None) -> tuple[str, int]:
     """The file and line of the innermost frame that is neither torch's nor ours."""
-    while frame is not None and not _is_users(frame.f_code.co_filename):
+    while frame is not None and not is_users(frame.f_code.co_filename):
         frame = frame.f_back
     return ("", 0) if frame is None else (frame.f_code.co_filename, frame.f_lineno)
-
-
-@cache
-def _is_users(file: str) -> bool:
-    return not file.startswith(_NOT_THE_USERS)
 
 
 def _short(path: Path) -> str:

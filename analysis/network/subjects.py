@@ -19,10 +19,12 @@ from analysis.network.inference import (
     locate_failure,
     map_tensors,
     one_line,
+    outputs_of,
     random_state_kept,
 )
 from analysis.network.loading import load_callable
 from analysis.network.model_names import no_default_weights, no_weights, unknown_model
+from analysis.network.outputs import count_outputs
 from analysis.network.usable import check_usable
 from analysis.records import Network
 
@@ -130,13 +132,17 @@ def load(network: Network) -> tuple[Subject, nn.Module, Inputs]:
 
     Raises:
         InputError: see `subject_of`, `build`, `given_inputs` and `example_inputs`; or there is no
-            such device.
+            such device, or nothing at the path of an output.
     """
     subject, given = subject_of(network), None
     if network.inputs is not None:
         given = given_inputs(network.inputs, network.seed)
     model = _on_device(build(subject, network.weights, network.seed), network.device)
-    return subject, model, example_inputs(subject, model, given, network.seed)
+    inputs = example_inputs(subject, model, given, network.seed)
+    if network.outputs:
+        count_outputs(model, network.outputs)
+        outputs_of(model, inputs)  # a wrong path is told of at once
+    return subject, model, inputs
 
 
 def _on_device(model: nn.Module, device: str) -> nn.Module:
@@ -201,11 +207,21 @@ def _default(subject: Subject) -> nn.Module:
 def _load_weights(model: nn.Module, path: str, name: str) -> None:
     state = _state_of(path)
     try:
-        model.load_state_dict(state)
+        model.load_state_dict(_with_ties(state, model))
     except Exception as error:
         raise InputError(
             f"--weights {path!r} does not fit {name!r}: {_hint(state)}{one_line(error)[:300]}"
         ) from error
+
+
+def _with_ties(state: Any, model: nn.Module) -> Any:
+    """The state with each tied tensor under all of its names: a file may hold it under one."""
+    if not isinstance(state, dict):
+        return state
+    own = model.state_dict(keep_vars=True)
+    held = {id(own[name]): value for name, value in state.items() if name in own}
+    tied = {name: held[id(tensor)] for name, tensor in own.items() if id(tensor) in held}
+    return {**tied, **state}
 
 
 def _hint(state: Any) -> str:

@@ -208,9 +208,12 @@ def _kept_trace(
         return _kept_output(expected, found, cut)
     # A trace that has lost its positions, (N, C), holds the channels last.
     axis = -1 if expected.dim() == 2 else kind.axis(layer)
-    if expected.shape[axis] != cut.width:
+    blocks, rest = divmod(expected.shape[axis], cut.width)
+    if rest or not blocks:
         return expected if expected.shape == found.shape else None
-    kept = expected.index_select(axis, indices(cut.kept, expected))
+    # Both directions of a recurrent layer stand side by side.
+    places = [block * cut.width + channel for block in range(blocks) for channel in cut.kept]
+    kept = expected.index_select(axis, indices(places, expected))
     return kept if kept.shape == found.shape else None
 
 

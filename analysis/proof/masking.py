@@ -12,9 +12,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 
 from analysis.errors import UnsupportedLayerError
-from analysis.network.inference import FunctionMode, holds_nan, walk
+from analysis.network.inference import FunctionMode, holds_nan, map_tensors, walk
 from analysis.network.layers import (
     ATTENTION,
     COMBINE,
@@ -60,7 +61,11 @@ def masked(model: nn.Module, cuts: Iterable[Cut], inside: Collection[str] = ()) 
                 handle = layer.register_forward_hook(hook, with_kwargs=True)
                 until_done.callback(handle.remove)
             elif kind.masked is not None:
-                hook = _masked_input(kind.axis(layer), removed, ("query", "key", "value"))
+                hook = (
+                    _masked_input(kind.axis(layer), removed, ("query", "key", "value"))
+                    if kind.coupled
+                    else _masked_state(removed, cut.width)
+                )
                 handle = layer.register_forward_pre_hook(hook, with_kwargs=True)
                 until_done.callback(handle.remove)
                 for name, parameter in layer.named_parameters():
@@ -124,7 +129,7 @@ def tagged(model: nn.Module, cuts: Iterable[Cut]) -> Iterator[None]:
                     value = masked_part(kind, layer, name, parameter.data, None, kept, torch.nan)
                     until_done.enter_context(_replaced(parameter, value))
             elif cut.axis == "out" and not kind.renormalizes:
-                hook = _tag_output(kind.axis(layer), removed)
+                hook = _tag_output(kind.axis(layer), removed, cut.width)
                 until_done.callback(layer.register_forward_hook(hook).remove)
         yield
 
@@ -174,6 +179,8 @@ def _masked_input(axis: int, removed: Tensor, named: tuple[str, ...] = ("input",
     """A hook that sets the removed channels of a layer's inputs to zero."""
 
     def zeroed(tensor: Any) -> Any:
+        if isinstance(tensor, PackedSequence):
+            return tensor._replace(data=zeroed(tensor.data))
         if not isinstance(tensor, Tensor):
             return tensor
         return tensor.index_fill(axis, removed.to(tensor.device), 0.0)
@@ -183,6 +190,22 @@ def _masked_input(axis: int, removed: Tensor, named: tuple[str, ...] = ("input",
         masked_args = (*map(zeroed, args[:count]), *args[count:])
         return masked_args, {
             name: zeroed(value) if name in named else value for name, value in kwargs.items()
+        }
+
+    return hook
+
+
+def _masked_state(removed: Tensor, width: int) -> Any:
+    """A hook that sets the removed channels of a recurrent layer's first state to zero."""
+
+    def zeroed(tensor: Tensor) -> Tensor:
+        has_them = tensor.shape[-1] == width
+        return tensor.index_fill(-1, removed.to(tensor.device), 0.0) if has_them else tensor
+
+    def hook(_layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        return (*args[:1], *map_tensors(args[1:], zeroed)), {
+            name: map_tensors(value, zeroed) if name == "hx" else value
+            for name, value in kwargs.items()
         }
 
     return hook
@@ -201,9 +224,17 @@ def _over_kept(kind: Kind, kept: Tensor) -> Any:
     return hook
 
 
-def _tag_output(axis: int, removed: Tensor) -> Any:
-    def hook(_layer: nn.Module, _args: Any, output: Tensor) -> Tensor:
-        return output.index_fill(axis, removed.to(output.device), torch.nan)
+def _tag_output(axis: int, removed: Tensor, width: int) -> Any:
+    """A hook that makes the removed channels NaN; a recurrent layer puts out several tensors."""
+
+    def tagged(output: Tensor) -> Tensor:
+        # Both directions stand side by side.
+        blocks = range(output.shape[axis] // width)
+        places = torch.cat([removed[:0], *(removed + block * width for block in blocks)])
+        return output.index_fill(axis, places.to(output.device), torch.nan)
+
+    def hook(_layer: nn.Module, _args: Any, output: Any) -> Any:
+        return map_tensors(output, tagged)
 
     return hook
 

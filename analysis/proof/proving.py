@@ -10,6 +10,7 @@ from analysis.errors import InputError
 from analysis.network.float64 import in_float64
 from analysis.network.inference import Inputs, aliased, left_as_found, locate_failure
 from analysis.network.layers import is_normalisation
+from analysis.network.outputs import counted_outputs
 from analysis.proof import comparing, exercised, masking
 from analysis.proof.masked_dense import MaskedDense, OverKept
 from analysis.proof.other_sizes import Noted
@@ -59,6 +60,10 @@ def prove_against(expected: MaskedDense, pruned: nn.Module) -> Verification:
         if answer.verdict.passes and answer.unexercised:
             idle = _some([f"`{name}`" for name in answer.unexercised])
             answer = _telling(answer, f"not exercised in eval mode: {idle}")
+        paths = counted_outputs(expected.dense)
+        if paths:
+            named = ", ".join(f"`{path}`" for path in paths)
+            answer = _telling(answer, f"outputs compared: {named} alone")
         return answer
 
 

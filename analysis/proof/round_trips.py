@@ -24,6 +24,7 @@ from analysis.network.inference import (
     Inputs,
     as_arguments,
     copy_of,
+    counted_places,
     forward,
     left_as_found,
     locate_failure,
@@ -33,6 +34,7 @@ from analysis.network.inference import (
     relative_error,
     walk,
 )
+from analysis.network.outputs import count_outputs, counted_outputs
 from analysis.proof import comparing
 from analysis.records import Verdict, Verification
 
@@ -154,6 +156,7 @@ def exported(pruned: nn.Module, inputs: Inputs) -> Shipped:
     with _silently(), _folder() as folder:
         torch.export.save(torch.export.export(pruned, args, kwargs), folder / "network.pt2")
         program = torch.export.load(folder / "network.pt2").module()
+    count_outputs(program, counted_outputs(pruned))
 
     def layers(inputs: Inputs) -> dict[str, Tensor]:
         args, kwargs = as_arguments(inputs)
@@ -191,13 +194,14 @@ def onnx(pruned: nn.Module, inputs: Inputs) -> Shipped:
         program = torch.onnx.export(pruned, args, kwargs=kwargs, dynamo=True, verbose=False)
     assert program is not None
     proto = program.model_proto
-    outputs = [value.name for value in proto.graph.output]
+    everything = [value.name for value in proto.graph.output]
+    outputs = [everything[place] for place in counted_places(pruned, inputs)]
     session = _session(proto)
 
     def layers(inputs: Inputs) -> dict[str, Tensor]:
         """A second session, whose graph puts out everything, for then nothing is fused."""
         scopes = {node.output[0]: _module_of(node) for node in proto.graph.node if node.output}
-        for name in scopes.keys() - outputs:
+        for name in scopes.keys() - everything:
             proto.graph.output.add().name = name
         found = _run(_session(proto), inputs, list(scopes))
         return {scopes[name]: tensor for name, tensor in found.items() if scopes[name]}

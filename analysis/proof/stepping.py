@@ -21,7 +21,15 @@ from analysis.proof.proving import prove
 from analysis.pruning import planning, surgery
 from analysis.pruning.pruners import Between
 from analysis.pruning.requested import RequestedChannels
-from analysis.records import DependencyGroup, PlannedGroup, Reason, Removal, Verdict, Verification
+from analysis.records import (
+    DependencyGroup,
+    PlannedGroup,
+    Reason,
+    Removal,
+    Verdict,
+    Verification,
+    merge_cuts,
+)
 
 __all__ = [
     "Progress",
@@ -249,5 +257,6 @@ def accounted(
     open_ones = [f"`{entry.root}`" for entry in accounts if entry.requested is None]
     if open_ones and not unknown:
         unknown = f"of {', '.join(open_ones)} the ranking does not say which channels go"
-    verification = replace(verification, groups=accounts, requested_unknown=unknown)
+    cuts = tuple(cut for cut in merge_cuts(progress.removals) if cut.removed)
+    verification = replace(verification, groups=accounts, requested_unknown=unknown, cuts=cuts)
     return verification if ratio is None else _explained(verification, progress.removals, ratio)

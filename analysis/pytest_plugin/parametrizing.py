@@ -127,6 +127,7 @@ def parametrize_with_checks(
     *,
     input_size: tuple[int, ...] | None = None,
     inputs: Any = None,
+    outputs: Iterable[str] = (),
     ratios: Iterable[float] = RATIOS,
     ignore: Any = "classifier",
     scope: str = "global",
@@ -152,6 +153,7 @@ def parametrize_with_checks(
         input_size: channels, height, width of one input; None is 3, 224, 224.
         inputs: what forward takes (a tensor, a tuple, a dict), or a function without arguments
             that returns it; None is a standard normal image.
+        outputs: which outputs count, see `analysis.verify`; none lets all count.
         ratios: in [0, 1).
         ignore: the layers whose output channels stay: a policy's name, a list of layers or of
             their names, a function of the model that returns one, or ``package.module:function``.
@@ -183,6 +185,7 @@ def parametrize_with_checks(
                 _as_function(inputs),
                 device,
                 _builder(factory),
+                outputs if isinstance(outputs, str) else tuple(outputs),  # type: ignore[arg-type]
             ),
             ratios=checked_ratios(ratios),
             ignore=ignore,

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from analysis.command_line.arguments import check_references
-from analysis.command_line.options import ratios_of, size_of
+from analysis.command_line.options import paths_of, ratios_of, size_of
 from analysis.environment import versions
 from analysis.errors import AnalysisError, InputError
 from analysis.processes.shared_cache import SharedCache
@@ -67,6 +67,7 @@ OPTIONS = (
     ),
     _option("--input-size", metavar="C,H,W", help="of one input (default: 3,224,224)"),
     _option("--inputs", metavar="PKG.MOD:FUNCTION", help="returns what forward takes"),
+    _option("--outputs", metavar="PATH,PATH", help="which outputs count (default: all)"),
     _option("--ratios", metavar="R,R,...|START:STOP:STEP", help="default: 0.3,0.5,0.8"),
     _option(
         "--ignore-layers",
@@ -199,6 +200,7 @@ def _requests(config: pytest.Config) -> list[Request]:
                 given("weights", "random"),
                 inputs=_value(config, "inputs"),
                 device=given("device", "cpu"),
+                outputs=read("outputs", paths_of, ()),
             ),
             ratios=read("ratios", ratios_of, RATIOS),
             ignore=_policy(config),
@@ -236,12 +238,13 @@ def _policy(config: pytest.Config) -> str:
 class _Looked:
     """In every process that runs tests: shares what is expensive, and notes what was looked at."""
 
-    def pytest_collection_modifyitems(
-        self, config: pytest.Config, items: list[pytest.Item]
-    ) -> None:
-        """Hold prunings to a baseline where that is asked, and have no test of it elsewhere."""
-        if not gate.is_asked(config):
-            items[:] = [item for item in items if not any(map(holds_baseline, bound_to(item)))]
+    @pytest.hookimpl(wrapper=True)
+    def pytest_pycollect_makeitem(self, collector: pytest.Collector) -> Generator[None, Any, Any]:
+        """Hold prunings to a baseline where that is asked, and collect no test of it elsewhere."""
+        made = yield
+        if not isinstance(made, list) or gate.is_asked(collector.config):
+            return made
+        return [item for item in made if not any(map(holds_baseline, bound_to(item)))]
 
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         """A test of a baseline records what it finds like one that asks for the fixture."""
@@ -307,6 +310,7 @@ def _told(pruning: Any, check: str) -> str:
             "input_size": info.input_size,
             "weights": info.weights,
             "seed": info.seed,
+            "outputs": info.outputs,
             "policy": run.config.policy,
             "ratio": run.config.ratio,
             "verdict": run.verification.verdict.value,
@@ -430,7 +434,11 @@ def _bare(told: dict[str, Any], run: Run) -> SubjectStudy:
     """What is known of a network beside its prunings, where no more could be found out."""
     size = told["input_size"]
     info = SubjectInfo(
-        told["subject"], None if size is None else tuple(size), told["weights"], told["seed"]
+        told["subject"],
+        None if size is None else tuple(size),
+        told["weights"],
+        told["seed"],
+        tuple(told["outputs"]),
     )
     dense = CostTable((), run.macs.before, run.params.before, (), ())
     return SubjectStudy(info, (run.config.policy, run.config.scope), dense, ())

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from analysis.records.pruning import GroupAccount
+from analysis.records.pruning import Cut, GroupAccount
 
 __all__ = ["FaultCount", "Mismatch", "Verdict", "Verification"]
 
@@ -47,6 +47,7 @@ class Verification:
             so that both compute the same for all inputs that take the path of the example inputs;
             or ``not lined up: `` and why; empty where no comparison was made.
         unexercised: modules that own parameters of which eval mode uses none on the example inputs.
+        cuts: every axis that lost channels, numbered as before the first step.
     """
 
     verdict: Verdict
@@ -57,6 +58,19 @@ class Verification:
     requested_unknown: str = ""
     structure: str = ""
     unexercised: tuple[str, ...] = ()
+    cuts: tuple[Cut, ...] = ()
+
+    @property
+    def kept(self) -> dict[str, dict[str, tuple[int, ...]]]:
+        """By layer and axis (``out``, ``in``): which dense channel each one that is left was.
+
+        Of the axes that were cut. What treats channels alone (a norm, a depthwise convolution) has
+        its channels under ``out``; a parameter that no layer owns stands under its own name.
+        """
+        kept: dict[str, dict[str, tuple[int, ...]]] = {}
+        for cut in self.cuts:
+            kept.setdefault(cut.layer, {})[cut.axis] = cut.kept
+        return kept
 
 
 @dataclass(frozen=True)

@@ -109,6 +109,8 @@ class Network:
             None is a standard normal image.
         device: where the network runs.
         factory: builds the network, without arguments; None is what ``name`` refers to.
+        outputs: which of its outputs count, as paths (``logits``, ``0``, ``out.boxes``); none lets
+            all count.
     """
 
     name: str
@@ -118,6 +120,7 @@ class Network:
     inputs: str | Callable[[], Any] | None = None
     device: str = "cpu"
     factory: Callable[[], Any] | None = None
+    outputs: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what would be an error deep inside.
@@ -310,6 +313,13 @@ _OF_NETWORKS: _Expected = {
     "inputs": (
         lambda inputs: inputs is None or isinstance(inputs, str) or callable(inputs),
         "a function without arguments, or its reference",
+    ),
+    "outputs": (
+        lambda outputs: (
+            isinstance(outputs, tuple)
+            and all(isinstance(path, str) and all(path.split(".")) for path in outputs)
+        ),
+        'a tuple of paths, such as ("logits", "0", "out.boxes")',
     ),
     "device": (lambda device: isinstance(device, str), "a name, such as cpu or cuda"),
 }

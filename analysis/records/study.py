@@ -96,12 +96,16 @@ class NetworkPruned:
 
 @dataclass(frozen=True)
 class SubjectInfo:
-    """A subject without its modules; ``input_size`` is None where inputs were given."""
+    """A subject without its modules; ``input_size`` is None where inputs were given.
+
+    ``outputs`` are those that count; none stands for all.
+    """
 
     name: str
     input_size: tuple[int, ...] | None
     weights: str
     seed: int
+    outputs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

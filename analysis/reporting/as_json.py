@@ -50,12 +50,21 @@ def _head(info: SubjectInfo) -> dict[str, Any]:
 
 def _subject(info: SubjectInfo) -> dict[str, Any]:
     size = None if info.input_size is None else list(info.input_size)
-    return {"name": info.name, "input_size": size, "weights": info.weights, "seed": info.seed}
+    found = {"name": info.name, "input_size": size, "weights": info.weights, "seed": info.seed}
+    return found | ({"outputs": list(info.outputs)} if info.outputs else {})
 
 
 def verify(info: SubjectInfo, runs: Iterable[Run]) -> dict[str, Any]:
     """What ``verify --json`` prints."""
-    return {**_head(info), "runs": [_run(run) for run in runs]}
+    return {**_head(info), "runs": [{**_run(run), "kept": _kept(run)} for run in runs]}
+
+
+def _kept(run: Run) -> dict[str, dict[str, list[int]]]:
+    """Which dense channel each kept one is; the report's file would be ten times as long."""
+    return {
+        layer: {axis: list(channels) for axis, channels in axes.items()}
+        for layer, axes in run.verification.kept.items()
+    }
 
 
 def _run(run: Run) -> dict[str, Any]:

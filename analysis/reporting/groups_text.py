@@ -103,7 +103,10 @@ def _linted(lint: Lint) -> str:
         f"{share(each.params)} of the parameters"
         for each in lint.untouched
     ]
-    return "\n".join([*([locks] if lint.locks else []), *findings, *reach, last])
+    shared = (
+        ["what two groups lock together is in the numbers of both"] if len(lint.locks) > 1 else []
+    )
+    return "\n".join([*([locks] if lint.locks else []), *shared, *findings, *reach, last])
 
 
 def _audit(audited: Sequence[Audited] | None) -> str:

@@ -164,7 +164,8 @@ def _stage_table(subject: SubjectStudy) -> Table:
 
 def _lock_table(subject: SubjectStudy) -> Table:
     return Table(
-        f"{subject.info.name}: what the groups that {subject.headline[0]} excludes lock",
+        f"{subject.info.name}: what the groups that {subject.headline[0]} excludes lock; what two "
+        "lock together is in the numbers of both",
         LOCK_HEADERS,
         tuple(lock_cells(lock) for lock in (subject.lint.locks if subject.lint else ())),
         wide=True,

@@ -42,6 +42,7 @@ def section(study: Study, couplings: Sequence[Coupling]) -> Section:
             "gradients_reach_parameters",
             "structure_lines_up",
             "everything_exercised",
+            "ties_kept",
             "survives_state_dict",
             "survives_pickling",
             "survives_export",

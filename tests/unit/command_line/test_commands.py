@@ -108,7 +108,7 @@ def test_verify_prints_the_json_of_the_contract_and_nothing_else(capsys) -> None
     assert data["schema"] == 1
     assert {"torch", "torch-pruning"} <= data["versions"].keys()
     assert data["subject"] == {
-        "name": "models.py:chain", "input_size": [3, 6, 6], "weights": "random", "seed": 0,
+        "name": "models.py:chain", "input_size": [3, 6, 6], "weights": "as built", "seed": 0,
     }  # fmt: skip
     assert [entry["ratio"] for entry in data["runs"]] == [0.3, 0.5]
     half = data["runs"][1]
@@ -725,6 +725,8 @@ def test_the_lint_of_ignored_layers_names_types_and_forgotten_outputs(capsys) ->
     kinds = {(found["kind"], found["layer"], found["is_error"]) for found in lint["findings"]}
     assert kinds >= {("type", "Linear", True), ("forgotten-output", "head", True)}
     (lock,) = lint["locks"]
+    assert run("groups", "models:chain", *SMALL, "--ignore", "first,head", "--lint") == 0
+    assert "in the numbers of both" in capsys.readouterr().out
     # Without the four channels of `first`: 3*4*9 + 2*4 + 4*5 of 153 parameters are gone.
     assert (lock["root"], lock["params"], lock["needed"]) == ("first", 108 + 8 + 20, "")
     assert [entry["policy"] for entry in lint["untouched"]] == [
@@ -786,3 +788,9 @@ def test_a_threshold_that_is_none_is_refused(option: str, value: str, capsys) ->
         run("verify", "models:chain", option, value)
     assert left.value.code == 2
     assert repr(value) in capsys.readouterr().err
+
+
+def test_weights_are_random_only_where_it_is_known_that_they_are_drawn(capsys) -> None:
+    for model, weights in (("models:chain", "as built"), ("squeezenet1_1", "random")):
+        assert run("groups", model, "--input-size", "3,32,32", "--json", "-") == 0
+        assert json.loads(capsys.readouterr().out)["subject"]["weights"] == weights

@@ -249,8 +249,20 @@ def test_the_output_layer_inside_torchs_attention_holds_nothing() -> None:
     model = Encoder().eval()
     answer = linted(model, [model.attention.out_proj, model.head])
     assert [finding.layer for finding in told(answer, "untraced")] == ["attention.out_proj"]
+    assert "ignore `attention`" in answer.findings[0].message
+    assert held_by(answer) == {"head"}
     pruner_of(model, [model.attention.out_proj, model.head]).step()
     assert model.attention.out_proj.weight.shape == (4, 4)
+
+
+@pytest.mark.parametrize("inner", [[], ["attention.out_proj"]])
+def test_the_output_layer_inside_torchs_attention_is_accused_of_nothing(inner) -> None:
+    model = Encoder().eval()
+    answer = linted(model, ["attention", *inner, "head"])
+    assert answer.passed
+    assert "out_proj" not in str(answer)
+    first = next(name for name, layer in model.named_modules() if isinstance(layer, nn.Linear))
+    assert "out_proj" not in str(linted(model, [first, "head"]))
 
 
 def test_layers_without_channels_hold_nothing_and_are_told_together() -> None:

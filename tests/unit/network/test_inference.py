@@ -1,11 +1,12 @@
 """How a model is called, and that it is left as found."""
 
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 import torch
 from nets import Chain, make
-from torch import nn
+from torch import Tensor, nn
 
 from analysis.errors import BudgetExceededError, InputError
 from analysis.network.inference import (
@@ -114,3 +115,42 @@ def test_an_alarm_that_is_swallowed_rings_again() -> None:
 def test_without_a_budget_nothing_rings() -> None:
     with budgets.limited(None):
         pass
+
+
+class Asserting(nn.Module):
+    """Raises in Python, after an operator raised whose error it caught."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__()
+        self.layer = nn.Linear(3, 2)
+        self.message = message
+
+    def forward(self, x: Tensor) -> Tensor:
+        with suppress(RuntimeError):
+            x @ x
+        if self.message:
+            raise ValueError(self.message)
+        if x.dim() != 3:
+            raise AssertionError
+        return self.layer(x)
+
+
+@pytest.mark.parametrize(
+    ("message", "told"), [("", "AssertionError"), ("too wide", "ValueError: too wide")]
+)
+def test_what_python_raises_is_told_with_its_line_and_without_operands(message, told) -> None:
+    lines = Path(__file__).read_text().splitlines()
+    raised = "ValueError(self.message)" if message else "AssertionError"
+    number = lines.index(f"            raise {raised}") + 1
+    failure = locate_failure(Asserting(message), torch.zeros(1, 3))
+    expected = f"the model's own forward raised at {Path(__file__).name}:{number}: {told}"
+    assert str(failure) == expected
+
+
+def test_an_operation_without_operands_is_told_without_shapes() -> None:
+    class Filled(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.zeros(-1)
+
+    failure = str(locate_failure(Filled(), torch.zeros(1, 3)))
+    assert failure.startswith("the model's own forward raised in zeros: ")

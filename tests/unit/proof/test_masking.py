@@ -90,8 +90,10 @@ def test_the_model_is_as_before_after_the_block_and_after_an_error() -> None:
 
 def test_a_kind_without_a_row_is_reported_by_name() -> None:
     with (
-        pytest.raises(UnsupportedLayerError, match="`0`, a LSTM, which the proof does not know"),
-        masked(nn.Sequential(nn.LSTM(3, 8)), [Cut("0", "out", 8, (0,))]),
+        pytest.raises(
+            UnsupportedLayerError, match="`0`, a Bilinear, which the proof does not know"
+        ),
+        masked(nn.Sequential(nn.Bilinear(3, 3, 8)), [Cut("0", "out", 8, (0,))]),
     ):
         pass
 

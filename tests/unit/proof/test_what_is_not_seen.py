@@ -1,7 +1,7 @@
 """The limits of the proof, one test for each line of docs/what-the-proof-does-not-see.md."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,9 @@ class Net(nn.Module):
 
 
 def answer(
-    make: Callable[[], nn.Module], after: Callable[[Any], None] = lambda _: None
+    make: Callable[[], nn.Module],
+    after: Callable[[Any], None] = lambda _: None,
+    outputs: Sequence[str] = (),
 ) -> tuple[Any, Verification]:
     class Altering(tp.pruner.MagnitudePruner):
         def step(self, interactive: bool = False):
@@ -47,7 +49,7 @@ def answer(
         model, inputs, importance=tp.importance.MagnitudeImportance(p=1), pruning_ratio=0.5,
         ignored_layers=[model.head], num_heads={}, out_channel_groups={}, in_channel_groups={},
     )  # fmt: skip
-    return model, verify(model, inputs, pruner)
+    return model, verify(model, inputs, pruner, outputs=outputs)
 
 
 def loud(x: Tensor) -> bool:
@@ -98,6 +100,18 @@ def test_rounding_of_short_types() -> None:
     assert (found.verdict, found.structure) == (Verdict.EXACT, "proved")
     x = torch.randn(1, 3, 6, 6)
     assert (model(x).double() - model.double()(x.double())).abs().max() > 0
+
+
+def test_outputs_that_are_left_out() -> None:
+    class Telling(Net):
+        def forward(self, x: Tensor) -> Any:
+            kept = self.make(x)
+            return super().forward(x), kept.flip(1) if kept.shape[1] < 8 else kept
+
+    model, found = answer(lambda: Telling(lambda m, x: x), outputs=["0"])
+    assert found.verdict is Verdict.EXACT
+    assert "outputs compared: `0` alone" in found.reason
+    assert model(torch.randn(1, 3, 6, 6))[1].shape[1] == 4
 
 
 def test_each_line_of_the_page_has_its_test() -> None:

@@ -258,6 +258,15 @@ def test_a_ratio_given_twice_is_one(session) -> None:
     result.assert_outcomes(passed=1, deselected=len(CATALOGUE) - 1)
 
 
+def test_as_many_tests_are_collected_as_are_reported(session, pytester) -> None:
+    net = "Net, input_size=(3, 8, 8), ratios=[0.5]"
+    result = session(net)
+    reported = sum(result.parseoutcomes().values())
+    result.stdout.fnmatch_lines([f"collected {reported} items"])
+    held = session(net, "--collect-only", "--update-baseline", "--baseline=pruning.csv")
+    held.stdout.fnmatch_lines([f"collected {reported + 1} items", "*held_to_baseline*"])
+
+
 def test_a_second_session_of_a_process_looks_again(session) -> None:
     net = "Net, input_size=(3, 8, 8), ratios=[0.5]"
     for check in ("something_removed", "forward_runs"):
