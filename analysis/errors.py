@@ -80,6 +80,5 @@ def upstream(step: str, blame: Callable[[BaseException], str] | None = None) -> 
     except Exception as error:
         message = " ".join(str(error).split())
         place = blame(error) if blame else ""
-        raise UnprunableError(
-            f"{step} raised {type(error).__name__}: {message}" + (f", at {place}" if place else "")
-        ) from error
+        raised = f"{step} raised {type(error).__name__}: {message}"
+        raise UnprunableError(f"at {place}: {raised}" if place else raised) from error

@@ -302,7 +302,7 @@ def _planned(
     model: nn.Module, groups: tuple[DependencyGroup, ...], config: Config
 ) -> tuple[PlannedGroup, ...] | None:
     """What the ratio asks; None where channels are numbered wrongly, so that it is not defined."""
-    if any(group.untraced for group in groups):
+    if any(group.untraced and group.prunable for group in groups):
         return None
     scores = importances.group_importances(model, groups, config.importance)
     return planning.plan(groups, scores, config)
@@ -378,7 +378,7 @@ def _verify_steps(
 ) -> Iterator[Verification]:
     progress = Progress(requested=RequestedChannels(pruner))
     groups: tuple[DependencyGroup, ...] = ()
-    steps = each_step(model, inputs, pruner, progress, Operators(model, []).blamed)
+    steps = each_step(model, inputs, pruner, progress, Operators(model, [], inputs).blamed)
     passes = True
     while passes and pruner.current_step < pruner.iterative_steps:
         with left_as_found(model):

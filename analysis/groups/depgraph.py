@@ -41,6 +41,9 @@ __all__ = [
     "live_groups_of",
 ]
 
+_UNREAD_PARTS = "DepGraph reads the sizes of the parts of a split by a list of sizes, not of this"
+"""It takes them from what autograd saves; of a chunk that is something else since PyTorch 2."""
+
 _RENUMBERING = frozenset(
     kind
     for kind in tp.ops.OPTYPE
@@ -137,14 +140,14 @@ def groups_cut_by(pruner: Any, model: nn.Module, inputs: Inputs) -> tuple[Depend
     Empty where these cannot be traced.
     """
     if all(parameter.requires_grad for parameter in model.parameters()):
-        return groups_of(pruner)
+        return groups_of(pruner, inputs)
     try:
         return dependency_groups(model, inputs, ignored_by(pruner, model))
     except UnprunableError:
         return ()
 
 
-def groups_of(pruner: Any) -> tuple[DependencyGroup, ...]:
+def groups_of(pruner: Any, inputs: Inputs | None = None) -> tuple[DependencyGroup, ...]:
     """The groups that a pruner cuts, as its own graph has them, and the layers it excludes.
 
     Additions and outputs are not known of a graph that somebody else built. A layer in none of the
@@ -152,9 +155,10 @@ def groups_of(pruner: Any) -> tuple[DependencyGroup, ...]:
 
     Args:
         pruner: any torch-pruning pruner, on a model that is not pruned yet.
+        inputs: of the model, to name operators by its lines where a channel is misread.
     """
     graph, model = pruner.DG, pruner.model
-    reader, live = _read(pruner)
+    reader, live = _read(pruner, inputs)
     groups = [reader.group(items, turn) for turn, items in enumerate(live)]
     seen = {layer for group in groups for layer in group.layers}
     for name, module in model.named_modules():
@@ -187,9 +191,9 @@ def live_groups_of(
     return found
 
 
-def _read(pruner: Any) -> tuple["_Reader", list[Any]]:
+def _read(pruner: Any, inputs: Inputs | None = None) -> tuple["_Reader", list[Any]]:
     """The live groups that a pruner's own graph yields, and what turns them into records."""
-    operators = Operators(pruner.model, [])
+    operators = Operators(pruner.model, [], inputs)
     # Groups of ignored layers are not asked for: where an output is flattened they may be huge.
     live = list(_live_groups(pruner.DG, operators, pruner.ignored_layers, pruner.root_module_types))
     return _Reader(pruner.model, pruner.DG, live, operators, set()), live
@@ -384,7 +388,9 @@ class _Reader:
         """The operator that renumbers channels on the way to a member of the group."""
         nodes = [item.dep.source, *(dep.target for dep, _ in items)]
         node = next((node for node in nodes if node.type in _RENUMBERING), item.dep.source)
-        return self._operators.of(node)
+        is_split = node.type is tp.ops.OPTYPE.SPLIT
+        is_unread = is_split and not hasattr(node.grad_fn, "_saved_split_sizes")
+        return self._operators.of(node) + (f" ({_UNREAD_PARTS})" if is_unread else "")
 
     def _coupling(self, item: Any, items: Any, axis: str, via: str, has_depthwise: bool) -> str:
         module = item.dep.target.module

@@ -2,9 +2,10 @@
 
 import linecache
 import os
+import re
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -13,8 +14,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
-from analysis.network.inference import FunctionMode, module_scope, walk
+from analysis.network.inference import FunctionMode, Inputs, forward, module_scope, walk
 
 __all__ = ["Operator", "Operators", "watched"]
 
@@ -45,13 +47,23 @@ class Operator:
 
 
 class Operators(FunctionMode):
-    """Notes each operator by the autograd node of its result while the model runs."""
+    """Notes each operator by the autograd node of its result while the model runs.
 
-    def __init__(self, model: nn.Module, scope: list[str]) -> None:
+    Args:
+        model: the network.
+        scope: the modules whose forward is running, see `analysis.network.inference.module_scope`.
+        inputs: with them the model is run once more, where a node of a graph is asked for that was
+            built before anybody watched.
+    """
+
+    def __init__(self, model: nn.Module, scope: list[str], inputs: Inputs | None = None) -> None:
         super().__init__()
+        self._model = model
+        self._inputs = inputs
         self._names = {module: name for name, module in model.named_modules()}
         self._scope = scope
         self._made: dict[Any, Operator] = {}
+        self._alike: dict[Any, Operator] | None = None
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = getattr(func, "__name__", str(func))
@@ -78,12 +90,37 @@ class Operators(FunctionMode):
         """What a node of torch-pruning's graph stands for, in words; empty if it is not known."""
         name = self._names.get(node.module)
         if name is not None:
-            return f"layer `{name}`"
-        made = self._made.get(node.grad_fn)
+            return _layer(name, node.module)
+        made = self._maker(node.grad_fn)
         if made is not None:
             return str(made)
         called = getattr(node.grad_fn, "name", None)
-        return f"operator {called()}" if called else ""
+        return f"operator {_function(called())}" if called else ""
+
+    def _maker(self, node: Any) -> Operator | None:
+        """The operator that made an autograd node, or one just like it."""
+        if node is None:
+            return None
+        if node in self._made or not hasattr(node, "next_functions"):
+            return self._made.get(node)
+        if self._alike is None:
+            self._alike = dict(self._by_origin())
+        return self._alike.get(_origin(node, {}))
+
+    def _by_origin(self) -> Iterator[tuple[Any, Operator]]:
+        """Operators by what their autograd nodes are computed from, those between two included."""
+        if not self._made and self._inputs is not None:
+            with suppress(Exception), torch.enable_grad(), watched(self._model, self):
+                forward(self._model, self._inputs)
+        known: dict[Any, Any] = {}
+        seen = set(self._made)
+        for made, operator in self._made.items():
+            pending = [made]
+            for node in pending:
+                yield _origin(node, known), operator
+                inner = {each for each, _ in node.next_functions if each is not None} - seen
+                seen |= inner
+                pending += inner
 
     def blamed(self, error: BaseException) -> str:
         """What torch-pruning was looking at when it raised, in words; empty if it is not known."""
@@ -92,8 +129,8 @@ class Operators(FunctionMode):
                 node = getattr(value, "target", value)
                 if hasattr(node, "grad_fn") and hasattr(node, "dependencies"):
                     words = self.of(node)
-                elif isinstance(value, nn.Module) and value in self._names:
-                    words = f"layer `{self._names[value]}`" if self._names[value] else ""
+                elif isinstance(value, nn.Module) and self._names.get(value):
+                    words = _layer(self._names[value], value)
                 else:
                     words = ""
                 if words:
@@ -102,21 +139,64 @@ class Operators(FunctionMode):
 
 
 @contextmanager
-def watched(model: nn.Module) -> Iterator[Operators]:
-    """Note every operator that ``model`` calls inside the block, and none that others call."""
+def watched(
+    model: nn.Module, operators: Operators | None = None, inputs: Inputs | None = None
+) -> Iterator[Operators]:
+    """Note every operator that ``model`` calls inside the block, and none that others call.
+
+    ``inputs`` as `Operators`.
+    """
     with module_scope(model) as scope:
-        operators = Operators(model, scope)
+        noting = operators or Operators(model, scope, inputs)
+        noting._scope = scope
         hooks = [
-            model.register_forward_pre_hook(lambda *_: operators.__enter__() and None),
+            model.register_forward_pre_hook(lambda *_: noting.__enter__() and None),
             model.register_forward_hook(
-                lambda *_: operators.__exit__(None, None, None), always_call=True
+                lambda *_: noting.__exit__(None, None, None), always_call=True
             ),
         ]
         try:
-            yield operators
+            yield noting
         finally:
             for hook in hooks:
                 hook.remove()
+
+
+def _origin(node: Any, known: dict[Any, Any]) -> int:
+    """What an autograd node is computed from: two passes of one network give the same.
+
+    ``known`` keeps what was asked before; a graph is as deep as its network.
+    """
+    pending = [node]
+    while pending:
+        last = pending[-1]
+        before = [each for each, _ in last.next_functions if each is not None]
+        missing = [each for each in before if each not in known]
+        if missing:
+            pending += missing
+            continue
+        pending.pop()
+        places = tuple((known.get(each), place) for each, place in last.next_functions)
+        known[last] = hash((last.name(), places, id(getattr(last, "variable", None))))
+    found: int = known[node]
+    return found
+
+
+def _layer(name: str, module: nn.Module) -> str:
+    """A layer in words, with what torch-pruning cannot cut of it."""
+    if parametrize.is_parametrized(module):
+        tensor = next(iter(module.parametrizations))  # type: ignore[arg-type]
+        return (
+            f"layer `{name}`, whose `{tensor}` is parametrized and no parameter to cut (remove "
+            f"that first: torch.nn.utils.parametrize.remove_parametrizations(layer, {tensor!r}))"
+        )
+    return f"layer `{name}`" if name else "the model's own forward"
+
+
+def _function(node: str) -> str:
+    """PyTorch's function that an autograd node is of: ``split`` of ``UnsafeSplitBackward0``."""
+    stem = re.sub(r"Backward\d*$", "", node).removeprefix("Unsafe")
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", stem).lower()
 
 
 def _frames(trace: TracebackType | None) -> list[FrameType]:

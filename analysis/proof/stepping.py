@@ -80,7 +80,7 @@ def stepped(
         with budgets.limited(budget):
             # What the network computes is noted before anybody's code has seen it.
             start = _Start.of(model, inputs)
-            with budgets.step("building the pruner"), watched(model) as operators:
+            with budgets.step("building the pruner"), watched(model, inputs=inputs) as operators:
                 pruner, between = build(operators)
             for step in each_step(model, inputs, pruner, progress, operators.blamed, start):
                 steps.append(step)
@@ -222,6 +222,19 @@ def _explained(
     )
 
 
+def _cause_first(raised: str, groups: Collection[DependencyGroup]) -> str:
+    """Why torch-pruning raised: where it numbers channels wrongly, that, before the symptom.
+
+    A group is left whole where any layer is excluded whose outputs it cuts.
+    """
+    misread = [group for group in groups if group.untraced]
+    named = [(group, name) for group in misread for name in group.layers if f"`{name}`" in raised]
+    group, layer = next(iter(named or [(group, group.root) for group in misread]), (None, ""))
+    if group is None:
+        return raised
+    return f"{group.untraced}; so, {raised}; a way out: exclude `{layer}`"
+
+
 def accounted(
     verification: Verification,
     groups: tuple[DependencyGroup, ...],
@@ -240,7 +253,9 @@ def accounted(
             while steps are to come, so that nothing is missing yet.
     """
     untraced = next((group.untraced for group in groups if group.untraced), "")
-    if untraced and not verification.verdict.passes:
+    if verification.verdict is Verdict.UNPRUNABLE:
+        verification = replace(verification, reason=_cause_first(verification.reason, groups))
+    elif untraced and not verification.verdict.passes:
         verification = replace(verification, reason=f"{verification.reason}; {untraced}")
     if verification.verdict in (Verdict.UNPRUNABLE, Verdict.TIMEOUT):
         return verification

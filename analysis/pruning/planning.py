@@ -131,8 +131,10 @@ def _reason(group: DependencyGroup, removed: int, planned: PlannedGroup | None) 
         return Reason.IGNORED
     if group.frozen:
         return Reason.FROZEN
+    if not group.prunable:
+        return Reason.SINGLE_CHANNEL
     if group.untraced:
         return Reason.UNTRACED
     if planned is None:
-        return Reason.KEPT if group.prunable else Reason.SINGLE_CHANNEL
+        return Reason.KEPT
     return Reason.UNTRACED if planned.reason is Reason.PRUNED else planned.reason
