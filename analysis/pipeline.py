@@ -252,6 +252,7 @@ def prune_and_prove(
         if pruner_factory is not None:
             # A graph of our own might be another one: its forward_fn, its layers, its roots.
             groups = depgraph.groups_cut_by(pruner, pruned, dense.inputs)
+        if planned is None:
             progress.requested = RequestedChannels(pruner)
         return pruner, between
 
@@ -260,7 +261,7 @@ def prune_and_prove(
     if pruner is not None and pruner_factory is not None:
         ignored = depgraph.ignored_by(pruner, pruned)
         config = as_stated(config, pruner)
-    asked = planned if pruner_factory is None else progress.planned
+    asked = progress.planned if planned is None else planned
     verification = accounted(verification, groups, progress, asked, config.ratio)
     run = costed_run(
         (dense.costs, dense.saved_bytes),

@@ -133,6 +133,8 @@ def _reason(group: DependencyGroup, removed: int, planned: PlannedGroup | None) 
         return Reason.FROZEN
     if not group.prunable:
         return Reason.SINGLE_CHANNEL
+    if planned is not None and planned.reason is Reason.WOULD_EMPTY:
+        return Reason.WOULD_EMPTY
     if group.untraced:
         return Reason.UNTRACED
     if planned is None:
