@@ -274,8 +274,7 @@ def prune_and_prove(
         progress.removals,
     )
     removals, rebuild = tuple(progress.removals), rebuilder(build, pruner)
-    trained = progress.trained
-    return Outcome(dense, pruned, ignored, planned, removals, run, rebuild, trained=trained)
+    return Outcome(dense, pruned, ignored, planned, removals, run, rebuild, progress.trained)
 
 
 def _label(policy: Any, config: Config, model: nn.Module) -> str:

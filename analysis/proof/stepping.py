@@ -19,6 +19,7 @@ from analysis.proof.exercised import forgetful
 from analysis.proof.other_sizes import Noted
 from analysis.proof.proving import prove
 from analysis.pruning import planning, surgery
+from analysis.pruning.asked_of_layers import AskedOfLayers
 from analysis.pruning.pruners import Between
 from analysis.pruning.requested import RequestedChannels
 from analysis.records import DependencyGroup, PlannedGroup, Reason, Removal, Verdict, Verification
@@ -206,7 +207,12 @@ def _explained(
     verification: Verification, removals: Collection[Removal], ratio: float
 ) -> Verification:
     """Say `unchanged`, and why, of a run that was asked for something and removed nothing."""
-    asked = ratio or any(group.requested for group in verification.groups)
+    asked = (
+        ratio
+        or verification.heads
+        or verification.unmet
+        or any(group.requested for group in verification.groups)
+    )
     if not verification.verdict.passes or removals or not asked:
         return verification
     found = {group.reason for group in verification.groups}
@@ -218,7 +224,13 @@ def _explained(
     return replace(
         verification,
         verdict=Verdict.UNCHANGED,
-        reason=f"ratio {ratio:g} was asked and no channel was removed; groups: {counts or 'none'}",
+        reason="; ".join(
+            [
+                f"ratio {ratio:g} was asked and no channel was removed",
+                *_short_of(verification),
+                f"groups: {counts or 'none'}",
+            ]
+        ),
     )
 
 
@@ -265,4 +277,29 @@ def accounted(
     if open_ones and not unknown:
         unknown = f"of {', '.join(open_ones)} the ranking does not say which channels go"
     verification = replace(verification, groups=accounts, requested_unknown=unknown)
-    return verification if ratio is None else _explained(verification, progress.removals, ratio)
+    if ratio is None:
+        return verification
+    if progress.requested is not None:
+        verification = _with_layers(verification, groups, progress, progress.requested.of_layers)
+    return _explained(verification, progress.removals, ratio)
+
+
+def _with_layers(
+    verification: Verification,
+    groups: tuple[DependencyGroup, ...],
+    progress: Progress,
+    asked: AskedOfLayers,
+) -> Verification:
+    """The answer with what single layers were asked; what did not come of that is told."""
+    heads, unmet = asked.head_accounts(groups, progress.removals), tuple(asked.unmet(groups))
+    verification = replace(verification, heads=heads, unmet=unmet)
+    if not verification.verdict.passes:
+        return verification
+    told = "; ".join(filter(None, [verification.reason, *_short_of(verification)]))
+    return replace(verification, reason=told)
+
+
+def _short_of(verification: Verification) -> list[str]:
+    """What was asked of single layers and did not happen."""
+    amiss = [str(each) for each in verification.heads if not each.is_as_asked]
+    return [*verification.unmet, *amiss]

@@ -79,6 +79,8 @@ def _run(run: Run) -> dict[str, Any]:
             "removed": run.channels.removed,
         },
         "groups": _groups(verification.groups),
+        **({"heads": [asdict(each) for each in verification.heads]} if verification.heads else {}),
+        **({"unmet": list(verification.unmet)} if verification.unmet else {}),
         "requested_unknown": verification.requested_unknown,
         "scopes": [_scope(scope) for scope in run.scopes],
         "params": _sizes(run.params) | {"requested": run.params.requested},

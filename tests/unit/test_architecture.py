@@ -65,7 +65,7 @@ ROOMS = {
     ),
     "pruning": (
         ("channel_classes", "importances", "surgery"),
-        ("rules", "pruners", "emptying"),
+        ("rules", "pruners", "emptying", "asked_of_layers"),
         ("planning",),
         ("requested",),
     ),
