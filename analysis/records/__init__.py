@@ -33,6 +33,7 @@ from analysis.records.groups import (
     Lock,
     Member,
     Misread,
+    Outside,
     Untouched,
 )
 from analysis.records.proof import FaultCount, Mismatch, Verdict, Verification
@@ -118,6 +119,7 @@ __all__ = [
     "NetworkCosts",
     "NetworkGroups",
     "NetworkPruned",
+    "Outside",
     "PlannedGroup",
     "PolicyAccount",
     "Quantity",
