@@ -14,7 +14,7 @@ import torch
 import torch_pruning as tp
 from torch import Tensor, nn
 
-from analysis.errors import InputError, UnprunableError, upstream
+from analysis.errors import BudgetExceededError, InputError, UnprunableError, upstream
 from analysis.groups import inspecting, policies
 from analysis.network.inference import (
     Inputs,
@@ -215,12 +215,25 @@ def _live_groups(
         with (
             budgets.step(f"reading {after}"),
             upstream("reading the dependency groups", operators.blamed),
+            _looping_at(operators),
         ):
             group = next(groups, None)
         if group is None:
             return
         after = f"the dependency group after that of {operators.of(group[0].dep.target)}"
         yield group
+
+
+@contextmanager
+def _looping_at(operators: Operators) -> Iterator[None]:
+    """Name what DepGraph was looking at when the time ended."""
+    try:
+        yield
+    except BudgetExceededError as error:
+        with budgets.undisturbed():
+            place = operators.blamed(error)
+        error.at = f", at {place}" if place else ""
+        raise
 
 
 def _as_seen(

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from analysis.errors import InputError, did_you_mean
+from analysis.network.lines import raised_at
 from analysis.processes import budgets
 
 __all__ = [
@@ -373,17 +374,24 @@ def module_scope(model: nn.Module) -> Iterator[list[str]]:
 
 @dataclass(frozen=True)
 class Failure:
-    """Where a forward pass raised: module, operation, operand shapes and the message."""
+    """Where a forward pass raised: module, operation, operand shapes, message, the user's line.
+
+    ``function`` is empty where the model's own Python raised.
+    """
 
     module: str
     function: str
     shapes: tuple[tuple[int, ...], ...]
     error: str
+    line: str = ""
 
     def __str__(self) -> str:
         where = f"`{self.module}`" if self.module else "the model's own forward"
-        shapes = " and ".join(str(shape) for shape in self.shapes) or "no tensors"
-        return f"{where} raised in {self.function or 'its code'} on {shapes}: {self.error}"
+        shapes = " and ".join(str(shape) for shape in self.shapes)
+        what = f" in {self.function}" if self.function else ""
+        on = f" on {shapes}" if shapes else ""
+        at = f" ({self.line})" if self.line else ""
+        return f"{where} raised{what}{on}: {self.error}{at}"
 
 
 class FunctionMode(TorchFunctionMode):
@@ -433,6 +441,7 @@ def locate_failure(model: nn.Module, inputs: Inputs) -> Failure | None:
                 function=probe.function,
                 shapes=probe.shapes,
                 error=one_line(error),
+                line=raised_at(error),
             )
     return None
 

@@ -1,15 +1,10 @@
 """Which operator of the model's code made what, so that trouble can be traced to its line."""
 
-import linecache
-import os
 import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
-from types import FrameType, TracebackType
 from typing import Any
 
 import torch
@@ -17,11 +12,11 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from analysis.network.inference import FunctionMode, Inputs, forward, module_scope, walk
+from analysis.network.lines import frames_of, line_of_user, said
 
 __all__ = ["Operator", "Operators", "watched"]
 
 _ADDITIONS = frozenset({"add", "add_", "__add__", "__radd__", "__iadd__"})
-_NOT_THE_USERS = tuple(f"{Path(file).parent}{os.sep}" for file in (torch.__file__, __file__))
 
 
 @dataclass(frozen=True)
@@ -41,9 +36,7 @@ class Operator:
         where = f"`{self.module}`" if self.module else "the model's own forward"
         if not self.file:
             return f"operator {self.name} in {where}"
-        text = linecache.getline(self.file, self.line).strip()
-        place = f"{_short(Path(self.file))}:{self.line}"
-        return f"operator {self.name} in {where}, {place}" + (f": {text}" if text else "")
+        return f"operator {self.name} in {where}, {said(self.file, self.line)}"
 
 
 class Operators(FunctionMode):
@@ -76,7 +69,7 @@ class Operators(FunctionMode):
         result = func(*args, **(kwargs or {}))
         nodes = [tensor.grad_fn for tensor in walk(result) if tensor.grad_fn is not None]
         if nodes and self._scope:
-            place = _line_of_user(sys._getframe(1))
+            place = line_of_user(sys._getframe(1))
             operator = Operator(name.strip("_"), self._scope[-1], *place, adds)
             for node in nodes:
                 self._made[node] = operator
@@ -124,7 +117,7 @@ class Operators(FunctionMode):
 
     def blamed(self, error: BaseException) -> str:
         """What torch-pruning was looking at when it raised, in words; empty if it is not known."""
-        for frame in _frames(error.__traceback__):
+        for frame in frames_of(error.__traceback__):
             for value in frame.f_locals.values():
                 node = getattr(value, "target", value)
                 if hasattr(node, "grad_fn") and hasattr(node, "dependencies"):
@@ -197,34 +190,3 @@ def _function(node: str) -> str:
     """PyTorch's function that an autograd node is of: ``split`` of ``UnsafeSplitBackward0``."""
     stem = re.sub(r"Backward\d*$", "", node).removeprefix("Unsafe")
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", stem).lower()
-
-
-def _frames(trace: TracebackType | None) -> list[FrameType]:
-    """The frames of a traceback, the innermost first."""
-    frames = []
-    while trace is not None:
-        frames.append(trace.tb_frame)
-        trace = trace.tb_next
-    return frames[::-1]
-
-
-def _line_of_user(frame: FrameType | None) -> tuple[str, int]:
-    """The file and line of the innermost frame that is neither torch's nor ours."""
-    while frame is not None and not _is_users(frame.f_code.co_filename):
-        frame = frame.f_back
-    return ("", 0) if frame is None else (frame.f_code.co_filename, frame.f_lineno)
-
-
-@cache
-def _is_users(file: str) -> bool:
-    return not file.startswith(_NOT_THE_USERS)
-
-
-def _short(path: Path) -> str:
-    """A path from the working directory, or from where packages are installed."""
-    if path.is_relative_to(Path.cwd()):
-        return str(path.relative_to(Path.cwd()))
-    parts = path.parts
-    if "site-packages" in parts:
-        return "/".join(parts[parts.index("site-packages") + 1 :])
-    return str(path)

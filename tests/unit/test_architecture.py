@@ -43,6 +43,7 @@ ROOMS = {
     ),
     "processes": (("budgets", "preloaded"), ("workers",), ("shared_cache",)),
     "network": (
+        ("lines",),
         ("inference", "layers", "loading", "model_names"),
         ("operators", "usable", "float64", "labels"),
         ("subjects", "cutting"),
