@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from analysis.errors import BudgetExceededError, InputError, UnprunableError, upstream
 from analysis.groups import inspecting, policies
 from analysis.network.inference import (
+    NO_GRADIENT,
     Inputs,
     aliased,
     as_arguments,
@@ -121,10 +122,7 @@ def _differentiable(output: Any) -> list[Tensor]:
     """
     found = differentiable_outputs(output)
     if not found:
-        raise UnprunableError(
-            "no output of the network has a gradient, by which DepGraph traces it: its forward "
-            "runs under torch.no_grad(), or detaches what it returns"
-        )
+        raise UnprunableError(NO_GRADIENT)
     return found
 
 

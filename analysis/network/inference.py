@@ -22,6 +22,7 @@ from analysis.network.lines import raised_at
 from analysis.processes import budgets
 
 __all__ = [
+    "NO_GRADIENT",
     "Failure",
     "FunctionMode",
     "Inputs",
@@ -47,6 +48,7 @@ __all__ = [
     "reached_parameters",
     "relative_error",
     "tensors_of",
+    "untraceable",
     "walk",
 ]
 
@@ -105,12 +107,32 @@ def _inside(value: Any, depth: int = 3) -> list[Tensor]:
     return [*walk(inner), *(tensor for each in inner for tensor in _inside(each, depth - 1))]
 
 
+NO_GRADIENT = (
+    "no output of the network has a gradient, by which DepGraph traces it: its forward runs under "
+    "torch.no_grad(), or detaches what it returns"
+)
+
+
 def differentiable_outputs(output: Any) -> list[Tensor]:
     """The tensors of a model's output from which DepGraph can trace backward, for torch-pruning.
 
     It takes nested outputs apart itself, but for objects and what is no tensor, as None.
     """
     return [tensor for tensor in tensors_of(output) if tensor.requires_grad]
+
+
+def untraceable(output: Any) -> str:
+    """What in a model's output DepGraph cannot trace backward from, in words; empty for nothing.
+
+    It takes lists, tuples and dicts apart, and wants a gradient of all that is inside.
+    """
+    if isinstance(output, Tensor):
+        return "" if output.requires_grad else "a tensor without a gradient"
+    if isinstance(output, dict):
+        output = list(output.values())
+    if isinstance(output, list | tuple):
+        return next(filter(None, map(untraceable, output)), "")
+    return "None" if output is None else f"a {type(output).__name__}"
 
 
 def walk(value: Any) -> Iterator[Tensor]:

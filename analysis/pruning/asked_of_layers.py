@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Any
 
+from analysis.network.inference import NO_GRADIENT
 from analysis.records import DependencyGroup, HeadAccount, Removal, merge_cuts
 
 __all__ = ["AskedOfLayers", "prunes_heads"]
@@ -31,6 +32,7 @@ class AskedOfLayers:
         ratios: of channels, by the layers that share one.
         together: whether all heads are ranked together.
         prunes_heads: whether the pruner was told to remove any.
+        is_traced: whether torch-pruning's graph joins any two operators.
     """
 
     heads: Mapping[str, int]
@@ -39,6 +41,7 @@ class AskedOfLayers:
     ratios: Mapping[tuple[str, ...], float]
     together: bool
     prunes_heads: bool
+    is_traced: bool
 
     @classmethod
     def of(cls, pruner: Any) -> "AskedOfLayers":
@@ -60,6 +63,7 @@ class AskedOfLayers:
             },
             together=pruner.global_pruning and not by_layer,
             prunes_heads=bool(pruner.prune_num_heads),
+            is_traced=any(node.outputs for node in pruner.DG.module2node.values()),
         )
 
     def head_accounts(
@@ -118,6 +122,8 @@ class AskedOfLayers:
 
     def unmet(self, groups: Sequence[DependencyGroup]) -> Iterator[str]:
         """What was asked of layers and no group takes up, in words."""
+        if not self.is_traced:
+            yield NO_GRADIENT
         asked = self.head_ratio or any(self.head_ratios.values())
         own = {layer for group in groups for layer in group.layers} & self.heads.keys()
         if asked and not own:
