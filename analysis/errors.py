@@ -46,18 +46,19 @@ class BudgetExceededError(BaseException):
     not take the end of the time for one.
 
     ``step`` names what was running; it is filled in on the way up by
-    `analysis.processes.budgets.step`.
+    `analysis.processes.budgets.step`. ``at`` says what was looked at, if that is known.
     """
 
     def __init__(self, seconds: float) -> None:
         super().__init__(f"no answer within {seconds:g} s")
         self.seconds = seconds
         self.step = ""
+        self.at = ""
 
     @property
     def story(self) -> str:
         """The message, and what was running."""
-        return f"{self} while {self.step or 'starting'}"
+        return f"{self} while {self.step or 'starting'}{self.at}"
 
 
 def did_you_mean(name: str, known: Iterable[str], otherwise: str, *, cutoff: float = 0.6) -> str:
@@ -80,6 +81,5 @@ def upstream(step: str, blame: Callable[[BaseException], str] | None = None) -> 
     except Exception as error:
         message = " ".join(str(error).split())
         place = blame(error) if blame else ""
-        raise UnprunableError(
-            f"{step} raised {type(error).__name__}: {message}" + (f", at {place}" if place else "")
-        ) from error
+        raised = f"{step} raised {type(error).__name__}: {message}"
+        raise UnprunableError(f"at {place}: {raised}" if place else raised) from error

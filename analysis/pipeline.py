@@ -253,6 +253,7 @@ def prune_and_prove(
         if pruner_factory is not None:
             # A graph of our own might be another one: its forward_fn, its layers, its roots.
             groups = depgraph.groups_cut_by(pruner, pruned, dense.inputs)
+        if planned is None:
             progress.requested = RequestedChannels(pruner)
         return pruner, between
 
@@ -261,7 +262,7 @@ def prune_and_prove(
     if pruner is not None and pruner_factory is not None:
         ignored = depgraph.ignored_by(pruner, pruned)
         config = as_stated(config, pruner)
-    asked = planned if pruner_factory is None else progress.planned
+    asked = progress.planned if planned is None else planned
     verification = accounted(verification, groups, progress, asked, config.ratio)
     run = costed_run(
         (dense.costs, dense.saved_bytes),
@@ -274,8 +275,7 @@ def prune_and_prove(
         progress.removals,
     )
     removals, rebuild = tuple(progress.removals), rebuilder(build, pruner)
-    trained = progress.trained
-    return Outcome(dense, pruned, ignored, planned, removals, run, rebuild, trained=trained)
+    return Outcome(dense, pruned, ignored, planned, removals, run, rebuild, progress.trained)
 
 
 def _label(policy: Any, config: Config, model: nn.Module) -> str:
@@ -303,7 +303,7 @@ def _planned(
     model: nn.Module, groups: tuple[DependencyGroup, ...], config: Config
 ) -> tuple[PlannedGroup, ...] | None:
     """What the ratio asks; None where channels are numbered wrongly, so that it is not defined."""
-    if any(group.untraced for group in groups):
+    if any(group.untraced and group.prunable for group in groups):
         return None
     scores = importances.group_importances(model, groups, config.importance)
     return planning.plan(groups, scores, config)
@@ -394,7 +394,7 @@ def _verify_steps(
 ) -> Iterator[Verification]:
     progress = Progress(requested=RequestedChannels(pruner))
     groups: tuple[DependencyGroup, ...] = ()
-    steps = each_step(model, inputs, pruner, progress, Operators(model, []).blamed)
+    steps = each_step(model, inputs, pruner, progress, Operators(model, [], inputs).blamed)
     passes = True
     while passes and pruner.current_step < pruner.iterative_steps:
         with left_as_found(model), only_outputs(model, outputs):

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from analysis.environment import versions
 from analysis.errors import AnalysisError, BudgetExceededError, InputError
 from analysis.gate.expected_failures import marked
-from analysis.groups import policies
+from analysis.groups import explaining, policies
 from analysis.groups.linting import lint_ignored_layers
 from analysis.network import subjects
 from analysis.network.inference import copy_of, locate_failure
@@ -39,6 +39,7 @@ from analysis.records import (
     Lint,
     Mismatch,
     Network,
+    Outside,
     PolicyAccount,
     RankAgreement,
     RatioCurve,
@@ -205,7 +206,16 @@ def _gather(request: Request, done: dict[Any, Any]) -> SubjectStudy:
         # A pruner of the user's own has an importance of its own.
         ranking=() if request.pruner else _agreements(dense.model, dense.dependency_groups),
         lint=_lint(dense, ignored.get(request.policy)),
+        outside=_outside(dense),
     )
+
+
+def _outside(dense: Dense) -> tuple[Outside, ...]:
+    """What torch-pruning reads no group with; nothing is said where it cannot read any."""
+    if not dense.dependency_groups:
+        return ()
+    members = {each.layer for group in dense.dependency_groups for each in group.members}
+    return explaining.outside(dense.followed, members)
 
 
 def _lint(dense: Dense, ignored: tuple[str, ...] | None) -> Lint | None:

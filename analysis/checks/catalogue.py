@@ -59,8 +59,7 @@ class Check:
         if self.torch and _is_older(version("torch"), self.torch):
             return f"needs torch {self.torch} or newer, and {version('torch')} is installed"
         absent = [module for module in self.modules if find_spec(module) is None]
-        named = ", ".join(absent)
-        return f"needs {named}: pip install 'pruning-analysis[onnx]'" if absent else ""
+        return f"needs {', '.join(absent)}: pip install {' '.join(absent)}" if absent else ""
 
 
 def _is_older(found: str, wanted: str) -> bool:

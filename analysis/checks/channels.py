@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from analysis.checks.outcomes import CheckFailedError, CheckSkippedError
-from analysis.records import OWN_PRUNER, PlannedGroup, Reason
+from analysis.records import OWN_PRUNER, GroupAccount, PlannedGroup, Reason
 
 if TYPE_CHECKING:
     from analysis.pipeline import Outcome
@@ -30,7 +30,8 @@ _NAMED = 8
 def check_ratio_met(outcome: "Outcome") -> None:
     """Every group that was cut lost as many channels as asked, within `ratio_tolerance`.
 
-    Groups that lost none of what was asked are judged by `no_group_dropped`.
+    And every attention as many heads, where whole ones were asked for. Groups that lost none of
+    what was asked are judged by `no_group_dropped`.
     """
     given = outcome.thresholds.ratio_tolerance
     fewer = 1 if given is None else given
@@ -51,10 +52,19 @@ def check_ratio_met(outcome: "Outcome") -> None:
             f"{_of(missed, outcome)} miss by more than {fewer} fewer or {more} more: "
             f"{_some(missed)}"
         )
+    heads = [str(each) for each in outcome.run.verification.heads if not each.is_as_asked]
+    if heads:
+        raise CheckFailedError(_some(heads))
 
 
 def check_no_group_dropped(outcome: "Outcome") -> None:
-    """No more than `max_dropped` groups were asked for channels and lost none."""
+    """No more than `max_dropped` groups were asked for channels and lost none.
+
+    Nor was anything asked of single layers that no group takes up.
+    """
+    verification = outcome.run.verification
+    if verification.unmet:
+        raise CheckFailedError(_some(list(verification.unmet)))
     dropped = [
         f"`{group.root}` asked {group.requested} of {group.width} ({group.reason})"
         for group in outcome.run.verification.groups
@@ -66,6 +76,23 @@ def check_no_group_dropped(outcome: "Outcome") -> None:
             f"{_of(dropped, outcome)} lost nothing of what was asked, at most {most} may: "
             f"{_some(dropped)}"
         )
+    left_whole = [
+        f"`{group.root}` ({group.reason})"
+        for group in verification.groups
+        if _may_be_dropped(group)
+    ]
+    if left_whole:
+        why = verification.requested_unknown or "it is not known what was asked"
+        raise CheckSkippedError(
+            f"{_of(left_whole, outcome)} lost nothing, and whether that was asked is not known: "
+            f"{_some(left_whole)}: {why}"
+        )
+
+
+def _may_be_dropped(group: GroupAccount) -> bool:
+    """Whether a group is whole and nobody knows what was asked of it."""
+    excluded = group.reason in (Reason.IGNORED, Reason.FROZEN, Reason.SINGLE_CHANNEL)
+    return group.requested is None and not group.removed and not excluded
 
 
 def check_nothing_collapsed(outcome: "Outcome") -> None:

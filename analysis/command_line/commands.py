@@ -47,12 +47,13 @@ def groups(options: Namespace) -> Answer:
     with _prepared(options, "reading groups", 1) as given:
         # A list that is wrong is what the lint is for; the groups alone refuse it.
         found, lint = given.ask("lint") if options.lint else (given.ask("groups"), None)
+        outside = given.ask("outside")
         audited = given.ask("audit") if options.audit else None
         why = given.ask("why", options.why) if options.why is not None else None
     if options.dot:
         files.write_text(options.dot, dot.of_groups(found))
-    data = as_json.groups(given.info, given.request.policy, found, audited, lint, why)
-    said = why or groups_text.groups(found, audited, lint, members=options.members)
+    data = as_json.groups(given.info, given.request.policy, found, outside, audited, lint, why)
+    said = why or groups_text.groups(found, outside, audited, lint, members=options.members)
     passed = all(each.passed for each in audited or ()) and (lint is None or lint.passed)
     return _answer(options, data, said, passed=passed)
 

@@ -18,6 +18,7 @@ from analysis.records import (
     Group,
     Lint,
     Network,
+    Outside,
     Quantity,
     RatioCurve,
     Reach,
@@ -27,7 +28,7 @@ from analysis.records import (
     SubjectInfo,
 )
 
-__all__ = ["audit", "costs", "groups", "lint", "prepare", "reach", "run", "sweep", "why"]
+__all__ = ["audit", "costs", "groups", "lint", "outside", "prepare", "reach", "run", "sweep", "why"]
 
 
 def prepare(request: Request) -> SubjectInfo:
@@ -50,6 +51,12 @@ def why(request: Request, layer: str) -> str:
     """Why a layer is in the groups that it is in, or in none."""
     with budgets.step("following the channels"):
         return explaining.why(labelled(request.network), layer)
+
+
+def outside(request: Request) -> tuple[Outside, ...]:
+    """Layers with parameters that are in no group."""
+    with budgets.step("following the channels"):
+        return explaining.outside(labelled(request.network))
 
 
 def audit(request: Request) -> tuple[Audited, ...]:

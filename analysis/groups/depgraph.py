@@ -14,9 +14,10 @@ import torch
 import torch_pruning as tp
 from torch import Tensor, nn
 
-from analysis.errors import InputError, UnprunableError, upstream
+from analysis.errors import BudgetExceededError, InputError, UnprunableError, upstream
 from analysis.groups import inspecting, policies
 from analysis.network.inference import (
+    NO_GRADIENT,
     Inputs,
     aliased,
     as_arguments,
@@ -41,6 +42,9 @@ __all__ = [
     "ignored_by",
     "live_groups_of",
 ]
+
+_UNREAD_PARTS = "DepGraph reads the sizes of the parts of a split by a list of sizes, not of this"
+"""It takes them from what autograd saves; of a chunk that is something else since PyTorch 2."""
 
 _RENUMBERING = frozenset(
     kind
@@ -119,10 +123,7 @@ def _differentiable(output: Any) -> list[Tensor]:
     """
     found = differentiable_outputs(output)
     if not found:
-        raise UnprunableError(
-            "no output of the network has a gradient, by which DepGraph traces it: its forward "
-            "runs under torch.no_grad(), or detaches what it returns"
-        )
+        raise UnprunableError(NO_GRADIENT)
     return found
 
 
@@ -138,14 +139,14 @@ def groups_cut_by(pruner: Any, model: nn.Module, inputs: Inputs) -> tuple[Depend
     Empty where these cannot be traced.
     """
     if all(parameter.requires_grad for parameter in model.parameters()):
-        return groups_of(pruner)
+        return groups_of(pruner, inputs)
     try:
         return dependency_groups(model, inputs, ignored_by(pruner, model))
     except UnprunableError:
         return ()
 
 
-def groups_of(pruner: Any) -> tuple[DependencyGroup, ...]:
+def groups_of(pruner: Any, inputs: Inputs | None = None) -> tuple[DependencyGroup, ...]:
     """The groups that a pruner cuts, as its own graph has them, and the layers it excludes.
 
     Additions and outputs are not known of a graph that somebody else built. A layer in none of the
@@ -153,9 +154,10 @@ def groups_of(pruner: Any) -> tuple[DependencyGroup, ...]:
 
     Args:
         pruner: any torch-pruning pruner, on a model that is not pruned yet.
+        inputs: of the model, to name operators by its lines where a channel is misread.
     """
     graph, model = pruner.DG, pruner.model
-    reader, live = _read(pruner)
+    reader, live = _read(pruner, inputs)
     groups = [reader.group(items, turn) for turn, items in enumerate(live)]
     seen = {layer for group in groups for layer in group.layers}
     for name, module in model.named_modules():
@@ -188,9 +190,9 @@ def live_groups_of(
     return found
 
 
-def _read(pruner: Any) -> tuple["_Reader", list[Any]]:
+def _read(pruner: Any, inputs: Inputs | None = None) -> tuple["_Reader", list[Any]]:
     """The live groups that a pruner's own graph yields, and what turns them into records."""
-    operators = Operators(pruner.model, [])
+    operators = Operators(pruner.model, [], inputs)
     # Groups of ignored layers are not asked for: where an output is flattened they may be huge.
     live = list(_live_groups(pruner.DG, operators, pruner.ignored_layers, pruner.root_module_types))
     return _Reader(pruner.model, pruner.DG, live, operators, set()), live
@@ -212,12 +214,25 @@ def _live_groups(
         with (
             budgets.step(f"reading {after}"),
             upstream("reading the dependency groups", operators.blamed),
+            _looping_at(operators),
         ):
             group = next(groups, None)
         if group is None:
             return
         after = f"the dependency group after that of {operators.of(group[0].dep.target)}"
         yield group
+
+
+@contextmanager
+def _looping_at(operators: Operators) -> Iterator[None]:
+    """Name what DepGraph was looking at when the time ended."""
+    try:
+        yield
+    except BudgetExceededError as error:
+        with budgets.undisturbed():
+            place = operators.blamed(error)
+        error.at = f", at {place}" if place else ""
+        raise
 
 
 def _as_seen(
@@ -386,7 +401,9 @@ class _Reader:
         """The operator that renumbers channels on the way to a member of the group."""
         nodes = [item.dep.source, *(dep.target for dep, _ in items)]
         node = next((node for node in nodes if node.type in _RENUMBERING), item.dep.source)
-        return self._operators.of(node)
+        is_split = node.type is tp.ops.OPTYPE.SPLIT
+        is_unread = is_split and not hasattr(node.grad_fn, "_saved_split_sizes")
+        return self._operators.of(node) + (f" ({_UNREAD_PARTS})" if is_unread else "")
 
     def _coupling(self, item: Any, items: Any, axis: str, via: str, has_depthwise: bool) -> str:
         module = item.dep.target.module

@@ -1,14 +1,14 @@
-"""Why a layer is in the group that it is in, in words; and the groups as a graph."""
+"""Why a layer is in the group that it is in, or in none, in words."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 
 from analysis.errors import InputError, did_you_mean
-from analysis.groups.inspecting import Labelled
-from analysis.records import Coupling, Group
+from analysis.groups.inspecting import Labelled, layer_of, owner_of
+from analysis.records import Coupling, Group, Outside
 
-__all__ = ["why"]
+__all__ = ["outside", "why"]
 
 _WORDS = {
     "sequence": "a layer reads what another makes",
@@ -74,37 +74,69 @@ def _listed(names: Sequence[str]) -> str:
 _NAMED = 6
 
 
+def outside(followed: Labelled, grouped: Collection[str] | None = None) -> tuple[Outside, ...]:
+    """Layers with parameters that are in no group, and why, in the order of the model.
+
+    Args:
+        followed: the network with its channels followed.
+        grouped: the layers of somebody else's groups, as DepGraph's; None is the network's own.
+    """
+    own = {member.layer for group in followed.groups for member in group.members}
+    inside = own if grouped is None else {*grouped}
+    # DepGraph names a parameter of a layer that it does not know.
+    inside |= {owner_of(name) for name in inside if name in followed.parameters}
+    layers = dict.fromkeys(map(layer_of, followed.parameters))
+    return tuple(
+        Outside(
+            layer,
+            _kind(followed, layer),
+            "torch-pruning reads no group with it" if layer in own else _why_none(followed, layer),
+        )
+        for layer in layers
+        if layer not in inside
+    )
+
+
+def _kind(followed: Labelled, layer: str) -> str:
+    module = followed.modules.get(layer)
+    return type(module).__name__ if module is not None else "parameter"
+
+
 def _of_none(followed: Labelled, layer: str) -> Iterator[str]:
     """A layer that is in no group: what passes it, or what holds its own axes."""
-    module = followed.modules.get(layer)
-    tensors = [name for name, _ in followed.trace.starts if followed.layer(name) == layer]
-    holds = {
-        followed.reason(hold)
-        for name, dim in followed.trace.starts
-        if followed.layer(name) == layer
-        for hold in [followed.classes.why(int(followed.trace.labels(name, dim)[0]))]
-        if hold is not None
-    }
-    inside = [step for step in followed.trace.steps if _is_inside(step.place.module, layer)]
     passing = sorted(
         {
             int(group)
-            for step in inside
+            for step in followed.trace.steps
+            if _is_inside(step.place.module, layer)
             for labels in step.arriving
             for group in np.unique(followed.group_of[labels])
             if group >= 0
         }
     )
     named = [followed.groups[place].name for place in passing]
-    kind = type(module).__name__ if module is not None else "parameter"
-    if inside and named:
-        own = f"`{layer}`" if layer else "the model itself"
-        yield f"{own} ({kind}) has no channels of its own: those of {_listed(named)} pass it"
-    elif tensors:
-        why = "; ".join(sorted(holds)) or "its values are never combined with an activation"
-        yield f"`{layer}` ({kind}) is in no group: {why}"
+    own = f"{f'`{layer}`' if layer else 'the model itself'} ({_kind(followed, layer)})"
+    if named:
+        yield f"{own} has no channels of its own: those of {_listed(named)} pass it"
     else:
-        yield f"`{layer}` ({kind}) is in no group: no channel arrives at it in the forward pass"
+        yield f"{own} is in no group: {_why_none(followed, layer)}"
+
+
+def _why_none(followed: Labelled, layer: str) -> str:
+    """Why a layer that no channels pass is in no group."""
+    trace = followed.trace
+    axes = [axis for axis in trace.starts if followed.layer(axis[0]) == layer]
+    holds = [followed.classes.why(int(trace.labels(*axis)[0])) for axis in axes]
+    reasons = sorted({followed.reason(hold) for hold in holds if hold is not None})
+    if reasons:
+        return "; ".join(reasons)
+    if not any(_is_inside(step.place.module, layer) for step in trace.calls) and not any(
+        followed.layer(name) == layer for name in trace.used
+    ):
+        return "it is never called, or calls no operator, on the example inputs"
+    if axes:
+        return "its values are never combined with an activation"
+    return "no channel arrives at it in the forward pass"
 
 
 def _is_inside(module: str, layer: str) -> bool:

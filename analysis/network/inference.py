@@ -5,16 +5,12 @@ Example inputs are a tensor (the only argument), a tuple (positional) or a dict 
 
 import copy
 import gc
-import os
 import re
-import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass
-from functools import cache
 from math import inf
-from pathlib import Path
 from typing import Any, Self
 
 import torch
@@ -22,10 +18,12 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from analysis.errors import InputError, did_you_mean
+from analysis.network.lines import raised_at
 from analysis.network.outputs import counted
 from analysis.processes import budgets
 
 __all__ = [
+    "NO_GRADIENT",
     "Failure",
     "FunctionMode",
     "Inputs",
@@ -40,7 +38,6 @@ __all__ = [
     "forward",
     "holds_nan",
     "indices",
-    "is_users",
     "left_as_found",
     "locate_failure",
     "map_tensors",
@@ -53,6 +50,7 @@ __all__ = [
     "reached_parameters",
     "relative_error",
     "tensors_of",
+    "untraceable",
     "walk",
 ]
 
@@ -124,12 +122,32 @@ def _inside(value: Any, depth: int = 3) -> list[Tensor]:
     return [*walk(inner), *(tensor for each in inner for tensor in _inside(each, depth - 1))]
 
 
+NO_GRADIENT = (
+    "no output of the network has a gradient, by which DepGraph traces it: its forward runs under "
+    "torch.no_grad(), or detaches what it returns"
+)
+
+
 def differentiable_outputs(output: Any) -> list[Tensor]:
     """The tensors of a model's output from which DepGraph can trace backward, for torch-pruning.
 
     It takes nested outputs apart itself, but for objects and what is no tensor, as None.
     """
     return [tensor for tensor in tensors_of(output) if tensor.requires_grad]
+
+
+def untraceable(output: Any) -> str:
+    """What in a model's output DepGraph cannot trace backward from, in words; empty for nothing.
+
+    It takes lists, tuples and dicts apart, and wants a gradient of all that is inside.
+    """
+    if isinstance(output, Tensor):
+        return "" if output.requires_grad else "a tensor without a gradient"
+    if isinstance(output, dict):
+        output = list(output.values())
+    if isinstance(output, list | tuple):
+        return next(filter(None, map(untraceable, output)), "")
+    return "None" if output is None else f"a {type(output).__name__}"
 
 
 def walk(value: Any) -> Iterator[Tensor]:
@@ -393,9 +411,9 @@ def module_scope(model: nn.Module) -> Iterator[list[str]]:
 
 @dataclass(frozen=True)
 class Failure:
-    """Where a forward pass raised: module, operation, operand shapes and the message.
+    """Where a forward pass raised: module, operation, operand shapes, message, the user's line.
 
-    What no operation raised, as an assertion, has none, and the line of its code instead.
+    ``function`` is empty where the model's own Python raised.
     """
 
     module: str
@@ -406,10 +424,11 @@ class Failure:
 
     def __str__(self) -> str:
         where = f"`{self.module}`" if self.module else "the model's own forward"
-        if not self.function:
-            return f"{where} raised{self.line and f' at {self.line}'}: {self.error}"
         shapes = " and ".join(str(shape) for shape in self.shapes)
-        return f"{where} raised in {self.function}{shapes and f' on {shapes}'}: {self.error}"
+        what = f" in {self.function}" if self.function else ""
+        on = f" on {shapes}" if shapes else ""
+        at = f" ({self.line})" if self.line else ""
+        return f"{where} raised{what}{on}: {self.error}{at}"
 
 
 class FunctionMode(TorchFunctionMode):
@@ -456,10 +475,10 @@ def locate_failure(model: nn.Module, inputs: Inputs) -> Failure | None:
             with probe:
                 forward(model, inputs)
         except Exception as error:
-            module = stack[-1] if stack else ""
+            module, line = stack[-1] if stack else "", raised_at(error)
             if error is probe.raised:
-                return Failure(module, probe.function, probe.shapes, one_line(error))
-            return Failure(module, "", (), _named(error), _line_of(error))
+                return Failure(module, probe.function, probe.shapes, one_line(error), line)
+            return Failure(module, "", (), _named(error), line)
     return None
 
 
@@ -467,22 +486,6 @@ def _named(error: Exception) -> str:
     """The message of an error that Python code raised, with its kind."""
     kind, message = type(error).__name__, one_line(error)
     return kind if message == kind else f"{kind}: {message}"
-
-
-def _line_of(error: Exception) -> str:
-    """The innermost line of somebody's own that an error comes from; empty if there is none."""
-    frames = reversed(traceback.extract_tb(error.__traceback__))
-    users = (frame for frame in frames if is_users(frame.filename))
-    return next((f"{Path(frame.filename).name}:{frame.lineno}" for frame in users), "")
-
-
-@cache
-def is_users(file: str) -> bool:
-    """Whether a file is neither torch's nor one from which models are run here."""
-    return not file.startswith(_NOT_THE_USERS)
-
-
-_NOT_THE_USERS = tuple(f"{Path(file).parent}{os.sep}" for file in (torch.__file__, __file__))
 
 
 def one_line(error: BaseException) -> str:

@@ -1,17 +1,18 @@
 """Which operator of the model's code made what, so that trouble can be traced to its line."""
 
-import linecache
+import re
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
-from types import FrameType, TracebackType
 from typing import Any
 
+import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
-from analysis.network.inference import FunctionMode, is_users, module_scope, walk
+from analysis.network.inference import FunctionMode, Inputs, forward, module_scope, walk
+from analysis.network.lines import frames_of, line_of_user, said
 
 __all__ = ["Operator", "Operators", "watched"]
 
@@ -35,19 +36,27 @@ class Operator:
         where = f"`{self.module}`" if self.module else "the model's own forward"
         if not self.file:
             return f"operator {self.name} in {where}"
-        text = linecache.getline(self.file, self.line).strip()
-        place = f"{_short(Path(self.file))}:{self.line}"
-        return f"operator {self.name} in {where}, {place}" + (f": {text}" if text else "")
+        return f"operator {self.name} in {where}, {said(self.file, self.line)}"
 
 
 class Operators(FunctionMode):
-    """Notes each operator by the autograd node of its result while the model runs."""
+    """Notes each operator by the autograd node of its result while the model runs.
 
-    def __init__(self, model: nn.Module, scope: list[str]) -> None:
+    Args:
+        model: the network.
+        scope: the modules whose forward is running, see `analysis.network.inference.module_scope`.
+        inputs: with them the model is run once more, where a node of a graph is asked for that was
+            built before anybody watched.
+    """
+
+    def __init__(self, model: nn.Module, scope: list[str], inputs: Inputs | None = None) -> None:
         super().__init__()
+        self._model = model
+        self._inputs = inputs
         self._names = {module: name for name, module in model.named_modules()}
         self._scope = scope
         self._made: dict[Any, Operator] = {}
+        self._alike: dict[Any, Operator] | None = None
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = getattr(func, "__name__", str(func))
@@ -60,7 +69,7 @@ class Operators(FunctionMode):
         result = func(*args, **(kwargs or {}))
         nodes = [tensor.grad_fn for tensor in walk(result) if tensor.grad_fn is not None]
         if nodes and self._scope:
-            place = _line_of_user(sys._getframe(1))
+            place = line_of_user(sys._getframe(1))
             operator = Operator(name.strip("_"), self._scope[-1], *place, adds)
             for node in nodes:
                 self._made[node] = operator
@@ -74,22 +83,47 @@ class Operators(FunctionMode):
         """What a node of torch-pruning's graph stands for, in words; empty if it is not known."""
         name = self._names.get(node.module)
         if name is not None:
-            return f"layer `{name}`"
-        made = self._made.get(node.grad_fn)
+            return _layer(name, node.module)
+        made = self._maker(node.grad_fn)
         if made is not None:
             return str(made)
         called = getattr(node.grad_fn, "name", None)
-        return f"operator {called()}" if called else ""
+        return f"operator {_function(called())}" if called else ""
+
+    def _maker(self, node: Any) -> Operator | None:
+        """The operator that made an autograd node, or one just like it."""
+        if node is None:
+            return None
+        if node in self._made or not hasattr(node, "next_functions"):
+            return self._made.get(node)
+        if self._alike is None:
+            self._alike = dict(self._by_origin())
+        return self._alike.get(_origin(node, {}))
+
+    def _by_origin(self) -> Iterator[tuple[Any, Operator]]:
+        """Operators by what their autograd nodes are computed from, those between two included."""
+        if not self._made and self._inputs is not None:
+            with suppress(Exception), torch.enable_grad(), watched(self._model, self):
+                forward(self._model, self._inputs)
+        known: dict[Any, Any] = {}
+        seen = set(self._made)
+        for made, operator in self._made.items():
+            pending = [made]
+            for node in pending:
+                yield _origin(node, known), operator
+                inner = {each for each, _ in node.next_functions if each is not None} - seen
+                seen |= inner
+                pending += inner
 
     def blamed(self, error: BaseException) -> str:
         """What torch-pruning was looking at when it raised, in words; empty if it is not known."""
-        for frame in _frames(error.__traceback__):
+        for frame in frames_of(error.__traceback__):
             for value in frame.f_locals.values():
                 node = getattr(value, "target", value)
                 if hasattr(node, "grad_fn") and hasattr(node, "dependencies"):
                     words = self.of(node)
-                elif isinstance(value, nn.Module) and value in self._names:
-                    words = f"layer `{self._names[value]}`" if self._names[value] else ""
+                elif isinstance(value, nn.Module) and self._names.get(value):
+                    words = _layer(self._names[value], value)
                 else:
                     words = ""
                 if words:
@@ -98,44 +132,61 @@ class Operators(FunctionMode):
 
 
 @contextmanager
-def watched(model: nn.Module) -> Iterator[Operators]:
-    """Note every operator that ``model`` calls inside the block, and none that others call."""
+def watched(
+    model: nn.Module, operators: Operators | None = None, inputs: Inputs | None = None
+) -> Iterator[Operators]:
+    """Note every operator that ``model`` calls inside the block, and none that others call.
+
+    ``inputs`` as `Operators`.
+    """
     with module_scope(model) as scope:
-        operators = Operators(model, scope)
+        noting = operators or Operators(model, scope, inputs)
+        noting._scope = scope
         hooks = [
-            model.register_forward_pre_hook(lambda *_: operators.__enter__() and None),
+            model.register_forward_pre_hook(lambda *_: noting.__enter__() and None),
             model.register_forward_hook(
-                lambda *_: operators.__exit__(None, None, None), always_call=True
+                lambda *_: noting.__exit__(None, None, None), always_call=True
             ),
         ]
         try:
-            yield operators
+            yield noting
         finally:
             for hook in hooks:
                 hook.remove()
 
 
-def _frames(trace: TracebackType | None) -> list[FrameType]:
-    """The frames of a traceback, the innermost first."""
-    frames = []
-    while trace is not None:
-        frames.append(trace.tb_frame)
-        trace = trace.tb_next
-    return frames[::-1]
+def _origin(node: Any, known: dict[Any, Any]) -> int:
+    """What an autograd node is computed from: two passes of one network give the same.
+
+    ``known`` keeps what was asked before; a graph is as deep as its network.
+    """
+    pending = [node]
+    while pending:
+        last = pending[-1]
+        before = [each for each, _ in last.next_functions if each is not None]
+        missing = [each for each in before if each not in known]
+        if missing:
+            pending += missing
+            continue
+        pending.pop()
+        places = tuple((known.get(each), place) for each, place in last.next_functions)
+        known[last] = hash((last.name(), places, id(getattr(last, "variable", None))))
+    found: int = known[node]
+    return found
 
 
-def _line_of_user(frame: FrameType | None) -> tuple[str, int]:
-    """The file and line of the innermost frame that is neither torch's nor ours."""
-    while frame is not None and not is_users(frame.f_code.co_filename):
-        frame = frame.f_back
-    return ("", 0) if frame is None else (frame.f_code.co_filename, frame.f_lineno)
+def _layer(name: str, module: nn.Module) -> str:
+    """A layer in words, with what torch-pruning cannot cut of it."""
+    if parametrize.is_parametrized(module):
+        tensor = next(iter(module.parametrizations))  # type: ignore[arg-type]
+        return (
+            f"layer `{name}`, whose `{tensor}` is parametrized and no parameter to cut (remove "
+            f"that first: torch.nn.utils.parametrize.remove_parametrizations(layer, {tensor!r}))"
+        )
+    return f"layer `{name}`" if name else "the model's own forward"
 
 
-def _short(path: Path) -> str:
-    """A path from the working directory, or from where packages are installed."""
-    if path.is_relative_to(Path.cwd()):
-        return str(path.relative_to(Path.cwd()))
-    parts = path.parts
-    if "site-packages" in parts:
-        return "/".join(parts[parts.index("site-packages") + 1 :])
-    return str(path)
+def _function(node: str) -> str:
+    """PyTorch's function that an autograd node is of: ``split`` of ``UnsafeSplitBackward0``."""
+    stem = re.sub(r"Backward\d*$", "", node).removeprefix("Unsafe")
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", stem).lower()

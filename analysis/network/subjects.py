@@ -42,6 +42,10 @@ __all__ = [
 
 _DEFAULT_SIZE = (3, 224, 224)
 
+_OPTIONS = (
+    "a size it takes (--input-size, in Python input_size=), or its inputs (--inputs, inputs=)"
+)
+
 
 @dataclass(frozen=True)
 class Subject:
@@ -273,9 +277,9 @@ def given_inputs(given: str | Callable[[], Any], seed: int = 0) -> Any:
         InputError: there is no such function, it raised, or returned None.
     """
     if isinstance(given, str):
-        function, name = load_callable(given, "--inputs"), given
+        function, name = load_callable(given, "--inputs"), f"--inputs {given!r}"
     else:
-        function, name = given, str(getattr(given, "__name__", "inputs"))
+        function, name = given, f"inputs={getattr(given, '__name__', given)}"
     try:
         with random_state_kept():
             torch.manual_seed(seed)
@@ -284,11 +288,11 @@ def given_inputs(given: str | Callable[[], Any], seed: int = 0) -> Any:
         raise
     except Exception as error:
         raise InputError(
-            f"--inputs {name!r} raised {type(error).__name__}: {one_line(error)}; expected a "
+            f"{name} raised {type(error).__name__}: {one_line(error)}; expected a "
             "function without arguments that returns what forward takes"
         ) from error
     if inputs is None:
-        raise InputError(f"--inputs {name!r} returned None; expected what forward takes")
+        raise InputError(f"{name} returned None; expected what forward takes")
     return inputs
 
 
@@ -304,7 +308,8 @@ def example_inputs(subject: Subject, model: nn.Module, given: Inputs | None, see
         image = torch.randn(1, *subject.input_size, generator=generator) if given is None else given
     except RuntimeError as error:
         raise InputError(
-            f"--input-size {subject.input_size} cannot be made: {one_line(error)[:200]}"
+            f"inputs of the size {subject.input_size} cannot be made: {one_line(error)[:200]}; "
+            f"give {_OPTIONS}"
         ) from error
 
     def place(tensor: Tensor) -> Tensor:
@@ -315,8 +320,5 @@ def example_inputs(subject: Subject, model: nn.Module, given: Inputs | None, see
     failure = locate_failure(model, placed)
     if failure is not None:
         size = "x".join(map(str, subject.input_size)) if given is None else described(placed)
-        raise InputError(
-            f"{subject.name!r} does not run on {size}: {failure}; "
-            "give a size it takes with --input-size, or its inputs with --inputs"
-        )
+        raise InputError(f"{subject.name!r} does not run on {size}: {failure}; give {_OPTIONS}")
     return placed

@@ -19,6 +19,7 @@ from analysis.proof.exercised import forgetful
 from analysis.proof.other_sizes import Noted
 from analysis.proof.proving import prove
 from analysis.pruning import planning, surgery
+from analysis.pruning.asked_of_layers import AskedOfLayers
 from analysis.pruning.pruners import Between
 from analysis.pruning.requested import RequestedChannels
 from analysis.records import (
@@ -88,7 +89,7 @@ def stepped(
         with budgets.limited(budget):
             # What the network computes is noted before anybody's code has seen it.
             start = _Start.of(model, inputs)
-            with budgets.step("building the pruner"), watched(model) as operators:
+            with budgets.step("building the pruner"), watched(model, inputs=inputs) as operators:
                 pruner, between = build(operators)
             for step in each_step(model, inputs, pruner, progress, operators.blamed, start):
                 steps.append(step)
@@ -214,7 +215,12 @@ def _explained(
     verification: Verification, removals: Collection[Removal], ratio: float
 ) -> Verification:
     """Say `unchanged`, and why, of a run that was asked for something and removed nothing."""
-    asked = ratio or any(group.requested for group in verification.groups)
+    asked = (
+        ratio
+        or verification.heads
+        or verification.unmet
+        or any(group.requested for group in verification.groups)
+    )
     if not verification.verdict.passes or removals or not asked:
         return verification
     found = {group.reason for group in verification.groups}
@@ -226,8 +232,27 @@ def _explained(
     return replace(
         verification,
         verdict=Verdict.UNCHANGED,
-        reason=f"ratio {ratio:g} was asked and no channel was removed; groups: {counts or 'none'}",
+        reason="; ".join(
+            [
+                f"ratio {ratio:g} was asked and no channel was removed",
+                *_short_of(verification),
+                f"groups: {counts or 'none'}",
+            ]
+        ),
     )
+
+
+def _cause_first(raised: str, groups: Collection[DependencyGroup]) -> str:
+    """Why torch-pruning raised: where it numbers channels wrongly, that, before the symptom.
+
+    A group is left whole where any layer is excluded whose outputs it cuts.
+    """
+    misread = [group for group in groups if group.untraced]
+    named = [(group, name) for group in misread for name in group.layers if f"`{name}`" in raised]
+    group, layer = next(iter(named or [(group, group.root) for group in misread]), (None, ""))
+    if group is None:
+        return raised
+    return f"{group.untraced}; so, {raised}; a way out: exclude `{layer}`"
 
 
 def accounted(
@@ -248,7 +273,9 @@ def accounted(
             while steps are to come, so that nothing is missing yet.
     """
     untraced = next((group.untraced for group in groups if group.untraced), "")
-    if untraced and not verification.verdict.passes:
+    if verification.verdict is Verdict.UNPRUNABLE:
+        verification = replace(verification, reason=_cause_first(verification.reason, groups))
+    elif untraced and not verification.verdict.passes:
         verification = replace(verification, reason=f"{verification.reason}; {untraced}")
     if verification.verdict in (Verdict.UNPRUNABLE, Verdict.TIMEOUT):
         return verification
@@ -259,4 +286,29 @@ def accounted(
         unknown = f"of {', '.join(open_ones)} the ranking does not say which channels go"
     cuts = tuple(cut for cut in merge_cuts(progress.removals) if cut.removed)
     verification = replace(verification, groups=accounts, requested_unknown=unknown, cuts=cuts)
-    return verification if ratio is None else _explained(verification, progress.removals, ratio)
+    if ratio is None:
+        return verification
+    if progress.requested is not None:
+        verification = _with_layers(verification, groups, progress, progress.requested.of_layers)
+    return _explained(verification, progress.removals, ratio)
+
+
+def _with_layers(
+    verification: Verification,
+    groups: tuple[DependencyGroup, ...],
+    progress: Progress,
+    asked: AskedOfLayers,
+) -> Verification:
+    """The answer with what single layers were asked; what did not come of that is told."""
+    heads, unmet = asked.head_accounts(groups, progress.removals), tuple(asked.unmet(groups))
+    verification = replace(verification, heads=heads, unmet=unmet)
+    if not verification.verdict.passes:
+        return verification
+    told = "; ".join(filter(None, [verification.reason, *_short_of(verification)]))
+    return replace(verification, reason=told)
+
+
+def _short_of(verification: Verification) -> list[str]:
+    """What was asked of single layers and did not happen."""
+    amiss = [str(each) for each in verification.heads if not each.is_as_asked]
+    return [*verification.unmet, *amiss]

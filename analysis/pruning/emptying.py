@@ -14,7 +14,7 @@ __all__ = ["with_emptying"]
 
 
 def with_emptying(pruner: Any, planned: Iterable[PlannedGroup]) -> Iterator[PlannedGroup]:
-    """The plan, with ``would-empty`` where it was not known why nothing goes of a group.
+    """The plan, with ``would-empty`` where torch-pruning drops what is planned of a group.
 
     Args:
         pruner: before the step that is planned.
@@ -22,9 +22,11 @@ def with_emptying(pruner: Any, planned: Iterable[PlannedGroup]) -> Iterator[Plan
     """
     modules = dict(pruner.model.named_modules())
     for entry in planned:
-        untold = entry.reason is Reason.UNTRACED and entry.requested
-        empties = untold and _would_empty(pruner.DG, modules.get(entry.root), entry.requested)
-        yield replace(entry, reason=Reason.WOULD_EMPTY) if empties else entry
+        going = entry.requested if entry.reason is Reason.UNTRACED else entry.expected
+        if going and _would_empty(pruner.DG, modules.get(entry.root), going):
+            yield replace(entry, expected=(), reason=Reason.WOULD_EMPTY)
+        else:
+            yield entry
 
 
 def _would_empty(graph: Any, module: Any, channels: Iterable[int]) -> bool:

@@ -131,8 +131,12 @@ def _reason(group: DependencyGroup, removed: int, planned: PlannedGroup | None) 
         return Reason.IGNORED
     if group.frozen:
         return Reason.FROZEN
+    if not group.prunable:
+        return Reason.SINGLE_CHANNEL
+    if planned is not None and planned.reason is Reason.WOULD_EMPTY:
+        return Reason.WOULD_EMPTY
     if group.untraced:
         return Reason.UNTRACED
     if planned is None:
-        return Reason.KEPT if group.prunable else Reason.SINGLE_CHANNEL
+        return Reason.KEPT
     return Reason.UNTRACED if planned.reason is Reason.PRUNED else planned.reason

@@ -1,14 +1,16 @@
 """The pruner that a run steps: torch-pruning's own as it was asked for, or the user's."""
 
 import inspect
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-from analysis.errors import InputError, upstream
-from analysis.network.inference import Inputs, map_tensors
+from analysis.errors import InputError, UnprunableError, upstream
+from analysis.network.inference import Inputs, forward, map_tensors, untraceable
 from analysis.network.loading import load_callable
 from analysis.pruning import surgery
 from analysis.records import Config
@@ -71,11 +73,30 @@ def builder(
 
     def users(model: nn.Module, blame: Blame | None) -> tuple[Any, Between | None]:
         assert factory is not None
-        with upstream("the pruner function", blame):
+        with _output_told(model, inputs), upstream("the pruner function", blame):
             answer = factory(model, map_tensors(inputs, Tensor.clone), config.ratio)
         return _unpacked(answer, model)
 
     return magnitude if factory is None else users
+
+
+@contextmanager
+def _output_told(model: nn.Module, inputs: Inputs) -> Iterator[None]:
+    """Where a graph cannot be built because of what the model puts out, say so first."""
+    try:
+        yield
+    except UnprunableError as error:
+        try:
+            with torch.enable_grad():
+                found = untraceable(forward(model, inputs))
+        except Exception:  # the pruner calls the model in its own way
+            found = ""
+        if not found:
+            raise
+        raise UnprunableError(
+            f"the model's output holds {found}, which DepGraph cannot trace backward from: pass "
+            f"the pruner an output_transform that returns the other tensors alone; so, {error}"
+        ) from error
 
 
 def rebuilder(build: Build, pruner: Any) -> Callable[[nn.Module], None] | None:

@@ -20,6 +20,7 @@ from torch import Tensor
 from analysis.groups import depgraph
 from analysis.network.inference import one_line
 from analysis.pruning import planning
+from analysis.pruning.asked_of_layers import AskedOfLayers, prunes_heads
 from analysis.pruning.emptying import with_emptying
 from analysis.pruning.rules import Scope
 from analysis.records import Config, DependencyGroup, PlannedGroup, Reason, Removal, merge_cuts
@@ -47,12 +48,14 @@ class RequestedChannels:
 
     Attributes:
         unknown: why what it asks is not known; empty if it is.
+        of_layers: what single layers are asked, their heads among it.
         planned: what is asked up to the last step looked at, and what the rules leave of that. A
             group of which that cannot be told (one layer makes its q, k and v) is left out.
     """
 
     def __init__(self, pruner: Any) -> None:
         self.unknown = _why_unknown(pruner)
+        self.of_layers = AskedOfLayers.of(pruner)
         self.planned: tuple[PlannedGroup, ...] = ()
         self._initial: dict[Any, int] = {}
 
@@ -133,8 +136,6 @@ def _why_unknown(pruner: Any) -> str:
             "it ranks isomorphic groups without global_pruning=True, and torch-pruning then takes "
             "the numbers of the lowest channels of all groups for those of each"
         )
-    if pruner.num_heads and (pruner.prune_num_heads or not pruner.prune_head_dims):
-        return "it ranks whole heads beside channels"
     return ""
 
 
@@ -200,7 +201,7 @@ def _asked(
         {each.group.root: each.spent for each in contenders if each.spent},
     )
     for contender, planned in zip(contenders, with_emptying(pruner, plans), strict=True):
-        numbered = _as_numbered(contender, planned)
+        numbered = _as_numbered(pruner, contender, planned)
         if numbered is not None:
             all_asked = None if pruner.global_pruning else _share(contender, initial)
             yield _since_start(numbered, gone.get(planned.root, set()), all_asked)
@@ -385,11 +386,18 @@ def _with(scope: Scope, other: Scope) -> Scope:
     return replace(scope, roots=(*scope.roots, *other.roots), initial=initial)
 
 
-def _as_numbered(contender: _Contender, planned: PlannedGroup) -> PlannedGroup | None:
-    """The plan in the group's own numbers; None where DepGraph does not give them."""
+def _as_numbered(pruner: Any, contender: _Contender, planned: PlannedGroup) -> PlannedGroup | None:
+    """The plan in the group's own numbers; None where DepGraph does not give them.
+
+    Attention is ranked from the layer that reads it.
+    """
     group, reader = contender.group, contender.ranked.members[0]
     if reader.axis == "out":
         return planned
+    if prunes_heads(pruner):
+        return None  # which heads go is not ranked here
+    if not pruner.prune_head_dims:
+        return replace(planned, requested=(), expected=(), reason=Reason.IGNORED)
     place = (reader.layer, "in")
     roots = next(each.roots for each in group.members if (each.layer, each.axis) == place)
     if len(roots) != group.width or min(roots) < 0:

@@ -33,6 +33,7 @@ from analysis.records.groups import (
     Lock,
     Member,
     Misread,
+    Outside,
     Untouched,
 )
 from analysis.records.proof import FaultCount, Mismatch, Verdict, Verification
@@ -40,6 +41,7 @@ from analysis.records.pruning import (
     Channels,
     Cut,
     GroupAccount,
+    HeadAccount,
     PlannedGroup,
     RankAgreement,
     Reason,
@@ -104,6 +106,7 @@ __all__ = [
     "Group",
     "GroupAccount",
     "GroupSaving",
+    "HeadAccount",
     "Holder",
     "LayerCost",
     "Lint",
@@ -116,6 +119,7 @@ __all__ = [
     "NetworkCosts",
     "NetworkGroups",
     "NetworkPruned",
+    "Outside",
     "PlannedGroup",
     "PolicyAccount",
     "Quantity",

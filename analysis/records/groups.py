@@ -14,6 +14,7 @@ __all__ = [
     "Lock",
     "Member",
     "Misread",
+    "Outside",
     "Untouched",
 ]
 
@@ -249,6 +250,21 @@ class Misread:
     places: tuple[int, ...]
     believed: tuple[int | None, ...]
     found: tuple[int | None, ...]
+
+
+@dataclass(frozen=True)
+class Outside:
+    """A layer with parameters that is in no group.
+
+    Attributes:
+        layer: its name, or that of a parameter that the model itself owns.
+        kind: its class.
+        why: in words.
+    """
+
+    layer: str
+    kind: str
+    why: str
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from analysis.records.pruning import Cut, GroupAccount
+from analysis.records.pruning import Cut, GroupAccount, HeadAccount
 
 __all__ = ["FaultCount", "Mismatch", "Verdict", "Verification"]
 
@@ -42,6 +42,8 @@ class Verification:
             output of the masked dense network, in float64; None where no comparison was made.
         first_divergence: the first module, in forward order, whose output departs; None if none.
         groups: asked against done, one entry a group.
+        heads: asked against done where whole heads of attention were asked for, or went.
+        unmet: what was asked of single layers and no group takes up, in words.
         requested_unknown: why what was asked of the groups is not known; empty if it is.
         structure: ``proved``: every operator is the dense network's, over the channels that stay,
             so that both compute the same for all inputs that take the path of the example inputs;
@@ -55,6 +57,8 @@ class Verification:
     max_rel_error: float | None = None
     first_divergence: str | None = None
     groups: tuple[GroupAccount, ...] = ()
+    heads: tuple[HeadAccount, ...] = ()
+    unmet: tuple[str, ...] = ()
     requested_unknown: str = ""
     structure: str = ""
     unexercised: tuple[str, ...] = ()

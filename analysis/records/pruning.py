@@ -9,6 +9,7 @@ __all__ = [
     "Channels",
     "Cut",
     "GroupAccount",
+    "HeadAccount",
     "PlannedGroup",
     "RankAgreement",
     "Reason",
@@ -115,6 +116,38 @@ class GroupAccount:
     def is_dropped(self) -> bool:
         """Whether something was asked of the group and nothing went."""
         return bool(self.requested) and not self.removed
+
+
+@dataclass(frozen=True)
+class HeadAccount:
+    """Whole heads of attention, asked against done.
+
+    Attributes:
+        layers: of one attention, or of all whose heads are ranked together.
+        heads: before the run.
+        requested: heads asked to go, of those there were before the first step.
+        removed: heads of which every channel went.
+        beyond: more that may go, where all that read one key go alike.
+    """
+
+    layers: tuple[str, ...]
+    heads: int
+    requested: int
+    removed: int
+    beyond: int = 0
+
+    @property
+    def is_as_asked(self) -> bool:
+        """Whether as many went as were asked."""
+        return 0 <= self.removed - self.requested <= self.beyond
+
+    def __str__(self) -> str:
+        named = ", ".join(f"`{layer}`" for layer in self.layers[:3])
+        more = f" and {len(self.layers) - 3} more" if len(self.layers) > 3 else ""
+        return (
+            f"of the {self.heads} heads of {named}{more} {self.requested} were asked to go and "
+            f"{self.removed} went"
+        )
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from analysis.records.costs import CostTable, RatioCurve, Reach, Savings, Scaling
-from analysis.records.groups import DependencyGroup, Lint
+from analysis.records.groups import DependencyGroup, Lint, Outside
 from analysis.records.proof import FaultCount, Mismatch, Verdict
 from analysis.records.pruning import RankAgreement
 from analysis.records.requests import OWN_PRUNER
@@ -147,6 +147,7 @@ class SubjectStudy:
         accounts: of costs, one for each policy that keeps the outputs and each scope.
         ranking: the two importances compared, group by group.
         lint: of the layers that the headline's policy ignores; None where nothing was traced.
+        outside: layers with parameters that are in none of the groups.
     """
 
     info: SubjectInfo
@@ -160,6 +161,7 @@ class SubjectStudy:
     accounts: tuple[PolicyAccount, ...] = ()
     ranking: tuple[RankAgreement, ...] = ()
     lint: Lint | None = None
+    outside: tuple[Outside, ...] = ()
 
     def select(self, policy: str, scope: str) -> list[Run]:
         """The runs under one policy and scope, by ratio."""

@@ -18,6 +18,7 @@ from analysis.records import (
     GroupAccount,
     Lint,
     Mismatch,
+    Outside,
     PolicyAccount,
     RatioCurve,
     Reach,
@@ -88,6 +89,8 @@ def _run(run: Run) -> dict[str, Any]:
             "removed": run.channels.removed,
         },
         "groups": _groups(verification.groups),
+        **({"heads": [asdict(each) for each in verification.heads]} if verification.heads else {}),
+        **({"unmet": list(verification.unmet)} if verification.unmet else {}),
         "requested_unknown": verification.requested_unknown,
         "scopes": [_scope(scope) for scope in run.scopes],
         "params": _sizes(run.params) | {"requested": run.params.requested},
@@ -159,6 +162,7 @@ def groups(
     info: SubjectInfo,
     policy: str,
     found: Iterable[Group],
+    outside: Iterable[Outside] = (),
     audited: Sequence[Audited] | None = None,
     lint: Lint | None = None,
     why: str | None = None,
@@ -170,7 +174,8 @@ def groups(
         row["misread"] = [asdict(entry) for entry in each.misread]
     checked = {} if lint is None else {"lint": asdict(lint)}
     said = {} if why is None else {"why": why}
-    return {**_head(info), "ignore": policy, "groups": rows, **checked, **said}
+    rest = [asdict(each) for each in outside]
+    return {**_head(info), "ignore": policy, "groups": rows, "outside": rest, **checked, **said}
 
 
 def _group(group: DependencyGroup) -> dict[str, Any]:
@@ -313,6 +318,7 @@ def _subject_study(subject: SubjectStudy) -> dict[str, Any]:
         "subject": _subject(subject.info),
         "headline": dict(zip(("ignore", "scope"), subject.headline, strict=True)),
         "groups": [_group(group) for group in subject.groups],
+        **({"outside": [asdict(each) for each in subject.outside]} if subject.outside else {}),
         "ignored_layers": {policy: list(layers) for policy, layers in subject.ignored},
         "dense": _costs(subject.costs),
         "runs": [_bounded(run) for run in subject.runs],

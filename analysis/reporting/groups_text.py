@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from analysis.records import Audited, Group, Lint, Misread
+from analysis.records import Audited, Group, Lint, Misread, Outside
 from analysis.reporting.tables import LOCK_HEADERS, as_markdown, count, lock_cells, share
 
 __all__ = ["groups"]
@@ -14,6 +14,7 @@ _SHOWN = 4
 
 def groups(
     found: Sequence[Group],
+    outside: Sequence[Outside] = (),
     audited: Sequence[Audited] | None = None,
     lint: Lint | None = None,
     *,
@@ -21,10 +22,13 @@ def groups(
 ) -> str:
     """One line a group, the members of each if they are asked for, the audit, the lint.
 
+    And what is in no group.
+
     The lint stands alone: it speaks of the ignored layers, not of the groups.
     """
+    rest = [f"in no group: {each.layer} ({each.kind}): {each.why}" for each in outside]
     if lint is not None:
-        return _linted(lint) + _audit(audited)
+        return "\n".join([*rest, _linted(lint)]) + _audit(audited)
     overview = as_markdown(
         ("group", "width", "together", "layers", "coupled by", "MACs", "params", "excluded"),
         [
@@ -48,7 +52,7 @@ def groups(
     ]
     excluded = sum(group.ignored for group in found)
     last = f"{len(found)} groups, {excluded} excluded"
-    parts = [overview, _members(found) if members else "", "\n".join(held), last]
+    parts = [overview, _members(found) if members else "", "\n".join([*held, *rest]), last]
     return "\n\n".join(filter(None, parts)) + _audit(audited)
 
 

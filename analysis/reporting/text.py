@@ -102,42 +102,54 @@ def run_table(found: Sequence[Run]) -> str:
 def run_notes(found: Sequence[Run]) -> list[str]:
     """What the table does not say: what failed, and what is short of what was asked."""
     failures = [
-        f"ratio {run.config.ratio:g}: {names}: {message}"
+        (run, f"{names}: {message}")
         for run in found
         for message, names in _by_text((c.name, c.message) for c in run.checks if not c.passed)
     ]
     skipped = [
-        f"ratio {run.config.ratio:g}: skipped {names}: {why}"
+        (run, f"skipped {names}: {why}")
         for run in found
         for why, names in _by_text((c.name, c.skipped) for c in run.checks if c.skipped)
     ]
     mixed = [
-        f"ratio {run.config.ratio:g}: mixed: {run.verification.reason}"
+        (run, f"mixed: {run.verification.reason}")
         for run in found
         if run.verification.verdict is Verdict.MIXED
     ]
     short = [
-        f"ratio {run.config.ratio:g}: group {group.root}: asked {group.requested} of "
-        f"{group.width}, removed {group.removed}: {group.reason}"
+        (
+            run,
+            f"group {group.root}: asked {group.requested} of {group.width}, removed "
+            f"{group.removed}: {group.reason}",
+        )
         for run in found
         for group in run.verification.groups
         if group.requested is not None and group.removed < group.requested
     ]
     unknown = [
-        f"ratio {run.config.ratio:g}: what was asked of each group is not known: "
-        f"{run.verification.requested_unknown}"
+        (run, f"what was asked is not known: {run.verification.requested_unknown}")
         for run in found
         if run.verification.requested_unknown
     ]
     frozen = [
-        f"ratio {run.config.ratio:g}: no gradient reaches {', '.join(roots)}: frozen, and so not "
-        "pruned"
+        (run, f"no gradient reaches {', '.join(roots)}: frozen, and so not pruned")
         for run in found
         if (roots := [g.root for g in run.verification.groups if g.reason is Reason.FROZEN])
     ]
     dropped = [run for run in found if any(g.is_dropped for g in run.verification.groups)]
-    told = [*failures, *mixed, *short, *unknown, *frozen, *skipped]
+    told = _once([*failures, *mixed, *short, *unknown, *frozen, *skipped])
     return [*told, *([_advice(dropped)] if dropped else [])]
+
+
+def _once(notes: Iterable[tuple[Run, str]]) -> list[str]:
+    """Each note once, with the ratios that it is of."""
+    ratios: dict[str, dict[str, None]] = {}
+    for run, note in notes:
+        ratios.setdefault(note, {})[f"{run.config.ratio:g}"] = None
+    return [
+        f"{'ratio' if len(own) == 1 else 'ratios'} {', '.join(own)}: {note}"
+        for note, own in ratios.items()
+    ]
 
 
 def _by_text(named: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:

@@ -43,7 +43,7 @@ ROOMS = {
     ),
     "processes": (("budgets", "preloaded"), ("workers",), ("shared_cache",)),
     "network": (
-        ("outputs",),
+        ("lines", "outputs"),
         ("inference", "layers", "loading", "model_names"),
         ("operators", "usable", "float64", "labels"),
         ("subjects", "cutting"),
@@ -66,7 +66,7 @@ ROOMS = {
     ),
     "pruning": (
         ("channel_classes", "importances", "surgery"),
-        ("rules", "pruners", "emptying"),
+        ("rules", "pruners", "emptying", "asked_of_layers"),
         ("planning",),
         ("requested",),
     ),

@@ -56,6 +56,9 @@ def _block(subject: SubjectStudy, coupling: Coupling) -> Block:
             "Expansion channels (those that a depthwise convolution filters) are in none of the "
             "joined groups: they stay inside their block and can be cut without touching a skip."
         )
+    if subject.outside:
+        told = [f"`{each.layer}` ({each.kind}: {each.why})" for each in subject.outside]
+        sentences.append(f"In none of them, and so never cut by their own: {listed(told)}.")
     table = _group_table(subject, coupling)
     picture = graph(subject, coupling, _legend(subject, coupling), table.anchor)
     return Block(

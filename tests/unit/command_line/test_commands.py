@@ -255,7 +255,16 @@ def test_why_answers_for_any_layer(layer: str, capsys) -> None:
 
 def test_why_answers_for_a_layer_that_no_channel_reaches(capsys) -> None:
     assert run("groups", "models:spare", *SMALL, "--why", "unused") == 0
-    assert "`unused` (Conv2d) is in no group: " in capsys.readouterr().out
+    assert "`unused` (Conv2d) is in no group: it is never called" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("more", [(), ("--lint",)])
+def test_groups_and_the_lint_list_what_is_in_no_group(more: tuple[str, ...], capsys) -> None:
+    run("groups", "models:spare", *SMALL, *more)
+    assert "in no group: unused (Conv2d): it is never called" in capsys.readouterr().out
+    run("groups", "models:spare", *SMALL, *more, "--json", "-")
+    (spare,) = json.loads(capsys.readouterr().out)["outside"]
+    assert (spare["layer"], spare["kind"]) == ("unused", "Conv2d")
 
 
 def test_why_refuses_a_name_that_is_none_with_the_closest(capsys) -> None:

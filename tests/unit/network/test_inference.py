@@ -143,8 +143,9 @@ def test_what_python_raises_is_told_with_its_line_and_without_operands(message, 
     raised = "ValueError(self.message)" if message else "AssertionError"
     number = lines.index(f"            raise {raised}") + 1
     failure = locate_failure(Asserting(message), torch.zeros(1, 3))
-    expected = f"the model's own forward raised at {Path(__file__).name}:{number}: {told}"
-    assert str(failure) == expected
+    start = f"the model's own forward raised: {told} ("
+    assert str(failure).startswith(start)
+    assert f"{Path(__file__).name}:{number}: raise {raised}" in str(failure)
 
 
 def test_an_operation_without_operands_is_told_without_shapes() -> None:

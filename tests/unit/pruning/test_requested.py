@@ -273,7 +273,7 @@ def test_attention_is_asked_by_the_layer_that_reads_it(name: str, expected: int 
     assert found["embed"].requested == 4
 
 
-def test_whole_heads_are_not_asked_of_channels() -> None:
+def test_what_whole_heads_are_asked_leaves_the_other_groups_known() -> None:
     model = build("attention, separate, torch scale")
     inputs = (torch.randn(2, *model.size),)
     pruner = pruner_of(
@@ -283,7 +283,10 @@ def test_whole_heads_are_not_asked_of_channels() -> None:
         prune_num_heads=True,
         head_pruning_ratio=0.5,
     )
-    assert "heads" in RequestedChannels(pruner).unknown
+    found = rows(verify(model, inputs, pruner))
+    (attention,) = found.keys() - {"embed", "head"}
+    assert found[attention].requested is None
+    assert (found["embed"].requested, found["embed"].removed) == (4, 4)
 
 
 WAYS = {

@@ -232,7 +232,7 @@ UNUSABLE = {
         "Net, inputs={'x': __import__('torch').zeros(1, 4, 5, 5)}",
         "does not run on (x=a tensor of shape (1, 4, 5, 5)): `first` raised in conv2d",
     ),
-    "inputs that raise": ("Net, inputs=fails", "--inputs 'fails' raised ValueError: no data"),
+    "inputs that raise": ("Net, inputs=fails", "inputs=fails raised ValueError: no data"),
     "text for a pruner": ("Net, pruner=text", "the pruner is a str; expected one of"),
     "pruner of another": ("Net, pruner=foreign", "the pruner was built on another Net"),
     "device": ("Net, device='abacus'", "--device 'abacus' cannot be used"),

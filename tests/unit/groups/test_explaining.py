@@ -1,0 +1,59 @@
+"""What is in no group is listed with the reason, and any layer can be asked for."""
+
+import pytest
+import torch
+from torch import nn
+
+from analysis.groups.depgraph import dependency_groups
+from analysis.groups.explaining import outside, why
+from analysis.groups.inspecting import labelled
+
+INPUTS = (torch.tensor([[1, 2, 3]]),)
+
+
+class Words(nn.Module):
+    """An embedding behind no gradient, a recurrent layer, and what is never called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(10, 8)
+        self.recurrent = nn.GRU(8, 6, batch_first=True)
+        self.head = nn.Linear(6, 4)
+        self.never = nn.Linear(3, 3)
+        self.scale = nn.Parameter(torch.ones(5))
+        self.drop = nn.Dropout()
+
+    def forward(self, words):
+        with torch.no_grad():
+            embedded = self.embed(words)
+        total = self.scale.sum().detach()
+        return self.head(self.drop(self.recurrent(embedded)[0]))[:, -1], total
+
+
+def test_layers_with_parameters_that_are_in_no_group_are_listed_with_the_reason() -> None:
+    found = {each.layer: (each.kind, each.why) for each in outside(labelled(Words(), INPUTS))}
+    assert found == {
+        "never": ("Linear", "it is never called, or calls no operator, on the example inputs"),
+        "scale": ("parameter", "its values are never combined with an activation"),
+    }
+
+
+def test_layers_that_only_torch_pruning_has_in_no_group_are_told_apart() -> None:
+    model = Words()
+    followed = labelled(model, INPUTS)
+    members = {each.layer for group in dependency_groups(model, INPUTS) for each in group.members}
+    more = {each.layer: each.why for each in outside(followed, members)}
+    assert "embed" not in members
+    assert more["embed"] == "torch-pruning reads no group with it"
+    assert "never called" in more["never"]
+
+
+@pytest.mark.parametrize("layer", ["", "embed", "recurrent", "head", "never", "scale", "drop"])
+def test_any_layer_can_be_asked_for(layer: str) -> None:
+    said = why(labelled(Words(), INPUTS), layer)
+    assert (f"`{layer}`" if layer else "the model itself") in said
+
+
+def test_a_network_all_of_whose_layers_are_in_groups_has_none_outside() -> None:
+    model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 2))
+    assert outside(labelled(model, torch.randn(2, 3))) == ()
