@@ -232,12 +232,13 @@ class Account:
         for start in range(0, len(ratios), _AT_ONCE):
             part = ratios[start : start + _AT_ONCE]
             found = self._ranking.outlooks(part)
-            removed = np.concatenate([found[root].removed for root in self.model.roots])
+            lost = [found[root].removed for root in self.model.roots]
+            removed = np.concatenate([np.zeros((0, len(part))), *lost])
             obstacles = [""] * len(part)
             for root, why in self._unknown.items():
                 for place in np.flatnonzero(self._is_cut(root, found[root], part)):
                     obstacles[place] = _not_known(root, why)
-            yield part, removed.astype(float), found, obstacles
+            yield part, removed, found, obstacles
 
     def _is_cut(self, root: str, outlook: Outlook, ratios: Sequence[float]) -> NDArray[np.bool_]:
         """At which ratios channels are asked of a group whose cut is not known."""
@@ -329,7 +330,7 @@ class Account:
             Holder(
                 layer=layer,
                 left=costs[layer][place],
-                share=costs[layer][place] / total,
+                share=costs[layer][place] / max(total, 1),
                 why=self._why(makers[layer], found) if layer in makers else "",
             )
             for layer in most

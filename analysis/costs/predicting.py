@@ -7,7 +7,7 @@ from torch import nn
 
 from analysis.costs.accounting import Account
 from analysis.costs.expected import by_groups, expected
-from analysis.costs.followed import table_of
+from analysis.costs.followed import count_macs
 from analysis.errors import InputError
 from analysis.groups import inspecting, policies
 from analysis.network.inference import Inputs, collector_paused
@@ -129,7 +129,7 @@ def cost_account(
     # A wrong name is told of before the model is run.
     choice = policies.choice_of(ignored_layers, model)
     config = Config(0.0, scope, importance, round_to=round_to)
-    table = table_of(model, example_inputs)
+    table = count_macs(model, example_inputs)
     followed = inspecting.labelled(model, example_inputs)
     return account_of(model, followed, table, choice, config, names, cut)
 

@@ -40,6 +40,7 @@ __all__ = [
     "names_of",
     "one_line",
     "output_tensors",
+    "own_attributes",
     "outputs_of",
     "random_state_kept",
     "reached_parameters",
@@ -65,11 +66,45 @@ def as_arguments(inputs: Inputs) -> tuple[tuple[Any, ...], dict[str, Any]]:
 
 
 def forward(model: nn.Module, inputs: Inputs) -> Any:
-    """Call the model on example inputs; a warning is no failure, under ``-W error`` either."""
+    """Call the model on example inputs; a warning is no failure, under ``-W error`` either.
+
+    What the call keeps on the model as attributes, a table say, is taken away again.
+    """
     args, kwargs = as_arguments(inputs)
-    with warnings.catch_warnings():
+    with _attributes_restored(model), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return model(*args, **kwargs)
+
+
+@contextmanager
+def _attributes_restored(model: nn.Module) -> Iterator[None]:
+    found = [(vars(module), own_attributes(module)) for module in model.modules()]
+    held = [
+        (value, copy.copy(value))
+        for _, own in found
+        for value in own.values()
+        if isinstance(value, dict | list)
+    ]
+    try:
+        yield
+    finally:
+        with budgets.undisturbed():
+            for attributes, own in found:
+                for key in attributes.keys() - own.keys() - _OF_EVERY_MODULE:
+                    del attributes[key]
+                attributes.update(own)
+            for value, before in held:
+                value.clear()
+                (value.update if isinstance(value, dict) else value.extend)(before)
+
+
+def own_attributes(module: nn.Module) -> dict[str, Any]:
+    """What a module holds beside what every `nn.Module` does."""
+    return {key: value for key, value in vars(module).items() if key not in _OF_EVERY_MODULE}
+
+
+_OF_EVERY_MODULE = frozenset(vars(nn.Module()))
+"""Names of the attributes that PyTorch gives a module: its parameters, hooks and flags."""
 
 
 @torch.no_grad()
@@ -188,17 +223,21 @@ def copy_of(model: nn.Module) -> nn.Module:
 
 
 def _copied(model: nn.Module, memo: dict[int, Any]) -> nn.Module:
-    # A module holds a dozen empty dicts for hooks; copying each one by one takes most of the time.
     for module in model.modules():
         for value in vars(module).values():
+            # A module holds a dozen empty dicts for hooks; copying each takes most of the time.
             if isinstance(value, dict) and not value:
                 memo[id(value)] = type(value)()
+        # What a forward pass with gradients has kept on the module, which deepcopy refuses.
+        for tensor in walk(list(vars(module).values())):
+            if not tensor.is_leaf:
+                memo[id(tensor)] = tensor.detach().clone()
     try:
         return copy.deepcopy(model, memo).eval()
     except Exception as error:
         raise InputError(
             f"{type(model).__name__} cannot be copied ({one_line(error)}); expected a module that "
-            "copy.deepcopy accepts: detach tensors it keeps as attributes"
+            "copy.deepcopy accepts"
         ) from error
 
 

@@ -52,6 +52,7 @@ def prove_against(expected: MaskedDense, pruned: nn.Module) -> Verification:
     with left_as_found(expected.dense), left_as_found(pruned):
         expected.dense.eval()
         pruned.eval()
+        pruned = exercised.forgetting(pruned, expected.dense, expected.examples)
         answer = _Proof(expected, pruned).verdict()
         for further in (_at_another_size, _in_training):
             if answer.verdict.passes:
