@@ -181,7 +181,9 @@ class _Proof:
         return replace(answer, verdict=Verdict.MIXED, reason=_mixed(*mixing[0]))
 
     def _is_norm(self, layer: str) -> bool:
-        return is_normalisation(self._dense.get_submodule(layer))
+        """Whether a module takes statistics as a norm does: by its class, or by what it does."""
+        is_known = is_normalisation(self._dense.get_submodule(layer))
+        return is_known or layer in self._structure.norms
 
     @cached_property
     def _structure(self) -> Structure:

@@ -80,6 +80,7 @@ ROOMS = {
             "constants",
             "flow",
             "lines",
+            "norms",
         ),
         ("conflicts",),
         ("structure",),
