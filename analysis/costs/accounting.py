@@ -1,6 +1,6 @@
 """One network's account: MACs and parameters by ratio, layer and group, from widths alone."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import compress, groupby, pairwise
 
@@ -93,7 +93,8 @@ class Account:
         self._several = {each.group.root for each in found if each.several}
         self.model = CostModel(macs, params, groups, self._segments)
         self._owner = {layer: each for each in found for layer in each.group.layers}
-        self._followed = followed
+        self.followed = followed
+        self._found = found
         self.dense = CurvePoint(0.0, table.macs, table.params)
 
     def curve(self, ratios: Sequence[float]) -> RatioCurve:
@@ -116,10 +117,21 @@ class Account:
             unknown=tuple(unknown),
         )
 
-    def reach(self, target: float, quantity: Quantity = "macs") -> Reach:
+    def reach(
+        self,
+        target: float,
+        quantity: Quantity = "macs",
+        failing: Callable[[NDArray[np.bool_]], str] | None = None,
+    ) -> Reach:
         """The smallest ratio that leaves at most a share of the MACs or parameters.
 
         Ratios at which the pruned network does not run, or whose cost is not known, are told of.
+
+        Args:
+            target: the share.
+            quantity: of what.
+            failing: why the network without these labels does not run, empty if it does; asked
+                once, of the ratio that would be the answer. None asks nothing.
 
         Raises:
             InputError: a target outside (0, 1].
@@ -127,17 +139,36 @@ class Account:
         check_share(target)
         _, left, unknown = self._every
         meets = left[quantity] <= target * getattr(self.dense, quantity)
-        least = self._point(int(left[quantity].argmin()))
+        point = self._point(int(meets.argmax())) if meets.any() else None
+        why = failing(self._gone(point.ratio)) if failing and point and point.ratio else ""
+        known = len(meets)
+        if point and why:
+            unknown = (
+                *(each for each in unknown if each.first < point.ratio),
+                Unknown(point.ratio, 1.0, f"the pruned network does not run: {why}"),
+            )
+            known, point = int(meets.argmax()), None
+        least = self._point(int(left[quantity][:known].argmin()))
         return Reach(
             quantity=quantity,
             target=target,
             dense=self.dense,
-            point=self._point(int(meets.argmax())) if meets.any() else None,
+            point=point,
             least=least,
             holders=self._holders(least.ratio, quantity),
             scaling=self.scaling(quantity),
             unknown=unknown,
         )
+
+    def _gone(self, ratio: float) -> NDArray[np.bool_]:
+        """Which labels of the pass go at a ratio."""
+        ((_, _, found),) = self._expected([ratio])
+        gone = np.zeros(self.followed.trace.count, bool)
+        for each in self._found:
+            outlook = found[each.group.root]
+            for position in outlook.lowest(int(outlook.going[0])):
+                gone |= np.isin(each.channel_of, each.going[position])
+        return gone
 
     def savings(self, ratio: float) -> Savings:
         """Each group's share of what is saved at a ratio."""
@@ -175,8 +206,8 @@ class Account:
                 own[layer] = removed
                 continue
             labels = next(
-                self._followed.trace.labels(*maker)
-                for maker in self._followed.makers
+                self.followed.trace.labels(*maker)
+                for maker in self.followed.makers
                 if layer_of(maker[0]) == layer
             )
             own[owner.group.root] = owner.channel_of[labels[list(removed)]].tolist()

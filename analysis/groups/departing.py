@@ -67,7 +67,7 @@ def departure(
     """
     if sizes_tell(trace) and _is_retraced(model, inputs, trace, removed, seconds):
         return None
-    cut = _without(model, trace, removed)
+    cut = without(model, trace, removed)
     labels = {
         axis: torch.from_numpy(own[~removed[own]])
         for axis in trace.starts
@@ -98,7 +98,7 @@ def _is_retraced(
     """Whether sizes alone show that a cut network is the dense one; if not, labels tell why."""
     try:
         with budgets.limited(seconds, of_processor=True):
-            return is_retraced(_without(model, trace, removed), inputs, trace, removed)
+            return is_retraced(without(model, trace, removed), inputs, trace, removed)
     except BudgetExceededError as error:
         if error.seconds != seconds:
             raise  # the caller's own budget
@@ -107,7 +107,7 @@ def _is_retraced(
     return False
 
 
-def _without(model: nn.Module, trace: Trace, removed: NDArray[np.bool_]) -> nn.Module:
+def without(model: nn.Module, trace: Trace, removed: NDArray[np.bool_]) -> nn.Module:
     """A copy without the positions whose labels go."""
     cut = aliased(model, requires_grad=False)
     gone = {axis: removed[trace.labels(*axis)] for axis in trace.starts}
