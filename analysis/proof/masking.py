@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from analysis.errors import UnsupportedLayerError
-from analysis.network.inference import holds_nan, walk
+from analysis.network.inference import holds_nan, map_tensors, walk
 from analysis.network.layers import (
     ATTENTION,
     COMBINE,
@@ -246,7 +246,7 @@ class KeptChannels(TorchFunctionMode):
         return self._read(func, args, kwargs) if reads else self._combine(func, args, kwargs)
 
     def _read(self, func: Any, args: Any, kwargs: Any) -> Any:
-        cleaned = [torch.nan_to_num(arg) if holds_nan(arg) else arg for arg in args]
+        cleaned = list(map_tensors(args, _without_tags))
         by_width = func is ATTENTION and kwargs.get("scale") is None and len(args) < 7
         if by_width or (self._rescale and func in PRODUCTS and func is not ATTENTION):
             first = next(index for index, arg in enumerate(args) if isinstance(arg, Tensor))
@@ -278,6 +278,10 @@ class KeptChannels(TorchFunctionMode):
         ):
             self.combined.append((self._scope[-1] if self._scope else "", func.__name__))
         return results[0] if isinstance(plain, Tensor) else type(plain)(results)
+
+
+def _without_tags(tensor: Tensor) -> Tensor:
+    return torch.nan_to_num(tensor) if holds_nan(tensor) else tensor
 
 
 def _width_ratio(queries: Any) -> float:
