@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from analysis.costs.counting import count_macs
+    from analysis.costs.followed import count_macs
     from analysis.costs.predicting import (
         cost_account,
         ratio_curve,
@@ -42,7 +42,7 @@ __version__ = "0.2.0"
 
 _MODULES = {
     "cost_account": "costs.predicting",
-    "count_macs": "costs.counting",
+    "count_macs": "costs.followed",
     "inspect_groups": "groups.inspecting",
     "lint_ignored_layers": "groups.linting",
     "parametrize_with_checks": "pytest_plugin.parametrizing",

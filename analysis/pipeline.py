@@ -26,7 +26,7 @@ from analysis.network.operators import Operators
 from analysis.network.outputs import only_outputs
 from analysis.network.usable import check_copies, check_usable
 from analysis.processes import budgets
-from analysis.proof import comparing, distinct_values
+from analysis.proof import comparing, distinct_values, exercised
 from analysis.proof.proving import prove
 from analysis.proof.stepping import Progress, accounted, each_step, stepped, verdict_of
 from analysis.pruning import importances, planning, surgery
@@ -190,7 +190,11 @@ class Outcome:
         """Parameters that a gradient reaches in the dense network and in the pruned one."""
         before, after = (
             reached_parameters(model, self.dense.inputs)
-            for model in (self.dense.model, self.pruned)
+            for model in (
+                self.dense.model,
+                # What the pruner's run has kept is not made by the parameters any more.
+                exercised.forgetting(self.pruned, self.dense.model, self.dense.inputs),
+            )
         )
         return before, after
 

@@ -92,7 +92,8 @@ def reach(request: Request, target: float, quantity: Quantity, cut: str) -> tupl
     """The ratio that leaves so much, and where the saving there, or at the least, comes from."""
     with budgets.step("predicting costs"):
         account = _account(request, cut)
-        found = account.reach(target, quantity)
+        failing = predicting.failing(account, *loaded(request.network))
+        found = account.reach(target, quantity, failing)
         return found, account.savings((found.point or found.least).ratio)
 
 

@@ -1,6 +1,6 @@
 """One network's account: MACs and parameters by ratio, layer and group, from widths alone."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import compress, groupby, pairwise
 
@@ -97,6 +97,8 @@ class Account:
         self._owner = {layer: each for each in found for layer in each.group.layers}
         # A layer that shares its tensor is none of those that the tensor is named after.
         self._owner |= {each.group.root: each for each in found}
+        self.followed = followed
+        self._found = found
         self.dense = CurvePoint(0.0, table.macs, table.params)
 
     def curve(self, ratios: Sequence[float]) -> RatioCurve:
@@ -119,10 +121,21 @@ class Account:
             unknown=tuple(unknown),
         )
 
-    def reach(self, target: float, quantity: Quantity = "macs") -> Reach:
+    def reach(
+        self,
+        target: float,
+        quantity: Quantity = "macs",
+        failing: Callable[[NDArray[np.bool_]], str] | None = None,
+    ) -> Reach:
         """The smallest ratio that leaves at most a share of the MACs or parameters.
 
         Ratios at which the pruned network does not run, or whose cost is not known, are told of.
+
+        Args:
+            target: the share.
+            quantity: of what.
+            failing: why the network without these labels does not run, empty if it does; asked
+                once, of the ratio that would be the answer. None asks nothing.
 
         Raises:
             InputError: a target outside (0, 1].
@@ -130,17 +143,36 @@ class Account:
         check_share(target)
         _, left, unknown = self._every
         meets = left[quantity] <= target * getattr(self.dense, quantity)
-        least = self._point(int(left[quantity].argmin()))
+        point = self._point(int(meets.argmax())) if meets.any() else None
+        why = failing(self._gone(point.ratio)) if failing and point and point.ratio else ""
+        known = len(meets)
+        if point and why:
+            unknown = (
+                *(each for each in unknown if each.first < point.ratio),
+                Unknown(point.ratio, 1.0, f"the pruned network does not run: {why}"),
+            )
+            known, point = int(meets.argmax()), None
+        least = self._point(int(left[quantity][:known].argmin()))
         return Reach(
             quantity=quantity,
             target=target,
             dense=self.dense,
-            point=self._point(int(meets.argmax())) if meets.any() else None,
+            point=point,
             least=least,
             holders=self._holders(least.ratio, quantity),
             scaling=self.scaling(quantity),
             unknown=unknown,
         )
+
+    def _gone(self, ratio: float) -> NDArray[np.bool_]:
+        """Which labels of the pass go at a ratio."""
+        ((_, _, found),) = self._expected([ratio])
+        gone = np.zeros(self.followed.trace.count, bool)
+        for each in self._found:
+            outlook = found[each.group.root]
+            for position in outlook.lowest(int(outlook.going[0])):
+                gone |= np.isin(each.channel_of, each.going[position])
+        return gone
 
     def savings(self, ratio: float) -> Savings:
         """Each group's share of what is saved at a ratio."""
@@ -238,12 +270,13 @@ class Account:
         for start in range(0, len(ratios), _AT_ONCE):
             part = ratios[start : start + _AT_ONCE]
             found = self._ranking.outlooks(part)
-            removed = np.concatenate([found[root].removed for root in self.model.roots])
+            lost = [found[root].removed for root in self.model.roots]
+            removed = np.concatenate([np.zeros((0, len(part))), *lost])
             obstacles = [""] * len(part)
             for root, why in self._unknown.items():
                 for place in np.flatnonzero(self._is_cut(root, found[root], part)):
                     obstacles[place] = _not_known(root, why)
-            yield part, removed.astype(float), found, obstacles
+            yield part, removed, found, obstacles
 
     def _is_cut(self, root: str, outlook: Outlook, ratios: Sequence[float]) -> NDArray[np.bool_]:
         """At which ratios channels are asked of a group whose cut is not known."""
@@ -335,7 +368,7 @@ class Account:
             Holder(
                 layer=layer,
                 left=costs[layer][place],
-                share=costs[layer][place] / total,
+                share=costs[layer][place] / max(total, 1),
                 why=self._why(makers[layer], found) if layer in makers else "",
             )
             for layer in most

@@ -138,9 +138,8 @@ class CostModel:
         lengths = [len(classes[root].widths) for root in self.roots]
         self.group_of = np.repeat(np.arange(len(groups)), lengths)
         moves = [group.prunable for group in groups]
-        self.widths = np.concatenate(
-            [classes[root].widths * may for root, may in zip(self.roots, moves, strict=True)]
-        ).astype(float)
+        widths = [classes[root].widths * may for root, may in zip(self.roots, moves, strict=True)]
+        self.widths = np.concatenate([np.zeros(0), *widths])
         # Of each class one channel, which stands for all of them.
         starts = np.cumsum([0, *lengths])
         self._first = {

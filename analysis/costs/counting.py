@@ -39,13 +39,13 @@ with warnings.catch_warnings():
     from fvcore.nn import FlopCountAnalysis
     from fvcore.nn.flop_count import _DEFAULT_SUPPORTED_OPS
 
-__all__ = ["Count", "count_macs", "saved_bytes"]
+__all__ = ["Count", "by_fvcore", "saved_bytes"]
 
 _HANDLES = {**_DEFAULT_SUPPORTED_OPS, **op_handles.ADDED}
 
 
-def count_macs(model: nn.Module, example_inputs: Inputs) -> CostTable:
-    """MACs and parameters of each module of ``model``, without its children's.
+def by_fvcore(model: nn.Module, example_inputs: Inputs) -> CostTable:
+    """MACs and parameters of each module of ``model``, without its children's, or an error.
 
     A module is charged for what is done with its weights, wherever they are called from, and for
     what its own forward calls besides. The model is not changed: a copy is traced, in eval mode.
@@ -142,7 +142,7 @@ class Count:
         """Run the model and count.
 
         Raises:
-            InputError: see `count_macs`.
+            InputError: see `by_fvcore`.
         """
         model = self._model
         try:

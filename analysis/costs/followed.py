@@ -1,4 +1,4 @@
-"""The costs of a network that fvcore cannot trace, from the pass that follows its channels."""
+"""The costs of a network: by fvcore or, where it cannot, from the pass that follows channels."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -13,18 +13,25 @@ from analysis.network.labels.records import Step
 from analysis.network.usable import check_usable
 from analysis.records import COLUMNS, FVCORE, CostTable, LayerCost
 
-__all__ = ["counted", "table_of"]
+__all__ = ["count_macs", "counted"]
 
 
-def table_of(model: nn.Module, example_inputs: Inputs) -> CostTable:
-    """As `analysis.count_macs`, also where fvcore cannot trace the network.
+def count_macs(model: nn.Module, example_inputs: Inputs) -> CostTable:
+    """MACs and parameters of each module of ``model``, without its children's.
+
+    fvcore counts, see `analysis.costs.counting`. Where it cannot, ``not_traced`` says why, and the
+    pass that follows channels counts by its rules. The model is not changed.
+
+    Args:
+        model: the network.
+        example_inputs: a tensor, a tuple or a dict; the count is for exactly these.
 
     Raises:
         InputError: the model cannot be analysed as it is, or does not run on the inputs.
     """
     check_usable(model)
     try:
-        return counting.count_macs(model, example_inputs)
+        return counting.by_fvcore(model, example_inputs)
     except InputError as error:
         try:
             return counted(labelled(model, example_inputs), str(error))

@@ -158,11 +158,11 @@ MATRIX_LIKE = frozenset(
     f"aten::{name}"
     for name in (
         "_native_multi_head_attention", "_sparse_mm", "_transformer_encoder_layer_fwd", "addbmm",
-        "addr", "chain_matmul", "cholesky", "conv_tbc", "corrcoef", "cov", "ger", "kron",
+        "chain_matmul", "cholesky", "conv_tbc", "corrcoef", "cov",
         "linalg_cholesky", "linalg_det", "linalg_eig", "linalg_eigh", "linalg_householder_product",
         "linalg_inv", "linalg_lstsq", "linalg_matrix_exp", "linalg_matrix_power",
         "linalg_multi_dot", "linalg_pinv", "linalg_qr", "linalg_solve", "linalg_solve_triangular",
-        "linalg_svd", "linalg_vecdot", "matrix_exp", "matrix_power", "outer", "pdist", "pinverse",
+        "linalg_svd", "linalg_vecdot", "matrix_exp", "matrix_power", "pdist", "pinverse",
         "svd", "tensordot", "vdot",
     )
 )  # fmt: skip

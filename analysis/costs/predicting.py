@@ -1,16 +1,19 @@
 """`ratio_curve` and the other doors that predict what a ratio leaves; nothing is pruned."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, TypedDict, Unpack
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import nn
 
 from analysis.costs.accounting import Account
 from analysis.costs.expected import by_groups, expected
-from analysis.costs.followed import table_of
+from analysis.costs.followed import count_macs
 from analysis.errors import InputError
 from analysis.groups import inspecting, policies
-from analysis.network.inference import Inputs, collector_paused
+from analysis.groups.departing import cut_copy
+from analysis.network.inference import Inputs, collector_paused, left_as_found, locate_failure
 from analysis.network.usable import check_usable
 from analysis.pruning.importances import group_importances, set_importances
 from analysis.records import CUTS, Config, CostTable, RatioCurve, Reach, checked_ratios
@@ -19,6 +22,7 @@ __all__ = [
     "PruningOptions",
     "account_of",
     "cost_account",
+    "failing",
     "ratio_curve",
     "ratio_for_macs",
     "ratio_for_params",
@@ -68,7 +72,8 @@ def ratio_for_macs(
 ) -> Reach:
     """The smallest pruning ratio that leaves at most ``target`` of the MACs, or why none does.
 
-    Ratios whose cost is not known are in the answer's ``unknown``: one of them may meet it too.
+    Ratios whose cost is not known are in the answer's ``unknown``: one of them may meet it too. A
+    copy is cut as the answer says and run once; if it does not run, it is no answer.
 
     Args:
         model: the dense network; not changed.
@@ -79,7 +84,8 @@ def ratio_for_macs(
     Raises:
         InputError: a target outside (0, 1]; and as `ratio_curve`.
     """
-    return cost_account(model, example_inputs, **options).reach(target, "macs")
+    account = cost_account(model, example_inputs, **options)
+    return account.reach(target, "macs", failing(account, model, example_inputs))
 
 
 def ratio_for_params(
@@ -89,7 +95,21 @@ def ratio_for_params(
 
     Arguments and errors are those of `ratio_for_macs`.
     """
-    return cost_account(model, example_inputs, **options).reach(target, "params")
+    account = cost_account(model, example_inputs, **options)
+    return account.reach(target, "params", failing(account, model, example_inputs))
+
+
+def failing(
+    account: Account, model: nn.Module, example_inputs: Inputs
+) -> Callable[[NDArray[np.bool_]], str]:
+    """What says why a network does not run without the positions that labels stand for."""
+
+    def run(removed: NDArray[np.bool_]) -> str:
+        with left_as_found(model):
+            pruned = cut_copy(model.eval(), account.followed.trace, removed)
+            return str(locate_failure(pruned, example_inputs) or "")
+
+    return run
 
 
 @collector_paused()
@@ -129,7 +149,7 @@ def cost_account(
     # A wrong name is told of before the model is run.
     choice = policies.choice_of(ignored_layers, model)
     config = Config(0.0, scope, importance, round_to=round_to)
-    table = table_of(model, example_inputs)
+    table = count_macs(model, example_inputs)
     followed = inspecting.labelled(model, example_inputs)
     return account_of(model, followed, table, choice, config, names, cut)
 

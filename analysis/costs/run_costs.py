@@ -6,7 +6,7 @@ from torch import nn
 
 from analysis.costs import counting
 from analysis.costs.accounting import Account
-from analysis.costs.followed import table_of
+from analysis.costs.followed import count_macs
 from analysis.errors import InputError
 from analysis.network.inference import Inputs, locate_failure
 from analysis.processes import budgets
@@ -37,7 +37,7 @@ def measure(model: nn.Module, example_inputs: Inputs) -> tuple[CostTable, int]:
     What fvcore cannot trace, the pass that follows channels counts by fvcore's rules.
     """
     with budgets.step("counting MACs"):
-        return table_of(model, example_inputs), counting.saved_bytes(model)
+        return count_macs(model, example_inputs), counting.saved_bytes(model)
 
 
 def costed_run(

@@ -8,7 +8,7 @@ import torchvision
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from analysis.costs.counting import count_macs
+from analysis.costs.counting import by_fvcore
 from analysis.records import CostTable
 
 __all__ = ["Entry", "agree", "build", "by_flop_counter", "by_handles", "entries", "example"]
@@ -61,7 +61,7 @@ def example(size: int) -> torch.Tensor:
 
 def by_handles(model: nn.Module, size: int) -> CostTable:
     """Route (a): fvcore's trace with the project's handles."""
-    return count_macs(model, example(size))
+    return by_fvcore(model, example(size))
 
 
 def by_flop_counter(model: nn.Module, size: int) -> int:

@@ -20,7 +20,7 @@ from analysis.network.labels.records import Step, Trace
 from analysis.network.labels.tracing import labelled_pass
 from analysis.processes import budgets
 
-__all__ = ["ENDLESS", "Departing", "departure"]
+__all__ = ["ENDLESS", "Departing", "cut_copy", "departure"]
 
 ENDLESS = "its forward does not end after a cut"
 
@@ -69,7 +69,7 @@ def departure(
     """
     if sizes_tell(trace) and _is_retraced(model, inputs, trace, removed, seconds):
         return None
-    cut = _without(model, trace, removed)
+    cut = cut_copy(model, trace, removed)
     labels = {
         axis: torch.from_numpy(own[~removed[own]])
         for axis in trace.starts
@@ -103,7 +103,7 @@ def _is_retraced(
     """Whether sizes alone show that a cut network is the dense one; if not, labels tell why."""
     try:
         with budgets.limited(seconds, of_processor=True):
-            return is_retraced(_without(model, trace, removed), inputs, trace, removed)
+            return is_retraced(cut_copy(model, trace, removed), inputs, trace, removed)
     except BudgetExceededError as error:
         if error.seconds != seconds:
             raise  # the caller's own budget
@@ -112,7 +112,7 @@ def _is_retraced(
     return False
 
 
-def _without(model: nn.Module, trace: Trace, removed: NDArray[np.bool_]) -> nn.Module:
+def cut_copy(model: nn.Module, trace: Trace, removed: NDArray[np.bool_]) -> nn.Module:
     """A copy without the positions whose labels go."""
     cut = aliased(model, requires_grad=False)
     gone = {axis: removed[trace.labels(*axis)] for axis in trace.starts}

@@ -136,14 +136,33 @@ def ignored_by(pruner: Any, model: nn.Module) -> tuple[str, ...]:
 def groups_cut_by(pruner: Any, model: nn.Module, inputs: Inputs) -> tuple[DependencyGroup, ...]:
     """What the pruner's own graph holds, and the frozen layers that it cannot see.
 
-    Empty where these cannot be traced.
+    These are told by the pass that follows channels: a graph of our own might be another one than
+    the pruner's, and may not end where that one does.
     """
+    found = groups_of(pruner, inputs)
     if all(parameter.requires_grad for parameter in model.parameters()):
-        return groups_of(pruner, inputs)
-    try:
-        return dependency_groups(model, inputs, ignored_by(pruner, model))
-    except UnprunableError:
-        return ()
+        return found
+    reader, frozen = _Reader(model, pruner.DG, [], Operators(model, []), set()), []
+    makers = {name: module for name, module in model.named_modules() if _is_producer(module)}
+    ignored = set(ignored_by(pruner, model))
+    unseen: dict[str, list[str]] = {}
+    for group in inspecting.labelled(model, inputs).groups:
+        made = [name for name in group.layers if name in makers]
+        missing = [name for name in made if makers[name] not in pruner.DG.module2node]
+        if missing and len(missing) == len(made):
+            alone = reader.alone(missing[0], makers[missing[0]])
+            frozen.append(replace(alone, frozen=True, ignored=not ignored.isdisjoint(made)))
+        unseen |= dict.fromkeys(made, missing)
+    seen = [_beside(group, unseen.get(group.root, [])) for group in found]
+    return tuple(sorted([*seen, *frozen], key=lambda group: reader.order[group.root]))
+
+
+def _beside(group: DependencyGroup, missing: Sequence[str]) -> DependencyGroup:
+    """The group, whose channels go with those of layers that a pruner does not see."""
+    if not missing or group.untraced:
+        return group
+    why = f"`{missing[0]}` is frozen, so that a pruner does not see what it is coupled with"
+    return replace(group, untraced=why)
 
 
 def groups_of(pruner: Any, inputs: Inputs | None = None) -> tuple[DependencyGroup, ...]:
@@ -260,11 +279,8 @@ def _as_seen(
         missing = [name for name in layers if name not in seen]
         if len(missing) == len(layers):
             yield replace(group, frozen=True)
-        elif missing and not group.untraced:
-            why = f"`{missing[0]}` is frozen, so that a pruner does not see what it is coupled with"
-            yield replace(group, untraced=why)
         else:
-            yield group
+            yield _beside(group, missing)
 
 
 @contextmanager

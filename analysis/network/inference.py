@@ -46,6 +46,7 @@ __all__ = [
     "one_line",
     "output_tensors",
     "outputs_of",
+    "own_attributes",
     "random_state_kept",
     "reached_parameters",
     "relative_error",
@@ -71,16 +72,50 @@ def as_arguments(inputs: Inputs) -> tuple[tuple[Any, ...], dict[str, Any]]:
 
 
 def forward(model: nn.Module, inputs: Inputs) -> Any:
-    """What counts of a model's output on example inputs, see `analysis.network.outputs`."""
+    """What counts of a model's output on example inputs, see `analysis.network.outputs`.
+
+    What the call keeps on the model as attributes, a table say, is taken away again.
+    """
     return counted(model, _called(model, inputs))
 
 
 def _called(model: nn.Module, inputs: Inputs) -> Any:
     """The model's output; a warning is no failure, under ``-W error`` either."""
     args, kwargs = as_arguments(inputs)
-    with warnings.catch_warnings():
+    with _attributes_restored(model), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return model(*args, **kwargs)
+
+
+@contextmanager
+def _attributes_restored(model: nn.Module) -> Iterator[None]:
+    found = [(vars(module), own_attributes(module)) for module in model.modules()]
+    held = [
+        (value, copy.copy(value))
+        for _, own in found
+        for value in own.values()
+        if isinstance(value, dict | list)
+    ]
+    try:
+        yield
+    finally:
+        with budgets.undisturbed():
+            for attributes, own in found:
+                for key in attributes.keys() - own.keys() - _OF_EVERY_MODULE:
+                    del attributes[key]
+                attributes.update(own)
+            for value, before in held:
+                value.clear()
+                (value.update if isinstance(value, dict) else value.extend)(before)
+
+
+def own_attributes(module: nn.Module) -> dict[str, Any]:
+    """What a module holds beside what every `nn.Module` does."""
+    return {key: value for key, value in vars(module).items() if key not in _OF_EVERY_MODULE}
+
+
+_OF_EVERY_MODULE = frozenset(vars(nn.Module()))
+"""Names of the attributes that PyTorch gives a module: its parameters, hooks and flags."""
 
 
 @torch.no_grad()
@@ -227,17 +262,21 @@ def copy_of(model: nn.Module) -> nn.Module:
 
 
 def _copied(model: nn.Module, memo: dict[int, Any]) -> nn.Module:
-    # A module holds a dozen empty dicts for hooks; copying each one by one takes most of the time.
     for module in model.modules():
         for value in vars(module).values():
+            # A module holds a dozen empty dicts for hooks; copying each takes most of the time.
             if isinstance(value, dict) and not value:
                 memo[id(value)] = type(value)()
+        # What a forward pass with gradients has kept on the module, which deepcopy refuses.
+        for tensor in walk(list(vars(module).values())):
+            if not tensor.is_leaf:
+                memo[id(tensor)] = tensor.detach().clone()
     try:
         return copy.deepcopy(model, memo).eval()
     except Exception as error:
         raise InputError(
             f"{type(model).__name__} cannot be copied ({one_line(error)}); expected a module that "
-            "copy.deepcopy accepts: detach tensors it keeps as attributes"
+            "copy.deepcopy accepts"
         ) from error
 
 

@@ -432,6 +432,8 @@ READS = frozenset(
         functional.conv_transpose1d,
         functional.conv_transpose2d,
         functional.conv_transpose3d,
+        torch.linalg.multi_dot,
+        torch.chain_matmul,
     }
 )
 """Functions that read channels as layers do, with weights that no layer may own."""

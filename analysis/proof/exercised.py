@@ -1,21 +1,31 @@
 """What of a network the example inputs do not exercise, and what is not a tensor."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from analysis.network.inference import (
     Failure,
     Inputs,
     aliased,
+    as_arguments,
     locate_failure,
     outputs_of,
+    own_attributes,
     random_state_kept,
     relative_error,
+    walk,
 )
 
-__all__ = ["changed_attributes", "fails_in_training", "forgetful", "unexercised"]
+__all__ = [
+    "changed_attributes",
+    "fails_in_training",
+    "forgetful",
+    "forgetting",
+    "unexercised",
+]
 
 
 def fails_in_training(dense: nn.Module, pruned: nn.Module, inputs: Inputs) -> Failure | None:
@@ -123,30 +133,73 @@ def forgetful(model: nn.Module, inputs: Inputs) -> nn.Module:
         model: a copy that is nobody else's; changed.
         inputs: example inputs.
     """
-    kept: Mapping[tuple[nn.Module, str], Tensor] = {
-        (module, key): value
-        for module in model.modules()
-        for key, value in vars(module).items()
-        if isinstance(value, Tensor) and value.is_floating_point()
-    }
-    if not kept:
-        return model
-    trial = aliased(model, requires_grad=False)
-    names = {id(module): name for name, module in model.named_modules()}
-    for module, key in kept:
-        setattr(trial.get_submodule(names[id(module)]), key, None)
+    kept = _kept(model)
+    for is_deleted in (False, True) if kept else ():
+        trial = aliased(model, requires_grad=False)
+        _forget(trial, kept, is_deleted)
+        if _compute_alike(model, trial, inputs):
+            _forget(model, kept, is_deleted)
+            break
+    return model
+
+
+def forgetting(pruned: nn.Module, dense: nn.Module, inputs: Inputs) -> nn.Module:
+    """The pruned network, without what a run of the dense one would have kept on it too.
+
+    The weights have changed since a pruner ran it. As it is where it raises, or keeps nothing.
+    """
+    kept = _kept(pruned)
+    if not kept or locate_failure(pruned, inputs) is not None:
+        return pruned
+    before, trial = _kept(dense), aliased(dense, requires_grad=False)
+    args, kwargs = as_arguments(inputs)
+    with torch.no_grad():
+        trial(*args, **kwargs)
+    made = kept & (_kept(trial) - before)
+    for is_deleted in (False, True) if made else ():
+        trial = aliased(pruned, requires_grad=False)
+        _forget(trial, made, is_deleted)
+        if locate_failure(trial, inputs) is None:
+            return trial
+    return pruned
+
+
+Kept = frozenset[tuple[str, str]]
+"""Modules and their attributes that hold tensors which are none of PyTorch's own."""
+
+
+def _kept(model: nn.Module) -> Kept:
+    return frozenset(
+        (name, key)
+        for name, module in model.named_modules()
+        for key, value in own_attributes(module).items()
+        if isinstance(value, Tensor | dict | list)
+        and any(tensor.is_floating_point() for tensor in walk(value))
+    )
+
+
+def _forget(model: nn.Module, kept: Kept, is_deleted: bool) -> None:
+    """Empty what holds tensors; a tensor is None then, or its attribute is gone."""
+    for name, key in kept:
+        module = model.get_submodule(name)
+        value = getattr(module, key)
+        if isinstance(value, dict | list):
+            value.clear()
+        elif is_deleted:
+            delattr(module, key)
+        else:
+            setattr(module, key, None)
+
+
+def _compute_alike(model: nn.Module, other: nn.Module, inputs: Inputs) -> bool:
     try:
-        before, after = outputs_of(model, inputs), outputs_of(trial, inputs)
+        before, after = outputs_of(model, inputs), outputs_of(other, inputs)
     except Exception:
-        return model
-    same = len(before) == len(after) and all(
+        return False
+    return len(before) == len(after) and all(
         one.shape == two.shape and relative_error(one, two) < _ROUNDED
         for one, two in zip(before, after, strict=True)
     )
-    if same:
-        for module, key in kept:
-            setattr(module, key, None)
-    return model
 
 
 _ROUNDED = 1e-4

@@ -276,7 +276,7 @@ class KeptChannels(FunctionMode):
         return self._read(func, args, kwargs) if reads else self._combine(func, args, kwargs)
 
     def _read(self, func: Any, args: Any, kwargs: Any) -> Any:
-        cleaned = [torch.nan_to_num(arg) if holds_nan(arg) else arg for arg in args]
+        cleaned = list(map_tensors(args, _without_tags))
         by_width = func is ATTENTION and kwargs.get("scale") is None and len(args) < 7
         if by_width or (self._rescale and func in PRODUCTS and func is not ATTENTION):
             first = next(index for index, arg in enumerate(args) if isinstance(arg, Tensor))
@@ -308,6 +308,10 @@ class KeptChannels(FunctionMode):
         ):
             self.combined.append((self._scope[-1] if self._scope else "", func.__name__))
         return results[0] if isinstance(plain, Tensor) else type(plain)(results)
+
+
+def _without_tags(tensor: Tensor) -> Tensor:
+    return torch.nan_to_num(tensor) if holds_nan(tensor) else tensor
 
 
 def _width_ratio(queries: Any) -> float:

@@ -53,6 +53,7 @@ def prove_against(expected: MaskedDense, pruned: nn.Module) -> Verification:
     with left_as_found(expected.dense), left_as_found(pruned):
         expected.dense.eval()
         pruned.eval()
+        pruned = exercised.forgetting(pruned, expected.dense, expected.examples)
         answer = _Proof(expected, pruned).verdict()
         for further in (_at_another_size, _in_training):
             if answer.verdict.passes:
@@ -185,7 +186,9 @@ class _Proof:
         return replace(answer, verdict=Verdict.MIXED, reason=_mixed(*mixing[0]))
 
     def _is_norm(self, layer: str) -> bool:
-        return is_normalisation(self._dense.get_submodule(layer))
+        """Whether a module takes statistics as a norm does: by its class, or by what it does."""
+        is_known = is_normalisation(self._dense.get_submodule(layer))
+        return is_known or layer in self._structure.norms
 
     @cached_property
     def _structure(self) -> Structure:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from analysis.network.inference import Inputs, aliased, collector_paused, one_line
 from analysis.network.labels import operators
 from analysis.network.labels.planes import Labels
-from analysis.network.labels.records import NUMBERS, Edge, Place, Step, Trace
+from analysis.network.labels.records import NUMBERS, Combining, Edge, Place, Step, Trace
 from analysis.network.labels.tracing import OUTPUT, labelled_pass, state_of
 from analysis.proof import comparing
 from analysis.proof.conflicts import conflicts
@@ -28,6 +28,7 @@ from analysis.proof.constants import Constants, OtherArgumentsError
 from analysis.proof.exercised import forgetful
 from analysis.proof.flow import Flow
 from analysis.proof.lines import by_line, kind_of, site_of
+from analysis.proof.norms import statistics_of_norms
 from analysis.proof.staying import Removed, Staying
 from analysis.records import Cut
 
@@ -58,6 +59,7 @@ class Structure:
         layer: the module at which it differs.
         conflicts: for each layer that reads other channels, which.
         combined: modules, and what their forward takes over channels of which some went.
+        norms: those of these modules whose forward takes nothing but the statistics of norms.
         numbered: the module that uses the position of a channel as a number; None if none does.
         draws: whether the pruned network draws random numbers.
         used: names of the pruned network's tensors that its eval mode uses.
@@ -70,6 +72,7 @@ class Structure:
     layer: str = ""
     conflicts: tuple[tuple[str, str], ...] = ()
     combined: tuple[tuple[str, str], ...] = ()
+    norms: frozenset[str] = frozenset()
     scaled: tuple[tuple[str, str], ...] = ()
     numbered: str | None = None
     draws: bool = False
@@ -256,6 +259,7 @@ class _Lining:
         return Structure(
             held=self._held(),
             combined=tuple(each for each in combined if each[1] != NUMBERS),
+            norms=self._norms(),
             scaled=tuple(self._constants.scaled.items()),
             numbered=next((module for module, what in combined if what == NUMBERS), None),
         )
@@ -415,10 +419,22 @@ class _Lining:
         return conflicts(dense, dense.calls, pruned.calls, self._staying)
 
     def _combined(self) -> Iterator[tuple[str, str]]:
+        for each in self._changed():
+            yield self._dense.trace.steps[each.step].place.module, each.what
+
+    def _norms(self) -> frozenset[str]:
+        known, steps = statistics_of_norms(self._dense.trace), self._dense.trace.steps
+        modules, others = (
+            {steps[each.step].place.module for each in self._changed() if (each in known) is wanted}
+            for wanted in (True, False)
+        )
+        return frozenset(modules - others)
+
+    def _changed(self) -> Iterator[Combining]:
+        """What is taken over channels of which some went."""
         for each in self._dense.trace.combined:
-            gone = self._removed[each.labels[each.labels > 0]]
-            if gone.any():
-                yield self._dense.trace.steps[each.step].place.module, each.what
+            if self._removed[each.labels[each.labels > 0]].any():
+                yield each
 
 
 _GROUPS = -2

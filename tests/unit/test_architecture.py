@@ -81,6 +81,7 @@ ROOMS = {
             "constants",
             "flow",
             "lines",
+            "norms",
         ),
         ("conflicts",),
         ("structure",),

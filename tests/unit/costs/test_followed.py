@@ -6,7 +6,7 @@ import torchvision
 from torch import Tensor, nn
 
 from analysis import count_macs
-from analysis.costs.followed import counted, table_of
+from analysis.costs.followed import counted
 from analysis.groups.inspecting import labelled
 
 
@@ -41,7 +41,7 @@ class Chained(nn.Module):
 
 
 def test_what_fvcore_has_no_rule_for_is_counted_all_the_same() -> None:
-    table = table_of(Chained().eval(), torch.zeros(4, 6))
+    table = count_macs(Chained().eval(), torch.zeros(4, 6))
     # (4, 8) by (8, 4) by (4, 8) takes 4 * 8 * 4 twice.
     assert table.macs == 4 * 6 * 8 + 2 * 4 * 8 * 4 + 4 * 8 * 5
     assert "linalg_multi_dot" in table.not_traced
@@ -53,6 +53,6 @@ def test_an_operator_that_neither_knows_is_listed() -> None:
             x = self.first(x)
             return self.second(torch.addr(x, x.mean(1), x.mean(0)))
 
-    table = table_of(Added().eval(), torch.zeros(4, 6))
+    table = count_macs(Added().eval(), torch.zeros(4, 6))
     assert table.macs == 4 * 6 * 8 + 4 * 8 * 5
     assert table.uncounted == (("addr", 1),)

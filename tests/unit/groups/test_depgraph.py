@@ -2,12 +2,13 @@
 
 import pytest
 import torch
+import torch_pruning as tp
 import torchvision
 from nets import Chain, Concat, Flattened, Grouped, Named, Residual, inputs_for, make
 from torch import nn
 
 from analysis.errors import InputError, UnprunableError
-from analysis.groups.depgraph import dependency_groups
+from analysis.groups.depgraph import dependency_groups, groups_cut_by
 from analysis.records import DependencyGroup
 
 
@@ -159,3 +160,68 @@ def test_a_model_that_torch_pruning_cannot_trace_names_operator_and_line() -> No
 def test_inputs_that_the_model_refuses_are_named() -> None:
     with pytest.raises(InputError, match=r"`first` raised in conv2d on \(1, 2, 6, 6\)"):
         dependency_groups(make(Chain), torch.randn(1, 2, 6, 6))
+
+
+def pruner_on(model: nn.Module) -> tp.pruner.BasePruner:
+    return tp.pruner.BasePruner(
+        model, inputs_for(model), importance=tp.importance.MagnitudeImportance(p=1)
+    )
+
+
+@pytest.mark.parametrize("frozen", ["block.expand", "block", "head"])
+def test_frozen_layers_of_a_users_pruner_are_those_of_a_graph_of_our_own(frozen) -> None:
+    """Told by labels, and by DepGraph's second trace."""
+    model = make(Residual)
+    model.get_submodule(frozen).requires_grad_(False)
+    found = groups_cut_by(pruner_on(model), model, inputs_for(model))
+    expected = dependency_groups(model, inputs_for(model))
+    assert [(each.root, each.width, each.frozen, bool(each.untraced)) for each in found] == [
+        (each.root, each.width, each.frozen, bool(each.untraced)) for each in expected
+    ]
+
+
+def test_a_layer_that_goes_with_a_frozen_one_is_not_cut_rightly() -> None:
+    model = make(Residual)
+    model.stem.requires_grad_(False)
+    found = groups_cut_by(pruner_on(model), model, inputs_for(model))
+    told = {layer: each.untraced for each in found for layer in each.layers if each.untraced}
+    assert told["block.project"].startswith("`stem` is frozen")
+    assert "head" not in told
+
+
+def test_a_norm_that_is_trained_does_not_make_a_frozen_layer_one_that_a_pruner_sees() -> None:
+    model = make(Chain)
+    model.first.requires_grad_(False)
+    first, *others = groups_cut_by(pruner_on(model), model, inputs_for(model))
+    assert (first.root, first.frozen, first.untraced) == ("first", True, "")
+    assert not any(each.frozen or each.untraced for each in others)
+
+
+class Routed(nn.Module):
+    """Can also be run without what DepGraph numbers beyond the last channel."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.swapped = nn.Conv2d(4, 4, 1), Swapped()
+
+    def forward(self, x: torch.Tensor, plain: bool = False) -> torch.Tensor:
+        x = self.stem(x)
+        return self.swapped.second(self.swapped.first(x)) if plain else self.swapped(x)
+
+
+def test_frozen_layers_do_not_bring_in_a_graph_without_the_pruners_forward_fn() -> None:
+    model, x = Routed().eval(), torch.randn(1, 4, 4, 4)
+    model.stem.requires_grad_(False)
+    assert any(each.untraced for each in dependency_groups(model, x))
+    pruner = tp.pruner.BasePruner(
+        model,
+        x,
+        importance=tp.importance.MagnitudeImportance(p=1),
+        forward_fn=lambda network, given: network(given, plain=True),
+    )
+    found = groups_cut_by(pruner, model, x)
+    assert [(each.root, each.frozen, each.untraced) for each in found] == [
+        ("stem", True, ""),
+        ("swapped.first", False, ""),
+        ("swapped.second", False, ""),
+    ]
