@@ -12,12 +12,11 @@ from analysis.costs.predicting import account_of
 from analysis.costs.run_costs import costed_run, measure
 from analysis.errors import AnalysisError, BudgetExceededError, InputError, UnprunableError
 from analysis.groups import auditing, depgraph, inspecting, policies
+from analysis.network.failures import Failure, locate_failure
 from analysis.network.inference import (
-    Failure,
     Inputs,
     copy_of,
     left_as_found,
-    locate_failure,
     outputs_of,
     random_state_kept,
     reached_parameters,

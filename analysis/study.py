@@ -21,7 +21,8 @@ from analysis.gate.expected_failures import marked
 from analysis.groups import explaining, policies
 from analysis.groups.linting import lint_ignored_layers
 from analysis.network import subjects
-from analysis.network.inference import copy_of, locate_failure
+from analysis.network.failures import locate_failure
+from analysis.network.inference import copy_of
 from analysis.opened import info_of
 from analysis.pipeline import Dense
 from analysis.processes.workers import deaf_to_interrupts

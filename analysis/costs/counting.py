@@ -20,12 +20,12 @@ from torch import Tensor, nn
 
 from analysis.costs import op_handles
 from analysis.errors import InputError
+from analysis.network.failures import locate_failure
 from analysis.network.inference import (
     Inputs,
     aliased,
     as_arguments,
     left_as_found,
-    locate_failure,
     one_line,
     tensors_of,
     walk,

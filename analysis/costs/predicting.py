@@ -13,7 +13,8 @@ from analysis.costs.followed import count_macs
 from analysis.errors import InputError
 from analysis.groups import inspecting, policies
 from analysis.groups.departing import cut_copy
-from analysis.network.inference import Inputs, collector_paused, left_as_found, locate_failure
+from analysis.network.failures import locate_failure
+from analysis.network.inference import Inputs, collector_paused, left_as_found
 from analysis.network.usable import check_usable
 from analysis.pruning.importances import group_importances, set_importances
 from analysis.records import CUTS, Config, CostTable, RatioCurve, Reach, checked_ratios

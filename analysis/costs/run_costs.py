@@ -8,7 +8,8 @@ from analysis.costs import counting
 from analysis.costs.accounting import Account
 from analysis.costs.followed import count_macs
 from analysis.errors import InputError
-from analysis.network.inference import Inputs, locate_failure
+from analysis.network.failures import locate_failure
+from analysis.network.inference import Inputs
 from analysis.processes import budgets
 from analysis.records import (
     Channels,

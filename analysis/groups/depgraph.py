@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from analysis.errors import BudgetExceededError, InputError, UnprunableError, upstream
 from analysis.groups import inspecting, policies
+from analysis.network.failures import locate_failure
 from analysis.network.inference import (
     NO_GRADIENT,
     Inputs,
@@ -24,7 +25,6 @@ from analysis.network.inference import (
     copy_of,
     differentiable_outputs,
     left_as_found,
-    locate_failure,
     names_of,
     tensors_of,
 )

@@ -13,10 +13,10 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from analysis.errors import AnalysisError, InputError
+from analysis.network.failures import locate_failure
 from analysis.network.inference import (
     Inputs,
     described,
-    locate_failure,
     map_tensors,
     one_line,
     outputs_of,

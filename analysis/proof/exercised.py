@@ -6,12 +6,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from analysis.network.failures import Failure, locate_failure
 from analysis.network.inference import (
-    Failure,
     Inputs,
     aliased,
     as_arguments,
-    locate_failure,
     outputs_of,
     own_attributes,
     random_state_kept,

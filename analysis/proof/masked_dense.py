@@ -8,14 +8,9 @@ from functools import cached_property
 from torch import nn
 
 from analysis.errors import AnalysisError, InputError
+from analysis.network.failures import locate_failure
 from analysis.network.float64 import in_float64, widened
-from analysis.network.inference import (
-    Inputs,
-    locate_failure,
-    map_tensors,
-    module_scope,
-    one_line,
-)
+from analysis.network.inference import Inputs, map_tensors, module_scope, one_line
 from analysis.proof import comparing, masking
 from analysis.proof.other_sizes import Noted
 from analysis.records import Removal, Verdict, merge_cuts

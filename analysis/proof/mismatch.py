@@ -3,7 +3,8 @@
 from torch import nn
 
 from analysis.groups import inspecting, naive_cuts
-from analysis.network.inference import Inputs, copy_of, locate_failure
+from analysis.network.failures import locate_failure
+from analysis.network.inference import Inputs, copy_of
 from analysis.proof import distinct_values
 from analysis.proof.proving import prove
 from analysis.pruning import surgery

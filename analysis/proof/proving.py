@@ -7,8 +7,9 @@ from functools import cached_property
 from torch import nn
 
 from analysis.errors import InputError
+from analysis.network.failures import locate_failure
 from analysis.network.float64 import in_float64
-from analysis.network.inference import Inputs, aliased, left_as_found, locate_failure
+from analysis.network.inference import Inputs, aliased, left_as_found
 from analysis.network.layers import is_normalisation
 from analysis.network.outputs import counted_outputs
 from analysis.proof import comparing, exercised, masking

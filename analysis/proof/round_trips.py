@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from analysis.network.failures import locate_failure
 from analysis.network.float64 import in_float64, widened
 from analysis.network.inference import (
     Inputs,
@@ -27,7 +28,6 @@ from analysis.network.inference import (
     counted_places,
     forward,
     left_as_found,
-    locate_failure,
     map_tensors,
     output_tensors,
     outputs_of,

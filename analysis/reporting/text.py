@@ -102,7 +102,10 @@ def run_table(found: Sequence[Run]) -> str:
 def run_notes(found: Sequence[Run]) -> list[str]:
     """What the table does not say: what failed, and what is short of what was asked."""
     failures = [
-        (run, f"{names}: {message}")
+        (
+            run,
+            f"{'every check' if names.count(' ') + 1 == len(run.checks) > 1 else names}: {message}",
+        )
         for run in found
         for message, names in _by_text((c.name, c.message) for c in run.checks if not c.passed)
     ]
@@ -150,6 +153,11 @@ def _once(notes: Iterable[tuple[Run, str]]) -> list[str]:
         f"{'ratio' if len(own) == 1 else 'ratios'} {', '.join(own)}: {note}"
         for note, own in ratios.items()
     ]
+
+
+def _every_or(names: str, count: int) -> str:
+    """Names of checks, or that these are all."""
+    return "every check" if names.count(",") + 1 == count > 1 else names
 
 
 def _by_text(named: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:

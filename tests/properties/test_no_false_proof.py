@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from analysis.errors import AnalysisError
 from analysis.groups.depgraph import dependency_groups
-from analysis.network.inference import copy_of, locate_failure
+from analysis.network.failures import locate_failure
+from analysis.network.inference import copy_of
 from analysis.proof import distinct_values
 from analysis.proof.faults import FAULTS, calls_of, sites
 from analysis.proof.proving import prove

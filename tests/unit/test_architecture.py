@@ -45,7 +45,7 @@ ROOMS = {
     "network": (
         ("lines", "outputs"),
         ("inference", "layers", "loading", "model_names"),
-        ("operators", "usable", "float64", "labels"),
+        ("failures", "operators", "usable", "float64", "labels"),
         ("subjects", "cutting"),
     ),
     "network.labels": (

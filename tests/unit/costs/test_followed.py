@@ -47,7 +47,7 @@ def test_what_fvcore_has_no_rule_for_is_counted_all_the_same() -> None:
     assert "linalg_multi_dot" in table.not_traced
 
 
-def test_an_operator_that_neither_knows_is_listed() -> None:
+def test_an_operator_without_a_rule_is_listed() -> None:
     class Added(Chained):
         def forward(self, x: Tensor) -> Tensor:
             x = self.first(x)
@@ -55,4 +55,4 @@ def test_an_operator_that_neither_knows_is_listed() -> None:
 
     table = count_macs(Added().eval(), torch.zeros(4, 6))
     assert table.macs == 4 * 6 * 8 + 4 * 8 * 5
-    assert table.uncounted == (("addr", 1),)
+    assert ("aten::addr", 1) in table.uncounted

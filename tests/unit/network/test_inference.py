@@ -9,14 +9,8 @@ from nets import Chain, make
 from torch import Tensor, nn
 
 from analysis.errors import BudgetExceededError, InputError
-from analysis.network.inference import (
-    copy_of,
-    forward,
-    left_as_found,
-    locate_failure,
-    map_tensors,
-    output_tensors,
-)
+from analysis.network.failures import locate_failure
+from analysis.network.inference import copy_of, forward, left_as_found, map_tensors, output_tensors
 from analysis.processes import budgets
 
 

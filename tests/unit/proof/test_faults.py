@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torchvision.models.convnext import LayerNorm2d
 
 from analysis.groups.depgraph import dependency_groups
-from analysis.network.inference import copy_of, locate_failure
+from analysis.network.failures import locate_failure
+from analysis.network.inference import copy_of
 from analysis.proof import distinct_values
 from analysis.proof.faults import FAULTS, FAULTS_OF_WEIGHTS, calls_of, is_named, sites
 from analysis.proof.masked_dense import MaskedDense

@@ -9,7 +9,8 @@ from analysis import verify
 from analysis.checks import evaluate
 from analysis.groups.auditing import audit
 from analysis.groups.depgraph import dependency_groups
-from analysis.network.inference import copy_of, locate_failure
+from analysis.network.failures import locate_failure
+from analysis.network.inference import copy_of
 from analysis.pipeline import analyse, prune_and_prove
 from analysis.proof import distinct_values
 from analysis.proof.faults import FAULTS, calls_of, sites

@@ -108,10 +108,10 @@ def test_scrambled_heads_are_wrong_behind_an_operator_that_mixes_too() -> None:
     answer = verify(model, inputs, pruner)
     assert model.project.in_features == 4
     assert answer.verdict is Verdict.WRONG
-    # With heads told, each loses as many: the norm mixes, and nothing else is amiss.
+    # With heads told, each loses as many, and nothing but the norm's statistic is another.
     right = Scrambled().eval()
     inputs, pruner = half_pruned(right)
-    assert verify(right, inputs, pruner).verdict is Verdict.MIXED
+    assert verify(right, inputs, pruner).verdict is Verdict.RENORMALIZED
 
 
 def test_a_fault_behind_an_operator_that_mixes_is_named_not_the_operator() -> None:
