@@ -91,7 +91,7 @@ def _attributes_restored(model: nn.Module) -> Iterator[None]:
         (value, copy.copy(value))
         for _, own in found
         for value in own.values()
-        if isinstance(value, dict | list)
+        if type(value) in (dict, list)  # others may refuse to be written, as a configuration does
     ]
     try:
         yield

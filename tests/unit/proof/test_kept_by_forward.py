@@ -162,3 +162,24 @@ def test_a_tensor_that_the_pruner_sets_is_not_taken_for_one_that_forward_keeps()
         ignored_layers=[model.last],
     )
     assert verify(model, x, pruner).verdict is Verdict.WRONG
+
+
+def test_a_read_only_configuration_is_left_alone() -> None:
+    class Frozen(dict[str, int]):
+        def update(self, *_: object) -> None:
+            raise TypeError("read-only")
+
+        clear = update
+
+    class Configured(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.config = Frozen(width=3)
+            self.layer = nn.Linear(3, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.layer(x) * self.config["width"]
+
+    model = Configured().eval()
+    assert [group.name for group in inspect_groups(model, torch.zeros(1, 3))] == ["layer"]
+    assert model.config["width"] == 3
