@@ -17,6 +17,7 @@ from analysis.network.inference import (
     Inputs,
     copy_of,
     left_as_found,
+    one_line,
     outputs_of,
     random_state_kept,
     reached_parameters,
@@ -421,13 +422,14 @@ def _check_runs(model: nn.Module, inputs: Inputs, pruner: Any, outputs: Sequence
         raise InputError(f"outputs {outputs!r}; expected a list of paths, such as [{outputs!r}]")
     check_usable(model)
     check_pruner(pruner, model)
-    with left_as_found(model):
-        model.eval()
-        failure = locate_failure(model, inputs)
-    if failure is not None:
-        raise InputError(f"the model does not run on the example inputs: {failure}")
     with left_as_found(model), only_outputs(model, outputs):
-        outputs_of(model.eval(), inputs)
+        try:
+            outputs_of(model.eval(), inputs)
+        except AnalysisError:
+            raise
+        except Exception as error:
+            why = locate_failure(model, inputs) or one_line(error)
+            raise InputError(f"the model does not run on the example inputs: {why}") from error
 
 
 def audit_groups(

@@ -6,8 +6,6 @@ from analysis.checks.outcomes import CheckFailedError, CheckSkippedError
 from analysis.records import Verdict
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
-
     from analysis.pipeline import Outcome
 
 __all__ = [
@@ -63,10 +61,12 @@ def check_ignored_layers_keep_outputs(outcome: "Outcome") -> None:
 
 def check_ties_kept(outcome: "Outcome") -> None:
     """Tensors that several layers share are still one: torch-pruning unties what it cuts."""
-    after = _tensors(outcome.pruned)
+    from analysis.network.inference import named_tensors
+
+    after = named_tensors(outcome.pruned)
     firsts: dict[int, str] = {}
     untied = []
-    for name, tensor in _tensors(outcome.dense.model).items():
+    for name, tensor in named_tensors(outcome.dense.model).items():
         first = firsts.setdefault(id(tensor), name)
         if {first, name} <= after.keys() and after[first] is not after[name]:
             untied.append(f"`{first}` and `{name}`")
@@ -94,14 +94,6 @@ def check_everything_exercised(outcome: "Outcome") -> None:
     if verification.unexercised:
         named = ", ".join(f"`{name}`" for name in verification.unexercised)
         raise CheckFailedError(f"not used: {named}")
-
-
-def _tensors(model: "nn.Module") -> "dict[str, Tensor]":
-    """Parameters and buffers, a tied one under each of its names."""
-    return {
-        **dict(model.named_parameters(remove_duplicate=False)),
-        **dict(model.named_buffers(remove_duplicate=False)),
-    }
 
 
 def _width(module: Any) -> int | None:

@@ -11,11 +11,10 @@ from enum import StrEnum
 from typing import Literal
 
 from analysis.errors import InputError
-from analysis.records import Run, Verdict
+from analysis.records import STRENGTH, Run, Verdict
 
 __all__ = [
     "METRICS",
-    "STRENGTH",
     "Better",
     "Difference",
     "Key",
@@ -32,18 +31,6 @@ __all__ = [
     "rows_of",
     "to_json",
 ]
-
-STRENGTH = (
-    Verdict.WRONG,
-    Verdict.BROKEN,
-    Verdict.UNPRUNABLE,
-    Verdict.TIMEOUT,
-    Verdict.UNCHANGED,
-    Verdict.MIXED,
-    Verdict.RENORMALIZED,
-    Verdict.EXACT,
-)
-"""Verdicts by how much they prove, the least first."""
 
 Better = Literal["lower", "higher", "equal"]
 """Which way a metric improves; ``equal``: any change is for the worse."""

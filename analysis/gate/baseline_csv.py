@@ -11,7 +11,6 @@ from typing import TypeVar, get_args
 from analysis.errors import InputError
 from analysis.gate.baseline import (
     METRICS,
-    STRENGTH,
     Better,
     Key,
     Row,
@@ -19,7 +18,7 @@ from analysis.gate.baseline import (
     one_line_name,
     quoted,
 )
-from analysis.records import SCOPES
+from analysis.records import SCOPES, STRENGTH
 
 __all__ = ["FIELDS", "dump", "read"]
 

@@ -39,6 +39,7 @@ __all__ = [
     "left_as_found",
     "map_tensors",
     "module_scope",
+    "named_tensors",
     "names_of",
     "one_line",
     "output_tensors",
@@ -323,6 +324,14 @@ def reached_parameters(model: nn.Module, inputs: Inputs) -> set[str]:
         name
         for name, parameter in trained.named_parameters()
         if parameter.grad is not None and bool(parameter.grad.isfinite().all())
+    }
+
+
+def named_tensors(model: nn.Module) -> dict[str, Tensor]:
+    """Parameters and buffers; a tied one under each name, as torch-pruning unties what it cuts."""
+    return {
+        **dict(model.named_parameters(remove_duplicate=False)),
+        **dict(model.named_buffers(remove_duplicate=False)),
     }
 
 

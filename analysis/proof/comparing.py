@@ -14,6 +14,7 @@ from analysis.network.inference import (
     forward,
     indices,
     map_tensors,
+    named_tensors,
     output_tensors,
     relative_error,
     walk,
@@ -251,15 +252,18 @@ def changed_tensors(dense: nn.Module, pruned: nn.Module, cuts: Iterable[Cut]) ->
 
     A surviving value must be the original one, bit for bit, at the place the cuts give it.
     """
-    originals = dict(_named_tensors(dense))
+    originals, found = (
+        {name: tensor.detach() for name, tensor in named_tensors(model).items()}
+        for model in (dense, pruned)
+    )
     restricted = Restriction(dense, cuts)
-    for name, tensor in _named_tensors(pruned):
+    for name, tensor in found.items():
         expected = originals.get(name)
         if expected is not None:
             expected = restricted(name, expected)
         if expected is None or not _is_same(expected, tensor):
             yield name
-    yield from originals.keys() - dict(_named_tensors(pruned)).keys()
+    yield from originals.keys() - found.keys()
 
 
 def _is_same(one: Tensor, other: Tensor) -> bool:
@@ -270,13 +274,6 @@ def _is_same(one: Tensor, other: Tensor) -> bool:
         torch.equal(one.nan_to_num(), other.nan_to_num())
         and bool((one.isnan() == other.isnan()).all())
     )
-
-
-def _named_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    # A tied tensor stands under each of its names: torch-pruning unties what it cuts.
-    for name, parameter in model.named_parameters(remove_duplicate=False):
-        yield name, parameter.detach()
-    yield from model.named_buffers(remove_duplicate=False)
 
 
 class Restriction:

@@ -16,7 +16,7 @@ from analysis.proof import comparing, exercised, masking
 from analysis.proof.masked_dense import MaskedDense, OverKept
 from analysis.proof.other_sizes import Noted
 from analysis.proof.structure import Structure, line_up, record
-from analysis.records import Removal, Verdict, Verification
+from analysis.records import STRENGTH, Removal, Verdict, Verification
 
 __all__ = ["prove", "prove_against"]
 
@@ -91,11 +91,10 @@ def _at_another_size(
     answer = replace(answer, unexercised=idle)
     if found.verdict.is_equal and found.structure != "proved":
         answer = _telling(answer, f"with {other} {found.structure}")
-    if found.verdict is Verdict.MIXED and answer.verdict is not Verdict.MIXED:
-        return replace(answer, verdict=Verdict.MIXED, reason=f"with {other}: {found.reason}")
-    if found.verdict is Verdict.RENORMALIZED and answer.verdict is Verdict.EXACT:
-        return replace(answer, verdict=Verdict.RENORMALIZED)
-    return answer
+    weaker = min(answer.verdict, found.verdict, key=STRENGTH.index)
+    is_new = weaker is Verdict.MIXED and weaker is not answer.verdict
+    reason = f"with {other}: {found.reason}" if is_new else answer.reason
+    return replace(answer, verdict=weaker, reason=reason)
 
 
 def _in_training(expected: MaskedDense, pruned: nn.Module, answer: Verification) -> Verification:

@@ -23,6 +23,7 @@ from analysis.pruning.asked_of_layers import AskedOfLayers
 from analysis.pruning.pruners import Between
 from analysis.pruning.requested import RequestedChannels
 from analysis.records import (
+    STRENGTH,
     DependencyGroup,
     PlannedGroup,
     Reason,
@@ -39,9 +40,6 @@ __all__ = [
     "stepped",
     "verdict_of",
 ]
-
-_WEAKER = (Verdict.EXACT, Verdict.RENORMALIZED, Verdict.MIXED)
-"""Of several steps the weakest claim counts."""
 
 
 @dataclass
@@ -100,7 +98,8 @@ def stepped(
                     _train(between, model)
     except (UnprunableError, BudgetExceededError) as failure:
         return verdict_of(failure)
-    return max(steps, key=lambda step: (_WEAKER.index(step.verdict), step.max_rel_error or 0.0))
+    # Of several steps the weakest claim counts.
+    return min(steps, key=lambda step: (STRENGTH.index(step.verdict), -(step.max_rel_error or 0.0)))
 
 
 def _train(between: Between, model: nn.Module) -> None:

@@ -17,7 +17,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from analysis.network.inference import Inputs, aliased, collector_paused, one_line
+from analysis.network.inference import (
+    Inputs,
+    aliased,
+    collector_paused,
+    named_tensors,
+    one_line,
+)
 from analysis.network.labels import operators
 from analysis.network.labels.planes import Labels
 from analysis.network.labels.records import NUMBERS, Combining, Edge, Place, Step, Trace
@@ -157,8 +163,7 @@ def _labels_after(
 ) -> tuple[dict[tuple[str, int], Tensor], Removed]:
     """The dense labels of each position of the pruned network's tensors, and which have gone."""
     first = {id(tensor): name for name, tensor in state_of(dense).items()}
-    named: dict[str, Tensor] = dict(dense.named_parameters(remove_duplicate=False))
-    named |= dict(dense.named_buffers(remove_duplicate=False))
+    named = named_tensors(dense)
     restricted = comparing.Restriction(dense, cuts)
     labels: dict[tuple[str, int], Tensor] = {}
     removed = np.ones(trace.count, bool)

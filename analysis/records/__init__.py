@@ -36,7 +36,7 @@ from analysis.records.groups import (
     Outside,
     Untouched,
 )
-from analysis.records.proof import FaultCount, Mismatch, Verdict, Verification
+from analysis.records.proof import STRENGTH, FaultCount, Mismatch, Verdict, Verification
 from analysis.records.pruning import (
     Channels,
     Cut,
@@ -90,6 +90,7 @@ __all__ = [
     "POLICIES",
     "RATIOS",
     "SCOPES",
+    "STRENGTH",
     "Audited",
     "Axis",
     "Channels",

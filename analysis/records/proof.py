@@ -5,7 +5,7 @@ from enum import StrEnum
 
 from analysis.records.pruning import Cut, GroupAccount, HeadAccount
 
-__all__ = ["FaultCount", "Mismatch", "Verdict", "Verification"]
+__all__ = ["STRENGTH", "FaultCount", "Mismatch", "Verdict", "Verification"]
 
 
 class Verdict(StrEnum):
@@ -29,6 +29,19 @@ class Verdict(StrEnum):
     def passes(self) -> bool:
         """Whether CI may go on."""
         return self.is_equal or self is Verdict.MIXED
+
+
+STRENGTH = (
+    Verdict.WRONG,
+    Verdict.BROKEN,
+    Verdict.UNPRUNABLE,
+    Verdict.TIMEOUT,
+    Verdict.UNCHANGED,
+    Verdict.MIXED,
+    Verdict.RENORMALIZED,
+    Verdict.EXACT,
+)
+"""Verdicts by how much they prove, the least first."""
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,19 @@ def build_and_step(dense):
     return time.perf_counter() - started
 
 
+def beside_the_pruner(benchmark, dense, what, seconds):
+    """Both sides in turn in one run, as the median of the ratios."""
+    build_and_step(dense), seconds()  # warm up both
+    ratios = benchmark.pedantic(
+        lambda: [seconds() / build_and_step(dense) for _ in range(ROUNDS)], rounds=1
+    )
+    median = statistics.median(ratios)
+    benchmark.extra_info["ratio"] = median
+    name = type(dense.model).__name__
+    print(f"\n{name}: {what} / (build + step): median {median:.2f} of {ROUNDS} pairs")
+    return median
+
+
 def prepared(dense):
     original = copy_of(dense.model)
     distinct_values.make_distinct(original, dense.inputs)
@@ -66,15 +79,7 @@ def test_the_proof_costs_at_most_two_and_a_half_times_the_pruner(benchmark, dens
             assert prove(original, pruned, removals, dense.inputs).verdict.passes
         return time.perf_counter() - started
 
-    build_and_step(dense), proof()  # warm up both
-    ratios = benchmark.pedantic(
-        lambda: [proof() / build_and_step(dense) for _ in range(ROUNDS)], rounds=1
-    )
-    median = statistics.median(ratios)
-    benchmark.extra_info["ratio"] = median
-    name = type(dense.model).__name__
-    print(f"\n{name}: proof / (build + step): median {median:.2f} of {ROUNDS} pairs")
-    assert median <= 2.5
+    assert beside_the_pruner(benchmark, dense, "proof", proof) <= 2.5
 
 
 @pytest.mark.xfail(reason="two labelled passes beside the two in float64", strict=False)
@@ -89,15 +94,7 @@ def test_verify_as_called_costs_at_most_four_times_the_pruner(benchmark, dense) 
         assert verify(pruned, dense.inputs, pruner).verdict.passes
         return time.perf_counter() - started
 
-    build_and_step(dense), verified()  # warm up both
-    ratios = benchmark.pedantic(
-        lambda: [verified() / build_and_step(dense) for _ in range(ROUNDS)], rounds=1
-    )
-    median = statistics.median(ratios)
-    benchmark.extra_info["ratio"] = median
-    name = type(dense.model).__name__
-    print(f"\n{name}: verify / (build + step): median {median:.2f} of {ROUNDS} pairs")
-    assert median <= 4
+    assert beside_the_pruner(benchmark, dense, "verify", verified) <= 4
 
 
 def test_verify_at_three_ratios_stays_under_two_gibibytes(benchmark) -> None:

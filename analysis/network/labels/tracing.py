@@ -69,29 +69,22 @@ def labelled_pass(
     Raises:
         Exception: whatever the model's forward raises.
     """
-    state = state_of(model)
-    trace = _numbered(state) if labels is None else Trace({}, {}, count=count)
-    trace.calls = trace.calls if calls is None else calls
-    for name, tensor in state.items():
-        tensor._planes = _planes_of(name, tensor, trace, labels)  # type: ignore[attr-defined]
-        tensor._own, tensor._source = True, name  # type: ignore[attr-defined]
-    try:
-        with (
-            left_as_found(model),
-            module_scope(model) as scope,
-            torch.no_grad(),
-            _plain_operators() as functions,
-            _Tracer(trace, scope, watch, functions) as tracer,
-        ):
-            output = forward(model, inputs)
-        trace.output = _kinds_of(output)
-        trace.left = tuple(map(_source, tensors_of(output)))
-        # Outside of the mode, which would follow what reads the labels as well.
-        for tensor in tensors_of(output):
-            tracer.leave(tensor)
-    finally:
-        for tensor in state.values():
-            del tensor._planes, tensor._own, tensor._source  # type: ignore[attr-defined]
+    with _running(model) as (state, scope, functions):
+        trace = _numbered(state) if labels is None else Trace({}, {}, count=count)
+        trace.calls = trace.calls if calls is None else calls
+        for name, tensor in state.items():
+            tensor._planes = _planes_of(name, tensor, trace, labels)  # type: ignore[attr-defined]
+        try:
+            with _Tracer(trace, scope, watch, functions) as tracer:
+                output = forward(model, inputs)
+            trace.output = _kinds_of(output)
+            trace.left = tuple(map(_source, tensors_of(output)))
+            # Outside of the mode, which would follow what reads the labels as well.
+            for tensor in tensors_of(output):
+                tracer.leave(tensor)
+        finally:
+            for tensor in state.values():
+                del tensor._planes  # type: ignore[attr-defined]
     return trace
 
 
@@ -108,6 +101,14 @@ def plain_pass(
     Raises:
         Exception: whatever the model's forward raises.
     """
+    with _running(model) as (_, scope, _), _Noting([], scope, watch) as noting:
+        forward(model, inputs)
+    return noting.calls
+
+
+@contextmanager
+def _running(model: nn.Module) -> Iterator[tuple[dict[str, Tensor], list[str], "_Functions"]]:
+    """The tensors of a model, known by name in the block, whose forward is running, functions."""
     state = state_of(model)
     for name, tensor in state.items():
         tensor._own, tensor._source = True, name  # type: ignore[attr-defined]
@@ -116,14 +117,12 @@ def plain_pass(
             left_as_found(model),
             module_scope(model) as scope,
             torch.no_grad(),
-            _plain_operators(),
-            _Noting([], scope, watch) as noting,
+            _plain_operators() as functions,
         ):
-            forward(model, inputs)
+            yield state, scope, functions
     finally:
         for tensor in state.values():
             del tensor._own, tensor._source  # type: ignore[attr-defined]
-    return noting.calls
 
 
 def _kinds_of(value: Any) -> Any:

@@ -7,7 +7,6 @@ import pytest
 from analysis.errors import InputError
 from analysis.gate.baseline import (
     METRICS,
-    STRENGTH,
     Kind,
     Row,
     changes,
@@ -19,6 +18,7 @@ from analysis.gate.baseline import (
 )
 from analysis.gate.baseline_csv import dump, read
 from analysis.records import (
+    STRENGTH,
     Channels,
     CheckResult,
     Config,

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 import torch_pruning as tp
+from between import Net, answer, built, images, pruner_of
 from blocks import PROVED, build, half_pruner
 from nets import inputs_for, make
 from torch import Tensor, nn
@@ -18,58 +19,6 @@ from analysis.pipeline import analyse, prune_and_prove
 from analysis.records import Config, Verdict, Verification
 
 pytestmark = pytest.mark.filterwarnings("ignore:Unwrapped parameters detected")
-
-
-class Net(nn.Module):
-    """Two convolutions with a function between them, and a classifier."""
-
-    def __init__(self, function: Callable[["Net", Tensor], Tensor], **parts: Any) -> None:
-        super().__init__()
-        self.make = nn.Conv2d(3, 8, 3, padding=1)
-        self.read = nn.Conv2d(8, 6, 1)
-        self.head = nn.Linear(6, 2)
-        self.function = function
-        for name, part in parts.items():
-            setattr(self, name, part)
-
-    def forward(self, x: Tensor) -> Any:
-        return self.head(self.read(self.function(self, self.make(x))).mean((2, 3)))
-
-
-def images(seed: int = 1) -> Tensor:
-    return torch.randn(2, 3, 6, 6, generator=torch.Generator().manual_seed(seed))
-
-
-def built(make: Callable[[], nn.Module], seed: int = 0) -> nn.Module:
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return make().eval()
-
-
-def altering(after: Callable[[Any], None]) -> type:
-    class Altering(tp.pruner.MagnitudePruner):
-        def step(self, interactive: bool = False):
-            yield from super().step(interactive=True)
-            after(self.model)
-
-    return Altering
-
-
-def pruner_of(model: Any, inputs: Any, kind: type = tp.pruner.MagnitudePruner, **options) -> Any:
-    options = {"importance": tp.importance.MagnitudeImportance(p=1), "pruning_ratio": 0.5} | options
-    return kind(
-        model, inputs, ignored_layers=[model.head], num_heads={}, out_channel_groups={},
-        in_channel_groups={}, **options,
-    )  # fmt: skip
-
-
-def answer(
-    make: Callable[[], nn.Module],
-    after: Callable[[Any], None] = lambda _: None,
-    inputs: Any = None,
-) -> Verification:
-    model, inputs = built(make), images() if inputs is None else inputs
-    return verify(model, inputs, pruner_of(model, inputs, altering(after)))
 
 
 @pytest.mark.parametrize("name", PROVED)

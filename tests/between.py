@@ -1,0 +1,74 @@
+"""A tiny network with a function of the test's own in it, pruned by half and altered."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+import torch_pruning as tp
+from torch import Tensor, nn
+
+from analysis import verify
+from analysis.records import Verification
+
+
+class Net(nn.Module):
+    """Two convolutions with a function between them, and a classifier."""
+
+    def __init__(self, function: Callable[["Net", Tensor], Tensor], **parts: Any) -> None:
+        super().__init__()
+        self.make = nn.Conv2d(3, 8, 3, padding=1)
+        self.read = nn.Conv2d(8, 6, 1)
+        self.head = nn.Linear(6, 2)
+        self.function = function
+        for name, part in parts.items():
+            setattr(self, name, part)
+
+    def forward(self, x: Tensor) -> Any:
+        return self.head(self.read(self.function(self, self.make(x))).mean((2, 3)))
+
+
+def images(seed: int = 1) -> Tensor:
+    return torch.randn(2, 3, 6, 6, generator=torch.Generator().manual_seed(seed))
+
+
+def built(make: Callable[[], nn.Module], seed: int = 0) -> nn.Module:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return make().eval()
+
+
+def altering(after: Callable[[Any], None]) -> type:
+    class Altering(tp.pruner.MagnitudePruner):
+        def step(self, interactive: bool = False):
+            yield from super().step(interactive=True)
+            after(self.model)
+
+    return Altering
+
+
+def pruner_of(model: Any, inputs: Any, kind: type = tp.pruner.MagnitudePruner, **options) -> Any:
+    options = {"importance": tp.importance.MagnitudeImportance(p=1), "pruning_ratio": 0.5} | options
+    return kind(
+        model, inputs, ignored_layers=[model.head], num_heads={}, out_channel_groups={},
+        in_channel_groups={}, **options,
+    )  # fmt: skip
+
+
+def answer(
+    make: Callable[[], nn.Module],
+    after: Callable[[Any], None] = lambda _: None,
+    inputs: Any = None,
+) -> Verification:
+    return pruned(make, after, inputs)[1]
+
+
+def pruned(
+    make: Callable[[], nn.Module],
+    after: Callable[[Any], None] = lambda _: None,
+    inputs: Any = None,
+    outputs: Sequence[str] = (),
+) -> tuple[Any, Verification]:
+    """The network pruned by half, and altered, and the verdict."""
+    model, inputs = built(make), images() if inputs is None else inputs
+    pruner = pruner_of(model, inputs, altering(after))
+    return model, verify(model, inputs, pruner, outputs=outputs)
