@@ -48,6 +48,7 @@ __all__ = [
     "random_state_kept",
     "reached_parameters",
     "relative_error",
+    "run_hooked",
     "tensors_of",
     "untraceable",
     "walk",
@@ -298,8 +299,16 @@ def aliased(model: nn.Module, *, requires_grad: bool) -> nn.Module:
 def called_modules(model: nn.Module, inputs: Inputs) -> frozenset[str]:
     """Names of the modules whose forward is called when the model runs on these inputs."""
     called: set[str] = set()
+    run_hooked(model, inputs, lambda name, _given, _returned: called.add(name))
+    return frozenset(called)
+
+
+def run_hooked(model: nn.Module, inputs: Inputs, hook: Callable[[str, Any, Any], None]) -> None:
+    """Run a model once, and tell of each call of a module: its name, what it is given, returns."""
     handles = [
-        module.register_forward_pre_hook(lambda _module, _args, name=name: called.add(name))
+        module.register_forward_hook(
+            lambda _module, given, returned, name=name: hook(name, given, returned)
+        )
         for name, module in model.named_modules()
     ]
     try:
@@ -308,7 +317,6 @@ def called_modules(model: nn.Module, inputs: Inputs) -> frozenset[str]:
     finally:
         for handle in handles:
             handle.remove()
-    return frozenset(called)
 
 
 def reached_parameters(model: nn.Module, inputs: Inputs) -> set[str]:

@@ -4,10 +4,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from analysis.network.inference import Inputs, forward, map_tensors
+from analysis.network.inference import Inputs, map_tensors, run_hooked
 from analysis.records import Cut, DependencyGroup
 
 __all__ = ["Calls", "Fault", "Site", "calls_of", "sites"]
@@ -53,19 +52,10 @@ def calls_of(model: nn.Module, inputs: Inputs) -> Calls:
     """What each module is given and returns on example inputs, where it is called last."""
     calls: dict[str, tuple[Any, Any]] = {}
 
-    def watch(name: str, module: nn.Module) -> Any:
-        def hook(_module: nn.Module, args: Any, output: Any) -> None:
-            calls[name] = _described(args), _described(output)
+    def note(name: str, given: Any, returned: Any) -> None:
+        calls[name] = _described(given), _described(returned)
 
-        return module.register_forward_hook(hook)
-
-    handles = [watch(name, module) for name, module in model.named_modules()]
-    try:
-        with torch.no_grad():
-            forward(model, inputs)
-    finally:
-        for handle in handles:
-            handle.remove()
+    run_hooked(model, inputs, note)
     return calls
 
 
