@@ -165,6 +165,14 @@ class Unknown:
     until: float
     why: str
 
+    def __str__(self) -> str:
+        # The first ratio at which anything is asked for is the smallest number above 0.
+        start = "above 0" if self.first < _SMALLEST else f"{self.first:.6g}"
+        return f"from {start} to {self.until:.6g}"
+
+
+_SMALLEST = 1e-12
+
 
 @dataclass(frozen=True)
 class RatioCurve:
@@ -301,7 +309,7 @@ class Reach:
         before = [each for each in self.unknown if not self.point or each.first < self.point.ratio]
         if not before:
             return ""
-        ranges = ", ".join(f"from {each.first:.6g} to {each.until:.6g}" for each in before[:_SHOWN])
+        ranges = ", ".join(map(str, before[:_SHOWN]))
         more = f" and {len(before) - _SHOWN} more ranges" if len(before) > _SHOWN else ""
         return f"what ratios {ranges}{more} leave is not known: {before[0].why}"
 
