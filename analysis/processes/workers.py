@@ -139,7 +139,8 @@ class Worker:
         """
         if self._process is None:
             self._begin()
-        self._pipe.send((function, arguments))
+        with suppress(BrokenPipeError):  # it died meanwhile, which reading tells
+            self._pipe.send((function, arguments))
         end = None if budget is None else time.monotonic() + budget
         step = ""
         while True:
@@ -150,7 +151,7 @@ class Worker:
                 raise error
             try:
                 what, value = self._pipe.recv()
-            except EOFError:
+            except (EOFError, ConnectionError):
                 raise self._death(step) from None
             if what == "step":
                 step = value
@@ -189,7 +190,7 @@ class Worker:
         theirs.close()
         try:
             what, value = self._pipe.recv()  # it is ready: what it imports counts for no budget
-        except EOFError:
+        except (EOFError, ConnectionError):
             raise self._death("starting") from None
         if what == "error":
             self.end()
@@ -225,7 +226,7 @@ def _serve(
     if threads is not None:
         importlib.import_module("torch").set_num_threads(threads)
     budgets.announce_to(lambda step: pipe.send(("step", step)))
-    with suppress(EOFError, BrokenPipeError):  # nobody is left to work for
+    with suppress(EOFError, ConnectionError):  # nobody is left to work for
         pipe.send(("ready", None))
         while True:
             name, arguments = pipe.recv()

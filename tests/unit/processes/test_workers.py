@@ -1,6 +1,7 @@
 """A child process that can be ended."""
 
 import os
+import signal
 import time
 
 import pytest
@@ -45,6 +46,28 @@ def test_a_process_that_dies_is_told_with_its_step(worker) -> None:
     with pytest.raises(WorkerError, match=r"died \(exit status 3\) while falling"):
         worker.call("die")
     assert worker.call("double", 5) == 10
+
+
+def test_a_process_that_dies_between_two_calls_is_told(worker) -> None:
+    worker.call("double", 1)
+    process = worker._process
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    with pytest.raises(WorkerError, match=r"died \(out of memory, most likely\) while starting"):
+        worker.call("double", 2)
+    assert worker.call("double", 5) == 10
+
+
+def test_a_process_whose_answer_nobody_reads_leaves_in_silence(capfd) -> None:
+    with Worker("worker_jobs") as worker:
+        worker.call("double", 1)
+        worker._pipe.send(("double", (2,)))
+        assert worker._pipe.poll(20)
+        process = worker._process
+        worker._pipe.close()
+        process.join(20)
+        assert process.exitcode == 0
+    assert capfd.readouterr().err == ""
 
 
 def test_steps_are_told_as_they_begin() -> None:
