@@ -31,6 +31,7 @@ from analysis.proof.proving import prove
 from analysis.proof.stepping import Progress, accounted, each_step, stepped, verdict_of
 from analysis.pruning import importances, planning, surgery
 from analysis.pruning.emptying import with_emptying
+from analysis.pruning.group_pruner import GroupPruner
 from analysis.pruning.pruners import (
     Between,
     PrunerFactory,
@@ -39,8 +40,9 @@ from analysis.pruning.pruners import (
     check_pruner,
     rebuilder,
 )
-from analysis.pruning.requested import RequestedChannels
+from analysis.pruning.requested import requested_of
 from analysis.records import (
+    CUTS,
     OWN_PRUNER,
     Audited,
     Config,
@@ -121,13 +123,13 @@ class Dense:
         names = [group.root for group in groups]
         return account_of(self.model, self.followed, self.costs, ignored_layers, config, names)
 
-    def account(self, groups: Sequence[DependencyGroup]) -> Account | None:
+    def account(self, groups: Sequence[DependencyGroup], cut: str = CUTS[0]) -> Account | None:
         """What cuts of its groups cost; None where that cannot be expressed."""
-        key = tuple(group.root for group in groups)
+        key = cut, *(group.root for group in groups)
         if key not in self._accounts:
             try:
                 with budgets.step("predicting costs"):
-                    self._accounts[key] = self.account_of((), Config(0.0), groups)
+                    self._accounts[key] = self.account_of((), Config(0.0, cut=cut), groups)
             except AnalysisError:
                 self._accounts[key] = None
         return self._accounts[key]
@@ -245,8 +247,9 @@ def prune_and_prove(
     config = replace(config, policy=_label(named, config, dense.model))
     pruned = copy_of(dense.model)
     build = builder(config, dense.inputs, ignored, pruner_factory)
+    asks_depgraph = pruner_factory is None and config.cut != "groups"
     groups, planned, error = (
-        _asked_by_us(dense, config, ignored) if pruner_factory is None else ((), None, None)
+        _asked_by_us(dense, config, ignored) if asks_depgraph else ((), None, None)
     )
     progress, pruner = Progress(), None
 
@@ -254,11 +257,10 @@ def prune_and_prove(
         nonlocal pruner, groups, planned
         pruner, between = build(pruned, operators.blamed)
         planned = planned and tuple(with_emptying(pruner, planned))
-        if pruner_factory is not None:
-            # A graph of our own might be another one: its forward_fn, its layers, its roots.
-            groups = depgraph.groups_cut_by(pruner, pruned, dense.inputs)
+        if not asks_depgraph:
+            groups = _groups_of(pruner, pruned, dense.inputs)
         if planned is None:
-            progress.requested = RequestedChannels(pruner)
+            progress.requested = requested_of(pruner)
         return pruner, between
 
     with random_state_kept():
@@ -270,7 +272,7 @@ def prune_and_prove(
     verification = accounted(verification, groups, progress, asked, config.ratio)
     run = costed_run(
         (dense.costs, dense.saved_bytes),
-        lambda: dense.account(groups),
+        lambda: dense.account(groups, config.cut),
         pruned,
         dense.inputs,
         config,
@@ -280,6 +282,16 @@ def prune_and_prove(
     )
     removals, rebuild = tuple(progress.removals), rebuilder(build, pruner)
     return Outcome(dense, pruned, ignored, planned, removals, run, rebuild, progress.trained)
+
+
+def _groups_of(pruner: Any, model: nn.Module, inputs: Inputs) -> tuple[DependencyGroup, ...]:
+    """The groups that a pruner cuts.
+
+    A graph of our own might be another one than its: its forward_fn, its layers, its roots.
+    """
+    if isinstance(pruner, GroupPruner):
+        return pruner.groups
+    return depgraph.groups_cut_by(pruner, model, inputs)
 
 
 def _label(policy: Any, config: Config, model: nn.Module) -> str:
@@ -349,10 +361,10 @@ def verify(
     with left_as_found(model), only_outputs(model, outputs):
         model.eval()
         groups: list[DependencyGroup] = []
-        progress = Progress(requested=RequestedChannels(pruner))
+        progress = Progress(requested=requested_of(pruner))
 
         def read(_: Operators) -> tuple[Any, None]:
-            groups.extend(depgraph.groups_cut_by(pruner, model, example_inputs))
+            groups.extend(_groups_of(pruner, model, example_inputs))
             return pruner, None
 
         verification = stepped(model, example_inputs, read, progress, budget)
@@ -396,7 +408,7 @@ def verify_steps(
 def _verify_steps(
     model: nn.Module, inputs: Inputs, pruner: Any, budget: float | None, outputs: Sequence[str]
 ) -> Iterator[Verification]:
-    progress = Progress(requested=RequestedChannels(pruner))
+    progress = Progress(requested=requested_of(pruner))
     groups: tuple[DependencyGroup, ...] = ()
     steps = each_step(model, inputs, pruner, progress, Operators(model, [], inputs).blamed)
     passes = True
@@ -405,7 +417,7 @@ def _verify_steps(
             model.eval()
             try:
                 with budgets.limited(budget):
-                    groups = groups or depgraph.groups_cut_by(pruner, model, inputs)
+                    groups = groups or _groups_of(pruner, model, inputs)
                     step = next(steps)
             except (UnprunableError, BudgetExceededError) as failure:
                 step = verdict_of(failure)

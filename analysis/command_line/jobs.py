@@ -111,10 +111,10 @@ def _measured(network: Network) -> tuple[CostTable, int]:
 def _account(request: Request, cut: str) -> Account:
     model, _ = loaded(request.network)
     choice = policies.choice_of(request.ignore, model)
-    config = Config(0.0, request.scope, request.importance, round_to=request.round_to)
+    config = Config(0.0, request.scope, request.importance, round_to=request.round_to, cut=cut)
     table, _ = _measured(request.network)
     followed = labelled(request.network)
-    return predicting.account_of(model, followed, table, choice, config, cut=cut)
+    return predicting.account_of(model, followed, table, choice, config)
 
 
 def run(request: Request, config: Config, names: Sequence[str]) -> Run:

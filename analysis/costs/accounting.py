@@ -9,11 +9,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from analysis.costs.cost_model import CostModel, refined
-from analysis.costs.expected import Expected, counts_of
+from analysis.costs.products import counts_of
 from analysis.errors import InputError
 from analysis.groups.inspecting import Labelled
 from analysis.pruning.channel_classes import classes_of
-from analysis.pruning.rules import Outlook, Ranking
+from analysis.pruning.expected import Expected, gone_labels
+from analysis.pruning.ranked import Limits, Outlook
+from analysis.pruning.rules import Ranking
 from analysis.records import (
     Config,
     CostTable,
@@ -52,7 +54,8 @@ class Account:
         found: its groups as torch-pruning is expected to cut them, the excluded ones marked.
         importances: by root, shape (width,).
         config: scope and ``round_to``; its ratio is not read.
-        unties: whether the cut makes tensors of their own of tied ones, as torch-pruning's does.
+        limits: of the cut by the groups, see `analysis.pruning.rules.Ranking`; None is
+            torch-pruning's own, which makes tensors of their own of tied ones.
 
     Raises:
         InputError: the costs cannot be expressed in the widths of the groups; names the layer.
@@ -69,7 +72,7 @@ class Account:
         found: Sequence[Expected],
         importances: Mapping[str, Tensor],
         config: Config,
-        unties: bool = True,
+        limits: Mapping[str, Limits] | None = None,
     ) -> None:
         groups = self._groups = tuple(each.group for each in found)
         macs, params, copies = counts_of(followed, found, table)
@@ -86,14 +89,18 @@ class Account:
             ]
         }
         going = {each.group.root: each.going for each in found}
-        self._ranking = Ranking(groups, self._segments, importances, config, going=going)
+        self._ranking = Ranking(
+            groups, self._segments, importances, config, going=going, limits=limits
+        )
         self._unknown = {
             each.group.root: each.otherwise
             for each in found
             if each.otherwise and each.group.prunable
         }
         self._several = {each.group.root for each in found if each.several}
-        self.model = CostModel(macs, params, groups, self._segments, copies if unties else ())
+        self.model = CostModel(
+            macs, params, groups, self._segments, copies if limits is None else ()
+        )
         self._owner = {layer: each for each in found for layer in each.group.layers}
         # A layer that shares its tensor is none of those that the tensor is named after.
         self._owner |= {each.group.root: each for each in found}
@@ -167,12 +174,7 @@ class Account:
     def _gone(self, ratio: float) -> NDArray[np.bool_]:
         """Which labels of the pass go at a ratio."""
         ((_, _, found),) = self._expected([ratio])
-        gone = np.zeros(self.followed.trace.count, bool)
-        for each in self._found:
-            outlook = found[each.group.root]
-            for position in outlook.lowest(int(outlook.going[0])):
-                gone |= np.isin(each.channel_of, each.going[position])
-        return gone
+        return gone_labels(self.followed, self._found, found, 0)
 
     def savings(self, ratio: float) -> Savings:
         """Each group's share of what is saved at a ratio."""

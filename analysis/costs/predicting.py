@@ -8,16 +8,16 @@ from numpy.typing import NDArray
 from torch import nn
 
 from analysis.costs.accounting import Account
-from analysis.costs.expected import by_groups, expected
 from analysis.costs.followed import count_macs
-from analysis.errors import InputError
 from analysis.groups import inspecting, policies
 from analysis.groups.departing import cut_copy
 from analysis.network.failures import locate_failure
 from analysis.network.inference import Inputs, collector_paused, left_as_found
 from analysis.network.usable import check_usable
-from analysis.pruning.importances import group_importances, set_importances
-from analysis.records import CUTS, Config, CostTable, RatioCurve, Reach, checked_ratios
+from analysis.pruning.by_groups import limits_of, ranked_sets
+from analysis.pruning.expected import expected
+from analysis.pruning.importances import group_importances
+from analysis.records import Config, CostTable, RatioCurve, Reach, checked_ratios
 
 __all__ = [
     "PruningOptions",
@@ -144,15 +144,13 @@ def cost_account(
         InputError: another scope, importance or cut; the model cannot be analysed as it is; or its
             cost cannot be expressed in the widths of its groups, the layer is named.
     """
-    if cut not in CUTS:
-        raise InputError(f"cut {cut!r}; expected one of {', '.join(CUTS)}")
+    config = Config(0.0, scope, importance, round_to=round_to, cut=cut)
     check_usable(model)
     # A wrong name is told of before the model is run.
     choice = policies.choice_of(ignored_layers, model)
-    config = Config(0.0, scope, importance, round_to=round_to)
     table = count_macs(model, example_inputs)
     followed = inspecting.labelled(model, example_inputs)
-    return account_of(model, followed, table, choice, config, names, cut)
+    return account_of(model, followed, table, choice, config, names)
 
 
 def account_of(
@@ -162,7 +160,6 @@ def account_of(
     ignored_layers: Any,
     config: Config,
     names: Collection[str] = (),
-    cut: str = "torch-pruning",
 ) -> Account:
     """As `cost_account`, of a network that was counted and followed before.
 
@@ -171,23 +168,16 @@ def account_of(
         followed: it with its channels followed.
         table: its count.
         ignored_layers: as `cost_account`.
-        config: scope, importance and ``round_to``; its ratio is not read.
+        config: scope, importance, ``round_to`` and whose cut; its ratio is not read.
         names: as `cost_account`.
-        cut: as `cost_account`.
 
     Raises:
         InputError: as `cost_account`.
     """
     ignored = policies.ignored_layers(ignored_layers, model, followed.groups)
+    if config.cut == "groups":
+        sets = ranked_sets(model, followed, ignored, config.importance, names)
+        return Account(table, followed, sets.found, sets.scores, config, limits_of(sets, config))
     found = expected(followed, ignored, names)
     scores = group_importances(model, tuple(each.group for each in found), config.importance)
-    if cut == "groups":
-        found = by_groups(found, followed)
-        scores = {
-            each.group.root: set_importances(
-                group, followed.parameters, scores.get(each.group.root), config.importance
-            )
-            for each, group in zip(found, followed.groups, strict=True)
-            if group.together
-        }
-    return Account(table, followed, found, scores, config, unties=cut != "groups")
+    return Account(table, followed, found, scores, config)

@@ -11,6 +11,7 @@ from analysis.errors import InputError
 from analysis.network.failures import locate_failure
 from analysis.network.inference import Inputs
 from analysis.processes import budgets
+from analysis.pruning.planning import removed_channels
 from analysis.records import (
     Channels,
     Config,
@@ -26,7 +27,6 @@ from analysis.records import (
     Sizes,
     Verdict,
     Verification,
-    merge_cuts,
 )
 
 __all__ = ["costed_run", "measure"]
@@ -75,7 +75,7 @@ def costed_run(
     account = account_of() if planned is not None and known else None
     if account is not None and planned is not None:
         requested = _savings(account, {entry.root: entry.requested for entry in planned})
-        removed = _savings(account, _removed_of_roots(accounts, removals))
+        removed = _savings(account, removed_channels(accounts, removals))
     left = requested.point if requested else None
     return Run(
         config=config,
@@ -87,14 +87,6 @@ def costed_run(
         costs=costs,
         scopes=() if planned is None else _by_scope(accounts, requested, removed),
     )
-
-
-def _removed_of_roots(
-    accounts: Collection[GroupAccount], removals: Collection[Removal]
-) -> dict[str, tuple[int, ...]]:
-    """The channels of each group's root that went."""
-    cuts = {cut.layer: cut.removed for cut in merge_cuts(removals) if cut.axis == "out"}
-    return {entry.root: cuts.get(entry.root, ()) for entry in accounts}
 
 
 def _savings(account: Account, channels: Mapping[str, Collection[int]]) -> Savings | None:

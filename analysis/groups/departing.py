@@ -12,7 +12,7 @@ from torch import nn
 from analysis.errors import BudgetExceededError
 from analysis.groups.coupling import Classes
 from analysis.groups.retracing import is_retraced, sizes_tell
-from analysis.network.cutting import cut_axes
+from analysis.network.cutting import cut_labels
 from analysis.network.inference import Inputs, aliased, one_line
 from analysis.network.labels import operators
 from analysis.network.labels.planes import Labels, labels_of, varying, without
@@ -115,9 +115,7 @@ def _is_retraced(
 def cut_copy(model: nn.Module, trace: Trace, removed: NDArray[np.bool_]) -> nn.Module:
     """A copy without the positions whose labels go."""
     cut = aliased(model, requires_grad=False)
-    gone = {axis: removed[trace.labels(*axis)] for axis in trace.starts}
-    stays = {axis: np.flatnonzero(~row) for axis, row in gone.items() if row.any()}
-    cut_axes(cut, {axis: torch.from_numpy(row) for axis, row in stays.items()})
+    cut_labels(cut, trace, removed)
     return cut
 
 

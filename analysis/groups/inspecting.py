@@ -418,6 +418,16 @@ class Labelled:
                     found[name].append(layer)
         return found
 
+    def arriving_at(self, layer: str) -> Labels | None:
+        """Labels that arrive at a convolution, whose weight holds a part of them if it is grouped.
+
+        None where it is not called.
+        """
+        for step in self.trace.steps:
+            if step.place.module == layer and step.place.operator == "convolution":
+                return step.arriving[0]
+        return None
+
     def left_without(self, groups: Collection[int]) -> tuple[int, int]:
         """MACs and parameters when these groups have lost all of their channels."""
         gone = np.isin(self.group_of, list(groups))

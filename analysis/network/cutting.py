@@ -3,11 +3,15 @@
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from analysis.network.labels.records import Trace
 from analysis.network.labels.tracing import state_of
 
-__all__ = ["cut_axes"]
+__all__ = ["cut_axes", "cut_labels"]
 
 _SIZES: dict[str, tuple[tuple[str, int], ...]] = {
     "in_features": (("weight", 1),),
@@ -28,6 +32,19 @@ _SIZES: dict[str, tuple[tuple[str, int], ...]] = {
 """Attributes in which PyTorch's layers repeat a size: that of the first tensor that they have."""
 
 
+def cut_labels(model: nn.Module, trace: Trace, gone: NDArray[np.bool_]) -> None:
+    """Take the positions that labels of a pass over a model stand for from it, in place; see below.
+
+    Args:
+        model: changed.
+        trace: a pass over it.
+        gone: for each label whether its position goes.
+    """
+    rows = {axis: gone[trace.labels(*axis)] for axis in trace.starts}
+    stays = {axis: np.flatnonzero(~row) for axis, row in rows.items() if row.any()}
+    cut_axes(model, {axis: torch.from_numpy(row) for axis, row in stays.items()})
+
+
 def cut_axes(model: nn.Module, kept: Mapping[tuple[str, int], Tensor]) -> None:
     """Keep these positions of a model's parameters and buffers, in place.
 
@@ -44,7 +61,7 @@ def cut_axes(model: nn.Module, kept: Mapping[tuple[str, int], Tensor]) -> None:
             if (name, dim) in kept:
                 value = value.index_select(dim, kept[name, dim].to(value.device))
         if value.shape != tensor.shape:
-            tensor.data = value
+            tensor.data, tensor.grad = value, None
             owner = name.rpartition(".")[0]
             # A parametrized layer has its tensors in a module below it.
             touched |= {owner, f".{owner}".partition(".parametrizations")[0].removeprefix(".")}

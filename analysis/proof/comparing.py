@@ -1,6 +1,6 @@
 """Two networks, one answer: do they compute the same function?"""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from math import inf
 from typing import Any
@@ -247,7 +247,7 @@ def _kept_output(expected: Tensor, found: Tensor, cut: Cut) -> Tensor | None:
     return None
 
 
-def changed_tensors(dense: nn.Module, pruned: nn.Module, cuts: Iterable[Cut]) -> Iterator[str]:
+def changed_tensors(dense: nn.Module, pruned: nn.Module, cuts: Collection[Cut]) -> Iterator[str]:
     """Names of the pruned network's parameters and buffers that are not the dense ones, restricted.
 
     A surviving value must be the original one, bit for bit, at the place the cuts give it.
@@ -284,13 +284,17 @@ class Restriction:
         cuts: every axis that was cut.
     """
 
-    def __init__(self, dense: nn.Module, cuts: Iterable[Cut]) -> None:
+    def __init__(self, dense: nn.Module, cuts: Collection[Cut]) -> None:
         self._layers = dict(dense.named_modules(remove_duplicate=False))
         # A cut names a layer once, whatever other names it has.
         names = {id(layer): name for name, layer in dense.named_modules()}
         self._first = {name: names[id(layer)] for name, layer in self._layers.items()}
-        self._cuts = {(cut.layer, cut.axis): cut for cut in cuts}
-        self._kept: dict[tuple[str, str, torch.device], Tensor] = {}
+        self._cuts = {(cut.layer, cut.axis): cut for cut in cuts if cut.dim is None}
+        self._alone: dict[str, list[Cut]] = {}
+        for cut in cuts:
+            if cut.dim is not None:
+                self._alone.setdefault(cut.layer, []).append(cut)
+        self._kept: dict[tuple[Cut, torch.device], Tensor] = {}
 
     def __call__(self, name: str, tensor: Tensor) -> Tensor:
         """The part of a tensor that is left; the tensor itself where nothing of it was cut.
@@ -299,9 +303,10 @@ class Restriction:
         such as nn.MultiheadAttention, is cut as one.
         """
         cuts = self._cuts
-        alone = cuts.get((name, "out"))
-        if alone is not None and alone.dim is not None:
-            return tensor.index_select(alone.dim, self._staying(alone, tensor))
+        if name in self._alone:
+            for cut in self._alone[name]:
+                tensor = tensor.index_select(cut.dim or 0, self._staying(cut, tensor))
+            return tensor
         given, _, own_name = name.rpartition(".")
         owner = self._first[given]
         while (owner, "out") not in cuts and (owner, "in") not in cuts and owner:
@@ -317,7 +322,7 @@ class Restriction:
 
     def _staying(self, cut: Cut, tensor: Tensor) -> Tensor:
         """The positions of an axis that stay, on the tensor's device."""
-        key = cut.layer, cut.axis, tensor.device
+        key = cut, tensor.device
         if key not in self._kept:
             self._kept[key] = indices(cut.kept, tensor)
         return self._kept[key]

@@ -7,7 +7,7 @@ statistics over channels are taken over the kept ones.
 """
 
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from analysis.errors import UnsupportedLayerError
-from analysis.network.inference import FunctionMode, holds_nan, map_tensors, walk
+from analysis.network.inference import FunctionMode, holds_nan, map_tensors, named_tensors, walk
 from analysis.network.layers import (
     ATTENTION,
     COMBINE,
@@ -50,9 +50,12 @@ def masked(model: nn.Module, cuts: Iterable[Cut], inside: Collection[str] = ()) 
     with ExitStack() as until_done:
         for cut, layer, kind in located:
             removed = torch.tensor(cut.removed, dtype=torch.long)
-            if layer is None or cut.layer in inside:
-                continue  # what a parameter makes of a removed channel is not read
-            if cut.axis == "in":
+            if cut.layer in inside:
+                continue
+            if layer is None:
+                if cut.axis == "in":  # what a tensor makes of a removed channel is not read
+                    until_done.enter_context(_filled(model, cut, 0.0))
+            elif cut.axis == "in":
                 hook = _masked_input(kind.axis(layer), removed)
                 handle = layer.register_forward_pre_hook(hook, with_kwargs=True)
                 until_done.callback(handle.remove)
@@ -77,8 +80,16 @@ def masked(model: nn.Module, cuts: Iterable[Cut], inside: Collection[str] = ()) 
         yield
 
 
+def _filled(model: nn.Module, cut: Cut, value: float) -> AbstractContextManager[None]:
+    """A tensor outside of layers with a value at the removed positions."""
+    tensor = named_tensors(model)[cut.layer]
+    removed = torch.tensor(cut.removed, dtype=torch.long, device=tensor.device)
+    dim = -1 if cut.dim is None else cut.dim
+    return _replaced(tensor, tensor.data.index_fill(dim, removed, value))
+
+
 @contextmanager
-def _replaced(parameter: nn.Parameter, value: Tensor) -> Iterator[None]:
+def _replaced(parameter: Tensor, value: Tensor) -> Iterator[None]:
     before, parameter.data = parameter.data, value
     try:
         yield
@@ -113,15 +124,12 @@ def tagged(model: nn.Module, cuts: Iterable[Cut]) -> Iterator[None]:
     What treats channels alone keeps the tag; `KeptChannels` acts where a function combines
     channels. Readers that are layers are masked by `masked`.
     """
-    parameters = dict(model.named_parameters(remove_duplicate=False))
     with ExitStack() as until_done:
         for cut, layer, kind in _located(model, cuts):
             removed = torch.tensor(cut.removed, dtype=torch.long)
             if layer is None:
-                value = parameters[cut.layer].data
-                dim = -1 if cut.dim is None else cut.dim
-                value = value.index_fill(dim, removed.to(value.device), torch.nan)
-                until_done.enter_context(_replaced(parameters[cut.layer], value))
+                if cut.axis == "out":
+                    until_done.enter_context(_filled(model, cut, torch.nan))
             elif cut.axis == "in" and not has_own_forward(layer):
                 # As in a weight-standardised convolution, whose weights are normalised first.
                 kept = torch.tensor(cut.kept, dtype=torch.long)
@@ -150,11 +158,11 @@ def _is_scaled(model: nn.Module, cut: Cut) -> bool:
 
 
 def _located(model: nn.Module, cuts: Iterable[Cut]) -> Iterator[tuple[Cut, nn.Module | None, Kind]]:
-    """Each cut with its layer and how that holds channels; no layer for a parameter outside one."""
+    """Each cut with its layer and how that holds channels; no layer for a tensor that is named."""
     modules = dict(model.named_modules())
-    parameters = dict(model.named_parameters(remove_duplicate=False))
+    tensors = named_tensors(model)
     for cut in cuts:
-        if cut.dim is not None and cut.layer in parameters:
+        if cut.dim is not None and cut.layer in tensors:
             yield cut, None, _OUTSIDE
             continue
         layer = modules.get(cut.layer)

@@ -21,7 +21,7 @@ from analysis.proof.proving import prove
 from analysis.pruning import planning, surgery
 from analysis.pruning.asked_of_layers import AskedOfLayers
 from analysis.pruning.pruners import Between
-from analysis.pruning.requested import RequestedChannels
+from analysis.pruning.requested import Requested
 from analysis.records import (
     STRENGTH,
     DependencyGroup,
@@ -47,7 +47,7 @@ class Progress:
     """What the steps of a pruner have done so far, and what they were asked for."""
 
     removals: list[Removal] = field(default_factory=list)
-    requested: RequestedChannels | None = None
+    requested: Requested | None = None
     trained: bool = False
 
     @property
@@ -137,7 +137,7 @@ def each_step(
     Raises:
         UnprunableError: the pruner raised.
     """
-    history = surgery.Ledger(pruner.DG)
+    history = surgery.Ledger(getattr(pruner, "DG", None))
     while pruner.current_step < pruner.iterative_steps:
         start, before = start or _Start.of(model, inputs), pruner.current_step
         yield _prove_step(start, model, inputs, pruner, history, progress, blame)
@@ -287,7 +287,7 @@ def accounted(
     verification = replace(verification, groups=accounts, requested_unknown=unknown, cuts=cuts)
     if ratio is None:
         return verification
-    if progress.requested is not None:
+    if progress.requested is not None and progress.requested.of_layers is not None:
         verification = _with_layers(verification, groups, progress, progress.requested.of_layers)
     return _explained(verification, progress.removals, ratio)
 

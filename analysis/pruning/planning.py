@@ -1,17 +1,25 @@
 """The plan of one pruning, and asked against done."""
 
-from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from analysis.pruning.channel_classes import classes_of
-from analysis.pruning.rules import Counts, Ranking, Scope, kept_of, scores_of
-from analysis.records import Config, DependencyGroup, GroupAccount, PlannedGroup, Reason, Removal
+from analysis.pruning.ranked import Counts, scores_of
+from analysis.pruning.rules import Ranking, Scope, kept_of
+from analysis.records import (
+    Config,
+    DependencyGroup,
+    GroupAccount,
+    PlannedGroup,
+    Reason,
+    Removal,
+    merge_cuts,
+)
 
-__all__ = ["account", "plan", "threshold_gap"]
+__all__ = ["account", "plan", "removed_channels", "threshold_gap"]
 
 
 def plan(
@@ -92,11 +100,7 @@ def account(
             GroupAccount(entry.root, _width(entry), None, len(entry.removed), Reason.PRUNED)
             for entry in removals
         )
-    # A pruner may have taken another layer of the group as its root.
-    cuts = [cut for removal in removals for cut in removal.cuts if cut.axis == "out"]
-    removed: Counter[str] = Counter()
-    for cut in cuts:
-        removed[cut.layer] += len(cut.removed)
+    removed = {root: len(gone) for root, gone in removed_channels(groups, removals).items()}
     plans = {entry.root: entry for entry in planned or ()}
     # A pruner of which it is known what it asks does not plan for the groups it excludes.
     nothing = {
@@ -105,7 +109,24 @@ def account(
         if planned is not None and (group.ignored or group.frozen)
     }
     plans = nothing | plans
-    return tuple(_accounted(group, removed[group.root], plans.get(group.root)) for group in groups)
+    return tuple(
+        _accounted(group, removed.get(group.root, 0), plans.get(group.root)) for group in groups
+    )
+
+
+def removed_channels(
+    groups: Iterable[DependencyGroup | GroupAccount], removals: Collection[Removal]
+) -> dict[str, tuple[int, ...]]:
+    """By root the channels of each group that went."""
+    by_root: dict[str, list[int]] = {}
+    for removal in removals:
+        by_root.setdefault(removal.root, []).extend(removal.removed)
+    roots = {group.root for group in groups}
+    if not by_root.keys() <= roots:
+        # A pruner may have taken another layer of the group as its root.
+        cuts = (cut for cut in merge_cuts(removals) if cut.axis == "out" and cut.layer in roots)
+        return {cut.layer: cut.removed for cut in cuts}
+    return {root: tuple(sorted(channels)) for root, channels in by_root.items()}
 
 
 def _accounted(group: DependencyGroup, removed: int, planned: PlannedGroup | None) -> GroupAccount:

@@ -13,6 +13,7 @@ from analysis.errors import InputError, UnprunableError, upstream
 from analysis.network.inference import Inputs, forward, map_tensors, untraceable
 from analysis.network.loading import load_callable
 from analysis.pruning import surgery
+from analysis.pruning.group_pruner import GroupPruner
 from analysis.records import Config
 
 __all__ = [
@@ -66,10 +67,23 @@ def load_factory(given: str | PrunerFactory | None) -> PrunerFactory | None:
 def builder(
     config: Config, inputs: Inputs, ignored: Collection[str], factory: PrunerFactory | None
 ) -> Build:
-    """What builds torch-pruning's own pruner as the config says, or the user's."""
+    """What builds the pruner that the config asks for, torch-pruning's or ours, or the user's."""
 
     def magnitude(model: nn.Module, blame: Blame | None) -> tuple[Any, Between | None]:
         return surgery.build_pruner(model, inputs, config, ignored, blame), None
+
+    def by_groups(model: nn.Module, blame: Blame | None) -> tuple[Any, Between | None]:
+        pruner = GroupPruner(
+            model,
+            inputs,
+            config.ratio,
+            ignore=tuple(ignored),
+            scope=config.scope,
+            importance=config.importance,
+            round_to=config.round_to,
+            max_pruning_ratio=config.max_pruning_ratio,
+        )
+        return pruner, None
 
     def users(model: nn.Module, blame: Blame | None) -> tuple[Any, Between | None]:
         assert factory is not None
@@ -77,7 +91,9 @@ def builder(
             answer = factory(model, map_tensors(inputs, Tensor.clone), config.ratio)
         return _unpacked(answer, model)
 
-    return magnitude if factory is None else users
+    if factory is not None:
+        return users
+    return by_groups if config.cut == "groups" else magnitude
 
 
 @contextmanager
@@ -130,10 +146,11 @@ def check_pruner(pruner: Any, model: nn.Module) -> Any:
     Raises:
         InputError: it is no pruner, was built on another model, or has been stepped.
     """
-    if not all(hasattr(pruner, name) for name in ("step", "DG", "current_step", "model")):
+    is_known = isinstance(pruner, GroupPruner) or hasattr(pruner, "DG")
+    if not is_known or not all(hasattr(pruner, name) for name in ("step", "current_step", "model")):
         raise InputError(
-            f"the pruner is a {type(pruner).__name__}; expected one of torch-pruning's, "
-            "built on the model"
+            f"the pruner is a {type(pruner).__name__}; expected one of torch-pruning's, or a "
+            "GroupPruner, built on the model"
         )
     if pruner.model is not model:
         raise InputError(

@@ -11,7 +11,7 @@ import random
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -22,10 +22,11 @@ from analysis.network.inference import one_line
 from analysis.pruning import planning
 from analysis.pruning.asked_of_layers import AskedOfLayers, prunes_heads
 from analysis.pruning.emptying import with_emptying
+from analysis.pruning.group_pruner import GroupPruner
 from analysis.pruning.rules import Scope
 from analysis.records import Config, DependencyGroup, PlannedGroup, Reason, Removal, merge_cuts
 
-__all__ = ["RequestedChannels"]
+__all__ = ["Requested", "RequestedChannels", "RequestedSets", "requested_of"]
 
 _RULES = (
     "_prune",
@@ -38,6 +39,55 @@ _RULES = (
     "get_target_pruning_ratio",
 )
 """The methods that decide what goes."""
+
+
+class Requested(Protocol):
+    """What the steps of a pruner ask of each group; see `RequestedChannels`."""
+
+    unknown: str
+
+    @property
+    def of_layers(self) -> AskedOfLayers | None:
+        """What single layers are asked, if any are."""
+
+    @property
+    def planned(self) -> tuple[PlannedGroup, ...]:
+        """What is asked up to the last step looked at, and what the rules leave of that."""
+
+    def look_ahead(self, pruner: Any, removals: Collection[Removal]) -> None:
+        """Note what the coming step asks for."""
+
+    def refuted_by(self, removals: Collection[Removal]) -> str:
+        """Why the pruner did not ask for what is planned; empty if it may have."""
+
+
+def requested_of(pruner: Any) -> Requested:
+    """What is asked by a pruner of torch-pruning's, or by one that cuts groups as they are."""
+    return RequestedSets(pruner) if isinstance(pruner, GroupPruner) else RequestedChannels(pruner)
+
+
+class RequestedSets:
+    """What a `GroupPruner` asks, as it says itself."""
+
+    def __init__(self, pruner: GroupPruner) -> None:
+        self.unknown = ""
+        self._pruner = pruner
+
+    @property
+    def of_layers(self) -> None:
+        """What has a ratio of its own is ranked alone, as the groups say."""
+
+    @property
+    def planned(self) -> tuple[PlannedGroup, ...]:
+        """See `Requested`."""
+        return self._pruner.planned
+
+    def look_ahead(self, pruner: Any, removals: Collection[Removal]) -> None:
+        """Its importance need not be asked twice."""
+
+    def refuted_by(self, removals: Collection[Removal]) -> str:
+        """It cuts what it says."""
+        return ""
 
 
 class RequestedChannels:

@@ -1,14 +1,14 @@
 """torch-pruning's rules: which channels a ratio asks for, and why a cut is dropped."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from analysis.pruning.channel_classes import ChannelClasses
+from analysis.pruning.ranked import Counts, Guarded, Limits, Outlook, Ranked, scores_of
 from analysis.records import (
     Config,
     DependencyGroup,
@@ -17,6 +17,7 @@ from analysis.records import (
 
 __all__ = [
     "Counts",
+    "Limits",
     "Outlook",
     "Ranking",
     "Scope",
@@ -25,8 +26,6 @@ __all__ = [
     "kept_of",
     "scores_of",
 ]
-
-Counts = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -48,46 +47,6 @@ class Scope:
     initial: int | None = None
 
 
-@dataclass(frozen=True, eq=False)
-class Outlook:
-    """What several ratios do to one group.
-
-    Attributes:
-        asked: positions that rank below the threshold, shape (ratios,).
-        requested: their channels, shape (ratios,).
-        allowed: those of them that the cap on the ratio lets go, shape (ratios,).
-        going: positions that go once the pruner's rules have acted, shape (ratios,).
-        removed: channels that go, by class, shape (classes, ratios).
-        empties: whether what is allowed would empty a layer without any rounding, shape (ratios,).
-        lowest: the positions that go where so many do; none for a group that is not ranked.
-        is_ranked: whether the group is.
-        excluded: why nothing is taken of the group at any ratio, or None.
-    """
-
-    asked: Counts
-    requested: Counts
-    allowed: Counts
-    going: Counts
-    removed: Counts
-    empties: NDArray[np.bool_]
-    lowest: Callable[[int], Counts]
-    is_ranked: bool
-    excluded: Reason | None
-
-    def reason(self, place: int) -> Reason:
-        """Why the group loses what it loses at one of the ratios."""
-        asked, going = self.asked[place], self.going[place]
-        if self.excluded is not None and (asked or not self.is_ranked):
-            return self.excluded
-        if not asked:
-            return Reason.KEPT
-        if going >= asked:
-            return Reason.PRUNED
-        if going or not self.allowed[place]:
-            return Reason.CAPPED
-        return Reason.WOULD_EMPTY if self.empties[place] else Reason.ROUNDED_AWAY
-
-
 class Ranking:
     """The channels of all groups, in the order in which they go.
 
@@ -106,6 +65,7 @@ class Ranking:
             are ranked against the threshold of the others.
         going: by root, for each position that is ranked the channels that go with it; where none
             are given, those in the same place of each block.
+        limits: by root how many channels may go, see `Guarded`; None is torch-pruning's own rule.
     """
 
     def __init__(
@@ -117,10 +77,11 @@ class Ranking:
         scopes: Sequence[Scope] | None = None,
         spent: Mapping[str, Reason] | None = None,
         going: Mapping[str, Sequence[Counts]] | None = None,
+        limits: Mapping[str, Limits] | None = None,
     ) -> None:
         spent = spent or {}
         going = going or {}
-        ranked: dict[str, _Ranked] = {}
+        ranked: dict[str, Ranked] = {}
         self._held: dict[str, tuple[Reason, int]] = {}
         widths = {(each.layer, each.axis): each.width for group in groups for each in group.members}
         axes = {axis: row for row, axis in enumerate(widths)}
@@ -134,7 +95,11 @@ class Ranking:
                 own = going.get(group.root)
                 if own is None and not is_followed(group):
                     excluded = Reason.UNTRACED
-                ranked[group.root] = _Ranked(group, found, scores, config, rows, excluded, own)
+                ranked[group.root] = (
+                    Ranked(group, found, scores, config, rows, excluded, own)
+                    if limits is None or own is None
+                    else Guarded(group, found, scores, config, rows, own, limits[group.root])
+                )
             else:
                 self._held[group.root] = (_why_held(group), len(found.widths))
         if scopes is None:
@@ -196,7 +161,7 @@ def _scopes(scope: str, roots: tuple[str, ...]) -> list[Scope]:
 class _Pool:
     """The channels of one scope, and the threshold below which they are asked to go."""
 
-    def __init__(self, scope: Scope, groups: Sequence["_Ranked"], with_ties: bool) -> None:
+    def __init__(self, scope: Scope, groups: Sequence["Ranked"], with_ties: bool) -> None:
         self._scope = scope
         self._groups = groups
         self._with_ties = with_ties
@@ -219,7 +184,7 @@ class _Pool:
             asked[root] = self._below(group, ratios)
             allowed[root] = self._below(group, bounded) if is_bound else asked[root]
 
-    def _below(self, group: "_Ranked", ratios: NDArray[np.float64]) -> Counts:
+    def _below(self, group: "Ranked", ratios: NDArray[np.float64]) -> Counts:
         counts = self._count(ratios)
         if not self._with_ties:
             return counts
@@ -245,121 +210,6 @@ def _why_held(group: DependencyGroup) -> Reason:
     if group.frozen:
         return Reason.FROZEN
     return Reason.KEPT if group.prunable else Reason.SINGLE_CHANNEL
-
-
-def scores_of(
-    group: DependencyGroup, importances: Mapping[str, Tensor], spent: Collection[str] = ()
-) -> Tensor:
-    """One score for each set of channels that go together; none for a group that is not ranked."""
-    scores = importances.get(group.root)
-    if scores is None or not (group.prunable or group.root in spent):
-        return torch.empty(0, dtype=torch.float64)
-    return scores.view(group.channel_groups, -1).mean(0)
-
-
-class _Ranked:
-    """One group's channels in the order in which they go."""
-
-    def __init__(
-        self,
-        group: DependencyGroup,
-        classes: ChannelClasses,
-        scores: Tensor,
-        config: Config,
-        rows: list[int],
-        excluded: Reason | None,
-        going: Sequence[Counts] | None = None,
-    ) -> None:
-        self.group = group
-        self.excluded = excluded
-        self.scores = scores
-        self.order = scores.argsort().numpy()
-        self.sorted = scores.numpy()[self.order]
-        self._rows = rows
-        self._round_to = config.round_to
-        self._by_topk = config.scope == "local" and not config.round_to
-        self._taken = np.stack(list(classes.taken.values()))
-        self._per_count = (
-            self._lost_by_class(classes) if going is None else self._lost_together(classes, going)
-        )
-        self._lost = self._per_count.sum(0)
-
-    def lowest(self, going: int) -> Counts:
-        """The positions that go where so many do.
-
-        Among equal scores torch.topk, by which torch-pruning ranks inside a group, has its own
-        order.
-        """
-        if self._by_topk and going:
-            return self.scores.topk(going, largest=False).indices.numpy()
-        return self.order[:going]
-
-    def _lost_by_class(self, classes: ChannelClasses) -> Counts:
-        """Channels lost by class when so many positions go, shape (classes, positions + 1)."""
-        blocks, count = self.group.channel_groups, len(self.scores)
-        if len(classes.widths) == 1:
-            return np.arange(count + 1, dtype=np.int64)[None] * blocks
-        # An importance may score fewer channels than there are: the first of them.
-        scored = classes.of_channel[: blocks * count].reshape(blocks, -1)
-        by_position = np.stack(
-            [(scored == channel_class).sum(0) for channel_class in range(len(classes.widths))]
-        )
-        lost = np.zeros((len(classes.widths), count + 1), dtype=np.int64)
-        for going in range(1, count + 1):
-            lost[:, going] = by_position[:, self.lowest(going)].sum(1)
-        return lost
-
-    def _lost_together(self, classes: ChannelClasses, going: Sequence[Counts]) -> Counts:
-        """The same where what goes with a position may go with others too."""
-        count = len(self.scores)
-        lost = np.zeros((len(classes.widths), count + 1), dtype=np.int64)
-        if not self._by_topk:
-            # The position by which each channel goes, the first of those that it goes with.
-            turn = np.full(len(classes.of_channel), count, dtype=np.int64)
-            for place, position in enumerate(self.order[::-1]):
-                turn[going[position]] = count - 1 - place
-            np.add.at(lost, (classes.of_channel, np.minimum(turn, count - 1) + 1), turn < count)
-            return np.cumsum(lost, axis=1)
-        for some in range(1, count + 1):
-            gone = np.unique(np.concatenate([going[position] for position in self.lowest(some)]))
-            lost[:, some] = np.bincount(classes.of_channel[gone], minlength=len(lost))
-        return lost
-
-    def outlook(self, asked: Counts, allowed: Counts, left: Counts) -> Outlook:
-        """Apply rounding and the emptiness guard; ``left`` holds what each axis still has."""
-        taken = self._rounded(allowed, self._round_to) if self._round_to else allowed
-        taken = taken if self.excluded is None else np.zeros_like(taken)
-        removed = self._per_count[:, taken]
-        loss = self._taken @ removed
-        emptied = empties = np.any(left[self._rows] <= loss, axis=0)
-        if self._round_to:
-            unrounded = self._taken @ self._per_count[:, allowed]
-            empties = np.any(left[self._rows] <= unrounded, axis=0)
-        left[self._rows] -= np.where(emptied, 0, loss)
-        return Outlook(
-            asked=asked,
-            requested=self._lost[asked],
-            allowed=allowed,
-            going=np.where(emptied, 0, taken),
-            removed=np.where(emptied, 0, removed),
-            empties=empties,
-            lowest=self.lowest,
-            is_ranked=True,
-            excluded=self.excluded,
-        )
-
-    def _rounded(self, allowed: Counts, multiple: int) -> Counts:
-        """As many more positions as leave a multiple of ``round_to``, or all."""
-        count = len(self.scores)
-        if self.group.channel_groups > 1:
-            # torch-pruning counts the channels of all blocks, and the positions of one.
-            stays = self.group.width - allowed
-            rounded = np.minimum(self.group.width - (stays - stays % multiple), count)
-        else:
-            left = self.group.width - self._lost
-            fits = np.flatnonzero((left % multiple == 0) | (np.arange(count + 1) == count))
-            rounded = fits[np.searchsorted(fits, allowed)]
-        return np.where(allowed > 0, rounded, 0)
 
 
 def is_followed(group: DependencyGroup) -> bool:

@@ -1,6 +1,7 @@
-"""The only writer of structure: torch-pruning's pruners, its groups, and the naive cut."""
+"""What is cut by torch-pruning's pruners and groups, and the naive cut."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch import nn
 from analysis.errors import InputError, upstream
 from analysis.network.inference import Inputs, as_arguments, differentiable_outputs
 from analysis.processes import budgets
+from analysis.pruning.group_pruner import GroupCut
 from analysis.records import Config, Cut, Removal
 
 __all__ = [
@@ -90,7 +92,7 @@ def step(
         InputError: the pruner's step cannot be run group by group.
         UnprunableError: the pruner raised.
     """
-    ledger = Ledger(pruner.DG)
+    ledger = Ledger(getattr(pruner, "DG", None))
     with upstream("ranking", blame):
         groups = pruner.step(interactive=True)
     if groups is None:
@@ -99,10 +101,14 @@ def step(
             "groups, as torch-pruning's own pruners do"
         )
     for group in _ranked(groups, blame):
-        if not any(idxs for _, idxs in group):
+        if isinstance(group, GroupCut):
+            removal = group.removal
+            yield removal, group.since_start
+        elif any(idxs for _, idxs in group):
+            removal = ledger.removal(group)
+            yield removal, history.removal(group) if history else removal
+        else:
             continue  # torch-pruning also yields groups of which nothing ranks low enough
-        removal = ledger.removal(group)
-        yield removal, history.removal(group) if history else removal
         pruning = f"pruning the group of `{removal.root}`"
         with budgets.step(pruning), upstream(pruning, blame):
             group.prune()
@@ -116,8 +122,9 @@ def _ranked(groups: Iterator[Any], blame: Blame | None) -> Iterator[Any]:
             group = next(groups, None)
         if group is None:
             return
-        root = group[0].dep.target
-        after = f", after the group of `{root.name.split(' ')[0]}` was cut"
+        is_own = isinstance(group, GroupCut)
+        root = group.removal.root if is_own else group[0].dep.target.name.split(" ")[0]
+        after = f", after the group of `{root}` was cut"
         yield group
 
 
@@ -174,7 +181,6 @@ class Ledger:
 
     def __init__(self, graph: Any) -> None:
         self._graph = graph
-        self._names = {module: name for name, module in graph.model.named_modules()}
         self._alive: dict[tuple[str, str], list[int]] = {}
         self._width: dict[tuple[str, str], int] = {}
 
@@ -182,6 +188,10 @@ class Ledger:
         """Record a group that is about to be cut."""
         cuts = tuple(cut for dep, idxs in group if (cut := self._cut(dep, idxs)) is not None)
         return Removal(root=cuts[0].layer, removed=cuts[0].removed, cuts=cuts)
+
+    @cached_property
+    def _names(self) -> dict[nn.Module, str]:
+        return {module: name for name, module in self._graph.model.named_modules()}
 
     def _name(self, node: Any) -> str | None:
         if isinstance(node.module, nn.Parameter):

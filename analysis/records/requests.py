@@ -62,6 +62,7 @@ class Config:
         policy: name of the rule that chose the ignored layers.
         round_to: keep channel counts a multiple of this, or None.
         max_pruning_ratio: the cap handed to the pruner, in (0, 1].
+        cut: whose cut it is: ``torch-pruning``'s own or one by the ``groups`` as they are.
     """
 
     ratio: float
@@ -70,6 +71,7 @@ class Config:
     policy: str = "classifier"
     round_to: int | None = None
     max_pruning_ratio: float = 1.0
+    cut: str = CUTS[0]
 
     def __post_init__(self) -> None:
         """Refuse what no pruner can be asked.
@@ -89,6 +91,8 @@ class Config:
             )
         if self.round_to is not None and not (isinstance(self.round_to, int) and self.round_to > 0):
             raise InputError(f"round_to {self.round_to!r}; expected a whole number of at least 1")
+        if self.cut not in CUTS:
+            raise InputError(f"cut {self.cut!r}; expected one of {', '.join(CUTS)}")
         if not 0 < self.max_pruning_ratio <= 1:
             raise InputError(
                 f"max_pruning_ratio {self.max_pruning_ratio!r}; expected a number in (0, 1]"
@@ -162,6 +166,7 @@ class Request:
         importance: ``l1`` or ``l2``.
         round_to: keep channel counts a multiple of this, or None.
         max_pruning_ratio: the cap handed to the pruner, in (0, 1].
+        cut: whose cut it is, see `Config`.
         pruner: the user's own, a function of (model, inputs, ratio), or its reference; or None.
         thresholds: where the checks draw the line.
         budget: seconds for each ratio, its pruning, proof and checks; None is no limit.
@@ -174,6 +179,7 @@ class Request:
     importance: str = "l1"
     round_to: int | None = None
     max_pruning_ratio: float = 1.0
+    cut: str = CUTS[0]
     pruner: str | Callable[..., Any] | None = None
     thresholds: Thresholds = field(default_factory=Thresholds)
     budget: float | None = None
@@ -199,7 +205,13 @@ class Request:
     def config(self, ratio: float) -> Config:
         """What is asked at one ratio."""
         return Config(
-            ratio, self.scope, self.importance, self.policy, self.round_to, self.max_pruning_ratio
+            ratio,
+            self.scope,
+            self.importance,
+            self.policy,
+            self.round_to,
+            self.max_pruning_ratio,
+            self.cut,
         )
 
 

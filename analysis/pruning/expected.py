@@ -7,25 +7,23 @@ give the network without these channels.
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from analysis.costs.cost_model import Count, Footprint
-from analysis.errors import InputError
 from analysis.groups.coupling import partition
-from analysis.groups.inspecting import Labelled, Term, joined, layer_of
+from analysis.groups.inspecting import Labelled, joined, layer_of
 from analysis.network.labels.planes import Labels
 from analysis.network.layers import blocks_cut_alike, is_depthwise
+from analysis.pruning.ranked import Outlook
 from analysis.pruning.rules import cut_across
-from analysis.records import CostTable, DependencyGroup, DependencyMember, Group, Member
+from analysis.records import DependencyGroup, DependencyMember, Group, Member
 
-__all__ = ["Expected", "by_groups", "counts_of", "expected"]
+__all__ = ["Expected", "expected", "gone_labels", "owned"]
 
 Numbers = NDArray[np.int64]
 
@@ -170,26 +168,6 @@ def _left_whole(followed: Labelled, group: Group) -> str:
     return ""
 
 
-def by_groups(found: Sequence[Expected], followed: Labelled) -> tuple[Expected, ...]:
-    """The same groups, of which those channels go at once that may.
-
-    What is ranked is a set of channels that must go together.
-    """
-    return tuple(
-        replace(
-            each,
-            group=replace(
-                each.group,
-                members=tuple(replace(one, channel_groups=1) for one in each.group.members),
-            ),
-            going=tuple(map(np.array, group.together)),
-            otherwise="",
-            several=False,
-        )
-        for each, group in zip(found, followed.groups, strict=True)
-    )
-
-
 def _unless_misled(own: Expected, found: Sequence[Expected]) -> Expected:
     """The group, marked where one of which the cut is not known is concatenated with it.
 
@@ -274,14 +252,15 @@ def _alike(classes: Labels, ranked: Numbers) -> Iterator[Numbers]:
 def _members(followed: Labelled, group: Group, channel_of: Numbers) -> list[DependencyMember]:
     """One for each layer and axis, as DepGraph lists them."""
     found: dict[tuple[str, str], DependencyMember] = {}
-    for member in (each for own in group.members for each in _owned(followed, own)):
+    for member in (each for own in group.members for each in owned(followed, own)):
         key = member.layer, member.axis
         if key in found:
             continue
         module = followed.modules.get(member.layer)
         roots = channel_of[followed.trace.labels(member.tensor, member.dim)]
         if member.axis == "in" and blocks_cut_alike(module) > 1:
-            roots = _arriving(followed, member.layer, channel_of, roots)
+            arriving = followed.arriving_at(member.layer)
+            roots = roots if arriving is None else channel_of[arriving]
         found[key] = DependencyMember(
             layer=member.layer,
             kind=member.kind,
@@ -296,7 +275,7 @@ def _members(followed: Labelled, group: Group, channel_of: Numbers) -> list[Depe
     return list(found.values())
 
 
-def _owned(followed: Labelled, member: Member) -> Iterator[Member]:
+def owned(followed: Labelled, member: Member) -> Iterator[Member]:
     """The member, once for each layer that has its tensor: DepGraph knows layers alone."""
     yield member
     axis = member.tensor, member.dim
@@ -310,62 +289,16 @@ def _owned(followed: Labelled, member: Member) -> Iterator[Member]:
         yield replace(member, layer=layer, kind=kind, axis="in" if read else "out")
 
 
-def _arriving(followed: Labelled, layer: str, channel_of: Numbers, otherwise: Numbers) -> Numbers:
-    """The channels that arrive at a grouped convolution, whose weight holds a part of them."""
-    for step in followed.trace.steps:
-        if step.place.module == layer and step.place.operator == "convolution":
-            return channel_of[step.arriving[0]]
-    return otherwise
-
-
-def counts_of(
-    followed: Labelled, found: Sequence[Expected], table: CostTable
-) -> tuple[tuple[Count, ...], tuple[Count, ...], tuple[Count, ...]]:
-    """What the MACs and the parameters of a network are products of, in channels of its groups.
-
-    And what its tied parameters have once more where they are untied.
-
-    Raises:
-        InputError: the products are more than were counted; names the layer.
-    """
-    known: dict[bytes, tuple[int, Footprint]] = {}
-
-    def size_of(plane: Labels) -> tuple[int, Footprint]:
-        key = plane.tobytes()
-        if key not in known:
-            places = followed.group_of[plane]
-            footprint = {}
-            for place in np.unique(places[places >= 0]).tolist():
-                group, channel_of = found[place].group, found[place].channel_of
-                channels = channel_of[plane[places == place]]
-                footprint[group.root] = np.bincount(channels, minlength=group.width)
-            known[key] = plane.size, footprint
-        return known[key]
-
-    def count_of(term: Term) -> Count:
-        sizes = tuple(map(size_of, term.planes))
-        size = term.constant * prod(size for size, _ in sizes)
-        return Count(term.layer, term.name, size, tuple(each for each in sizes if each[1]))
-
-    macs = [*map(count_of, followed.products)]
-    done = Counter[str]()
-    for count in macs:
-        done[count.layer] += count.count
-    for row in table.layers:
-        rest = row.macs - done.pop(row.layer, 0)
-        if rest < 0:
-            raise InputError(
-                f"the cost of layer `{row.layer}` cannot be expressed in the widths of the groups: "
-                f"{row.macs} MACs are counted, and its products are {row.macs - rest}"
-            )
-        # What no channel arrives at.
-        macs.append(Count(row.layer, "rest", rest, ()))
-    lost = next((layer for layer, count in done.items() if count), None)
-    if lost is not None:
-        raise InputError(
-            f"the cost of layer `{lost}` cannot be expressed: nothing of it is counted"
-        )
-    elements, copies = (
-        tuple(map(count_of, terms)) for terms in (followed.elements, followed.copies)
-    )
-    return tuple(macs), elements, copies
+def gone_labels(
+    followed: Labelled, found: Sequence[Expected], outlooks: Mapping[str, Outlook], place: int
+) -> NDArray[np.bool_]:
+    """Which labels of the pass go at one of several ratios."""
+    gone = np.zeros(followed.trace.count, bool)
+    for each in found:
+        outlook = outlooks[each.group.root]
+        positions = outlook.lowest(int(outlook.going[place]))
+        channels = np.zeros(each.group.width + 1, bool)  # the last is that of other groups' labels
+        for position in positions:
+            channels[each.going[position]] = True
+        gone |= channels[each.channel_of]
+    return gone

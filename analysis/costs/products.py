@@ -1,0 +1,69 @@
+"""What the costs of a network are products of, in channels of its groups."""
+
+from collections import Counter
+from collections.abc import Sequence
+from math import prod
+
+import numpy as np
+
+from analysis.costs.cost_model import Count, Footprint
+from analysis.errors import InputError
+from analysis.groups.inspecting import Labelled, Term
+from analysis.network.labels.planes import Labels
+from analysis.pruning.expected import Expected
+from analysis.records import CostTable
+
+__all__ = ["counts_of"]
+
+
+def counts_of(
+    followed: Labelled, found: Sequence[Expected], table: CostTable
+) -> tuple[tuple[Count, ...], tuple[Count, ...], tuple[Count, ...]]:
+    """What the MACs and the parameters of a network are products of, in channels of its groups.
+
+    And what its tied parameters have once more where they are untied.
+
+    Raises:
+        InputError: the products are more than were counted; names the layer.
+    """
+    known: dict[bytes, tuple[int, Footprint]] = {}
+
+    def size_of(plane: Labels) -> tuple[int, Footprint]:
+        key = plane.tobytes()
+        if key not in known:
+            places = followed.group_of[plane]
+            footprint = {}
+            for place in np.unique(places[places >= 0]).tolist():
+                group, channel_of = found[place].group, found[place].channel_of
+                channels = channel_of[plane[places == place]]
+                footprint[group.root] = np.bincount(channels, minlength=group.width)
+            known[key] = plane.size, footprint
+        return known[key]
+
+    def count_of(term: Term) -> Count:
+        sizes = tuple(map(size_of, term.planes))
+        size = term.constant * prod(size for size, _ in sizes)
+        return Count(term.layer, term.name, size, tuple(each for each in sizes if each[1]))
+
+    macs = [*map(count_of, followed.products)]
+    done = Counter[str]()
+    for count in macs:
+        done[count.layer] += count.count
+    for row in table.layers:
+        rest = row.macs - done.pop(row.layer, 0)
+        if rest < 0:
+            raise InputError(
+                f"the cost of layer `{row.layer}` cannot be expressed in the widths of the groups: "
+                f"{row.macs} MACs are counted, and its products are {row.macs - rest}"
+            )
+        # What no channel arrives at.
+        macs.append(Count(row.layer, "rest", rest, ()))
+    lost = next((layer for layer, count in done.items() if count), None)
+    if lost is not None:
+        raise InputError(
+            f"the cost of layer `{lost}` cannot be expressed: nothing of it is counted"
+        )
+    elements, copies = (
+        tuple(map(count_of, terms)) for terms in (followed.elements, followed.copies)
+    )
+    return tuple(macs), elements, copies

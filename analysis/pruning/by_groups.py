@@ -1,0 +1,276 @@
+"""The right cut: which sets of channels go, of groups of which each set may go at once."""
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import floor
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from analysis.errors import InputError
+from analysis.groups.inspecting import Labelled
+from analysis.network.inference import names_of
+from analysis.network.layers import kind_of
+from analysis.pruning.channel_classes import classes_of
+from analysis.pruning.expected import Expected, expected, gone_labels, owned
+from analysis.pruning.importances import group_importances, set_importances
+from analysis.pruning.ranked import Counts, Limits, Outlook
+from analysis.pruning.rules import Ranking, Scope
+from analysis.records import Config, Cut, Group, Member, PlannedGroup, Reason, Removal
+
+__all__ = [
+    "Chosen",
+    "Importance",
+    "RankedSets",
+    "choose",
+    "limits_of",
+    "ranked_sets",
+    "removals_of",
+    "scopes_of",
+]
+
+Importance = Callable[[Expected], Tensor | None]
+"""The score of each channel of a group, shape (width,); None where it has none."""
+
+
+@dataclass(frozen=True, eq=False)
+class RankedSets:
+    """The groups of a network, of which whole sets of channels are ranked.
+
+    Attributes:
+        followed: the network with its channels followed.
+        found: by group what is ranked, and what goes with each position.
+        scores: by root the score of each set, shape (sets,); none for a group that stays.
+    """
+
+    followed: Labelled
+    found: tuple[Expected, ...]
+    scores: Mapping[str, Tensor]
+
+    @property
+    def ranked(self) -> list[str]:
+        """Roots of the groups that are ranked."""
+        groups = (each.group for each in self.found)
+        return [group.root for group in groups if group.prunable and group.root in self.scores]
+
+
+def ranked_sets(
+    model: nn.Module,
+    followed: Labelled,
+    ignored: Collection[str],
+    importance: str | Importance,
+    names: Collection[str] = (),
+) -> RankedSets:
+    """Score the sets of channels that may go at once, each by the mean of its channels.
+
+    Args:
+        model: the dense network.
+        followed: it with its channels followed.
+        ignored: layers whose outputs stay.
+        importance: ``l1`` or ``l2``, as torch-pruning's, or a function.
+        names: a group of which one of these layers makes the channels is called by it.
+    """
+    found = tuple(_by_sets(expected(followed, ignored, names), followed))
+    norm = importance if isinstance(importance, str) else "l1"
+    by_channel: Mapping[str, Tensor | None] = (
+        group_importances(model, tuple(each.group for each in found), importance)
+        if isinstance(importance, str)
+        else {each.group.root: importance(each) for each in found if each.going}
+    )
+    scores = {
+        each.group.root: set_importances(
+            group, followed.parameters, by_channel.get(each.group.root), norm
+        )
+        for each, group in zip(found, followed.groups, strict=True)
+        if group.together
+    }
+    return RankedSets(followed, found, scores)
+
+
+def _by_sets(found: Sequence[Expected], followed: Labelled) -> Iterator[Expected]:
+    """The groups, of which those channels go at once that may, and whose cut is right."""
+    for each, group in zip(found, followed.groups, strict=True):
+        members = tuple(replace(member, channel_groups=1) for member in each.group.members)
+        yield replace(
+            each,
+            group=replace(each.group, members=members),
+            going=tuple(map(np.array, group.together)),
+            otherwise="",
+            several=False,
+        )
+
+
+def limits_of(
+    sets: RankedSets,
+    config: Config,
+    least: int = 1,
+    before: Mapping[str, int] | None = None,
+) -> dict[str, Limits]:
+    """How many channels of each group may go.
+
+    Args:
+        sets: of the network as it is.
+        config: with the greatest ratio.
+        least: channels that every group keeps.
+        before: by root the channels that it had before the first step; those of now otherwise.
+    """
+    found = {}
+    for group in (each.group for each in sets.found):
+        width = (before or {}).get(group.root, group.width)
+        # 8 of 10 may go at 0.8, whatever 10 * 0.8 is in floating point.
+        most = floor(width * config.max_pruning_ratio + _ROUNDING)
+        found[group.root] = Limits(max(most - width + group.width, 0), max(group.width - least, 0))
+    return found
+
+
+_ROUNDING = 1e-9
+
+
+def scopes_of(
+    model: nn.Module, sets: RankedSets, config: Config, ratios: Mapping[Any, float]
+) -> list[Scope]:
+    """Which groups are ranked together, and at which ratio.
+
+    Args:
+        model: the dense network.
+        sets: of it.
+        config: the scope, and the ratio of all groups that have none of their own.
+        ratios: by layer, name of one, or tuple of these, which are ranked together where the scope
+            is global.
+
+    Raises:
+        InputError: a layer that is not part of the model, or no channel of which may go; no ratio.
+    """
+    layers = {each.group.root: set(each.group.layers) for each in sets.found}
+    rest = dict.fromkeys(sets.ranked)
+    scopes: list[Scope] = []
+    for place, (given, ratio) in enumerate(ratios.items()):
+        names = names_of(given if isinstance(given, tuple) else (given,), model)
+        own = tuple(root for root in rest if not layers[root].isdisjoint(names))
+        if not own:
+            said = given if isinstance(given, str) else names[0]
+            raise InputError(
+                f"ratio {ratio!r} is asked of `{said}`, and none of its channels may go, "
+                "or another ratio is asked of them"
+            )
+        scopes += _scopes(own, config, f"layers {place}", replace(config, ratio=ratio).ratio)
+        for root in own:
+            del rest[root]
+    return [*scopes, *_scopes(tuple(rest), config, "global", None)]
+
+
+def _scopes(
+    roots: tuple[str, ...], config: Config, name: str, ratio: float | None
+) -> Iterator[Scope]:
+    if config.scope == "local":
+        yield from (Scope(root, (root,), ratio) for root in roots)
+    elif roots:
+        yield Scope(name, roots, ratio)
+
+
+@dataclass(frozen=True, eq=False)
+class Chosen:
+    """What goes at one ratio.
+
+    Attributes:
+        planned: by group what is asked and what goes, with the reason.
+        gone: for each label of the pass whether its position goes.
+    """
+
+    planned: tuple[PlannedGroup, ...]
+    gone: NDArray[np.bool_]
+
+
+def choose(
+    sets: RankedSets, config: Config, scopes: Sequence[Scope], limits: Mapping[str, Limits]
+) -> Chosen:
+    """Which channels go at a ratio.
+
+    Args:
+        sets: see `ranked_sets`.
+        config: ratio, scope and ``round_to``.
+        scopes: see `scopes_of`.
+        limits: see `limits_of`.
+    """
+    groups = [each.group for each in sets.found]
+    classes = {group.root: classes_of(group) for group in groups}
+    going = {each.group.root: each.going for each in sets.found}
+    ranking = Ranking(groups, classes, sets.scores, config, scopes, going=going, limits=limits)
+    outlooks = ranking.outlooks([config.ratio])
+    planned = tuple(
+        _planned(each, group, outlooks[each.group.root], ranking.scope_of, config.ratio)
+        for each, group in zip(sets.found, sets.followed.groups, strict=True)
+    )
+    return Chosen(planned, gone_labels(sets.followed, sets.found, outlooks, 0))
+
+
+def _planned(
+    each: Expected, group: Group, outlook: Outlook, scopes: Mapping[str, Scope], ratio: float
+) -> PlannedGroup:
+    scope = scopes.get(each.group.root)
+    asked, going = (
+        _channels(each, outlook.lowest(int(count[0]))) for count in (outlook.asked, outlook.going)
+    )
+    reason = outlook.reason(0)
+    if not group.together and not each.group.ignored:
+        reason = Reason.IGNORED if group.is_output else Reason.UNTRACED
+    return PlannedGroup(
+        root=each.group.root,
+        width=each.group.width,
+        requested=asked,
+        expected=going,
+        reason=reason,
+        scope=scope.name if scope else "",
+        ratio=0.0 if scope is None else ratio if scope.ratio is None else scope.ratio,
+    )
+
+
+def _channels(each: Expected, positions: Counts) -> tuple[int, ...]:
+    return tuple(sorted(int(channel) for place in positions for channel in each.going[place]))
+
+
+def removals_of(sets: RankedSets, gone: NDArray[np.bool_]) -> list[Removal]:
+    """The groups that lose channels, and every axis that is cut with them.
+
+    Args:
+        sets: of the network that is cut.
+        gone: for each label of the pass over it whether its position goes.
+    """
+    found = []
+    for place, (each, group) in enumerate(zip(sets.found, sets.followed.groups, strict=True)):
+        own = gone & (sets.followed.group_of == place)
+        channels = np.unique(each.channel_of[own & (each.channel_of >= 0)])
+        if channels.size:
+            cuts = tuple(_cuts(sets.followed, group, own))
+            found.append(Removal(each.group.root, tuple(channels.tolist()), cuts))
+    return found
+
+
+def _cuts(followed: Labelled, group: Group, gone: NDArray[np.bool_]) -> Iterator[Cut]:
+    found: dict[tuple[str, str, int | None], Cut] = {}
+    for member in (one for each in group.members for one in owned(followed, each)):
+        cut = _cut(followed, member, gone)
+        found.setdefault((cut.layer, cut.axis, cut.dim), cut)
+    return iter(found.values())
+
+
+def _cut(followed: Labelled, member: Member, gone: NDArray[np.bool_]) -> Cut:
+    """What a member loses: an axis of its layer, or of a tensor where that has several of a kind.
+
+    An `nn.MultiheadAttention` makes queries of some channels, and reads others.
+    """
+    layer = followed.modules.get(member.layer)
+    kind = kind_of(layer)
+    labels = followed.trace.labels(member.tensor, member.dim)
+    if kind is None or kind.masked is not None:
+        return Cut(member.tensor, member.axis, len(labels), _places(gone[labels]), member.dim)
+    if member.axis == "in" and getattr(layer, "groups", 1) > 1:
+        arriving = followed.arriving_at(member.layer)
+        labels = labels if arriving is None else arriving
+    return Cut(member.layer, member.axis, len(labels), _places(gone[labels]))
+
+
+def _places(gone: NDArray[np.bool_]) -> tuple[int, ...]:
+    return tuple(np.flatnonzero(gone).tolist())

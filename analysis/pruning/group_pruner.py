@@ -1,0 +1,268 @@
+"""A pruner that cuts the groups of a network as they are, and is stepped as torch-pruning's."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from analysis.errors import InputError
+from analysis.groups import inspecting, policies
+from analysis.network.cutting import cut_labels
+from analysis.network.inference import Inputs
+from analysis.network.labels.planes import Labels
+from analysis.network.usable import check_usable
+from analysis.pruning.by_groups import (
+    Chosen,
+    RankedSets,
+    choose,
+    limits_of,
+    ranked_sets,
+    removals_of,
+    scopes_of,
+)
+from analysis.pruning.rules import Scope
+from analysis.records import IMPORTANCES, Config, DependencyGroup, PlannedGroup, Removal
+
+__all__ = ["GroupCut", "GroupPruner"]
+
+
+@dataclass(eq=False)
+class GroupCut:
+    """One group that a step is about to cut.
+
+    Attributes:
+        removal: what goes, in the numbers of the network as the step found it.
+        since_start: the same, in the numbers of the network before the first step.
+        pruned: whether it is to be cut.
+    """
+
+    removal: Removal
+    since_start: Removal
+    pruned: bool = False
+
+    def prune(self) -> None:
+        """Have it cut, once the step has yielded all of its groups."""
+        self.pruned = True
+
+
+class GroupPruner:
+    """Prunes a network by its groups as they are.
+
+    What is ranked are the sets of channels that may go at once (see `Group.together`), each by the
+    mean score of its channels, and otherwise as torch-pruning ranks channels. Where torch-pruning
+    drops a cut that would empty a layer, the highest ranked channels stay; ``max_pruning_ratio``
+    holds of what has gone after the last step; ``round_to`` leaves the nearest multiple that can be
+    reached.
+
+    Args:
+        model: the network that is pruned, in place.
+        example_inputs: a tensor, a tuple or a dict.
+        ratio: share of the channels that go, in [0, 1).
+        ignore: layers whose output channels stay: a policy's name, a list of layers or of their
+            names, or a function of the model.
+        scope: ``local`` ranks inside each group, ``global`` across groups.
+        importance: ``l1`` or ``l2``, as torch-pruning's ``MagnitudeImportance``; or one of
+            torch-pruning's importances, a function of a group that returns a score a channel.
+        round_to: keep channel counts a multiple of this, or None.
+        max_pruning_ratio: greatest share of its channels that a group loses, in (0, 1].
+        ratios_by_layer: by layer, name of one, or tuple of these, a ratio of its own.
+        min_channels: channels that each group keeps at the least.
+        iterative_steps: steps in which the ratio is reached, by equal shares.
+
+    Attributes:
+        groups: the groups before the first step, the excluded ones marked.
+        planned: what was asked, and went, up to the last step, in the numbers of the network
+            before the first.
+
+    Raises:
+        InputError: something that cannot be asked; the model does not run on the inputs, or cannot
+            be analysed as it is.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        example_inputs: Inputs,
+        ratio: float = 0.5,
+        *,
+        ignore: Any = "classifier",
+        scope: str = "local",
+        importance: str | Callable[[Any], Any] = "l1",
+        round_to: int | None = None,
+        max_pruning_ratio: float = 1.0,
+        ratios_by_layer: Mapping[Any, float] | None = None,
+        min_channels: int = 1,
+        iterative_steps: int = 1,
+    ) -> None:
+        norm = IMPORTANCES[0] if callable(importance) else importance
+        self._config = Config(
+            ratio, scope, norm, round_to=round_to, max_pruning_ratio=max_pruning_ratio, cut="groups"
+        )
+        for name, count in (("min_channels", min_channels), ("iterative_steps", iterative_steps)):
+            if type(count) is not int or count < 1:
+                raise InputError(f"{name} {count!r}; expected a whole number of at least 1")
+        check_usable(model)
+        self.model = model
+        self.pruning_ratio, self.max_pruning_ratio = ratio, max_pruning_ratio
+        self.global_pruning, self.round_to = scope == "global", round_to
+        self.iterative_steps, self.current_step = iterative_steps, 0
+        self._inputs, self._importance, self._least = example_inputs, importance, min_channels
+        choice = policies.choice_of(ignore, model)
+        followed = inspecting.labelled(model, example_inputs)
+        self.ignored = policies.ignored_layers(choice, model, followed.groups)
+        self._sets = self._ranked(followed)
+        self._first = _First(self._sets)
+        self._scopes = scopes_of(model, self._sets, self._config, ratios_by_layer or {})
+        self.groups: tuple[DependencyGroup, ...] = tuple(each.group for each in self._sets.found)
+        self.planned: tuple[PlannedGroup, ...] = ()
+
+    @property
+    def ignored_layers(self) -> list[nn.Module]:
+        """The layers whose output channels stay."""
+        return [self.model.get_submodule(name) for name in self.ignored]
+
+    def step(self, interactive: bool = False) -> Iterator[GroupCut] | None:
+        """Take the next step.
+
+        Args:
+            interactive: yield each group; those whose ``prune()`` was called are cut at the end.
+        """
+        self.current_step += 1
+        cuts = self._step()
+        if interactive:
+            return cuts
+        for cut in cuts:
+            cut.prune()
+        return None
+
+    def _step(self) -> Iterator[GroupCut]:
+        if self.current_step > 1:  # weights may have been trained since
+            self._sets = self._ranked(inspecting.labelled(self.model, self._inputs))
+        sets, numbers = self._sets, self._first.numbers(self._sets)
+        chosen = self._chosen(numbers)
+        self._note(chosen, numbers)
+        gone_since = numbers.first(chosen.gone)
+        since = {each.root: each for each in removals_of(self._first.sets, gone_since)}
+        cuts = [
+            GroupCut(replace(removal, root=root), since[root])
+            for removal in removals_of(sets, chosen.gone)
+            for root in [numbers.roots[removal.root]]
+        ]
+        yield from cuts
+        going = {cut.removal.root for cut in cuts if cut.pruned}
+        gone = chosen.gone.copy()
+        for place, each in enumerate(sets.found):
+            if numbers.roots.get(each.group.root) not in going:
+                gone[sets.followed.group_of == place] = False
+        cut_labels(self.model, sets.followed.trace, gone)
+        self._first.take(sets, gone)
+
+    def _ranked(self, followed: inspecting.Labelled) -> RankedSets:
+        importance = self._importance
+        if callable(importance):
+            from analysis.pruning.own_importances import scored_by  # brings torch-pruning
+
+            importance = scored_by(importance, self.model)
+        return ranked_sets(self.model, followed, self.ignored, importance)
+
+    def _chosen(self, numbers: "_Numbers") -> Chosen:
+        """Which channels go at this step's share of the ratios."""
+        share = self.current_step / self.iterative_steps
+        ranked = self._sets.ranked
+        scopes = [
+            Scope(
+                scope.name,
+                tuple(root for root in ranked if numbers.roots[root] in scope.roots),
+                None if scope.ratio is None else scope.ratio * share,
+                initial=self._first.positions(scope),
+            )
+            for scope in self._scopes
+        ]
+        config = replace(self._config, ratio=self._config.ratio * share)
+        before = {root: self._first.widths[first] for root, first in numbers.roots.items()}
+        limits = limits_of(self._sets, config, self._least, before)
+        return choose(self._sets, config, scopes, limits)
+
+    def _note(self, chosen: Chosen, numbers: "_Numbers") -> None:
+        """Add what is asked now to what has gone, in the numbers of the first network."""
+        found = {each.root: each for each in self.planned}
+        for entry in chosen.planned:
+            root, channels = numbers.roots[entry.root], numbers.channels[entry.root]
+            before = self._first.gone(root, channels)
+            found[root] = replace(
+                entry,
+                root=root,
+                width=self._first.widths[root],
+                requested=tuple(sorted({*before, *channels[list(entry.requested)].tolist()})),
+                expected=tuple(sorted({*before, *channels[list(entry.expected)].tolist()})),
+            )
+        self.planned = tuple(found.values())
+
+
+@dataclass(frozen=True, eq=False)
+class _Numbers:
+    """The groups of a network in the numbers of what it was before the first step.
+
+    Attributes:
+        origins: for each label of its pass that of the first one.
+        count: labels of the first pass.
+        roots: by root of a group, that of the first network's.
+        channels: by root, for each channel of the group that of the first network's.
+    """
+
+    origins: Labels
+    count: int
+    roots: dict[str, str]
+    channels: dict[str, NDArray[np.int64]]
+
+    def first(self, gone: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """The labels of the first pass that stand for what these do."""
+        found = np.zeros(self.count, bool)
+        found[self.origins[gone]] = True
+        found[0] = False
+        return found
+
+
+class _First:
+    """The network before the first step, and what is left of its axes.
+
+    Args:
+        sets: of it.
+    """
+
+    def __init__(self, sets: RankedSets) -> None:
+        self.sets = sets
+        self.widths = {each.group.root: each.group.width for each in sets.found}
+        sizes = sets.followed.trace.sizes
+        self._alive = {axis: np.arange(size, dtype=np.int32) for axis, size in sizes.items()}
+
+    def numbers(self, sets: RankedSets) -> _Numbers:
+        """The numbers of what is left of it."""
+        trace, first = sets.followed.trace, self.sets.followed
+        origins = np.zeros(trace.count, np.int32)
+        for axis in trace.starts:
+            origins[trace.labels(*axis)] = first.trace.starts[axis] + self._alive[axis]
+        roots, channels = {}, {}
+        for each, labels in zip(sets.found, sets.followed.labels, strict=True):
+            own = origins[labels]
+            whole = self.sets.found[first.group_of[own[0]]]
+            roots[each.group.root] = whole.group.root
+            channels[each.group.root] = whole.channel_of[own]
+        return _Numbers(origins, first.trace.count, roots, channels)
+
+    def positions(self, scope: Scope) -> int:
+        """How many positions of a scope were ranked."""
+        return sum(len(self.sets.scores[root]) for root in scope.roots)
+
+    def gone(self, root: str, left: NDArray[np.int64]) -> list[int]:
+        """The channels of a group that are not left."""
+        return np.setdiff1d(np.arange(self.widths[root]), left).tolist()
+
+    def take(self, sets: RankedSets, gone: NDArray[np.bool_]) -> None:
+        """Note what a step has cut."""
+        trace = sets.followed.trace
+        for axis in trace.starts:
+            self._alive[axis] = self._alive[axis][~gone[trace.labels(*axis)]]
