@@ -107,7 +107,9 @@ def failing(
 
     def run(removed: NDArray[np.bool_]) -> str:
         with left_as_found(model):
-            pruned = cut_copy(model.eval(), account.followed.trace, removed)
+            pruned = cut_copy(
+                model.eval(), account.followed.trace, removed, account.followed.repeated
+            )
             return str(locate_failure(pruned, example_inputs) or "")
 
     return run

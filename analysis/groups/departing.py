@@ -12,7 +12,7 @@ from torch import nn
 from analysis.errors import BudgetExceededError
 from analysis.groups.coupling import Classes
 from analysis.groups.retracing import is_retraced, sizes_tell
-from analysis.network.cutting import cut_labels
+from analysis.network.cutting import Repeated, cut_labels
 from analysis.network.inference import Inputs, aliased, one_line
 from analysis.network.labels import operators
 from analysis.network.labels.planes import Labels, labels_of, varying, without
@@ -20,7 +20,7 @@ from analysis.network.labels.records import Step, Trace
 from analysis.network.labels.tracing import labelled_pass
 from analysis.processes import budgets
 
-__all__ = ["ENDLESS", "Departing", "cut_copy", "departure"]
+__all__ = ["ENDLESS", "Departing", "Tried", "cut_copy", "departure"]
 
 ENDLESS = "its forward does not end after a cut"
 
@@ -49,27 +49,41 @@ class _DepartsError(Exception):
     """An operator of the cut network is not the dense one's without the channels that went."""
 
 
+@dataclass(frozen=True, eq=False)
+class Tried:
+    """What is cut to see what follows.
+
+    Attributes:
+        model: the dense network; copies are cut.
+        inputs: those of the pass.
+        trace: the dense network's pass.
+        seconds: of the processor that a cut network may take; None is no limit.
+    """
+
+    model: nn.Module
+    inputs: Inputs
+    trace: Trace
+    seconds: float | None = None
+
+
 def departure(
-    model: nn.Module,
-    inputs: Inputs,
-    trace: Trace,
+    tried: Tried,
     classes: Classes,
     removed: NDArray[np.bool_],
-    seconds: float | None,
+    repeated: Sequence[Repeated] = (),
 ) -> Departing | None:
     """The first operator that does not follow a cut, and what it does; None if all do.
 
     Args:
-        model: the dense network; a copy is cut.
-        inputs: those of the pass.
-        trace: the dense network's pass.
+        tried: the dense network.
         classes: labels that go together.
         removed: for each label whether it goes.
-        seconds: of the processor that the cut network may take; None is no limit.
+        repeated: attributes that follow the cut.
     """
-    if sizes_tell(trace) and _is_retraced(model, inputs, trace, removed, seconds):
+    trace, seconds = tried.trace, tried.seconds
+    if sizes_tell(trace) and _is_retraced(tried, removed, repeated):
         return None
-    cut = cut_copy(model, trace, removed)
+    cut = cut_copy(tried.model, trace, removed, repeated)
     labels = {
         axis: torch.from_numpy(own[~removed[own]])
         for axis in trace.starts
@@ -79,7 +93,8 @@ def departure(
     try:
         with budgets.limited(seconds, of_processor=True):
             calls = check.calls
-            check.finish(labelled_pass(cut, inputs, labels, check, trace.count, calls), classes)
+            found = labelled_pass(cut, tried.inputs, labels, check, trace.count, calls)
+            check.finish(found, classes)
     except _DepartsError as error:
         return Departing(check.place, str(error), check.fixed)
     except BudgetExceededError as error:
@@ -93,17 +108,13 @@ def departure(
     return None
 
 
-def _is_retraced(
-    model: nn.Module,
-    inputs: Inputs,
-    trace: Trace,
-    removed: NDArray[np.bool_],
-    seconds: float | None,
-) -> bool:
+def _is_retraced(tried: Tried, removed: NDArray[np.bool_], repeated: Sequence[Repeated]) -> bool:
     """Whether sizes alone show that a cut network is the dense one; if not, labels tell why."""
+    trace, seconds = tried.trace, tried.seconds
     try:
         with budgets.limited(seconds, of_processor=True):
-            return is_retraced(cut_copy(model, trace, removed), inputs, trace, removed)
+            cut = cut_copy(tried.model, trace, removed, repeated)
+            return is_retraced(cut, tried.inputs, trace, removed)
     except BudgetExceededError as error:
         if error.seconds != seconds:
             raise  # the caller's own budget
@@ -112,10 +123,15 @@ def _is_retraced(
     return False
 
 
-def cut_copy(model: nn.Module, trace: Trace, removed: NDArray[np.bool_]) -> nn.Module:
+def cut_copy(
+    model: nn.Module,
+    trace: Trace,
+    removed: NDArray[np.bool_],
+    repeated: Sequence[Repeated] = (),
+) -> nn.Module:
     """A copy without the positions whose labels go."""
     cut = aliased(model, requires_grad=False)
-    cut_labels(cut, trace, removed)
+    cut_labels(cut, trace, removed, repeated)
     return cut
 
 

@@ -16,6 +16,7 @@ from analysis.errors import InputError
 from analysis.groups import policies
 from analysis.groups.coupling import Classes, components
 from analysis.groups.trying import learn
+from analysis.network.cutting import Repeated
 from analysis.network.inference import Inputs, aliased, collector_paused, left_as_found, one_line
 from analysis.network.labels.planes import Labels, distinct
 from analysis.network.labels.records import Hold, Step, Trace
@@ -73,7 +74,8 @@ def labelled(model: nn.Module, example_inputs: Inputs) -> "Labelled":
         limit = max(_LEAST, _TIMES * took) if budgets.can_be_held() else None
         learnt = learn(model, example_inputs, trace, limit)
     modules = dict(model.named_modules())
-    return Labelled(trace, learnt.classes, modules, dict(model.named_parameters()))
+    parameters = dict(model.named_parameters())
+    return Labelled(trace, learnt.classes, modules, parameters, learnt.repeated)
 
 
 _LEAST, _TIMES = 3.0, 20
@@ -136,12 +138,14 @@ class Labelled:
         classes: labels that go together, and those that stay.
         modules: the network's modules by name.
         parameters: its parameters by name; one that is shared has one.
+        repeated: attributes that have to follow a cut.
     """
 
     trace: Trace
     classes: Classes
     modules: Mapping[str, nn.Module]
     parameters: Mapping[str, Tensor]
+    repeated: tuple[Repeated, ...] = ()
 
     @cached_property
     def makers(self) -> tuple[Tensors, ...]:

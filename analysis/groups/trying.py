@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 from torch import nn
 
 from analysis.groups.coupling import Classes, classes_of
-from analysis.groups.departing import ENDLESS, Departing, departure
+from analysis.groups.departing import ENDLESS, Departing, Tried, departure
+from analysis.groups.repeating import candidates
 from analysis.groups.retracing import keeps_order
+from analysis.network.cutting import Repeated
 from analysis.network.inference import Inputs
 from analysis.network.labels.planes import Labels
 from analysis.network.labels.records import Hold, Step, Trace
@@ -35,11 +37,13 @@ class Learnt:
         classes: labels that go together, and those that stay.
         tries: cuts that were made.
         untold: why the last cut was still not right; empty where it was.
+        repeated: attributes that have to follow a cut.
     """
 
     classes: Classes
     tries: int = 0
     untold: str = ""
+    repeated: tuple[Repeated, ...] = ()
 
 
 @dataclass
@@ -51,12 +55,14 @@ class _State:
         holds: labels that stay.
         ties: by operator, labels that it makes go together.
         tried: by operator, tensors that were tried for that.
+        repeated: attributes that repeat sizes.
     """
 
     chosen: dict[int, int] = field(default_factory=dict)
     holds: list[Hold] = field(default_factory=list)
     ties: dict[int, tuple[Labels, Labels]] = field(default_factory=dict)
     tried: Counter[int] = field(default_factory=Counter)
+    repeated: list[Repeated] = field(default_factory=list)
 
     def classes(self, trace: Trace, more: Sequence[Hold] = ()) -> Classes:
         """The partition that follows."""
@@ -72,7 +78,7 @@ def learn(model: nn.Module, inputs: Inputs, trace: Trace, seconds: float | None 
         trace: the dense network's pass.
         seconds: of the processor that a cut network may take; None is no limit.
     """
-    state = _State()
+    state, tried = _State(), Tried(model, inputs, trace, seconds)
     sites = _sites(model, trace)
     rng = np.random.default_rng(0)
     why, right = "", 0
@@ -81,20 +87,20 @@ def learn(model: nn.Module, inputs: Inputs, trace: Trace, seconds: float | None 
         classes = _reconciled(trace, state)
         removed = _drawn(trace, classes, rng, right)
         if not removed.any():
-            return Learnt(classes, tries)
-        failing = departure(model, inputs, trace, classes, removed, seconds)
+            return Learnt(classes, tries, repeated=tuple(state.repeated))
+        failing = departure(tried, classes, removed, state.repeated)
         if failing is None:
             right += 1
             if right == 2 or not may_be_chance:
-                return Learnt(classes, tries + 1)
+                return Learnt(classes, tries + 1, repeated=tuple(state.repeated))
             continue
         right = 0
         why = failing.why
-        if why == ENDLESS or not _adapt(trace, sites, state, failing, removed):
+        if why == ENDLESS or not _adapt(tried, sites, state, failing, removed, rng):
             break
     free = np.flatnonzero(classes.held < 0)[1:].astype(np.int32)
     rest = Hold(-1, f"cannot be told: {why}", free)
-    return Learnt(state.classes(trace, [rest]), tries + 1, why)
+    return Learnt(state.classes(trace, [rest]), tries + 1, why, tuple(state.repeated))
 
 
 def _reconciled(trace: Trace, state: _State) -> Classes:
@@ -239,17 +245,20 @@ def _sites(model: nn.Module, trace: Trace) -> list[Hashable]:
 
 
 def _adapt(
-    trace: Trace,
+    tried: Tried,
     sites: Sequence[Hashable],
     state: _State,
     departing: Departing,
     removed: NDArray[np.bool_],
+    rng: np.random.Generator,
 ) -> bool:
     """Learn from an operator that did not follow; False where nothing is left to learn.
 
     What is learnt of one call holds for all that the same code makes. First the operator's own
-    options are tried, then that its size comes of another tensor's, at last what arrives is held.
+    options are tried, then that its size comes of another tensor's, then that an attribute repeats
+    it; at last what arrives is held.
     """
+    trace = tried.trace
     failing = min(departing.step, len(trace.steps) - 1)
     alike = _alike(sites, failing)
     # What was given another size than it can take, takes it of a tensor that lost something else.
@@ -266,9 +275,46 @@ def _adapt(
     return (
         (may_tie and _tie(trace, sites, state, alike, failing, removed))
         or (is_given and _take_next(trace, state, alike, failing, removed))
+        or _repeat(tried, state, alike, failing, rng)
         or _choose(trace, state, alike, failing, removed, holding=True)
         or _hold(trace, state, alike, failing, removed, departing.why)
     )
+
+
+def _repeat(
+    tried: Tried,
+    state: _State,
+    alike: Sequence[int],
+    failing: int,
+    rng: np.random.Generator,
+) -> bool:
+    """Have an attribute follow, with which the network gets further after a cut; if one does.
+
+    Whole heads may go where the number of heads follows, the same channel of every head where their
+    size does.
+    """
+    trace, before = tried.trace, dict(state.chosen)
+    own = [place for place, choice in enumerate(trace.choices) if choice.step in alike]
+    ways = [
+        number
+        for number in range(max((len(trace.choices[place].options) for place in own), default=1))
+        if all(
+            number < len(trace.choices[place].options)
+            and not trace.choices[place].options[number].held.size
+            for place in own
+        )
+    ]
+    for number in ways:
+        state.chosen |= dict.fromkeys(own, number)
+        classes = _reconciled(trace, state)
+        removed = _drawn(trace, classes, rng, 0)
+        for found in candidates(tried.model, trace, alike, failing, removed):
+            later = departure(tried, classes, removed, [*state.repeated, *found])
+            if later is None or later.step > failing:
+                state.repeated += found
+                return True
+    state.chosen = before
+    return False
 
 
 def _alike(sites: Sequence[Hashable], step: int) -> list[int]:

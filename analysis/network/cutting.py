@@ -1,6 +1,7 @@
 """A network without some positions of its tensors' axes: the cut itself, by index."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -8,10 +9,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from analysis.network.labels.planes import Labels
 from analysis.network.labels.records import Trace
 from analysis.network.labels.tracing import state_of
 
-__all__ = ["cut_axes", "cut_labels"]
+__all__ = ["Repeated", "cut_axes", "cut_labels", "set_path"]
 
 _SIZES: dict[str, tuple[tuple[str, int], ...]] = {
     "in_features": (("weight", 1),),
@@ -32,17 +34,77 @@ _SIZES: dict[str, tuple[tuple[str, int], ...]] = {
 """Attributes in which PyTorch's layers repeat a size: that of the first tensor that they have."""
 
 
-def cut_labels(model: nn.Module, trace: Trace, gone: NDArray[np.bool_]) -> None:
-    """Take the positions that labels of a pass over a model stand for from it, in place; see below.
+@dataclass(frozen=True, eq=False)
+class Repeated:
+    """An attribute that repeats a size, which a module's forward reads.
+
+    Attributes:
+        module: name of the module.
+        path: names of attributes and places in tuples, from the module to the number.
+        value: the number in the dense network.
+        labels: of the size that it repeats, or of a multiple or a divisor of it.
+    """
+
+    module: str
+    path: tuple[str | int, ...]
+    value: int
+    labels: Labels
+
+    @property
+    def name(self) -> str:
+        """The path, as it is written in Python."""
+        first, *rest = self.path
+        return str(first) + "".join(f"[{n}]" if isinstance(n, int) else f".{n}" for n in rest)
+
+    def left(self, gone: NDArray[np.bool_]) -> int | None:
+        """The number when labels have gone; None where that would be none."""
+        stay = self.value * int(np.count_nonzero(~gone[self.labels]))
+        return None if stay % len(self.labels) else stay // len(self.labels)
+
+
+def set_path(module: nn.Module, path: Sequence[str | int], value: int) -> None:
+    """Set what an attribute of a module, or a place in it, holds."""
+    first, *rest = path
+    setattr(module, str(first), _with(getattr(module, str(first)), rest, value))
+
+
+def _with(held: Any, path: Sequence[str | int], value: int) -> Any:
+    """What is held, with another number at the end of a path."""
+    if not path:
+        return value
+    first, *rest = path
+    if isinstance(first, int):
+        inner = list(held)
+        inner[first] = _with(held[first], rest, value)
+        return type(held)(inner)
+    setattr(held, first, _with(getattr(held, first), rest, value))
+    return held
+
+
+def cut_labels(
+    model: nn.Module, trace: Trace, gone: NDArray[np.bool_], repeated: Iterable[Repeated] = ()
+) -> dict[Repeated, int]:
+    """Take the positions that labels of a pass over a model stand for from it, in place.
 
     Args:
         model: changed.
         trace: a pass over it.
         gone: for each label whether its position goes.
+        repeated: attributes that repeat sizes.
+
+    Returns:
+        the attributes that were set, and to what.
     """
+    modules, found = dict(model.named_modules()), {}
+    for each in repeated:
+        left = each.left(gone)
+        if left is not None and left != each.value:
+            set_path(modules[each.module], each.path, left)
+            found[each] = left
     rows = {axis: gone[trace.labels(*axis)] for axis in trace.starts}
     stays = {axis: np.flatnonzero(~row) for axis, row in rows.items() if row.any()}
     cut_axes(model, {axis: torch.from_numpy(row) for axis, row in stays.items()})
+    return found
 
 
 def cut_axes(model: nn.Module, kept: Mapping[tuple[str, int], Tensor]) -> None:

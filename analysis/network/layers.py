@@ -23,6 +23,7 @@ __all__ = [
     "PRODUCTS",
     "READS",
     "Kind",
+    "axis_of",
     "blocks_cut_alike",
     "couples_channels",
     "filters_alone",
@@ -132,6 +133,21 @@ def couples_channels(layer: Any) -> bool:
     """Whether a cut of a layer's output channels is one of its input channels as well."""
     kind = kind_of(layer)
     return kind is not None and (not makes_channels(layer) or kind.coupled)
+
+
+def axis_of(layer: Any, tensor: Tensor, dim: int) -> str:
+    """Which axis of a layer a dimension of its tensor has, as its class uses it.
+
+    ``out`` is what it makes or treats alone, ``in`` what it reads; empty for neither, and for a
+    kind that has several of one.
+    """
+    kind = kind_of(layer)
+    if kind is None or kind.masked is not None:
+        return ""
+    if isinstance(layer, nn.modules.conv._ConvNd | nn.Linear) and tensor.dim() > 1:
+        turned = getattr(layer, "transposed", False)
+        return ("in", "out")[(dim == 0) is not turned] if dim < 2 else ""
+    return "out" if dim == tensor.dim() - 1 else ""
 
 
 def _last(layer: nn.Module) -> int:

@@ -44,13 +44,15 @@ def unexercised(model: nn.Module, used: Collection[str]) -> list[str]:
         model: a network.
         used: names of the tensors that are used in eval mode.
     """
-    found = []
-    for name, module in model.named_modules():
-        parameters = module.named_parameters(recurse=False)
-        own = [f"{name}.{each}" if name else each for each, _ in parameters]
-        if own and not any(each in used for each in own):
-            found.append(name)
-    return found
+    # A tied tensor is used under one of its names.
+    named = dict(model.named_parameters(remove_duplicate=False))
+    reached = {id(named[name]) for name in used if name in named}
+    return [
+        name
+        for name, module in model.named_modules()
+        for own in [{id(each) for each in module.parameters(recurse=False)}]
+        if own and own.isdisjoint(reached)
+    ]
 
 
 _PLAIN = (bool, int, float, str, type(None))

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from analysis.errors import InputError
 from analysis.groups.inspecting import Labelled
 from analysis.network.inference import names_of
-from analysis.network.layers import kind_of
+from analysis.network.labels.tracing import state_of
+from analysis.network.layers import axis_of
 from analysis.pruning.channel_classes import classes_of
 from analysis.pruning.expected import Expected, expected, gone_labels, owned
 from analysis.pruning.importances import group_importances, set_importances
@@ -238,34 +239,47 @@ def removals_of(sets: RankedSets, gone: NDArray[np.bool_]) -> list[Removal]:
         sets: of the network that is cut.
         gone: for each label of the pass over it whether its position goes.
     """
-    found = []
-    for place, (each, group) in enumerate(zip(sets.found, sets.followed.groups, strict=True)):
-        own = gone & (sets.followed.group_of == place)
+    followed, found = sets.followed, []
+    odd = _used_otherwise(followed)
+    for place, (each, group) in enumerate(zip(sets.found, followed.groups, strict=True)):
+        own = gone & (followed.group_of == place)
         channels = np.unique(each.channel_of[own & (each.channel_of >= 0)])
         if channels.size:
-            cuts = tuple(_cuts(sets.followed, group, own))
-            found.append(Removal(each.group.root, tuple(channels.tolist()), cuts))
+            cuts: dict[tuple[str, str, int | None], Cut] = {}
+            for member in _members(followed, group):
+                cut = _cut(followed, member, own, alone=member.layer in odd)
+                cuts.setdefault((cut.layer, cut.axis, cut.dim), cut)
+            found.append(Removal(each.group.root, tuple(channels.tolist()), tuple(cuts.values())))
     return found
 
 
-def _cuts(followed: Labelled, group: Group, gone: NDArray[np.bool_]) -> Iterator[Cut]:
-    found: dict[tuple[str, str, int | None], Cut] = {}
-    for member in (one for each in group.members for one in owned(followed, each)):
-        cut = _cut(followed, member, gone)
-        found.setdefault((cut.layer, cut.axis, cut.dim), cut)
-    return iter(found.values())
+def _members(followed: Labelled, group: Group) -> Iterator[Member]:
+    """The axes of a group, once for each layer that has the tensor."""
+    return (one for member in group.members for one in owned(followed, member))
 
 
-def _cut(followed: Labelled, member: Member, gone: NDArray[np.bool_]) -> Cut:
-    """What a member loses: an axis of its layer, or of a tensor where that has several of a kind.
+def _used_otherwise(followed: Labelled) -> set[str]:
+    """Layers of which a tensor is not used as their class does.
 
-    An `nn.MultiheadAttention` makes queries of some channels, and reads others.
+    A table that is multiplied makes nothing; an `nn.MultiheadAttention` makes queries of some
+    channels and reads others.
     """
-    layer = followed.modules.get(member.layer)
-    kind = kind_of(layer)
+    tensors = state_of(followed.modules[""])
+    return {
+        member.layer
+        for group in followed.groups
+        for member in _members(followed, group)
+        for layer in [followed.modules.get(member.layer)]
+        if axis_of(layer, tensors[member.tensor], member.dim) != member.axis
+    }
+
+
+def _cut(followed: Labelled, member: Member, gone: NDArray[np.bool_], *, alone: bool) -> Cut:
+    """What a member loses: an axis of its layer, or of its tensor alone."""
     labels = followed.trace.labels(member.tensor, member.dim)
-    if kind is None or kind.masked is not None:
+    if alone:
         return Cut(member.tensor, member.axis, len(labels), _places(gone[labels]), member.dim)
+    layer = followed.modules.get(member.layer)
     if member.axis == "in" and getattr(layer, "groups", 1) > 1:
         arriving = followed.arriving_at(member.layer)
         labels = labels if arriving is None else arriving

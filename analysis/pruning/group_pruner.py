@@ -157,7 +157,7 @@ class GroupPruner:
         for place, each in enumerate(sets.found):
             if numbers.roots.get(each.group.root) not in going:
                 gone[sets.followed.group_of == place] = False
-        cut_labels(self.model, sets.followed.trace, gone)
+        cut_labels(self.model, sets.followed.trace, gone, sets.followed.repeated)
         self._first.take(sets, gone)
 
     def _ranked(self, followed: inspecting.Labelled) -> RankedSets:
