@@ -20,15 +20,20 @@ if TYPE_CHECKING:
     from analysis.network.layers import register_layer
     from analysis.pipeline import verify, verify_steps
     from analysis.proof.mismatch import reproduce_residual_mismatch
+    from analysis.pruned import Pruned, prune
+    from analysis.pruning.group_pruner import GroupPruner
     from analysis.pytest_plugin.parametrizing import parametrize_with_checks
 
 __all__ = [
+    "GroupPruner",
+    "Pruned",
     "__version__",
     "cost_account",
     "count_macs",
     "inspect_groups",
     "lint_ignored_layers",
     "parametrize_with_checks",
+    "prune",
     "ratio_curve",
     "ratio_for_macs",
     "ratio_for_params",
@@ -41,11 +46,14 @@ __all__ = [
 __version__ = "0.2.0"
 
 _MODULES = {
+    "GroupPruner": "pruning.group_pruner",
+    "Pruned": "pruned",
     "cost_account": "costs.predicting",
     "count_macs": "costs.followed",
     "inspect_groups": "groups.inspecting",
     "lint_ignored_layers": "groups.linting",
     "parametrize_with_checks": "pytest_plugin.parametrizing",
+    "prune": "pruned",
     "ratio_curve": "costs.predicting",
     "ratio_for_macs": "costs.predicting",
     "ratio_for_params": "costs.predicting",

@@ -243,7 +243,7 @@ def prune_and_prove(
         InputError: an unknown policy, or a pruner function that returns something else.
     """
     ignored = policies.ignored_layers(policy, dense.model, dense.groups)
-    named = policy if pruner_factory is None else None
+    named = policy if pruner_factory is None or config.cut == "groups" else None
     config = replace(config, policy=_label(named, config, dense.model))
     pruned = copy_of(dense.model)
     build = builder(config, dense.inputs, ignored, pruner_factory)
@@ -267,9 +267,10 @@ def prune_and_prove(
         verification = error or stepped(pruned, dense.inputs, take, progress, None)
     if pruner is not None and pruner_factory is not None:
         ignored = depgraph.ignored_by(pruner, pruned)
-        config = as_stated(config, pruner)
+        config = config if config.cut == "groups" else as_stated(config, pruner)
     asked = progress.planned if planned is None else planned
     verification = accounted(verification, groups, progress, asked, config.ratio)
+    verification = _with_attributes(verification, pruner)
     run = costed_run(
         (dense.costs, dense.saved_bytes),
         lambda: dense.account(groups, config.cut),
@@ -292,6 +293,10 @@ def _groups_of(pruner: Any, model: nn.Module, inputs: Inputs) -> tuple[Dependenc
     if isinstance(pruner, GroupPruner):
         return pruner.groups
     return depgraph.groups_cut_by(pruner, model, inputs)
+
+
+def _with_attributes(answer: Verification, pruner: Any) -> Verification:
+    return replace(answer, attributes=getattr(pruner, "attributes", ()))
 
 
 def _label(policy: Any, config: Config, model: nn.Module) -> str:
@@ -369,7 +374,8 @@ def verify(
 
         verification = stepped(model, example_inputs, read, progress, budget)
     ratio = pruner.pruning_ratio
-    return accounted(verification, tuple(groups), progress, progress.planned, ratio)
+    answer = accounted(verification, tuple(groups), progress, progress.planned, ratio)
+    return _with_attributes(answer, pruner)
 
 
 def verify_steps(
@@ -423,7 +429,7 @@ def _verify_steps(
                 step = verdict_of(failure)
         is_last = pruner.current_step >= pruner.iterative_steps
         ratio = pruner.pruning_ratio if is_last else None
-        step = accounted(step, groups, progress, progress.planned, ratio)
+        step = _with_attributes(accounted(step, groups, progress, progress.planned, ratio), pruner)
         passes = step.verdict.passes
         yield step
 

@@ -4,7 +4,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, partial
 from math import prod
 from typing import Any
 
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from analysis.errors import InputError
 from analysis.groups import policies
 from analysis.groups.coupling import Classes, components
+from analysis.groups.positions import in_order, positions_of
 from analysis.groups.trying import learn
 from analysis.network.cutting import Repeated
 from analysis.network.inference import Inputs, aliased, collector_paused, left_as_found, one_line
@@ -24,7 +25,7 @@ from analysis.network.labels.tracing import OUTPUT, labelled_pass
 from analysis.network.layers import is_depthwise
 from analysis.network.usable import check_usable
 from analysis.processes import budgets
-from analysis.records import FVCORE, Coupling, Group, Member
+from analysis.records import FVCORE, Coupling, Group, Member, Repeats
 
 __all__ = ["Labelled", "Term", "inspect_groups", "joined", "labelled", "layer_of", "owner_of"]
 
@@ -126,7 +127,7 @@ class _Axis:
 
     def cut(self, classes: Labels) -> Member:
         """What a group with these classes says of it."""
-        return self.member(positions=_positions(self.classes, classes, is_sorted=self.is_sorted))
+        return self.member(positions=positions_of(self.classes, classes, is_sorted=self.is_sorted))
 
 
 @dataclass(frozen=True, eq=False)
@@ -228,12 +229,21 @@ class Labelled:
             width=len(labels),
             members=tuple(self._cut_along[axis].cut(classes) for axis in axes),
             couplings=tuple(couplings),
-            together=_positions(classes, _in_order(free), is_sorted=False) if free.size else (),
+            together=positions_of(classes, in_order(free), is_sorted=False) if free.size else (),
             held="" if hold is None else self.reason(hold),
             is_output=bool(np.isin(self._leaving, classes).any()),
             macs=costs[0],
             params=costs[1],
+            repeats=tuple(self._repeats(classes)),
         )
+
+    def _repeats(self, classes: Labels) -> Iterator[Repeats]:
+        """Numbers that modules keep of channels of these classes."""
+        for each in self.repeated:
+            own = self.classes.of[each.labels]
+            if np.isin(own, classes).all():
+                channels = tuple(int(np.flatnonzero(classes == label)[0]) for label in own)
+                yield Repeats(each.module, each.name, each.value, channels)
 
     @cached_property
     def _leaving(self) -> Labels:
@@ -463,34 +473,6 @@ def _add_lost(lost: NDArray[np.float64], planes: Sequence[Labels], constant: int
     for plane in planes:
         left *= plane.size - np.bincount(plane + 1, minlength=len(lost) + 1)[1:]
     lost += whole - left
-
-
-def _positions(own: Labels, classes: Labels, *, is_sorted: bool) -> tuple[tuple[int, ...], ...]:
-    """For each class the positions of an axis that it has."""
-    if is_sorted:
-        first = int(own.searchsorted(classes[0]))
-        if own[first : first + classes.size].tobytes() == classes.tobytes():
-            return _each(first, classes.size)
-    found = np.flatnonzero(np.isin(own, classes))
-    if np.array_equal(own[found], classes):
-        first, last = int(found[0]), int(found[-1])
-        if last - first == len(found) - 1:
-            return _each(first, len(found))
-        return tuple((position,) for position in found.tolist())
-    where: dict[int, list[int]] = defaultdict(list)
-    for position in found.tolist():
-        where[int(own[position])].append(position)
-    return tuple(tuple(where[label]) for label in classes.tolist())
-
-
-def _in_order(classes: Labels) -> Labels:
-    """The different classes, as they come."""
-    return np.array([*dict.fromkeys(classes.tolist())], np.int32)
-
-
-@lru_cache(maxsize=1024)
-def _each(first: int, count: int) -> tuple[tuple[int, ...], ...]:
-    return tuple((position,) for position in range(first, first + count))
 
 
 def layer_of(tensor: str) -> str:

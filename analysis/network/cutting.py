@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from analysis.network.labels.planes import Labels
 from analysis.network.labels.records import Trace
 from analysis.network.labels.tracing import state_of
+from analysis.records import Attribute
 
-__all__ = ["Repeated", "cut_axes", "cut_labels", "set_path"]
+__all__ = ["Repeated", "cut_axes", "cut_labels", "recut"]
 
 _SIZES: dict[str, tuple[tuple[str, int], ...]] = {
     "in_features": (("weight", 1),),
@@ -53,8 +54,7 @@ class Repeated:
     @property
     def name(self) -> str:
         """The path, as it is written in Python."""
-        first, *rest = self.path
-        return str(first) + "".join(f"[{n}]" if isinstance(n, int) else f".{n}" for n in rest)
+        return Attribute(self.module, self.path, self.value, self.value).name
 
     def left(self, gone: NDArray[np.bool_]) -> int | None:
         """The number when labels have gone; None where that would be none."""
@@ -62,10 +62,13 @@ class Repeated:
         return None if stay % len(self.labels) else stay // len(self.labels)
 
 
-def set_path(module: nn.Module, path: Sequence[str | int], value: int) -> None:
-    """Set what an attribute of a module, or a place in it, holds."""
-    first, *rest = path
-    setattr(module, str(first), _with(getattr(module, str(first)), rest, value))
+def _set_attributes(model: nn.Module, attributes: Iterable[Attribute]) -> None:
+    """Give modules of a model the numbers that are those of the pruned network."""
+    modules = dict(model.named_modules())
+    for each in attributes:
+        first, *rest = each.path
+        module = modules[each.module]
+        setattr(module, str(first), _with(getattr(module, str(first)), rest, each.after))
 
 
 def _with(held: Any, path: Sequence[str | int], value: int) -> Any:
@@ -83,7 +86,7 @@ def _with(held: Any, path: Sequence[str | int], value: int) -> Any:
 
 def cut_labels(
     model: nn.Module, trace: Trace, gone: NDArray[np.bool_], repeated: Iterable[Repeated] = ()
-) -> dict[Repeated, int]:
+) -> list[Attribute]:
     """Take the positions that labels of a pass over a model stand for from it, in place.
 
     Args:
@@ -95,16 +98,33 @@ def cut_labels(
     Returns:
         the attributes that were set, and to what.
     """
-    modules, found = dict(model.named_modules()), {}
-    for each in repeated:
-        left = each.left(gone)
-        if left is not None and left != each.value:
-            set_path(modules[each.module], each.path, left)
-            found[each] = left
+    found = [
+        Attribute(each.module, each.path, each.value, left)
+        for each in repeated
+        for left in [each.left(gone)]
+        if left is not None and left != each.value
+    ]
+    _set_attributes(model, found)
     rows = {axis: gone[trace.labels(*axis)] for axis in trace.starts}
     stays = {axis: np.flatnonzero(~row) for axis, row in rows.items() if row.any()}
     cut_axes(model, {axis: torch.from_numpy(row) for axis, row in stays.items()})
     return found
+
+
+def recut(
+    model: nn.Module,
+    axes: Mapping[tuple[str, int], Sequence[int]],
+    attributes: Iterable[Attribute],
+) -> None:
+    """Cut a network as another one of its structure was, in place.
+
+    Args:
+        model: changed.
+        axes: by name of a tensor and dimension, the indices that stay.
+        attributes: the numbers that were set.
+    """
+    _set_attributes(model, attributes)
+    cut_axes(model, {axis: torch.tensor(left) for axis, left in axes.items()})
 
 
 def cut_axes(model: nn.Module, kept: Mapping[tuple[str, int], Tensor]) -> None:

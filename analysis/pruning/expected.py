@@ -126,6 +126,7 @@ def _expected(
         otherwise=_otherwise(group, truth, believed, ranked)
         or _across(own)
         or _left_whole(followed, group)
+        or _left_as_it_is(group)
         or _turned(own),
         several=_is_several(followed, group, parts[2]) or bool(_turned(own)),
         channel_of=channel_of,
@@ -165,6 +166,14 @@ def _left_whole(followed: Labelled, group: Group) -> str:
             return f"it does not cut the buffer `{member.tensor}`"
         if member.dim != max(dim for dim, size in enumerate(tensor.shape) if size > 1):
             return f"it does not cut `{member.tensor}` along dimension {member.dim}"
+    return ""
+
+
+def _left_as_it_is(group: Group) -> str:
+    """A number that torch-pruning does not set."""
+    for each in group.repeats:
+        owner = f"`{each.module}`" if each.module else "the model"
+        return f"it leaves `{each.name}` of {owner} as it is"
     return ""
 
 

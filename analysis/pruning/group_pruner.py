@@ -1,6 +1,6 @@
 """A pruner that cuts the groups of a network as they are, and is stepped as torch-pruning's."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,7 +10,7 @@ from torch import nn
 
 from analysis.errors import InputError
 from analysis.groups import inspecting, policies
-from analysis.network.cutting import cut_labels
+from analysis.network.cutting import cut_labels, recut
 from analysis.network.inference import Inputs
 from analysis.network.labels.planes import Labels
 from analysis.network.usable import check_usable
@@ -24,7 +24,14 @@ from analysis.pruning.by_groups import (
     scopes_of,
 )
 from analysis.pruning.rules import Scope
-from analysis.records import IMPORTANCES, Config, DependencyGroup, PlannedGroup, Removal
+from analysis.records import (
+    IMPORTANCES,
+    Attribute,
+    Config,
+    DependencyGroup,
+    PlannedGroup,
+    Removal,
+)
 
 __all__ = ["GroupCut", "GroupPruner"]
 
@@ -71,11 +78,13 @@ class GroupPruner:
         ratios_by_layer: by layer, name of one, or tuple of these, a ratio of its own.
         min_channels: channels that each group keeps at the least.
         iterative_steps: steps in which the ratio is reached, by equal shares.
+        left_whole: further layers, and parameters that none owns, whose groups stay.
 
     Attributes:
         groups: the groups before the first step, the excluded ones marked.
         planned: what was asked, and went, up to the last step, in the numbers of the network
             before the first.
+        attributes: numbers that modules keep of sizes, and that were set.
 
     Raises:
         InputError: something that cannot be asked; the model does not run on the inputs, or cannot
@@ -96,6 +105,7 @@ class GroupPruner:
         ratios_by_layer: Mapping[Any, float] | None = None,
         min_channels: int = 1,
         iterative_steps: int = 1,
+        left_whole: Collection[str] = (),
     ) -> None:
         norm = IMPORTANCES[0] if callable(importance) else importance
         self._config = Config(
@@ -113,11 +123,32 @@ class GroupPruner:
         choice = policies.choice_of(ignore, model)
         followed = inspecting.labelled(model, example_inputs)
         self.ignored = policies.ignored_layers(choice, model, followed.groups)
+        self._staying = (*self.ignored, *left_whole)
         self._sets = self._ranked(followed)
         self._first = _First(self._sets)
         self._scopes = scopes_of(model, self._sets, self._config, ratios_by_layer or {})
         self.groups: tuple[DependencyGroup, ...] = tuple(each.group for each in self._sets.found)
         self.planned: tuple[PlannedGroup, ...] = ()
+        self.attributes: tuple[Attribute, ...] = ()
+
+    @property
+    def axes(self) -> dict[tuple[str, int], list[int]]:
+        """By tensor and dimension the positions that are left, of those of which some have gone."""
+        return self._first.axes
+
+    @property
+    def sets(self) -> RankedSets:
+        """The groups before the first step, as they were ranked."""
+        return self._first.sets
+
+    @property
+    def gone(self) -> NDArray[np.bool_]:
+        """For each label of the pass over the first network whether its position has gone."""
+        return self._first.gone_labels
+
+    def repeat_on(self, model: nn.Module) -> None:
+        """Cut another network of the same structure, as it was before the first step, likewise."""
+        recut(model, self.axes, self.attributes)
 
     @property
     def ignored_layers(self) -> list[nn.Module]:
@@ -157,7 +188,8 @@ class GroupPruner:
         for place, each in enumerate(sets.found):
             if numbers.roots.get(each.group.root) not in going:
                 gone[sets.followed.group_of == place] = False
-        cut_labels(self.model, sets.followed.trace, gone, sets.followed.repeated)
+        done = cut_labels(self.model, sets.followed.trace, gone, sets.followed.repeated)
+        self.attributes = tuple(_joined(self.attributes, done))
         self._first.take(sets, gone)
 
     def _ranked(self, followed: inspecting.Labelled) -> RankedSets:
@@ -166,7 +198,7 @@ class GroupPruner:
             from analysis.pruning.own_importances import scored_by  # brings torch-pruning
 
             importance = scored_by(importance, self.model)
-        return ranked_sets(self.model, followed, self.ignored, importance)
+        return ranked_sets(self.model, followed, self._staying, importance)
 
     def _chosen(self, numbers: "_Numbers") -> Chosen:
         """Which channels go at this step's share of the ratios."""
@@ -200,6 +232,15 @@ class GroupPruner:
                 expected=tuple(sorted({*before, *channels[list(entry.expected)].tolist()})),
             )
         self.planned = tuple(found.values())
+
+
+def _joined(before: Iterable[Attribute], now: Iterable[Attribute]) -> Iterator[Attribute]:
+    """Each attribute once: what it was before the first step, and is after the last."""
+    found = {(each.module, each.path): each for each in before}
+    for each in now:
+        key = each.module, each.path
+        found[key] = replace(found.get(key, each), after=each.after)
+    return iter(found.values())
 
 
 @dataclass(frozen=True, eq=False)
@@ -238,6 +279,23 @@ class _First:
         self.widths = {each.group.root: each.group.width for each in sets.found}
         sizes = sets.followed.trace.sizes
         self._alive = {axis: np.arange(size, dtype=np.int32) for axis, size in sizes.items()}
+
+    @property
+    def axes(self) -> dict[tuple[str, int], list[int]]:
+        """By tensor and dimension what is left of those of which something has gone."""
+        sizes = self.sets.followed.trace.sizes
+        return {
+            axis: left.tolist() for axis, left in self._alive.items() if len(left) < sizes[axis]
+        }
+
+    @property
+    def gone_labels(self) -> NDArray[np.bool_]:
+        """For each label whether its position has gone."""
+        trace = self.sets.followed.trace
+        gone = np.zeros(trace.count, bool)
+        for axis, left in self._alive.items():
+            gone[np.delete(trace.labels(*axis), left)] = True
+        return gone
 
     def numbers(self, sets: RankedSets) -> _Numbers:
         """The numbers of what is left of it."""

@@ -117,6 +117,8 @@ def _output_told(model: nn.Module, inputs: Inputs) -> Iterator[None]:
 
 def rebuilder(build: Build, pruner: Any) -> Callable[[nn.Module], None] | None:
     """What repeats a pruning on a copy of the dense network; None if there is no history of it."""
+    if isinstance(pruner, GroupPruner):
+        return pruner.repeat_on
     if not hasattr(pruner, "pruning_history"):
         return None
     history = [tuple(entry) for entry in pruner.pruning_history()]

@@ -34,10 +34,12 @@ from analysis.records.groups import (
     Member,
     Misread,
     Outside,
+    Repeats,
     Untouched,
 )
 from analysis.records.proof import STRENGTH, FaultCount, Mismatch, Verdict, Verification
 from analysis.records.pruning import (
+    Attribute,
     Channels,
     Cut,
     GroupAccount,
@@ -91,6 +93,7 @@ __all__ = [
     "RATIOS",
     "SCOPES",
     "STRENGTH",
+    "Attribute",
     "Audited",
     "Axis",
     "Channels",
@@ -129,6 +132,7 @@ __all__ = [
     "Reach",
     "Reason",
     "Removal",
+    "Repeats",
     "Request",
     "Run",
     "Saved",

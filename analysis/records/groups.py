@@ -15,6 +15,7 @@ __all__ = [
     "Member",
     "Misread",
     "Outside",
+    "Repeats",
     "Untouched",
 ]
 
@@ -70,6 +71,25 @@ class Member:
 
 
 @dataclass(frozen=True)
+class Repeats:
+    """A number that a module keeps of a group's channels, and that its forward reads.
+
+    A cut must set it to ``value * n / len(channels)``, n the number of ``channels`` that stay.
+
+    Attributes:
+        module: its name; empty for the model itself.
+        name: of the attribute, as it is written in Python (``num_heads``, ``sizes[0]``).
+        value: the number in the dense network.
+        channels: of the group, those that it counts or that it is a part or a multiple of.
+    """
+
+    module: str
+    name: str
+    value: int
+    channels: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class Group:
     """Channels that go together because of what the network does with them.
 
@@ -84,6 +104,7 @@ class Group:
         ignored: whether a policy keeps one of its layers, and so the whole group.
         macs: of the dense network, those that exist only because of these channels.
         params: the same for parameters.
+        repeats: numbers that modules keep of the channels, and that have to follow a cut.
     """
 
     name: str
@@ -96,6 +117,7 @@ class Group:
     ignored: bool = False
     macs: int = 0
     params: int = 0
+    repeats: tuple[Repeats, ...] = ()
 
     @property
     def layers(self) -> tuple[str, ...]:

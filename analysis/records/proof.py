@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from analysis.records.pruning import Cut, GroupAccount, HeadAccount
+from analysis.records.pruning import Attribute, Cut, GroupAccount, HeadAccount
 
 __all__ = ["STRENGTH", "FaultCount", "Mismatch", "Verdict", "Verification"]
 
@@ -63,6 +63,7 @@ class Verification:
             or ``not lined up: `` and why; empty where no comparison was made.
         unexercised: modules that own parameters of which eval mode uses none on the example inputs.
         cuts: every axis that lost channels, numbered as before the first step.
+        attributes: numbers that modules keep of sizes, and that the pruner set.
     """
 
     verdict: Verdict
@@ -76,6 +77,7 @@ class Verification:
     structure: str = ""
     unexercised: tuple[str, ...] = ()
     cuts: tuple[Cut, ...] = ()
+    attributes: tuple[Attribute, ...] = ()
 
     @property
     def kept(self) -> dict[str, dict[str, tuple[int, ...]]]:

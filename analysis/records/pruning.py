@@ -6,6 +6,7 @@ from enum import StrEnum
 from functools import cached_property
 
 __all__ = [
+    "Attribute",
     "Channels",
     "Cut",
     "GroupAccount",
@@ -74,6 +75,29 @@ class Cut:
         """The indices that stay, in order."""
         gone = set(self.removed)
         return tuple(index for index in range(self.width) if index not in gone)
+
+
+@dataclass(frozen=True)
+class Attribute:
+    """A number that a module keeps of a size, and that was set because the size changed.
+
+    Attributes:
+        module: its name; empty for the model itself.
+        path: names of attributes and places in tuples, from the module to the number.
+        before: in the dense network.
+        after: in the pruned one.
+    """
+
+    module: str
+    path: tuple[str | int, ...]
+    before: int
+    after: int
+
+    @property
+    def name(self) -> str:
+        """The path, as it is written in Python."""
+        first, *rest = self.path
+        return str(first) + "".join(f"[{n}]" if isinstance(n, int) else f".{n}" for n in rest)
 
 
 @dataclass(frozen=True)

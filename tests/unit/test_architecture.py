@@ -21,6 +21,7 @@ WINGS = (
     ("pruning",),
     ("opened", "proof", "costs"),
     ("pipeline",),
+    ("pruned",),
     ("checks",),
     ("gate",),
     ("reporting",),
@@ -58,7 +59,7 @@ ROOMS = {
         ("tracing",),
     ),
     "groups": (
-        ("policies", "coupling", "retracing"),
+        ("policies", "coupling", "retracing", "positions", "repeating"),
         ("departing",),
         ("trying",),
         ("inspecting",),
