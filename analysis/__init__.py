@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from analysis.pruned import Pruned, prune
     from analysis.pruning.group_pruner import GroupPruner
     from analysis.pytest_plugin.parametrizing import parametrize_with_checks
+    from analysis.saved import load_pruned, save_pruned
 
 __all__ = [
     "GroupPruner",
@@ -32,6 +33,7 @@ __all__ = [
     "count_macs",
     "inspect_groups",
     "lint_ignored_layers",
+    "load_pruned",
     "parametrize_with_checks",
     "prune",
     "ratio_curve",
@@ -39,6 +41,7 @@ __all__ = [
     "ratio_for_params",
     "register_layer",
     "reproduce_residual_mismatch",
+    "save_pruned",
     "verify",
     "verify_steps",
 ]
@@ -52,6 +55,7 @@ _MODULES = {
     "count_macs": "costs.followed",
     "inspect_groups": "groups.inspecting",
     "lint_ignored_layers": "groups.linting",
+    "load_pruned": "saved",
     "parametrize_with_checks": "pytest_plugin.parametrizing",
     "prune": "pruned",
     "ratio_curve": "costs.predicting",
@@ -59,6 +63,7 @@ _MODULES = {
     "ratio_for_params": "costs.predicting",
     "register_layer": "network.layers",
     "reproduce_residual_mismatch": "proof.mismatch",
+    "save_pruned": "saved",
     "verify": "pipeline",
     "verify_steps": "pipeline",
 }

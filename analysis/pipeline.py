@@ -281,6 +281,7 @@ def prune_and_prove(
         asked,
         progress.removals,
     )
+    planned = asked if config.cut == "groups" else planned
     removals, rebuild = tuple(progress.removals), rebuilder(build, pruner)
     return Outcome(dense, pruned, ignored, planned, removals, run, rebuild, progress.trained)
 

@@ -4,7 +4,7 @@ The command line, pytest and the report look at prunings through this one door. 
 the network that it was last asked for.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -17,6 +17,7 @@ from analysis.network.inference import random_state_kept
 from analysis.opened import Last, loaded
 from analysis.pipeline import Dense, analyse, prune_and_prove
 from analysis.processes import budgets
+from analysis.pruned import Pruned, pruned_by_groups
 from analysis.pruning.pruners import load_factory
 from analysis.records import Config, Network, Request, Run, timed_out
 
@@ -45,7 +46,12 @@ def traced(network: Network) -> Dense:
     return dense
 
 
-def run_of(request: Request, config: Config, names: Iterable[str] = OF_PRUNING) -> Run:
+def run_of(
+    request: Request,
+    config: Config,
+    names: Iterable[str] = OF_PRUNING,
+    keep: Callable[[Pruned], None] | None = None,
+) -> Run:
     """Prune as the config says, prove it, and run these checks.
 
     What a pruner, or training between its steps, draws is the same in every process.
@@ -54,6 +60,7 @@ def run_of(request: Request, config: Config, names: Iterable[str] = OF_PRUNING) 
         request: which network, and what the run is held to.
         config: what is asked of this run.
         names: of the catalogue.
+        keep: called with what was cut by its groups and proved, before its time is up.
 
     Raises:
         InputError: as `analysed`, or the policy or the pruner cannot be used.
@@ -64,9 +71,17 @@ def run_of(request: Request, config: Config, names: Iterable[str] = OF_PRUNING) 
         with within(request.budget), random_state_kept():
             dense = analysed(request.network)
             torch.manual_seed(request.network.seed)
-            outcome = prune_and_prove(dense, config, request.ignore, pruner_factory=factory)
+            if config.cut == "groups":
+                pruned = pruned_by_groups(dense, config, request.ignore)
+                outcome = pruned.outcome
+            else:
+                outcome = prune_and_prove(dense, config, request.ignore, pruner_factory=factory)
+                pruned = None
             outcome = replace(outcome, thresholds=request.thresholds)
-            return replace(outcome.run, checks=evaluate(outcome, names))
+            run = replace(outcome.run, checks=evaluate(outcome, names))
+            if pruned is not None and keep is not None and run.verification.verdict.passes:
+                keep(pruned)
+            return run
     except BudgetExceededError as error:
         story = error.story
     known = analysed.known(request.network)

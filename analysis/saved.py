@@ -6,25 +6,287 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, load_model, save_file, save_model
 from torch import Tensor, nn
 
 from analysis.environment import versions
-from analysis.errors import InputError
+from analysis.errors import AnalysisError, InputError
 from analysis.network.cutting import recut
-from analysis.network.inference import Inputs, copy_of, named_tensors, one_line
-from analysis.network.labels.tracing import state_of
-from analysis.network.outputs import only_outputs
+from analysis.network.inference import Inputs, copy_of, left_as_found, named_tensors, one_line
+from analysis.network.loading import load_callable
+from analysis.network.outputs import counted_outputs, only_outputs
 from analysis.proof.distinct_values import make_distinct
 from analysis.proof.proving import prove
+from analysis.proof.round_trips import write_exported, write_onnx
 from analysis.pruned import Pruned
 from analysis.records import Attribute, Cut, Removal
+from analysis.reporting.files import check_folder, written_whole
 
-__all__ = ["load_pruned", "save"]
+__all__ = ["keeper", "load_pruned", "save_pruned"]
 
-WEIGHTS, INPUTS, PRUNING = "weights.safetensors", "inputs.safetensors", "pruning.json"
-"""Files of a folder that a pruned network is saved in."""
-
+_WEIGHTS, _INPUTS, _PRUNING = "weights.safetensors", "inputs.safetensors", "pruning.json"
 _SCHEMA = 1
+
+
+def save_pruned(pruned: Pruned, folder: str | Path) -> Path:
+    """Write a pruned network, from which `load_pruned` makes it again in another process.
+
+    ``weights.safetensors`` has its state dict; ``pruning.json`` what was cut and proved: for every
+    tensor that lost positions the indices that are left, the attributes that were set, the
+    verification, the versions; ``inputs.safetensors`` the tensors of the example inputs.
+
+    Args:
+        pruned: what `prune` returned.
+        folder: a new one, or one that holds such files, which are replaced.
+
+    Returns:
+        the folder.
+
+    Raises:
+        InputError: the pruning was not proved; the folder holds something else, or cannot be
+            written, or the example inputs cannot: what was there is untouched.
+    """
+    check_folder(folder, _PRUNING)
+    found, tensors = pruned.verification, dict[str, Tensor]()
+    if not found.verdict.passes:
+        raise InputError(
+            f"a pruning that was not proved is not saved: {found.verdict}: {found.reason}"
+        )
+    sizes = named_tensors(pruned.outcome.dense.model)
+    data = {
+        "schema": _SCHEMA,
+        "versions": versions(),
+        "model": type(pruned.model).__name__,
+        "axes": [
+            {"tensor": name, "dim": dim, "width": sizes[name].shape[dim], "kept": list(left)}
+            for (name, dim), left in pruned.axes.items()
+        ],
+        "attributes": [asdict(each) for each in pruned.attributes],
+        "cuts": [asdict(cut) for cut in found.cuts],
+        "verification": {
+            "verdict": found.verdict.value,
+            "reason": found.reason,
+            "max_rel_error": found.max_rel_error,
+            "structure": found.structure,
+        },
+        "macs": pruned.macs,
+        "params": pruned.params,
+        "outputs": list(counted_outputs(pruned.outcome.dense.model)),
+        "inputs": _taken_apart(pruned.outcome.dense.inputs, tensors),
+    }
+    with written_whole(folder) as made:
+        _save_weights(pruned.model, made / _WEIGHTS)
+        _save_tensors(tensors, made / _INPUTS)
+        (made / _PRUNING).write_text(_lines(data), "utf-8")
+    return Path(folder)
+
+
+def _lines(data: dict[str, Any]) -> str:
+    """JSON with a line for each entry, and for each of a list: indices may be a million."""
+    entries = [
+        f"{json.dumps(key)}: " + (_list(value) if isinstance(value, list) else json.dumps(value))
+        for key, value in data.items()
+    ]
+    return "{\n " + ",\n ".join(entries) + "\n}\n"
+
+
+def _list(values: list[Any]) -> str:
+    return "[" + ",".join(f"\n  {json.dumps(value)}" for value in values) + "]"
+
+
+def keeper(files: Mapping[str, str]) -> Callable[[Pruned], None]:
+    """What writes a pruned network: ``save`` to a folder, ``onnx`` and ``export`` to files."""
+
+    def keep(pruned: Pruned) -> None:
+        network, inputs = copy_of(pruned.model), pruned.outcome.dense.inputs
+        for what, write in (("onnx", write_onnx), ("export", write_exported)):
+            if what in files:
+                try:
+                    write(network, inputs, Path(files[what]))
+                except Exception as error:
+                    raise InputError(
+                        f"{files[what]!r} cannot be written, {what} raised "
+                        f"{type(error).__name__}: {one_line(error)[:_LONG]}"
+                    ) from error
+        if "save" in files:
+            save_pruned(pruned, files["save"])
+
+    return keep
+
+
+_LONG = 300
+"""Of the message of an exporter."""
+
+
+def _save_weights(model: nn.Module, file: Path) -> None:
+    from safetensors.torch import save_model  # refuses parts of one memory
+
+    try:
+        save_model(model, str(file))
+    except RuntimeError as error:
+        raise InputError(
+            f"the weights cannot be saved as safetensors: {one_line(error)}"
+        ) from error
+
+
+def _save_tensors(tensors: dict[str, Tensor], file: Path) -> None:
+    from safetensors.torch import save_file
+
+    save_file({name: each.detach().cpu().clone() for name, each in tensors.items()}, str(file))
+
+
+def _taken_apart(value: Any, tensors: dict[str, Tensor]) -> Any:
+    """Example inputs as JSON, whose tensors are numbered.
+
+    Raises:
+        InputError: they hold something that JSON does not have.
+    """
+    if isinstance(value, Tensor):
+        tensors[str(len(tensors))] = value.contiguous()
+        return {"tensor": str(len(tensors) - 1)}
+    if isinstance(value, tuple | list):
+        parts = [_taken_apart(each, tensors) for each in value]
+        return {"list" if isinstance(value, list) else "tuple": parts}
+    if isinstance(value, dict):
+        return {"dict": {name: _taken_apart(each, tensors) for name, each in value.items()}}
+    if value is None or isinstance(value, bool | int | float | str):
+        return {"value": value}
+    raise InputError(
+        f"the example inputs hold a {type(value).__name__}, which cannot be saved; expected "
+        "tensors, numbers, strings and None, in tuples, lists and dicts"
+    )
+
+
+def _put_together(data: Any, tensors: dict[str, Tensor]) -> Any:
+    ((kind, value),) = data.items()
+    if kind == "tensor":
+        return tensors[value]
+    if kind == "dict":
+        return {name: _put_together(each, tensors) for name, each in value.items()}
+    if kind in ("tuple", "list"):
+        parts = [_put_together(each, tensors) for each in value]
+        return parts if kind == "list" else tuple(parts)
+    return value
+
+
+def load_pruned(factory: str | Callable[[], nn.Module], folder: str | Path) -> nn.Module:
+    """Make a saved pruned network again, and prove the pruning once more.
+
+    What the factory builds is cut as the folder says, which is proved as `prune` did; then the
+    saved weights are loaded. No pickle is read.
+
+    Args:
+        factory: builds the dense network, without arguments; or a reference to such a function,
+            ``package.module:function`` or ``path/to/file.py:function``.
+        folder: that of `save_pruned`.
+
+    Returns:
+        the pruned network, in the train or eval mode in which the factory leaves its own.
+
+    Raises:
+        InputError: the folder holds no pruned network, or one that the factory's does not fit; or
+            the pruning is not proved of it.
+    """
+    from safetensors.torch import load_file
+
+    source = Path(folder)
+    try:
+        data = json.loads((source / _PRUNING).read_text("utf-8"))
+        tensors = load_file(source / _INPUTS)
+        is_ours = data["schema"] == _SCHEMA
+    except Exception as error:
+        raise InputError(
+            f"{str(folder)!r} holds no pruned network ({type(error).__name__}: {one_line(error)}); "
+            "expected a folder that prune --save or save_pruned wrote"
+        ) from error
+    if not is_ours:
+        raise InputError(f"{str(folder)!r} has schema {data['schema']!r}; expected {_SCHEMA}")
+    build = load_callable(factory, "model factory") if isinstance(factory, str) else factory
+    dense = build()
+    pruning = _Pruning(data, _put_together(data["inputs"], tensors))
+    pruning.check_fits(dense)
+    pruning.check_proved(dense)
+    pruned = pruning.cut(dense)
+    _load_weights(pruned, source / _WEIGHTS)
+    for name, module in pruned.named_modules():
+        module.training = dense.get_submodule(name).training
+    return pruned
+
+
+def _load_weights(pruned: nn.Module, file: Path) -> None:
+    from safetensors.torch import load_model
+
+    try:
+        load_model(pruned, file)
+    except Exception as error:
+        raise InputError(
+            f"the weights of {str(file)!r} do not fit what the factory builds, once it is cut: "
+            f"{one_line(error)}"
+        ) from error
+
+
+class _Pruning:
+    """A pruning as data.
+
+    Args:
+        data: what `save_pruned` wrote.
+        inputs: the example inputs.
+    """
+
+    def __init__(self, data: dict[str, Any], inputs: Inputs) -> None:
+        self._axes = data["axes"]
+        self._attributes = [
+            Attribute(each["module"], tuple(each["path"]), each["before"], each["after"])
+            for each in data["attributes"]
+        ]
+        cuts = [Cut(**{**each, "removed": tuple(each["removed"])}) for each in data["cuts"]]
+        self._removals = [Removal(cut.layer, cut.removed, (cut,)) for cut in cuts]
+        self._outputs, self._inputs = data["outputs"], inputs
+
+    def check_fits(self, dense: nn.Module) -> None:
+        """Refuse a network of another structure than the pruned one was made of.
+
+        Raises:
+            InputError: names the first tensor that does not fit.
+        """
+        tensors = named_tensors(dense)
+        for axis in self._axes:
+            name, dim, width = axis["tensor"], axis["dim"], axis["width"]
+            tensor = tensors.get(name)
+            if tensor is None or tensor.dim() <= dim or tensor.shape[dim] != width:
+                has = "none" if tensor is None else f"one of shape {tuple(tensor.shape)}"
+                raise InputError(
+                    f"the factory builds another network: the pruning is of a `{name}` with "
+                    f"{width} positions along dimension {dim}, and there is {has}"
+                )
+
+    def cut(self, dense: nn.Module) -> nn.Module:
+        """A copy of a dense network, cut."""
+        pruned = copy_of(dense)
+        axes = {(axis["tensor"], axis["dim"]): axis["kept"] for axis in self._axes}
+        recut(pruned, axes, self._attributes)
+        return pruned
+
+    def check_proved(self, dense: nn.Module) -> None:
+        """Refuse a pruning that is not proved of a dense network.
+
+        Raises:
+            InputError: says the verdict, or why there is none.
+        """
+        with left_as_found(dense), only_outputs(dense, self._outputs):
+            network = copy_of(dense)
+            try:
+                make_distinct(network, self._inputs)
+                found = prove(network, self.cut(network), self._removals, self._inputs)
+            except AnalysisError as error:
+                raise InputError(
+                    f"the pruning cannot be proved of this network: {error}"
+                ) from error
+            except Exception as error:
+                raise InputError(
+                    "the factory's network does not run on the saved example inputs: "
+                    f"{one_line(error)}"
+                ) from error
+        if not found.verdict.passes:
+            raise InputError(
+                f"the pruning is not proved of this network: {found.verdict}: {found.reason}"
+            )

@@ -6,7 +6,7 @@ from typing import Any
 
 from analysis.network import model_names
 from analysis.network.loading import check_reference
-from analysis.records import RATIOS, Network, Request, Thresholds
+from analysis.records import CUTS, RATIOS, Network, Request, Thresholds
 from analysis.reporting.files import check_writable
 
 __all__ = ["check_outputs", "check_references", "request_of"]
@@ -36,7 +36,8 @@ def request_of(options: Namespace, model: str, **usual: Any) -> Request:
         network,
         ratios=options.ratios or RATIOS,
         ignore=usual.get("ignore", "classifier") if options.ignore is None else options.ignore,
-        pruner=options.pruner,
+        pruner=getattr(options, "pruner", None),
+        cut="groups" if options.command == "prune" else CUTS[0],
         # A report prunes in every scope, and has no thresholds of its own.
         **{name: value for name, value in vars(options).items() if name in _OF_PRUNERS},
         thresholds=Thresholds(

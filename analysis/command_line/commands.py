@@ -6,7 +6,7 @@ has processes of its own.
 
 import shlex
 from argparse import Namespace
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
@@ -24,7 +24,7 @@ from analysis.processes.workers import Worker, deaf_to_interrupts
 from analysis.records import RATIOS, Config, Request, Run, SubjectInfo, timed_out
 from analysis.reporting import as_json, dot, files, groups_text, text
 
-__all__ = ["Answer", "checks", "groups", "macs", "report", "verify"]
+__all__ = ["Answer", "checks", "groups", "macs", "prune", "report", "verify"]
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,32 @@ def verify(options: Namespace) -> Answer:
         runs = _runs(given, ratios, names)
     passed = all(run.passed for run in runs)
     return _answer(options, as_json.verify(given.info, runs), text.runs(runs), passed=passed)
+
+
+def prune(options: Namespace) -> Answer:
+    """Prune by the groups as they are and prove it; 1 if a verdict or a check does not pass."""
+    ratios, names = options.ratios or RATIOS, _named_checks(options.checks)
+    targets = {
+        name: path
+        for name in ("save", "onnx", "export")
+        if (path := getattr(options, name)) is not None
+    }
+    if targets and len(ratios) > 1:
+        raise InputError(
+            f"--{next(iter(targets))} with {len(ratios)} ratios; expected one, as "
+            f"--ratios {ratios[0]:g}"
+        )
+    for name, path in targets.items():
+        if name == "save":
+            files.check_folder(path, "pruning.json")
+        else:
+            files.check_writable(path)
+    with _prepared(options, options.model, len(ratios)) as given:
+        runs = _runs(given, ratios, names, targets)
+    written = targets if all(run.verification.verdict.passes for run in runs) else {}
+    data = as_json.verify(given.info, runs) | {"written": written}
+    passed = all(run.passed for run in runs)
+    return _answer(options, data, text.pruned(runs, written), passed=passed)
 
 
 def _named_checks(names: tuple[str, ...] | None) -> tuple[str, ...]:
@@ -216,19 +242,21 @@ def _prepared(options: Namespace, title: str, runs: int) -> Iterator[_Given]:
         yield _Given(worker, bar, request, info, options.budget)
 
 
-def _runs(given: _Given, ratios: Iterable[float], names: tuple[str, ...]) -> list[Run]:
+def _runs(
+    given: _Given, ratios: Iterable[float], names: tuple[str, ...], *written: Mapping[str, str]
+) -> list[Run]:
     """One run a ratio; a run that does not end within the budget is a verdict as well."""
     runs = []
     for ratio in ratios:
-        runs.append(_run(given, given.request.config(ratio), names))
+        runs.append(_run(given, given.request.config(ratio), names, *written))
         given.bar.update()
     return runs
 
 
-def _run(given: _Given, config: Config, names: tuple[str, ...]) -> Run:
+def _run(given: _Given, config: Config, names: tuple[str, ...], *written: Mapping[str, str]) -> Run:
     ask = given.worker.call
     try:
-        run: Run = ask("run", given.request, config, names, budget=given.budget)
+        run: Run = ask("run", given.request, config, names, *written, budget=given.budget)
     except BudgetExceededError as error:
         costs, saved_bytes = given.ask("costs")
         return timed_out(config, error.story, costs, saved_bytes, names)

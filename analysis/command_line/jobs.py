@@ -3,7 +3,7 @@
 What asks something of torch-pruning imports it there: it takes longer to load than torch.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from analysis.costs import predicting
 from analysis.costs.accounting import Account
@@ -117,8 +117,21 @@ def _account(request: Request, cut: str) -> Account:
     return predicting.account_of(model, followed, table, choice, config)
 
 
-def run(request: Request, config: Config, names: Sequence[str]) -> Run:
-    """One pruning with its proof, its costs and the outcome of these checks."""
+def run(
+    request: Request, config: Config, names: Sequence[str], files: Mapping[str, str] | None = None
+) -> Run:
+    """One pruning with its proof, its costs and the outcome of these checks.
+
+    Args:
+        request: which network, and what the run is held to.
+        config: what is asked.
+        names: of the checks.
+        files: where what was proved is written: ``save`` a folder, ``onnx`` and ``export`` files.
+    """
     from analysis.runs import run_of
 
-    return run_of(request, config, names)
+    if not files:
+        return run_of(request, config, names)
+    from analysis.saved import keeper
+
+    return run_of(request, config, names, keeper(files))

@@ -25,6 +25,7 @@ examples:
   pruning-analysis verify my_models.py:small_net --input-size 1,28,28 --checks all
   pruning-analysis verify my_models.py:detector --inputs my_models.py:batch
   pruning-analysis verify my_models.py:net --pruner my_models.py:pruner --ratios 0.5
+  pruning-analysis prune my_models.py:net --ratios 0.5 --save pruned
   pruning-analysis checks
   pruning-analysis report --out reports
   pruning-analysis report my_models.py:net resnet18 --input-size 3,64,64 --out my-report
@@ -68,6 +69,7 @@ def parser() -> argparse.ArgumentParser:
     for name, meaning in (
         ("groups", "list the channels that go together, why, and which a policy excludes"),
         ("verify", "prune at each ratio and prove the result"),
+        ("prune", "prune by the groups as they are, prove it, and save what was pruned"),
         ("macs", "show where the MACs and parameters are, before and after"),
         ("checks", "list the checks: what each means and needs"),
         ("report", "write a page on networks (without MODEL: the MobileNetV2 case study)"),
@@ -83,12 +85,14 @@ def parser() -> argparse.ArgumentParser:
         if name == "checks":
             _add_json(command)
         elif name != "doctor":
-            _add_model_options(command, several=name == "report")
-        if name in ("groups", "verify", "macs"):
-            _add_pruner_options(command)
+            _add_model_options(command, several=name == "report", own_pruner=name != "prune")
+        if name in ("groups", "verify", "macs", "prune"):
+            _add_pruner_options(command, "local" if name == "prune" else "global")
             _add_json(command)
-        if name == "verify":
+        if name in ("verify", "prune"):
             _add_thresholds(command)
+        if name == "prune":
+            _add_files(command)
         if name == "groups":
             _add_questions(command)
         if name == "macs":
@@ -144,7 +148,9 @@ def _add_predictions(command: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_model_options(command: argparse.ArgumentParser, *, several: bool) -> None:
+def _add_model_options(
+    command: argparse.ArgumentParser, *, several: bool, own_pruner: bool
+) -> None:
     add = command.add_argument
     add("model", metavar="MODEL", nargs="*" if several else None)
     add("--input-size", metavar="C,H,W", type=size_of, help="of one input (default: the model's)")
@@ -174,7 +180,10 @@ def _add_model_options(command: argparse.ArgumentParser, *, several: bool) -> No
         help="layers whose outputs stay: residual-blocks, skip-channels, classifier (default), "
         "none, names of layers, or your own function",
     )
-    add("--pruner", metavar="PKG.MOD:FUNCTION", help="(model, inputs, ratio) -> your own pruner")
+    if own_pruner:
+        add(
+            "--pruner", metavar="PKG.MOD:FUNCTION", help="(model, inputs, ratio) -> your own pruner"
+        )
     add("--device", default="cpu")
     add(
         "--budget",
@@ -185,14 +194,22 @@ def _add_model_options(command: argparse.ArgumentParser, *, several: bool) -> No
     )
 
 
-def _add_pruner_options(command: argparse.ArgumentParser) -> None:
-    """What torch-pruning's MagnitudePruner is asked; a report tries all policies and scopes."""
+def _add_files(command: argparse.ArgumentParser) -> None:
+    """Where a pruned network is written, once it is proved."""
+    add = command.add_argument_group("what is written").add_argument
+    add("--save", metavar="DIR", help="weights, and the pruning as data, for load_pruned")
+    add("--onnx", metavar="FILE", help="an ONNX file")
+    add("--export", metavar="FILE", help="what torch.export writes")
+
+
+def _add_pruner_options(command: argparse.ArgumentParser, scope: str) -> None:
+    """What a pruner is asked; a report tries all policies and scopes."""
     add = command.add_argument
     add(
         "--scope",
-        default="global",
+        default=scope,
         choices=SCOPES,
-        help="what is ranked together: all groups, or each alone (default: global)",
+        help=f"what is ranked together: all groups, or each alone (default: {scope})",
     )
     add("--importance", default="l1", choices=IMPORTANCES, help="the norm (default: l1)")
     add("--round-to", type=_positive, metavar="N", help="keep channel counts a multiple of N")
@@ -201,7 +218,7 @@ def _add_pruner_options(command: argparse.ArgumentParser) -> None:
         type=_share,
         default=1.0,
         metavar="R",
-        help="in (0, 1]; torch-pruning tests it before a cut, so one step may go beyond it",
+        help="in (0, 1]; torch-pruning tests it before a cut, so one step of it may go beyond it",
     )
 
 

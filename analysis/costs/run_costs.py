@@ -75,7 +75,8 @@ def costed_run(
     account = account_of() if planned is not None and known else None
     if account is not None and planned is not None:
         requested = _savings(account, {entry.root: entry.requested for entry in planned})
-        removed = _savings(account, removed_channels(accounts, removals))
+        went = removed_channels(removals)
+        removed = _savings(account, {each.root: went.get(each.root, ()) for each in accounts})
     left = requested.point if requested else None
     return Run(
         config=config,

@@ -48,6 +48,8 @@ __all__ = [
     "pickled",
     "reloaded",
     "shipped_departure",
+    "write_exported",
+    "write_onnx",
 ]
 
 _ROOM = 32
@@ -152,9 +154,8 @@ def exported(pruned: nn.Module, inputs: Inputs) -> Shipped:
     Raises:
         Exception: whatever torch.export says of what it cannot export.
     """
-    args, kwargs = as_arguments(inputs)
     with _silently(), _folder() as folder:
-        torch.export.save(torch.export.export(pruned, args, kwargs), folder / "network.pt2")
+        write_exported(pruned, inputs, folder / "network.pt2")
         program = torch.export.load(folder / "network.pt2").module()
     count_outputs(program, counted_outputs(pruned))
 
@@ -165,6 +166,17 @@ def exported(pruned: nn.Module, inputs: Inputs) -> Shipped:
         return recorder.layers
 
     return Shipped(lambda inputs: output_tensors(forward(program, inputs)), layers)
+
+
+def write_exported(pruned: nn.Module, inputs: Inputs, file: Path) -> None:
+    """Write a network as ``torch.export`` does.
+
+    Raises:
+        Exception: whatever torch.export says of what it cannot export.
+    """
+    args, kwargs = as_arguments(inputs)
+    with _silently():
+        torch.export.save(torch.export.export(pruned, args, kwargs), file)
 
 
 class _Recorder(torch.fx.Interpreter):
@@ -189,11 +201,7 @@ def onnx(pruned: nn.Module, inputs: Inputs) -> Shipped:
     Raises:
         Exception: whatever the exporter or onnxruntime says of what it cannot run.
     """
-    args, kwargs = as_arguments(inputs)
-    with _silently():
-        program = torch.onnx.export(pruned, args, kwargs=kwargs, dynamo=True, verbose=False)
-    assert program is not None
-    proto = program.model_proto
+    proto = _onnx_program(pruned, inputs).model_proto
     everything = [value.name for value in proto.graph.output]
     outputs = [everything[place] for place in counted_places(pruned, inputs)]
     session = _session(proto)
@@ -207,6 +215,25 @@ def onnx(pruned: nn.Module, inputs: Inputs) -> Shipped:
         return {scopes[name]: tensor for name, tensor in found.items() if scopes[name]}
 
     return Shipped(lambda inputs: list(_run(session, inputs, outputs).values()), layers)
+
+
+def _onnx_program(pruned: nn.Module, inputs: Inputs) -> Any:
+    args, kwargs = as_arguments(inputs)
+    with _silently():
+        program = torch.onnx.export(pruned, args, kwargs=kwargs, dynamo=True, verbose=False)
+    assert program is not None
+    return program
+
+
+def write_onnx(pruned: nn.Module, inputs: Inputs, file: Path) -> None:
+    """Write a network as an ONNX file.
+
+    Raises:
+        Exception: whatever the exporter says of what it cannot export.
+    """
+    program = _onnx_program(pruned, inputs)
+    with _silently():
+        program.save(str(file))
 
 
 def _run(session: Any, inputs: Inputs, names: list[str]) -> dict[str, Tensor]:

@@ -249,7 +249,10 @@ def removals_of(sets: RankedSets, gone: NDArray[np.bool_]) -> list[Removal]:
             for member in _members(followed, group):
                 cut = _cut(followed, member, own, alone=member.layer in odd)
                 cuts.setdefault((cut.layer, cut.axis, cut.dim), cut)
-            found.append(Removal(each.group.root, tuple(channels.tolist()), tuple(cuts.values())))
+            own_cuts = tuple(cuts.values())
+            found.append(
+                Removal(each.group.root, tuple(channels.tolist()), own_cuts, by_group=True)
+            )
     return found
 
 

@@ -1,6 +1,6 @@
 """The plan of one pruning, and asked against done."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -100,7 +100,7 @@ def account(
             GroupAccount(entry.root, _width(entry), None, len(entry.removed), Reason.PRUNED)
             for entry in removals
         )
-    removed = {root: len(gone) for root, gone in removed_channels(groups, removals).items()}
+    removed = {root: len(gone) for root, gone in removed_channels(removals).items()}
     plans = {entry.root: entry for entry in planned or ()}
     # A pruner of which it is known what it asks does not plan for the groups it excludes.
     nothing = {
@@ -114,18 +114,15 @@ def account(
     )
 
 
-def removed_channels(
-    groups: Iterable[DependencyGroup | GroupAccount], removals: Collection[Removal]
-) -> dict[str, tuple[int, ...]]:
+def removed_channels(removals: Collection[Removal]) -> dict[str, tuple[int, ...]]:
     """By root the channels of each group that went."""
+    if any(not removal.by_group for removal in removals):
+        # A pruner may have taken another layer of the group as its root.
+        cuts = (cut for cut in merge_cuts(removals) if cut.axis == "out")
+        return {cut.layer: cut.removed for cut in cuts}
     by_root: dict[str, list[int]] = {}
     for removal in removals:
         by_root.setdefault(removal.root, []).extend(removal.removed)
-    roots = {group.root for group in groups}
-    if not by_root.keys() <= roots:
-        # A pruner may have taken another layer of the group as its root.
-        cuts = (cut for cut in merge_cuts(removals) if cut.axis == "out" and cut.layer in roots)
-        return {cut.layer: cut.removed for cut in cuts}
     return {root: tuple(sorted(channels)) for root, channels in by_root.items()}
 
 

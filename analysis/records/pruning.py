@@ -102,11 +102,16 @@ class Attribute:
 
 @dataclass(frozen=True)
 class Removal:
-    """One group as the pruner cut it: its root, the channels, and every axis that followed."""
+    """One group as the pruner cut it: its root, the channels, and every axis that followed.
+
+    ``by_group`` tells that ``removed`` are channels of the group that the root names; otherwise
+    they are positions of the axis that the pruner began with, the first of ``cuts``.
+    """
 
     root: str
     removed: tuple[int, ...]
     cuts: tuple[Cut, ...]
+    by_group: bool = False
 
 
 @dataclass(frozen=True)

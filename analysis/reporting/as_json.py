@@ -91,6 +91,7 @@ def _run(run: Run) -> dict[str, Any]:
         "groups": _groups(verification.groups),
         **({"heads": [asdict(each) for each in verification.heads]} if verification.heads else {}),
         **({"unmet": list(verification.unmet)} if verification.unmet else {}),
+        **({"attributes": _attributes(verification)} if verification.attributes else {}),
         "requested_unknown": verification.requested_unknown,
         "scopes": [_scope(scope) for scope in run.scopes],
         "params": _sizes(run.params) | {"requested": run.params.requested},
@@ -106,6 +107,14 @@ def _run(run: Run) -> dict[str, Any]:
             for check in run.checks
         ],
     }
+
+
+def _attributes(verification: Verification) -> list[dict[str, Any]]:
+    """Numbers of modules that were set, as the size that they repeat has changed."""
+    return [
+        {"module": each.module, "name": each.name, "before": each.before, "after": each.after}
+        for each in verification.attributes
+    ]
 
 
 def catalogue(found: Iterable[tuple[str, str, str, bool]]) -> dict[str, Any]:

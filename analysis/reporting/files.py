@@ -2,13 +2,16 @@
 
 import json
 import os
+import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from analysis.errors import InputError
 
-__all__ = ["check_writable", "read_json", "write_text"]
+__all__ = ["check_folder", "check_writable", "read_json", "write_text", "written_whole"]
 
 
 def check_writable(path: str | Path) -> None:
@@ -28,6 +31,59 @@ def check_writable(path: str | Path) -> None:
         raise InputError(
             f"cannot write {str(path)!r}: {error.strerror}; give a path that can be written"
         ) from error
+
+
+def check_folder(path: str | Path, mark: str) -> None:
+    """Fail before the work starts if a folder could not be written after it.
+
+    Args:
+        path: of the folder.
+        mark: a file that tells a folder that may be replaced.
+
+    Raises:
+        InputError: it is a file, holds other files, or cannot be made.
+    """
+    target = Path(path).resolve()
+    if target.exists() and not target.is_dir():
+        raise InputError(f"cannot write {str(path)!r}: it is a file; give a folder")
+    if target.is_dir() and any(target.iterdir()) and not (target / mark).is_file():
+        raise InputError(
+            f"cannot write {str(path)!r}: it holds other files; give a new folder, or one with a "
+            f"{mark}, to replace it"
+        )
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent):
+            pass
+    except OSError as error:
+        raise InputError(
+            f"cannot write {str(path)!r}: {error.strerror}; give a folder that can be written"
+        ) from error
+
+
+@contextmanager
+def written_whole(path: str | Path) -> Iterator[Path]:
+    """A new folder, which takes the place of another once all has been written.
+
+    Raises:
+        InputError: it cannot; what was there is untouched.
+    """
+    target = Path(path).resolve()
+    beside = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
+    try:
+        yield beside
+        # What is private while it is made is for everyone the folder around it is for.
+        mask = _umask()
+        beside.chmod(0o777 & ~mask)
+        for file in beside.iterdir():
+            file.chmod(0o666 & ~mask)
+        if target.is_dir():
+            shutil.rmtree(target)
+        os.replace(beside, target)
+    except OSError as error:
+        raise InputError(f"cannot write {str(path)!r}: {error.strerror}") from error
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """What the commands print on a terminal."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import ceil
 
 from analysis.records import (
@@ -32,6 +32,7 @@ __all__ = [
     "catalogue",
     "failures",
     "macs",
+    "pruned",
     "run_notes",
     "run_table",
     "runs",
@@ -59,6 +60,35 @@ def catalogue(found: Sequence[tuple[str, str, str, bool]]) -> str:
 def runs(found: Sequence[Run]) -> str:
     """What was asked of all, one line a run, then what failed."""
     return "\n".join([asked_alike(found), run_table(found), *scopes(found), *run_notes(found)])
+
+
+def pruned(found: Sequence[Run], written: Mapping[str, str]) -> str:
+    """As `runs`, and what a cut by the groups set, left whole, and was written to."""
+    lines = [runs(found)]
+    for run in found:
+        at, verification = f"ratio {run.config.ratio:g}: ", run.verification
+        if verification.verdict.is_equal and verification.reason:
+            lines.append(f"{at}{verification.reason}")
+        numbers = [
+            f"`{each.name}` of {f'`{each.module}`' if each.module else 'the model'} "
+            f"{each.before} -> {each.after}"
+            for each in verification.attributes
+        ]
+        if numbers:
+            more = f" and {len(numbers) - _SHOWN} more" if len(numbers) > _SHOWN else ""
+            lines.append(f"{at}set {', '.join(numbers[:_SHOWN])}{more}")
+    lines += [f"wrote {path} ({_WRITTEN[what]})" for what, path in written.items()]
+    return "\n".join(lines)
+
+
+_SHOWN = 6
+"""Attributes told of; a count says how many more there are."""
+
+_WRITTEN = {
+    "save": "make it again with analysis.load_pruned",
+    "onnx": "an ONNX file",
+    "export": "of torch.export",
+}
 
 
 def run_table(found: Sequence[Run]) -> str:
