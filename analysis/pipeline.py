@@ -243,14 +243,14 @@ def prune_and_prove(
         InputError: an unknown policy, or a pruner function that returns something else.
     """
     ignored = policies.ignored_layers(policy, dense.model, dense.groups)
-    named = policy if pruner_factory is None or config.cut == "groups" else None
-    config = replace(config, policy=_label(named, config, dense.model))
+    by_groups = config.cut == "groups"
+    is_users = pruner_factory is not None and not by_groups
+    config = replace(config, policy=_label(None if is_users else policy, config, dense.model))
     pruned = copy_of(dense.model)
     build = builder(config, dense.inputs, ignored, pruner_factory)
-    asks_depgraph = pruner_factory is None and config.cut != "groups"
-    groups, planned, error = (
-        _asked_by_us(dense, config, ignored) if asks_depgraph else ((), None, None)
-    )
+    asks_depgraph = not (is_users or by_groups)
+    asked_first = _asked_by_us(dense, config, ignored) if asks_depgraph else ((), None, None)
+    groups, planned, error = asked_first
     progress, pruner = Progress(), None
 
     def take(operators: Operators) -> tuple[Any, Between | None]:
@@ -265,12 +265,11 @@ def prune_and_prove(
 
     with random_state_kept():
         verification = error or stepped(pruned, dense.inputs, take, progress, None)
-    if pruner is not None and pruner_factory is not None:
-        ignored = depgraph.ignored_by(pruner, pruned)
-        config = config if config.cut == "groups" else as_stated(config, pruner)
+    if pruner is not None and is_users:
+        ignored, config = depgraph.ignored_by(pruner, pruned), as_stated(config, pruner)
     asked = progress.planned if planned is None else planned
-    verification = accounted(verification, groups, progress, asked, config.ratio)
-    verification = _with_attributes(verification, pruner)
+    answer = accounted(verification, groups, progress, asked, config.ratio)
+    verification = _with_attributes(answer, pruner)
     run = costed_run(
         (dense.costs, dense.saved_bytes),
         lambda: dense.account(groups, config.cut),
@@ -281,7 +280,7 @@ def prune_and_prove(
         asked,
         progress.removals,
     )
-    planned = asked if config.cut == "groups" else planned
+    planned = asked if by_groups else planned
     removals, rebuild = tuple(progress.removals), rebuilder(build, pruner)
     return Outcome(dense, pruned, ignored, planned, removals, run, rebuild, progress.trained)
 
