@@ -249,8 +249,8 @@ def prune_and_prove(
     pruned = copy_of(dense.model)
     build = builder(config, dense.inputs, ignored, pruner_factory)
     asks_depgraph = not (is_users or by_groups)
-    asked_first = _asked_by_us(dense, config, ignored) if asks_depgraph else ((), None, None)
-    groups, planned, error = asked_first
+    asked_of_it = _asked_by_us(dense, config, ignored) if asks_depgraph else ((), None, None)
+    groups, planned, error = asked_of_it
     progress, pruner = Progress(), None
 
     def take(operators: Operators) -> tuple[Any, Between | None]:
@@ -269,14 +269,13 @@ def prune_and_prove(
         ignored, config = depgraph.ignored_by(pruner, pruned), as_stated(config, pruner)
     asked = progress.planned if planned is None else planned
     answer = accounted(verification, groups, progress, asked, config.ratio)
-    verification = _with_attributes(answer, pruner)
     run = costed_run(
         (dense.costs, dense.saved_bytes),
         lambda: dense.account(groups, config.cut),
         pruned,
         dense.inputs,
         config,
-        verification,
+        _with_attributes(answer, pruner),
         asked,
         progress.removals,
     )

@@ -21,7 +21,7 @@ from analysis.environment import OWN, explained
 from analysis.errors import BudgetExceededError, InputError
 from analysis.network.model_names import BUILT_IN
 from analysis.processes.workers import Worker, deaf_to_interrupts
-from analysis.records import RATIOS, Config, Request, Run, SubjectInfo, timed_out
+from analysis.records import RATIOS, Config, Request, Run, SubjectInfo, Verdict, timed_out
 from analysis.reporting import as_json, dot, files, groups_text, text
 
 __all__ = ["Answer", "checks", "groups", "macs", "prune", "report", "verify"]
@@ -64,7 +64,29 @@ def verify(options: Namespace) -> Answer:
     with _prepared(options, options.model, len(ratios)) as given:
         runs = _runs(given, ratios, names)
     passed = all(run.passed for run in runs)
-    return _answer(options, as_json.verify(given.info, runs), text.runs(runs), passed=passed)
+    data, said = as_json.verify(given.info, runs), text.runs(runs)
+    if any(run.verification.verdict in _CURED for run in runs):
+        cure = _pruning_by_groups(options)
+        data, said = data | {"cure": cure}, f"{said}\na pruning that is right: {cure}"
+    return _answer(options, data, said, passed=passed)
+
+
+_CURED = (Verdict.WRONG, Verdict.BROKEN, Verdict.UNPRUNABLE)
+"""Verdicts that a cut by the groups as they are may do better than."""
+
+
+def _pruning_by_groups(options: Namespace) -> str:
+    """The command that asks the same of a pruning by the groups as they are."""
+    usual = parser().parse_args(["prune", options.model])
+    words = [
+        word
+        for name, value in vars(usual).items()
+        if name not in ("command", "model", "json", "checks") and hasattr(options, name)
+        for own in [getattr(options, name)]
+        if own != value
+        for word in (f"--{name.replace('_', '-')}", _spelled(own))
+    ]
+    return f"{OWN} prune {shlex.join([options.model, *words])}"
 
 
 def prune(options: Namespace) -> Answer:
