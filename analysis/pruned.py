@@ -71,6 +71,7 @@ def prune(
     round_to: int | None = None,
     max_pruning_ratio: float = 1.0,
     ratios_by_layer: Mapping[Any, float] | None = None,
+    heads: str = "whole",
     min_channels: int = 1,
     outputs: Sequence[str] = (),
 ) -> Pruned:
@@ -90,6 +91,8 @@ def prune(
         round_to: keep channel counts a multiple of this, or None.
         max_pruning_ratio: greatest share of its channels that a group loses, in (0, 1].
         ratios_by_layer: by layer, name of one, or tuple of these, a ratio of its own.
+        heads: whether ``whole`` heads of attention go, or as many channels of each (``alike``),
+            where the network's code takes either.
         min_channels: channels that each group keeps at the least.
         outputs: which outputs count, as in `analysis.verify`.
 
@@ -99,7 +102,13 @@ def prune(
     """
     norm = IMPORTANCES[0] if callable(importance) else importance
     config = Config(
-        ratio, scope, norm, round_to=round_to, max_pruning_ratio=max_pruning_ratio, cut="groups"
+        ratio,
+        scope,
+        norm,
+        round_to=round_to,
+        max_pruning_ratio=max_pruning_ratio,
+        cut="groups",
+        heads=heads,
     )
     options = {
         "importance": importance,
@@ -170,6 +179,7 @@ class _Pruning:
             scope=self._config.scope,
             round_to=self._config.round_to,
             max_pruning_ratio=self._config.max_pruning_ratio,
+            heads=self._config.heads,
             left_whole=self._whole,
             **self._options,
         )

@@ -48,7 +48,7 @@ def request_of(options: Namespace, model: str, **usual: Any) -> Request:
     return request
 
 
-_OF_PRUNERS = ("scope", "importance", "round_to", "max_pruning_ratio")
+_OF_PRUNERS = ("scope", "importance", "round_to", "max_pruning_ratio", "heads")
 _OF_CHECKS = ("ratio_tolerance", "max_dropped", "min_channels", "max_lost")
 
 

@@ -5,7 +5,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, NoReturn
 
 from analysis.environment import OWN
-from analysis.records import BUDGET, CUTS, IMPORTANCES, SCOPES, not_per_cent
+from analysis.records import BUDGET, CUTS, HEADS, IMPORTANCES, SCOPES, not_per_cent
 
 __all__ = ["parser", "paths_of", "ratios_of", "size_of"]
 
@@ -92,6 +92,13 @@ def parser() -> argparse.ArgumentParser:
         if name in ("verify", "prune"):
             _add_thresholds(command)
         if name == "prune":
+            command.add_argument(
+                "--heads",
+                choices=HEADS,
+                default=HEADS[0],
+                help="of attention whose code takes either: whole heads go, or as many channels of "
+                "each (default: whole)",
+            )
             _add_files(command)
         if name == "groups":
             _add_questions(command)

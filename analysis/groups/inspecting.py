@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from analysis.errors import InputError
 from analysis.groups import policies
 from analysis.groups.coupling import Classes, components
+from analysis.groups.heads import preferred
 from analysis.groups.positions import in_order, positions_of
 from analysis.groups.trying import learn
 from analysis.network.cutting import Repeated
@@ -55,8 +56,14 @@ def inspect_groups(
     return policies.mark_ignored(groups, policies.ignored_layers(chosen, model, groups))
 
 
-def labelled(model: nn.Module, example_inputs: Inputs) -> "Labelled":
+def labelled(model: nn.Module, example_inputs: Inputs, heads: str | None = None) -> "Labelled":
     """Follow the channels of a model, and learn what a cut must respect.
+
+    Args:
+        model: any module.
+        example_inputs: a tensor, a tuple or a dict.
+        heads: how attention is to be cut where its code leaves that open, see
+            `analysis.groups.heads`; None takes the first way that is found.
 
     Raises:
         InputError: the model does not run on the inputs.
@@ -73,7 +80,8 @@ def labelled(model: nn.Module, example_inputs: Inputs) -> "Labelled":
                 f"the model does not run on the example inputs: {one_line(error)}"
             ) from error
         limit = max(_LEAST, _TIMES * took) if budgets.can_be_held() else None
-        learnt = learn(model, example_inputs, trace, limit)
+        wanted = preferred(trace, heads) if heads else {}
+        learnt = learn(model, example_inputs, trace, limit, wanted)
     modules = dict(model.named_modules())
     parameters = dict(model.named_parameters())
     return Labelled(trace, learnt.classes, modules, parameters, learnt.repeated)

@@ -7,7 +7,7 @@ one that a cut has to respect; what it asks for is learnt, and tried again.
 """
 
 from collections import Counter
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,6 +16,7 @@ from torch import nn
 
 from analysis.groups.coupling import Classes, classes_of
 from analysis.groups.departing import ENDLESS, Departing, Tried, departure
+from analysis.groups.draws import drawn
 from analysis.groups.repeating import candidates
 from analysis.groups.retracing import keeps_order
 from analysis.network.cutting import Repeated
@@ -38,12 +39,14 @@ class Learnt:
         tries: cuts that were made.
         untold: why the last cut was still not right; empty where it was.
         repeated: attributes that have to follow a cut.
+        chosen: by place of a choice, the option that is taken.
     """
 
     classes: Classes
     tries: int = 0
     untold: str = ""
     repeated: tuple[Repeated, ...] = ()
+    chosen: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass
@@ -56,6 +59,7 @@ class _State:
         ties: by operator, labels that it makes go together.
         tried: by operator, tensors that were tried for that.
         repeated: attributes that repeat sizes.
+        wanted: by place of a choice, the option that is to be taken if the network follows it.
     """
 
     chosen: dict[int, int] = field(default_factory=dict)
@@ -63,13 +67,20 @@ class _State:
     ties: dict[int, tuple[Labels, Labels]] = field(default_factory=dict)
     tried: Counter[int] = field(default_factory=Counter)
     repeated: list[Repeated] = field(default_factory=list)
+    wanted: dict[int, int] = field(default_factory=dict)
 
     def classes(self, trace: Trace, more: Sequence[Hold] = ()) -> Classes:
         """The partition that follows."""
         return classes_of(trace, self.chosen, list(self.ties.values()), [*self.holds, *more])
 
 
-def learn(model: nn.Module, inputs: Inputs, trace: Trace, seconds: float | None = None) -> Learnt:
+def learn(
+    model: nn.Module,
+    inputs: Inputs,
+    trace: Trace,
+    seconds: float | None = None,
+    wanted: Mapping[int, int] | None = None,
+) -> Learnt:
     """The classes of a dense network's labels, each operator seen to follow a cut of half of them.
 
     Args:
@@ -77,30 +88,46 @@ def learn(model: nn.Module, inputs: Inputs, trace: Trace, seconds: float | None 
         inputs: those of the pass.
         trace: the dense network's pass.
         seconds: of the processor that a cut network may take; None is no limit.
+        wanted: by place of a choice the option that is to be taken, where others would do as well;
+            what leaves fewer channels free than those is not taken.
     """
-    state, tried = _State(), Tried(model, inputs, trace, seconds)
-    sites = _sites(model, trace)
+    tried = Tried(model, inputs, trace, seconds)
+    found = _learnt(tried, _State())
+    if not wanted or all(found.chosen.get(place, 0) == wanted[place] for place in wanted):
+        return found
+    other = _learnt(tried, _State(chosen=dict(wanted), wanted=dict(wanted)))
+    is_as_free = _free(trace, other.classes) >= _free(trace, found.classes)
+    return other if is_as_free and not other.untold else found
+
+
+def _learnt(tried: Tried, state: _State) -> Learnt:
+    trace = tried.trace
+    sites = _sites(tried.model, trace)
     rng = np.random.default_rng(0)
-    why, right = "", 0
+    why, right, cuts, untold = "", 0, 0, True
     may_be_chance = not keeps_order(trace)
-    for tries in range(_TRIES):
+    while cuts < _TRIES:
         classes = _reconciled(trace, state)
-        removed = _drawn(trace, classes, rng, right)
+        removed = drawn(trace, classes, rng, right)
         if not removed.any():
-            return Learnt(classes, tries, repeated=tuple(state.repeated))
+            untold = False
+            break
         failing = departure(tried, classes, removed, state.repeated)
+        cuts += 1
         if failing is None:
             right += 1
             if right == 2 or not may_be_chance:
-                return Learnt(classes, tries + 1, repeated=tuple(state.repeated))
+                untold = False
+                break
             continue
-        right = 0
-        why = failing.why
+        right, why = 0, failing.why
         if why == ENDLESS or not _adapt(tried, sites, state, failing, removed, rng):
             break
-    free = np.flatnonzero(classes.held < 0)[1:].astype(np.int32)
-    rest = Hold(-1, f"cannot be told: {why}", free)
-    return Learnt(state.classes(trace, [rest]), tries + 1, why, tuple(state.repeated))
+    if untold:
+        free = np.flatnonzero(classes.held < 0)[1:].astype(np.int32)
+        classes = state.classes(trace, [Hold(-1, f"cannot be told: {why}", free)])
+    told = why if untold else ""
+    return Learnt(classes, cuts, told, tuple(state.repeated), dict(state.chosen))
 
 
 def _reconciled(trace: Trace, state: _State) -> Classes:
@@ -193,40 +220,6 @@ def _advance(trace: Trace, state: _State, place: int, *, holding: bool) -> bool:
     return False
 
 
-def _drawn(
-    trace: Trace, classes: Classes, rng: np.random.Generator, again: int
-) -> NDArray[np.bool_]:
-    """A few of the classes of every set of axes stay, others the second time.
-
-    The fewer stay, the faster the cut network runs. As many of each would hide that sizes depend
-    on each other.
-    """
-    # Classes that the same axes have are told by the sum of what stands for these axes.
-    marks = rng.integers(1, 2**62, len(trace.starts))
-    signature = np.zeros(len(classes.of), np.int64)
-    for mark, axis in zip(marks.tolist(), trace.starts, strict=True):
-        # Once for each class, however often the axis has it: so NumPy adds at an index.
-        signature[classes.of[trace.labels(*axis)]] += mark
-    free = np.flatnonzero(np.where(classes.held < 0, signature, 0))
-    removed = np.zeros(len(classes.of), bool)
-    turns: Counter[int] = Counter()
-    _, places = np.unique(signature[free], return_inverse=True)
-    order = np.argsort(places, kind="stable")
-    for labels in np.split(free[order], np.cumsum(np.bincount(places))[:-1]):
-        count = len(labels)
-        if count > 1:
-            turns[count] += 1
-            # A single channel that is left is followed no further.
-            most = min(_FEW, max(count - 2, 1))
-            stay = min(2 + (5 + 2 * again) * turns[count] % most, count - 1)
-            removed[rng.permutation(labels)[stay:]] = True
-    return np.asarray(removed[classes.of])
-
-
-_FEW = 11
-"""Classes of the same axes that stay at most, less one."""
-
-
 def _sites(model: nn.Module, trace: Trace) -> list[Hashable]:
     """For each operator what it has in common with others that the same code calls."""
     kinds = {name: type(module) for name, module in model.named_modules()}
@@ -261,6 +254,8 @@ def _adapt(
     trace = tried.trace
     failing = min(departing.step, len(trace.steps) - 1)
     alike = _alike(sites, failing)
+    if any(trace.choices[place].step in alike for place in state.wanted):
+        return _as_wanted(tried, state, alike, failing, rng)
     # What was given another size than it can take, takes it of a tensor that lost something else.
     is_given = departing.raises and not departing.fixed and failing not in state.ties
     if not is_given and _take_next(trace, state, alike, failing, removed):
@@ -281,21 +276,39 @@ def _adapt(
     )
 
 
-def _repeat(
+def _as_wanted(
     tried: Tried,
     state: _State,
     alike: Sequence[int],
     failing: int,
     rng: np.random.Generator,
 ) -> bool:
+    """Have an attribute follow, so that what is wanted holds; else go on as if it were not."""
+    own = [place for place in state.wanted if tried.trace.choices[place].step in alike]
+    if not _repeat(tried, state, alike, failing, rng, [state.wanted[own[0]]]):
+        for place in own:
+            state.chosen.pop(place, None)
+    for place in own:
+        del state.wanted[place]
+    return True
+
+
+def _repeat(
+    tried: Tried,
+    state: _State,
+    alike: Sequence[int],
+    failing: int,
+    rng: np.random.Generator,
+    ways: Sequence[int] = (),
+) -> bool:
     """Have an attribute follow, with which the network gets further after a cut; if one does.
 
     Whole heads may go where the number of heads follows, the same channel of every head where their
-    size does.
+    size does. ``ways`` are the options that are tried; none tries all that hold nothing.
     """
     trace, before = tried.trace, dict(state.chosen)
     own = [place for place, choice in enumerate(trace.choices) if choice.step in alike]
-    ways = [
+    ways = ways or [
         number
         for number in range(max((len(trace.choices[place].options) for place in own), default=1))
         if all(
@@ -307,7 +320,7 @@ def _repeat(
     for number in ways:
         state.chosen |= dict.fromkeys(own, number)
         classes = _reconciled(trace, state)
-        removed = _drawn(trace, classes, rng, 0)
+        removed = drawn(trace, classes, rng, 0)
         for found in candidates(tried.model, trace, alike, failing, removed):
             later = departure(tried, classes, removed, [*state.repeated, *found])
             if later is None or later.step > failing:

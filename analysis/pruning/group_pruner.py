@@ -76,6 +76,8 @@ class GroupPruner:
         round_to: keep channel counts a multiple of this, or None.
         max_pruning_ratio: greatest share of its channels that a group loses, in (0, 1].
         ratios_by_layer: by layer, name of one, or tuple of these, a ratio of its own.
+        heads: whether ``whole`` heads of attention go, or as many channels of each (``alike``),
+            where the network's code takes either.
         min_channels: channels that each group keeps at the least.
         iterative_steps: steps in which the ratio is reached, by equal shares.
         left_whole: further layers, and parameters that none owns, whose groups stay.
@@ -103,13 +105,20 @@ class GroupPruner:
         round_to: int | None = None,
         max_pruning_ratio: float = 1.0,
         ratios_by_layer: Mapping[Any, float] | None = None,
+        heads: str = "whole",
         min_channels: int = 1,
         iterative_steps: int = 1,
         left_whole: Collection[str] = (),
     ) -> None:
         norm = IMPORTANCES[0] if callable(importance) else importance
         self._config = Config(
-            ratio, scope, norm, round_to=round_to, max_pruning_ratio=max_pruning_ratio, cut="groups"
+            ratio,
+            scope,
+            norm,
+            round_to=round_to,
+            max_pruning_ratio=max_pruning_ratio,
+            cut="groups",
+            heads=heads,
         )
         for name, count in (("min_channels", min_channels), ("iterative_steps", iterative_steps)):
             if type(count) is not int or count < 1:
@@ -121,7 +130,7 @@ class GroupPruner:
         self.iterative_steps, self.current_step = iterative_steps, 0
         self._inputs, self._importance, self._least = example_inputs, importance, min_channels
         choice = policies.choice_of(ignore, model)
-        followed = inspecting.labelled(model, example_inputs)
+        followed = inspecting.labelled(model, example_inputs, heads)
         self.ignored = policies.ignored_layers(choice, model, followed.groups)
         self._staying = (*self.ignored, *left_whole)
         self._sets = self._ranked(followed)
@@ -171,7 +180,9 @@ class GroupPruner:
 
     def _step(self) -> Iterator[GroupCut]:
         if self.current_step > 1:  # weights may have been trained since
-            self._sets = self._ranked(inspecting.labelled(self.model, self._inputs))
+            self._sets = self._ranked(
+                inspecting.labelled(self.model, self._inputs, self._config.heads)
+            )
         sets, numbers = self._sets, self._first.numbers(self._sets)
         chosen = self._chosen(numbers)
         self._note(chosen, numbers)

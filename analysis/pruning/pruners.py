@@ -82,6 +82,7 @@ def builder(
             importance=config.importance,
             round_to=config.round_to,
             max_pruning_ratio=config.max_pruning_ratio,
+            heads=config.heads,
         )
         return pruner, None
 

@@ -53,6 +53,7 @@ from analysis.records.pruning import (
 from analysis.records.requests import (
     BUDGET,
     CUTS,
+    HEADS,
     IMPORTANCES,
     OWN_PRUNER,
     POLICIES,
@@ -87,6 +88,7 @@ __all__ = [
     "COLUMNS",
     "CUTS",
     "FVCORE",
+    "HEADS",
     "IMPORTANCES",
     "OWN_PRUNER",
     "POLICIES",

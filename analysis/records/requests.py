@@ -10,6 +10,7 @@ from analysis.errors import InputError, did_you_mean
 __all__ = [
     "BUDGET",
     "CUTS",
+    "HEADS",
     "IMPORTANCES",
     "OWN_PRUNER",
     "POLICIES",
@@ -41,6 +42,10 @@ CUTS = ("torch-pruning", "groups")
 SCOPES = ("global", "local")
 
 
+HEADS = ("whole", "alike")
+"""Whole heads of attention go, or the same channels of every head."""
+
+
 IMPORTANCES = ("l1", "l2")
 
 
@@ -63,6 +68,8 @@ class Config:
         round_to: keep channel counts a multiple of this, or None.
         max_pruning_ratio: the cap handed to the pruner, in (0, 1].
         cut: whose cut it is: ``torch-pruning``'s own or one by the ``groups`` as they are.
+        heads: of the latter, whether ``whole`` heads of attention go, or as many channels of each
+            (``alike``).
     """
 
     ratio: float
@@ -72,6 +79,7 @@ class Config:
     round_to: int | None = None
     max_pruning_ratio: float = 1.0
     cut: str = CUTS[0]
+    heads: str = HEADS[0]
 
     def __post_init__(self) -> None:
         """Refuse what no pruner can be asked.
@@ -91,8 +99,9 @@ class Config:
             )
         if self.round_to is not None and not (isinstance(self.round_to, int) and self.round_to > 0):
             raise InputError(f"round_to {self.round_to!r}; expected a whole number of at least 1")
-        if self.cut not in CUTS:
-            raise InputError(f"cut {self.cut!r}; expected one of {', '.join(CUTS)}")
+        for name, value, known in (("cut", self.cut, CUTS), ("heads", self.heads, HEADS)):
+            if value not in known:
+                raise InputError(f"{name} {value!r}; expected one of {', '.join(known)}")
         if not 0 < self.max_pruning_ratio <= 1:
             raise InputError(
                 f"max_pruning_ratio {self.max_pruning_ratio!r}; expected a number in (0, 1]"
@@ -167,6 +176,7 @@ class Request:
         round_to: keep channel counts a multiple of this, or None.
         max_pruning_ratio: the cap handed to the pruner, in (0, 1].
         cut: whose cut it is, see `Config`.
+        heads: see `Config`.
         pruner: the user's own, a function of (model, inputs, ratio), or its reference; or None.
         thresholds: where the checks draw the line.
         budget: seconds for each ratio, its pruning, proof and checks; None is no limit.
@@ -180,6 +190,7 @@ class Request:
     round_to: int | None = None
     max_pruning_ratio: float = 1.0
     cut: str = CUTS[0]
+    heads: str = HEADS[0]
     pruner: str | Callable[..., Any] | None = None
     thresholds: Thresholds = field(default_factory=Thresholds)
     budget: float | None = None
@@ -212,6 +223,7 @@ class Request:
             self.round_to,
             self.max_pruning_ratio,
             self.cut,
+            self.heads,
         )
 
 

@@ -60,8 +60,8 @@ ROOMS = {
         ("tracing",),
     ),
     "groups": (
-        ("policies", "coupling", "retracing", "positions", "repeating"),
-        ("departing",),
+        ("policies", "coupling", "retracing", "positions", "repeating", "heads"),
+        ("departing", "draws"),
         ("trying",),
         ("inspecting",),
         ("depgraph", "explaining", "auditing", "linting", "naive_cuts"),

@@ -1,0 +1,28 @@
+"""How attention is to be cut where its code leaves that open: whole heads, or alike in each."""
+
+from analysis.network.labels.records import Choice, Trace
+
+__all__ = ["preferred"]
+
+
+def preferred(trace: Trace, heads: str) -> dict[int, int]:
+    """By place of a choice the option that cuts attention so.
+
+    Channels are laid out as (..., heads, channels of a head).
+    """
+    attention = {
+        step.place.module for step in trace.steps for read in step.reads if not read.tensor
+    }
+    found = {}
+    for place, choice in enumerate(trace.choices):
+        if trace.steps[choice.step].place.module in attention and choice.labels.ndim > 1:
+            option = _option(choice, choice.labels.ndim - (2 if heads == "whole" else 1))
+            if option is not None:
+                found[place] = option
+    return found
+
+
+def _option(choice: Choice, axis: int) -> int | None:
+    names = [option.name for option in choice.options]
+    name = f"alike along {axis}"
+    return names.index(name) if name in names else None
