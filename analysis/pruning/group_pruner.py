@@ -130,7 +130,7 @@ class GroupPruner:
         self.iterative_steps, self.current_step = iterative_steps, 0
         self._inputs, self._importance, self._least = example_inputs, importance, min_channels
         choice = policies.choice_of(ignore, model)
-        followed = inspecting.labelled(model, example_inputs, heads)
+        followed = self._followed()
         self.ignored = policies.ignored_layers(choice, model, followed.groups)
         self._staying = (*self.ignored, *left_whole)
         self._sets = self._ranked(followed)
@@ -202,6 +202,9 @@ class GroupPruner:
         done = cut_labels(self.model, sets.followed.trace, gone, sets.followed.repeated)
         self.attributes = tuple(_joined(self.attributes, done))
         self._first.take(sets, gone)
+
+    def _followed(self) -> inspecting.Labelled:
+        return inspecting.labelled(self.model, self._inputs, self._config.heads)
 
     def _ranked(self, followed: inspecting.Labelled) -> RankedSets:
         importance = self._importance
