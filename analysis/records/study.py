@@ -84,7 +84,7 @@ class NetworkCosts:
 
 @dataclass(frozen=True)
 class NetworkPruned:
-    """What torch-pruning's own pruner did to one network; None is not known."""
+    """What a pruner did to one network; None is not known."""
 
     verdict: Verdict
     reason: str
@@ -92,6 +92,7 @@ class NetworkPruned:
     removed: int | None = None
     params_before: int | None = None
     params_after: int | None = None
+    seconds: float | None = None
 
 
 @dataclass(frozen=True)

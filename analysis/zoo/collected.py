@@ -7,7 +7,7 @@ from typing import Any
 
 from analysis.errors import AnalysisError, BudgetExceededError, WorkerError
 from analysis.processes.workers import Worker
-from analysis.records import NetworkPruned, Verdict
+from analysis.records import SCOPES, NetworkPruned, Verdict
 from analysis.zoo.networks import NETWORKS, PACKAGES, PackagedNetwork
 from analysis.zoo.running import Gathered, Record
 from analysis.zoo.subjects import SUBJECTS, ZooSubject
@@ -27,7 +27,13 @@ def _proved(worker: Worker, name: str, subject: ZooSubject, budget: float) -> Re
     if subject.recipe is not None:
         plain = _answer(worker, name, subject, min(budget, _PLAIN_SECONDS), told=False)
         record["untold"] = {key: plain[key] for key in ("verdict", "reason")}
+    record["by_groups"] = _by_groups(worker, name, budget)
     return record
+
+
+def _by_groups(worker: Worker, name: str, budget: float) -> Record:
+    """The same network cut by its groups, by scope."""
+    return {scope: _part(worker, "by_groups", name, scope, budget=budget) for scope in SCOPES}
 
 
 def _answer(worker: Worker, name: str, subject: ZooSubject, budget: float, *, told: bool) -> Record:
@@ -63,6 +69,19 @@ def _unproved(record: Record) -> dict[str, str]:
         place: answer["verdict"]
         for place, answer in answers.items()
         if answer and not Verdict(answer["verdict"]).is_equal
+    } | _not_by_groups(record)
+
+
+def _not_by_groups(record: Record) -> dict[str, str]:
+    """Scopes in which a cut by the groups does not pass."""
+    found = {
+        f"by groups, {scope}": answer.get("verdict", _UNANSWERED)
+        for scope, answer in record["by_groups"].items()
+    }
+    return {
+        place: verdict
+        for place, verdict in found.items()
+        if verdict == _UNANSWERED or not Verdict(verdict).passes
     }
 
 
@@ -71,7 +90,14 @@ def _line(record: Record) -> str:
     shown = "" if error is None else f" {error:.0e}"
     return (
         f"{record['name']}: {record['verdict']}{shown} in {record['seconds']} s {record['reason']}"
+        f"; {_told_by_groups(record)}"
     )
+
+
+def _told_by_groups(record: Record) -> str:
+    answers = record["by_groups"].items()
+    words = (f"{scope} {each.get('verdict') or each['unanswered']}" for scope, each in answers)
+    return f"by its groups: {', '.join(words)}"
 
 
 TORCHVISION = Gathered(
@@ -85,7 +111,7 @@ TORCHVISION = Gathered(
     known=Path(__file__).with_name("expected_failures.json"),
     heavy=frozenset({"vit_h_14", "regnet_y_128gf"}),
 )
-"""What does not pass: ``verdict`` as it is, ``untold`` without its recipe."""
+"""What does not pass: ``verdict`` as it is, ``untold`` without its recipe, ``by groups``."""
 
 
 def _examined(worker: Worker, name: str, subject: PackagedNetwork, budget: float) -> Record:
@@ -96,6 +122,7 @@ def _examined(worker: Worker, name: str, subject: PackagedNetwork, budget: float
         "audit": _part(worker, "audit", name, budget / _AUDITS, budget=budget),
         "costs": _part(worker, "costs", name, budget=budget),
         "pruned": _part(worker, "pruned", name, budget=budget),
+        "by_groups": _by_groups(worker, name, budget),
     }
     seconds = round(time.monotonic() - started, 1)
     return {"name": name, "package": subject.package, "seconds": seconds, **parts}
@@ -105,7 +132,7 @@ def _part(worker: Worker, part: str, *arguments: Any, budget: float) -> Record:
     try:
         return asdict(worker.call(part, *arguments, budget=budget))
     except BudgetExceededError as error:
-        if part == "pruned":
+        if part in ("pruned", "by_groups"):
             return asdict(NetworkPruned(Verdict.TIMEOUT, error.story))
         return {"unanswered": error.story}
     except AnalysisError as error:
@@ -117,6 +144,7 @@ def _unanswered(record: Record) -> dict[str, str]:
     found = {part: _UNANSWERED for part in _PARTS if "unanswered" in record[part]}
     verdict = record["pruned"].get("verdict", _UNANSWERED)
     passes = verdict != _UNANSWERED and Verdict(verdict).is_equal
+    found |= _not_by_groups(record)
     return found if passes else {**found, "verdict": verdict}
 
 
@@ -134,7 +162,7 @@ def _parts_line(record: Record) -> str:
     words = [record[part].get("unanswered") or told[part]() for part in _PARTS]
     reason = pruned.get("reason", pruned.get("unanswered"))
     verdict = f"{pruned.get('verdict', 'no verdict')} {reason}".rstrip()
-    return f"{record['name']}: {'; '.join([*words, verdict])}"
+    return f"{record['name']}: {'; '.join([*words, verdict, _told_by_groups(record)])}"
 
 
 OTHERS = Gathered(

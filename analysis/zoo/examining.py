@@ -23,9 +23,10 @@ from analysis.records import (
     NetworkPruned,
 )
 from analysis.zoo import RATIO, SCOPE
+from analysis.zoo.by_groups import cut
 from analysis.zoo.networks import NETWORKS
 
-__all__ = ["audit", "costs", "groups", "pruned"]
+__all__ = ["audit", "by_groups", "costs", "groups", "pruned"]
 
 _POLICY = "classifier"
 _SHOWN = 5
@@ -99,6 +100,11 @@ def pruned(name: str) -> NetworkPruned:
         params_before=run.params.before,
         params_after=run.params.after,
     )
+
+
+def by_groups(name: str, scope: str) -> NetworkPruned:
+    """The verdict on a cut by the network's own groups, with nothing told."""
+    return cut(*_opened(name), scope)
 
 
 @lru_cache(maxsize=1)

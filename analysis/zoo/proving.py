@@ -11,12 +11,13 @@ from analysis import pipeline
 from analysis.errors import AnalysisError, upstream
 from analysis.network.operators import watched
 from analysis.processes import budgets
-from analysis.records import Verdict, Verification, ZooRecord
+from analysis.records import NetworkPruned, Verdict, Verification, ZooRecord
 from analysis.zoo import RATIO
+from analysis.zoo.by_groups import cut
 from analysis.zoo.recipes import Recipe
 from analysis.zoo.subjects import SUBJECTS, ZooSubject
 
-__all__ = ["prove"]
+__all__ = ["by_groups", "prove"]
 
 
 def prove(name: str, told: bool = True) -> ZooRecord:
@@ -49,6 +50,19 @@ def prove(name: str, told: bool = True) -> ZooRecord:
         params_after=_params(model),
         seconds=round(time.monotonic() - started, 1),
     )
+
+
+def by_groups(name: str, scope: str) -> NetworkPruned:
+    """What a cut of half by the model's own groups leaves; nothing is told.
+
+    Args:
+        name: torchvision's.
+        scope: ``local`` or ``global``.
+    """
+    subject = SUBJECTS[name]
+    with budgets.step("building the model"):
+        model = subject.wrap(subject.build())
+    return cut(model, subject.inputs(), scope)
 
 
 def _verified(

@@ -51,6 +51,10 @@ def section(directory: str) -> Section | Absent:
             if not _is_equal(model)
         ),
     ]
+    if all("by_groups" in model for model in models):
+        sentences.append(
+            f"Cut by their own groups, with nothing told ({_by_groups(models)}): see `prune`."
+        )
     networks = _networks_in(directory)
     if networks:
         sentences.append(_of_networks(networks))
@@ -67,6 +71,17 @@ def section(directory: str) -> Section | Absent:
         ),
         tests=("tests/unit/zoo/test_networks.py", "tests/unit/zoo/test_zoo.py"),
     )
+
+
+def _by_groups(found: list[dict[str, Any]]) -> str:
+    """How many pass in each scope when they are cut by their groups, and which do not."""
+    parts = []
+    for scope in ("local", "global"):
+        verdicts = {each["name"]: each["by_groups"][scope].get("verdict") for each in found}
+        failing = [name for name, own in verdicts.items() if not own or not Verdict(own).passes]
+        rest = f", all but {', '.join(failing)}" if failing else ""
+        parts.append(f"{scope}: {len(found) - len(failing)} of {len(found)} proved{rest}")
+    return "; ".join(parts)
 
 
 def _is_equal(answer: dict[str, Any]) -> bool:
@@ -209,6 +224,11 @@ def _of_networks(networks: list[dict[str, Any]]) -> str:
         f"these groups is {answers}. Its pruner, told of the output layers alone, leaves "
         f"{len(equal)} equal to their masked dense network and {len(wrong)} that run and compute "
         f"something else; what it leaves is predicted for {len(priced)}."
+        + (
+            f" By their own groups, with nothing told: {_by_groups(networks)}."
+            if all("by_groups" in each for each in networks)
+            else ""
+        )
     )
 
 

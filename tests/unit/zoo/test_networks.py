@@ -60,17 +60,21 @@ def test_a_part_that_hangs_or_dies_leaves_the_others_their_answers() -> None:
     hang.step = "auditing the groups"
     worker = Answers(audit=hang, costs=WorkerError("the working process died"))
     record = collected.OTHERS.look(worker, "m5", NETWORKS["m5"], 8.0)
-    assert [part for part, *_ in worker.asked] == ["groups", "audit", "costs", "pruned"]
+    parts = ["groups", "audit", "costs", "pruned", "by_groups", "by_groups"]
+    assert [part for part, *_ in worker.asked] == parts
+    assert [scope for part, _, scope, _ in worker.asked[4:]] == ["global", "local"]
     assert worker.asked[1] == ("audit", "m5", 2.0, 8.0)
     assert record["audit"] == {"unanswered": "no answer within 8 s while auditing the groups"}
     assert record["costs"] == {"unanswered": "the working process died"}
     assert record["groups"]["groups"] == 5
     assert record["pruned"]["verdict"] == "exact"
+    halved = {scope: each["params_after"] for scope, each in record["by_groups"].items()}
+    assert halved["local"] == parameters(HALVED)
     assert collected.OTHERS.failures(record) == {"audit": "unanswered", "costs": "unanswered"}
     line = collected.OTHERS.line(record)
     assert line == (
         "m5: 4 of 5 groups prunable; no answer within 8 s while auditing the groups; the working "
-        "process died; exact"
+        "process died; exact; by its groups: global exact, local exact"
     )
     json.dumps(record)
 
@@ -83,7 +87,15 @@ def test_a_pruning_without_an_answer_has_no_verdict_but_that_it_took_too_long() 
         worker = Answers(pruned=error)
         record = collected.OTHERS.look(worker, "m5", NETWORKS["m5"], 8.0)
         assert collected.OTHERS.failures(record) == {"verdict": verdict}
-        assert collected.OTHERS.line(record).endswith(f"; {words}")
+        assert f"; {words}; by its groups: " in collected.OTHERS.line(record)
+
+
+def test_a_cut_by_the_groups_that_is_not_proved_is_told_by_scope() -> None:
+    late = BudgetExceededError(8.0)
+    record = collected.OTHERS.look(Answers(by_groups=late), "m5", NETWORKS["m5"], 8.0)
+    expected = {"by groups, global": "timeout", "by groups, local": "timeout"}
+    assert collected.OTHERS.failures(record) == expected
+    assert collected.OTHERS.line(record).endswith("by its groups: global timeout, local timeout")
 
 
 @pytest.fixture

@@ -46,8 +46,8 @@ def test_the_committed_verdicts_are_the_known_ones() -> None:
 
 def test_a_failure_that_is_not_listed_and_a_listed_one_that_passes_are_both_told() -> None:
     records = [
-        {"name": "a", "verdict": "wrong"},
-        {"name": "b", "verdict": "exact", "untold": {"verdict": "exact"}},
+        {"name": "a", "verdict": "wrong", "by_groups": {"local": {"verdict": "mixed"}}},
+        {"name": "b", "verdict": "exact", "untold": {"verdict": "exact"}, "by_groups": {}},
     ]
     known = {"b": {"untold": "broken", "reason": "of old"}, "gone": {"verdict": "timeout"}}
     assert compare(records, known, TORCHVISION.failures) == [

@@ -1,0 +1,36 @@
+"""A network cut by its groups as they are, with nothing told of it."""
+
+import time
+
+from torch import nn
+
+from analysis.network.inference import Inputs
+from analysis.pipeline import analyse
+from analysis.processes import budgets
+from analysis.pruned import pruned_by_groups
+from analysis.records import Config, NetworkPruned
+from analysis.zoo import RATIO
+
+__all__ = ["cut"]
+
+
+def cut(model: nn.Module, inputs: Inputs, scope: str) -> NetworkPruned:
+    """The verdict on a cut by the groups; the layers that make the output keep their channels."""
+    started = time.monotonic()
+    with budgets.step("pruning by the groups and proving"):
+        found = pruned_by_groups(
+            analyse(model, inputs), Config(RATIO, scope, cut="groups"), _POLICY
+        )
+    run, proof = found.outcome.run, found.verification
+    return NetworkPruned(
+        verdict=proof.verdict,
+        reason=proof.reason,
+        max_rel_error=proof.max_rel_error,
+        removed=run.channels.removed,
+        params_before=run.params.before,
+        params_after=run.params.after,
+        seconds=round(time.monotonic() - started, 1),
+    )
+
+
+_POLICY = "classifier"
