@@ -127,6 +127,29 @@ def test_the_command_line_needs_no_checkout(folder: Path) -> None:
         assert told.stderr == ""
 
 
+def test_the_first_example_is_wrong_and_then_cured(folder: Path) -> None:
+    (folder / "net.py").write_text(block_with("class Flipped", "python"))
+    session = block_with("net.py:Flipped", "").splitlines()
+    verify, prune = (line[2:] for line in session if line.startswith("$ "))
+    wrong, cured = call(folder, verify), call(folder, prune)
+    assert (wrong.returncode, cured.returncode) == (1, 0), wrong.stderr + cured.stderr
+    assert "wrong: runs with the right output shape" in wrong.stdout
+    shown = re.search(r"0 should carry channel \d+ of `first` and carries channel \d+", README)
+    assert shown is not None
+    assert shown[0] in wrong.stdout
+    assert wrong.stdout.splitlines()[-1].startswith(
+        "a pruning that is right: pruning-analysis prune"
+    )
+    assert cured.stdout.splitlines()[-1] == session[-1]
+
+
+def test_what_is_pruned_in_python_comes_back(folder: Path) -> None:
+    (folder / "tried.py").write_text(block_with("save_pruned", "python"))
+    told = call(folder, "python tried.py")
+    assert told.returncode == 0, told.stderr
+    assert "path=('hidden_dim',), before=64, after=32" in told.stdout
+
+
 def workflow() -> list[str]:
     """The commands of the workflow file in the README."""
     jobs = yaml.safe_load(block_with("runs-on", "yaml"))["jobs"]
