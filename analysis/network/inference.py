@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from analysis.errors import InputError, did_you_mean
+from analysis.network.copying import duplicated
 from analysis.network.outputs import counted
 from analysis.processes import budgets
 
@@ -188,15 +189,20 @@ def walk(value: Any) -> Iterator[Tensor]:
     """The tensors inside nested sequences, mappings and dataclasses, in order."""
     if isinstance(value, Tensor):
         yield value
+    elif isinstance(value, _SCALARS):
+        return
     elif is_dataclass(value) and not isinstance(value, Mapping | type):
         for field in fields(value):
             yield from walk(getattr(value, field.name))
     elif isinstance(value, Mapping):
         for item in value.values():
             yield from walk(item)
-    elif isinstance(value, Sequence) and not isinstance(value, str):
+    elif isinstance(value, Sequence):
         for item in value:
             yield from walk(item)
+
+
+_SCALARS = (str, int, float, type(None))
 
 
 def holds_nan(value: Any) -> bool:
@@ -262,16 +268,14 @@ def copy_of(model: nn.Module) -> nn.Module:
 
 def _copied(model: nn.Module, memo: dict[int, Any]) -> nn.Module:
     for module in model.modules():
-        for value in vars(module).values():
-            # A module holds a dozen empty dicts for hooks; copying each takes most of the time.
-            if isinstance(value, dict) and not value:
-                memo[id(value)] = type(value)()
         # What a forward pass with gradients has kept on the module, which deepcopy refuses.
-        for tensor in walk(list(vars(module).values())):
+        held = [*own_attributes(module).values(), *module._buffers.values()]
+        for tensor in walk([value for value in held if not isinstance(value, _SCALARS)]):
             if not tensor.is_leaf:
                 memo[id(tensor)] = tensor.detach().clone()
     try:
-        return copy.deepcopy(model, memo).eval()
+        copied = duplicated(model, memo)
+        return copied.eval() if any(module.training for module in copied.modules()) else copied
     except Exception as error:
         raise InputError(
             f"{type(model).__name__} cannot be copied ({one_line(error)}); expected a module that "

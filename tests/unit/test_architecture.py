@@ -43,7 +43,7 @@ ROOMS = {
     ),
     "processes": (("budgets", "preloaded"), ("workers",), ("shared_cache",)),
     "network": (
-        ("lines", "outputs"),
+        ("copying", "lines", "outputs"),
         ("inference", "layers", "loading", "model_names"),
         ("failures", "operators", "usable", "float64", "labels"),
         ("subjects", "cutting"),
