@@ -341,10 +341,13 @@ def reached_parameters(model: nn.Module, inputs: Inputs) -> set[str]:
 
 def named_tensors(model: nn.Module) -> dict[str, Tensor]:
     """Parameters and buffers; a tied one under each name, as torch-pruning unties what it cuts."""
-    return {
-        **dict(model.named_parameters(remove_duplicate=False)),
-        **dict(model.named_buffers(remove_duplicate=False)),
-    }
+    parameters: dict[str, Tensor] = {}
+    buffers: dict[str, Tensor] = {}
+    for path, module in model.named_modules(remove_duplicate=False):
+        before = f"{path}." if path else ""
+        for found, own in ((parameters, module._parameters), (buffers, module._buffers)):
+            found |= {before + name: value for name, value in own.items() if value is not None}
+    return parameters | buffers
 
 
 def names_of(layers: Iterable[str | nn.Module], model: nn.Module) -> tuple[str, ...]:

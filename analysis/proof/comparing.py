@@ -290,6 +290,7 @@ class Restriction:
         names = {id(layer): name for name, layer in dense.named_modules()}
         self._first = {name: names[id(layer)] for name, layer in self._layers.items()}
         self._cuts = {(cut.layer, cut.axis): cut for cut in cuts}
+        self._axes = {layer for layer, _ in self._cuts}
         self._kept: dict[tuple[str, str, torch.device], Tensor] = {}
 
     def __call__(self, name: str, tensor: Tensor) -> Tensor:
@@ -298,22 +299,30 @@ class Restriction:
         The cuts are those of the layer that owns it, or that holds this: a layer of several parts,
         such as nn.MultiheadAttention, is cut as one.
         """
-        cuts = self._cuts
-        alone = cuts.get((name, "out"))
+        alone = self._cuts.get((name, "out"))
         if alone is not None and alone.dim is not None:
             return tensor.index_select(alone.dim, self._staying(alone, tensor))
-        given, _, own_name = name.rpartition(".")
-        owner = self._first[given]
-        while (owner, "out") not in cuts and (owner, "in") not in cuts and owner:
-            owner, _, part = owner.rpartition(".")
-            own_name = f"{part}.{own_name}"
+        owner, own_name = self._owner(name)
         layer = self._layers[owner]
         kind = kind_of(layer)
-        out, into = cuts.get((owner, "out")), cuts.get((owner, "in"))
+        out, into = (self._cuts.get((owner, axis)) for axis in ("out", "in"))
         if kind is None or (out is None and into is None):
             return tensor
         kept = (None if cut is None else self._staying(cut, tensor) for cut in (out, into))
         return kind.restrict(layer, own_name, tensor, *kept)
+
+    def touches(self, name: str) -> bool:
+        """Whether cuts are of the layer that a tensor belongs to, or of the tensor itself."""
+        return not self._axes.isdisjoint((name, self._owner(name)[0]))
+
+    def _owner(self, name: str) -> tuple[str, str]:
+        """The innermost layer around a tensor that was cut, and the tensor's name in it."""
+        given, _, own_name = name.rpartition(".")
+        owner = self._first[given]
+        while owner and owner not in self._axes:
+            owner, _, part = owner.rpartition(".")
+            own_name = f"{part}.{own_name}"
+        return owner, own_name
 
     def _staying(self, cut: Cut, tensor: Tensor) -> Tensor:
         """The positions of an axis that stay, on the tensor's device."""

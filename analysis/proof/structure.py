@@ -11,6 +11,7 @@ channels; what is, is taken over those that stay.
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby, zip_longest
+from math import prod
 
 import numpy as np
 import torch
@@ -169,7 +170,7 @@ def _labels_after(
     removed = np.ones(trace.count, bool)
     removed[0] = False
     removed[trace.base :] = False
-    rows: dict[tuple[str, int], Tensor] = {}
+    rows: dict[tuple[str, int], Labels] = {}
     for name in state_of(pruned):
         tensor = named.get(name)
         if tensor is None or id(tensor) not in first:
@@ -179,47 +180,44 @@ def _labels_after(
             if (original, dim) not in trace.starts:
                 continue
             known = rows.setdefault((original, dim), row)
-            if not torch.equal(known, row):
+            if not np.array_equal(known, row):
                 raise _UnknownError(f"`{name}` and `{original}` were one tensor, and are cut apart")
             own = trace.starts[original, dim] + row
-            labels[name, dim] = own
-            removed[own.numpy()] = False
+            labels[name, dim] = torch.from_numpy(own)
+            removed[own] = False
     return labels, removed
 
 
-def _rows(restricted: comparing.Restriction, name: str, tensor: Tensor) -> dict[int, Tensor]:
+def _rows(restricted: comparing.Restriction, name: str, tensor: Tensor) -> dict[int, Labels]:
     """For each dimension of a tensor the positions that stay."""
     shape = tuple(tensor.shape)
-    if not shape:
-        return {}
-    rows = {dim: torch.arange(size, dtype=torch.int32) for dim, size in enumerate(shape)}
-    # One position of the taps of a kernel stands for all.
-    sizes = [*shape[:2], *(1 for _ in shape[2:])]
-    try:
-        whole, left = _left_of(restricted, name, sizes)
-    except (IndexError, RuntimeError):
-        sizes = [*shape]
-        whole, left = _left_of(restricted, name, sizes)
-    if left is whole:
+    rows = {dim: np.arange(size, dtype=np.int32) for dim, size in enumerate(shape)}
+    if not shape or not restricted.touches(name):
         return rows
-    if left.dim() != len(shape) or not left.numel():
+    # One position of the taps of a kernel stands for all.
+    sizes = (*shape[:2], *(1 for _ in shape[2:]))
+    try:
+        left = restricted(name, _places(sizes)).numpy()
+    except (IndexError, RuntimeError):
+        sizes = shape
+        left = restricted(name, _places(sizes)).numpy()
+    if left.ndim != len(shape) or not left.size:
         raise _UnknownError(f"what is left of `{name}` has other dimensions")
-    for dim in (dim for dim, size in enumerate(sizes) if left.shape[dim] != size):
-        one = [1] * len(shape)
-        one[dim] = shape[dim]
-        places = restricted(name, rows[dim].view(one).expand(sizes))
-        row = places[tuple(slice(None) if axis == dim else slice(0, 1) for axis in range(len(one)))]
-        if not bool((places == row).all()):
-            raise _UnknownError(f"each row of `{name}` has lost other positions")
-        rows[dim] = row.flatten()
+    found = np.zeros((), np.int32)
+    for dim in (dim for dim, size in enumerate(sizes) if size > 1):
+        step = prod(sizes[dim + 1 :])
+        others = (slice(None) if axis == dim else slice(0, 1) for axis in range(len(sizes)))
+        along = left[tuple(others)] // step % sizes[dim]
+        found = found + along * step
+        rows[dim] = along.ravel()
+    if not (found == left).all():
+        raise _UnknownError(f"each row of `{name}` has lost other positions")
     return rows
 
 
-def _left_of(
-    restricted: comparing.Restriction, name: str, sizes: Sequence[int]
-) -> tuple[Tensor, Tensor]:
-    whole = torch.zeros((1,) * len(sizes), dtype=torch.int8).expand(*sizes)
-    return whole, restricted(name, whole)
+def _places(sizes: Sequence[int]) -> Tensor:
+    """A tensor that holds for each of its places the number of that."""
+    return torch.arange(prod(sizes), dtype=torch.int32).view(*sizes)
 
 
 class _Lining:

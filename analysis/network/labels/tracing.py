@@ -19,6 +19,7 @@ from analysis.network.inference import (
     forward,
     left_as_found,
     module_scope,
+    named_tensors,
     one_line,
     tensors_of,
 )
@@ -42,7 +43,7 @@ OUTPUT = "output"
 def state_of(model: nn.Module) -> dict[str, Tensor]:
     """The tensors of a model that hold channels, by name; one that is shared has one name."""
     found: dict[int, tuple[str, Tensor]] = {}
-    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+    for name, tensor in named_tensors(model).items():
         if tensor.is_floating_point() or tensor.is_complex():
             found.setdefault(id(tensor), (name, tensor))
     return dict(found.values())
