@@ -12,12 +12,11 @@ from analysis.costs.predicting import account_of
 from analysis.costs.run_costs import costed_run, measure
 from analysis.errors import AnalysisError, BudgetExceededError, InputError, UnprunableError
 from analysis.groups import auditing, depgraph, inspecting, policies
-from analysis.network.failures import Failure, locate_failure
+from analysis.network.failures import Failure, check_runs, locate_failure
 from analysis.network.inference import (
     Inputs,
     copy_of,
     left_as_found,
-    one_line,
     outputs_of,
     random_state_kept,
     reached_parameters,
@@ -345,7 +344,7 @@ def verify(
             `analysis.network.usable.check_usable`).
         UnsupportedLayerError: a layer was cut that the proof has no row for.
     """
-    _check_runs(model, example_inputs, pruner, outputs)
+    _check_usable(model, pruner, outputs)
     with left_as_found(model), only_outputs(model, outputs):
         model.eval()
         groups: list[DependencyGroup] = []
@@ -389,7 +388,9 @@ def verify_steps(
         InputError: as `verify`.
         UnsupportedLayerError: as `verify`.
     """
-    _check_runs(model, example_inputs, pruner, outputs)
+    _check_usable(model, pruner, outputs)
+    with left_as_found(model), only_outputs(model, outputs):
+        check_runs(model.eval(), example_inputs)
     return _verify_steps(model, example_inputs, pruner, budget, outputs)
 
 
@@ -416,20 +417,12 @@ def _verify_steps(
         yield step
 
 
-def _check_runs(model: nn.Module, inputs: Inputs, pruner: Any, outputs: Sequence[str]) -> None:
-    """Refuse a model that does not run, or whose pruner cannot be stepped; see `verify`."""
+def _check_usable(model: nn.Module, pruner: Any, outputs: Sequence[str]) -> None:
+    """Refuse what cannot be analysed, or whose pruner cannot be stepped; see `verify`."""
     if isinstance(outputs, str):
         raise InputError(f"outputs {outputs!r}; expected a list of paths, such as [{outputs!r}]")
     check_usable(model)
     check_pruner(pruner, model)
-    with left_as_found(model), only_outputs(model, outputs):
-        try:
-            outputs_of(model.eval(), inputs)
-        except AnalysisError:
-            raise
-        except Exception as error:
-            why = locate_failure(model, inputs) or one_line(error)
-            raise InputError(f"the model does not run on the example inputs: {why}") from error
 
 
 def audit_groups(

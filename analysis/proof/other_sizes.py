@@ -77,6 +77,12 @@ class Noted:
         recording = record(model, inputs)
         return cls(recording, _other_size(model, inputs, recording))
 
+    def fewer(self, inputs: Inputs) -> Inputs:
+        """The example inputs, or smaller ones on which the network goes the same way."""
+        other = self.other if self.other and self.other.recording is None else None
+        both = (inputs, other.inputs) if other else (inputs,)
+        return min(both, key=lambda each: sum(map(Tensor.numel, walk(each))))
+
 
 def _other_size(model: nn.Module, inputs: Inputs, recording: Recording) -> OtherSize | None:
     """The first of several other sizes that a network takes; None if it takes none.

@@ -11,6 +11,7 @@ from typing import Any
 from torch import nn
 
 from analysis.errors import AnalysisError, BudgetExceededError, InputError, UnprunableError
+from analysis.network.failures import check_runs
 from analysis.network.inference import Inputs, copy_of, left_as_found, one_line
 from analysis.network.operators import Operators, watched
 from analysis.processes import budgets
@@ -160,7 +161,10 @@ class _Start:
     def of(cls, model: nn.Module, inputs: Inputs) -> "_Start":
         with left_as_found(model), budgets.step("following the channels"):
             dense = forgetful(copy_of(model), inputs)
-            return cls(dense, Noted.of(dense, inputs))
+            noted = Noted.of(dense, inputs)
+            if not noted.recording.trace.left:
+                check_runs(dense, inputs)
+            return cls(dense, noted)
 
 
 def _prove_step(
@@ -186,7 +190,8 @@ def _prove_step(
                 if not done:
                     # Every importance of the step is ranked by now and nothing is cut yet.
                     altered = next(comparing.changed_tensors(dense, model, ()), None)
-                    until_proved.enter_context(distinct_values.distinct_values(model, inputs))
+                    fewer = start.noted.fewer(inputs)
+                    until_proved.enter_context(distinct_values.distinct_values(model, fewer))
                     distinct_values.copy_values(model, dense)
                 done.append(removal)
                 progress.removals.append(since_start)
