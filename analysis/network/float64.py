@@ -32,16 +32,17 @@ def in_float64(model: nn.Module) -> Iterator[None]:
     """
     parameters = [(parameter, parameter.data) for parameter in model.parameters()]
     buffers = [
-        (module, name, buffer)
+        (module._buffers, name, buffer)
         for module in model.modules()
-        for name, buffer in module.named_buffers(recurse=False)
+        for name, buffer in module._buffers.items()
+        if buffer is not None
     ]
     default = torch.get_default_dtype()
     try:
         for parameter, data in parameters:
             parameter.data = widened(data)
-        for module, name, buffer in buffers:
-            module._buffers[name] = widened(buffer)
+        for own, name, buffer in buffers:
+            own[name] = widened(buffer)
         torch.set_default_dtype(torch.float64)
         with _Double():
             yield
@@ -50,8 +51,8 @@ def in_float64(model: nn.Module) -> Iterator[None]:
             torch.set_default_dtype(default)
             for parameter, data in parameters:
                 parameter.data = data
-            for module, name, buffer in buffers:
-                module._buffers[name] = buffer
+            for own, name, buffer in buffers:
+                own[name] = buffer
 
 
 def widened(tensor: Tensor) -> Tensor:

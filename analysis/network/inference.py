@@ -448,25 +448,28 @@ def module_scope(model: nn.Module) -> Iterator[list[str]]:
     After a forward that raised, the last entry names the module that raised.
     """
     stack: list[str] = []
-    handles: list[Any] = []
+    modules = dict(model.named_modules())
+    own: Any = object()  # a handle for each hook would take longer than all calls of them
 
     def leave(_module: nn.Module, _inputs: Any, _output: Any) -> None:
         stack.pop()
 
     try:
         with budgets.undisturbed():
-            for name, module in model.named_modules():
+            for name, module in modules.items():
 
                 def enter(_module: nn.Module, _inputs: Any, name: str = name) -> None:
                     stack.append(name)
 
-                handles.append(module.register_forward_pre_hook(enter, prepend=True))
-                handles.append(module.register_forward_hook(leave))
+                module._forward_pre_hooks[own] = enter
+                module._forward_pre_hooks.move_to_end(own, last=False)
+                module._forward_hooks[own] = leave
         yield stack
     finally:
         with budgets.undisturbed():
-            for handle in handles:
-                handle.remove()
+            for module in modules.values():
+                module._forward_pre_hooks.pop(own, None)
+                module._forward_hooks.pop(own, None)
 
 
 class FunctionMode(TorchFunctionMode):

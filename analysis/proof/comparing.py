@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from math import inf
 from typing import Any
 
@@ -212,10 +213,15 @@ def _kept_trace(
     blocks, rest = divmod(expected.shape[axis], cut.width)
     if rest or not blocks:
         return expected if expected.shape == found.shape else None
-    # Both directions of a recurrent layer stand side by side.
-    places = [block * cut.width + channel for block in range(blocks) for channel in cut.kept]
-    kept = expected.index_select(axis, indices(places, expected))
+    places = _in_each(cut.kept, cut.width, blocks).to(expected.device)
+    kept = expected.index_select(axis, places)
     return kept if kept.shape == found.shape else None
+
+
+@lru_cache(maxsize=1024)  # a convolution and its batch norm lose the same
+def _in_each(channels: tuple[int, ...], width: int, blocks: int) -> Tensor:
+    """Channels in each of several blocks, as those of the directions of a recurrent layer."""
+    return torch.tensor([block * width + each for block in range(blocks) for each in channels])
 
 
 def _changed_shape(expected: list[Tensor], found: list[Tensor], out_cuts: Iterable[Cut]) -> str:

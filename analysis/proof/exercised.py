@@ -12,6 +12,7 @@ from analysis.network.inference import (
     Inputs,
     aliased,
     as_arguments,
+    forward,
     outputs_of,
     own_attributes,
     random_state_kept,
@@ -30,11 +31,15 @@ __all__ = [
 
 def fails_in_training(dense: nn.Module, pruned: nn.Module, inputs: Inputs) -> Failure | None:
     """Where the pruned network raises in train mode though the dense one runs."""
-    with random_state_kept():
-        after = locate_failure(aliased(pruned, requires_grad=False).train(), inputs)
-        if after is None:
+    with random_state_kept(), torch.no_grad():
+        try:
+            forward(aliased(pruned, requires_grad=False).train(), inputs)
             return None
-        before = locate_failure(aliased(dense, requires_grad=False).train(), inputs)
+        except Exception:
+            after, before = (
+                locate_failure(aliased(network, requires_grad=False).train(), inputs)
+                for network in (pruned, dense)
+            )
     return after if before is None else None
 
 

@@ -11,10 +11,8 @@ channels; what is, is taken over those that stay.
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby, zip_longest
-from math import prod
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -22,18 +20,17 @@ from analysis.network.inference import (
     Inputs,
     aliased,
     collector_paused,
-    named_tensors,
     one_line,
 )
 from analysis.network.labels import operators
 from analysis.network.labels.planes import Labels
 from analysis.network.labels.records import NUMBERS, Combining, Edge, Place, Step, Trace
-from analysis.network.labels.tracing import OUTPUT, labelled_pass, state_of
-from analysis.proof import comparing
+from analysis.network.labels.tracing import OUTPUT, labelled_pass
 from analysis.proof.conflicts import conflicts
 from analysis.proof.constants import Constants, OtherArgumentsError
 from analysis.proof.exercised import forgetful
 from analysis.proof.flow import Flow
+from analysis.proof.labels_left import NotOneCutError, labels_after
 from analysis.proof.lines import by_line, kind_of, site_of
 from analysis.proof.norms import statistics_of_norms
 from analysis.proof.staying import Removed, Staying
@@ -91,6 +88,12 @@ class Structure:
         return not (self.differs or self.unknown or self.held)
 
     @property
+    def is_whole(self) -> bool:
+        """Whether nothing of them but channels and their order tells the two apart."""
+        more = self.combined or self.scaled or self.numbered is not None or self.draws
+        return self.is_proved and not more
+
+    @property
     def said(self) -> str:
         """``proved``, or why it is not."""
         why = self.differs or self.unknown or self.held
@@ -140,8 +143,8 @@ def line_up(
         return Structure(unknown=f"the dense network cannot be followed: {recording.failed}")
     trace = recording.trace
     try:
-        labels, removed = _labels_after(dense, pruned, cuts, trace)
-    except _UnknownError as error:
+        labels, removed = labels_after(dense, pruned, cuts, trace)
+    except NotOneCutError as error:
         return Structure(unknown=str(error))
     after = record(pruned, inputs, labels, trace.count)
     if after.failed:
@@ -157,67 +160,6 @@ class _UnknownError(Exception):
 
 class _DiffersError(Exception):
     """The pruned network is another one."""
-
-
-def _labels_after(
-    dense: nn.Module, pruned: nn.Module, cuts: Collection[Cut], trace: Trace
-) -> tuple[dict[tuple[str, int], Tensor], Removed]:
-    """The dense labels of each position of the pruned network's tensors, and which have gone."""
-    first = {id(tensor): name for name, tensor in state_of(dense).items()}
-    named = named_tensors(dense)
-    restricted = comparing.Restriction(dense, cuts)
-    labels: dict[tuple[str, int], Tensor] = {}
-    removed = np.ones(trace.count, bool)
-    removed[0] = False
-    removed[trace.base :] = False
-    rows: dict[tuple[str, int], Labels] = {}
-    for name in state_of(pruned):
-        tensor = named.get(name)
-        if tensor is None or id(tensor) not in first:
-            continue
-        original = first[id(tensor)]
-        for dim, row in _rows(restricted, name, tensor).items():
-            if (original, dim) not in trace.starts:
-                continue
-            known = rows.setdefault((original, dim), row)
-            if not np.array_equal(known, row):
-                raise _UnknownError(f"`{name}` and `{original}` were one tensor, and are cut apart")
-            own = trace.starts[original, dim] + row
-            labels[name, dim] = torch.from_numpy(own)
-            removed[own] = False
-    return labels, removed
-
-
-def _rows(restricted: comparing.Restriction, name: str, tensor: Tensor) -> dict[int, Labels]:
-    """For each dimension of a tensor the positions that stay."""
-    shape = tuple(tensor.shape)
-    rows = {dim: np.arange(size, dtype=np.int32) for dim, size in enumerate(shape)}
-    if not shape or not restricted.touches(name):
-        return rows
-    # One position of the taps of a kernel stands for all.
-    sizes = (*shape[:2], *(1 for _ in shape[2:]))
-    try:
-        left = restricted(name, _places(sizes)).numpy()
-    except (IndexError, RuntimeError):
-        sizes = shape
-        left = restricted(name, _places(sizes)).numpy()
-    if left.ndim != len(shape) or not left.size:
-        raise _UnknownError(f"what is left of `{name}` has other dimensions")
-    found = np.zeros((), np.int32)
-    for dim in (dim for dim, size in enumerate(sizes) if size > 1):
-        step = prod(sizes[dim + 1 :])
-        others = (slice(None) if axis == dim else slice(0, 1) for axis in range(len(sizes)))
-        along = left[tuple(others)] // step % sizes[dim]
-        found = found + along * step
-        rows[dim] = along.ravel()
-    if not (found == left).all():
-        raise _UnknownError(f"each row of `{name}` has lost other positions")
-    return rows
-
-
-def _places(sizes: Sequence[int]) -> Tensor:
-    """A tensor that holds for each of its places the number of that."""
-    return torch.arange(prod(sizes), dtype=torch.int32).view(*sizes)
 
 
 class _Lining:
@@ -376,7 +318,8 @@ class _Lining:
             (self._staying.translated(edge.one), self._staying.translated(edge.other))
             for edge in after
         )
-        if np.array_equal(self._told(wanted), self._told(found)):
+        is_same = np.array_equal(wanted, found)
+        if is_same or np.array_equal(self._told(wanted), self._told(found)):
             return
         if self._staying.single.any():
             # Where a dimension of size 1 is left, others may stand for those that meet.
@@ -404,9 +347,11 @@ class _Lining:
         return left(edge.one[~gone]), left(edge.other[~gone])
 
     def _told(self, pairs: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Those of which both are followed."""
+        """Those of two that are both followed, each once."""
+        pairs = np.unique(pairs)
         one, other = pairs >> 32, pairs & (2**32 - 1)
-        return pairs[~(self._staying.single[one] | self._staying.single[other])]
+        single = self._staying.single[one] | self._staying.single[other]
+        return pairs[~single & (one != other)]
 
     def _held(self) -> str:
         """What could not be followed of channels that have gone."""
@@ -494,5 +439,4 @@ def _pairs(meeting: Iterable[tuple[Labels, Labels]]) -> NDArray[np.int64]:
         for pair in meeting
         for one, other in [(pair[0].ravel(), pair[1].ravel())]
     ]
-    numbers = np.unique(np.concatenate(found)) if found else np.zeros(0, np.int64)
-    return numbers[numbers >> 32 != numbers & (2**32 - 1)]
+    return np.concatenate(found) if found else np.zeros(0, np.int64)

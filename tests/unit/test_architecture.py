@@ -83,7 +83,7 @@ ROOMS = {
             "lines",
             "norms",
         ),
-        ("conflicts",),
+        ("conflicts", "labels_left"),
         ("structure",),
         ("other_sizes",),
         ("masked_dense", "round_trips"),
