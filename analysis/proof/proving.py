@@ -9,7 +9,7 @@ from torch import nn
 from analysis.errors import InputError
 from analysis.network.failures import locate_failure
 from analysis.network.float64 import in_float64
-from analysis.network.inference import Inputs, aliased, left_as_found
+from analysis.network.inference import Inputs, aliased, collector_paused, left_as_found
 from analysis.network.layers import is_normalisation
 from analysis.network.outputs import counted_outputs
 from analysis.proof import comparing, exercised, masking
@@ -49,6 +49,7 @@ def prove(
     )
 
 
+@collector_paused()
 def prove_against(expected: MaskedDense, pruned: nn.Module) -> Verification:
     """As `prove`, of several networks that are compared with one masked dense network."""
     with left_as_found(expected.dense), left_as_found(pruned):

@@ -19,7 +19,6 @@ from torch import Tensor, nn
 from analysis.network.inference import (
     Inputs,
     aliased,
-    collector_paused,
     one_line,
 )
 from analysis.network.labels import operators
@@ -115,14 +114,12 @@ def record(
         count: see `labelled_pass`.
     """
     try:
-        with collector_paused():
-            network = forgetful(aliased(model, requires_grad=False), inputs)
-            return Recording(labelled_pass(network, inputs, labels, count=count))
+        network = forgetful(aliased(model, requires_grad=False), inputs)
+        return Recording(labelled_pass(network, inputs, labels, count=count))
     except Exception as error:
         return Recording(Trace({}, {}), one_line(error))
 
 
-@collector_paused()
 def line_up(
     dense: nn.Module,
     recording: Recording,
