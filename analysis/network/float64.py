@@ -30,10 +30,12 @@ def in_float64(model: nn.Module) -> Iterator[None]:
 
     Far cheaper than a converted copy: copying a module costs more than running it once.
     """
-    parameters = [(parameter, parameter.data) for parameter in model.parameters()]
+    modules = list(model.modules())
+    owned = {each: None for module in modules for each in module._parameters.values()}
+    parameters = [(each, each.data) for each in owned if each is not None]
     buffers = [
         (module._buffers, name, buffer)
-        for module in model.modules()
+        for module in modules
         for name, buffer in module._buffers.items()
         if buffer is not None
     ]

@@ -189,7 +189,7 @@ def walk(value: Any) -> Iterator[Tensor]:
     """The tensors inside nested sequences, mappings and dataclasses, in order."""
     if isinstance(value, Tensor):
         yield value
-    elif isinstance(value, _SCALARS):
+    elif isinstance(value, str | int | float | None):
         return
     elif is_dataclass(value) and not isinstance(value, Mapping | type):
         for field in fields(value):
@@ -200,9 +200,6 @@ def walk(value: Any) -> Iterator[Tensor]:
     elif isinstance(value, Sequence):
         for item in value:
             yield from walk(item)
-
-
-_SCALARS = (str, int, float, type(None))
 
 
 def holds_nan(value: Any) -> bool:
@@ -267,15 +264,16 @@ def copy_of(model: nn.Module) -> nn.Module:
 
 
 def _copied(model: nn.Module, memo: dict[int, Any]) -> nn.Module:
+    is_training = False
     for module in model.modules():
+        is_training |= module.training
         # What a forward pass with gradients has kept on the module, which deepcopy refuses.
-        held = [*own_attributes(module).values(), *module._buffers.values()]
-        for tensor in walk([value for value in held if not isinstance(value, _SCALARS)]):
+        for tensor in walk([*own_attributes(module).values(), *module._buffers.values()]):
             if not tensor.is_leaf:
                 memo[id(tensor)] = tensor.detach().clone()
     try:
         copied = duplicated(model, memo)
-        return copied.eval() if any(module.training for module in copied.modules()) else copied
+        return copied.eval() if is_training else copied
     except Exception as error:
         raise InputError(
             f"{type(model).__name__} cannot be copied ({one_line(error)}); expected a module that "
@@ -289,14 +287,16 @@ def aliased(model: nn.Module, *, requires_grad: bool) -> nn.Module:
     Raises:
         InputError: see `copy_of`.
     """
+    modules = list(model.modules())
     shared: dict[int, Any] = {
-        id(parameter): nn.Parameter(
-            parameter.detach(), requires_grad and parameter.is_floating_point()
-        )
-        for parameter in model.parameters()
+        id(each): nn.Parameter(each.detach(), requires_grad and each.is_floating_point())
+        for module in modules
+        for each in module._parameters.values()
+        if each is not None
     }
-    # A forward pass may write to buffers.
-    shared |= {id(buffer): buffer.detach().clone() for buffer in model.buffers()}
+    buffers = (each for module in modules for each in module._buffers.values())
+    # A forward pass may write to these.
+    shared |= {id(each): each.detach().clone() for each in buffers if each is not None}
     return _copied(model, shared)
 
 
