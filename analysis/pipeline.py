@@ -255,7 +255,7 @@ def prune_and_prove(
         planned = planned and tuple(with_emptying(pruner, planned))
         if pruner_factory is not None:
             # A graph of our own might be another one: its forward_fn, its layers, its roots.
-            groups = depgraph.groups_cut_by(pruner, pruned, dense.inputs)
+            groups = progress.cut_by(pruner, pruned, dense.inputs)
         if planned is None:
             progress.requested = RequestedChannels(pruner)
         return pruner, between
@@ -351,7 +351,7 @@ def verify(
         progress = Progress(requested=RequestedChannels(pruner))
 
         def read(_: Operators) -> tuple[Any, None]:
-            groups.extend(depgraph.groups_cut_by(pruner, model, example_inputs))
+            groups.extend(progress.cut_by(pruner, model, example_inputs))
             return pruner, None
 
         verification = stepped(model, example_inputs, read, progress, budget)
@@ -406,7 +406,7 @@ def _verify_steps(
             model.eval()
             try:
                 with budgets.limited(budget):
-                    groups = groups or depgraph.groups_cut_by(pruner, model, inputs)
+                    groups = groups or progress.cut_by(pruner, model, inputs)
                     step = next(steps)
             except (UnprunableError, BudgetExceededError) as failure:
                 step = verdict_of(failure)

@@ -11,6 +11,7 @@ from typing import Any
 from torch import nn
 
 from analysis.errors import AnalysisError, BudgetExceededError, InputError, UnprunableError
+from analysis.groups import depgraph
 from analysis.network.failures import check_runs
 from analysis.network.inference import Inputs, copy_of, left_as_found, one_line
 from analysis.network.operators import Operators, watched
@@ -45,11 +46,20 @@ __all__ = [
 
 @dataclass
 class Progress:
-    """What the steps of a pruner have done so far, and what they were asked for."""
+    """What the steps of a pruner have done so far, and what they were asked for.
+
+    ``reading`` is of its groups before the first step, which is asked for no more after that.
+    """
 
     removals: list[Removal] = field(default_factory=list)
     requested: RequestedChannels | None = None
     trained: bool = False
+    reading: depgraph.Reading | None = None
+
+    def cut_by(self, pruner: Any, model: nn.Module, inputs: Inputs) -> tuple[DependencyGroup, ...]:
+        """The groups that a pruner cuts, see `analysis.groups.depgraph.groups_cut_by`."""
+        self.reading = depgraph.read(pruner, inputs)
+        return depgraph.groups_cut_by(pruner, model, inputs, self.reading)
 
     @property
     def unknown(self) -> str:
@@ -183,7 +193,8 @@ def _prove_step(
     if progress.requested is not None:
         # The random state is put back, so that a random importance answers the pruner the same.
         with left_as_found(model), budgets.step("ranking"):
-            progress.requested.look_ahead(pruner, progress.removals)
+            progress.requested.look_ahead(pruner, progress.removals, progress.reading)
+    progress.reading = None
     with ExitStack() as until_proved:
         with budgets.step("pruning"):
             for removal, since_start in surgery.step(pruner, history, blame):

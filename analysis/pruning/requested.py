@@ -59,7 +59,12 @@ class RequestedChannels:
         self.planned: tuple[PlannedGroup, ...] = ()
         self._initial: dict[Any, int] = {}
 
-    def look_ahead(self, pruner: Any, removals: Collection[Removal]) -> None:
+    def look_ahead(
+        self,
+        pruner: Any,
+        removals: Collection[Removal],
+        reading: depgraph.Reading | None = None,
+    ) -> None:
         """Note what the coming step asks for.
 
         The pruner's importance is called once for each group, as the step itself will.
@@ -67,6 +72,7 @@ class RequestedChannels:
         Args:
             pruner: before the step.
             removals: what earlier steps removed.
+            reading: of the pruner as it is; None reads it.
         """
         if self.unknown:
             return
@@ -78,7 +84,8 @@ class RequestedChannels:
             # A copy is asked: what it draws or uses up is the pruner's own.
             pruner.importance = copy.deepcopy(importance, _as_they_are(pruner.model))
             with torch.no_grad():
-                asked = {each.root: each for each in _asked(pruner, _gone(removals), self._initial)}
+                found = _asked(pruner, _gone(removals), self._initial, reading)
+                asked = {each.root: each for each in found}
             # A later step passes over groups that have become something else (depthwise).
             self.planned = tuple(({each.root: each for each in self.planned} | asked).values())
         except Exception as error:
@@ -165,7 +172,10 @@ class _Contender:
 
 
 def _asked(
-    pruner: Any, gone: dict[str, set[int]], initial: dict[Any, int]
+    pruner: Any,
+    gone: dict[str, set[int]],
+    initial: dict[Any, int],
+    reading: depgraph.Reading | None,
 ) -> Iterator[PlannedGroup]:
     """The plan of the coming step on top of what earlier ones removed.
 
@@ -174,7 +184,8 @@ def _asked(
     """
     contenders: list[_Contender] = []
     is_first = pruner.current_step == 1 or bool(initial)
-    for group, items, ranked in depgraph.live_groups_of(pruner, partial(_ranked_as, pruner)):
+    live = depgraph.live_groups_of(pruner, partial(_ranked_as, pruner), reading)
+    for group, items, ranked in live:
         before = tuple(sorted(gone.get(group.root, ())))
         if ranked is None:
             continue  # a layer of attention that torch-pruning passes over
