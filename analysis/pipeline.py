@@ -326,7 +326,8 @@ def verify(
 
     Args:
         model: the network ``pruner`` was built on, not stepped yet.
-        example_inputs: a tensor, a tuple or a dict; the proof draws random values of these shapes.
+        example_inputs: a tensor, a tuple or a dict; the proof draws random values of these shapes,
+            or of smaller ones where the networks are the same operator by operator.
         pruner: any torch-pruning pruner whose ``step(interactive=True)`` yields groups, and ranks
             a step before it yields the step's first one, as torch-pruning's own do.
         budget: seconds for pruning and proof; None is no limit.

@@ -36,7 +36,7 @@ def prove(
         dense: the network before the cuts.
         pruned: the network after them.
         removals: the groups that were cut, with indices of ``dense``.
-        example_inputs: gives the shapes of the random inputs.
+        example_inputs: gives the shapes of the random inputs, which may be smaller.
         noted: what the dense network does, before foreign code ran; None runs it.
 
     Raises:
