@@ -20,7 +20,19 @@ CONFIG = Config(0.5, policy="classifier")
 ROUNDS = 9
 
 
-NETWORKS = ("mobilenet_v2", "resnet50", "densenet121", "efficientnet_b0")
+MISSED = pytest.mark.xfail(
+    strict=False,
+    reason="the proof takes 3.6, 2.9 and 3.9 times as long, verify 6.1, 4.6 and 6.0 times, by the "
+    "processor's time: the dense and the pruned network run four times each, with every operator "
+    "noted in four of these, and the pruner's ranking is repeated",
+)
+
+NETWORKS = (
+    pytest.param("mobilenet_v2", marks=MISSED),
+    pytest.param("resnet50", marks=MISSED),
+    "densenet121",
+    pytest.param("efficientnet_b0", marks=MISSED),
+)
 
 
 @pytest.fixture(scope="module", params=NETWORKS)
@@ -62,7 +74,6 @@ def prepared(dense):
     return original, pruned, [removal for removal, _ in surgery.step(pruner)]
 
 
-@pytest.mark.xfail(reason="two labelled passes beside the two in float64", strict=False)
 def test_the_proof_costs_at_most_two_and_a_half_times_the_pruner(benchmark, dense) -> None:
     """Both sides in turn in one run, by process time, as the median of the ratios."""
     original, pruned, removals = prepared(dense)
@@ -84,7 +95,6 @@ def test_the_proof_costs_at_most_two_and_a_half_times_the_pruner(benchmark, dens
     assert beside_the_pruner(benchmark, dense, "proof", proof) <= 2.5
 
 
-@pytest.mark.xfail(reason="two labelled passes beside the two in float64", strict=False)
 def test_verify_as_called_costs_at_most_four_times_the_pruner(benchmark, dense) -> None:
     """What a user of a pruner pays: it is built and stepped, or built and verified."""
 
