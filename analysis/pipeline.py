@@ -12,12 +12,11 @@ from analysis.costs.predicting import account_of
 from analysis.costs.run_costs import costed_run, measure
 from analysis.errors import AnalysisError, BudgetExceededError, InputError, UnprunableError
 from analysis.groups import auditing, depgraph, inspecting, policies
-from analysis.network.failures import Failure, locate_failure
+from analysis.network.failures import Failure, check_runs, locate_failure
 from analysis.network.inference import (
     Inputs,
     copy_of,
     left_as_found,
-    one_line,
     outputs_of,
     random_state_kept,
     reached_parameters,
@@ -30,8 +29,8 @@ from analysis.proof import comparing, distinct_values, exercised
 from analysis.proof.proving import prove
 from analysis.proof.stepping import Progress, accounted, each_step, stepped, verdict_of
 from analysis.pruning import importances, planning, surgery
+from analysis.pruning.asked import requested_of
 from analysis.pruning.emptying import with_emptying
-from analysis.pruning.group_pruner import GroupPruner
 from analysis.pruning.pruners import (
     Between,
     PrunerFactory,
@@ -40,7 +39,6 @@ from analysis.pruning.pruners import (
     check_pruner,
     rebuilder,
 )
-from analysis.pruning.requested import requested_of
 from analysis.records import (
     CUTS,
     OWN_PRUNER,
@@ -258,7 +256,7 @@ def prune_and_prove(
         pruner, between = build(pruned, operators.blamed)
         planned = planned and tuple(with_emptying(pruner, planned))
         if not asks_depgraph:
-            groups = _groups_of(pruner, pruned, dense.inputs)
+            groups = progress.cut_by(pruner, pruned, dense.inputs)
         if planned is None:
             progress.requested = requested_of(pruner)
         return pruner, between
@@ -282,16 +280,6 @@ def prune_and_prove(
     planned = asked if by_groups else planned
     removals, rebuild = tuple(progress.removals), rebuilder(build, pruner)
     return Outcome(dense, pruned, ignored, planned, removals, run, rebuild, progress.trained)
-
-
-def _groups_of(pruner: Any, model: nn.Module, inputs: Inputs) -> tuple[DependencyGroup, ...]:
-    """The groups that a pruner cuts.
-
-    A graph of our own might be another one than its: its forward_fn, its layers, its roots.
-    """
-    if isinstance(pruner, GroupPruner):
-        return pruner.groups
-    return depgraph.groups_cut_by(pruner, model, inputs)
 
 
 def _with_attributes(answer: Verification, pruner: Any) -> Verification:
@@ -343,7 +331,8 @@ def verify(
 
     Args:
         model: the network ``pruner`` was built on, not stepped yet.
-        example_inputs: a tensor, a tuple or a dict; the proof draws random values of these shapes.
+        example_inputs: a tensor, a tuple or a dict; the proof draws random values of these shapes,
+            or of smaller ones where the networks are the same operator by operator.
         pruner: any torch-pruning pruner whose ``step(interactive=True)`` yields groups, and ranks
             a step before it yields the step's first one, as torch-pruning's own do.
         budget: seconds for pruning and proof; None is no limit.
@@ -361,14 +350,14 @@ def verify(
             `analysis.network.usable.check_usable`).
         UnsupportedLayerError: a layer was cut that the proof has no row for.
     """
-    _check_runs(model, example_inputs, pruner, outputs)
+    _check_usable(model, pruner, outputs)
     with left_as_found(model), only_outputs(model, outputs):
         model.eval()
         groups: list[DependencyGroup] = []
         progress = Progress(requested=requested_of(pruner))
 
         def read(_: Operators) -> tuple[Any, None]:
-            groups.extend(_groups_of(pruner, model, example_inputs))
+            groups.extend(progress.cut_by(pruner, model, example_inputs))
             return pruner, None
 
         verification = stepped(model, example_inputs, read, progress, budget)
@@ -406,7 +395,9 @@ def verify_steps(
         InputError: as `verify`.
         UnsupportedLayerError: as `verify`.
     """
-    _check_runs(model, example_inputs, pruner, outputs)
+    _check_usable(model, pruner, outputs)
+    with left_as_found(model), only_outputs(model, outputs):
+        check_runs(model.eval(), example_inputs)
     return _verify_steps(model, example_inputs, pruner, budget, outputs)
 
 
@@ -422,7 +413,7 @@ def _verify_steps(
             model.eval()
             try:
                 with budgets.limited(budget):
-                    groups = groups or _groups_of(pruner, model, inputs)
+                    groups = groups or progress.cut_by(pruner, model, inputs)
                     step = next(steps)
             except (UnprunableError, BudgetExceededError) as failure:
                 step = verdict_of(failure)
@@ -433,20 +424,12 @@ def _verify_steps(
         yield step
 
 
-def _check_runs(model: nn.Module, inputs: Inputs, pruner: Any, outputs: Sequence[str]) -> None:
-    """Refuse a model that does not run, or whose pruner cannot be stepped; see `verify`."""
+def _check_usable(model: nn.Module, pruner: Any, outputs: Sequence[str]) -> None:
+    """Refuse what cannot be analysed, or whose pruner cannot be stepped; see `verify`."""
     if isinstance(outputs, str):
         raise InputError(f"outputs {outputs!r}; expected a list of paths, such as [{outputs!r}]")
     check_usable(model)
     check_pruner(pruner, model)
-    with left_as_found(model), only_outputs(model, outputs):
-        try:
-            outputs_of(model.eval(), inputs)
-        except AnalysisError:
-            raise
-        except Exception as error:
-            why = locate_failure(model, inputs) or one_line(error)
-            raise InputError(f"the model does not run on the example inputs: {why}") from error
 
 
 def audit_groups(

@@ -38,9 +38,9 @@ from analysis.records import DependencyGroup, DependencyMember
 __all__ = [
     "dependency_groups",
     "groups_cut_by",
-    "groups_of",
     "ignored_by",
     "live_groups_of",
+    "read",
 ]
 
 _UNREAD_PARTS = "DepGraph reads the sizes of the parts of a split by a list of sizes, not of this"
@@ -133,13 +133,15 @@ def ignored_by(pruner: Any, model: nn.Module) -> tuple[str, ...]:
     return names_of([layer for layer in pruner.ignored_layers if layer in own], model)
 
 
-def groups_cut_by(pruner: Any, model: nn.Module, inputs: Inputs) -> tuple[DependencyGroup, ...]:
+def groups_cut_by(
+    pruner: Any, model: nn.Module, inputs: Inputs, reading: "Reading"
+) -> tuple[DependencyGroup, ...]:
     """What the pruner's own graph holds, and the frozen layers that it cannot see.
 
     These are told by the pass that follows channels: a graph of our own might be another one than
     the pruner's, and may not end where that one does.
     """
-    found = groups_of(pruner, inputs)
+    found = _of_own_graph(pruner, *reading)
     if all(parameter.requires_grad for parameter in model.parameters()):
         return found
     reader, frozen = _Reader(model, pruner.DG, [], Operators(model, []), set()), []
@@ -165,18 +167,13 @@ def _beside(group: DependencyGroup, missing: Sequence[str]) -> DependencyGroup:
     return replace(group, untraced=why)
 
 
-def groups_of(pruner: Any, inputs: Inputs | None = None) -> tuple[DependencyGroup, ...]:
+def _of_own_graph(pruner: Any, reader: "_Reader", live: list[Any]) -> tuple[DependencyGroup, ...]:
     """The groups that a pruner cuts, as its own graph has them, and the layers it excludes.
 
     Additions and outputs are not known of a graph that somebody else built. A layer in none of the
     pruner's groups is ignored, or coupled with one that is, and stands alone.
-
-    Args:
-        pruner: any torch-pruning pruner, on a model that is not pruned yet.
-        inputs: of the model, to name operators by its lines where a channel is misread.
     """
     graph, model = pruner.DG, pruner.model
-    reader, live = _read(pruner, inputs)
     groups = [reader.group(items, turn) for turn, items in enumerate(live)]
     seen = {layer for group in groups for layer in group.layers}
     for name, module in model.named_modules():
@@ -186,19 +183,20 @@ def groups_of(pruner: Any, inputs: Inputs | None = None) -> tuple[DependencyGrou
 
 
 def live_groups_of(
-    pruner: Any, ranked_as: Callable[[Any], Any]
+    pruner: Any, ranked_as: Callable[[Any], Any], reading: "Reading | None" = None
 ) -> list[tuple[DependencyGroup, Any, DependencyGroup | None]]:
     """The groups that a pruner may cut in its next step, in the order in which it visits them.
 
     Args:
         pruner: any torch-pruning pruner.
         ranked_as: live group -> the live group that is ranked in its place, or None.
+        reading: of the pruner as it is; None reads it.
 
     Returns:
         For each group its record, the live group that is ranked, and that one's record under the
         name of the first; the last two are None where none is ranked.
     """
-    reader, live = _read(pruner)
+    reader, live = reading or read(pruner)
     found: list[tuple[DependencyGroup, Any, DependencyGroup | None]] = []
     for turn, items in enumerate(live):
         group, ranked = reader.group(items, turn), ranked_as(items)
@@ -209,8 +207,13 @@ def live_groups_of(
     return found
 
 
-def _read(pruner: Any, inputs: Inputs | None = None) -> tuple["_Reader", list[Any]]:
-    """The live groups that a pruner's own graph yields, and what turns them into records."""
+def read(pruner: Any, inputs: Inputs | None = None) -> "Reading":
+    """The live groups that a pruner's own graph yields, and what turns them into records.
+
+    Args:
+        pruner: any torch-pruning pruner.
+        inputs: of the model, to name operators by its lines where a channel is misread.
+    """
     operators = Operators(pruner.model, [], inputs)
     # Groups of ignored layers are not asked for: where an output is flattened they may be huge.
     live = list(_live_groups(pruner.DG, operators, pruner.ignored_layers, pruner.root_module_types))
@@ -491,3 +494,6 @@ def _is_producer(module: Any) -> bool:
 def _kind(module: Any) -> str:
     kind = "Parameter" if isinstance(module, nn.Parameter) else type(module).__name__
     return f"depthwise {kind}" if filters_alone(module) else kind
+
+
+Reading = tuple[_Reader, list[Any]]

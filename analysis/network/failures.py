@@ -6,17 +6,19 @@ from typing import Any
 import torch
 from torch import nn
 
+from analysis.errors import AnalysisError, InputError
 from analysis.network.inference import (
     FunctionMode,
     Inputs,
     forward,
     module_scope,
     one_line,
+    outputs_of,
     walk,
 )
 from analysis.network.lines import raised_at
 
-__all__ = ["Failure", "locate_failure"]
+__all__ = ["Failure", "check_runs", "locate_failure"]
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,21 @@ def locate_failure(model: nn.Module, inputs: Inputs) -> Failure | None:
                 return Failure(module, probe.function, probe.shapes, one_line(error), line)
             return Failure(module, "", (), _named(error), line)
     return None
+
+
+def check_runs(model: nn.Module, inputs: Inputs) -> None:
+    """Refuse a model that does not run on its example inputs, or whose output holds no tensor.
+
+    Raises:
+        InputError: says where it raises.
+    """
+    try:
+        outputs_of(model, inputs)
+    except AnalysisError:
+        raise
+    except Exception as error:
+        why = locate_failure(model, inputs) or one_line(error)
+        raise InputError(f"the model does not run on the example inputs: {why}") from error
 
 
 def _named(error: Exception) -> str:

@@ -30,18 +30,21 @@ def in_float64(model: nn.Module) -> Iterator[None]:
 
     Far cheaper than a converted copy: copying a module costs more than running it once.
     """
-    parameters = [(parameter, parameter.data) for parameter in model.parameters()]
+    modules = list(model.modules())
+    owned = {each: None for module in modules for each in module._parameters.values()}
+    parameters = [(each, each.data) for each in owned if each is not None]
     buffers = [
-        (module, name, buffer)
-        for module in model.modules()
-        for name, buffer in module.named_buffers(recurse=False)
+        (module._buffers, name, buffer)
+        for module in modules
+        for name, buffer in module._buffers.items()
+        if buffer is not None
     ]
     default = torch.get_default_dtype()
     try:
         for parameter, data in parameters:
             parameter.data = widened(data)
-        for module, name, buffer in buffers:
-            module._buffers[name] = widened(buffer)
+        for own, name, buffer in buffers:
+            own[name] = widened(buffer)
         torch.set_default_dtype(torch.float64)
         with _Double():
             yield
@@ -50,8 +53,8 @@ def in_float64(model: nn.Module) -> Iterator[None]:
             torch.set_default_dtype(default)
             for parameter, data in parameters:
                 parameter.data = data
-            for module, name, buffer in buffers:
-                module._buffers[name] = buffer
+            for own, name, buffer in buffers:
+                own[name] = buffer
 
 
 def widened(tensor: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from analysis.errors import InputError, did_you_mean
+from analysis.network.copying import duplicated
 from analysis.network.outputs import counted
 from analysis.processes import budgets
 
@@ -188,13 +189,15 @@ def walk(value: Any) -> Iterator[Tensor]:
     """The tensors inside nested sequences, mappings and dataclasses, in order."""
     if isinstance(value, Tensor):
         yield value
+    elif isinstance(value, str | int | float | None):
+        return
     elif is_dataclass(value) and not isinstance(value, Mapping | type):
         for field in fields(value):
             yield from walk(getattr(value, field.name))
     elif isinstance(value, Mapping):
         for item in value.values():
             yield from walk(item)
-    elif isinstance(value, Sequence) and not isinstance(value, str):
+    elif isinstance(value, Sequence):
         for item in value:
             yield from walk(item)
 
@@ -261,17 +264,16 @@ def copy_of(model: nn.Module) -> nn.Module:
 
 
 def _copied(model: nn.Module, memo: dict[int, Any]) -> nn.Module:
+    is_training = False
     for module in model.modules():
-        for value in vars(module).values():
-            # A module holds a dozen empty dicts for hooks; copying each takes most of the time.
-            if isinstance(value, dict) and not value:
-                memo[id(value)] = type(value)()
+        is_training |= module.training
         # What a forward pass with gradients has kept on the module, which deepcopy refuses.
-        for tensor in walk(list(vars(module).values())):
+        for tensor in walk([*own_attributes(module).values(), *module._buffers.values()]):
             if not tensor.is_leaf:
                 memo[id(tensor)] = tensor.detach().clone()
     try:
-        return copy.deepcopy(model, memo).eval()
+        copied = duplicated(model, memo)
+        return copied.eval() if is_training else copied
     except Exception as error:
         raise InputError(
             f"{type(model).__name__} cannot be copied ({one_line(error)}); expected a module that "
@@ -285,14 +287,16 @@ def aliased(model: nn.Module, *, requires_grad: bool) -> nn.Module:
     Raises:
         InputError: see `copy_of`.
     """
+    modules = list(model.modules())
     shared: dict[int, Any] = {
-        id(parameter): nn.Parameter(
-            parameter.detach(), requires_grad and parameter.is_floating_point()
-        )
-        for parameter in model.parameters()
+        id(each): nn.Parameter(each.detach(), requires_grad and each.is_floating_point())
+        for module in modules
+        for each in module._parameters.values()
+        if each is not None
     }
-    # A forward pass may write to buffers.
-    shared |= {id(buffer): buffer.detach().clone() for buffer in model.buffers()}
+    buffers = (each for module in modules for each in module._buffers.values())
+    # A forward pass may write to these.
+    shared |= {id(each): each.detach().clone() for each in buffers if each is not None}
     return _copied(model, shared)
 
 
@@ -337,10 +341,13 @@ def reached_parameters(model: nn.Module, inputs: Inputs) -> set[str]:
 
 def named_tensors(model: nn.Module) -> dict[str, Tensor]:
     """Parameters and buffers; a tied one under each name, as torch-pruning unties what it cuts."""
-    return {
-        **dict(model.named_parameters(remove_duplicate=False)),
-        **dict(model.named_buffers(remove_duplicate=False)),
-    }
+    parameters: dict[str, Tensor] = {}
+    buffers: dict[str, Tensor] = {}
+    for path, module in model.named_modules(remove_duplicate=False):
+        before = f"{path}." if path else ""
+        for found, own in ((parameters, module._parameters), (buffers, module._buffers)):
+            found |= {before + name: value for name, value in own.items() if value is not None}
+    return parameters | buffers
 
 
 def names_of(layers: Iterable[str | nn.Module], model: nn.Module) -> tuple[str, ...]:
@@ -441,25 +448,28 @@ def module_scope(model: nn.Module) -> Iterator[list[str]]:
     After a forward that raised, the last entry names the module that raised.
     """
     stack: list[str] = []
-    handles: list[Any] = []
+    modules = dict(model.named_modules())
+    own: Any = object()  # a handle for each hook would take longer than all calls of them
 
     def leave(_module: nn.Module, _inputs: Any, _output: Any) -> None:
         stack.pop()
 
     try:
         with budgets.undisturbed():
-            for name, module in model.named_modules():
+            for name, module in modules.items():
 
                 def enter(_module: nn.Module, _inputs: Any, name: str = name) -> None:
                     stack.append(name)
 
-                handles.append(module.register_forward_pre_hook(enter, prepend=True))
-                handles.append(module.register_forward_hook(leave))
+                module._forward_pre_hooks[own] = enter
+                module._forward_pre_hooks.move_to_end(own, last=False)
+                module._forward_hooks[own] = leave
         yield stack
     finally:
         with budgets.undisturbed():
-            for handle in handles:
-                handle.remove()
+            for module in modules.values():
+                module._forward_pre_hooks.pop(own, None)
+                module._forward_hooks.pop(own, None)
 
 
 class FunctionMode(TorchFunctionMode):

@@ -8,6 +8,7 @@ it. Nothing here knows the pruner.
 
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -76,16 +77,22 @@ class Kind:
 
 def kind_of(layer: nn.Module | None) -> Kind | None:
     """The row of a layer; None for a kind that has none."""
+    own: Any = type(layer)
+    return _row_of(own)
+
+
+@cache
+def _row_of(layer: type) -> Kind | None:
     return next((kind for types, kind in KINDS.items() if any(_bases(layer, types))), None)
 
 
-def _bases(layer: Any, types: Collection[type | str]) -> Iterator[Any]:
-    """Of the classes that a layer is an instance of, those among these, given as such or by name.
+def _bases(layer: type, types: Collection[type | str]) -> Iterator[Any]:
+    """Of the classes that one derives from, those among these, given as such or by name.
 
     A class of torchvision is known by its name, so that nobody imports torchvision who does not
     use it.
     """
-    for base in type(layer).__mro__:
+    for base in layer.__mro__:
         if base in types or f"{base.__module__}.{base.__qualname__}" in types:
             yield base
 
@@ -118,9 +125,13 @@ def is_normalisation(layer: nn.Module) -> bool:
 
 def has_own_forward(layer: nn.Module) -> bool:
     """Whether a layer computes what its row says: a class that derives from it may not."""
-    return any(
-        type(layer).forward is base.forward for types in KINDS for base in _bases(layer, types)
-    )
+    own: Any = type(layer)
+    return _is_forward_of_row(own)
+
+
+@cache
+def _is_forward_of_row(layer: type[nn.Module]) -> bool:
+    return any(layer.forward is base.forward for types in KINDS for base in _bases(layer, types))
 
 
 def makes_channels(layer: Any) -> bool:
@@ -169,17 +180,17 @@ def _each_channel(layer: nn.Module, name: str, tensor: Tensor, out: Kept, into: 
     """One value a channel on the last axis; a counter has no axis, one slope serves all."""
     if out is None or not tensor.dim() or tensor.shape[-1] == 1:
         return tensor
-    return tensor[..., out]
+    return tensor.index_select(-1, out)
 
 
 def _linear(layer: nn.Module, name: str, tensor: Tensor, out: Kept, into: Kept) -> Tensor:
-    kept = tensor if out is None else tensor[out]
-    return kept if into is None or tensor.dim() < 2 else kept[:, into]
+    kept = tensor if out is None else tensor.index_select(0, out)
+    return kept if into is None or tensor.dim() < 2 else kept.index_select(1, into)
 
 
 def _convolution(layer: Any, name: str, tensor: Tensor, out: Kept, into: Kept) -> Tensor:
     if tensor.dim() < 2 or is_depthwise(layer):
-        return tensor if out is None else tensor[out]
+        return tensor if out is None else tensor.index_select(0, out)
     # A transposed one holds (in, out / groups, *taps), any other (out, in / groups, *taps).
     rows, columns = (into, out) if layer.transposed else (out, into)
     return _grouped(tensor, rows, columns, layer.groups)
@@ -188,12 +199,11 @@ def _convolution(layer: Any, name: str, tensor: Tensor, out: Kept, into: Kept) -
 def _grouped(weight: Tensor, rows: Kept, columns: Kept, groups: int) -> Tensor:
     """Rows and columns of a block-diagonal matrix of which only the blocks are stored."""
     height, width = weight.shape[0] // groups, weight.shape[1]
+    if columns is None or groups == 1:
+        kept = weight if rows is None else weight.index_select(0, rows)
+        return kept if columns is None else kept.index_select(1, columns)
     stays = torch.arange(len(weight), device=weight.device) if rows is None else rows
-    if columns is None:
-        return weight[stays]
     blocks = [columns[columns // width == group] - group * width for group in range(groups)]
-    if groups == 1:
-        return weight[stays][:, columns]
     if len({len(block) for block in blocks}) > 1:
         return weight  # blocks of several widths make no weight: whatever was cut, is not this
     return torch.stack([weight[row][blocks[int(row) // height]] for row in stays])
@@ -372,6 +382,8 @@ def register_layer(layer: type[nn.Module], kind: Kind) -> None:
     rows = {types: row for types, row in KINDS.items() if types != (layer,)}
     KINDS.clear()  # what is derived from a known layer is found first
     KINDS.update({(layer,): kind} | rows)
+    _row_of.cache_clear()
+    _is_forward_of_row.cache_clear()
 
 
 KINDS: dict[tuple[type[nn.Module] | str, ...], Kind] = {
@@ -410,8 +422,8 @@ _SCALED_BY_NOTHING = ("torchvision.models.swin_transformer.ShiftedWindowAttentio
 
 def query_scale(parent: nn.Module | None, part: str, kept: int, width: int) -> float:
     """What the queries that ``part`` of ``parent`` makes are multiplied by once it has been cut."""
-    scaled = any(_bases(parent, _SCALED_BY_WIDTH)) and part == "qkv"
-    if not scaled or any(_bases(parent, _SCALED_BY_NOTHING)):
+    scaled = part == "qkv" and any(_bases(type(parent), _SCALED_BY_WIDTH))
+    if not scaled or any(_bases(type(parent), _SCALED_BY_NOTHING)):
         return 1.0
     return float((width / kept) ** 0.5)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from math import inf
 from typing import Any
 
@@ -212,10 +213,15 @@ def _kept_trace(
     blocks, rest = divmod(expected.shape[axis], cut.width)
     if rest or not blocks:
         return expected if expected.shape == found.shape else None
-    # Both directions of a recurrent layer stand side by side.
-    places = [block * cut.width + channel for block in range(blocks) for channel in cut.kept]
-    kept = expected.index_select(axis, indices(places, expected))
+    places = _in_each(cut.kept, cut.width, blocks).to(expected.device)
+    kept = expected.index_select(axis, places)
     return kept if kept.shape == found.shape else None
+
+
+@lru_cache(maxsize=1024)  # a convolution and its batch norm lose the same
+def _in_each(channels: tuple[int, ...], width: int, blocks: int) -> Tensor:
+    """Channels in each of several blocks, as those of the directions of a recurrent layer."""
+    return torch.tensor([block * width + each for block in range(blocks) for each in channels])
 
 
 def _changed_shape(expected: list[Tensor], found: list[Tensor], out_cuts: Iterable[Cut]) -> str:
@@ -290,6 +296,7 @@ class Restriction:
         names = {id(layer): name for name, layer in dense.named_modules()}
         self._first = {name: names[id(layer)] for name, layer in self._layers.items()}
         self._cuts = {(cut.layer, cut.axis): cut for cut in cuts if cut.dim is None}
+        self._axes = {layer for layer, _ in self._cuts}
         self._alone: dict[str, list[Cut]] = {}
         for cut in cuts:
             if cut.dim is not None:
@@ -302,23 +309,31 @@ class Restriction:
         The cuts are those of the layer that owns it, or that holds this: a layer of several parts,
         such as nn.MultiheadAttention, is cut as one.
         """
-        cuts = self._cuts
         if name in self._alone:
             for cut in self._alone[name]:
                 tensor = tensor.index_select(cut.dim or 0, self._staying(cut, tensor))
             return tensor
-        given, _, own_name = name.rpartition(".")
-        owner = self._first[given]
-        while (owner, "out") not in cuts and (owner, "in") not in cuts and owner:
-            owner, _, part = owner.rpartition(".")
-            own_name = f"{part}.{own_name}"
+        owner, own_name = self._owner(name)
         layer = self._layers[owner]
         kind = kind_of(layer)
-        out, into = cuts.get((owner, "out")), cuts.get((owner, "in"))
+        out, into = (self._cuts.get((owner, axis)) for axis in ("out", "in"))
         if kind is None or (out is None and into is None):
             return tensor
         kept = (None if cut is None else self._staying(cut, tensor) for cut in (out, into))
         return kind.restrict(layer, own_name, tensor, *kept)
+
+    def touches(self, name: str) -> bool:
+        """Whether cuts are of the layer that a tensor belongs to, or of the tensor itself."""
+        return name in self._alone or self._owner(name)[0] in self._axes
+
+    def _owner(self, name: str) -> tuple[str, str]:
+        """The innermost layer around a tensor that was cut, and the tensor's name in it."""
+        given, _, own_name = name.rpartition(".")
+        owner = self._first[given]
+        while owner and owner not in self._axes:
+            owner, _, part = owner.rpartition(".")
+            own_name = f"{part}.{own_name}"
+        return owner, own_name
 
     def _staying(self, cut: Cut, tensor: Tensor) -> Tensor:
         """The positions of an axis that stay, on the tensor's device."""

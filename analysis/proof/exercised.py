@@ -1,6 +1,7 @@
 """What of a network the example inputs do not exercise, and what is not a tensor."""
 
 from collections.abc import Collection, Iterator
+from functools import cache
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from analysis.network.inference import (
     Inputs,
     aliased,
     as_arguments,
+    forward,
     outputs_of,
     own_attributes,
     random_state_kept,
@@ -29,11 +31,15 @@ __all__ = [
 
 def fails_in_training(dense: nn.Module, pruned: nn.Module, inputs: Inputs) -> Failure | None:
     """Where the pruned network raises in train mode though the dense one runs."""
-    with random_state_kept():
-        after = locate_failure(aliased(pruned, requires_grad=False).train(), inputs)
-        if after is None:
+    with random_state_kept(), torch.no_grad():
+        try:
+            forward(aliased(pruned, requires_grad=False).train(), inputs)
             return None
-        before = locate_failure(aliased(dense, requires_grad=False).train(), inputs)
+        except Exception:
+            after, before = (
+                locate_failure(aliased(network, requires_grad=False).train(), inputs)
+                for network in (pruned, dense)
+            )
     return after if before is None else None
 
 
@@ -64,7 +70,7 @@ def changed_attributes(dense: nn.Module, pruned: nn.Module) -> Iterator[str]:
     A number may follow a width of the network, or be a part of one of a tensor inside its module.
     """
     others = dict(pruned.named_modules())
-    everywhere = _widths(dense, pruned)
+    everywhere = cache(lambda: _widths(dense, pruned))  # most often nothing differs
     for name, module in dense.named_modules():
         other = others.get(name)
         if other is None:
@@ -73,14 +79,19 @@ def changed_attributes(dense: nn.Module, pruned: nn.Module) -> Iterator[str]:
         if type(other) is not type(module):
             yield f"`{name}` is a {type(other).__name__} and was a {type(module).__name__}"
             continue
-        widths = _widths(module, other)
-        for key, value in vars(module).items():
-            if key.startswith("_") or key == "training" or key not in vars(other):
-                continue
-            found = vars(other)[key]
-            plain = _is_plain(value) and _is_plain(found)
-            if plain and not _follows(value, found, widths, everywhere):
+        for key, value, found in _differing(module, other):
+            if not _follows(value, found, _widths(module, other), everywhere()):
                 yield f"`{key}` {where} is {found!r} and was {value!r}"
+
+
+def _differing(module: nn.Module, other: nn.Module) -> Iterator[tuple[str, Any, Any]]:
+    """Attributes that are no tensors and hold another value: what, and which of both."""
+    for key, value in vars(module).items():
+        if key.startswith("_") or key == "training" or key not in vars(other):
+            continue
+        found = vars(other)[key]
+        if _is_plain(value) and _is_plain(found) and value != found:
+            yield key, value, found
 
 
 def _is_plain(value: Any) -> bool:

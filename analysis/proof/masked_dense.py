@@ -70,6 +70,17 @@ class MaskedDense:
         return self._noted or Noted.of(self.dense, self.examples)
 
     @cached_property
+    def smaller(self) -> "MaskedDense | None":
+        """The same on smaller inputs, on which it goes the same way; None where there are none.
+
+        And where several networks are compared, which are told by the example inputs.
+        """
+        inputs = self.examples if self._shared else self.noted.fewer(self.examples)
+        if inputs is self.examples:
+            return None
+        return MaskedDense(self.dense, self.removals, inputs, shared=False, noted=self.noted)
+
+    @cached_property
     def observation(self) -> comparing.Observation:
         """Its outputs and traces: on random inputs, or on the example inputs if it refuses those.
 

@@ -47,7 +47,6 @@ class OtherSize:
     def __str__(self) -> str:
         return described(self.inputs)
 
-    @collector_paused()
     def shows_nothing_new_of(self, pruned: nn.Module) -> bool:
         """Whether a pruned network goes the way there that the dense one goes everywhere."""
         if self.recording is not None:
@@ -76,6 +75,12 @@ class Noted:
         """Run a network, which is not changed."""
         recording = record(model, inputs)
         return cls(recording, _other_size(model, inputs, recording))
+
+    def fewer(self, inputs: Inputs) -> Inputs:
+        """The example inputs, or smaller ones on which the network goes the same way."""
+        other = self.other if self.other and self.other.recording is None else None
+        both = (inputs, other.inputs) if other else (inputs,)
+        return min(both, key=lambda each: sum(map(Tensor.numel, walk(each))))
 
 
 def _other_size(model: nn.Module, inputs: Inputs, recording: Recording) -> OtherSize | None:
@@ -128,24 +133,32 @@ def _others(inputs: Inputs) -> Iterator[Inputs]:
     choices = [positions, [1], []] if rank == 3 else [positions, []]
     for dims in choices:
         if len(batches) == 1:
-            yield map_tensors(inputs, partial(_resized, dims=dims, more=1))
-    for dims in choices:
-        if dims:
-            yield map_tensors(inputs, partial(_resized, dims=dims, more=0))
+            yield from _resized(inputs, dims, more=1)
+    for dims in filter(None, choices):
+        yield from _resized(inputs, dims, more=0)
 
 
-def _resized(tensor: Tensor, dims: Sequence[int], more: int) -> Tensor:
+def _resized(inputs: Inputs, dims: Sequence[int], more: int) -> Iterator[Inputs]:
+    """The inputs in another size, which is small, and then in half of theirs if they are large."""
+    sizes = [tensor.shape[dim] for tensor in walk(inputs) for dim in dims if dim < tensor.dim()]
+    yield map_tensors(inputs, partial(_of_size, dims=dims, more=more, most=_SMALL))
+    if max(sizes, default=0) >= 2 * (_SMALL + _COARSEST):
+        yield map_tensors(inputs, partial(_of_size, dims=dims, more=more, most=max(sizes)))
+
+
+def _of_size(tensor: Tensor, dims: Sequence[int], more: int, most: int) -> Tensor:
     """About half of what is large, twice what is small, more of the batch; the same values."""
-    for dim in dims:
-        if tensor.dim() <= dim:
-            continue
+    for dim in (dim for dim in dims if dim < tensor.dim()):
         size = tensor.shape[dim]
         if size < 2 * _COARSEST:
             tensor = torch.cat([tensor, tensor], dim)
         else:
-            tensor = tensor.narrow(dim, 0, size // 2 // _COARSEST * _COARSEST)
+            tensor = tensor.narrow(dim, 0, min(size // 2 // _COARSEST * _COARSEST, most))
     return torch.cat([tensor, tensor[:more]]) if tensor.dim() else tensor
 
 
 _COARSEST = 32
 """Sizes of images are multiples of what networks divide them by."""
+
+_SMALL = 2 * _COARSEST
+"""A size at which there is still more than one position, most often, where it is coarsest."""

@@ -9,7 +9,7 @@ from torch import nn
 from analysis.errors import InputError
 from analysis.network.failures import locate_failure
 from analysis.network.float64 import in_float64
-from analysis.network.inference import Inputs, aliased, left_as_found
+from analysis.network.inference import Inputs, aliased, collector_paused, left_as_found
 from analysis.network.layers import is_normalisation
 from analysis.network.outputs import counted_outputs
 from analysis.proof import comparing, exercised, masking
@@ -36,7 +36,7 @@ def prove(
         dense: the network before the cuts.
         pruned: the network after them.
         removals: the groups that were cut, with indices of ``dense``.
-        example_inputs: gives the shapes of the random inputs.
+        example_inputs: gives the shapes of the random inputs, which may be smaller.
         noted: what the dense network does, before foreign code ran; None runs it.
 
     Raises:
@@ -49,6 +49,7 @@ def prove(
     )
 
 
+@collector_paused()
 def prove_against(expected: MaskedDense, pruned: nn.Module) -> Verification:
     """As `prove`, of several networks that are compared with one masked dense network."""
     with left_as_found(expected.dense), left_as_found(pruned):
@@ -126,19 +127,48 @@ class _Proof:
         self._sharper: Verification | None = None
 
     def verdict(self) -> Verification:
-        expected, inputs = self._expected.observation, self._expected.inputs
-        failure, found = None, None
+        return self._on_smaller_inputs() or self._on_examples()
+
+    def _on_smaller_inputs(self) -> Verification | None:
+        """The verdict where both networks are one operator by operator on the example inputs.
+
+        Numbers add to that what they add on any inputs that take the same way. None where more is
+        to be told.
+        """
+        smaller = self._expected.smaller
+        if smaller is None:
+            return None
+        try:
+            found = self._observed(smaller)
+        except InputError:  # the dense network is refused
+            return None
+        if isinstance(found, Verification):
+            return None
+        answer = comparing.compare(smaller.observation, found, self._dense, self._cuts)
+        if answer.verdict is not Verdict.EXACT or not self._structure.is_whole:
+            return None
+        return self._judged(answer, masking.renormalizes(self._dense, self._cuts))
+
+    def _observed(self, expected: MaskedDense) -> comparing.Observation | Verification:
+        """What the pruned network computes on the dense one's inputs; the verdict if it raises."""
+        expected.observation  # noqa: B018  # it may refuse the inputs drawn for others
+        inputs = expected.inputs
         # A copy, as forward may keep on the network what it makes in float64.
         network = exercised.forgetful(aliased(self._pruned, requires_grad=False), inputs)
         with in_float64(network):
             try:
-                found = comparing.observe(network, inputs)
+                return comparing.observe(network, inputs)
             except Exception:
                 failure = locate_failure(network, inputs)
-        if found is None:
-            reason = str(failure or "the forward pass raised once and not again")
-            module = failure.module if failure else None
-            return Verification(Verdict.BROKEN, reason, first_divergence=module)
+        reason = str(failure or "the forward pass raised once and not again")
+        module = failure.module if failure else None
+        return Verification(Verdict.BROKEN, reason, first_divergence=module)
+
+    def _on_examples(self) -> Verification:
+        found = self._observed(self._expected)
+        if isinstance(found, Verification):
+            return found
+        expected = self._expected.observation
         answer = comparing.compare(expected, found, self._dense, self._cuts)
         if answer.verdict is Verdict.WRONG:
             return self._over_kept_channels(found) or self._by_structure(self._sharper or answer)

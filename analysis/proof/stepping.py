@@ -11,6 +11,8 @@ from typing import Any
 from torch import nn
 
 from analysis.errors import AnalysisError, BudgetExceededError, InputError, UnprunableError
+from analysis.groups import depgraph
+from analysis.network.failures import check_runs
 from analysis.network.inference import Inputs, copy_of, left_as_found, one_line
 from analysis.network.operators import Operators, watched
 from analysis.processes import budgets
@@ -19,9 +21,10 @@ from analysis.proof.exercised import forgetful
 from analysis.proof.other_sizes import Noted
 from analysis.proof.proving import prove
 from analysis.pruning import planning, surgery
+from analysis.pruning.asked import Requested
 from analysis.pruning.asked_of_layers import AskedOfLayers
+from analysis.pruning.group_pruner import GroupPruner
 from analysis.pruning.pruners import Between
-from analysis.pruning.requested import Requested
 from analysis.records import (
     STRENGTH,
     DependencyGroup,
@@ -44,11 +47,25 @@ __all__ = [
 
 @dataclass
 class Progress:
-    """What the steps of a pruner have done so far, and what they were asked for."""
+    """What the steps of a pruner have done so far, and what they were asked for.
+
+    ``reading`` is of its groups before the first step, which is asked for no more after that.
+    """
 
     removals: list[Removal] = field(default_factory=list)
     requested: Requested | None = None
     trained: bool = False
+    reading: depgraph.Reading | None = None
+
+    def cut_by(self, pruner: Any, model: nn.Module, inputs: Inputs) -> tuple[DependencyGroup, ...]:
+        """The groups that a pruner cuts, as its own graph has them.
+
+        A graph of ours might be another one: its forward_fn, its layers, its roots.
+        """
+        if isinstance(pruner, GroupPruner):
+            return pruner.groups
+        self.reading = depgraph.read(pruner, inputs)
+        return depgraph.groups_cut_by(pruner, model, inputs, self.reading)
 
     @property
     def unknown(self) -> str:
@@ -160,7 +177,10 @@ class _Start:
     def of(cls, model: nn.Module, inputs: Inputs) -> "_Start":
         with left_as_found(model), budgets.step("following the channels"):
             dense = forgetful(copy_of(model), inputs)
-            return cls(dense, Noted.of(dense, inputs))
+            noted = Noted.of(dense, inputs)
+            if not noted.recording.trace.left:
+                check_runs(dense, inputs)
+            return cls(dense, noted)
 
 
 def _prove_step(
@@ -179,14 +199,16 @@ def _prove_step(
     if progress.requested is not None:
         # The random state is put back, so that a random importance answers the pruner the same.
         with left_as_found(model), budgets.step("ranking"):
-            progress.requested.look_ahead(pruner, progress.removals)
+            progress.requested.look_ahead(pruner, progress.removals, progress.reading)
+    progress.reading = None
     with ExitStack() as until_proved:
         with budgets.step("pruning"):
             for removal, since_start in surgery.step(pruner, history, blame):
                 if not done:
                     # Every importance of the step is ranked by now and nothing is cut yet.
                     altered = next(comparing.changed_tensors(dense, model, ()), None)
-                    until_proved.enter_context(distinct_values.distinct_values(model, inputs))
+                    fewer = start.noted.fewer(inputs)
+                    until_proved.enter_context(distinct_values.distinct_values(model, fewer))
                     distinct_values.copy_values(model, dense)
                 done.append(removal)
                 progress.removals.append(since_start)

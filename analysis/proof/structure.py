@@ -13,26 +13,23 @@ from dataclasses import dataclass, replace
 from itertools import groupby, zip_longest
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from analysis.network.inference import (
     Inputs,
     aliased,
-    collector_paused,
-    named_tensors,
     one_line,
 )
 from analysis.network.labels import operators
 from analysis.network.labels.planes import Labels
 from analysis.network.labels.records import NUMBERS, Combining, Edge, Place, Step, Trace
-from analysis.network.labels.tracing import OUTPUT, labelled_pass, state_of
-from analysis.proof import comparing
+from analysis.network.labels.tracing import OUTPUT, labelled_pass
 from analysis.proof.conflicts import conflicts
 from analysis.proof.constants import Constants, OtherArgumentsError
 from analysis.proof.exercised import forgetful
 from analysis.proof.flow import Flow
+from analysis.proof.labels_left import NotOneCutError, labels_after
 from analysis.proof.lines import by_line, kind_of, site_of
 from analysis.proof.norms import statistics_of_norms
 from analysis.proof.staying import Removed, Staying
@@ -90,6 +87,12 @@ class Structure:
         return not (self.differs or self.unknown or self.held)
 
     @property
+    def is_whole(self) -> bool:
+        """Whether nothing of them but channels and their order tells the two apart."""
+        more = self.combined or self.scaled or self.numbered is not None or self.draws
+        return self.is_proved and not more
+
+    @property
     def said(self) -> str:
         """``proved``, or why it is not."""
         why = self.differs or self.unknown or self.held
@@ -111,14 +114,12 @@ def record(
         count: see `labelled_pass`.
     """
     try:
-        with collector_paused():
-            network = forgetful(aliased(model, requires_grad=False), inputs)
-            return Recording(labelled_pass(network, inputs, labels, count=count))
+        network = forgetful(aliased(model, requires_grad=False), inputs)
+        return Recording(labelled_pass(network, inputs, labels, count=count))
     except Exception as error:
         return Recording(Trace({}, {}), one_line(error))
 
 
-@collector_paused()
 def line_up(
     dense: nn.Module,
     recording: Recording,
@@ -139,8 +140,8 @@ def line_up(
         return Structure(unknown=f"the dense network cannot be followed: {recording.failed}")
     trace = recording.trace
     try:
-        labels, removed = _labels_after(dense, pruned, cuts, trace)
-    except _UnknownError as error:
+        labels, removed = labels_after(dense, pruned, cuts, trace)
+    except NotOneCutError as error:
         return Structure(unknown=str(error))
     after = record(pruned, inputs, labels, trace.count)
     if after.failed:
@@ -156,70 +157,6 @@ class _UnknownError(Exception):
 
 class _DiffersError(Exception):
     """The pruned network is another one."""
-
-
-def _labels_after(
-    dense: nn.Module, pruned: nn.Module, cuts: Collection[Cut], trace: Trace
-) -> tuple[dict[tuple[str, int], Tensor], Removed]:
-    """The dense labels of each position of the pruned network's tensors, and which have gone."""
-    first = {id(tensor): name for name, tensor in state_of(dense).items()}
-    named = named_tensors(dense)
-    restricted = comparing.Restriction(dense, cuts)
-    labels: dict[tuple[str, int], Tensor] = {}
-    removed = np.ones(trace.count, bool)
-    removed[0] = False
-    removed[trace.base :] = False
-    rows: dict[tuple[str, int], Tensor] = {}
-    for name in state_of(pruned):
-        tensor = named.get(name)
-        if tensor is None or id(tensor) not in first:
-            continue
-        original = first[id(tensor)]
-        for dim, row in _rows(restricted, name, tensor).items():
-            if (original, dim) not in trace.starts:
-                continue
-            known = rows.setdefault((original, dim), row)
-            if not torch.equal(known, row):
-                raise _UnknownError(f"`{name}` and `{original}` were one tensor, and are cut apart")
-            own = trace.starts[original, dim] + row
-            labels[name, dim] = own
-            removed[own.numpy()] = False
-    return labels, removed
-
-
-def _rows(restricted: comparing.Restriction, name: str, tensor: Tensor) -> dict[int, Tensor]:
-    """For each dimension of a tensor the positions that stay."""
-    shape = tuple(tensor.shape)
-    if not shape:
-        return {}
-    rows = {dim: torch.arange(size, dtype=torch.int32) for dim, size in enumerate(shape)}
-    # One position of the taps of a kernel stands for all.
-    sizes = [*shape[:2], *(1 for _ in shape[2:])]
-    try:
-        whole, left = _left_of(restricted, name, sizes)
-    except (IndexError, RuntimeError):
-        sizes = [*shape]
-        whole, left = _left_of(restricted, name, sizes)
-    if left is whole:
-        return rows
-    if left.dim() != len(shape) or not left.numel():
-        raise _UnknownError(f"what is left of `{name}` has other dimensions")
-    for dim in (dim for dim, size in enumerate(sizes) if left.shape[dim] != size):
-        one = [1] * len(shape)
-        one[dim] = shape[dim]
-        places = restricted(name, rows[dim].view(one).expand(sizes))
-        row = places[tuple(slice(None) if axis == dim else slice(0, 1) for axis in range(len(one)))]
-        if not bool((places == row).all()):
-            raise _UnknownError(f"each row of `{name}` has lost other positions")
-        rows[dim] = row.flatten()
-    return rows
-
-
-def _left_of(
-    restricted: comparing.Restriction, name: str, sizes: Sequence[int]
-) -> tuple[Tensor, Tensor]:
-    whole = torch.zeros((1,) * len(sizes), dtype=torch.int8).expand(*sizes)
-    return whole, restricted(name, whole)
 
 
 class _Lining:
@@ -378,7 +315,8 @@ class _Lining:
             (self._staying.translated(edge.one), self._staying.translated(edge.other))
             for edge in after
         )
-        if np.array_equal(self._told(wanted), self._told(found)):
+        is_same = np.array_equal(wanted, found)
+        if is_same or np.array_equal(self._told(wanted), self._told(found)):
             return
         if self._staying.single.any():
             # Where a dimension of size 1 is left, others may stand for those that meet.
@@ -406,9 +344,11 @@ class _Lining:
         return left(edge.one[~gone]), left(edge.other[~gone])
 
     def _told(self, pairs: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Those of which both are followed."""
+        """Those of two that are both followed, each once."""
+        pairs = np.unique(pairs)
         one, other = pairs >> 32, pairs & (2**32 - 1)
-        return pairs[~(self._staying.single[one] | self._staying.single[other])]
+        single = self._staying.single[one] | self._staying.single[other]
+        return pairs[~single & (one != other)]
 
     def _held(self) -> str:
         """What could not be followed of channels that have gone."""
@@ -496,5 +436,4 @@ def _pairs(meeting: Iterable[tuple[Labels, Labels]]) -> NDArray[np.int64]:
         for pair in meeting
         for one, other in [(pair[0].ravel(), pair[1].ravel())]
     ]
-    numbers = np.unique(np.concatenate(found)) if found else np.zeros(0, np.int64)
-    return numbers[numbers >> 32 != numbers & (2**32 - 1)]
+    return np.concatenate(found) if found else np.zeros(0, np.int64)

@@ -11,7 +11,7 @@ import random
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,11 +22,10 @@ from analysis.network.inference import one_line
 from analysis.pruning import planning
 from analysis.pruning.asked_of_layers import AskedOfLayers, prunes_heads
 from analysis.pruning.emptying import with_emptying
-from analysis.pruning.group_pruner import GroupPruner
 from analysis.pruning.rules import Scope
 from analysis.records import Config, DependencyGroup, PlannedGroup, Reason, Removal, merge_cuts
 
-__all__ = ["Requested", "RequestedChannels", "RequestedSets", "requested_of"]
+__all__ = ["RequestedChannels"]
 
 _RULES = (
     "_prune",
@@ -39,55 +38,6 @@ _RULES = (
     "get_target_pruning_ratio",
 )
 """The methods that decide what goes."""
-
-
-class Requested(Protocol):
-    """What the steps of a pruner ask of each group; see `RequestedChannels`."""
-
-    unknown: str
-
-    @property
-    def of_layers(self) -> AskedOfLayers | None:
-        """What single layers are asked, if any are."""
-
-    @property
-    def planned(self) -> tuple[PlannedGroup, ...]:
-        """What is asked up to the last step looked at, and what the rules leave of that."""
-
-    def look_ahead(self, pruner: Any, removals: Collection[Removal]) -> None:
-        """Note what the coming step asks for."""
-
-    def refuted_by(self, removals: Collection[Removal]) -> str:
-        """Why the pruner did not ask for what is planned; empty if it may have."""
-
-
-def requested_of(pruner: Any) -> Requested:
-    """What is asked by a pruner of torch-pruning's, or by one that cuts groups as they are."""
-    return RequestedSets(pruner) if isinstance(pruner, GroupPruner) else RequestedChannels(pruner)
-
-
-class RequestedSets:
-    """What a `GroupPruner` asks, as it says itself."""
-
-    def __init__(self, pruner: GroupPruner) -> None:
-        self.unknown = ""
-        self._pruner = pruner
-
-    @property
-    def of_layers(self) -> None:
-        """What has a ratio of its own is ranked alone, as the groups say."""
-
-    @property
-    def planned(self) -> tuple[PlannedGroup, ...]:
-        """See `Requested`."""
-        return self._pruner.planned
-
-    def look_ahead(self, pruner: Any, removals: Collection[Removal]) -> None:
-        """Its importance need not be asked twice."""
-
-    def refuted_by(self, removals: Collection[Removal]) -> str:
-        """It cuts what it says."""
-        return ""
 
 
 class RequestedChannels:
@@ -109,7 +59,12 @@ class RequestedChannels:
         self.planned: tuple[PlannedGroup, ...] = ()
         self._initial: dict[Any, int] = {}
 
-    def look_ahead(self, pruner: Any, removals: Collection[Removal]) -> None:
+    def look_ahead(
+        self,
+        pruner: Any,
+        removals: Collection[Removal],
+        reading: depgraph.Reading | None = None,
+    ) -> None:
         """Note what the coming step asks for.
 
         The pruner's importance is called once for each group, as the step itself will.
@@ -117,6 +72,7 @@ class RequestedChannels:
         Args:
             pruner: before the step.
             removals: what earlier steps removed.
+            reading: of the pruner as it is; None reads it.
         """
         if self.unknown:
             return
@@ -128,7 +84,8 @@ class RequestedChannels:
             # A copy is asked: what it draws or uses up is the pruner's own.
             pruner.importance = copy.deepcopy(importance, _as_they_are(pruner.model))
             with torch.no_grad():
-                asked = {each.root: each for each in _asked(pruner, _gone(removals), self._initial)}
+                found = _asked(pruner, _gone(removals), self._initial, reading)
+                asked = {each.root: each for each in found}
             # A later step passes over groups that have become something else (depthwise).
             self.planned = tuple(({each.root: each for each in self.planned} | asked).values())
         except Exception as error:
@@ -215,7 +172,10 @@ class _Contender:
 
 
 def _asked(
-    pruner: Any, gone: dict[str, set[int]], initial: dict[Any, int]
+    pruner: Any,
+    gone: dict[str, set[int]],
+    initial: dict[Any, int],
+    reading: depgraph.Reading | None,
 ) -> Iterator[PlannedGroup]:
     """The plan of the coming step on top of what earlier ones removed.
 
@@ -224,7 +184,8 @@ def _asked(
     """
     contenders: list[_Contender] = []
     is_first = pruner.current_step == 1 or bool(initial)
-    for group, items, ranked in depgraph.live_groups_of(pruner, partial(_ranked_as, pruner)):
+    live = depgraph.live_groups_of(pruner, partial(_ranked_as, pruner), reading)
+    for group, items, ranked in live:
         before = tuple(sorted(gone.get(group.root, ())))
         if ranked is None:
             continue  # a layer of attention that torch-pruning passes over

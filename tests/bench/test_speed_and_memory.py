@@ -11,6 +11,7 @@ from analysis import pipeline, verify
 from analysis.network import subjects
 from analysis.network.inference import copy_of
 from analysis.proof import comparing, distinct_values
+from analysis.proof.other_sizes import Noted
 from analysis.proof.proving import prove
 from analysis.pruning import surgery
 from analysis.records import Config
@@ -19,7 +20,19 @@ CONFIG = Config(0.5, policy="classifier")
 ROUNDS = 9
 
 
-NETWORKS = ("mobilenet_v2", "resnet50", "densenet121", "efficientnet_b0")
+MISSED = pytest.mark.xfail(
+    strict=False,
+    reason="the proof takes 3.6, 2.9 and 3.9 times as long, verify 6.1, 4.6 and 6.0 times, by the "
+    "processor's time: the dense and the pruned network run four times each, with every operator "
+    "noted in four of these, and the pruner's ranking is repeated",
+)
+
+NETWORKS = (
+    pytest.param("mobilenet_v2", marks=MISSED),
+    pytest.param("resnet50", marks=MISSED),
+    "densenet121",
+    pytest.param("efficientnet_b0", marks=MISSED),
+)
 
 
 @pytest.fixture(scope="module", params=NETWORKS)
@@ -61,7 +74,6 @@ def prepared(dense):
     return original, pruned, [removal for removal, _ in surgery.step(pruner)]
 
 
-@pytest.mark.xfail(reason="two labelled passes beside the two in float64", strict=False)
 def test_the_proof_costs_at_most_two_and_a_half_times_the_pruner(benchmark, dense) -> None:
     """Both sides in turn in one run, by process time, as the median of the ratios."""
     original, pruned, removals = prepared(dense)
@@ -70,19 +82,19 @@ def test_the_proof_costs_at_most_two_and_a_half_times_the_pruner(benchmark, dens
 
     def proof() -> float:
         started = time.perf_counter()
-        # All that the proof adds to a run: a copy, the check that ranking wrote nothing, distinct
-        # values, and the comparison.
+        # All that the proof adds to a run: a copy, what it does, the check that ranking wrote
+        # nothing, distinct values, and the comparison.
         before = copy_of(fresh)
+        noted = Noted.of(original, dense.inputs)
         assert next(comparing.changed_tensors(before, fresh, ()), None) is None
-        with distinct_values.distinct_values(fresh, dense.inputs):
+        with distinct_values.distinct_values(fresh, noted.fewer(dense.inputs)):
             distinct_values.copy_values(fresh, before)
-            assert prove(original, pruned, removals, dense.inputs).verdict.passes
+            assert prove(original, pruned, removals, dense.inputs, noted).verdict.passes
         return time.perf_counter() - started
 
     assert beside_the_pruner(benchmark, dense, "proof", proof) <= 2.5
 
 
-@pytest.mark.xfail(reason="two labelled passes beside the two in float64", strict=False)
 def test_verify_as_called_costs_at_most_four_times_the_pruner(benchmark, dense) -> None:
     """What a user of a pruner pays: it is built and stepped, or built and verified."""
 

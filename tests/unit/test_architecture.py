@@ -45,7 +45,7 @@ ROOMS = {
     ),
     "processes": (("budgets", "preloaded"), ("workers",), ("shared_cache",)),
     "network": (
-        ("lines", "outputs"),
+        ("copying", "lines", "outputs"),
         ("inference", "layers", "loading", "model_names"),
         ("failures", "operators", "usable", "float64", "labels"),
         ("subjects", "cutting"),
@@ -77,6 +77,7 @@ ROOMS = {
         ("surgery",),
         ("pruners",),
         ("requested",),
+        ("asked",),
     ),
     "proof": (
         (
@@ -91,7 +92,7 @@ ROOMS = {
             "lines",
             "norms",
         ),
-        ("conflicts",),
+        ("conflicts", "labels_left"),
         ("structure",),
         ("other_sizes",),
         ("masked_dense", "round_trips"),

@@ -125,8 +125,9 @@ class Call:
 
     def operand(self, value: Tensor, dims: int) -> Operand:
         """An operand of an elementwise operator, with as many dimensions as its result."""
-        more = (1,) * (dims - value.dim())
-        planes = tuple(plane.view(*more, *plane.shape) for plane in self.planes_of(value))
+        more, planes = (1,) * (dims - value.dim()), self.planes_of(value)
+        if more:
+            planes = tuple(plane.view(*more, *plane.shape) for plane in planes)
         return Operand(planes, (*more, *value.shape), self.loose(value, dims))
 
     def on_axis(self, value: Tensor, dims: int, axis: int) -> Operand:
@@ -148,7 +149,7 @@ def _written(base: Tensor, view: Tensor, planes: Sequence[Tensor]) -> Planes:
     own = list(planes_of(base))
     for plane in planes or [torch.zeros((1,) * view.dim(), dtype=torch.int32)]:
         whole = own.pop(0) if own else torch.zeros((1,) * base.dim(), dtype=torch.int32)
-        whole = whole.expand(base.shape).contiguous()
+        whole = whole.expand(base.shape).clone(memory_format=torch.contiguous_format)
         whole.as_strided(view.shape, view.stride(), view.storage_offset()).copy_(plane)
         found.append(compact(whole))
     return tuple(plane for plane in (*found, *own) if plane is not None)

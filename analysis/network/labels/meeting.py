@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from analysis.network.labels.planes import Labels, Planes, axes_of, labels_of
+from analysis.network.labels.planes import Labels, Planes, axes_of, is_full, labels_of
 from analysis.network.labels.records import Block, Choice, Combining, Edge, Hold, Option, Trace
 
 __all__ = ["Meeting", "Operand"]
@@ -62,12 +62,14 @@ class Meeting:
         if first.shape != second.shape:
             first, second = np.broadcast_arrays(first, second)
         first, second = first.ravel(), second.ravel()
-        both = (first > 0) & (second > 0) & (first != second)
+        both = first != second
+        if not (is_full(one) and is_full(other)):
+            both &= (first > 0) & (second > 0)
+            lone = (first > 0) != (second > 0)
+            if lone.any():
+                self._follow_or_hold((first + second)[lone], "meets a constant")
         if both.any():
             self.trace.edges.append(Edge(self.step, why, first[both], second[both]))
-        lone = (first > 0) != (second > 0)
-        if lone.any():
-            self._follow_or_hold((first + second)[lone], "meets a constant")
 
     def joined(self, operands: Sequence[Operand], why: str) -> list[Tensor]:
         """The planes of what comes of operands that meet element by element."""
@@ -95,7 +97,8 @@ class Meeting:
                 continue
             self.couple(self.over(other, shared), self.over(plane, shared), why)
             if own == theirs:
-                result[place] = torch.where(other == 0, plane, other)
+                if not is_full(other):
+                    result[place] = torch.where(other == 0, plane, other)
                 return
             if own < theirs:
                 return

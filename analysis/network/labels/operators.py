@@ -161,12 +161,14 @@ def arguments_of(func: Any) -> tuple[str, ...]:
     return tuple(argument.name for argument in func._schema.arguments)
 
 
+@cache
 def name_of(func: Any) -> str:
     """The operator's name, that of its functional form where it works in place."""
     packet = func.overloadpacket.__name__
     return packet[:-1] if packet.endswith("_") and not packet.endswith("__") else packet
 
 
+@cache
 def is_pointwise(func: Any, name: str) -> bool:
     """Whether each element of the result comes of the elements in its place."""
     return torch.Tag.pointwise in func.tags or name in _MORE_POINTWISE

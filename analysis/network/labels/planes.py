@@ -21,6 +21,7 @@ __all__ = [
     "axis_plane",
     "compact",
     "distinct",
+    "is_full",
     "labels_of",
     "reshaped",
     "spread",
@@ -35,7 +36,7 @@ Labels = NDArray[np.int32]
 def axis_plane(labels: Tensor, dims: int, axis: int) -> Tensor:
     """One label for each position of an axis, as a plane of a tensor with so many dimensions."""
     shape = [1] * dims
-    shape[axis] = len(labels)
+    shape[axis] = labels.numel()
     return labels.view(shape)
 
 
@@ -50,7 +51,20 @@ def axes_of(plane: Tensor) -> frozenset[int]:
 
 def labels_of(plane: Tensor) -> Labels:
     """The labels, one dimension for each along which they vary."""
-    return plane.squeeze().numpy()
+    known: Labels | None = getattr(plane, "_labels", None)
+    if known is None:
+        known = plane.squeeze().numpy()
+        plane._labels = known  # type: ignore[attr-defined]
+    return known
+
+
+def is_full(plane: Tensor) -> bool:
+    """Whether every element carries a channel."""
+    known: bool | None = getattr(plane, "_full", None)
+    if known is None:
+        known = bool(labels_of(plane).all())
+        plane._full = known  # type: ignore[attr-defined]
+    return known
 
 
 def distinct(labels: Labels) -> list[int]:

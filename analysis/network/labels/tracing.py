@@ -5,6 +5,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from types import CodeType
 from typing import Any
 
@@ -19,6 +20,7 @@ from analysis.network.inference import (
     forward,
     left_as_found,
     module_scope,
+    named_tensors,
     one_line,
     tensors_of,
 )
@@ -42,7 +44,7 @@ OUTPUT = "output"
 def state_of(model: nn.Module) -> dict[str, Tensor]:
     """The tensors of a model that hold channels, by name; one that is shared has one name."""
     found: dict[int, tuple[str, Tensor]] = {}
-    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+    for name, tensor in named_tensors(model).items():
         if tensor.is_floating_point() or tensor.is_complex():
             found.setdefault(id(tensor), (name, tensor))
     return dict(found.values())
@@ -72,8 +74,11 @@ def labelled_pass(
     with _running(model) as (state, scope, functions):
         trace = _numbered(state) if labels is None else Trace({}, {}, count=count)
         trace.calls = trace.calls if calls is None else calls
+        if labels is None:
+            every = torch.arange(trace.count, dtype=torch.int32)
+            labels = {axis: every[n : n + trace.sizes[axis]] for axis, n in trace.starts.items()}
         for name, tensor in state.items():
-            tensor._planes = _planes_of(name, tensor, trace, labels)  # type: ignore[attr-defined]
+            tensor._planes = _planes_of(name, tensor, labels)  # type: ignore[attr-defined]
         try:
             with _Tracer(trace, scope, watch, functions) as tracer:
                 output = forward(model, inputs)
@@ -180,7 +185,7 @@ _NAMED = {
 }
 """Functions whose operators are those of others."""
 
-_RECURRENT = (torch._VF.lstm, torch._VF.gru, torch._VF.rnn_tanh, torch._VF.rnn_relu)
+_RECURRENT = frozenset({torch._VF.lstm, torch._VF.gru, torch._VF.rnn_tanh, torch._VF.rnn_relu})
 
 
 def _numbered(state: Mapping[str, Tensor]) -> Trace:
@@ -193,20 +198,10 @@ def _numbered(state: Mapping[str, Tensor]) -> Trace:
     return Trace(starts, sizes, count=count)
 
 
-def _planes_of(
-    name: str, tensor: Tensor, trace: Trace, labels: Mapping[tuple[str, int], Tensor] | None
-) -> Planes:
+def _planes_of(name: str, tensor: Tensor, labels: Mapping[tuple[str, int], Tensor]) -> Planes:
     dims = tensor.dim()
-    if labels is not None:
-        found = {dim: labels[name, dim] for dim in range(dims) if (name, dim) in labels}
-    else:
-        found = {
-            dim: torch.arange(start, start + size, dtype=torch.int32)
-            for dim, size in enumerate(tensor.shape)
-            if size > 1
-            for start in [trace.starts[name, dim]]
-        }
-    return tuple(axis_plane(row, dims, dim) for dim, row in found.items())
+    found = ((dim, labels.get((name, dim))) for dim in range(dims))
+    return tuple(axis_plane(row, dims, dim) for dim, row in found if row is not None)
 
 
 def _constant(value: Any) -> Any:
@@ -252,12 +247,18 @@ def _line() -> tuple[str, Inner]:
     frame = sys._getframe(3)
     inner: list[tuple[CodeType, int]] = []
     while frame is not None and frame.f_code is not forward.__code__:
-        name = frame.f_code.co_filename
-        if not name.startswith(_OWN) and not name.startswith("<"):
-            return f"{os.path.basename(name)}:{frame.f_lineno}", tuple(inner)
+        name = _users(frame.f_code.co_filename)
+        if name:
+            return f"{name}:{frame.f_lineno}", tuple(inner)
         inner.append((frame.f_code, frame.f_lineno))
         frame = frame.f_back  # type: ignore[assignment]
     return "", tuple(inner)
+
+
+@cache
+def _users(path: str) -> str:
+    """The name of a file of the user's; empty for PyTorch's and our own."""
+    return "" if path.startswith((*_OWN, "<")) else os.path.basename(path)
 
 
 class _Noting(TorchDispatchMode):

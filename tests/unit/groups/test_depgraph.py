@@ -8,7 +8,7 @@ from nets import Chain, Concat, Flattened, Grouped, Named, Residual, inputs_for,
 from torch import nn
 
 from analysis.errors import InputError, UnprunableError
-from analysis.groups.depgraph import dependency_groups, groups_cut_by
+from analysis.groups.depgraph import dependency_groups, groups_cut_by, read
 from analysis.records import DependencyGroup
 
 
@@ -168,12 +168,16 @@ def pruner_on(model: nn.Module) -> tp.pruner.BasePruner:
     )
 
 
+def cut_by(pruner, model: nn.Module, inputs) -> tuple[DependencyGroup, ...]:
+    return groups_cut_by(pruner, model, inputs, read(pruner, inputs))
+
+
 @pytest.mark.parametrize("frozen", ["block.expand", "block", "head"])
 def test_frozen_layers_of_a_users_pruner_are_those_of_a_graph_of_our_own(frozen) -> None:
     """Told by labels, and by DepGraph's second trace."""
     model = make(Residual)
     model.get_submodule(frozen).requires_grad_(False)
-    found = groups_cut_by(pruner_on(model), model, inputs_for(model))
+    found = cut_by(pruner_on(model), model, inputs_for(model))
     expected = dependency_groups(model, inputs_for(model))
     assert [(each.root, each.width, each.frozen, bool(each.untraced)) for each in found] == [
         (each.root, each.width, each.frozen, bool(each.untraced)) for each in expected
@@ -183,7 +187,7 @@ def test_frozen_layers_of_a_users_pruner_are_those_of_a_graph_of_our_own(frozen)
 def test_a_layer_that_goes_with_a_frozen_one_is_not_cut_rightly() -> None:
     model = make(Residual)
     model.stem.requires_grad_(False)
-    found = groups_cut_by(pruner_on(model), model, inputs_for(model))
+    found = cut_by(pruner_on(model), model, inputs_for(model))
     told = {layer: each.untraced for each in found for layer in each.layers if each.untraced}
     assert told["block.project"].startswith("`stem` is frozen")
     assert "head" not in told
@@ -192,7 +196,7 @@ def test_a_layer_that_goes_with_a_frozen_one_is_not_cut_rightly() -> None:
 def test_a_norm_that_is_trained_does_not_make_a_frozen_layer_one_that_a_pruner_sees() -> None:
     model = make(Chain)
     model.first.requires_grad_(False)
-    first, *others = groups_cut_by(pruner_on(model), model, inputs_for(model))
+    first, *others = cut_by(pruner_on(model), model, inputs_for(model))
     assert (first.root, first.frozen, first.untraced) == ("first", True, "")
     assert not any(each.frozen or each.untraced for each in others)
 
@@ -219,7 +223,7 @@ def test_frozen_layers_do_not_bring_in_a_graph_without_the_pruners_forward_fn() 
         importance=tp.importance.MagnitudeImportance(p=1),
         forward_fn=lambda network, given: network(given, plain=True),
     )
-    found = groups_cut_by(pruner, model, x)
+    found = cut_by(pruner, model, x)
     assert [(each.root, each.frozen, each.untraced) for each in found] == [
         ("stem", True, ""),
         ("swapped.first", False, ""),

@@ -1,0 +1,62 @@
+"""Copies of networks, made as `copy.deepcopy` does in a fifth of its time.
+
+Most of what a module holds are numbers and a dozen empty dicts for hooks; copying each by the
+general way takes longer than running the network.
+"""
+
+import copy
+import copyreg
+from collections import OrderedDict
+from typing import Any, cast
+
+from torch import nn
+
+__all__ = ["duplicated"]
+
+
+def duplicated(module: nn.Module, memo: dict[int, Any]) -> nn.Module:
+    """What ``copy.deepcopy(module, memo)`` returns.
+
+    A class that copies itself in a way of its own is asked to.
+    """
+    if id(module) in memo:
+        return memo[id(module)]
+    state = _state_of(module)
+    if state is None:
+        return copy.deepcopy(module, memo)
+    made = memo[id(module)] = type(module).__new__(type(module))
+    made.__setstate__(_each(state, memo))
+    return made
+
+
+def _state_of(module: nn.Module) -> dict[Any, Any] | None:
+    """What a copy's attributes are made of; None where there is more to it."""
+    own = type(module)
+    if hasattr(own, "__deepcopy__") or own in copyreg.dispatch_table:
+        return None
+    make, args, state, *more = cast("tuple[Any, ...]", module.__reduce_ex__(4))
+    is_plain = make is copyreg.__newobj__ and args == (own,) and not any(more)  # type: ignore[attr-defined]
+    return state if is_plain and type(state) is dict else None
+
+
+def _each(values: dict[Any, Any], memo: dict[int, Any]) -> dict[Any, Any]:
+    return {
+        key if type(key) is str else copy.deepcopy(key, memo): (
+            value if type(value) in _IMMUTABLE else _copied(value, memo)
+        )
+        for key, value in values.items()
+    }
+
+
+def _copied(value: Any, memo: dict[int, Any]) -> Any:
+    kind = type(value)
+    if id(value) not in memo and (kind is dict or (kind in _CONTAINERS and not value)):
+        made = memo[id(value)] = kind()
+        if value:
+            made.update(_each(value, memo))
+        return made
+    return duplicated(value, memo) if isinstance(value, nn.Module) else copy.deepcopy(value, memo)
+
+
+_IMMUTABLE = frozenset({bool, int, float, str, type(None)})
+_CONTAINERS = frozenset({OrderedDict, set, list})

@@ -1,0 +1,85 @@
+"""The channels of a dense network that the positions of a pruned one's tensors hold."""
+
+from collections.abc import Collection, Sequence
+from math import prod
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from analysis.network.inference import named_tensors
+from analysis.network.labels.planes import Labels
+from analysis.network.labels.records import Trace
+from analysis.network.labels.tracing import state_of
+from analysis.proof.comparing import Restriction
+from analysis.proof.staying import Removed
+from analysis.records import Cut
+
+__all__ = ["NotOneCutError", "labels_after"]
+
+
+class NotOneCutError(Exception):
+    """What is left of a tensor are not some positions of each axis."""
+
+
+def labels_after(
+    dense: nn.Module, pruned: nn.Module, cuts: Collection[Cut], trace: Trace
+) -> tuple[dict[tuple[str, int], Tensor], Removed]:
+    """The dense labels of each position of the pruned network's tensors, and which have gone."""
+    first = {id(tensor): name for name, tensor in state_of(dense).items()}
+    named = named_tensors(dense)
+    restricted = Restriction(dense, cuts)
+    labels: dict[tuple[str, int], Tensor] = {}
+    removed = np.ones(trace.count, bool)
+    removed[0] = False
+    removed[trace.base :] = False
+    rows: dict[tuple[str, int], Labels] = {}
+    for name in state_of(pruned):
+        tensor = named.get(name)
+        if tensor is None or id(tensor) not in first:
+            continue
+        original = first[id(tensor)]
+        for dim, row in _rows(restricted, name, tensor).items():
+            if (original, dim) not in trace.starts:
+                continue
+            known = rows.setdefault((original, dim), row)
+            if not np.array_equal(known, row):
+                raise NotOneCutError(
+                    f"`{name}` and `{original}` were one tensor, and are cut apart"
+                )
+            own = trace.starts[original, dim] + row
+            labels[name, dim] = torch.from_numpy(own)
+            removed[own] = False
+    return labels, removed
+
+
+def _rows(restricted: Restriction, name: str, tensor: Tensor) -> dict[int, Labels]:
+    """For each dimension of a tensor the positions that stay."""
+    shape = tuple(tensor.shape)
+    rows = {dim: np.arange(size, dtype=np.int32) for dim, size in enumerate(shape)}
+    if not shape or not restricted.touches(name):
+        return rows
+    # One position of the taps of a kernel stands for all.
+    sizes = (*shape[:2], *(1 for _ in shape[2:]))
+    try:
+        left = restricted(name, _places(sizes)).numpy()
+    except (IndexError, RuntimeError):
+        sizes = shape
+        left = restricted(name, _places(sizes)).numpy()
+    if left.ndim != len(shape) or not left.size:
+        raise NotOneCutError(f"what is left of `{name}` has other dimensions")
+    found = np.zeros((), np.int32)
+    for dim in (dim for dim, size in enumerate(sizes) if size > 1):
+        step = prod(sizes[dim + 1 :])
+        others = (slice(None) if axis == dim else slice(0, 1) for axis in range(len(sizes)))
+        along = left[tuple(others)] // step % sizes[dim]
+        found = found + along * step
+        rows[dim] = along.ravel()
+    if not (found == left).all():
+        raise NotOneCutError(f"each row of `{name}` has lost other positions")
+    return rows
+
+
+def _places(sizes: Sequence[int]) -> Tensor:
+    """A tensor that holds for each of its places the number of that."""
+    return torch.arange(prod(sizes), dtype=torch.int32).view(*sizes)
