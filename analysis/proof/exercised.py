@@ -1,6 +1,6 @@
 """What of a network the example inputs do not exercise, and what is not a tensor."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from functools import cache
 from typing import Any
 
@@ -29,18 +29,26 @@ __all__ = [
 ]
 
 
-def fails_in_training(dense: nn.Module, pruned: nn.Module, inputs: Inputs) -> Failure | None:
-    """Where the pruned network raises in train mode though the dense one runs."""
-    with random_state_kept(), torch.no_grad():
-        try:
-            forward(aliased(pruned, requires_grad=False).train(), inputs)
-            return None
-        except Exception:
-            after, before = (
-                locate_failure(aliased(network, requires_grad=False).train(), inputs)
-                for network in (pruned, dense)
-            )
-    return after if before is None else None
+def fails_in_training(
+    dense: nn.Module, pruned: nn.Module, inputs: Iterable[Inputs]
+) -> Failure | None:
+    """Where the pruned network raises in train mode, on the first inputs that the dense one takes.
+
+    A batch norm refuses a single value a channel.
+    """
+    for each in inputs:
+        with random_state_kept(), torch.no_grad():
+            try:
+                forward(aliased(pruned, requires_grad=False).train(), each)
+                return None
+            except Exception:
+                after, before = (
+                    locate_failure(aliased(network, requires_grad=False).train(), each)
+                    for network in (pruned, dense)
+                )
+        if before is None:
+            return after
+    return None
 
 
 def unexercised(model: nn.Module, used: Collection[str]) -> list[str]:

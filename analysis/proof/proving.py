@@ -101,7 +101,7 @@ def _at_another_size(
 def _in_training(expected: MaskedDense, pruned: nn.Module, answer: Verification) -> Verification:
     """The answer once the pruned network has run in train mode."""
     other = expected.noted.other
-    inputs = other.inputs if other else expected.examples
+    inputs = [*([other.inputs] if other else []), expected.examples]
     failure = exercised.fails_in_training(expected.dense, pruned, inputs)
     if failure is None:
         return answer

@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 import torch
+import torch_pruning as tp
 from between import Net, answer
 from torch import Tensor, nn
 
+from analysis import verify
 from analysis.records import Verdict, Verification
 
 
@@ -133,3 +135,34 @@ def test_tokens_are_asked_for_in_another_number() -> None:
     found = answer(Tokens, inputs=torch.randint(0, 11, (1, 5)))
     assert found.verdict is Verdict.WRONG, found.reason
     assert "(2, 10)" in found.reason
+
+
+class PooledInTraining(nn.Module):
+    """Takes no small images in train mode, in which it has the width of its first layer written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.norm = nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8)
+        self.second, self.head = nn.Conv2d(8, 6, 1), nn.Linear(6, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training and x.shape[-1] < 96:
+            raise ValueError("too small to be trained on")
+        x = self.norm(self.first(x))
+        if self.training:
+            x = x.view(len(x), 8, *x.shape[2:])
+        return self.head(self.second(x.relu()).mean((2, 3)))
+
+
+def test_train_mode_runs_on_the_example_inputs_where_no_others_are_taken() -> None:
+    model, inputs = PooledInTraining().eval(), torch.randn(2, 3, 96, 96)
+    pruner = tp.pruner.MagnitudePruner(
+        model,
+        inputs,
+        importance=tp.importance.MagnitudeImportance(p=1),
+        pruning_ratio=0.5,
+        ignored_layers=[model.head],
+    )
+    found = verify(model, inputs, pruner)
+    assert found.verdict is Verdict.BROKEN
+    assert found.reason.startswith("in train mode the model's own forward raised in view")
