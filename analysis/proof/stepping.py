@@ -217,6 +217,7 @@ def _explained(
     asked = (
         ratio
         or verification.heads
+        or verification.unmet_heads
         or verification.unmet
         or any(group.requested for group in verification.groups)
     )
@@ -299,8 +300,12 @@ def _with_layers(
     asked: AskedOfLayers,
 ) -> Verification:
     """The answer with what single layers were asked; what did not come of that is told."""
-    heads, unmet = asked.head_accounts(groups, progress.removals), tuple(asked.unmet(groups))
-    verification = replace(verification, heads=heads, unmet=unmet)
+    verification = replace(
+        verification,
+        heads=asked.head_accounts(groups, progress.removals),
+        unmet_heads=asked.unmet_heads(groups),
+        unmet=tuple(asked.unmet(groups)),
+    )
     if not verification.verdict.passes:
         return verification
     told = "; ".join(filter(None, [verification.reason, *_short_of(verification)]))
@@ -310,4 +315,4 @@ def _with_layers(
 def _short_of(verification: Verification) -> list[str]:
     """What was asked of single layers and did not happen."""
     amiss = [str(each) for each in verification.heads if not each.is_as_asked]
-    return [*verification.unmet, *amiss]
+    return [*filter(None, [verification.unmet_heads]), *verification.unmet, *amiss]
