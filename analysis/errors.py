@@ -12,7 +12,6 @@ __all__ = [
     "BudgetExceededError",
     "InputError",
     "UnprunableError",
-    "UnsupportedLayerError",
     "WorkerError",
     "did_you_mean",
     "upstream",
@@ -29,10 +28,6 @@ class InputError(AnalysisError):
 
 class UnprunableError(AnalysisError):
     """torch-pruning, or the user's pruner, raised while it traced or pruned a network."""
-
-
-class UnsupportedLayerError(AnalysisError):
-    """A layer was cut that the masked dense network has no rule for, so nothing can be proved."""
 
 
 class WorkerError(AnalysisError):

@@ -343,7 +343,6 @@ def verify(
             model does not run on the inputs, is random in eval mode, puts out infinities, or
             nothing at one of ``outputs``; or it cannot be analysed as it is (see
             `analysis.network.usable.check_usable`).
-        UnsupportedLayerError: a layer was cut that the proof has no row for.
     """
     _check_runs(model, example_inputs, pruner, outputs)
     with left_as_found(model), only_outputs(model, outputs):
@@ -387,7 +386,6 @@ def verify_steps(
 
     Raises:
         InputError: as `verify`.
-        UnsupportedLayerError: as `verify`.
     """
     _check_runs(model, example_inputs, pruner, outputs)
     return _verify_steps(model, example_inputs, pruner, budget, outputs)

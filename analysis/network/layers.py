@@ -30,7 +30,6 @@ __all__ = [
     "is_depthwise",
     "is_normalisation",
     "kind_of",
-    "known_kinds",
     "makes_channels",
     "masked_part",
     "per_channel",
@@ -328,12 +327,6 @@ def per_channel(axis: int, dim: int = -1) -> Kind:
         return tensor.index_select(dim, out)
 
     return Kind(lambda layer: axis, restrict)
-
-
-def known_kinds() -> list[str]:
-    """The classes of the rows, by their own names."""
-    named = (given if isinstance(given, str) else given.__name__ for row in KINDS for given in row)
-    return [name.rpartition(".")[2].lstrip("_") for name in named]
 
 
 def register_layer(layer: type[nn.Module], kind: Kind) -> None:

@@ -202,10 +202,10 @@ def _kept_trace(
     layer: nn.Module, expected: Tensor, found: Tensor, cut: Cut | None
 ) -> Tensor | None:
     """The part of a dense trace that a pruned one should equal; None if no cut explains it."""
-    kind = kind_of(layer)
-    if cut is None or kind is None:
+    if cut is None:
         return expected if expected.shape == found.shape else None
-    if not kind.mixes and not has_own_forward(layer):
+    kind = kind_of(layer)
+    if kind is None or (not kind.mixes and not has_own_forward(layer)):
         return _kept_output(expected, found, cut)
     # A trace that has lost its positions, (N, C), holds the channels last.
     axis = -1 if expected.dim() == 2 else kind.axis(layer)
@@ -289,8 +289,14 @@ class Restriction:
         # A cut names a layer once, whatever other names it has.
         names = {id(layer): name for name, layer in dense.named_modules()}
         self._first = {name: names[id(layer)] for name, layer in self._layers.items()}
-        self._cuts = {(cut.layer, cut.axis): cut for cut in cuts}
-        self._kept: dict[tuple[str, str, torch.device], Tensor] = {}
+        self._cuts: dict[tuple[str, str], Cut] = {}
+        self._alone: dict[str, list[tuple[int, Cut]]] = {}
+        for cut in cuts:
+            if cut.dim is None:
+                self._cuts[cut.layer, cut.axis] = cut
+            else:
+                self._alone.setdefault(cut.layer, []).append((cut.dim, cut))
+        self._kept: dict[tuple[Cut, torch.device], Tensor] = {}
 
     def __call__(self, name: str, tensor: Tensor) -> Tensor:
         """The part of a tensor that is left; the tensor itself where nothing of it was cut.
@@ -299,9 +305,10 @@ class Restriction:
         such as nn.MultiheadAttention, is cut as one.
         """
         cuts = self._cuts
-        alone = cuts.get((name, "out"))
-        if alone is not None and alone.dim is not None:
-            return tensor.index_select(alone.dim, self._staying(alone, tensor))
+        if name in self._alone:
+            for dim, cut in self._alone[name]:
+                tensor = tensor.index_select(dim, self._staying(cut, tensor))
+            return tensor
         given, _, own_name = name.rpartition(".")
         owner = self._first[given]
         while (owner, "out") not in cuts and (owner, "in") not in cuts and owner:
@@ -317,7 +324,7 @@ class Restriction:
 
     def _staying(self, cut: Cut, tensor: Tensor) -> Tensor:
         """The positions of an axis that stay, on the tensor's device."""
-        key = cut.layer, cut.axis, tensor.device
+        key = cut, tensor.device
         if key not in self._kept:
             self._kept[key] = indices(cut.kept, tensor)
         return self._kept[key]

@@ -14,8 +14,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from analysis.errors import UnsupportedLayerError
-from analysis.network.inference import FunctionMode, holds_nan, map_tensors, walk
+from analysis.network.inference import (
+    FunctionMode,
+    holds_nan,
+    indices,
+    map_tensors,
+    named_tensors,
+    walk,
+)
 from analysis.network.layers import (
     ATTENTION,
     COMBINE,
@@ -24,7 +30,6 @@ from analysis.network.layers import (
     Kind,
     has_own_forward,
     kind_of,
-    known_kinds,
     masked_part,
     query_scale,
 )
@@ -42,16 +47,13 @@ def masked(model: nn.Module, cuts: Iterable[Cut], inside: Collection[str] = ()) 
         cuts: every axis that was cut, with indices of the dense network.
         inside: layers whose tensors another layer's forward uses without calling them; they are
             masked in their tensors.
-
-    Raises:
-        UnsupportedLayerError: a layer was cut that has no row in `analysis.network.layers.KINDS`.
     """
     located = list(_located(model, cuts))
     with ExitStack() as until_done:
         for cut, layer, kind in located:
             removed = torch.tensor(cut.removed, dtype=torch.long)
-            if layer is None or cut.layer in inside:
-                continue  # what a parameter makes of a removed channel is not read
+            if cut.layer in inside:
+                continue
             if cut.axis == "in":
                 hook = _masked_input(kind.axis(layer), removed)
                 handle = layer.register_forward_pre_hook(hook, with_kwargs=True)
@@ -78,7 +80,7 @@ def masked(model: nn.Module, cuts: Iterable[Cut], inside: Collection[str] = ()) 
 
 
 @contextmanager
-def _replaced(parameter: nn.Parameter, value: Tensor) -> Iterator[None]:
+def _replaced(parameter: Tensor, value: Tensor) -> Iterator[None]:
     before, parameter.data = parameter.data, value
     try:
         yield
@@ -107,22 +109,22 @@ def _mask_inside(
 
 
 @contextmanager
-def tagged(model: nn.Module, cuts: Iterable[Cut]) -> Iterator[None]:
+def tagged(model: nn.Module, cuts: Collection[Cut]) -> Iterator[None]:
     """Make the removed channels NaN where layers make them, so that they are known on their way.
 
     What treats channels alone keeps the tag; `KeptChannels` acts where a function combines
     channels. Readers that are layers are masked by `masked`.
     """
-    parameters = dict(model.named_parameters(remove_duplicate=False))
+    tensors = named_tensors(model)
     with ExitStack() as until_done:
+        for cut in cuts:
+            value = tensors[cut.layer].data if cut.layer in tensors else None
+            if cut.dim is not None and value is not None and value.is_floating_point():
+                value = value.index_fill(cut.dim, indices(cut.removed, value), torch.nan)
+                until_done.enter_context(_replaced(tensors[cut.layer], value))
         for cut, layer, kind in _located(model, cuts):
             removed = torch.tensor(cut.removed, dtype=torch.long)
-            if layer is None:
-                value = parameters[cut.layer].data
-                dim = -1 if cut.dim is None else cut.dim
-                value = value.index_fill(dim, removed.to(value.device), torch.nan)
-                until_done.enter_context(_replaced(parameters[cut.layer], value))
-            elif cut.axis == "in" and not has_own_forward(layer):
+            if cut.axis == "in" and not has_own_forward(layer):
                 # As in a weight-standardised convolution, whose weights are normalised first.
                 kept = torch.tensor(cut.kept, dtype=torch.long)
                 for name, parameter in layer.named_parameters(recurse=False):
@@ -139,7 +141,7 @@ def renormalizes(model: nn.Module, cuts: Iterable[Cut]) -> bool:
     return any(
         kind.renormalizes or _is_scaled(model, cut)
         for cut, layer, kind in _located(model, cuts)
-        if layer is not None and cut.removed
+        if cut.removed
     )
 
 
@@ -149,30 +151,18 @@ def _is_scaled(model: nn.Module, cut: Cut) -> bool:
     return query_scale(model.get_submodule(owner), part, width, cut.width) != 1.0
 
 
-def _located(model: nn.Module, cuts: Iterable[Cut]) -> Iterator[tuple[Cut, nn.Module | None, Kind]]:
-    """Each cut with its layer and how that holds channels; no layer for a parameter outside one."""
+def _located(model: nn.Module, cuts: Iterable[Cut]) -> Iterator[tuple[Cut, nn.Module, Kind]]:
+    """Each cut of a layer of a known kind, with how that holds channels.
+
+    A layer of another kind is the tensors that it owns, whose cuts stand beside; what these make of
+    a removed channel is not read.
+    """
     modules = dict(model.named_modules())
-    parameters = dict(model.named_parameters(remove_duplicate=False))
     for cut in cuts:
-        if cut.dim is not None and cut.layer in parameters:
-            yield cut, None, _OUTSIDE
-            continue
-        layer = modules.get(cut.layer)
+        layer = modules.get(cut.layer) if cut.dim is None else None
         kind = kind_of(layer)
-        if kind is None:
-            raise UnsupportedLayerError(_unsupported(layer, cut))
-        yield cut, layer, kind
-
-
-_OUTSIDE = Kind(lambda layer: -1, lambda layer, name, tensor, out, into: tensor)
-
-
-def _unsupported(layer: nn.Module | None, cut: Cut) -> str:
-    known = ", ".join(known_kinds())
-    return (
-        f"cannot prove this pruning: it cut `{cut.layer}`, a {type(layer).__name__}, which the "
-        f"proof does not know (tell it with analysis.register_layer); it knows {known}"
-    )
+        if layer is not None and kind is not None:
+            yield cut, layer, kind
 
 
 def _masked_input(axis: int, removed: Tensor, named: tuple[str, ...] = ("input",)) -> Any:

@@ -88,7 +88,8 @@ class Verification:
         """
         kept: dict[str, dict[str, tuple[int, ...]]] = {}
         for cut in self.cuts:
-            kept.setdefault(cut.layer, {})[cut.axis] = cut.kept
+            if cut.layer.rpartition(".")[0] not in kept:  # a layer's tensors are cut as it is
+                kept.setdefault(cut.layer, {})[cut.axis] = cut.kept
         return kept
 
 

@@ -59,8 +59,8 @@ class PlannedGroup:
 class Cut:
     """Channels removed from one axis of one layer, as indices of that axis before the run.
 
-    ``dim`` is the cut dimension of a parameter that no layer torch-pruning knows owns, with the
-    parameter's name as ``layer``; None for a layer.
+    ``dim`` is the cut dimension of a tensor that no layer of a known kind owns, with the tensor's
+    name as ``layer``; None for a layer.
     """
 
     layer: str
@@ -178,9 +178,9 @@ class RankAgreement:
 
 def merge_cuts(removals: Collection[Removal]) -> tuple[Cut, ...]:
     """All cuts of a step, one entry an axis: an axis that several groups cut loses them all."""
-    merged: dict[tuple[str, str], Cut] = {}
+    merged: dict[tuple[str, str, int | None], Cut] = {}
     for cut in (cut for removal in removals for cut in removal.cuts):
-        key = (cut.layer, cut.axis)
+        key = (cut.layer, cut.axis, cut.dim)
         before = merged[key].removed if key in merged else ()
         merged[key] = replace(cut, removed=tuple(sorted((*before, *cut.removed))))
     return tuple(merged.values())
