@@ -416,8 +416,6 @@ def _verify_steps(
 
 def _check_runs(model: nn.Module, inputs: Inputs, pruner: Any, outputs: Sequence[str]) -> None:
     """Refuse a model that does not run, or whose pruner cannot be stepped; see `verify`."""
-    if isinstance(outputs, str):
-        raise InputError(f"outputs {outputs!r}; expected a list of paths, such as [{outputs!r}]")
     check_usable(model)
     check_pruner(pruner, model)
     with left_as_found(model), only_outputs(model, outputs):

@@ -21,6 +21,7 @@ from analysis.network.labels.planes import Labels, distinct
 from analysis.network.labels.records import Hold, Step, Trace
 from analysis.network.labels.tracing import OUTPUT, labelled_pass
 from analysis.network.layers import is_depthwise
+from analysis.network.outputs import only_outputs
 from analysis.network.usable import check_usable
 from analysis.processes import budgets
 from analysis.records import FVCORE, Coupling, Group, Member
@@ -29,7 +30,11 @@ __all__ = ["Labelled", "Term", "inspect_groups", "joined", "labelled", "layer_of
 
 
 def inspect_groups(
-    model: nn.Module, example_inputs: Inputs, ignored_layers: Any = ()
+    model: nn.Module,
+    example_inputs: Inputs,
+    ignored_layers: Any = (),
+    *,
+    outputs: Sequence[str] = (),
 ) -> tuple[Group, ...]:
     """The groups of channels that go together, in the order in which they are made.
 
@@ -42,14 +47,17 @@ def inspect_groups(
         ignored_layers: whose output channels must stay: modules or names, a policy's name or a
             function of the model; the groups of these are listed all the same, with ``ignored``
             set.
+        outputs: which outputs count, as in `analysis.verify`; none lets all count.
 
     Raises:
-        InputError: an ignored layer is not part of the model, or it does not run on the inputs.
+        InputError: an ignored layer is not part of the model, it does not run on the inputs, or
+            puts out nothing at one of ``outputs``.
     """
     check_usable(model)
     # A wrong name is told of before the model is run.
     chosen = policies.choice_of(ignored_layers, model)
-    groups = labelled(model, example_inputs).groups
+    with only_outputs(model, outputs):
+        groups = labelled(model, example_inputs).groups
     return policies.mark_ignored(groups, policies.ignored_layers(chosen, model, groups))
 
 

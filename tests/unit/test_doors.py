@@ -9,8 +9,17 @@ import torch
 import torch_pruning as tp
 from torch import Tensor, nn
 
-from analysis import verify
+from analysis import (
+    count_macs,
+    inspect_groups,
+    lint_ignored_layers,
+    ratio_curve,
+    ratio_for_macs,
+    ratio_for_params,
+    verify,
+)
 from analysis.command_line.main import main
+from analysis.errors import InputError
 
 
 class Net(nn.Module):
@@ -44,6 +53,13 @@ class AnObject(Net):
 class Nested(Net):
     def forward(self, x: Tensor) -> Any:
         return {"logits": [super().forward(x), None], "name": "nested", "none": None}
+
+
+class WithStates(Net):
+    """Feature maps beside the logits."""
+
+    def forward(self, x: Tensor) -> Any:
+        return {"logits": super().forward(x), "states": [self.features(x)]}
 
 
 class WithoutGradient(Net):
@@ -138,7 +154,7 @@ def factory(kind: type[nn.Module]) -> Callable[[], nn.Module]:
 
 
 # For the command line, which takes a factory by its name.
-KINDS = {name: kind for name, (kind, _, _) in CASES.items()} | SILENT
+KINDS = {name: kind for name, (kind, _, _) in CASES.items()} | SILENT | {"states": WithStates}
 globals().update({f"make_{name}": factory(kind) for name, kind in KINDS.items()})
 
 
@@ -179,3 +195,66 @@ def test_a_network_without_a_gradient_at_its_output_is_unprunable(name: str, cap
     assert {check["message"] for check in run["checks"] if not check["passed"]} == {
         f"unprunable: {run['reason']}"
     }
+
+
+def printed(capsys: Any, *options: str) -> dict[str, Any]:
+    """What a command says of the network with feature maps beside its logits."""
+    command, *others = options
+    model = [f"{__name__}:make_states", "--inputs", f"{__name__}:images"]
+    main([command, *model, "--json", "-", *others])
+    told = capsys.readouterr()
+    assert told.out, told.err
+    found: dict[str, Any] = json.loads(told.out)
+    return found
+
+
+@pytest.mark.parametrize("outputs", [(), ("logits",)])
+def test_which_outputs_count_makes_the_same_difference_in_python_and_in_the_command(
+    outputs: tuple[str, ...], capsys: Any
+) -> None:
+    asked = ["--outputs", ",".join(outputs)] if outputs else []
+    model, inputs = factory(WithStates)().eval(), images()
+    held = {each.name: each.held for each in inspect_groups(model, inputs, outputs=outputs)}
+    told = printed(capsys, "groups", *asked)
+    assert held == {each["name"]: each["held"] for each in told["groups"]}
+    assert held == {
+        "first": "",
+        "second": "" if outputs else "the model's output",
+        "head": "the model's output",
+    }
+    forgotten = {
+        finding.layer: finding.kind
+        for finding in lint_ignored_layers(model, inputs, ["head"], outputs=outputs).findings
+    }
+    told = printed(capsys, "groups", "--lint", "--ignore", f"{__name__}:only_head", *asked)
+    assert forgotten == {each["layer"]: each["kind"] for each in told["lint"]["findings"]}
+    assert ("second" in forgotten) is not bool(outputs)
+
+
+def only_head(model: nn.Module) -> list[nn.Module]:
+    return [model.head]
+
+
+@pytest.mark.parametrize(
+    "door",
+    [
+        inspect_groups,
+        lambda *given, **told: lint_ignored_layers(*given, ["head"], **told),
+        count_macs,
+        lambda *given, **told: ratio_curve(*given, [0.5], **told),
+        lambda *given, **told: ratio_for_macs(*given, 0.5, **told),
+        lambda *given, **told: ratio_for_params(*given, 0.5, **told),
+    ],
+    ids=["groups", "lint", "macs", "curve", "for macs", "for params"],
+)
+def test_outputs_that_are_not_there_are_refused_at_every_door(door: Callable[..., Any]) -> None:
+    model = factory(WithStates)()
+    before = {*vars(model)}
+    with pytest.raises(InputError, match=r"puts out nothing at 'cache'; expected.*`logits`"):
+        door(model, images(), outputs=["cache"])
+    with pytest.raises(InputError, match=r"expected a list of paths, such as \['logits'\]"):
+        door(model, images(), outputs="logits")
+    assert model.training
+    assert {*vars(model)} == before
+    door(model, images(), outputs=["logits"])
+    assert {*vars(model)} == before
