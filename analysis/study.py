@@ -298,7 +298,7 @@ def _read(network: Network, budget: float | None) -> Dense:
             dense.ask_depgraph()
             return dense
     except BudgetExceededError as error:
-        raise InputError(f"{network.name}: {error.story}; give it more with --budget") from None
+        raise InputError(f"{network.name}: {error.story}; give it a larger budget") from None
 
 
 def _accounts(request: Request, policy: str, ratio: float) -> list[PolicyAccount]:

@@ -49,7 +49,7 @@ def load_factory(given: str | PrunerFactory | None) -> PrunerFactory | None:
     """
     if given is None:
         return None
-    factory: PrunerFactory = load_callable(given, "--pruner") if isinstance(given, str) else given
+    factory: PrunerFactory = load_callable(given, "pruner") if isinstance(given, str) else given
     try:
         inspect.signature(factory, follow_wrapped=False).bind(None, None, 0.5)
     except TypeError as error:

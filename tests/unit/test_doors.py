@@ -20,6 +20,8 @@ from analysis import (
 )
 from analysis.command_line.main import main
 from analysis.errors import InputError
+from analysis.pytest_plugin.prunings import Pruning
+from analysis.records import Network, Request
 
 
 class Net(nn.Module):
@@ -258,3 +260,48 @@ def test_outputs_that_are_not_there_are_refused_at_every_door(door: Callable[...
     assert {*vars(model)} == before
     door(model, images(), outputs=["logits"])
     assert {*vars(model)} == before
+
+
+NOT_THERE: dict[str, tuple[dict[str, Any], list[str], str]] = {
+    "weights": ({"weights": "no.pt"}, ["--weights", "no.pt"], "weights 'no.pt': no such file"),
+    "device": ({"device": "abacus"}, ["--device", "abacus"], "device 'abacus' cannot be used"),
+    "inputs": (
+        {"inputs": f"{__name__}:fails"},
+        ["--inputs", f"{__name__}:fails"],
+        f"inputs '{__name__}:fails' raised KeyError",
+    ),
+}
+"""What cannot be used: as Python is given it, as the command line is, and what both say."""
+
+
+def fails() -> Any:
+    raise KeyError("images")
+
+
+@pytest.mark.parametrize("name", NOT_THERE)
+def test_a_refusal_names_an_option_in_the_words_of_its_door(name: str, capsys: Any) -> None:
+    in_python, options, said = NOT_THERE[name]
+    plain = f"{__name__}:make_plain"
+    request = Request(Network(plain, (3, 6, 6), **in_python), ratios=(0.5,))
+    with pytest.raises(InputError) as refused:
+        _ = Pruning(request, 0.5).run
+    assert str(refused.value).startswith(said.replace(" ", "=", 1))
+    assert main(["verify", plain, "--input-size", "3,6,6", *options]) == 2
+    assert f": --{said}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "door",
+    [
+        lambda model: inspect_groups(model, images(), f"{__name__}:nowhere"),
+        lambda model: inspect_groups(model, images(), "nowhere.py:policy"),
+        lambda model: ratio_curve(model, images(), [2.0]),
+        lambda model: ratio_curve(model, images(), [0.5], scope="all"),
+        lambda model: ratio_curve(model, images(), [0.5], round_to=0),
+        lambda model: ratio_for_macs(model, images(), 50),
+    ],
+)
+def test_no_refusal_in_python_has_words_of_the_command_line(door: Callable[..., Any]) -> None:
+    with pytest.raises(InputError) as refused:
+        door(Net())
+    assert "--" not in str(refused.value)
