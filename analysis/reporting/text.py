@@ -305,7 +305,7 @@ def _reached(reach: Reach, savings: Savings) -> str:
     """The ratio that meets a target or why none does, what holds it up, and who saves what."""
     dense, point = reach.dense, reach.point or reach.least
     known = "is known to leave" if reach.gap else "leaves"
-    head = reach.reason or (
+    head = reach.falls_short or (
         f"ratio {_at_least(point.ratio)} is the smallest that {known} at most {reach.target:.1%} "
         f"of the {_NAMES[reach.quantity]}"
     )
@@ -328,7 +328,8 @@ def _reached(reach: Reach, savings: Savings) -> str:
         f"{_NAMES[reach.quantity]} are left: the last part no ratio touches"
     )
     least = (
-        f"the least that any ratio leaves, at {_at_least(reach.least.ratio)}, is "
+        f"the least that any ratio {'is known to leave' if reach.unknown else 'leaves'}, at "
+        f"{_at_least(reach.least.ratio)}, is "
         f"{reach.least.macs / dense.macs:.2%} of the MACs and "
         f"{reach.least.params / dense.params:.2%} of the parameters; most of it is in:"
     )
@@ -351,7 +352,7 @@ def _reached(reach: Reach, savings: Savings) -> str:
     return "\n".join(
         [
             f"{head}: {left}",
-            *([reach.gap] if reach.point and reach.gap else []),
+            *([reach.gap] if reach.gap else []),
             bend,
             "",
             least,

@@ -305,3 +305,18 @@ def test_no_refusal_in_python_has_words_of_the_command_line(door: Callable[..., 
     with pytest.raises(InputError) as refused:
         door(Net())
     assert "--" not in str(refused.value)
+
+
+def test_a_target_that_is_not_known_to_be_met_is_told_shortly_and_why_on_the_next_line(
+    capsys: Any,
+) -> None:
+    model = [f"{__name__}:make_flipped", "--input-size", "3,6,6", "--target", "0.5"]
+    assert main(["macs", *model]) == 0
+    first, why, *others = capsys.readouterr().out.splitlines()
+    assert first.startswith("no ratio is known to leave 50.0% of the MACs: the least that is known")
+    assert "not known:" not in first
+    assert why.startswith("what ratios from above 0 to 1 leave is not known: ")
+    assert "`first`" in why
+    assert any(line.startswith("the least that any ratio is known to leave") for line in others)
+    found = ratio_for_macs(factory(Flipped)(), images(), 0.5)
+    assert found.reason == f"{found.falls_short}; {found.gap}"
