@@ -140,7 +140,14 @@ def each_step(
     history = surgery.Ledger(pruner.DG)
     while pruner.current_step < pruner.iterative_steps:
         start, before = start or _Start.of(model, inputs), pruner.current_step
-        yield _prove_step(start, model, inputs, pruner, history, progress, blame)
+        try:
+            proved = _prove_step(start, model, inputs, pruner, history, progress, blame)
+        except UnprunableError as error:
+            if before == 0:
+                raise
+            step = f"step {before + 1} of {pruner.iterative_steps}"
+            raise UnprunableError(f"{error}, in {step}; the steps before went through") from error
+        yield proved
         if pruner.current_step == before:
             raise InputError(
                 f"step() of the {type(pruner).__name__} leaves current_step at {before} of "
