@@ -155,14 +155,24 @@ def _each_channel(layer: nn.Module, name: str, tensor: Tensor, out: Kept, into: 
     return tensor[..., out]
 
 
-def _linear(layer: nn.Module, name: str, tensor: Tensor, out: Kept, into: Kept) -> Tensor:
-    kept = tensor if out is None else tensor[out]
-    return kept if into is None or tensor.dim() < 2 else kept[:, into]
+def _linear(layer: Any, name: str, tensor: Tensor, out: Kept, into: Kept) -> Tensor:
+    kept = _each_output(layer.out_features, tensor, out)
+    return kept[:, into] if into is not None and _is_read(layer.in_features, tensor) else kept
+
+
+def _each_output(width: int, tensor: Tensor, out: Kept) -> Tensor:
+    """A class of the user's own may hold other tensors beside: a gain, factors of low rank."""
+    return tensor if out is None or tensor.shape[:1] != (width,) else tensor[out]
+
+
+def _is_read(width: int, tensor: Tensor) -> bool:
+    return tensor.dim() > 1 and tensor.shape[1] == width
 
 
 def _convolution(layer: Any, name: str, tensor: Tensor, out: Kept, into: Kept) -> Tensor:
-    if tensor.dim() < 2 or is_depthwise(layer):
-        return tensor if out is None else tensor[out]
+    width = (layer.out_channels if layer.transposed else layer.in_channels) // layer.groups
+    if is_depthwise(layer) or not _is_read(width, tensor):
+        return _each_output(layer.out_channels, tensor, out)
     # A transposed one holds (in, out / groups, *taps), any other (out, in / groups, *taps).
     rows, columns = (into, out) if layer.transposed else (out, into)
     return _grouped(tensor, rows, columns, layer.groups)
