@@ -11,6 +11,7 @@ from analysis.network.inference import (
     Inputs,
     aliased,
     as_arguments,
+    named_tensors,
     outputs_of,
     own_attributes,
     random_state_kept,
@@ -42,15 +43,15 @@ def unexercised(model: nn.Module, used: Collection[str]) -> list[str]:
 
     Args:
         model: a network.
-        used: names of the tensors that are used in eval mode.
+        used: names of the tensors that are used in eval mode; one of them for a tied tensor.
     """
-    found = []
-    for name, module in model.named_modules():
-        parameters = module.named_parameters(recurse=False)
-        own = [f"{name}.{each}" if name else each for each, _ in parameters]
-        if own and not any(each in used for each in own):
-            found.append(name)
-    return found
+    exercised = {id(each) for name, each in named_tensors(model).items() if name in used}
+    return [
+        name
+        for name, module in model.named_modules()
+        if (own := {id(each) for each in module.parameters(recurse=False)})
+        and own.isdisjoint(exercised)
+    ]
 
 
 _PLAIN = (bool, int, float, str, type(None))
