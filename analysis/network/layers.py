@@ -437,6 +437,7 @@ READS = frozenset(
         functional.conv_transpose3d,
         torch.linalg.multi_dot,
         torch.chain_matmul,
+        getattr(torch, "_grouped_mm", torch.chain_matmul),  # since torch 2.8
     }
 )
 """Functions that read channels as layers do, with weights that no layer may own."""
