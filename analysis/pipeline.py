@@ -86,9 +86,17 @@ class Dense:
         except UnprunableError as failure:
             return Verification(Verdict.UNPRUNABLE, str(failure))
 
-    def ask_depgraph(self) -> None:
-        """Have DepGraph trace the network now, as where a budget holds; once for all."""
-        self._graph  # noqa: B018
+    def ask_depgraph(self, budget: float | None) -> None:
+        """Have DepGraph trace the network now, once for all.
+
+        Args:
+            budget: seconds; that it does not end in them is its answer. None is no limit.
+        """
+        try:
+            with budgets.limited(budget):
+                self._graph  # noqa: B018
+        except BudgetExceededError as failure:
+            vars(self)["_graph"] = verdict_of(failure)
 
     @property
     def dependency_groups(self) -> tuple[DependencyGroup, ...]:
