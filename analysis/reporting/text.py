@@ -333,22 +333,6 @@ def _reached(reach: Reach, savings: Savings) -> str:
         f"{reach.least.macs / dense.macs:.2%} of the MACs and "
         f"{reach.least.params / dense.params:.2%} of the parameters; most of it is in:"
     )
-    shares = as_markdown(
-        ("group", "channels", "removed", "MACs saved", "share", "parameters saved", "MACs of one"),
-        [
-            (
-                group.root,
-                count(group.width),
-                count(group.removed),
-                count(round(group.macs)),
-                share(group.macs / max(dense.macs - point.macs, 1)),
-                count(round(group.params)),
-                count(round(group.macs_of_one)),
-            )
-            for group in sorted(savings.groups, key=lambda group: -group.macs)
-            if group.removed
-        ],
-    )
     return "\n".join(
         [
             f"{head}: {left}",
@@ -359,8 +343,28 @@ def _reached(reach: Reach, savings: Savings) -> str:
             held,
             "",
             "where the saving comes from:",
-            shares,
+            _who_saves(savings, dense.macs - point.macs),
         ]
+    )
+
+
+def _who_saves(savings: Savings, saved: int) -> str:
+    """What each group has to do with a saving of so many MACs."""
+    return as_markdown(
+        ("group", "channels", "removed", "MACs saved", "share", "parameters saved", "MACs of one"),
+        [
+            (
+                group.root,
+                count(group.width),
+                count(group.removed),
+                count(round(group.macs)),
+                share(group.macs / max(saved, 1)),
+                count(round(group.params)),
+                count(round(group.macs_of_one)),
+            )
+            for group in sorted(savings.groups, key=lambda group: -group.macs)
+            if group.removed
+        ],
     )
 
 
