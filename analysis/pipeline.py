@@ -466,7 +466,7 @@ def audit_groups(
             return Verification(Verdict.MIXED, str(failure))
 
     try:
-        with budgets.limited(budget):
+        with budgets.limited(budget), budgets.step("building the dependency graph"):
             graph = depgraph.dependency_groups(model, inputs)
     except (UnprunableError, BudgetExceededError) as failure:
         return auditing.audit(labelled, verdict_of(failure), cut)

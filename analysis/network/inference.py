@@ -468,14 +468,18 @@ class FunctionMode(TorchFunctionMode):
     While torch hands a call to a mode it takes it off, and a budget may end in between.
     """
 
+    _depths: tuple[int, ...] = ()
+
     def __enter__(self) -> Self:
-        self._depth = len(torch.overrides._get_current_function_mode_stack())
+        self._depths += (len(torch.overrides._get_current_function_mode_stack()),)
         super().__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
         with budgets.undisturbed():
-            while len(torch.overrides._get_current_function_mode_stack()) > self._depth:
+            *entered, depth = self._depths or (0,)
+            self._depths = tuple(entered)
+            while len(torch.overrides._get_current_function_mode_stack()) > depth:
                 torch.overrides._pop_mode()
 
 

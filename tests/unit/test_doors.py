@@ -1,6 +1,7 @@
 """The same question at every door: Python, the command line, and that with the user's pruner."""
 
 import json
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -87,6 +88,18 @@ class ListOfImages(Net):
         return super().forward(torch.stack(images))
 
 
+class Slow(Net):
+    """Takes seconds where gradients are asked for, as DepGraph does."""
+
+    first_call = 0.0
+
+    def forward(self, x: Tensor) -> Tensor:
+        Slow.first_call = Slow.first_call or time.monotonic()
+        while torch.is_grad_enabled() and time.monotonic() < Slow.first_call + 9:
+            time.sleep(0.1)
+        return super().forward(x)
+
+
 class Outer(Net):
     """An operator that no counter of MACs has a rule for."""
 
@@ -156,7 +169,8 @@ def factory(kind: type[nn.Module]) -> Callable[[], nn.Module]:
 
 
 # For the command line, which takes a factory by its name.
-KINDS = {name: kind for name, (kind, _, _) in CASES.items()} | SILENT | {"states": WithStates}
+KINDS = {name: kind for name, (kind, _, _) in CASES.items()} | SILENT
+KINDS |= {"states": WithStates, "slow": Slow}
 globals().update({f"make_{name}": factory(kind) for name, kind in KINDS.items()})
 
 
@@ -320,3 +334,20 @@ def test_a_target_that_is_not_known_to_be_met_is_told_shortly_and_why_on_the_nex
     assert any(line.startswith("the least that any ratio is known to leave") for line in others)
     found = ratio_for_macs(factory(Flipped)(), images(), 0.5)
     assert found.reason == f"{found.falls_short}; {found.gap}"
+
+
+def test_what_is_the_same_of_all_groups_is_told_once_in_an_audit(capsys: Any) -> None:
+    model = [f"{__name__}:make_detached", "--inputs", f"{__name__}:images"]
+    assert main(["groups", *model, "--audit"]) == 1
+    (told,) = [line for line in capsys.readouterr().out.splitlines() if "has a gradient" in line]
+    assert told.startswith("groups first, second, head: cannot-be-cut: unprunable: ")
+
+
+def test_an_audit_tells_within_its_budget_that_depgraph_does_not_end(capsys: Any) -> None:
+    model = [f"{__name__}:make_slow", "--inputs", f"{__name__}:images"]
+    assert main(["groups", *model, "--audit", "--budget", "15", "--json", "-"]) == 0
+    groups = json.loads(capsys.readouterr().out)["groups"]
+    assert [each["audit"] for each in groups] == ["cannot-be-told"] * 3
+    assert all(
+        "no answer within 6 s while building the dependency graph" in each["why"] for each in groups
+    )
