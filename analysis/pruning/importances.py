@@ -63,8 +63,8 @@ def set_importances(
         for member in group.members:
             if member.tensor in tensors:
                 weight = tensors[member.tensor].detach().cpu().double()
-                along = weight.abs().pow(POWERS[importance]).transpose(0, member.dim).flatten(1)
-                total = along.sum(1)
+                along = weight.abs().pow(POWERS[importance]).movedim(member.dim, 0)
+                total = along.reshape(len(along), -1).sum(1)
                 scores += torch.stack([total[list(places)].sum() for places in member.positions])
     return torch.stack([scores[list(together)].mean() for together in group.together])
 

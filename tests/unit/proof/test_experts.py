@@ -6,7 +6,7 @@ import torch_pruning as tp
 from torch import Tensor, nn
 from torch.nn import functional
 
-from analysis import inspect_groups, verify
+from analysis import count_macs, inspect_groups, ratio_for_macs, verify
 from analysis.records import Verdict
 
 pytestmark = pytest.mark.skipif(
@@ -104,3 +104,12 @@ def test_a_grouped_product_that_sums_over_groups_is_held() -> None:
         pytest.skip("torch multiplies no such strides")
     (stem, _) = inspect_groups(model, x)
     assert stem.held.startswith("unknown operator at `_grouped_mm`")
+
+
+def test_grouped_products_are_counted_and_priced() -> None:
+    torch.manual_seed(0)
+    model, x = Experts().eval(), torch.randn(7, 6)
+    # Each of seven tokens meets one matrix of each kind.
+    assert count_macs(model, x).macs == 7 * (6 * 16 + 16 * 12 + 12 * 16 + 16 * 4)
+    assert not count_macs(model, x).not_traced
+    assert ratio_for_macs(model, x, 1.0, ignored_layers=["head"], cut="groups").ratio == 0.0
