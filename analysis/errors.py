@@ -11,10 +11,11 @@ __all__ = [
     "AnalysisError",
     "BudgetExceededError",
     "InputError",
+    "OptionError",
     "UnprunableError",
-    "UnsupportedLayerError",
     "WorkerError",
     "did_you_mean",
+    "in_options",
     "upstream",
 ]
 
@@ -27,12 +28,31 @@ class InputError(AnalysisError):
     """The user gave something that cannot be used: a model, an option, an input, an output path."""
 
 
+class OptionError(InputError):
+    """An option's value cannot be used; each door names the option in its own words.
+
+    Args:
+        option: as Python calls it.
+        told: the value, and why.
+    """
+
+    def __init__(self, option: str, told: str) -> None:
+        super().__init__(option, told)
+        self.option, self.told = option, told
+
+    def __str__(self) -> str:
+        return f"{self.option}={self.told}"
+
+
+def in_options(error: AnalysisError) -> str:
+    """What an error says where options are words of a command."""
+    if isinstance(error, OptionError):
+        return f"--{error.option.replace('_', '-')} {error.told}"
+    return str(error)
+
+
 class UnprunableError(AnalysisError):
     """torch-pruning, or the user's pruner, raised while it traced or pruned a network."""
-
-
-class UnsupportedLayerError(AnalysisError):
-    """A layer was cut that the masked dense network has no rule for, so nothing can be proved."""
 
 
 class WorkerError(AnalysisError):

@@ -75,7 +75,7 @@ def resolved(request: Request) -> Request:
     network = request.network
     factory = subjects.subject_of(network).factory
     given = network.inputs
-    inputs = load_callable(given, "--inputs") if isinstance(given, str) else given
+    inputs = load_callable(given, "inputs") if isinstance(given, str) else given
     return replace(
         request,
         network=replace(network, factory=factory, inputs=inputs),

@@ -10,7 +10,7 @@ from torch import nn
 from analysis.costs.accounting import Account
 from analysis.costs.predicting import account_of
 from analysis.costs.run_costs import costed_run, measure
-from analysis.errors import AnalysisError, BudgetExceededError, InputError, UnprunableError
+from analysis.errors import AnalysisError, BudgetExceededError, UnprunableError
 from analysis.groups import auditing, depgraph, inspecting, policies
 from analysis.network.failures import Failure, check_runs, locate_failure
 from analysis.network.inference import (
@@ -86,9 +86,17 @@ class Dense:
         except UnprunableError as failure:
             return Verification(Verdict.UNPRUNABLE, str(failure))
 
-    def ask_depgraph(self) -> None:
-        """Have DepGraph trace the network now, as where a budget holds; once for all."""
-        self._graph  # noqa: B018
+    def ask_depgraph(self, budget: float | None) -> None:
+        """Have DepGraph trace the network now, once for all.
+
+        Args:
+            budget: seconds; that it does not end in them is its answer. None is no limit.
+        """
+        try:
+            with budgets.limited(budget):
+                self._graph  # noqa: B018
+        except BudgetExceededError as failure:
+            vars(self)["_graph"] = verdict_of(failure)
 
     @property
     def dependency_groups(self) -> tuple[DependencyGroup, ...]:
@@ -348,7 +356,6 @@ def verify(
             model does not run on the inputs, is random in eval mode, puts out infinities, or
             nothing at one of ``outputs``; or it cannot be analysed as it is (see
             `analysis.network.usable.check_usable`).
-        UnsupportedLayerError: a layer was cut that the proof has no row for.
     """
     _check_usable(model, pruner, outputs)
     with left_as_found(model), only_outputs(model, outputs):
@@ -393,7 +400,6 @@ def verify_steps(
 
     Raises:
         InputError: as `verify`.
-        UnsupportedLayerError: as `verify`.
     """
     _check_usable(model, pruner, outputs)
     with left_as_found(model), only_outputs(model, outputs):
@@ -426,8 +432,6 @@ def _verify_steps(
 
 def _check_usable(model: nn.Module, pruner: Any, outputs: Sequence[str]) -> None:
     """Refuse what cannot be analysed, or whose pruner cannot be stepped; see `verify`."""
-    if isinstance(outputs, str):
-        raise InputError(f"outputs {outputs!r}; expected a list of paths, such as [{outputs!r}]")
     check_usable(model)
     check_pruner(pruner, model)
 
@@ -462,7 +466,7 @@ def audit_groups(
             return Verification(Verdict.MIXED, str(failure))
 
     try:
-        with budgets.limited(budget):
+        with budgets.limited(budget), budgets.step("building the dependency graph"):
             graph = depgraph.dependency_groups(model, inputs)
     except (UnprunableError, BudgetExceededError) as failure:
         return auditing.audit(labelled, verdict_of(failure), cut)

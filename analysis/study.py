@@ -5,7 +5,7 @@ The work is cut into parts that need only names and numbers, so that processes c
 
 import multiprocessing
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from contextlib import suppress
 from dataclasses import replace
@@ -22,14 +22,16 @@ from analysis.groups import explaining, policies
 from analysis.groups.linting import lint_ignored_layers
 from analysis.network import subjects
 from analysis.network.failures import locate_failure
-from analysis.network.inference import copy_of
+from analysis.network.inference import copy_of, random_state_kept
 from analysis.opened import info_of
 from analysis.pipeline import Dense
+from analysis.processes import budgets
 from analysis.processes.workers import deaf_to_interrupts
-from analysis.proof import comparing, distinct_values, faults, mismatch
+from analysis.proof import comparing, distinct_values, faults, mismatch, stepping
 from analysis.proof.masked_dense import MaskedDense
 from analysis.proof.proving import prove, prove_against
 from analysis.pruning import importances, surgery
+from analysis.pruning.pruners import builder, load_factory
 from analysis.records import (
     OWN_PRUNER,
     RATIOS,
@@ -86,9 +88,8 @@ CASE_STUDY = tuple(
 )
 """What the report is about where nobody asks for another network."""
 
-FAULTY = (
-    Network("resnet18", (3, 64, 64), seed=SEED),
-    Network("squeezenet1_1", (3, 64, 64), seed=SEED),
+FAULTY = tuple(
+    Request(Network(name, (3, 64, 64), seed=SEED)) for name in ("resnet18", "squeezenet1_1")
 )
 """Networks besides the subjects that faults are planted in."""
 
@@ -128,8 +129,7 @@ def study(
     )
     # Faults go into the subject that is cheapest to run and, in the case study, into networks
     # with other joints: additions of another kind, concatenations.
-    networks = [request.network for request in requests]
-    cheapest = min(networks, key=lambda network: network.input_size or ())
+    cheapest = min(requests, key=lambda request: request.network.input_size or ())
     faulty = (cheapest, *(FAULTY if is_case_study else ()))
     parts: list[_Part] = []
     for request in requests:
@@ -137,13 +137,13 @@ def study(
         parts += [(_runs, request, policy, ratios) for policy in names]
         parts += [(_accounts, request, policy, ratios[-1]) for policy in _costed(names)]
         parts += [(_mismatches, request, kind) for kind in ("residual", "depthwise")]
-    parts += [(_faults, network, kind, budget) for network in faulty for kind in faults.FAULTS]
+    parts += [(_faults, request, kind) for request in faulty for kind in faults.FAULTS]
     done = _share_out(parts, progress or _silently, workers or os.cpu_count() or 1)
     return Study(
         versions=tuple(versions().items()),
         subjects=tuple(_gather(request, done) for request in requests),
         command=command,
-        faults=tuple(done[_faults, network, kind] for network in faulty for kind in faults.FAULTS),
+        faults=tuple(done[_faults, request, kind] for request in faulty for kind in faults.FAULTS),
         is_case_study=is_case_study,
     )
 
@@ -190,14 +190,14 @@ def _share_out(
 
 
 def _gather(request: Request, done: dict[Any, Any]) -> SubjectStudy:
-    dense, names = analysed(request.network), _policies(request)
-    ignored = _ignored(request, dense, names)
+    dense, names = _read(request), _policies(request)
+    ignored, groups = _ignored(request, dense, names), _groups(request, dense)
     return SubjectStudy(
         info=info_of(request.network),
         headline=(OWN_PRUNER if request.pruner else request.policy, SCOPES[0]),
         costs=dense.costs,
         runs=tuple(run for policy in names for run in done[_runs, request, policy]),
-        groups=dense.dependency_groups,
+        groups=groups,
         ignored=tuple(ignored.items()),
         residual=done[_mismatches, request, "residual"],
         depthwise=done[_mismatches, request, "depthwise"],
@@ -205,22 +205,40 @@ def _gather(request: Request, done: dict[Any, Any]) -> SubjectStudy:
             account for policy in _costed(names) for account in done[_accounts, request, policy]
         ),
         # A pruner of the user's own has an importance of its own.
-        ranking=() if request.pruner else _agreements(dense.model, dense.dependency_groups),
+        ranking=() if request.pruner else _agreements(dense.model, groups),
         lint=_lint(dense, ignored.get(request.policy)),
-        outside=_outside(dense),
+        outside=_outside(dense, groups),
     )
 
 
-def _outside(dense: Dense) -> tuple[Outside, ...]:
+def _groups(request: Request, dense: Dense) -> tuple[DependencyGroup, ...]:
+    """torch-pruning's groups; those of a pruner of the user's own, where it has one."""
+    if not request.pruner:
+        return dense.dependency_groups
+    with suppress(AnalysisError, BudgetExceededError), within(request.budget):
+        model = copy_of(dense.model)
+        return stepping.Progress().cut_by(_pruner(request, dense, model), model, dense.inputs)
+    return ()
+
+
+def _pruner(request: Request, dense: Dense, model: nn.Module) -> Any:
+    """What cuts half of a copy of the network as the request says."""
+    ignored = () if request.pruner else policies.ignored_layers("classifier", model, dense.groups)
+    build = builder(Config(0.5, "local"), dense.inputs, ignored, load_factory(request.pruner))
+    with random_state_kept():
+        return build(model, None)[0]
+
+
+def _outside(dense: Dense, groups: Sequence[DependencyGroup]) -> tuple[Outside, ...]:
     """What torch-pruning reads no group with; nothing is said where it cannot read any."""
-    if not dense.dependency_groups:
+    if not groups:
         return ()
-    members = {each.layer for group in dense.dependency_groups for each in group.members}
+    members = {each.layer for group in groups for each in group.members}
     return explaining.outside(dense.followed, members)
 
 
 def _lint(dense: Dense, ignored: tuple[str, ...] | None) -> Lint | None:
-    if dense.error is None and ignored is not None:
+    if ignored is not None and dense.error is None:
         with suppress(AnalysisError):
             return lint_ignored_layers(dense.model, dense.inputs, ignored)
     return None
@@ -258,9 +276,8 @@ def outline(request: Request) -> SubjectStudy:
     dense, last = analysed(request.network), request.config(max(request.ratios))
     info = info_of(request.network)
     if request.pruner:
-        return SubjectStudy(
-            info, (OWN_PRUNER, last.scope), dense.costs, (), dense.dependency_groups
-        )
+        groups = _groups(request, dense)
+        return SubjectStudy(info, (OWN_PRUNER, last.scope), dense.costs, (), groups)
     ignored = policies.ignored_layers(request.ignore, dense.model, dense.groups)
     return SubjectStudy(
         info,
@@ -274,7 +291,7 @@ def outline(request: Request) -> SubjectStudy:
 
 
 def _runs(request: Request, policy: str, ratios: tuple[float, ...]) -> list[Run]:
-    _read(request.network, request.budget)
+    _read(request)
     asked = request if request.pruner else replace(request, ignore=_choice(request, policy))
     runs = [
         run_of(asked, Config(ratio, scope, policy=policy))
@@ -286,23 +303,25 @@ def _runs(request: Request, policy: str, ratios: tuple[float, ...]) -> list[Run]
     return [marked(request.network.name, run) for run in runs] if is_known else runs
 
 
-def _read(network: Network, budget: float | None) -> Dense:
-    """The dense network.
+def _read(request: Request) -> Dense:
+    """The dense network; DepGraph is asked about it where no pruner of the user's own is.
 
     Raises:
         InputError: it is not read within the budget.
     """
     try:
-        with within(budget):
-            dense = analysed(network)
-            dense.ask_depgraph()
-            return dense
+        with within(request.budget):
+            dense = analysed(request.network)
     except BudgetExceededError as error:
-        raise InputError(f"{network.name}: {error.story}; give it more with --budget") from None
+        told = f"{request.network.name}: {error.story}; give it a larger budget"
+        raise InputError(told) from None
+    if not request.pruner:
+        dense.ask_depgraph(request.budget if budgets.can_be_held() else None)
+    return dense
 
 
 def _accounts(request: Request, policy: str, ratio: float) -> list[PolicyAccount]:
-    dense = _read(request.network, request.budget)
+    dense = _read(request)
     with suppress(BudgetExceededError), within(request.budget):
         ignored = _ignored(request, dense, (policy,))[policy]
         return [_account(dense, ignored, Config(ratio, scope, policy=policy)) for scope in SCOPES]
@@ -334,7 +353,9 @@ def _account(dense: Dense, ignored: tuple[str, ...], config: Config) -> PolicyAc
 
 
 def _mismatches(request: Request, kind: str) -> tuple[Mismatch, ...]:
-    dense = _read(request.network, request.budget)
+    if request.pruner:
+        return ()  # what torch-pruning makes of it by itself is not asked
+    dense = _read(request)
     reproduce = {
         "residual": mismatch.reproduce_residual_mismatch,
         "depthwise": mismatch.reproduce_depthwise_mismatch,
@@ -369,14 +390,15 @@ def _share_in_common(first: Tensor, second: Tensor, ratio: float) -> float:
     return len(lowest[0] & lowest[1]) / count
 
 
-def _faults(network: Network, kind: str, budget: float | None) -> FaultCount:
+def _faults(request: Request, kind: str) -> FaultCount:
     """Plant one kind of fault in layers of the network pruned by half, one at a time."""
-    _read(network, budget)
-    with suppress(BudgetExceededError), within(budget):
-        half = _half_pruned(network)
+    name = request.network.name
+    _read(request)
+    with suppress(BudgetExceededError), within(request.budget):
+        half = _half_pruned(request)
         if half is not None:
-            return _planted(network.name, kind, half)
-    return FaultCount(network.name, kind, kind in faults.FAULTS_OF_WEIGHTS, 0, 0, 0, 0, 0)
+            return _planted(name, kind, half)
+    return FaultCount(name, kind, kind in faults.FAULTS_OF_WEIGHTS, 0, 0, 0, 0, 0)
 
 
 _Half = tuple[nn.Module, nn.Module, list[Removal], Any, tuple[DependencyGroup, ...]]
@@ -415,23 +437,27 @@ _SITES = 12
 
 
 @lru_cache(maxsize=1)
-def _half_pruned(network: Network) -> _Half | None:
+def _half_pruned(request: Request) -> _Half | None:
     """The network pruned by half; None where that cuts nothing, or is not proved."""
-    dense = analysed(network)
+    dense = analysed(request.network)
     with suppress(AnalysisError):  # its runs say why
-        half = None if dense.error is not None else _pruned_by_half(dense)
+        is_told = request.pruner or dense.error is None
+        half = _pruned_by_half(request, dense) if is_told else None
         return half if half and half[2] and _is_proved(half) else None
     return None
 
 
-def _pruned_by_half(dense: Dense) -> _Half:
+def _pruned_by_half(request: Request, dense: Dense) -> _Half:
     original = copy_of(dense.model)
     distinct_values.make_distinct(original, dense.inputs)
     pruned = copy_of(original)
-    ignored = policies.ignored_layers("classifier", original, dense.groups)
-    pruner = surgery.build_pruner(pruned, dense.inputs, Config(0.5, "local"), ignored)
-    removals = [removal for removal, _ in surgery.step(pruner)]
-    return original, pruned, removals, dense.inputs, dense.dependency_groups
+    pruner = _pruner(request, dense, pruned)
+    groups = _groups(request, dense)
+    history = surgery.Ledger(pruner.DG)
+    removals = []
+    while pruner.current_step < pruner.iterative_steps:
+        removals += [since_start for _, since_start in surgery.step(pruner, history)]
+    return original, pruned, removals, dense.inputs, groups
 
 
 def _is_proved(half: _Half) -> bool:

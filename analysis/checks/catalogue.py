@@ -77,6 +77,7 @@ CATALOGUE: dict[str, Check] = {
         Check(structure.check_ignored_layers_keep_outputs),
         Check(structure.check_ties_kept),
         Check(channels.check_ratio_met),
+        Check(channels.check_heads_as_asked),
         Check(channels.check_no_group_dropped),
         Check(channels.check_nothing_collapsed),
         Check(channels.check_cap_held),

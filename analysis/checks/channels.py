@@ -1,4 +1,4 @@
-"""Asked against done: the channels that each group lost."""
+"""Asked against done: the channels that each group lost, and the heads of each attention."""
 
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 __all__ = [
     "check_cap_held",
     "check_channels_divisible",
+    "check_heads_as_asked",
     "check_no_group_dropped",
     "check_nothing_collapsed",
     "check_ratio_met",
@@ -30,8 +31,7 @@ _NAMED = 8
 def check_ratio_met(outcome: "Outcome") -> None:
     """Every group that was cut lost as many channels as asked, within `ratio_tolerance`.
 
-    And every attention as many heads, where whole ones were asked for. Groups that lost none of
-    what was asked are judged by `no_group_dropped`.
+    Groups that lost none of what was asked are judged by `no_group_dropped`.
     """
     given = outcome.thresholds.ratio_tolerance
     fewer = 1 if given is None else given
@@ -52,9 +52,16 @@ def check_ratio_met(outcome: "Outcome") -> None:
             f"{_of(missed, outcome)} miss by more than {fewer} fewer or {more} more: "
             f"{_some(missed)}"
         )
-    heads = [str(each) for each in outcome.run.verification.heads if not each.is_as_asked]
-    if heads:
-        raise CheckFailedError(_some(heads))
+
+
+def check_heads_as_asked(outcome: "Outcome") -> None:
+    """Every attention lost as many whole heads as asked, where any were asked for."""
+    verification = outcome.run.verification
+    amiss = [str(each) for each in verification.heads if not each.is_as_asked]
+    if verification.unmet_heads:
+        amiss.insert(0, verification.unmet_heads)
+    if amiss:
+        raise CheckFailedError(_some(amiss))
 
 
 def check_no_group_dropped(outcome: "Outcome") -> None:

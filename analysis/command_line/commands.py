@@ -48,7 +48,7 @@ def groups(options: Namespace) -> Answer:
         # A list that is wrong is what the lint is for; the groups alone refuse it.
         found, lint = given.ask("lint") if options.lint else (given.ask("groups"), None)
         outside = given.ask("outside")
-        audited = given.ask("audit") if options.audit else None
+        audited = given.ask("audit", given.budget) if options.audit else None
         why = given.ask("why", options.why) if options.why is not None else None
     if options.dot:
         files.write_text(options.dot, dot.of_groups(found))

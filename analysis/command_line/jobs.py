@@ -59,12 +59,12 @@ def outside(request: Request) -> tuple[Outside, ...]:
         return explaining.outside(labelled(request.network))
 
 
-def audit(request: Request) -> tuple[Audited, ...]:
-    """What torch-pruning would make of each group."""
+def audit(request: Request, budget: float) -> tuple[Audited, ...]:
+    """What torch-pruning would make of each group, told within these seconds."""
     from analysis.pipeline import audit_groups
 
     # What DepGraph does not answer in its part of the time is told of each group.
-    part = request.budget * _PART if request.budget and budgets.can_be_held() else None
+    part = budget * _PART if budgets.can_be_held() else None
     with budgets.step("auditing the groups"):
         return audit_groups(labelled(request.network), *loaded(request.network), part)
 

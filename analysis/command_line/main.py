@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 from analysis import environment
 from analysis.command_line.options import parser
 from analysis.environment import OWN
-from analysis.errors import AnalysisError
+from analysis.errors import AnalysisError, in_options
 
 __all__ = ["main"]
 
@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         command = options.command
         return _doctor() if command == "doctor" else _run(options)
     except AnalysisError as error:
-        print(f"{OWN} {command}: {error}", file=sys.stderr)
+        print(f"{OWN} {command}: {in_options(error)}", file=sys.stderr)
         return 2
     except _TerminatedError:
         print("terminated; nothing was written", file=sys.stderr)

@@ -1,22 +1,25 @@
 """The costs of a network: by fvcore or, where it cannot, from the pass that follows channels."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from torch import nn
 
 from analysis.costs import counting
 from analysis.errors import InputError
 from analysis.groups.inspecting import Labelled, labelled, owner_of
-from analysis.network.inference import Inputs
+from analysis.network.inference import Inputs, left_as_found, outputs_of
 from analysis.network.labels.records import Step
+from analysis.network.outputs import only_outputs
 from analysis.network.usable import check_usable
 from analysis.records import COLUMNS, FVCORE, CostTable, LayerCost
 
 __all__ = ["count_macs", "counted"]
 
 
-def count_macs(model: nn.Module, example_inputs: Inputs) -> CostTable:
+def count_macs(
+    model: nn.Module, example_inputs: Inputs, *, outputs: Sequence[str] = ()
+) -> CostTable:
     """MACs and parameters of each module of ``model``, without its children's.
 
     fvcore counts, see `analysis.costs.counting`. Where it cannot, ``not_traced`` says why, and the
@@ -25,11 +28,22 @@ def count_macs(model: nn.Module, example_inputs: Inputs) -> CostTable:
     Args:
         model: the network.
         example_inputs: a tensor, a tuple or a dict; the count is for exactly these.
+        outputs: which outputs count, as in `analysis.verify`; what makes the others is counted too.
 
     Raises:
-        InputError: the model cannot be analysed as it is, or does not run on the inputs.
+        InputError: the model cannot be analysed as it is, does not run on the inputs, or puts out
+            nothing at one of ``outputs``.
     """
     check_usable(model)
+    with only_outputs(model, outputs):
+        table = _counted_by_any(model, example_inputs)
+        if outputs:
+            with left_as_found(model):
+                outputs_of(model.eval(), example_inputs)  # a wrong path is told of
+    return table
+
+
+def _counted_by_any(model: nn.Module, example_inputs: Inputs) -> CostTable:
     try:
         return counting.by_fvcore(model, example_inputs)
     except InputError as error:

@@ -119,6 +119,7 @@ PRODUCTS: dict[str, Product] = {
     "aten::matmul": Product(0, 1),
     "aten::mm": Product(0, 1),
     "aten::bmm": Product(0, 1),
+    "aten::_grouped_mm": Product(0, 1),
     "aten::mv": Product(0, 1),
     "aten::dot": Product(0, 1),
     "aten::inner": Product(0, 1),

@@ -1,6 +1,6 @@
 """`ratio_curve` and the other doors that predict what a ratio leaves; nothing is pruned."""
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, TypedDict, Unpack
 
 import numpy as np
@@ -13,6 +13,7 @@ from analysis.groups import inspecting, policies
 from analysis.groups.departing import cut_copy
 from analysis.network.failures import locate_failure
 from analysis.network.inference import Inputs, collector_paused, left_as_found
+from analysis.network.outputs import only_outputs
 from analysis.network.usable import check_usable
 from analysis.pruning.by_groups import limits_of, ranked_sets
 from analysis.pruning.expected import expected
@@ -38,6 +39,7 @@ class PruningOptions(TypedDict, total=False):
     importance: str
     round_to: int | None
     cut: str
+    outputs: Sequence[str]
 
 
 def ratio_curve(
@@ -57,8 +59,8 @@ def ratio_curve(
         model: the dense network; not changed.
         example_inputs: a tensor, a tuple or a dict.
         ratios: in [0, 1).
-        **options: ``ignored_layers``, ``scope``, ``importance``, ``round_to`` and ``cut``, see
-            `cost_account`.
+        **options: ``ignored_layers``, ``scope``, ``importance``, ``round_to``, ``cut`` and
+            ``outputs``, see `cost_account`.
 
     Raises:
         InputError: a ratio outside [0, 1); the model cannot be analysed as it is; or its cost
@@ -126,6 +128,7 @@ def cost_account(
     round_to: int | None = None,
     cut: str = "torch-pruning",
     names: Collection[str] = (),
+    outputs: Sequence[str] = (),
 ) -> Account:
     """What every ratio costs, from one count, one reading of the groups and one importance pass.
 
@@ -141,6 +144,7 @@ def cost_account(
             right, or ``groups``: the same rules, but what is ranked are the sets of channels that
             may go at once (see `Group.together`), so that it is right everywhere.
         names: a group of which one of these layers makes the channels is called by it.
+        outputs: which outputs count, as in `analysis.verify`; none lets all count.
 
     Raises:
         InputError: another scope, importance or cut; the model cannot be analysed as it is; or its
@@ -150,8 +154,9 @@ def cost_account(
     check_usable(model)
     # A wrong name is told of before the model is run.
     choice = policies.choice_of(ignored_layers, model)
-    table = count_macs(model, example_inputs)
-    followed = inspecting.labelled(model, example_inputs)
+    with only_outputs(model, outputs):
+        table = count_macs(model, example_inputs, outputs=outputs)
+        followed = inspecting.labelled(model, example_inputs)
     return account_of(model, followed, table, choice, config, names)
 
 

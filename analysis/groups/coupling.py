@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from analysis.network.labels.planes import Labels
 from analysis.network.labels.records import Block, Hold, Trace
 
-__all__ = ["Classes", "classes_of", "components", "partition"]
+__all__ = ["Classes", "classes_of", "components", "joined", "partition"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,3 +134,14 @@ def components(count: int, one: Labels, other: Labels) -> NDArray[np.int32]:
         np.minimum.at(parent, high, low)
         while (further := parent[parent]).tobytes() != parent.tobytes():
             parent = further
+
+
+def joined(makers: Sequence[Labels]) -> Iterator[list[int]]:
+    """Places of axes that have classes in common, directly or through others."""
+    classes = np.concatenate([np.zeros(0, np.int32), *makers])
+    places = np.repeat(np.arange(len(makers), dtype=np.int32), [len(own) for own in makers])
+    first = np.zeros(classes.max(initial=0) + 1, np.int32)
+    first[classes[::-1]] = places[::-1]
+    of = components(len(makers), first[classes], places)
+    for place in np.unique(of).tolist():
+        yield np.flatnonzero(of == place).tolist()

@@ -17,13 +17,12 @@ from torch import Tensor, nn
 from analysis.errors import BudgetExceededError, InputError, UnprunableError, upstream
 from analysis.groups import inspecting, policies
 from analysis.network.failures import locate_failure
+from analysis.network.gradients import NO_GRADIENT, differentiable_outputs
 from analysis.network.inference import (
-    NO_GRADIENT,
     Inputs,
     aliased,
     as_arguments,
     copy_of,
-    differentiable_outputs,
     left_as_found,
     names_of,
     tensors_of,

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from analysis.errors import InputError
 from analysis.groups import policies
-from analysis.groups.coupling import Classes, components
+from analysis.groups.coupling import Classes, joined
 from analysis.groups.heads import preferred
 from analysis.groups.positions import in_order, positions_of
 from analysis.groups.trying import learn
@@ -24,15 +24,20 @@ from analysis.network.labels.planes import Labels, distinct
 from analysis.network.labels.records import Hold, Step, Trace
 from analysis.network.labels.tracing import OUTPUT, labelled_pass
 from analysis.network.layers import is_depthwise
+from analysis.network.outputs import only_outputs
 from analysis.network.usable import check_usable
 from analysis.processes import budgets
 from analysis.records import FVCORE, Coupling, Group, Member, Repeats
 
-__all__ = ["Labelled", "Term", "inspect_groups", "joined", "labelled", "layer_of", "owner_of"]
+__all__ = ["Labelled", "Term", "inspect_groups", "labelled", "layer_of", "owner_of"]
 
 
 def inspect_groups(
-    model: nn.Module, example_inputs: Inputs, ignored_layers: Any = ()
+    model: nn.Module,
+    example_inputs: Inputs,
+    ignored_layers: Any = (),
+    *,
+    outputs: Sequence[str] = (),
 ) -> tuple[Group, ...]:
     """The groups of channels that go together, in the order in which they are made.
 
@@ -45,14 +50,17 @@ def inspect_groups(
         ignored_layers: whose output channels must stay: modules or names, a policy's name or a
             function of the model; the groups of these are listed all the same, with ``ignored``
             set.
+        outputs: which outputs count, as in `analysis.verify`; none lets all count.
 
     Raises:
-        InputError: an ignored layer is not part of the model, or it does not run on the inputs.
+        InputError: an ignored layer is not part of the model, it does not run on the inputs, or
+            puts out nothing at one of ``outputs``.
     """
     check_usable(model)
     # A wrong name is told of before the model is run.
     chosen = policies.choice_of(ignored_layers, model)
-    groups = labelled(model, example_inputs).groups
+    with only_outputs(model, outputs):
+        groups = labelled(model, example_inputs).groups
     return policies.mark_ignored(groups, policies.ignored_layers(chosen, model, groups))
 
 
@@ -457,17 +465,6 @@ class Labelled:
             sum(term.left(gone) for term in terms) for terms in (self.products, self.elements)
         )
         return macs, params
-
-
-def joined(makers: Sequence[Labels]) -> Iterator[list[int]]:
-    """Places of axes that have classes in common, directly or through others."""
-    classes = np.concatenate([np.zeros(0, np.int32), *makers])
-    places = np.repeat(np.arange(len(makers), dtype=np.int32), [len(own) for own in makers])
-    first = np.zeros(classes.max(initial=0) + 1, np.int32)
-    first[classes[::-1]] = places[::-1]
-    of = components(len(makers), first[classes], places)
-    for place in np.unique(of).tolist():
-        yield np.flatnonzero(of == place).tolist()
 
 
 def _read_by(reads: Sequence[Any]) -> list[Tensors]:

@@ -18,6 +18,7 @@ from analysis.groups import inspecting, policies
 from analysis.groups.policies import mark_ignored
 from analysis.network.inference import Inputs, called_modules, copy_of, left_as_found
 from analysis.network.layers import is_depthwise, kind_of, makes_channels
+from analysis.network.outputs import only_outputs
 from analysis.network.usable import check_usable
 from analysis.records import Finding, Group, Lint, Lock, Untouched
 
@@ -33,7 +34,13 @@ One slope for all channels, and recurrent layers.
 """
 
 
-def lint_ignored_layers(model: nn.Module, example_inputs: Inputs, ignored_layers: Any = ()) -> Lint:
+def lint_ignored_layers(
+    model: nn.Module,
+    example_inputs: Inputs,
+    ignored_layers: Any = (),
+    *,
+    outputs: Sequence[str] = (),
+) -> Lint:
     """What a list of ignored layers really excludes, before anything is pruned.
 
     Args:
@@ -41,17 +48,20 @@ def lint_ignored_layers(model: nn.Module, example_inputs: Inputs, ignored_layers
         example_inputs: a tensor, a tuple or a dict.
         ignored_layers: what torch-pruning would be given, right or wrong; names, a policy's name
             and a function of the model are taken too.
+        outputs: which outputs count, as in `analysis.verify`; none lets all count.
 
     Returns:
         Findings (types, strangers, layers that are never called, forgotten outputs, layers that
         need not be excluded, ...), what each excluded group locks, and what stays out of reach.
 
     Raises:
-        InputError: the model cannot be analysed as it is.
+        InputError: the model cannot be analysed as it is, or puts out nothing at one of
+            ``outputs``.
     """
     check_usable(model)
-    followed = inspecting.labelled(model, example_inputs)
-    return lint_followed(followed, model, example_inputs, ignored_layers)
+    with only_outputs(model, outputs):
+        followed = inspecting.labelled(model, example_inputs)
+        return lint_followed(followed, model, example_inputs, ignored_layers)
 
 
 def lint_followed(

@@ -81,7 +81,7 @@ def resolve(given: Any) -> Any:
     """
     choice = excluded(given)
     if isinstance(choice, str) and choice not in POLICIES:
-        return load_callable(choice, "--ignore")
+        return load_callable(choice, "policy")
     return choice
 
 

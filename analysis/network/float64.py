@@ -69,6 +69,8 @@ class _Double(FunctionMode):
         kwargs = kwargs or {}
         if func is functional.conv2d and not kwargs and _is_depthwise(*args):
             return _convolve(*args)
+        if func.__name__ in _GROUPED and len(args[0].shape) < len(args[1].shape):
+            return _multiply_grouped(*map(_widened, args), **kwargs)
         if func in _CASTS or (func is Tensor.type and _names_short(args[1:])):
             return args[0].double()
         if not (func.__name__ in _WRITES or func.__name__.endswith("_")):
@@ -78,6 +80,19 @@ class _Double(FunctionMode):
             args = tuple(torch.float64 if _is_short(value) else value for value in args)
             kwargs = {k: torch.float64 if _is_short(v) else v for k, v in kwargs.items()}
         return func(*args, **kwargs)
+
+
+_GROUPED = frozenset({"grouped_mm", "_grouped_mm"})
+
+
+def _multiply_grouped(
+    rows: Tensor, matrices: Tensor, *, offs: Tensor, bias: Tensor | None = None, **_: Any
+) -> Tensor:
+    """Rows of each group by its matrix, for which torch has no kernel in float64."""
+    ends = offs.tolist()
+    parts = zip([0, *ends[:-1]], ends, matrices, strict=True)
+    found = torch.cat([rows[start:end] @ matrix for start, end, matrix in parts])
+    return found if bias is None else found + bias
 
 
 _WRITES = frozenset({"__set__", "__setitem__"})

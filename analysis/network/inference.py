@@ -23,7 +23,6 @@ from analysis.network.outputs import counted
 from analysis.processes import budgets
 
 __all__ = [
-    "NO_GRADIENT",
     "FunctionMode",
     "Inputs",
     "aliased",
@@ -33,7 +32,6 @@ __all__ = [
     "copy_of",
     "counted_places",
     "described",
-    "differentiable_outputs",
     "forward",
     "holds_nan",
     "indices",
@@ -51,7 +49,6 @@ __all__ = [
     "relative_error",
     "run_hooked",
     "tensors_of",
-    "untraceable",
     "walk",
 ]
 
@@ -155,34 +152,6 @@ def tensors_of(output: Any) -> list[Tensor]:
 def _inside(value: Any, depth: int = 3) -> list[Tensor]:
     inner = list(vars(value).values()) if hasattr(value, "__dict__") and depth else []
     return [*walk(inner), *(tensor for each in inner for tensor in _inside(each, depth - 1))]
-
-
-NO_GRADIENT = (
-    "no output of the network has a gradient, by which DepGraph traces it: its forward runs under "
-    "torch.no_grad(), or detaches what it returns"
-)
-
-
-def differentiable_outputs(output: Any) -> list[Tensor]:
-    """The tensors of a model's output from which DepGraph can trace backward, for torch-pruning.
-
-    It takes nested outputs apart itself, but for objects and what is no tensor, as None.
-    """
-    return [tensor for tensor in tensors_of(output) if tensor.requires_grad]
-
-
-def untraceable(output: Any) -> str:
-    """What in a model's output DepGraph cannot trace backward from, in words; empty for nothing.
-
-    It takes lists, tuples and dicts apart, and wants a gradient of all that is inside.
-    """
-    if isinstance(output, Tensor):
-        return "" if output.requires_grad else "a tensor without a gradient"
-    if isinstance(output, dict):
-        output = list(output.values())
-    if isinstance(output, list | tuple):
-        return next(filter(None, map(untraceable, output)), "")
-    return "None" if output is None else f"a {type(output).__name__}"
 
 
 def walk(value: Any) -> Iterator[Tensor]:
@@ -327,7 +296,7 @@ def reached_parameters(model: nn.Module, inputs: Inputs) -> set[str]:
     """Names of the parameters that get a finite gradient; a dead rectifier's zeros count."""
     trained = copy_of(model).requires_grad_(True)
     with torch.enable_grad():
-        outputs = differentiable_outputs(forward(trained, inputs))
+        outputs = [each for each in tensors_of(forward(trained, inputs)) if each.requires_grad]
         # A plain sum of outputs may have a gradient of zero (after a softmax).
         squares = [tensor.abs().square().sum() for tensor in outputs]
         if squares:
@@ -478,14 +447,18 @@ class FunctionMode(TorchFunctionMode):
     While torch hands a call to a mode it takes it off, and a budget may end in between.
     """
 
+    _depths: tuple[int, ...] = ()
+
     def __enter__(self) -> Self:
-        self._depth = len(torch.overrides._get_current_function_mode_stack())
+        self._depths += (len(torch.overrides._get_current_function_mode_stack()),)
         super().__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
         with budgets.undisturbed():
-            while len(torch.overrides._get_current_function_mode_stack()) > self._depth:
+            *entered, depth = self._depths or (0,)
+            self._depths = tuple(entered)
+            while len(torch.overrides._get_current_function_mode_stack()) > depth:
                 torch.overrides._pop_mode()
 
 

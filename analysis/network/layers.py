@@ -32,7 +32,6 @@ __all__ = [
     "is_depthwise",
     "is_normalisation",
     "kind_of",
-    "known_kinds",
     "makes_channels",
     "masked_part",
     "per_channel",
@@ -183,14 +182,28 @@ def _each_channel(layer: nn.Module, name: str, tensor: Tensor, out: Kept, into: 
     return tensor.index_select(-1, out)
 
 
-def _linear(layer: nn.Module, name: str, tensor: Tensor, out: Kept, into: Kept) -> Tensor:
-    kept = tensor if out is None else tensor.index_select(0, out)
-    return kept if into is None or tensor.dim() < 2 else kept.index_select(1, into)
+def _linear(layer: Any, name: str, tensor: Tensor, out: Kept, into: Kept) -> Tensor:
+    kept = _each_output(layer.out_features, tensor, out)
+    if into is None or not _is_read(layer.in_features, tensor):
+        return kept
+    return kept.index_select(1, into)
+
+
+def _each_output(width: int, tensor: Tensor, out: Kept) -> Tensor:
+    """A class of the user's own may hold other tensors beside: a gain, factors of low rank."""
+    if out is None or tensor.shape[:1] != (width,):
+        return tensor
+    return tensor.index_select(0, out)
+
+
+def _is_read(width: int, tensor: Tensor) -> bool:
+    return tensor.dim() > 1 and tensor.shape[1] == width
 
 
 def _convolution(layer: Any, name: str, tensor: Tensor, out: Kept, into: Kept) -> Tensor:
-    if tensor.dim() < 2 or is_depthwise(layer):
-        return tensor if out is None else tensor.index_select(0, out)
+    width = (layer.out_channels if layer.transposed else layer.in_channels) // layer.groups
+    if is_depthwise(layer) or not _is_read(width, tensor):
+        return _each_output(layer.out_channels, tensor, out)
     # A transposed one holds (in, out / groups, *taps), any other (out, in / groups, *taps).
     rows, columns = (into, out) if layer.transposed else (out, into)
     return _grouped(tensor, rows, columns, layer.groups)
@@ -356,12 +369,6 @@ def per_channel(axis: int, dim: int = -1) -> Kind:
     return Kind(lambda layer: axis, restrict)
 
 
-def known_kinds() -> list[str]:
-    """The classes of the rows, by their own names."""
-    named = (given if isinstance(given, str) else given.__name__ for row in KINDS for given in row)
-    return [name.rpartition(".")[2].lstrip("_") for name in named]
-
-
 def register_layer(layer: type[nn.Module], kind: Kind) -> None:
     """Let the proof know a kind of layer of your own; torch-pruning wants a pruner for it as well.
 
@@ -462,6 +469,7 @@ READS = frozenset(
         functional.conv_transpose3d,
         torch.linalg.multi_dot,
         torch.chain_matmul,
+        getattr(torch, "_grouped_mm", torch.chain_matmul),  # since torch 2.8
     }
 )
 """Functions that read channels as layers do, with weights that no layer may own."""

@@ -4,7 +4,7 @@ import re
 from importlib import util
 from pathlib import Path
 
-from analysis.errors import InputError, did_you_mean
+from analysis.errors import InputError, OptionError, did_you_mean
 
 __all__ = [
     "BUILT_IN",
@@ -61,15 +61,17 @@ def unknown_model(name: str, known: list[str]) -> InputError:
 
 def no_default_weights(name: str) -> InputError:
     """The error for a network of the user's own, which torchvision has no weights for."""
-    return InputError(
-        f"--weights default: torchvision publishes none for {name!r}; use random, or the path of "
-        "a state dict"
+    return OptionError(
+        "weights",
+        f"default: torchvision publishes none for {name!r}; use random, or the path of "
+        "a state dict",
     )
 
 
 def no_weights(path: str) -> InputError:
     """The error for a file of weights that is not there."""
-    return InputError(
-        f"--weights {path!r}: no such file, so it cannot be read; expected random, default, or "
-        "the path of a state dict"
+    return OptionError(
+        "weights",
+        f"{path!r}: no such file, so it cannot be read; expected random, default, or "
+        "the path of a state dict",
     )

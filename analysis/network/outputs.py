@@ -29,7 +29,12 @@ def count_outputs(model: nn.Module, outputs: Sequence[str]) -> None:
         model: its forward is not changed.
         outputs: paths of keys, places and attributes, as ``logits``, ``0`` or ``out.boxes``; none
             lets all count.
+
+    Raises:
+        InputError: one path is given, and no list of them.
     """
+    if isinstance(outputs, str):
+        raise InputError(f"outputs {outputs!r}; expected a list of paths, such as [{outputs!r}]")
     vars(model).pop(_COUNTED, None)
     if outputs:
         vars(model)[_COUNTED] = tuple(outputs)
@@ -37,9 +42,13 @@ def count_outputs(model: nn.Module, outputs: Sequence[str]) -> None:
 
 @contextmanager
 def only_outputs(model: nn.Module, outputs: Sequence[str]) -> Iterator[None]:
-    """Inside the block these outputs count alone; the model is then as it was."""
+    """Inside the block these outputs count alone, if any are given; then it is as it was.
+
+    Raises:
+        InputError: as `count_outputs`.
+    """
     before = counted_outputs(model)
-    count_outputs(model, outputs)
+    count_outputs(model, outputs or before)
     try:
         yield
     finally:

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from analysis.errors import AnalysisError, InputError
+from analysis.errors import AnalysisError, InputError, OptionError
 from analysis.network.failures import locate_failure
 from analysis.network.inference import (
     Inputs,
@@ -153,8 +153,8 @@ def _on_device(model: nn.Module, device: str) -> nn.Module:
     try:
         return model.to(torch.device(device))
     except (RuntimeError, AssertionError) as error:
-        raise InputError(
-            f"--device {device!r} cannot be used: {one_line(error)[:200]}; use cpu"
+        raise OptionError(
+            "device", f"{device!r} cannot be used: {one_line(error)[:200]}; use cpu"
         ) from error
 
 
@@ -202,9 +202,10 @@ def _default(subject: Subject) -> nn.Module:
     try:
         return _models().get_model(subject.name, weights="DEFAULT")
     except Exception as error:
-        raise InputError(
-            f"--weights default: torchvision could not provide them for {subject.name!r} "
-            f"({one_line(error)}); download the file yourself and pass its path"
+        raise OptionError(
+            "weights",
+            f"default: torchvision could not provide them for {subject.name!r} "
+            f"({one_line(error)}); download the file yourself and pass its path",
         ) from error
 
 
@@ -213,8 +214,8 @@ def _load_weights(model: nn.Module, path: str, name: str) -> None:
     try:
         model.load_state_dict(_with_ties(state, model))
     except Exception as error:
-        raise InputError(
-            f"--weights {path!r} does not fit {name!r}: {_hint(state)}{one_line(error)[:300]}"
+        raise OptionError(
+            "weights", f"{path!r} does not fit {name!r}: {_hint(state)}{one_line(error)[:300]}"
         ) from error
 
 
@@ -254,15 +255,17 @@ def _state_of(path: str) -> Any:
     except Exception as error:
         code = re.search(r"GLOBAL (\S+)", str(error))
         if code:
-            raise InputError(
-                f"--weights {path!r} is refused: it is a pickle that calls {code[1]} when it is "
+            raise OptionError(
+                "weights",
+                f"{path!r} is refused: it is a pickle that calls {code[1]} when it is "
                 "loaded, and whatever that does would be done here; expected weights alone, from "
-                "safetensors.torch.save_model(model, ...) or torch.save(model.state_dict(), ...)"
+                "safetensors.torch.save_model(model, ...) or torch.save(model.state_dict(), ...)",
             ) from error
-        raise InputError(
-            f"--weights {path!r} cannot be read as a state dict ({type(error).__name__}: "
+        raise OptionError(
+            "weights",
+            f"{path!r} cannot be read as a state dict ({type(error).__name__}: "
             f"{one_line(error)[:200]}); expected a file that safetensors.torch.save_model(model, "
-            "...) or torch.save(model.state_dict(), ...) wrote"
+            "...) or torch.save(model.state_dict(), ...) wrote",
         ) from error
 
 
@@ -277,9 +280,9 @@ def given_inputs(given: str | Callable[[], Any], seed: int = 0) -> Any:
         InputError: there is no such function, it raised, or returned None.
     """
     if isinstance(given, str):
-        function, name = load_callable(given, "--inputs"), f"--inputs {given!r}"
+        function, name = load_callable(given, "inputs"), repr(given)
     else:
-        function, name = given, f"inputs={getattr(given, '__name__', given)}"
+        function, name = given, getattr(given, "__name__", str(given))
     try:
         with random_state_kept():
             torch.manual_seed(seed)
@@ -287,12 +290,13 @@ def given_inputs(given: str | Callable[[], Any], seed: int = 0) -> Any:
     except AnalysisError:
         raise
     except Exception as error:
-        raise InputError(
+        raise OptionError(
+            "inputs",
             f"{name} raised {type(error).__name__}: {one_line(error)}; expected a "
-            "function without arguments that returns what forward takes"
+            "function without arguments that returns what forward takes",
         ) from error
     if inputs is None:
-        raise InputError(f"{name} returned None; expected what forward takes")
+        raise OptionError("inputs", f"{name} returned None; expected what forward takes")
     return inputs
 
 

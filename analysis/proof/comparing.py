@@ -203,10 +203,10 @@ def _kept_trace(
     layer: nn.Module, expected: Tensor, found: Tensor, cut: Cut | None
 ) -> Tensor | None:
     """The part of a dense trace that a pruned one should equal; None if no cut explains it."""
-    kind = kind_of(layer)
-    if cut is None or kind is None:
+    if cut is None:
         return expected if expected.shape == found.shape else None
-    if not kind.mixes and not has_own_forward(layer):
+    kind = kind_of(layer)
+    if kind is None or (not kind.mixes and not has_own_forward(layer)):
         return _kept_output(expected, found, cut)
     # A trace that has lost its positions, (N, C), holds the channels last.
     axis = -1 if expected.dim() == 2 else kind.axis(layer)
@@ -295,12 +295,14 @@ class Restriction:
         # A cut names a layer once, whatever other names it has.
         names = {id(layer): name for name, layer in dense.named_modules()}
         self._first = {name: names[id(layer)] for name, layer in self._layers.items()}
-        self._cuts = {(cut.layer, cut.axis): cut for cut in cuts if cut.dim is None}
-        self._axes = {layer for layer, _ in self._cuts}
-        self._alone: dict[str, list[Cut]] = {}
+        self._cuts: dict[tuple[str, str], Cut] = {}
+        self._alone: dict[str, list[tuple[int, Cut]]] = {}
         for cut in cuts:
-            if cut.dim is not None:
-                self._alone.setdefault(cut.layer, []).append(cut)
+            if cut.dim is None:
+                self._cuts[cut.layer, cut.axis] = cut
+            else:
+                self._alone.setdefault(cut.layer, []).append((cut.dim, cut))
+        self._axes = {layer for layer, _ in self._cuts}
         self._kept: dict[tuple[Cut, torch.device], Tensor] = {}
 
     def __call__(self, name: str, tensor: Tensor) -> Tensor:
@@ -310,8 +312,8 @@ class Restriction:
         such as nn.MultiheadAttention, is cut as one.
         """
         if name in self._alone:
-            for cut in self._alone[name]:
-                tensor = tensor.index_select(cut.dim or 0, self._staying(cut, tensor))
+            for dim, cut in self._alone[name]:
+                tensor = tensor.index_select(dim, self._staying(cut, tensor))
             return tensor
         owner, own_name = self._owner(name)
         layer = self._layers[owner]

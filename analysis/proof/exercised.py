@@ -13,6 +13,7 @@ from analysis.network.inference import (
     aliased,
     as_arguments,
     forward,
+    named_tensors,
     outputs_of,
     own_attributes,
     random_state_kept,
@@ -56,16 +57,14 @@ def unexercised(model: nn.Module, used: Collection[str]) -> list[str]:
 
     Args:
         model: a network.
-        used: names of the tensors that are used in eval mode.
+        used: names of the tensors that are used in eval mode; one of them for a tied tensor.
     """
-    # A tied tensor is used under one of its names.
-    named = dict(model.named_parameters(remove_duplicate=False))
-    reached = {id(named[name]) for name in used if name in named}
+    exercised = {id(each) for name, each in named_tensors(model).items() if name in used}
     return [
         name
         for name, module in model.named_modules()
-        for own in [{id(each) for each in module.parameters(recurse=False)}]
-        if own and own.isdisjoint(reached)
+        if (own := {id(each) for each in module.parameters(recurse=False)})
+        and own.isdisjoint(exercised)
     ]
 
 

@@ -13,16 +13,21 @@ class Flow:
     Args:
         dense: the pass over the dense network.
         pruned: that over the pruned one.
+
+    Attributes:
+        others: by the identity of a step of the dense network, the same one of the pruned network.
     """
 
     def __init__(self, dense: Trace, pruned: Trace) -> None:
         self._dense, self._pruned = dense.calls, pruned.calls
         self._places: dict[int, tuple[int, bool]] = {}
         self._count = 0
+        self.others: dict[int, Step] = {}
 
-    def note(self, *steps: Step) -> None:
+    def note(self, step: Step, other: Step) -> None:
         """One operator in both networks."""
-        self._note(steps, is_one=True)
+        self.others[id(step)] = other
+        self._note((step, other), is_one=True)
 
     def note_line(self, here: Sequence[Step], there: Sequence[Step]) -> None:
         """Operators of which as many need not be called in both networks."""

@@ -7,15 +7,21 @@ statistics over channels are taken over the kept ones.
 """
 
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from analysis.errors import UnsupportedLayerError
-from analysis.network.inference import FunctionMode, holds_nan, map_tensors, named_tensors, walk
+from analysis.network.inference import (
+    FunctionMode,
+    holds_nan,
+    indices,
+    map_tensors,
+    named_tensors,
+    walk,
+)
 from analysis.network.layers import (
     ATTENTION,
     COMBINE,
@@ -24,7 +30,6 @@ from analysis.network.layers import (
     Kind,
     has_own_forward,
     kind_of,
-    known_kinds,
     masked_part,
     query_scale,
 )
@@ -34,7 +39,7 @@ __all__ = ["KeptChannels", "masked", "renormalizes", "tagged"]
 
 
 @contextmanager
-def masked(model: nn.Module, cuts: Iterable[Cut], inside: Collection[str] = ()) -> Iterator[None]:
+def masked(model: nn.Module, cuts: Collection[Cut], inside: Collection[str] = ()) -> Iterator[None]:
     """Mask the removed channels of ``model`` inside the block.
 
     Args:
@@ -42,20 +47,16 @@ def masked(model: nn.Module, cuts: Iterable[Cut], inside: Collection[str] = ()) 
         cuts: every axis that was cut, with indices of the dense network.
         inside: layers whose tensors another layer's forward uses without calling them; they are
             masked in their tensors.
-
-    Raises:
-        UnsupportedLayerError: a layer was cut that has no row in `analysis.network.layers.KINDS`.
     """
     located = list(_located(model, cuts))
     with ExitStack() as until_done:
+        # What a tensor makes of a removed channel is not read; what it reads is masked in it.
+        until_done.enter_context(_filled(model, [cut for cut in cuts if cut.axis == "in"], 0.0))
         for cut, layer, kind in located:
             removed = torch.tensor(cut.removed, dtype=torch.long)
             if cut.layer in inside:
                 continue
-            if layer is None:
-                if cut.axis == "in":  # what a tensor makes of a removed channel is not read
-                    until_done.enter_context(_filled(model, cut, 0.0))
-            elif cut.axis == "in":
+            if cut.axis == "in":
                 hook = _masked_input(kind.axis(layer), removed)
                 handle = layer.register_forward_pre_hook(hook, with_kwargs=True)
                 until_done.callback(handle.remove)
@@ -80,12 +81,17 @@ def masked(model: nn.Module, cuts: Iterable[Cut], inside: Collection[str] = ()) 
         yield
 
 
-def _filled(model: nn.Module, cut: Cut, value: float) -> AbstractContextManager[None]:
-    """A tensor outside of layers with a value at the removed positions."""
-    tensor = named_tensors(model)[cut.layer]
-    removed = torch.tensor(cut.removed, dtype=torch.long, device=tensor.device)
-    dim = -1 if cut.dim is None else cut.dim
-    return _replaced(tensor, tensor.data.index_fill(dim, removed, value))
+@contextmanager
+def _filled(model: nn.Module, cuts: Iterable[Cut], value: float) -> Iterator[None]:
+    """A value at the removed positions of tensors that are cut alone."""
+    tensors = named_tensors(model)
+    with ExitStack() as until_done:
+        for cut in cuts:
+            tensor = tensors.get(cut.layer)
+            if cut.dim is not None and tensor is not None and tensor.is_floating_point():
+                filled = tensor.data.index_fill(cut.dim, indices(cut.removed, tensor), value)
+                until_done.enter_context(_replaced(tensor, filled))
+        yield
 
 
 @contextmanager
@@ -118,19 +124,17 @@ def _mask_inside(
 
 
 @contextmanager
-def tagged(model: nn.Module, cuts: Iterable[Cut]) -> Iterator[None]:
+def tagged(model: nn.Module, cuts: Collection[Cut]) -> Iterator[None]:
     """Make the removed channels NaN where layers make them, so that they are known on their way.
 
     What treats channels alone keeps the tag; `KeptChannels` acts where a function combines
     channels. Readers that are layers are masked by `masked`.
     """
     with ExitStack() as until_done:
+        until_done.enter_context(_filled(model, cuts, torch.nan))
         for cut, layer, kind in _located(model, cuts):
             removed = torch.tensor(cut.removed, dtype=torch.long)
-            if layer is None:
-                if cut.axis == "out":
-                    until_done.enter_context(_filled(model, cut, torch.nan))
-            elif cut.axis == "in" and not has_own_forward(layer):
+            if cut.axis == "in" and not has_own_forward(layer):
                 # As in a weight-standardised convolution, whose weights are normalised first.
                 kept = torch.tensor(cut.kept, dtype=torch.long)
                 for name, parameter in layer.named_parameters(recurse=False):
@@ -147,7 +151,7 @@ def renormalizes(model: nn.Module, cuts: Iterable[Cut]) -> bool:
     return any(
         kind.renormalizes or _is_scaled(model, cut)
         for cut, layer, kind in _located(model, cuts)
-        if layer is not None and cut.removed
+        if cut.removed
     )
 
 
@@ -157,30 +161,17 @@ def _is_scaled(model: nn.Module, cut: Cut) -> bool:
     return query_scale(model.get_submodule(owner), part, width, cut.width) != 1.0
 
 
-def _located(model: nn.Module, cuts: Iterable[Cut]) -> Iterator[tuple[Cut, nn.Module | None, Kind]]:
-    """Each cut with its layer and how that holds channels; no layer for a tensor that is named."""
+def _located(model: nn.Module, cuts: Iterable[Cut]) -> Iterator[tuple[Cut, nn.Module, Kind]]:
+    """Each cut of a layer of a known kind, with how that holds channels.
+
+    A layer of another kind is the tensors that it owns, whose cuts stand beside.
+    """
     modules = dict(model.named_modules())
-    tensors = named_tensors(model)
     for cut in cuts:
-        if cut.dim is not None and cut.layer in tensors:
-            yield cut, None, _OUTSIDE
-            continue
-        layer = modules.get(cut.layer)
+        layer = modules.get(cut.layer) if cut.dim is None else None
         kind = kind_of(layer)
-        if kind is None:
-            raise UnsupportedLayerError(_unsupported(layer, cut))
-        yield cut, layer, kind
-
-
-_OUTSIDE = Kind(lambda layer: -1, lambda layer, name, tensor, out, into: tensor)
-
-
-def _unsupported(layer: nn.Module | None, cut: Cut) -> str:
-    known = ", ".join(known_kinds())
-    return (
-        f"cannot prove this pruning: it cut `{cut.layer}`, a {type(layer).__name__}, which the "
-        f"proof does not know (tell it with analysis.register_layer); it knows {known}"
-    )
+        if layer is not None and kind is not None:
+            yield cut, layer, kind
 
 
 def _masked_input(axis: int, removed: Tensor, named: tuple[str, ...] = ("input",)) -> Any:

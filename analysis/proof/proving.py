@@ -42,7 +42,6 @@ def prove(
     Raises:
         InputError: the dense network cannot be compared: it does not run in float64, its outputs
             are not finite, or it draws random numbers.
-        UnsupportedLayerError: a layer was cut that the oracle has no row for.
     """
     return prove_against(
         MaskedDense(dense, removals, example_inputs, shared=False, noted=noted), pruned

@@ -157,7 +157,14 @@ def each_step(
     history = surgery.Ledger(getattr(pruner, "DG", None))
     while pruner.current_step < pruner.iterative_steps:
         start, before = start or _Start.of(model, inputs), pruner.current_step
-        yield _prove_step(start, model, inputs, pruner, history, progress, blame)
+        try:
+            proved = _prove_step(start, model, inputs, pruner, history, progress, blame)
+        except UnprunableError as error:
+            if before == 0:
+                raise
+            step = f"step {before + 1} of {pruner.iterative_steps}"
+            raise UnprunableError(f"{error}, in {step}; the steps before went through") from error
+        yield proved
         if pruner.current_step == before:
             raise InputError(
                 f"step() of the {type(pruner).__name__} leaves current_step at {before} of "
@@ -239,6 +246,7 @@ def _explained(
     asked = (
         ratio
         or verification.heads
+        or verification.unmet_heads
         or verification.unmet
         or any(group.requested for group in verification.groups)
     )
@@ -321,8 +329,12 @@ def _with_layers(
     asked: AskedOfLayers,
 ) -> Verification:
     """The answer with what single layers were asked; what did not come of that is told."""
-    heads, unmet = asked.head_accounts(groups, progress.removals), tuple(asked.unmet(groups))
-    verification = replace(verification, heads=heads, unmet=unmet)
+    verification = replace(
+        verification,
+        heads=asked.head_accounts(groups, progress.removals),
+        unmet_heads=asked.unmet_heads(groups),
+        unmet=tuple(asked.unmet(groups)),
+    )
     if not verification.verdict.passes:
         return verification
     told = "; ".join(filter(None, [verification.reason, *_short_of(verification)]))
@@ -332,4 +344,4 @@ def _with_layers(
 def _short_of(verification: Verification) -> list[str]:
     """What was asked of single layers and did not happen."""
     amiss = [str(each) for each in verification.heads if not each.is_as_asked]
-    return [*verification.unmet, *amiss]
+    return [*filter(None, [verification.unmet_heads]), *verification.unmet, *amiss]

@@ -31,7 +31,7 @@ from analysis.proof.exercised import forgetful
 from analysis.proof.flow import Flow
 from analysis.proof.labels_left import NotOneCutError, labels_after
 from analysis.proof.lines import by_line, kind_of, site_of
-from analysis.proof.norms import statistics_of_norms
+from analysis.proof.norms import norms_of
 from analysis.proof.staying import Removed, Staying
 from analysis.records import Cut
 
@@ -368,12 +368,7 @@ class _Lining:
             yield self._dense.trace.steps[each.step].place.module, each.what
 
     def _norms(self) -> frozenset[str]:
-        known, steps = statistics_of_norms(self._dense.trace), self._dense.trace.steps
-        modules, others = (
-            {steps[each.step].place.module for each in self._changed() if (each in known) is wanted}
-            for wanted in (True, False)
-        )
-        return frozenset(modules - others)
+        return norms_of(self._dense.trace, self._flow.others, [*self._changed()], self._removed)
 
     def _changed(self) -> Iterator[Combining]:
         """What is taken over channels of which some went."""

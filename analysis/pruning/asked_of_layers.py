@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Any
 
-from analysis.network.inference import NO_GRADIENT
+from analysis.network.gradients import NO_GRADIENT
 from analysis.records import DependencyGroup, HeadAccount, Removal, merge_cuts
 
 __all__ = ["AskedOfLayers", "prunes_heads"]
@@ -120,18 +120,28 @@ class AskedOfLayers:
             beyond=keys - 1 if keys < heads else 0,
         )
 
+    def unmet_heads(self, groups: Sequence[DependencyGroup]) -> str:
+        """Why a ratio of heads that is asked takes none; empty if it does."""
+        asked = self.head_ratio or any(self.head_ratios.values())
+        own = {layer for group in groups for layer in group.layers} & self.heads.keys()
+        if asked and not own:
+            return (
+                "a ratio of heads is asked, and `num_heads` names no layer that torch-pruning cuts"
+            )
+        if asked and not self.prunes_heads:
+            return "a ratio of heads is asked, and without prune_num_heads=True none goes"
+        other = [layer for layer, ratio in self.head_ratios.items() if ratio and layer not in own]
+        if other:
+            return (
+                f"`head_pruning_ratio_dict` asks {self.head_ratios[other[0]]:g} of "
+                f"{_named(other)}, and `num_heads` names no heads of it that torch-pruning cuts"
+            )
+        return ""
+
     def unmet(self, groups: Sequence[DependencyGroup]) -> Iterator[str]:
         """What was asked of layers and no group takes up, in words."""
         if not self.is_traced:
             yield NO_GRADIENT
-        asked = self.head_ratio or any(self.head_ratios.values())
-        own = {layer for group in groups for layer in group.layers} & self.heads.keys()
-        if asked and not own:
-            yield (
-                "a ratio of heads is asked, and `num_heads` names no layer that torch-pruning cuts"
-            )
-        elif asked and not self.prunes_heads:
-            yield "a ratio of heads is asked, and without prune_num_heads=True none goes"
         taken = {key for group in groups if (key := self._taken_by(group)) is not None}
         for layers, ratio in self.ratios.items():
             if ratio and layers not in taken:

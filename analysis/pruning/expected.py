@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from analysis.groups.coupling import partition
-from analysis.groups.inspecting import Labelled, joined, layer_of
+from analysis.groups.coupling import joined, partition
+from analysis.groups.inspecting import Labelled, layer_of
 from analysis.network.labels.planes import Labels
 from analysis.network.layers import blocks_cut_alike, is_depthwise
 from analysis.pruning.ranked import Outlook

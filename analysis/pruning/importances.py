@@ -64,7 +64,7 @@ def set_importances(
             if member.tensor in tensors:
                 weight = tensors[member.tensor].detach().cpu().double()
                 along = weight.abs().pow(POWERS[importance]).movedim(member.dim, 0)
-                total = along.reshape(member.width, -1).sum(1)
+                total = along.reshape(len(along), -1).sum(1)
                 scores += torch.stack([total[list(places)].sum() for places in member.positions])
     return torch.stack([scores[list(together)].mean() for together in group.together])
 

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from analysis.errors import InputError, UnprunableError, upstream
-from analysis.network.inference import Inputs, forward, map_tensors, untraceable
+from analysis.network.gradients import untraceable
+from analysis.network.inference import Inputs, forward, map_tensors
 from analysis.network.loading import load_callable
 from analysis.pruning import surgery
 from analysis.pruning.group_pruner import GroupPruner
@@ -50,7 +51,7 @@ def load_factory(given: str | PrunerFactory | None) -> PrunerFactory | None:
     """
     if given is None:
         return None
-    factory: PrunerFactory = load_callable(given, "--pruner") if isinstance(given, str) else given
+    factory: PrunerFactory = load_callable(given, "pruner") if isinstance(given, str) else given
     try:
         inspect.signature(factory, follow_wrapped=False).bind(None, None, 0.5)
     except TypeError as error:

@@ -1,15 +1,20 @@
 """What is cut by torch-pruning's pruners and groups, and the naive cut."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from functools import cached_property
+from math import prod
 from typing import Any
 
+import numpy as np
 import torch
 import torch_pruning as tp
 from torch import nn
 
 from analysis.errors import InputError, upstream
-from analysis.network.inference import Inputs, as_arguments, differentiable_outputs
+from analysis.network.gradients import differentiable_outputs
+from analysis.network.inference import Inputs, as_arguments, copy_of, named_tensors
+from analysis.network.layers import kind_of
 from analysis.processes import budgets
 from analysis.pruning.group_pruner import GroupCut
 from analysis.records import Config, Cut, Removal
@@ -181,12 +186,12 @@ class Ledger:
 
     def __init__(self, graph: Any) -> None:
         self._graph = graph
-        self._alive: dict[tuple[str, str], list[int]] = {}
-        self._width: dict[tuple[str, str], int] = {}
+        self._alive: dict[tuple[str, str, int | None], list[int]] = {}
+        self._width: dict[tuple[str, str, int | None], int] = {}
 
     def removal(self, group: Any) -> Removal:
         """Record a group that is about to be cut."""
-        cuts = tuple(cut for dep, idxs in group if (cut := self._cut(dep, idxs)) is not None)
+        cuts = tuple(cut for dep, idxs in group for cut in self._cuts(dep, idxs))
         return Removal(root=cuts[0].layer, removed=cuts[0].removed, cuts=cuts)
 
     @cached_property
@@ -198,25 +203,61 @@ class Ledger:
             return self._graph._param_to_name[node.module]
         return self._names.get(node.module)
 
-    def _cut(self, dep: Any, idxs: list[int]) -> Cut | None:
-        """The cut of one axis; None for a function, and for a layer with one value for all."""
+    def _cuts(self, dep: Any, idxs: list[int]) -> Iterator[Cut]:
+        """The cut of one axis; of a layer of no known kind, the cuts of its tensors as well.
+
+        There is none for a function, and for a layer with one value for all channels.
+        """
         is_out = self._graph.is_out_channel_pruning_fn(dep.handler)
         count = self._graph.get_out_channels if is_out else self._graph.get_in_channels
         name = self._name(dep.target)
         width = None if name is None else count(dep.target)
         if name is None or width is None:
-            return None
-        key = (name, "out" if is_out else "in")
+            return
+        axis = "out" if is_out else "in"
+        layer = dep.target.module
+        is_parameter = isinstance(layer, nn.Parameter)
+        yield self._noted(name, axis, width, idxs, dep.target.pruning_dim if is_parameter else None)
+        if not is_parameter and kind_of(layer) is None:
+            for tensor, dim, size, going in _cut_of_tensors(layer, dep.handler, idxs):
+                yield self._noted(f"{name}.{tensor}", axis, size, going, dim)
+
+    def _noted(
+        self, name: str, axis: str, width: int, idxs: Collection[int], dim: int | None
+    ) -> Cut:
+        key = name, axis, dim
         if key not in self._alive:
             self._width[key] = width
-            self._alive[key] = list(range(self._width[key]))
+            self._alive[key] = list(range(width))
         alive = self._alive[key]
         # torch-pruning also passes indices beyond the last channel, and cuts nothing there.
         going = set(idxs) & set(range(len(alive)))
         removed = tuple(alive[index] for index in sorted(going))
         self._alive[key] = [channel for index, channel in enumerate(alive) if index not in going]
-        dim = dep.target.pruning_dim if isinstance(dep.target.module, nn.Parameter) else None
-        return Cut(name, key[1], self._width[key], removed, dim)
+        return Cut(name, axis, self._width[key], removed, dim)
+
+
+def _cut_of_tensors(
+    layer: nn.Module, prune: Callable[[nn.Module, list[int]], Any], idxs: list[int]
+) -> Iterator[tuple[str, int, int, list[int]]]:
+    """What a pruner of the user's own takes of a layer's tensors: name, dimension, size, indices.
+
+    It cuts a copy whose elements are numbered; whether that is right is for the proof to say.
+    """
+    trial = copy_of(layer)
+    shapes = {name: tuple(tensor.shape) for name, tensor in named_tensors(trial).items()}
+    for tensor in named_tensors(trial).values():
+        numbered = torch.arange(tensor.numel(), dtype=torch.float64, device=tensor.device)
+        tensor.data = numbered.view(tensor.shape)
+    with suppress(Exception):  # the cut itself raises as well, and is told of
+        prune(trial, list(idxs))
+    for name, tensor in named_tensors(trial).items():
+        if name in shapes and tuple(tensor.shape) != shapes[name]:
+            numbers = tensor.detach().long().cpu().numpy().ravel()
+            left = np.unravel_index(numbers.clip(0, prod(shapes[name]) - 1), shapes[name])
+            for dim, (size, places) in enumerate(zip(shapes[name], left, strict=True)):
+                if going := sorted({*range(size)} - {*places.tolist()}):
+                    yield name, dim, size, going
 
 
 @torch.no_grad()

@@ -16,7 +16,7 @@ import pytest
 from analysis.command_line.arguments import check_references
 from analysis.command_line.options import paths_of, ratios_of, size_of
 from analysis.environment import versions
-from analysis.errors import AnalysisError, InputError
+from analysis.errors import AnalysisError, InputError, in_options
 from analysis.processes.shared_cache import SharedCache
 from analysis.pytest_plugin import gate
 from analysis.pytest_plugin.items import bound_to, holds_baseline
@@ -125,7 +125,7 @@ def configure(config: pytest.Config) -> None:
         if not is_worker:
             config.pluginmanager.register(_Teller(config), "pruning-analysis-teller")
     except AnalysisError as error:
-        raise pytest.UsageError(str(error)) from error
+        raise pytest.UsageError(in_options(error)) from error
 
 
 def _asks_for_suite(config: pytest.Config) -> bool:

@@ -289,18 +289,20 @@ class Reach:
     @property
     def reason(self) -> str:
         """Why no ratio meets the target, or none is known to; empty if one is."""
+        return "" if self.point else "; ".join(filter(None, [self.falls_short, self.gap]))
+
+    @property
+    def falls_short(self) -> str:
+        """By how much every ratio that is known misses the target; empty if one meets it."""
         if self.point:
             return ""
         left = getattr(self.least, self.quantity) / getattr(self.dense, self.quantity)
         name = {"macs": "MACs", "params": "parameters"}[self.quantity]
         known = " is known to leave" if self.unknown else " leaves"
         least = "the least that is known" if self.unknown else "the least"
-        return "; ".join(
-            [
-                f"no ratio{known} {self.target:.1%} of the {name}: {least} is {left:.1%}, "
-                f"at ratio {self.least.ratio:.6g}",
-                *([self.gap] if self.gap else []),
-            ]
+        return (
+            f"no ratio{known} {self.target:.1%} of the {name}: {least} is {left:.1%}, "
+            f"at ratio {self.least.ratio:.6g}"
         )
 
     @property

@@ -56,6 +56,7 @@ class Verification:
         first_divergence: the first module, in forward order, whose output departs; None if none.
         groups: asked against done, one entry a group.
         heads: asked against done where whole heads of attention were asked for, or went.
+        unmet_heads: why a ratio of heads that was asked takes none; empty if it does.
         unmet: what was asked of single layers and no group takes up, in words.
         requested_unknown: why what was asked of the groups is not known; empty if it is.
         structure: ``proved``: every operator is the dense network's, over the channels that stay,
@@ -72,6 +73,7 @@ class Verification:
     first_divergence: str | None = None
     groups: tuple[GroupAccount, ...] = ()
     heads: tuple[HeadAccount, ...] = ()
+    unmet_heads: str = ""
     unmet: tuple[str, ...] = ()
     requested_unknown: str = ""
     structure: str = ""
@@ -88,7 +90,8 @@ class Verification:
         """
         kept: dict[str, dict[str, tuple[int, ...]]] = {}
         for cut in self.cuts:
-            kept.setdefault(cut.layer, {})[cut.axis] = cut.kept
+            if cut.layer.rpartition(".")[0] not in kept:  # a layer's tensors are cut as it is
+                kept.setdefault(cut.layer, {})[cut.axis] = cut.kept
         return kept
 
 

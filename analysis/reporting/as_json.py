@@ -90,6 +90,7 @@ def _run(run: Run) -> dict[str, Any]:
         },
         "groups": _groups(verification.groups),
         **({"heads": [asdict(each) for each in verification.heads]} if verification.heads else {}),
+        **({"unmet_heads": verification.unmet_heads} if verification.unmet_heads else {}),
         **({"unmet": list(verification.unmet)} if verification.unmet else {}),
         **({"attributes": _attributes(verification)} if verification.attributes else {}),
         "requested_unknown": verification.requested_unknown,

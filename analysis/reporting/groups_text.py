@@ -116,16 +116,24 @@ def _linted(lint: Lint) -> str:
 def _audit(audited: Sequence[Audited] | None) -> str:
     if audited is None:
         return ""
-    lines = [line for each in audited if each.audit != "same" for line in _audited(each)]
+    alike: dict[tuple[str, str], list[Audited]] = {}
+    for each in audited:
+        if each.audit != "same":
+            alike.setdefault((each.audit, each.why), []).append(each)
+    lines = [line for found in alike.values() for line in _audited(found)]
     counts = Counter(each.audit for each in audited)
     words = ", ".join(f"{number} {audit}" for audit, number in counts.items())
     return "\n".join(["", "", *lines, f"audit: {words}"])
 
 
-def _audited(each: Audited) -> Iterator[str]:
-    yield f"group {each.name}: {each.audit}: {each.why}"
-    for entry in each.misread[:_SHOWN] if each.audit == "misread" else ():
-        yield f"  {_misread(entry)}"
+def _audited(alike: Sequence[Audited]) -> Iterator[str]:
+    """What is said of groups for one reason, which is told once."""
+    first = alike[0]
+    named = ", ".join(each.name for each in alike)
+    yield f"group{'s' if len(alike) > 1 else ''} {named}: {first.audit}: {first.why}"
+    for each in alike:
+        for entry in each.misread[:_SHOWN] if each.audit == "misread" else ():
+            yield f"  {_misread(entry)}"
 
 
 def _misread(entry: Misread) -> str:

@@ -335,7 +335,7 @@ def _reached(reach: Reach, savings: Savings) -> str:
     """The ratio that meets a target or why none does, what holds it up, and who saves what."""
     dense, point = reach.dense, reach.point or reach.least
     known = "is known to leave" if reach.gap else "leaves"
-    head = reach.reason or (
+    head = reach.falls_short or (
         f"ratio {_at_least(point.ratio)} is the smallest that {known} at most {reach.target:.1%} "
         f"of the {_NAMES[reach.quantity]}"
     )
@@ -358,11 +358,29 @@ def _reached(reach: Reach, savings: Savings) -> str:
         f"{_NAMES[reach.quantity]} are left: the last part no ratio touches"
     )
     least = (
-        f"the least that any ratio leaves, at {_at_least(reach.least.ratio)}, is "
+        f"the least that any ratio {'is known to leave' if reach.unknown else 'leaves'}, at "
+        f"{_at_least(reach.least.ratio)}, is "
         f"{reach.least.macs / dense.macs:.2%} of the MACs and "
         f"{reach.least.params / dense.params:.2%} of the parameters; most of it is in:"
     )
-    shares = as_markdown(
+    return "\n".join(
+        [
+            f"{head}: {left}",
+            *([reach.gap] if reach.gap else []),
+            bend,
+            "",
+            least,
+            held,
+            "",
+            "where the saving comes from:",
+            _who_saves(savings, dense.macs - point.macs),
+        ]
+    )
+
+
+def _who_saves(savings: Savings, saved: int) -> str:
+    """What each group has to do with a saving of so many MACs."""
+    return as_markdown(
         ("group", "channels", "removed", "MACs saved", "share", "parameters saved", "MACs of one"),
         [
             (
@@ -370,26 +388,13 @@ def _reached(reach: Reach, savings: Savings) -> str:
                 count(group.width),
                 count(group.removed),
                 count(round(group.macs)),
-                share(group.macs / max(dense.macs - point.macs, 1)),
+                share(group.macs / max(saved, 1)),
                 count(round(group.params)),
                 count(round(group.macs_of_one)),
             )
             for group in sorted(savings.groups, key=lambda group: -group.macs)
             if group.removed
         ],
-    )
-    return "\n".join(
-        [
-            f"{head}: {left}",
-            *([reach.gap] if reach.point and reach.gap else []),
-            bend,
-            "",
-            least,
-            held,
-            "",
-            "where the saving comes from:",
-            shares,
-        ]
     )
 
 

@@ -47,7 +47,7 @@ ROOMS = {
     "network": (
         ("copying", "lines", "outputs"),
         ("inference", "layers", "loading", "model_names"),
-        ("failures", "operators", "usable", "float64", "labels"),
+        ("failures", "operators", "usable", "float64", "gradients", "labels"),
         ("subjects", "cutting"),
     ),
     "network.labels": (

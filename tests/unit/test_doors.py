@@ -1,6 +1,7 @@
 """The same question at every door: Python, the command line, and that with the user's pruner."""
 
 import json
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -9,8 +10,19 @@ import torch
 import torch_pruning as tp
 from torch import Tensor, nn
 
-from analysis import verify
+from analysis import (
+    count_macs,
+    inspect_groups,
+    lint_ignored_layers,
+    ratio_curve,
+    ratio_for_macs,
+    ratio_for_params,
+    verify,
+)
 from analysis.command_line.main import main
+from analysis.errors import InputError
+from analysis.pytest_plugin.prunings import Pruning
+from analysis.records import Network, Request
 
 
 class Net(nn.Module):
@@ -46,6 +58,13 @@ class Nested(Net):
         return {"logits": [super().forward(x), None], "name": "nested", "none": None}
 
 
+class WithStates(Net):
+    """Feature maps beside the logits."""
+
+    def forward(self, x: Tensor) -> Any:
+        return {"logits": super().forward(x), "states": [self.features(x)]}
+
+
 class WithoutGradient(Net):
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:
@@ -67,6 +86,18 @@ class Cached(Net):
 class ListOfImages(Net):
     def forward(self, images: list[Tensor]) -> Tensor:
         return super().forward(torch.stack(images))
+
+
+class Slow(Net):
+    """Takes seconds where gradients are asked for, as DepGraph does."""
+
+    first_call = 0.0
+
+    def forward(self, x: Tensor) -> Tensor:
+        Slow.first_call = Slow.first_call or time.monotonic()
+        while torch.is_grad_enabled() and time.monotonic() < Slow.first_call + 9:
+            time.sleep(0.1)
+        return super().forward(x)
 
 
 class Outer(Net):
@@ -139,6 +170,7 @@ def factory(kind: type[nn.Module]) -> Callable[[], nn.Module]:
 
 # For the command line, which takes a factory by its name.
 KINDS = {name: kind for name, (kind, _, _) in CASES.items()} | SILENT
+KINDS |= {"states": WithStates, "slow": Slow}
 globals().update({f"make_{name}": factory(kind) for name, kind in KINDS.items()})
 
 
@@ -179,3 +211,143 @@ def test_a_network_without_a_gradient_at_its_output_is_unprunable(name: str, cap
     assert {check["message"] for check in run["checks"] if not check["passed"]} == {
         f"unprunable: {run['reason']}"
     }
+
+
+def printed(capsys: Any, *options: str) -> dict[str, Any]:
+    """What a command says of the network with feature maps beside its logits."""
+    command, *others = options
+    model = [f"{__name__}:make_states", "--inputs", f"{__name__}:images"]
+    main([command, *model, "--json", "-", *others])
+    told = capsys.readouterr()
+    assert told.out, told.err
+    found: dict[str, Any] = json.loads(told.out)
+    return found
+
+
+@pytest.mark.parametrize("outputs", [(), ("logits",)])
+def test_which_outputs_count_makes_the_same_difference_in_python_and_in_the_command(
+    outputs: tuple[str, ...], capsys: Any
+) -> None:
+    asked = ["--outputs", ",".join(outputs)] if outputs else []
+    model, inputs = factory(WithStates)().eval(), images()
+    held = {each.name: each.held for each in inspect_groups(model, inputs, outputs=outputs)}
+    told = printed(capsys, "groups", *asked)
+    assert held == {each["name"]: each["held"] for each in told["groups"]}
+    assert held == {
+        "first": "",
+        "second": "" if outputs else "the model's output",
+        "head": "the model's output",
+    }
+    forgotten = {
+        finding.layer: finding.kind
+        for finding in lint_ignored_layers(model, inputs, ["head"], outputs=outputs).findings
+    }
+    told = printed(capsys, "groups", "--lint", "--ignore", f"{__name__}:only_head", *asked)
+    assert forgotten == {each["layer"]: each["kind"] for each in told["lint"]["findings"]}
+    assert ("second" in forgotten) is not bool(outputs)
+
+
+def only_head(model: nn.Module) -> list[nn.Module]:
+    return [model.head]
+
+
+@pytest.mark.parametrize(
+    "door",
+    [
+        inspect_groups,
+        lambda *given, **told: lint_ignored_layers(*given, ["head"], **told),
+        count_macs,
+        lambda *given, **told: ratio_curve(*given, [0.5], **told),
+        lambda *given, **told: ratio_for_macs(*given, 0.5, **told),
+        lambda *given, **told: ratio_for_params(*given, 0.5, **told),
+    ],
+    ids=["groups", "lint", "macs", "curve", "for macs", "for params"],
+)
+def test_outputs_that_are_not_there_are_refused_at_every_door(door: Callable[..., Any]) -> None:
+    model = factory(WithStates)()
+    before = {*vars(model)}
+    with pytest.raises(InputError, match=r"puts out nothing at 'cache'; expected.*`logits`"):
+        door(model, images(), outputs=["cache"])
+    with pytest.raises(InputError, match=r"expected a list of paths, such as \['logits'\]"):
+        door(model, images(), outputs="logits")
+    assert model.training
+    assert {*vars(model)} == before
+    door(model, images(), outputs=["logits"])
+    assert {*vars(model)} == before
+
+
+NOT_THERE: dict[str, tuple[dict[str, Any], list[str], str]] = {
+    "weights": ({"weights": "no.pt"}, ["--weights", "no.pt"], "weights 'no.pt': no such file"),
+    "device": ({"device": "abacus"}, ["--device", "abacus"], "device 'abacus' cannot be used"),
+    "inputs": (
+        {"inputs": f"{__name__}:fails"},
+        ["--inputs", f"{__name__}:fails"],
+        f"inputs '{__name__}:fails' raised KeyError",
+    ),
+}
+"""What cannot be used: as Python is given it, as the command line is, and what both say."""
+
+
+def fails() -> Any:
+    raise KeyError("images")
+
+
+@pytest.mark.parametrize("name", NOT_THERE)
+def test_a_refusal_names_an_option_in_the_words_of_its_door(name: str, capsys: Any) -> None:
+    in_python, options, said = NOT_THERE[name]
+    plain = f"{__name__}:make_plain"
+    request = Request(Network(plain, (3, 6, 6), **in_python), ratios=(0.5,))
+    with pytest.raises(InputError) as refused:
+        _ = Pruning(request, 0.5).run
+    assert str(refused.value).startswith(said.replace(" ", "=", 1))
+    assert main(["verify", plain, "--input-size", "3,6,6", *options]) == 2
+    assert f": --{said}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "door",
+    [
+        lambda model: inspect_groups(model, images(), f"{__name__}:nowhere"),
+        lambda model: inspect_groups(model, images(), "nowhere.py:policy"),
+        lambda model: ratio_curve(model, images(), [2.0]),
+        lambda model: ratio_curve(model, images(), [0.5], scope="all"),
+        lambda model: ratio_curve(model, images(), [0.5], round_to=0),
+        lambda model: ratio_for_macs(model, images(), 50),
+    ],
+)
+def test_no_refusal_in_python_has_words_of_the_command_line(door: Callable[..., Any]) -> None:
+    with pytest.raises(InputError) as refused:
+        door(Net())
+    assert "--" not in str(refused.value)
+
+
+def test_a_target_that_is_not_known_to_be_met_is_told_shortly_and_why_on_the_next_line(
+    capsys: Any,
+) -> None:
+    model = [f"{__name__}:make_flipped", "--input-size", "3,6,6", "--target", "0.5"]
+    assert main(["macs", *model]) == 0
+    first, why, *others = capsys.readouterr().out.splitlines()
+    assert first.startswith("no ratio is known to leave 50.0% of the MACs: the least that is known")
+    assert "not known:" not in first
+    assert why.startswith("what ratios from above 0 to 1 leave is not known: ")
+    assert "`first`" in why
+    assert any(line.startswith("the least that any ratio is known to leave") for line in others)
+    found = ratio_for_macs(factory(Flipped)(), images(), 0.5)
+    assert found.reason == f"{found.falls_short}; {found.gap}"
+
+
+def test_what_is_the_same_of_all_groups_is_told_once_in_an_audit(capsys: Any) -> None:
+    model = [f"{__name__}:make_detached", "--inputs", f"{__name__}:images"]
+    assert main(["groups", *model, "--audit"]) == 1
+    (told,) = [line for line in capsys.readouterr().out.splitlines() if "has a gradient" in line]
+    assert told.startswith("groups first, second, head: cannot-be-cut: unprunable: ")
+
+
+def test_an_audit_tells_within_its_budget_that_depgraph_does_not_end(capsys: Any) -> None:
+    model = [f"{__name__}:make_slow", "--inputs", f"{__name__}:images"]
+    assert main(["groups", *model, "--audit", "--budget", "15", "--json", "-"]) == 0
+    groups = json.loads(capsys.readouterr().out)["groups"]
+    assert [each["audit"] for each in groups] == ["cannot-be-told"] * 3
+    assert all(
+        "no answer within 6 s while building the dependency graph" in each["why"] for each in groups
+    )

@@ -7,7 +7,7 @@ from nets import Chain, Concat, FixedBuffer, Flipped, Residual, inputs_for, make
 from torch import nn
 
 from analysis import verify
-from analysis.errors import InputError, UnsupportedLayerError
+from analysis.errors import InputError
 from analysis.records import Reason, Verdict
 
 
@@ -132,31 +132,6 @@ def test_a_forward_that_does_not_end_after_pruning_is_a_timeout_not_broken() -> 
     assert answer.reason == "no answer within 2 s while proving"
 
 
-class Scale(nn.Module):
-    """A layer of the user's own, which torch-pruning is told how to cut."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.scale = nn.Parameter(torch.rand(4))
-
-    def forward(self, x):
-        return x * self.scale.view(-1, 1, 1)
-
-
-class ScalePruner(tp.function.BasePruningFunc):
-    def prune_out_channels(self, layer, idxs):
-        kept = [index for index in range(len(layer.scale)) if index not in idxs]
-        layer.scale = self._prune_parameter_and_grad(layer.scale, kept, 0)
-        return layer
-
-    prune_in_channels = prune_out_channels
-
-    def get_out_channels(self, layer):
-        return len(layer.scale)
-
-    get_in_channels = get_out_channels
-
-
 def test_weights_that_are_changed_while_ranking_are_told() -> None:
     class Writing(tp.importance.MagnitudeImportance):
         def __call__(self, group):
@@ -167,14 +142,6 @@ def test_weights_that_are_changed_while_ranking_are_told() -> None:
     answer = verify(model, inputs_for(model), pruner_of(model, importance=Writing(p=1)))
     assert answer.verdict is Verdict.WRONG
     assert "was changed before a group was yielded" in answer.reason
-
-
-def test_a_layer_without_a_row_is_reported_not_passed() -> None:
-    model = make(Chain)
-    model.norm = Scale()
-    pruner = pruner_of(model, customized_pruners={Scale: ScalePruner()})
-    with pytest.raises(UnsupportedLayerError, match="a Scale, which the proof does not know"):
-        verify(model, inputs_for(model), pruner)
 
 
 def test_a_pruner_of_another_model_is_refused() -> None:

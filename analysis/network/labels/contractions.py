@@ -213,6 +213,33 @@ def _linear(call: Call) -> None:
     call.put(0, _added(call, planes, call.bound.get("bias")))
 
 
+def _grouped(call: Call) -> None:
+    """Rows that are each multiplied by one of several matrices, as tokens by their experts."""
+    value, weight = call.bound["self"], call.bound["mat2"]
+    if (value.dim(), weight.dim()) != (2, 3):
+        for plane in (*call.planes_of(value), *call.planes_of(weight)):
+            call.meeting.hold(labels_of(plane), "unknown operator")
+        return
+    extents = (len(value), weight.shape[2], weight.shape[1])
+    matrices = []
+    for plane in call.planes_of(weight):
+        if plane.shape[0] > 1:
+            call.meeting.hold(labels_of(plane), "chosen by values")
+        else:
+            matrices.append(plane.permute(0, 2, 1))
+    found = _contract(
+        call,
+        [
+            (_placed(call, value, [0, 2], 3), is_own(value)),
+            (Operand(tuple(matrices), (1, *extents[1:])), is_own(weight)),
+        ],
+        frozenset({2}),
+        extents,
+        "sequence" if is_own(weight) else "product",
+    )
+    call.put(0, _added(call, [plane.squeeze(2) for plane in found], call.bound.get("bias")))
+
+
 def _embedding(call: Call) -> None:
     """Rows of a table: their channels arrive, which row is chosen by values."""
     weight = call.bound["weight"]
@@ -239,6 +266,7 @@ def _deformed(call: Call) -> None:
 
 CONTRACTIONS: dict[str, Rule] = {
     "_addmm_activation": _product("mat1", "mat2", "self"),
+    "_grouped_mm": _grouped,
     "addmm": _product("mat1", "mat2", "self"),
     "addmv": _product("mat", "vec", "self"),
     "baddbmm": _product("batch1", "batch2", "self"),

@@ -32,6 +32,7 @@ def section(study: Study) -> Section:
         checks=(
             "something_removed",
             "ratio_met",
+            "heads_as_asked",
             "no_group_dropped",
             "nothing_collapsed",
             "cap_held",

@@ -46,6 +46,8 @@ def test_ties_that_no_cut_reaches_are_kept() -> None:
     outcome = pruned_by_half(Tied().eval(), words(), ["table", "down", "head"])
     assert outcome.pruned.up.out_features == 16
     assert result_of(outcome).passed
+    # A tensor is used under each of its names.
+    assert outcome.run.verification.unexercised == ()
 
 
 def test_ties_that_the_users_own_pruner_ties_again_are_kept() -> None:

@@ -10,7 +10,14 @@ from torch import Tensor, nn
 
 from analysis.errors import BudgetExceededError, InputError
 from analysis.network.failures import locate_failure
-from analysis.network.inference import copy_of, forward, left_as_found, map_tensors, output_tensors
+from analysis.network.inference import (
+    FunctionMode,
+    copy_of,
+    forward,
+    left_as_found,
+    map_tensors,
+    output_tensors,
+)
 from analysis.processes import budgets
 
 
@@ -149,3 +156,15 @@ def test_an_operation_without_operands_is_told_without_shapes() -> None:
 
     failure = str(locate_failure(Filled(), torch.zeros(1, 3)))
     assert failure.startswith("the model's own forward raised in zeros: ")
+
+
+def test_a_mode_that_was_entered_twice_and_left_once_is_left() -> None:
+    """A budget ends inside of a forward that torch-pruning, swallowing that, calls once more."""
+    depth = len(torch.overrides._get_current_function_mode_stack())
+    with budgets.limited(10), left_as_found(make(Chain)):
+        mode = FunctionMode()
+        mode.__enter__()
+        mode.__enter__()
+        mode.__exit__(None, None, None)
+        assert len(torch.overrides._get_current_function_mode_stack()) == depth + 1
+    assert len(torch.overrides._get_current_function_mode_stack()) == depth

@@ -5,7 +5,6 @@ import torch
 from nets import Chain, inputs_for, make
 from torch import nn
 
-from analysis.errors import UnsupportedLayerError
 from analysis.proof.masking import masked, tagged
 from analysis.records import Cut
 
@@ -86,16 +85,6 @@ def test_the_model_is_as_before_after_the_block_and_after_an_error() -> None:
     with pytest.raises(ZeroDivisionError), masked(model, [Cut("second", "in", 4, (0,))]):
         _ = 1 / 0
     torch.testing.assert_close(model(x), before, rtol=0, atol=0)
-
-
-def test_a_kind_without_a_row_is_reported_by_name() -> None:
-    with (
-        pytest.raises(
-            UnsupportedLayerError, match="`0`, a Bilinear, which the proof does not know"
-        ),
-        masked(nn.Sequential(nn.Bilinear(3, 3, 8)), [Cut("0", "out", 8, (0,))]),
-    ):
-        pass
 
 
 def test_a_removed_part_of_a_parameter_is_tagged_inside_the_block() -> None:

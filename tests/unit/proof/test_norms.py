@@ -1,5 +1,6 @@
 """Norms that are written by hand are told by what they compute, not by their class."""
 
+import math
 from collections.abc import Callable
 
 import pytest
@@ -52,6 +53,52 @@ def by_a_function(x: Tensor, weight: Tensor) -> Tensor:
     return functional.rms_norm(x, x.shape[-1:], weight)
 
 
+def root_of_a_length(x: Tensor, weight: Tensor) -> Tensor:
+    return x / (x.norm(dim=-1, keepdim=True) / math.sqrt(x.shape[-1])) * weight
+
+
+def length_by_a_power(x: Tensor, weight: Tensor) -> Tensor:
+    return weight * x / (x.norm(2, dim=-1, keepdim=True) * x.shape[-1] ** -0.5)
+
+
+def stretched_first(x: Tensor, weight: Tensor) -> Tensor:
+    return x * math.sqrt(x.shape[-1]) / torch.linalg.vector_norm(x, dim=-1, keepdim=True) * weight
+
+
+def stretched_last(x: Tensor, weight: Tensor) -> Tensor:
+    return functional.normalize(x, dim=-1) * math.sqrt(x.shape[-1]) * weight
+
+
+def sum_of_squares(x: Tensor, weight: Tensor) -> Tensor:
+    return x * torch.rsqrt(x.pow(2).sum(-1, keepdim=True) / x.shape[-1] + 1e-6) * weight
+
+
+def dot_product(x: Tensor, weight: Tensor) -> Tensor:
+    mean = torch.linalg.vecdot(x, x).unsqueeze(-1) / x.shape[-1]
+    return x * torch.rsqrt(mean + 1e-6) * weight
+
+
+def absolute_squares(x: Tensor, weight: Tensor) -> Tensor:
+    return x / ((x.abs() ** 2).mean(-1, keepdim=True) + 1e-6).sqrt() * weight
+
+
+def sums(x: Tensor, weight: Tensor) -> Tensor:
+    centred = x - x.sum(-1, keepdim=True) / x.shape[-1]
+    variance = (centred * centred).sum(-1, keepdim=True) / x.shape[-1]
+    return centred / torch.sqrt(variance + 1e-5) * weight
+
+
+def centred_length(x: Tensor, weight: Tensor) -> Tensor:
+    centred = x - x.mean(-1, keepdim=True)
+    return centred / (centred.norm(dim=-1, keepdim=True) / math.sqrt(x.shape[-1])) * weight
+
+
+def two_moments(x: Tensor, weight: Tensor) -> Tensor:
+    mean = x.mean(-1, keepdim=True)
+    variance = x.pow(2).mean(-1, keepdim=True) - mean * mean
+    return (x - mean) * torch.rsqrt(variance + 1e-5) * weight
+
+
 def mean_added(x: Tensor, weight: Tensor) -> Tensor:
     return (x + x.mean(-1, keepdim=True)) * weight
 
@@ -89,6 +136,31 @@ def only_centred(x: Tensor, weight: Tensor) -> Tensor:
 
 def of_length_one(x: Tensor, weight: Tensor) -> Tensor:
     return functional.normalize(x, dim=-1) * weight
+
+
+def of_a_fixed_length(x: Tensor, weight: Tensor) -> Tensor:
+    return x / (x.norm(dim=-1, keepdim=True) / 4) * weight
+
+
+def sum_over_a_fixed_number(x: Tensor, weight: Tensor) -> Tensor:
+    return x * torch.rsqrt(x.pow(2).sum(-1, keepdim=True) / 16 + 1e-6) * weight
+
+
+def sum_subtracted(x: Tensor, weight: Tensor) -> Tensor:
+    centred = x - x.sum(-1, keepdim=True)
+    return centred * torch.rsqrt(centred.pow(2).mean(-1, keepdim=True) + 1e-6) * weight
+
+
+def share_of_the_mean(x: Tensor, weight: Tensor) -> Tensor:
+    return x.exp() / x.exp().mean(-1, keepdim=True) * weight
+
+
+def mean_of_absolutes(x: Tensor, weight: Tensor) -> Tensor:
+    return x / (x.norm(1, dim=-1, keepdim=True) / x.shape[-1]) * weight
+
+
+def length_added(x: Tensor, weight: Tensor) -> Tensor:
+    return x * weight + x.norm(dim=-1, keepdim=True) / math.sqrt(x.shape[-1])
 
 
 def softmax(x: Tensor, weight: Tensor) -> Tensor:
@@ -147,6 +219,16 @@ def verdict_on(function: Function, *, inline: bool) -> Verdict:
         by_deviation,
         both_at_once,
         by_a_function,
+        root_of_a_length,
+        length_by_a_power,
+        stretched_first,
+        stretched_last,
+        sum_of_squares,
+        dot_product,
+        absolute_squares,
+        sums,
+        centred_length,
+        two_moments,
     ],
 )
 def test_what_divides_channels_by_the_root_of_their_square_is_a_norm(function, inline) -> None:
@@ -166,6 +248,12 @@ def test_what_divides_channels_by_the_root_of_their_square_is_a_norm(function, i
         no_squares,
         only_centred,
         of_length_one,
+        of_a_fixed_length,
+        sum_over_a_fixed_number,
+        sum_subtracted,
+        share_of_the_mean,
+        mean_of_absolutes,
+        length_added,
         softmax,
     ],
 )

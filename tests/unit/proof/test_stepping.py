@@ -250,3 +250,26 @@ def test_a_step_that_only_drops_a_group_is_not_the_last() -> None:
 def test_what_is_no_pruner_is_refused(answer, message: str) -> None:
     with pytest.raises(InputError, match=message):
         outcome(lambda model, inputs, ratio: answer(in_steps(model, inputs, ratio)))
+
+
+class Halves(nn.Module):
+    """A gate of two halves, of which torch-pruning cuts both and remembers the old ones."""
+
+    size = (5,)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.head = nn.Linear(5, 12), nn.Linear(6, 4), nn.Linear(4, 3)
+
+    def forward(self, x):
+        value, gate = self.first(x).chunk(2, -1)
+        return self.head(self.second(value * gate.sigmoid()))
+
+
+def test_a_step_that_raises_behind_others_is_told_by_its_number() -> None:
+    model = make(Halves)
+    inputs = inputs_for(model)
+    *_, last = verify_steps(model, inputs, in_steps(model, inputs, steps=5))
+    assert last.verdict is Verdict.UNPRUNABLE
+    assert "layer `first`" in last.reason
+    assert "in step 2 of 5; the steps before went through" in last.reason

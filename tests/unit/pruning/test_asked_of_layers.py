@@ -119,7 +119,14 @@ def test_a_ratio_of_heads_that_does_nothing_is_told(options, why) -> None:
     found = answer(made(), ratio=0.0, **options)
     assert found.verdict is Verdict.UNCHANGED
     assert why in found.reason
-    assert why in " ".join(found.unmet)
+    assert why in found.unmet_heads
+
+
+def test_a_ratio_of_heads_of_a_layer_that_has_none_is_told() -> None:
+    model = made()
+    found = answer(model, head_pruning_ratio_dict={model.stem: 0.5, model.v: 0.3})
+    assert [each.removed for each in found.heads] == [3]
+    assert "asks 0.5 of `stem`, and `num_heads` names no heads of it" in found.unmet_heads
 
 
 def test_heads_are_asked_of_an_attention_whose_first_layer_has_no_ratio() -> None:
@@ -165,19 +172,41 @@ def test_a_ratio_of_a_layer_that_is_taken_up_is_not_told_of() -> None:
     assert (found.unmet, found.verdict) == ((), Verdict.EXACT)
 
 
-@pytest.mark.parametrize(
-    ("check", "options", "said"),
-    [
-        ("ratio_met", {"head_pruning_ratio": 0.5, "iterative_steps": 5}, "9 went"),
-        ("no_group_dropped", {"head_pruning_ratio": 0.5, "num_heads": {}}, "`num_heads`"),
-    ],
-)
-def test_a_check_fails_where_what_was_asked_of_layers_did_not_happen(check, options, said) -> None:
+CHECKS = ("ratio_met", "heads_as_asked", "no_group_dropped")
+
+
+def failed(**options) -> dict[str, str]:
+    """What fails of the checks of asked against done, with the message."""
+
     def build(model, inputs, ratio):
-        return pruner_of(model, inputs, ratio, **options)
+        shares = {getattr(model, name): share for name, share in options.get("of", {}).items()}
+        others = {key: value for key, value in options.items() if key != "of"}
+        return pruner_of(model, inputs, ratio, pruning_ratio_dict=shares, **others)
 
     config = Config(0.5, "local", policy=OWN_PRUNER)
     found = prune_and_prove(analyse(made(), INPUTS), config, "classifier", pruner_factory=build)
-    (result,) = evaluate(found, [check])
-    assert not result.passed
-    assert said in result.message
+    return {each.name: each.message for each in evaluate(found, CHECKS) if not each.passed}
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"head_pruning_ratio": 0.5, "iterative_steps": 5}, "9 went"),
+        ({"head_pruning_ratio": 0.5, "num_heads": {}}, "`num_heads`"),
+        ({"head_pruning_ratio": 0.5, "prune_num_heads": False}, "prune_num_heads=True"),
+    ],
+)
+def test_heads_that_did_not_go_as_asked_fail_a_check_of_their_own(options, said) -> None:
+    found = failed(**options)
+    assert "ratio_met" not in found
+    assert said in found["heads_as_asked"]
+
+
+def test_heads_that_went_as_asked_fail_no_check() -> None:
+    assert failed(head_pruning_ratio=0.5, global_pruning=True) == {}
+
+
+def test_a_ratio_of_a_layer_that_no_group_takes_up_fails_a_check() -> None:
+    found = failed(of={"head": 0.5})
+    assert list(found) == ["no_group_dropped"]
+    assert "`head`, and it is excluded" in found["no_group_dropped"]

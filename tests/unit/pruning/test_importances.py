@@ -5,8 +5,14 @@ import torch
 import torch_pruning as tp
 from nets import Chain, Concat, Flattened, Grouped, Residual, inputs_for, make
 
+from analysis import inspect_groups
 from analysis.groups.depgraph import dependency_groups
-from analysis.pruning.importances import filter_norms, group_importances, spearman
+from analysis.pruning.importances import (
+    filter_norms,
+    group_importances,
+    set_importances,
+    spearman,
+)
 
 
 def hand_made() -> Chain:
@@ -61,3 +67,23 @@ def test_the_recomputed_importance_is_torch_prunings(kind, importance: str, powe
 def test_spearman(first: list[int], second: list[int], expected: float) -> None:
     found = spearman(torch.tensor(first).float(), torch.tensor(second).float())
     assert found == pytest.approx(expected)
+
+
+def test_parameters_of_no_layer_count_each_by_what_it_holds_of_a_channel() -> None:
+    class Own(torch.nn.Module):
+        """As graph networks hold their weights and shifts."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.rows = torch.nn.Parameter(torch.tensor([[1.0, -2.0, 3.0], [4.0, 5.0, -6.0]]))
+            self.shift = torch.nn.Parameter(torch.tensor([10.0, 20.0, -30.0]))
+            self.head = torch.nn.Linear(3, 2)
+
+        def forward(self, x):
+            return self.head(x @ self.rows + self.shift)
+
+    model = Own()
+    torch.nn.init.zeros_(model.head.weight)
+    (group, _) = inspect_groups(model, torch.randn(4, 2))
+    found = set_importances(group, dict(model.named_parameters()), None)
+    assert found.tolist() == [1 + 4 + 10, 2 + 5 + 20, 3 + 6 + 30]

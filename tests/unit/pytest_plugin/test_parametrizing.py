@@ -235,8 +235,8 @@ UNUSABLE = {
     "inputs that raise": ("Net, inputs=fails", "inputs=fails raised ValueError: no data"),
     "text for a pruner": ("Net, pruner=text", "the pruner is a str; expected one of"),
     "pruner of another": ("Net, pruner=foreign", "the pruner was built on another Net"),
-    "device": ("Net, device='abacus'", "--device 'abacus' cannot be used"),
-    "weights": ("Net, weights='no.pt'", "--weights 'no.pt': no such file"),
+    "device": ("Net, device='abacus'", "device='abacus' cannot be used"),
+    "weights": ("Net, weights='no.pt'", "weights='no.pt': no such file"),
 }
 
 

@@ -1,0 +1,36 @@
+"""What DepGraph can trace backward from in a model's output."""
+
+from typing import Any
+
+from torch import Tensor
+
+from analysis.network.inference import tensors_of
+
+__all__ = ["NO_GRADIENT", "differentiable_outputs", "untraceable"]
+
+NO_GRADIENT = (
+    "no output of the network has a gradient, by which DepGraph traces it: its forward runs under "
+    "torch.no_grad(), or detaches what it returns"
+)
+
+
+def differentiable_outputs(output: Any) -> list[Tensor]:
+    """The tensors of a model's output from which DepGraph can trace backward, for torch-pruning.
+
+    It takes nested outputs apart itself, but for objects and what is no tensor, as None.
+    """
+    return [tensor for tensor in tensors_of(output) if tensor.requires_grad]
+
+
+def untraceable(output: Any) -> str:
+    """What in a model's output DepGraph cannot trace backward from, in words; empty for nothing.
+
+    It takes lists, tuples and dicts apart, and wants a gradient of all that is inside.
+    """
+    if isinstance(output, Tensor):
+        return "" if output.requires_grad else "a tensor without a gradient"
+    if isinstance(output, dict):
+        output = list(output.values())
+    if isinstance(output, list | tuple):
+        return next(filter(None, map(untraceable, output)), "")
+    return "None" if output is None else f"a {type(output).__name__}"

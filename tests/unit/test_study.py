@@ -1,0 +1,90 @@
+"""What a report gathers: by the user's own pruner, and of a graph that does not end."""
+
+import time
+from typing import Any
+
+import torch
+import torch_pruning as tp
+from nets import Residual, inputs_for, make
+from torch import Tensor, nn
+
+from analysis.pipeline import analyse, prune_and_prove
+from analysis.records import Config, Network, Request, Verdict
+from analysis.study import outline, study
+
+
+class Detaching(nn.Module):
+    """By itself it puts out what no gradient reaches, which only its user's pruner knows how to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.head = nn.Linear(6, 8), nn.Linear(8, 8), nn.Linear(8, 3)
+
+    def forward(self, x: Tensor, detaches: bool = True) -> Tensor:
+        x = self.first(x)
+        x = self.head(x + self.second(x.relu()))
+        return x.detach() if detaches else x
+
+
+def detaching() -> nn.Module:
+    torch.manual_seed(0)
+    return Detaching()
+
+
+def rows() -> Tensor:
+    return torch.randn(4, 6, generator=torch.Generator().manual_seed(0))
+
+
+def knowing(model: Any, inputs: Tensor, ratio: float) -> Any:
+    return tp.pruner.MagnitudePruner(
+        model, inputs, importance=tp.importance.MagnitudeImportance(p=1), pruning_ratio=ratio,
+        ignored_layers=[model.head], forward_fn=lambda model, x: model(x, detaches=False),
+        out_channel_groups={}, in_channel_groups={}, num_heads={},
+    )  # fmt: skip
+
+
+REQUEST = Request(
+    Network(f"{__name__}:detaching", inputs=f"{__name__}:rows"),
+    ratios=(0.5,),
+    pruner=f"{__name__}:knowing",
+)
+
+
+def test_a_report_has_the_groups_of_the_users_own_pruner() -> None:
+    (subject,) = study([REQUEST], [0.5], workers=1).subjects
+    (run,) = subject.runs
+    assert run.verification.verdict is Verdict.EXACT
+    (group,) = [group for group in subject.groups if not group.ignored]
+    assert {member.layer for member in group.members if member.axis == "out"} == {"first", "second"}
+    assert subject.groups == outline(REQUEST).groups
+
+
+def test_faults_are_planted_in_what_the_users_own_pruner_makes() -> None:
+    found = study([REQUEST], [0.5], workers=1).faults
+    planted = sum(each.planted for each in found)
+    assert planted
+    assert sum(each.seen_by_proof for each in found) == planted
+
+
+class Slow(Residual):
+    """Takes seconds where gradients are asked for, as DepGraph does."""
+
+    until = 0.0
+
+    def forward(self, x: Tensor) -> Any:
+        while torch.is_grad_enabled() and time.monotonic() < self.until:
+            time.sleep(0.05)
+        return super().forward(x)
+
+
+def test_a_graph_that_does_not_end_is_the_answer_of_every_run() -> None:
+    model = make(Slow)
+    dense = analyse(model, inputs_for(model))
+    # torch-pruning swallows an alarm; it rings again.
+    dense.model.until = time.monotonic() + 6
+    dense.ask_depgraph(0.5)
+    assert (dense.dependency_groups, dense.error.verdict) == ((), Verdict.TIMEOUT)
+    run = prune_and_prove(dense, Config(0.5), "classifier").run
+    assert run.verification.verdict is Verdict.TIMEOUT
+    assert "no answer within 0.5 s while building the dependency graph" in run.verification.reason
+    assert run.macs.before == dense.costs.macs
