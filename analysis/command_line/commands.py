@@ -8,7 +8,7 @@ import shlex
 from argparse import Namespace
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Any
 
@@ -63,11 +63,14 @@ def verify(options: Namespace) -> Answer:
     ratios, names = options.ratios or RATIOS, _named_checks(options.checks)
     with _prepared(options, options.model, len(ratios)) as given:
         runs = _runs(given, ratios, names)
+        failing = [run.config for run in runs if run.verification.verdict in _CURED]
+        cured = [_run(given, replace(config, cut="groups"), names) for config in failing]
     passed = all(run.passed for run in runs)
     data, said = as_json.verify(given.info, runs), text.runs(runs)
-    if any(run.verification.verdict in _CURED for run in runs):
+    if failing:
         cure = _pruning_by_groups(options)
-        data, said = data | {"cure": cure}, f"{said}\na pruning that is right: {cure}"
+        data |= {"cured": as_json.verify(given.info, cured)["runs"], "cure": cure}
+        said = "\n".join([said, text.cured(cured), cure])
     return _answer(options, data, said, passed=passed)
 
 

@@ -30,6 +30,7 @@ from analysis.reporting.tables import (
 __all__ = [
     "asked_alike",
     "catalogue",
+    "cured",
     "failures",
     "macs",
     "pruned",
@@ -89,6 +90,16 @@ _WRITTEN = {
     "onnx": "an ONNX file",
     "export": "of torch.export",
 }
+
+
+def cured(found: Sequence[Run]) -> str:
+    """The same prunings by the groups as they are; the command that makes them follows."""
+    return "\n".join(
+        ["the same, cut by the groups as they are:", run_table(found), *run_notes(found), _TO_MAKE]
+    )
+
+
+_TO_MAKE = "which is what this command makes:"
 
 
 def run_table(found: Sequence[Run]) -> str:
