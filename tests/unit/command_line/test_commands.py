@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -134,6 +135,23 @@ def test_verify_prints_the_json_of_the_contract_and_nothing_else(capsys) -> None
 def test_a_wrong_network_exits_1_and_names_the_layer(capsys) -> None:
     assert run("verify", "models:flipped", *SMALL, "--ratios", "0.5", "--scope", "local") == 1
     assert "`second` is the first to depart" in capsys.readouterr().out
+
+
+def test_beside_a_wrong_pruning_stands_the_same_by_the_groups(capsys) -> None:
+    asked = ("models:flipped", *SMALL, "--ratios", "0,0.5", "--scope", "local")
+    assert run("verify", *asked, "--json", "-") == 1
+    data = json.loads(capsys.readouterr().out)
+    (wrong,) = (entry for entry in data["runs"] if entry["verdict"] == "wrong")
+    (cured,) = data["cured"]
+    assert (cured["ratio"], cured["scope"], cured["verdict"]) == (0.5, "local", "exact")
+    assert cured["params"]["after"] == wrong["params"]["after"]
+    own = shlex.split(data["cure"])
+    assert own[:2] == ["pruning-analysis", "prune"]
+    assert run(*own[1:], "--json", "-") == 0
+    kept = [entry["kept"] for entry in json.loads(capsys.readouterr().out)["runs"]]
+    assert cured["kept"] in kept
+    assert run("verify", "models:chain", *SMALL, "--ratios", "0.5", "--json", "-") == 0
+    assert "cured" not in json.loads(capsys.readouterr().out)
 
 
 def test_ratios_may_be_a_range_with_its_end(capsys) -> None:
