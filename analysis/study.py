@@ -33,6 +33,7 @@ from analysis.proof.proving import prove, prove_against
 from analysis.pruning import importances, surgery
 from analysis.pruning.pruners import builder, load_factory
 from analysis.records import (
+    CURED,
     OWN_PRUNER,
     RATIOS,
     SCOPES,
@@ -208,7 +209,17 @@ def _gather(request: Request, done: dict[Any, Any]) -> SubjectStudy:
         ranking=() if request.pruner else _agreements(dense.model, groups),
         lint=_lint(dense, ignored.get(request.policy)),
         outside=_outside(dense, groups),
+        cured=tuple(_cured(request, done, names)),
     )
+
+
+def _cured(request: Request, done: dict[Any, Any], names: Sequence[str]) -> Iterator[Run]:
+    """The headline's prunings that are not right, by the groups as they are."""
+    own = names[0] if request.pruner else request.policy
+    for run in done[_runs, request, own]:
+        is_told = request.pruner or run.config.scope == SCOPES[0]
+        if is_told and run.verification.verdict in CURED:
+            yield run_of(request, replace(run.config, cut="groups"))
 
 
 def _groups(request: Request, dense: Dense) -> tuple[DependencyGroup, ...]:

@@ -21,7 +21,7 @@ from analysis.environment import OWN, explained
 from analysis.errors import BudgetExceededError, InputError
 from analysis.network.model_names import BUILT_IN
 from analysis.processes.workers import Worker, deaf_to_interrupts
-from analysis.records import RATIOS, Config, Request, Run, SubjectInfo, Verdict, timed_out
+from analysis.records import CURED, RATIOS, Config, Request, Run, SubjectInfo, timed_out
 from analysis.reporting import as_json, dot, files, groups_text, text
 
 __all__ = ["Answer", "checks", "groups", "macs", "prune", "report", "verify"]
@@ -63,7 +63,7 @@ def verify(options: Namespace) -> Answer:
     ratios, names = options.ratios or RATIOS, _named_checks(options.checks)
     with _prepared(options, options.model, len(ratios)) as given:
         runs = _runs(given, ratios, names)
-        failing = [run.config for run in runs if run.verification.verdict in _CURED]
+        failing = [run.config for run in runs if run.verification.verdict in CURED]
         cured = [_run(given, replace(config, cut="groups"), names) for config in failing]
     passed = all(run.passed for run in runs)
     data, said = as_json.verify(given.info, runs), text.runs(runs)
@@ -72,10 +72,6 @@ def verify(options: Namespace) -> Answer:
         data |= {"cured": as_json.verify(given.info, cured)["runs"], "cure": cure}
         said = "\n".join([said, text.cured(cured), cure])
     return _answer(options, data, said, passed=passed)
-
-
-_CURED = (Verdict.WRONG, Verdict.BROKEN, Verdict.UNPRUNABLE)
-"""Verdicts that a cut by the groups as they are may do better than."""
 
 
 def _pruning_by_groups(options: Namespace) -> str:

@@ -37,7 +37,7 @@ from analysis.records.groups import (
     Repeats,
     Untouched,
 )
-from analysis.records.proof import STRENGTH, FaultCount, Mismatch, Verdict, Verification
+from analysis.records.proof import CURED, STRENGTH, FaultCount, Mismatch, Verdict, Verification
 from analysis.records.pruning import (
     Attribute,
     Channels,
@@ -86,6 +86,7 @@ from analysis.records.study import (
 __all__ = [
     "BUDGET",
     "COLUMNS",
+    "CURED",
     "CUTS",
     "FVCORE",
     "HEADS",

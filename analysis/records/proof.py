@@ -5,7 +5,7 @@ from enum import StrEnum
 
 from analysis.records.pruning import Attribute, Cut, GroupAccount, HeadAccount
 
-__all__ = ["STRENGTH", "FaultCount", "Mismatch", "Verdict", "Verification"]
+__all__ = ["CURED", "STRENGTH", "FaultCount", "Mismatch", "Verdict", "Verification"]
 
 
 class Verdict(StrEnum):
@@ -29,6 +29,10 @@ class Verdict(StrEnum):
     def passes(self) -> bool:
         """Whether CI may go on."""
         return self.is_equal or self is Verdict.MIXED
+
+
+CURED = (Verdict.WRONG, Verdict.BROKEN, Verdict.UNPRUNABLE)
+"""Verdicts that a cut by the groups as they are may do better than."""
 
 
 STRENGTH = (

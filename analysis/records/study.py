@@ -149,6 +149,7 @@ class SubjectStudy:
         ranking: the two importances compared, group by group.
         lint: of the layers that the headline's policy ignores; None where nothing was traced.
         outside: layers with parameters that are in none of the groups.
+        cured: those of the headline's runs that are not right, by the groups as they are.
     """
 
     info: SubjectInfo
@@ -163,6 +164,7 @@ class SubjectStudy:
     ranking: tuple[RankAgreement, ...] = ()
     lint: Lint | None = None
     outside: tuple[Outside, ...] = ()
+    cured: tuple[Run, ...] = ()
 
     def select(self, policy: str, scope: str) -> list[Run]:
         """The runs under one policy and scope, by ratio."""

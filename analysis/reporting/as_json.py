@@ -332,6 +332,7 @@ def _subject_study(subject: SubjectStudy) -> dict[str, Any]:
         "ignored_layers": {policy: list(layers) for policy, layers in subject.ignored},
         "dense": _costs(subject.costs),
         "runs": [_bounded(run) for run in subject.runs],
+        **({"cured": [_bounded(run) for run in subject.cured]} if subject.cured else {}),
         "layers_after": [
             {"ratio": run.config.ratio, **_costs(run.costs)}
             for run in subject.headline_runs

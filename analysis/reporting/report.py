@@ -17,6 +17,7 @@ from analysis.reporting.story import (
     attribution,
     compared,
     counters,
+    cured,
     groups,
     layers,
     made_with,
@@ -69,6 +70,7 @@ def story(study: Study, directory: str) -> list[Section]:
     couplings = [coupled(subject, number) for number, subject in enumerate(study.subjects)]
     found: list[Section | Absent] = [
         verdict.section(study, couplings),
+        *cured.sections(study),
         compared.section(study),
         asked.section(study),
         savings.section(study),

@@ -1,0 +1,76 @@
+"""What is right instead of prunings that are not."""
+
+from collections.abc import Iterator
+
+from analysis.records import Run, Study, SubjectStudy
+from analysis.reporting.section import Section
+from analysis.reporting.tables import RUN_HEADERS, Table, left, run_cells
+
+__all__ = ["sections"]
+
+
+def sections(study: Study) -> Iterator[Section]:
+    """Prunings that are not right, and beside each the same by the groups as they are; if any."""
+    pairs = [pair for subject in study.subjects for pair in _pairs(subject)]
+    if not pairs:
+        return
+    proved = sum(cured.verification.verdict.passes for _, _, cured in pairs)
+    yield Section(
+        "cured",
+        "A pruning that is right",
+        (
+            f"Of {len(pairs)} prunings that are not right, {proved} are right when the groups as "
+            "they are are cut instead: what is ranked are the channels that may go at once. "
+            "`pruning-analysis prune` makes, proves and saves them.",
+        ),
+        tables=(_table(pairs), *_attributes(pairs)),
+        tests=("tests/unit/pruning/test_group_pruner.py", "tests/unit/test_pruned.py"),
+    )
+
+
+_Pair = tuple[SubjectStudy, Run, Run]
+
+
+def _pairs(subject: SubjectStudy) -> Iterator[_Pair]:
+    for cured in subject.cured:
+        own = next(run for run in subject.headline_runs if run.config.ratio == cured.config.ratio)
+        yield subject, own, cured
+
+
+def _table(pairs: list[_Pair]) -> Table:
+    return Table(
+        "prunings that are not right, and the same by the groups as they are",
+        (*RUN_HEADERS, "verdict", "by the groups", "MACs left", "parameters left", "told"),
+        tuple(
+            (
+                *run_cells(subject, own),
+                own.verification.verdict,
+                cured.verification.verdict,
+                left(cured.macs),
+                left(cured.params),
+                cured.verification.reason or "-",
+            )
+            for subject, own, cured in pairs
+        ),
+    )
+
+
+def _attributes(pairs: list[_Pair]) -> Iterator[Table]:
+    rows = tuple(
+        (
+            *run_cells(subject, cured),
+            each.module or "the model",
+            each.name,
+            str(each.before),
+            str(each.after),
+        )
+        for subject, _, cured in pairs
+        for each in cured.verification.attributes
+    )
+    if rows:
+        yield Table(
+            "numbers that modules keep of a size, and that were set",
+            (*RUN_HEADERS, "module", "attribute", "before", "after"),
+            rows,
+            wide=True,
+        )
