@@ -11,6 +11,7 @@ from jsonschema import Draft202012Validator
 
 from analysis.records import COLUMNS, SCOPES, Network, Reason, Request, Verdict
 from analysis.reporting import as_json
+from analysis.reporting.story import cured as story_of_cured
 from analysis.study import study
 
 SCHEMA = json.loads(Path(as_json.__file__).with_name("results.schema.json").read_text("utf-8"))
@@ -116,3 +117,38 @@ def test_a_field_that_is_missing_is_found(results, place, name) -> None:
     drifted = deepcopy(results)
     del part(drifted, place)[name]
     assert any(f"'{name}' is a required property" in error for error in errors(drifted))
+
+
+def test_what_is_right_instead_stands_beside_what_is_not(tmp_path) -> None:
+    (tmp_path / "flipping.py").write_text(FLIPPED)
+    found = study([Request(Network(f"{tmp_path}/flipping.py:Flipped", (3, 8, 8)))], [0.5])
+    data = json.loads(as_json.dump(as_json.study(found)))
+    assert errors(data) == []
+    (subject,) = data["subjects"]
+    (cured,) = subject["cured"]
+    assert [run["verdict"] for run in subject["runs"] if run["ignore"] == cured["ignore"]] == [
+        "wrong",
+        "wrong",
+    ]
+    assert cured["verdict"] == "exact"
+    (section,) = story_of_cured.sections(found)
+    assert section.tables[0].rows[0][4:6] == ("wrong", "exact")
+
+
+def test_nothing_stands_beside_what_is_right(results) -> None:
+    assert "cured" not in results["subjects"][0]
+
+
+FLIPPED = """
+from torch import nn
+
+
+class Flipped(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 3)
+        self.head = nn.Linear(8, 4)
+
+    def forward(self, x):
+        return self.head(self.second(self.first(x).relu().flip(1)).mean((2, 3)))
+"""
