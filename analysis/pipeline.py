@@ -12,6 +12,7 @@ from analysis.costs.predicting import account_of
 from analysis.costs.run_costs import costed_run, measure
 from analysis.errors import AnalysisError, BudgetExceededError, UnprunableError
 from analysis.groups import auditing, depgraph, inspecting, policies
+from analysis.groups.heads import preferred
 from analysis.network.failures import Failure, check_runs, locate_failure
 from analysis.network.inference import (
     Inputs,
@@ -112,6 +113,18 @@ class Dense:
     def followed(self) -> inspecting.Labelled:
         """The network with its channels followed, once for all that is asked of it."""
         return inspecting.labelled(self.model, self.inputs)
+
+    def followed_for(self, heads: str) -> inspecting.Labelled:
+        """The same for a cut of attention in this way, see `inspecting.labelled`."""
+        if not preferred(self.followed.trace, heads):
+            return self.followed
+        if heads not in self._followed:
+            self._followed[heads] = inspecting.labelled(self.model, self.inputs, heads)
+        return self._followed[heads]
+
+    @cached_property
+    def _followed(self) -> dict[str, inspecting.Labelled]:
+        return {}
 
     @property
     def groups(self) -> tuple[Group, ...]:

@@ -131,7 +131,7 @@ def pruned_by_groups(dense: Dense, config: Config, ignore: Any, **options: Any) 
     Raises:
         InputError: as `prune`.
     """
-    whole: dict[int, str] = {}
+    groups, whole = dense.followed_for(config.heads).groups, dict[int, str]()
     while True:
         pruning = _Pruning(dense, config, ignore, whole, options)
         outcome = pruning.outcome()
@@ -141,9 +141,7 @@ def pruned_by_groups(dense: Dense, config: Config, ignore: Any, **options: Any) 
             break
         whole |= refuted
     if whole:
-        said = (
-            f"`{dense.groups[place].name}` is left whole: {why}" for place, why in whole.items()
-        )
+        said = (f"`{groups[place].name}` is left whole: {why}" for place, why in whole.items())
         found = replace(found, reason="; ".join(filter(None, [found.reason, *said])))
         outcome = replace(outcome, run=replace(outcome.run, verification=found))
     for name, module in outcome.pruned.named_modules():
@@ -164,7 +162,8 @@ class _Pruning:
     ) -> None:
         self._dense, self._config, self._ignore = dense, config, ignore
         self._options = {"importance": config.importance} | dict(options)
-        self._whole = [layer for place in whole for layer in dense.groups[place].layers]
+        groups = dense.followed_for(config.heads).groups
+        self._whole = [layer for place in whole for layer in groups[place].layers]
 
     def outcome(self) -> Outcome:
         """Prune and prove."""
@@ -181,6 +180,7 @@ class _Pruning:
             max_pruning_ratio=self._config.max_pruning_ratio,
             heads=self._config.heads,
             left_whole=self._whole,
+            followed=self._dense.followed_for(self._config.heads),
             **self._options,
         )
         return self.pruner

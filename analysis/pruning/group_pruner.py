@@ -81,6 +81,8 @@ class GroupPruner:
         min_channels: channels that each group keeps at the least.
         iterative_steps: steps in which the ratio is reached, by equal shares.
         left_whole: further layers, and parameters that none owns, whose groups stay.
+        followed: the model, or one that it is a copy of, with its channels followed; None follows
+            them.
 
     Attributes:
         groups: the groups before the first step, the excluded ones marked.
@@ -109,6 +111,7 @@ class GroupPruner:
         min_channels: int = 1,
         iterative_steps: int = 1,
         left_whole: Collection[str] = (),
+        followed: inspecting.Labelled | None = None,
     ) -> None:
         norm = IMPORTANCES[0] if callable(importance) else importance
         self._config = Config(
@@ -130,7 +133,7 @@ class GroupPruner:
         self.iterative_steps, self.current_step = iterative_steps, 0
         self._inputs, self._importance, self._least = example_inputs, importance, min_channels
         choice = policies.choice_of(ignore, model)
-        followed = self._followed()
+        followed = followed or self._followed()
         self.ignored = policies.ignored_layers(choice, model, followed.groups)
         self._staying = (*self.ignored, *left_whole)
         self._sets = self._ranked(followed)
