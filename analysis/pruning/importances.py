@@ -6,7 +6,7 @@ This is that rule written again from its definition, in float64, so that what wa
 known independently of what the pruner did.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -65,8 +65,16 @@ def set_importances(
                 weight = tensors[member.tensor].detach().cpu().double()
                 along = weight.abs().pow(POWERS[importance]).movedim(member.dim, 0)
                 total = along.reshape(len(along), -1).sum(1)
-                scores += torch.stack([total[list(places)].sum() for places in member.positions])
-    return torch.stack([scores[list(together)].mean() for together in group.together])
+                scores += _sums(total, member.positions)
+    sizes = torch.tensor([len(each) for each in group.together], dtype=torch.float64)
+    return _sums(scores, group.together) / sizes
+
+
+def _sums(values: Tensor, places: Sequence[Sequence[int]]) -> Tensor:
+    """For each of several lists of places the sum of the values there."""
+    owners = torch.repeat_interleave(torch.tensor([len(each) for each in places]))
+    index = torch.tensor([place for each in places for place in each], dtype=torch.long)
+    return torch.zeros(len(places), dtype=values.dtype).index_add_(0, owners, values[index])
 
 
 def _average(modules: Mapping[str, nn.Module], group: DependencyGroup, power: int) -> Tensor | None:
