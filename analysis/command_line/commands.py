@@ -276,6 +276,7 @@ def _runs(
 
 def _run(given: _Given, config: Config, names: tuple[str, ...], *written: Mapping[str, str]) -> Run:
     ask = given.worker.call
+    ask("ready")  # anew where the last run was ended
     try:
         run: Run = ask("run", given.request, config, names, *written, budget=given.budget)
     except BudgetExceededError as error:

@@ -354,7 +354,7 @@ print(sorted(name for name in sys.modules if name.partition(".")[0] == "torch_pr
         ("assert jobs.groups(request)", False),
         ("assert jobs.lint(request)", False),
         ("assert jobs.why(request, 'stem')", False),
-        ("assert jobs.audit(request)", True),
+        ("assert jobs.audit(request, 60.0)", True),
     ],
 )
 def test_groups_lint_and_why_do_not_import_torch_pruning(call: str, brings: bool) -> None:
@@ -617,7 +617,7 @@ BAD = {
     "unwritable report": (("report", "--out", "/proc/no"), "cannot write"),
     "no model": (("verify",), "required: MODEL"),
     "no command": ((), "required: COMMAND"),
-    "unknown command": (("prune",), "invalid choice: 'prune'"),
+    "unknown command": (("cut",), "invalid choice: 'cut'"),
 }  # fmt: skip
 
 
