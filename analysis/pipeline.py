@@ -112,7 +112,8 @@ class Dense:
     @cached_property
     def followed(self) -> inspecting.Labelled:
         """The network with its channels followed, once for all that is asked of it."""
-        return inspecting.labelled(self.model, self.inputs)
+        with budgets.step("following the channels"):
+            return inspecting.labelled(self.model, self.inputs)
 
     def followed_for(self, heads: str) -> inspecting.Labelled:
         """The same for a cut of attention in this way, see `inspecting.labelled`."""

@@ -81,8 +81,13 @@ def departure(
         repeated: attributes that follow the cut.
     """
     trace, seconds = tried.trace, tried.seconds
-    if sizes_tell(trace) and _is_retraced(tried, removed, repeated):
-        return None
+    try:
+        if sizes_tell(trace) and _is_retraced(tried, removed, repeated):
+            return None
+    except BudgetExceededError as error:
+        if error.seconds != seconds:
+            raise  # the caller's own budget
+        return Departing(0, ENDLESS)
     cut = cut_copy(tried.model, trace, removed, repeated)
     labels = {
         axis: torch.from_numpy(own[~removed[own]])
@@ -110,17 +115,12 @@ def departure(
 
 def _is_retraced(tried: Tried, removed: NDArray[np.bool_], repeated: Sequence[Repeated]) -> bool:
     """Whether sizes alone show that a cut network is the dense one; if not, labels tell why."""
-    trace, seconds = tried.trace, tried.seconds
     try:
-        with budgets.limited(seconds, of_processor=True):
-            cut = cut_copy(tried.model, trace, removed, repeated)
-            return is_retraced(cut, tried.inputs, trace, removed)
-    except BudgetExceededError as error:
-        if error.seconds != seconds:
-            raise  # the caller's own budget
+        with budgets.limited(tried.seconds, of_processor=True):
+            cut = cut_copy(tried.model, tried.trace, removed, repeated)
+            return is_retraced(cut, tried.inputs, tried.trace, removed)
     except Exception:
-        pass  # where it raises is told by labels
-    return False
+        return False  # where it raises is told by labels
 
 
 def cut_copy(
