@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 Importance = Callable[[Expected], Tensor | None]
-"""The score of each channel of a group, shape (width,); None where it has none."""
+"""The score of each channel of a group, shape (width,); None where it has none: the group stays."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,11 +81,11 @@ def ranked_sets(
         else {each.group.root: importance(each) for each in found if each.going}
     )
     scores = {
-        each.group.root: set_importances(
-            group, followed.parameters, by_channel.get(each.group.root), norm
-        )
+        each.group.root: set_importances(group, followed.parameters, own, norm)
         for each, group in zip(found, followed.groups, strict=True)
-        if group.together
+        for own in [by_channel.get(each.group.root)]
+        # What an importance has no score for is not ranked by another one.
+        if group.together and (own is not None or isinstance(importance, str))
     }
     return RankedSets(followed, found, scores)
 
