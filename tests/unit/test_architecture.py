@@ -229,7 +229,8 @@ def test_one_module_counts_with_fvcore() -> None:
 
 def test_few_modules_know_torch_pruning() -> None:
     assert importers_of("torch_pruning") == {
-        "groups.depgraph", "pruning.own_importances", "pruning.surgery", "zoo.proving", "zoo.recipes", "counters.others",
+        "groups.depgraph", "pruning.own_importances", "pruning.surgery", "zoo.proving",
+        "zoo.recipes", "counters.others",
     }  # fmt: skip
 
 
