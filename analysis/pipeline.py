@@ -245,13 +245,12 @@ def prune_and_prove(
     ignored = policies.ignored_layers(policy, dense.model, dense.groups)
     named = policy if pruner_factory is None or config.cut == "groups" else None
     config = replace(config, policy=_label(named, config, dense.model))
-    pruned = copy_of(dense.model)
+    pruned, progress, pruner = copy_of(dense.model), Progress(), None
     build = builder(config, dense.inputs, ignored, pruner_factory)
     asks_depgraph = pruner_factory is None and config.cut != "groups"
     groups, planned, error = (
         _asked_by_us(dense, config, ignored) if asks_depgraph else ((), None, None)
     )
-    progress, pruner = Progress(), None
 
     def take(operators: Operators) -> tuple[Any, Between | None]:
         nonlocal pruner, groups, planned
@@ -269,21 +268,20 @@ def prune_and_prove(
         ignored = depgraph.ignored_by(pruner, pruned)
         config = config if config.cut == "groups" else as_stated(config, pruner)
     asked = progress.planned if planned is None else planned
-    verification = accounted(verification, groups, progress, asked, config.ratio)
-    verification = _with_attributes(verification, pruner)
+    answer = accounted(verification, groups, progress, asked, config.ratio)
     run = costed_run(
         (dense.costs, dense.saved_bytes),
         lambda: dense.account(groups, config.cut),
         pruned,
         dense.inputs,
         config,
-        verification,
+        _with_attributes(answer, pruner),
         asked,
         progress.removals,
     )
-    planned = asked if config.cut == "groups" else planned
+    known = asked if config.cut == "groups" else planned
     removals, rebuild = tuple(progress.removals), rebuilder(build, pruner)
-    return Outcome(dense, pruned, ignored, planned, removals, run, rebuild, progress.trained)
+    return Outcome(dense, pruned, ignored, known, removals, run, rebuild, progress.trained)
 
 
 def _groups_of(pruner: Any, model: nn.Module, inputs: Inputs) -> tuple[DependencyGroup, ...]:
@@ -437,8 +435,6 @@ def _verify_steps(
 
 def _check_runs(model: nn.Module, inputs: Inputs, pruner: Any, outputs: Sequence[str]) -> None:
     """Refuse a model that does not run, or whose pruner cannot be stepped; see `verify`."""
-    if isinstance(outputs, str):
-        raise InputError(f"outputs {outputs!r}; expected a list of paths, such as [{outputs!r}]")
     check_usable(model)
     check_pruner(pruner, model)
     with left_as_found(model), only_outputs(model, outputs):

@@ -173,8 +173,15 @@ def _each_channel(layer: nn.Module, name: str, tensor: Tensor, out: Kept, into: 
 
 
 def _linear(layer: nn.Module, name: str, tensor: Tensor, out: Kept, into: Kept) -> Tensor:
-    kept = tensor if out is None else tensor[out]
-    return kept if into is None or tensor.dim() < 2 else kept[:, into]
+    kept = tensor if out is None or _serves_all(tensor, 0, out) else tensor[out]
+    if into is None or tensor.dim() < 2 or _serves_all(tensor, 1, into):
+        return kept
+    return kept[:, into]
+
+
+def _serves_all(tensor: Tensor, dim: int, kept: Tensor, groups: int = 1) -> bool:
+    """Whether there is one value for all channels, as weight norm has one length for a filter."""
+    return tensor.shape[dim] == 1 and bool((kept >= groups).any())
 
 
 def _convolution(layer: Any, name: str, tensor: Tensor, out: Kept, into: Kept) -> Tensor:
@@ -182,6 +189,10 @@ def _convolution(layer: Any, name: str, tensor: Tensor, out: Kept, into: Kept) -
         return tensor if out is None else tensor[out]
     # A transposed one holds (in, out / groups, *taps), any other (out, in / groups, *taps).
     rows, columns = (into, out) if layer.transposed else (out, into)
+    if rows is not None and _serves_all(tensor, 0, rows):
+        rows = None
+    if columns is not None and _serves_all(tensor, 1, columns, layer.groups):
+        columns = None
     return _grouped(tensor, rows, columns, layer.groups)
 
 

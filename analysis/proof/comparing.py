@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from analysis.errors import InputError
+from analysis.groups.inspecting import owner_of
 from analysis.network.inference import (
     Inputs,
     forward,
@@ -308,6 +309,8 @@ class Restriction:
                 tensor = tensor.index_select(cut.dim or 0, self._staying(cut, tensor))
             return tensor
         given, _, own_name = name.rpartition(".")
+        if owner_of(name) == given and ".parametrizations." in given:
+            return tensor  # what a parametrization keeps is no tensor of its layer's
         owner = self._first[given]
         while (owner, "out") not in cuts and (owner, "in") not in cuts and owner:
             owner, _, part = owner.rpartition(".")
