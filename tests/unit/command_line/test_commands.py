@@ -599,7 +599,7 @@ BAD = {
     "unwritable report": (("report", "--out", "/proc/no"), "cannot write"),
     "no model": (("verify",), "required: MODEL"),
     "no command": ((), "required: COMMAND"),
-    "unknown command": (("prune",), "invalid choice: 'prune'"),
+    "unknown command": (("trim",), "invalid choice: 'trim'"),
 }  # fmt: skip
 
 
