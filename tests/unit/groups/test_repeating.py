@@ -1,16 +1,15 @@
 """Numbers of sizes that modules keep in attributes follow a cut; numbers in the code do not."""
 
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 import torch
-from cutting import cut, distance, drawn, gone_of, in_double, masked, randomised
+from cutting import cut, distance, drawn, gone_of, in_double, masked, numbers_of, randomised
 from torch import Tensor, nn
 
 from analysis import Pruned, inspect_groups, prune
-from analysis.records import Attribute, Group, Verdict
+from analysis.records import Attribute, Verdict
 
 TOKENS = (5, 12)
 
@@ -190,9 +189,7 @@ CASES = {
     "a configuration": Case(
         Configured, {"attend.config.heads": (4, 2)}, {"attend.qkv": 18}, "attend.qkv"
     ),
-    "layers of GPT-2": Case(
-        Gpt, {"wide.nf": (16, 8), "narrow.nf": (6, 3)}, {}, "wide"
-    ),
+    "layers of GPT-2": Case(Gpt, {"wide.nf": (16, 8), "narrow.nf": (6, 3)}, {}, "wide"),
     "norm without parameters": Case(
         BareNorm, {"norm.normalized_shape[0]": (8, 4)}, {"first": 4}, "first", Verdict.RENORMALIZED
     ),
@@ -244,13 +241,91 @@ def test_the_group_says_which_attributes_follow_it(name: str) -> None:
         for group in groups
         for each in group.repeats
     }
-    wanted = {
-        number: (before, told.get(number, ("", ""))[1]) for number, (before, _) in case.found.items()
+    assert {number: value for number, (value, _) in told.items()} == {
+        number: before for number, (before, _) in case.found.items()
     }
-    assert told == wanted
+    assert not told or case.group in {name for _, name in told.values()}
     assert all(group.held == "" or group.is_output for group in groups if group.name == case.group)
 
 
+@pytest.mark.parametrize("name", [name for name in CASES if name != "norm without parameters"])
+def test_a_cut_of_any_sets_is_the_dense_network_that_does_not_read_them(name: str) -> None:
+    """Cut by the maps of the groups alone, with the attributes that they say."""
+    model = randomised(built(CASES[name].kind))
+    x = inputs().double()
+    with in_double():
+        groups = inspect_groups(model, x)
+    for seed in range(4):
+        chosen = drawn(groups, seed)
+        numbers = numbers_of(groups, chosen)
+        small = cut(model, gone_of(groups, chosen), numbers)
+        assert distance(masked(model, groups, chosen), small, x) < 1e-9
+        assert all(
+            numbers[each.module, each.name] < each.value
+            for group in groups
+            for each in group.repeats
+        )
+
+
+def test_a_cut_whose_attribute_does_not_follow_raises() -> None:
+    """What the attribute is for: without it the network of fewer heads does not run."""
+    model = randomised(built(FusedHeads))
+    x = inputs().double()
+    with in_double():
+        groups = inspect_groups(model, x)
+    small = cut(model, gone_of(groups, drawn(groups)))
+    with pytest.raises(RuntimeError, match="shape"):
+        distance(model, small, x)
+
+
+class Twice(Tokens):
+    """Two modules of one kind; the number of each is its own."""
+
+    def __init__(self) -> None:
+        super().__init__(6)
+        config = Settings(heads=4, layers=2)
+        self.first, self.middle = Configured.Attend(config), nn.Linear(6, 12)
+        self.second = Configured.Attend(Settings(heads=4, layers=2))
+
+    def body(self, x: Tensor) -> Tensor:
+        return self.second(self.middle(self.first(x)))
+
+
+def test_the_same_code_in_two_modules_has_a_number_in_each() -> None:
+    _, pruned = halved(Twice)
+    assert pruned.verification.verdict is Verdict.EXACT
+    assert {full(each): each.after for each in pruned.attributes} == {
+        "first.config.heads": 2, "second.config.heads": 2,
+    }  # fmt: skip
+
+
+class SharedSettings(Twice):
+    """Both modules read one configuration."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.second.config = self.first.config
+
+
+@pytest.mark.parametrize("scope", ["local", "global"])
+def test_one_number_that_two_modules_read_is_never_two(scope: str) -> None:
+    """Heads of both go alike, or none of one: what is proved runs."""
+    model = built(SharedSettings)
+    pruned = prune(model, inputs(), 0.5, ignore=["head"], scope=scope)
+    assert pruned.verification.verdict.passes, pruned.verification.reason
+    heads = pruned.model.first.config.heads
+    assert pruned.model.second.config is pruned.model.first.config
+    assert model.first.config.heads == 4
+    for attend in (pruned.model.first, pruned.model.second):
+        assert attend.qkv.out_features == 9 * heads
+    assert pruned.model(inputs()).shape == (2, 2)
+
+
+def test_the_dense_networks_configuration_is_its_own() -> None:
+    dense, pruned = halved(Configured)
+    assert dense.attend.config is not pruned.model.attend.config
+    assert (dense.attend.config.heads, pruned.model.attend.config.heads) == (4, 2)
+    assert dense(inputs()).shape == (2, 2)
 
 
 def test_a_size_that_the_code_writes_out_is_held() -> None:
