@@ -266,12 +266,11 @@ def prune_and_prove(
     by_groups = config.cut == "groups"
     is_users = pruner_factory is not None and not by_groups
     config = replace(config, policy=_label(None if is_users else policy, config, dense.model))
-    pruned = copy_of(dense.model)
+    pruned, progress, pruner = copy_of(dense.model), Progress(), None
     build = builder(config, dense.inputs, ignored, pruner_factory)
     asks_depgraph = not (is_users or by_groups)
     asked_of_it = _asked_by_us(dense, config, ignored) if asks_depgraph else ((), None, None)
     groups, planned, error = asked_of_it
-    progress, pruner = Progress(), None
 
     def take(operators: Operators) -> tuple[Any, Between | None]:
         nonlocal pruner, groups, planned
@@ -299,9 +298,9 @@ def prune_and_prove(
         asked,
         progress.removals,
     )
-    planned = asked if by_groups else planned
+    known = asked if by_groups else planned
     removals, rebuild = tuple(progress.removals), rebuilder(build, pruner)
-    return Outcome(dense, pruned, ignored, planned, removals, run, rebuild, progress.trained)
+    return Outcome(dense, pruned, ignored, known, removals, run, rebuild, progress.trained)
 
 
 def _with_attributes(answer: Verification, pruner: Any) -> Verification:

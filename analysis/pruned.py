@@ -136,7 +136,8 @@ def pruned_by_groups(dense: Dense, config: Config, ignore: Any, **options: Any) 
         pruning = _Pruning(dense, config, ignore, whole, options)
         outcome = pruning.outcome()
         found = outcome.run.verification
-        refuted = pruning.refuted() if found.verdict in (Verdict.WRONG, Verdict.BROKEN) else {}
+        is_wrong = found.verdict in (Verdict.WRONG, Verdict.BROKEN)
+        refuted = pruning.refuted() if is_wrong and pruning.pruner is not None else {}
         if not refuted:
             break
         whole |= refuted
@@ -146,7 +147,8 @@ def pruned_by_groups(dense: Dense, config: Config, ignore: Any, **options: Any) 
         outcome = replace(outcome, run=replace(outcome.run, verification=found))
     for name, module in outcome.pruned.named_modules():
         module.training = dense.model.get_submodule(name).training
-    return Pruned(outcome.pruned, found, pruning.pruner.axes, outcome)
+    axes = {} if pruning.pruner is None else pruning.pruner.axes
+    return Pruned(outcome.pruned, found, axes, outcome)
 
 
 class _Pruning:
@@ -164,6 +166,7 @@ class _Pruning:
         self._options = {"importance": config.importance} | dict(options)
         groups = dense.followed_for(config.heads).groups
         self._whole = [layer for place in whole for layer in groups[place].layers]
+        self.pruner: GroupPruner | None = None
 
     def outcome(self) -> Outcome:
         """Prune and prove."""
@@ -187,6 +190,7 @@ class _Pruning:
 
     def refuted(self) -> dict[int, str]:
         """Places of groups whose cut is not proved without that of the others, and why."""
+        assert self.pruner is not None
         sets, gone = self.pruner.sets, self.pruner.gone
         inputs, followed = self._dense.inputs, sets.followed
         network = copy_of(self._dense.model)

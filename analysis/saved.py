@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +14,17 @@ from analysis.network.cutting import recut
 from analysis.network.inference import Inputs, copy_of, left_as_found, named_tensors, one_line
 from analysis.network.loading import load_callable
 from analysis.network.outputs import counted_outputs, only_outputs
+from analysis.network.subjects import built_by
 from analysis.proof.distinct_values import make_distinct
 from analysis.proof.proving import prove
 from analysis.proof.round_trips import write_exported, write_onnx
 from analysis.pruned import Pruned
-from analysis.records import Attribute, Cut, Removal
+from analysis.records import SAVED, Attribute, Cut, Removal
 from analysis.reporting.files import check_folder, written_whole
 
 __all__ = ["keeper", "load_pruned", "save_pruned"]
 
-_WEIGHTS, _INPUTS, _PRUNING = "weights.safetensors", "inputs.safetensors", "pruning.json"
+_WEIGHTS, _INPUTS, _PRUNING = SAVED
 _SCHEMA = 1
 
 
@@ -45,7 +46,7 @@ def save_pruned(pruned: Pruned, folder: str | Path) -> Path:
         InputError: the pruning was not proved; the folder holds something else, or cannot be
             written, or the example inputs cannot: what was there is untouched.
     """
-    check_folder(folder, _PRUNING)
+    check_folder(folder, SAVED)
     found, tensors = pruned.verification, dict[str, Tensor]()
     if not found.verdict.passes:
         raise InputError(
@@ -70,7 +71,7 @@ def save_pruned(pruned: Pruned, folder: str | Path) -> Path:
         },
         "macs": pruned.macs,
         "params": pruned.params,
-        "outputs": list(counted_outputs(pruned.outcome.dense.model)),
+        "outputs": list(counted_outputs(pruned.model)),
         "inputs": _taken_apart(pruned.outcome.dense.inputs, tensors),
     }
     with written_whole(folder) as made:
@@ -193,16 +194,16 @@ def load_pruned(factory: str | Callable[[], nn.Module], folder: str | Path) -> n
         data = json.loads((source / _PRUNING).read_text("utf-8"))
         tensors = load_file(source / _INPUTS)
         is_ours = data["schema"] == _SCHEMA
+        pruning = _Pruning(data, tensors) if is_ours else None
     except Exception as error:
         raise InputError(
             f"{str(folder)!r} holds no pruned network ({type(error).__name__}: {one_line(error)}); "
             "expected a folder that prune --save or save_pruned wrote"
         ) from error
-    if not is_ours:
+    if pruning is None:
         raise InputError(f"{str(folder)!r} has schema {data['schema']!r}; expected {_SCHEMA}")
     build = load_callable(factory, "model factory") if isinstance(factory, str) else factory
-    dense = build()
-    pruning = _Pruning(data, _put_together(data["inputs"], tensors))
+    dense = built_by(build, getattr(factory, "__name__", str(factory)))
     pruning.check_fits(dense)
     pruning.check_proved(dense)
     pruned = pruning.cut(dense)
@@ -224,23 +225,38 @@ def _load_weights(pruned: nn.Module, file: Path) -> None:
         ) from error
 
 
+@dataclass(frozen=True)
+class _Axis:
+    """What is left of one dimension of a tensor."""
+
+    tensor: str
+    dim: int
+    width: int
+    kept: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if not all(type(each) is int for each in (self.dim, self.width, *self.kept)):
+            raise ValueError(f"an index of `{self.tensor}` is no whole number")
+
+
 class _Pruning:
     """A pruning as data.
 
     Args:
         data: what `save_pruned` wrote.
-        inputs: the example inputs.
+        tensors: those of the example inputs, by number.
     """
 
-    def __init__(self, data: dict[str, Any], inputs: Inputs) -> None:
-        self._axes = data["axes"]
+    def __init__(self, data: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+        self._axes = [_Axis(**{**each, "kept": tuple(each["kept"])}) for each in data["axes"]]
+        self._inputs: Inputs = _put_together(data["inputs"], tensors)
         self._attributes = [
             Attribute(each["module"], tuple(each["path"]), each["before"], each["after"])
             for each in data["attributes"]
         ]
         cuts = [Cut(**{**each, "removed": tuple(each["removed"])}) for each in data["cuts"]]
         self._removals = [Removal(cut.layer, cut.removed, (cut,)) for cut in cuts]
-        self._outputs, self._inputs = data["outputs"], inputs
+        self._outputs = data["outputs"]
 
     def check_fits(self, dense: nn.Module) -> None:
         """Refuse a network of another structure than the pruned one was made of.
@@ -250,19 +266,18 @@ class _Pruning:
         """
         tensors = named_tensors(dense)
         for axis in self._axes:
-            name, dim, width = axis["tensor"], axis["dim"], axis["width"]
-            tensor = tensors.get(name)
-            if tensor is None or tensor.dim() <= dim or tensor.shape[dim] != width:
+            tensor = tensors.get(axis.tensor)
+            if tensor is None or tensor.shape[axis.dim : axis.dim + 1] != (axis.width,):
                 has = "none" if tensor is None else f"one of shape {tuple(tensor.shape)}"
                 raise InputError(
-                    f"the factory builds another network: the pruning is of a `{name}` with "
-                    f"{width} positions along dimension {dim}, and there is {has}"
+                    f"the factory builds another network: the pruning is of a `{axis.tensor}` with "
+                    f"{axis.width} positions along dimension {axis.dim}, and there is {has}"
                 )
 
     def cut(self, dense: nn.Module) -> nn.Module:
         """A copy of a dense network, cut."""
         pruned = copy_of(dense)
-        axes = {(axis["tensor"], axis["dim"]): axis["kept"] for axis in self._axes}
+        axes = {(axis.tensor, axis.dim): axis.kept for axis in self._axes}
         recut(pruned, axes, self._attributes)
         return pruned
 

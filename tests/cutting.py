@@ -4,6 +4,7 @@ Nothing here knows how groups are found: every tensor is indexed by the position
 """
 
 import copy
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +20,9 @@ from analysis.records import Group
 
 Gone = dict[tuple[str, int], set[int]]
 """By tensor and dimension the positions that go."""
+
+Numbers = dict[tuple[str, str], int]
+"""By module and name of an attribute the number that it keeps of a size."""
 
 
 def drawn(groups: Sequence[Group], seed: int = 0, share: float = 0.5) -> list[set[int]]:
@@ -41,9 +45,41 @@ def gone_of(groups: Sequence[Group], chosen: Sequence[set[int]]) -> Gone:
     return {axis: places for axis, places in gone.items() if places}
 
 
-def cut(model: nn.Module, gone: Gone) -> nn.Module:
-    """A copy without these positions; what layers of torch's repeat of sizes follows."""
+def numbers_of(groups: Sequence[Group], chosen: Sequence[set[int]]) -> Numbers:
+    """What attributes that repeat sizes become, each a share of what stays of its channels."""
+    found: Numbers = {}
+    for group, channels in zip(groups, chosen, strict=True):
+        for each in group.repeats:
+            stay = sum(channel not in channels for channel in each.channels)
+            assert each.value * stay % len(each.channels) == 0
+            found[each.module, each.name] = each.value * stay // len(each.channels)
+    return found
+
+
+def _set(held: Any, name: str, value: int) -> None:
+    """Set what a name of attributes and places in tuples stands for, as ``sizes[0]``."""
+    *way, last = re.findall(r"\w+", name)
+    if last.isdigit():
+        *way, whole = way
+        for part in way:
+            held = getattr(held, part)
+        parts = list(getattr(held, whole))
+        parts[int(last)] = value
+        setattr(held, whole, type(getattr(held, whole))(parts))
+        return
+    for part in way:
+        held = getattr(held, part)
+    setattr(held, last, value)
+
+
+def cut(model: nn.Module, gone: Gone, numbers: Numbers | None = None) -> nn.Module:
+    """A copy without these positions; what layers of torch's repeat of sizes follows.
+
+    ``numbers`` are those that other modules keep of sizes.
+    """
     model = copy.deepcopy(model)
+    for (module, name), value in (numbers or {}).items():
+        _set(model.get_submodule(module), name, value)
     # Tied parameters have one name in groups, so each tensor is cut once.
     state = {**dict(model.named_parameters()), **dict(model.named_buffers())}
     for (name, dim), places in gone.items():

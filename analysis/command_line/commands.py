@@ -21,7 +21,7 @@ from analysis.environment import OWN, explained
 from analysis.errors import BudgetExceededError, InputError
 from analysis.network.model_names import BUILT_IN
 from analysis.processes.workers import Worker, deaf_to_interrupts
-from analysis.records import CURED, RATIOS, Config, Request, Run, SubjectInfo, timed_out
+from analysis.records import CURED, RATIOS, SAVED, Config, Request, Run, SubjectInfo, timed_out
 from analysis.reporting import as_json, dot, files, groups_text, text
 
 __all__ = ["Answer", "checks", "groups", "macs", "prune", "report", "verify"]
@@ -103,7 +103,7 @@ def prune(options: Namespace) -> Answer:
         )
     for name, path in targets.items():
         if name == "save":
-            files.check_folder(path, "pruning.json")
+            files.check_folder(path, SAVED)
         else:
             files.check_writable(path)
     with _prepared(options, options.model, len(ratios)) as given:

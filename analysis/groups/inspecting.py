@@ -486,5 +486,10 @@ def layer_of(tensor: str) -> str:
 
 
 def owner_of(tensor: str) -> str:
-    """The module that a tensor belongs to; a parametrized layer's own is in one below it."""
-    return tensor.rpartition(".")[0].partition(".parametrizations")[0]
+    """The module that a tensor belongs to; a parametrized layer's own is in one below it.
+
+    What the parametrization itself keeps, as the vectors of spectral norm, is not the layer's.
+    """
+    owner = tensor.rpartition(".")[0]
+    layer, _, below = owner.partition(".parametrizations.")
+    return owner if "." in below else layer

@@ -37,6 +37,7 @@ def candidates(
     """
     modules = dict(model.named_modules())
     found = 0
+    yield from _splits(modules, trace, alike, step, removed)
     for up, owner in enumerate(_around(trace.steps[step].place.module)):
         for path, value in _numbers(modules[owner]):
             for plane, labels in enumerate(trace.steps[step].arriving):
@@ -48,6 +49,52 @@ def candidates(
                 found += 1
                 if found == _MOST:
                     return
+
+
+def _splits(
+    modules: dict[str, nn.Module],
+    trace: Trace,
+    alike: Sequence[int],
+    step: int,
+    removed: NDArray[np.bool_],
+) -> Iterator[list[Repeated]]:
+    """Attributes that hold the sizes of all parts of what arrives, which follow together."""
+    for up, owner in enumerate(_around(trace.steps[step].place.module)):
+        for path in dict.fromkeys(path[:-1] for path, _ in _numbers(modules[owner])):
+            for plane in range(len(trace.steps[step].arriving)):
+                parts = _parts(trace, modules, step, up, plane, path)
+                left = [each.left(removed) for each in parts]
+                if all(left) and left != [each.value for each in parts]:
+                    others = (
+                        each
+                        for other in alike
+                        for each in _parts(trace, modules, other, up, plane, path)
+                        if each.module != owner
+                    )
+                    yield [*parts, *others]
+
+
+def _parts(
+    trace: Trace, modules: dict[str, nn.Module], step: int, up: int, plane: int, path: Path
+) -> list[Repeated]:
+    """The numbers of a tuple as sizes of the parts of what arrives; none where they are not."""
+    owners, arriving = [*_around(trace.steps[step].place.module)], trace.steps[step].arriving
+    if up >= len(owners) or plane >= len(arriving):
+        return []
+    labels = arriving[plane]
+    numbers = [
+        (each, value)
+        for each, value in _numbers(modules[owners[up]])
+        if each[:-1] == path and isinstance(each[-1], int)
+    ]
+    if sum(value for _, value in numbers) != len(labels) or int(labels.max()) >= trace.base:
+        return []
+    ends = np.cumsum([value for _, value in numbers])
+    return [
+        Repeated(owners[up], each, value, labels[end - value : end])
+        for (each, value), end in zip(numbers, ends.tolist(), strict=True)
+        if value
+    ]
 
 
 def _around(module: str) -> Iterator[str]:

@@ -144,11 +144,10 @@ def cut_axes(model: nn.Module, kept: Mapping[tuple[str, int], Tensor]) -> None:
                 value = value.index_select(dim, kept[name, dim].to(value.device))
         if value.shape != tensor.shape:
             tensor.data, tensor.grad = value, None
-            owner = name.rpartition(".")[0]
-            # A parametrized layer has its tensors in a module below it.
-            touched |= {owner, f".{owner}".partition(".parametrizations")[0].removeprefix(".")}
-    for name, layer in model.named_modules():
-        if name in touched and _is_torchs(layer):
+            touched.add(id(tensor))
+    for layer in filter(_is_torchs, model.modules()):
+        # Layers may share a tensor, and a parametrized one has its own in a module below it.
+        if not touched.isdisjoint(map(id, (*layer.parameters(), *layer.buffers()))):
             _say_sizes(layer)
 
 
@@ -167,7 +166,7 @@ def _say_sizes(layer: Any) -> None:
     for name, places in _SIZES.items():
         if isinstance(getattr(layer, name, None), int):
             for tensor, dim in places:
-                value = getattr(layer, tensor, None)
+                value = _own(layer, tensor)
                 if isinstance(value, Tensor) and value.dim() > dim:
                     setattr(layer, name, value.shape[dim])
                     break
@@ -177,10 +176,20 @@ def _say_sizes(layer: Any) -> None:
         layer.head_dim = layer.embed_dim // layer.num_heads
 
 
+def _own(layer: nn.Module, name: str) -> Any:
+    """A tensor of a layer; of a weight that a hook makes of others, that which has its shape.
+
+    Until the next forward the weight itself is the one that they made before.
+    """
+    made_of = (getattr(layer, f"{name}{end}", None) for end in ("_v", "_orig", ""))
+    return next((each for each in made_of if isinstance(each, Tensor)), None)
+
+
 def _say_channels(layer: Any) -> None:
     """Groups that read one channel each go with it; any others stay, each with fewer channels."""
     out_axis, in_axis = (1, 0) if layer.transposed else (0, 1)
-    made, read = layer.weight.shape[out_axis], layer.weight.shape[in_axis]
+    shape = _own(layer, "weight").shape
+    made, read = shape[out_axis], shape[in_axis]
     if layer.in_channels == layer.groups > 1:
         layer.groups = read if layer.transposed else made * layer.groups // layer.out_channels
     layer.in_channels = read if layer.transposed else read * layer.groups

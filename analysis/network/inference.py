@@ -319,16 +319,22 @@ def named_tensors(model: nn.Module) -> dict[str, Tensor]:
     return parameters | buffers
 
 
-def names_of(layers: Iterable[str | nn.Module], model: nn.Module) -> tuple[str, ...]:
+def names_of(
+    layers: Iterable[str | nn.Module], model: nn.Module, what: str = "ignored layer"
+) -> tuple[str, ...]:
     """Names of these modules and of everything inside them, as torch-pruning ignores containers.
+
+    Args:
+        layers: modules, or their names.
+        model: which they are part of.
+        what: they are, for the error.
 
     Raises:
         InputError: a layer is not part of the model.
     """
     if isinstance(layers, str | nn.Module):
         raise InputError(
-            f"ignored layers are given as one {type(layers).__name__}; expected a list of modules "
-            "or names"
+            f"{what}s are given as one {type(layers).__name__}; expected a list of modules or names"
         )
     modules = dict(model.named_modules())
     names_by_module = {module: name for name, module in modules.items()}
@@ -337,16 +343,14 @@ def names_of(layers: Iterable[str | nn.Module], model: nn.Module) -> tuple[str, 
         if isinstance(layer, type):
             kind = layer.__name__
             raise InputError(
-                f"ignored layer <class {kind}> is a type, which torch-pruning accepts and "
+                f"{what} <class {kind}> is a type, which torch-pruning accepts and "
                 f"discards; pass its modules: [m for m in model.modules() if isinstance(m, {kind})]"
             )
         module = modules.get(layer) if isinstance(layer, str) else layer
         if not isinstance(module, nn.Module) or module not in names_by_module:
             expected = "expected modules of it, or names from model.named_modules()"
             close = did_you_mean(layer, modules, "") if isinstance(layer, str) else ""
-            raise InputError(
-                f"ignored layer {layer!r} is not part of the model; {close or expected}"
-            )
+            raise InputError(f"{what} {layer!r} is not part of the model; {close or expected}")
         names += [names_by_module[child] for child in module.modules()]
     return tuple(dict.fromkeys(names))
 

@@ -36,6 +36,8 @@ def count_outputs(model: nn.Module, outputs: Sequence[str]) -> None:
     if isinstance(outputs, str):
         raise InputError(f"outputs {outputs!r}; expected a list of paths, such as [{outputs!r}]")
     vars(model).pop(_COUNTED, None)
+    if isinstance(outputs, str):
+        raise InputError(f"outputs {outputs!r}; expected a list of paths, such as [{outputs!r}]")
     if outputs:
         vars(model)[_COUNTED] = tuple(outputs)
 

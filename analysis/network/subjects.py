@@ -32,6 +32,7 @@ __all__ = [
     "CASE_STUDY",
     "Subject",
     "build",
+    "built_by",
     "example_inputs",
     "given_inputs",
     "load",
@@ -173,24 +174,34 @@ def build(subject: Subject, weights: str = "random", seed: int = 0) -> nn.Module
     """
     with random_state_kept():
         torch.manual_seed(seed)
-        model = _default(subject) if weights == "default" else _call(subject)
+        model = (
+            _default(subject) if weights == "default" else built_by(subject.factory, subject.name)
+        )
     if weights not in ("random", "default"):
         _load_weights(model, weights, subject.name)
     return model.eval()
 
 
-def _call(subject: Subject) -> nn.Module:
+def built_by(factory: Callable[[], Any], name: str) -> nn.Module:
+    """What a model factory builds.
+
+    Args:
+        factory: takes no argument.
+        name: of it, for the error.
+
+    Raises:
+        InputError: it fails, or returns no module, or one that cannot be analysed as it is.
+    """
     try:
-        model = subject.factory()
+        model = factory()
     except (Exception, SystemExit) as error:
         raise InputError(
-            f"model factory {subject.name!r} raised {type(error).__name__}: {one_line(error)}; "
+            f"model factory {name!r} raised {type(error).__name__}: {one_line(error)}; "
             "expected a function that takes no argument and returns an nn.Module"
         ) from error
     if not isinstance(model, nn.Module):
         raise InputError(
-            f"model factory {subject.name!r} returned a {type(model).__name__}; "
-            "expected an nn.Module"
+            f"model factory {name!r} returned a {type(model).__name__}; expected an nn.Module"
         )
     check_usable(model)
     return model

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from analysis.errors import InputError
+from analysis.groups.inspecting import owner_of
 from analysis.network.inference import (
     Inputs,
     forward,
@@ -331,6 +332,8 @@ class Restriction:
     def _owner(self, name: str) -> tuple[str, str]:
         """The innermost layer around a tensor that was cut, and the tensor's name in it."""
         given, _, own_name = name.rpartition(".")
+        if owner_of(name) == given and ".parametrizations." in given:
+            return given, own_name  # what a parametrization keeps is no tensor of its layer's
         owner = self._first[given]
         while owner and owner not in self._axes:
             owner, _, part = owner.rpartition(".")

@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 Importance = Callable[[Expected], Tensor | None]
-"""The score of each channel of a group, shape (width,); None where it has none."""
+"""The score of each channel of a group, shape (width,); None where it has none: the group stays."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,14 +78,18 @@ def ranked_sets(
     by_channel: Mapping[str, Tensor | None] = (
         group_importances(model, tuple(each.group for each in found), importance)
         if isinstance(importance, str)
-        else {each.group.root: importance(each) for each in found if each.going}
+        else {
+            each.group.root: importance(each)
+            for each in found
+            if each.going and each.group.prunable
+        }
     )
     scores = {
-        each.group.root: set_importances(
-            group, followed.parameters, by_channel.get(each.group.root), norm
-        )
+        each.group.root: set_importances(group, followed.parameters, own, norm)
         for each, group in zip(found, followed.groups, strict=True)
-        if group.together
+        for own in [by_channel.get(each.group.root)]
+        # What an importance has no score for is not ranked by another one.
+        if group.together and (own is not None or isinstance(importance, str))
     }
     return RankedSets(followed, found, scores)
 
@@ -144,11 +148,17 @@ def scopes_of(
     Raises:
         InputError: a layer that is not part of the model, or no channel of which may go; no ratio.
     """
+    if not isinstance(ratios, Mapping):
+        raise InputError(
+            f"ratios_by_layer is a {type(ratios).__name__}; expected a dict of ratios by layer"
+        )
     layers = {each.group.root: set(each.group.layers) for each in sets.found}
     rest = dict.fromkeys(sets.ranked)
     scopes: list[Scope] = []
     for place, (given, ratio) in enumerate(ratios.items()):
-        names = names_of(given if isinstance(given, tuple) else (given,), model)
+        names = names_of(
+            given if isinstance(given, tuple) else (given,), model, "layer of a ratio of its own"
+        )
         own = tuple(root for root in rest if not layers[root].isdisjoint(names))
         if not own:
             said = given if isinstance(given, str) else names[0]

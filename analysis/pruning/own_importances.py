@@ -41,6 +41,11 @@ def scored_by(importance: Callable[[Any], Any], model: nn.Module) -> Importance:
                 f"the importance returned {what} for the group of `{each.group.root}`; expected a "
                 f"tensor of shape ({each.group.width},), a score for each channel"
             )
+        if found.isnan().any():
+            raise InputError(
+                f"the importance returned NaN for the group of `{each.group.root}`, which ranks "
+                "no channel; expected a number for each"
+            )
         return found.detach().cpu().double()
 
     return scores

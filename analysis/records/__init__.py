@@ -39,6 +39,7 @@ from analysis.records.groups import (
 )
 from analysis.records.proof import CURED, STRENGTH, FaultCount, Mismatch, Verdict, Verification
 from analysis.records.pruning import (
+    SAVED,
     Attribute,
     Channels,
     Cut,
@@ -94,6 +95,7 @@ __all__ = [
     "OWN_PRUNER",
     "POLICIES",
     "RATIOS",
+    "SAVED",
     "SCOPES",
     "STRENGTH",
     "Attribute",

@@ -6,6 +6,7 @@ from enum import StrEnum
 from functools import cached_property
 
 __all__ = [
+    "SAVED",
     "Attribute",
     "Channels",
     "Cut",
@@ -17,6 +18,9 @@ __all__ = [
     "Removal",
     "merge_cuts",
 ]
+
+SAVED = ("weights.safetensors", "inputs.safetensors", "pruning.json")
+"""The files of a pruned network on disk: its weights, the example inputs, what was pruned."""
 
 
 class Reason(StrEnum):

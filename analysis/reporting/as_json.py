@@ -57,15 +57,23 @@ def _subject(info: SubjectInfo) -> dict[str, Any]:
 
 def verify(info: SubjectInfo, runs: Iterable[Run]) -> dict[str, Any]:
     """What ``verify --json`` prints."""
-    return {**_head(info), "runs": [{**_run(run), "kept": _kept(run)} for run in runs]}
+    return {**_head(info), "runs": [{**_run(run), **_made(run)} for run in runs]}
 
 
-def _kept(run: Run) -> dict[str, dict[str, list[int]]]:
-    """Which dense channel each kept one is; the report's file would be ten times as long."""
-    return {
+def _made(run: Run) -> dict[str, Any]:
+    """What makes the pruned network of the dense one; the report's file would be ten times as long.
+
+    By layer the dense channel that each kept one is, and the numbers of modules that were set.
+    """
+    kept = {
         layer: {axis: list(channels) for axis, channels in axes.items()}
         for layer, axes in run.verification.kept.items()
     }
+    numbers = [
+        {"module": each.module, "name": each.name, "before": each.before, "after": each.after}
+        for each in run.verification.attributes
+    ]
+    return {"kept": kept, "attributes": numbers}
 
 
 def _run(run: Run) -> dict[str, Any]:
@@ -92,7 +100,6 @@ def _run(run: Run) -> dict[str, Any]:
         **({"heads": [asdict(each) for each in verification.heads]} if verification.heads else {}),
         **({"unmet_heads": verification.unmet_heads} if verification.unmet_heads else {}),
         **({"unmet": list(verification.unmet)} if verification.unmet else {}),
-        **({"attributes": _attributes(verification)} if verification.attributes else {}),
         "requested_unknown": verification.requested_unknown,
         "scopes": [_scope(scope) for scope in run.scopes],
         "params": _sizes(run.params) | {"requested": run.params.requested},
@@ -108,14 +115,6 @@ def _run(run: Run) -> dict[str, Any]:
             for check in run.checks
         ],
     }
-
-
-def _attributes(verification: Verification) -> list[dict[str, Any]]:
-    """Numbers of modules that were set, as the size that they repeat has changed."""
-    return [
-        {"module": each.module, "name": each.name, "before": each.before, "after": each.after}
-        for each in verification.attributes
-    ]
 
 
 def catalogue(found: Iterable[tuple[str, str, str, bool]]) -> dict[str, Any]:

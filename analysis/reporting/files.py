@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -33,12 +33,12 @@ def check_writable(path: str | Path) -> None:
         ) from error
 
 
-def check_folder(path: str | Path, mark: str) -> None:
+def check_folder(path: str | Path, names: Collection[str]) -> None:
     """Fail before the work starts if a folder could not be written after it.
 
     Args:
         path: of the folder.
-        mark: a file that tells a folder that may be replaced.
+        names: of the files that may be replaced.
 
     Raises:
         InputError: it is a file, holds other files, or cannot be made.
@@ -46,12 +46,13 @@ def check_folder(path: str | Path, mark: str) -> None:
     target = Path(path).resolve()
     if target.exists() and not target.is_dir():
         raise InputError(f"cannot write {str(path)!r}: it is a file; give a folder")
-    if target.is_dir() and any(target.iterdir()) and not (target / mark).is_file():
-        raise InputError(
-            f"cannot write {str(path)!r}: it holds other files; give a new folder, or one with a "
-            f"{mark}, to replace it"
-        )
     try:
+        other = target.is_dir() and any(each.name not in names for each in target.iterdir())
+        if other:
+            raise InputError(
+                f"cannot write {str(path)!r}: it holds other files than {', '.join(names)}; give a "
+                "new folder, or one with these alone, to replace them"
+            )
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent):
             pass
@@ -77,13 +78,26 @@ def written_whole(path: str | Path) -> Iterator[Path]:
         beside.chmod(0o777 & ~mask)
         for file in beside.iterdir():
             file.chmod(0o666 & ~mask)
-        if target.is_dir():
-            shutil.rmtree(target)
-        os.replace(beside, target)
+        _put_in_place(beside, target)
     except OSError as error:
         raise InputError(f"cannot write {str(path)!r}: {error.strerror}") from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+
+
+def _put_in_place(made: Path, target: Path) -> None:
+    """Rename a folder to where another may be, which is put back where that fails."""
+    if not target.is_dir():
+        os.replace(made, target)
+        return
+    before = made.with_name(f"{made.name}.before")
+    os.replace(target, before)
+    try:
+        os.replace(made, target)
+    except BaseException:
+        os.replace(before, target)
+        raise
+    shutil.rmtree(before, ignore_errors=True)
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from cutting import (
     gone_of,
     in_double,
     masked,
+    numbers_of,
     over_kept,
     randomised,
 )
@@ -76,7 +77,7 @@ def departure(model: nn.Module, inputs: Any, groups: tuple[Group, ...], seed: in
     chosen = drawn(groups, seed)
     gone = gone_of(groups, chosen)
     dense = rescaled(masked(model, groups, chosen), gone)
-    return distance(dense, cut(model, gone), inputs)
+    return distance(dense, cut(model, gone, numbers_of(groups, chosen)), inputs)
 
 
 def without(groups: tuple[Group, ...], names: set[str]) -> tuple[Group, ...]:

@@ -617,7 +617,7 @@ BAD = {
     "unwritable report": (("report", "--out", "/proc/no"), "cannot write"),
     "no model": (("verify",), "required: MODEL"),
     "no command": ((), "required: COMMAND"),
-    "unknown command": (("cut",), "invalid choice: 'cut'"),
+    "unknown command": (("trim",), "invalid choice: 'trim'"),
 }  # fmt: skip
 
 

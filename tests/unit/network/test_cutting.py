@@ -150,7 +150,6 @@ def test_a_shared_tensor_is_cut_once() -> None:
     assert table.embedding_dim == 4
 
 
-@pytest.mark.xfail(strict=True, reason="only the layer of the tensor's first name is told its size")
 def test_every_owner_of_a_shared_tensor_is_told_its_size() -> None:
     table, head = nn.Embedding(10, 6), nn.Linear(6, 10, bias=False)
     head.weight = table.weight

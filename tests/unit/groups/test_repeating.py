@@ -1,0 +1,338 @@
+"""Numbers of sizes that modules keep in attributes follow a cut; numbers in the code do not."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import torch
+from cutting import cut, distance, drawn, gone_of, in_double, masked, numbers_of, randomised
+from torch import Tensor, nn
+
+from analysis import Pruned, inspect_groups, prune
+from analysis.records import Attribute, Verdict
+
+TOKENS = (5, 12)
+
+
+class Tokens(nn.Module):
+    """A network of tokens (5, 12) that ends in a classifier."""
+
+    size = TOKENS
+
+    def __init__(self, last: int) -> None:
+        super().__init__()
+        self.head = nn.Linear(last, 2)
+
+    def body(self, x: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.body(x).mean(1))
+
+
+def attended(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """(N, heads, T, width) -> (N, T, heads * width), by a scale that no width decides."""
+    return ((q @ k.transpose(-2, -1)).softmax(-1) @ v).transpose(1, 2).flatten(2)
+
+
+class FusedHeads(Tokens):
+    """One layer makes q, k and v, viewed as (N, T, 3, heads, width); both are attributes."""
+
+    def __init__(self) -> None:
+        super().__init__(6)
+        self.num_heads, self.head_dim = 4, 3
+        self.qkv, self.project = nn.Linear(12, 36), nn.Linear(12, 6)
+
+    def body(self, x: Tensor) -> Tensor:
+        batch, tokens, _ = x.shape
+        made = self.qkv(x).view(batch, tokens, 3, self.num_heads, self.head_dim)
+        return self.project(attended(*made.permute(2, 0, 3, 1, 4)))
+
+
+class HeadSize(Tokens):
+    """The number of heads is asked of the size, which is an attribute."""
+
+    def __init__(self) -> None:
+        super().__init__(6)
+        self.head_size = 3
+        self.q, self.k, self.v = (nn.Linear(12, 12) for _ in range(3))
+        self.project = nn.Linear(12, 6)
+
+    def body(self, x: Tensor) -> Tensor:
+        parts = (layer(x) for layer in (self.q, self.k, self.v))
+        parts = (part.view(*x.shape[:2], -1, self.head_size).transpose(1, 2) for part in parts)
+        return self.project(attended(*parts))
+
+
+class Asserted(Tokens):
+    """The forward asserts the width that it was built with."""
+
+    def __init__(self) -> None:
+        super().__init__(6)
+        self.hidden_size = 8
+        self.first, self.second = nn.Linear(12, 8), nn.Linear(8, 6)
+
+    def body(self, x: Tensor) -> Tensor:
+        x = self.first(x)
+        assert x.shape[-1] == self.hidden_size, "another width than was said"
+        return self.second(x.view(-1, x.shape[1], self.hidden_size).relu())
+
+
+class Split(Tokens):
+    """What one layer makes is split into a tuple of sizes."""
+
+    def __init__(self) -> None:
+        super().__init__(6)
+        self.sizes = (8, 4)
+        self.first = nn.Linear(12, 12)
+        self.left, self.right = nn.Linear(8, 6), nn.Linear(4, 6)
+
+    def body(self, x: Tensor) -> Tensor:
+        left, right = self.first(x).split(self.sizes, -1)
+        return self.left(left) + self.right(right)
+
+
+class Settings:
+    """A configuration, as of a model hub."""
+
+    def __init__(self, **numbers: int) -> None:
+        vars(self).update(numbers)
+
+
+class Configured(Tokens):
+    """The forward of a module inside reads the number of heads of the configuration."""
+
+    class Attend(nn.Module):
+        def __init__(self, config: Settings) -> None:
+            super().__init__()
+            self.config = config
+            self.qkv, self.project = nn.Linear(12, 36), nn.Linear(12, 6)
+
+        def forward(self, x: Tensor) -> Tensor:
+            made = self.qkv(x).view(*x.shape[:2], 3, self.config.heads, 3)
+            return self.project(attended(*made.permute(2, 0, 3, 1, 4)))
+
+    def __init__(self) -> None:
+        super().__init__(6)
+        self.attend = self.Attend(Settings(heads=4, layers=1))
+
+    def body(self, x: Tensor) -> Tensor:
+        return self.attend(x)
+
+
+class Conv1D(nn.Module):
+    """GPT-2's linear layer, whose weight is (in, out), and which keeps its width."""
+
+    def __init__(self, nf: int, nx: int) -> None:
+        super().__init__()
+        self.nf, self.nx = nf, nx
+        self.weight = nn.Parameter(torch.empty(nx, nf).normal_(std=0.3))
+        self.bias = nn.Parameter(torch.zeros(nf))
+
+    def forward(self, x: Tensor) -> Tensor:
+        size = (*x.shape[:-1], self.nf)
+        return torch.addmm(self.bias, x.view(-1, x.shape[-1]), self.weight).view(size)
+
+
+class Gpt(Tokens):
+    def __init__(self) -> None:
+        super().__init__(6)
+        self.wide, self.narrow = Conv1D(16, 12), Conv1D(6, 16)
+
+    def body(self, x: Tensor) -> Tensor:
+        return self.narrow(self.wide(x).relu())
+
+
+class BareNorm(Tokens):
+    """A layer norm without parameters: nothing but its shape says its width."""
+
+    def __init__(self) -> None:
+        super().__init__(6)
+        self.first, self.second = nn.Linear(12, 8), nn.Linear(8, 6)
+        self.norm = nn.LayerNorm(8, elementwise_affine=False)
+
+    def body(self, x: Tensor) -> Tensor:
+        return self.second(self.norm(self.first(x)))
+
+
+class Literal(Tokens):
+    """The size is written out in the code, and an attribute of the same value is not read."""
+
+    def __init__(self) -> None:
+        super().__init__(6)
+        self.width = 8
+        self.first, self.second = nn.Linear(12, 8), nn.Linear(8, 6)
+
+    def body(self, x: Tensor) -> Tensor:
+        return self.second(self.first(x).view(-1, 5, 8).relu())
+
+
+@dataclass(frozen=True)
+class Case:
+    """A network, the attributes that follow at ratio 0.5, and what is left of layers' outputs."""
+
+    kind: type[Tokens]
+    found: dict[str, tuple[int, int]]
+    left: dict[str, int]
+    group: str
+    verdict: Verdict = Verdict.EXACT
+
+
+CASES = {
+    # 4 - int(4 * 0.5) of the heads go, whole.
+    "heads of a fused view": Case(FusedHeads, {"num_heads": (4, 2)}, {"qkv": 18}, "qkv"),
+    "size of a head": Case(HeadSize, {}, {"q": 6, "k": 6, "v": 6}, "q"),
+    "asserted width": Case(Asserted, {"hidden_size": (8, 4)}, {"first": 4}, "first"),
+    "sizes of a split": Case(
+        Split, {"sizes[0]": (8, 4), "sizes[1]": (4, 2)}, {"first": 6}, "first"
+    ),
+    "a configuration": Case(
+        Configured, {"attend.config.heads": (4, 2)}, {"attend.qkv": 18}, "attend.qkv"
+    ),
+    "layers of GPT-2": Case(Gpt, {"wide.nf": (16, 8), "narrow.nf": (6, 3)}, {}, "wide"),
+    "norm without parameters": Case(
+        BareNorm, {"norm.normalized_shape[0]": (8, 4)}, {"first": 4}, "first", Verdict.RENORMALIZED
+    ),
+}
+
+
+def built(kind: type[nn.Module]) -> nn.Module:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return kind().eval()
+
+
+def inputs() -> Tensor:
+    return torch.randn(2, *TOKENS, generator=torch.Generator().manual_seed(1))
+
+
+def full(each: Attribute) -> str:
+    return ".".join(filter(None, [each.module, each.name]))
+
+
+def halved(kind: type[nn.Module]) -> tuple[nn.Module, Pruned]:
+    model = built(kind)
+    return model, prune(model, inputs(), 0.5, ignore=["head"])
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_attribute_that_repeats_a_size_is_found_and_set(name: str) -> None:
+    case = CASES[name]
+    dense, pruned = halved(case.kind)
+    assert pruned.verification.verdict is case.verdict, pruned.verification.reason
+    assert {full(each): (each.before, each.after) for each in pruned.attributes} == case.found
+    for each in pruned.attributes:
+        for model, value in ((dense, each.before), (pruned.model, each.after)):
+            held: Any = model.get_submodule(each.module)
+            for part in each.path:
+                held = held[part] if isinstance(part, int) else getattr(held, part)
+            assert held == value
+    for layer, left in case.left.items():
+        made = pruned.model.get_submodule(layer)
+        assert made.out_features == made.weight.shape[0] == left
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_group_says_which_attributes_follow_it(name: str) -> None:
+    case = CASES[name]
+    groups = inspect_groups(built(case.kind), inputs())
+    told = {
+        ".".join(filter(None, [each.module, each.name])): (each.value, group.name)
+        for group in groups
+        for each in group.repeats
+    }
+    assert {number: value for number, (value, _) in told.items()} == {
+        number: before for number, (before, _) in case.found.items()
+    }
+    assert not told or case.group in {name for _, name in told.values()}
+    assert all(group.held == "" or group.is_output for group in groups if group.name == case.group)
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if name != "norm without parameters"])
+def test_a_cut_of_any_sets_is_the_dense_network_that_does_not_read_them(name: str) -> None:
+    """Cut by the maps of the groups alone, with the attributes that they say."""
+    model = randomised(built(CASES[name].kind))
+    x = inputs().double()
+    with in_double():
+        groups = inspect_groups(model, x)
+    for seed in range(4):
+        chosen = drawn(groups, seed)
+        numbers = numbers_of(groups, chosen)
+        small = cut(model, gone_of(groups, chosen), numbers)
+        assert distance(masked(model, groups, chosen), small, x) < 1e-9
+        assert all(
+            numbers[each.module, each.name] < each.value
+            for group in groups
+            for each in group.repeats
+        )
+
+
+def test_a_cut_whose_attribute_does_not_follow_raises() -> None:
+    """What the attribute is for: without it the network of fewer heads does not run."""
+    model = randomised(built(FusedHeads))
+    x = inputs().double()
+    with in_double():
+        groups = inspect_groups(model, x)
+    small = cut(model, gone_of(groups, drawn(groups)))
+    with pytest.raises(RuntimeError, match="shape"):
+        distance(model, small, x)
+
+
+class Twice(Tokens):
+    """Two modules of one kind; the number of each is its own."""
+
+    def __init__(self) -> None:
+        super().__init__(6)
+        config = Settings(heads=4, layers=2)
+        self.first, self.middle = Configured.Attend(config), nn.Linear(6, 12)
+        self.second = Configured.Attend(Settings(heads=4, layers=2))
+
+    def body(self, x: Tensor) -> Tensor:
+        return self.second(self.middle(self.first(x)))
+
+
+def test_the_same_code_in_two_modules_has_a_number_in_each() -> None:
+    _, pruned = halved(Twice)
+    assert pruned.verification.verdict is Verdict.EXACT
+    assert {full(each): each.after for each in pruned.attributes} == {
+        "first.config.heads": 2, "second.config.heads": 2,
+    }  # fmt: skip
+
+
+class SharedSettings(Twice):
+    """Both modules read one configuration."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.second.config = self.first.config
+
+
+@pytest.mark.parametrize("scope", ["local", "global"])
+def test_one_number_that_two_modules_read_is_never_two(scope: str) -> None:
+    """Heads of both go alike, or none of one: what is proved runs."""
+    model = built(SharedSettings)
+    pruned = prune(model, inputs(), 0.5, ignore=["head"], scope=scope)
+    assert pruned.verification.verdict.passes, pruned.verification.reason
+    heads = pruned.model.first.config.heads
+    assert pruned.model.second.config is pruned.model.first.config
+    assert model.first.config.heads == 4
+    for attend in (pruned.model.first, pruned.model.second):
+        assert attend.qkv.out_features == 9 * heads
+    assert pruned.model(inputs()).shape == (2, 2)
+
+
+def test_the_dense_networks_configuration_is_its_own() -> None:
+    dense, pruned = halved(Configured)
+    assert dense.attend.config is not pruned.model.attend.config
+    assert (dense.attend.config.heads, pruned.model.attend.config.heads) == (4, 2)
+    assert dense(inputs()).shape == (2, 2)
+
+
+def test_a_size_that_the_code_writes_out_is_held() -> None:
+    _, pruned = halved(Literal)
+    assert pruned.attributes == ()
+    assert pruned.model.first.out_features == 8
+    assert pruned.model.width == 8
+    (group,) = (each for each in inspect_groups(built(Literal), inputs()) if each.name == "first")
+    assert (group.together, group.repeats) == ((), ())
+    assert group.held
