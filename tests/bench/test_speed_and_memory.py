@@ -7,7 +7,7 @@ import time
 import pytest
 from bench.usage import usage_of
 
-from analysis import pipeline, verify
+from analysis import pipeline, prune, verify
 from analysis.network import subjects
 from analysis.network.inference import copy_of
 from analysis.proof import comparing, distinct_values
@@ -107,6 +107,24 @@ def test_verify_as_called_costs_at_most_four_times_the_pruner(benchmark, dense) 
         return time.perf_counter() - started
 
     assert beside_the_pruner(benchmark, dense, "verify", verified) <= 4
+
+
+@pytest.mark.xfail(
+    strict=False,
+    reason="9.4 times on mobilenet_v2 and 9.1 on resnet50, by the processor's time: of it the proof "
+    "3 to 4, fvcore's two counts 2 to 4, following the channels and the ranking the rest",
+)
+def test_a_pruning_by_groups_costs_at_most_two_and_a_half_times_the_pruner(
+    benchmark, dense
+) -> None:
+    """All that `prune` does: a copy, its groups, the cut, the proof and the costs."""
+
+    def cut() -> float:
+        started = time.perf_counter()
+        assert prune(dense.model, dense.inputs, 0.5).verification.verdict.passes
+        return time.perf_counter() - started
+
+    assert beside_the_pruner(benchmark, dense, "prune", cut) <= 2.5
 
 
 def test_verify_at_three_ratios_stays_under_two_gibibytes(benchmark) -> None:
