@@ -157,14 +157,14 @@ def check_removed_as_ranked(outcome: "Outcome") -> None:
             if is_own
             else outcome.run.verification.requested_unknown or "the network could not be traced"
         )
-    scores = outcome.scores
+    by_groups = outcome.run.config.cut == "groups"  # it ranks in float64, and says what goes
     removed = {removal.root: set(removal.removed) for removal in outcome.removals}
     for planned in outcome.planned:
         if planned.reason is Reason.UNTRACED:
             continue
         differing = set(planned.expected) ^ removed.get(planned.root, set())
         pool = outcome.planned if outcome.run.config.scope == "global" else (planned,)
-        if differing and not _within_resolution(differing, scores[planned.root], pool, scores):
+        if differing and (by_groups or not _within_resolution(outcome, differing, planned, pool)):
             raise CheckFailedError(
                 f"group `{planned.root}` lost {len(removed.get(planned.root, ()))} channels; "
                 f"{len(planned.expected)} rank below the threshold; {len(differing)} differ, "
@@ -183,12 +183,14 @@ def _some(entries: list[str]) -> str:
 
 
 def _within_resolution(
+    outcome: "Outcome",
     differing: set[int],
-    own: list[float],
+    planned: PlannedGroup,
     pool: tuple[PlannedGroup, ...],
-    scores: dict[str, list[float]],
 ) -> bool:
     """Whether float32 cannot tell the differing channels from the scope's threshold."""
+    scores = outcome.scores
+    own = scores[planned.root]
     asked = [scores[group.root][channel] for group in pool for channel in group.requested]
     if not asked:
         return False

@@ -111,7 +111,7 @@ def test_verify_as_called_costs_at_most_four_times_the_pruner(benchmark, dense) 
 
 @pytest.mark.xfail(
     strict=False,
-    reason="9.4 times on mobilenet_v2 and 9.1 on resnet50, by the processor's time: of it the proof "
+    reason="9.4 times on mobilenet_v2 and 9.1 on resnet50, by the processor time: of it the proof "
     "3 to 4, fvcore's two counts 2 to 4, following the channels and the ranking the rest",
 )
 def test_a_pruning_by_groups_costs_at_most_two_and_a_half_times_the_pruner(
