@@ -76,7 +76,7 @@ def _not_by_groups(record: Record) -> dict[str, str]:
     """Scopes in which a cut by the groups does not pass."""
     found = {
         f"by groups, {scope}": answer.get("verdict", _UNANSWERED)
-        for scope, answer in record["by_groups"].items()
+        for scope, answer in record.get("by_groups", {}).items()
     }
     return {
         place: verdict
@@ -95,7 +95,7 @@ def _line(record: Record) -> str:
 
 
 def _told_by_groups(record: Record) -> str:
-    answers = record["by_groups"].items()
+    answers = record.get("by_groups", {}).items()
     words = (f"{scope} {each.get('verdict') or each['unanswered']}" for scope, each in answers)
     return f"by its groups: {', '.join(words)}"
 
