@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from analysis.errors import InputError
 from analysis.groups.inspecting import Labelled
 from analysis.network.inference import names_of
+from analysis.network.labels.origins import Origins
 from analysis.network.labels.tracing import state_of
 from analysis.network.layers import axis_of
 from analysis.pruning.channel_classes import classes_of
@@ -250,14 +251,14 @@ def removals_of(sets: RankedSets, gone: NDArray[np.bool_]) -> list[Removal]:
         gone: for each label of the pass over it whether its position goes.
     """
     followed, found = sets.followed, []
-    odd = _used_otherwise(followed)
+    odd, origins = _used_otherwise(followed), Origins(followed.trace)
     for place, (each, group) in enumerate(zip(sets.found, followed.groups, strict=True)):
         own = gone & (followed.group_of == place)
         channels = np.unique(each.channel_of[own & (each.channel_of >= 0)])
         if channels.size:
             cuts: dict[tuple[str, str, int | None], Cut] = {}
             for member in _members(followed, group):
-                cut = _cut(followed, member, own, alone=member.layer in odd)
+                cut = _cut(followed, origins, member, own, alone=member.layer in odd)
                 cuts.setdefault((cut.layer, cut.axis, cut.dim), cut)
             own_cuts = tuple(cuts.values())
             found.append(
@@ -287,11 +288,16 @@ def _used_otherwise(followed: Labelled) -> set[str]:
     }
 
 
-def _cut(followed: Labelled, member: Member, gone: NDArray[np.bool_], *, alone: bool) -> Cut:
+def _cut(
+    followed: Labelled, origins: Origins, member: Member, gone: NDArray[np.bool_], *, alone: bool
+) -> Cut:
     """What a member loses: an axis of its layer, or of its tensor alone."""
     labels = followed.trace.labels(member.tensor, member.dim)
     if alone:
-        return Cut(member.tensor, member.axis, len(labels), _places(gone[labels]), member.dim)
+        # What is masked in a tensor is what it multiplies; a norm of weights is not that of a part.
+        reads = member.axis == "in" and origins.multiplies_inputs(member.tensor, member.dim)
+        axis = "in" if reads else "out"
+        return Cut(member.tensor, axis, len(labels), _places(gone[labels]), member.dim)
     layer = followed.modules.get(member.layer)
     if member.axis == "in" and getattr(layer, "groups", 1) > 1:
         arriving = followed.arriving_at(member.layer)

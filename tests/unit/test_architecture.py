@@ -53,7 +53,7 @@ ROOMS = {
     "network.labels": (
         ("planes", "operators"),
         ("records",),
-        ("meeting",),
+        ("meeting", "origins"),
         ("calls",),
         ("contractions",),
         ("rules",),
