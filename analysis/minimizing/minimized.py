@@ -1,0 +1,185 @@
+"""The door: from a network that is not pruned right to a script that shows it, run before it is given."""
+
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from analysis.errors import BudgetExceededError, InputError
+from analysis.groups import inspecting, policies
+from analysis.minimizing.failing import Asked, Judge
+from analysis.minimizing.shrinking import shrunk
+from analysis.minimizing.small import Small, flat, small_of
+from analysis.minimizing.writing import script
+from analysis.network.inference import Inputs, copy_of, left_as_found, one_line, random_state_kept
+from analysis.network.usable import check_usable
+from analysis.processes import budgets
+from analysis.records import Config, Verdict
+
+__all__ = ["SECONDS", "Counterexample", "minimized"]
+
+SECONDS = 60.0
+"""For all of it, but for running the script."""
+
+_SECONDS_TO_RUN = 120.0
+_MOST_RUN = 3
+
+
+@dataclass(frozen=True)
+class Counterexample:
+    """A short script that shows a failing pruning, or why there is none.
+
+    Attributes:
+        script: Python text that imports torch and torch-pruning alone; empty if there is none.
+        verdict: what it shows; None if there is none.
+        why: why there is none, in a line.
+    """
+
+    script: str = ""
+    verdict: Verdict | None = None
+    why: str = ""
+
+
+def minimized(
+    model: nn.Module,
+    example_inputs: Inputs,
+    ratio: float = 0.5,
+    *,
+    ignore: Any = "classifier",
+    scope: str = "local",
+    importance: str = "l1",
+    round_to: int | None = None,
+    max_pruning_ratio: float = 1.0,
+    seconds: float = SECONDS,
+) -> Counterexample:
+    """Cut a network that torch-pruning does not prune right down to a script that shows it.
+
+    The script's network has fresh weights; each network on the way is judged by the proof, and the
+    script is run in a process of its own before it is returned.
+
+    Args:
+        model: the dense network; not changed.
+        example_inputs: a tensor, a tuple or a dict.
+        ratio: as `analysis.prune`, and so the arguments that follow.
+        ignore: see there. Layers that make the output are ignored as well.
+        scope: see there.
+        importance: ``l1`` or ``l2``.
+        round_to: see there.
+        max_pruning_ratio: see there.
+        seconds: for all but running the script.
+
+    Raises:
+        InputError: something that cannot be asked, or a network that cannot be analysed as it is.
+    """
+    config = Config(
+        ratio, scope, importance, round_to=round_to, max_pruning_ratio=max_pruning_ratio
+    )
+    check_usable(model)
+    until = time.monotonic() + seconds
+    with left_as_found(model), random_state_kept():
+        model.eval()
+        try:
+            with budgets.limited(seconds if budgets.can_be_held() else None):
+                ignored = _ignored(model, example_inputs, ignore)
+                small = _traced(model, example_inputs)
+                search = _Search(Judge(config, ignored))
+                found = search.begins_with(small)
+        except BudgetExceededError as error:
+            return Counterexample(why=f"{error.story}")
+        except _NoneError as error:
+            return Counterexample(why=str(error))
+        if not found:
+            return Counterexample(
+                why="with fresh weights, and the layers that make the output ignored, nothing fails"
+            )
+        shrunk(small, search.fails, until - time.monotonic())
+        return search.result()
+
+
+class _NoneError(Exception):
+    """There is no script; says why."""
+
+
+def _traced(model: nn.Module, inputs: Inputs) -> Small:
+    try:
+        return small_of(copy_of(model).eval(), inputs)
+    except Exception as error:
+        raise _NoneError(f"torch.fx cannot follow the network: {one_line(error)}") from error
+
+
+def _ignored(model: nn.Module, inputs: Inputs, ignore: Any) -> Collection[str]:
+    """Names that the graph has for the ignored layers, and what is inside of them."""
+    groups = inspecting.labelled(model, inputs).groups
+    named = policies.ignored_layers(ignore, model, groups)
+    return {
+        flat(f"{name}.{inside}" if inside else name)
+        for name in named
+        for inside, _ in model.get_submodule(name).named_modules()
+    }
+
+
+class _Search:
+    """The networks that fail as the first one does, the smallest last."""
+
+    def __init__(self, judge: Judge) -> None:
+        self._judge = judge
+        self._found: list[tuple[Small, Asked]] = []
+
+    def begins_with(self, small: Small) -> bool:
+        """Whether the first one fails."""
+        asked = self._judge.asked(small)
+        if asked is not None:
+            self._found.append((small, asked))
+        return asked is not None
+
+    def fails(self, small: Small) -> bool:
+        """Whether a network fails as the last one: once that is shown, it stays shown."""
+        _, before = self._found[-1]
+        asked = self._judge.asked(small)
+        if asked is None or asked.failure != before.failure or asked.is_shown < before.is_shown:
+            return False
+        self._found.append((small, asked))
+        return True
+
+    def result(self) -> Counterexample:
+        """The script of the smallest that shows it when it is run."""
+        why = ""
+        for small, asked in self._found[: -_MOST_RUN - 1 : -1]:
+            try:
+                if not asked.is_shown:
+                    raise InputError("no channels of it can be made zero that show what is wrong")
+                text = script(small, asked, self._judge.config)
+                _check(text, asked)
+            except InputError as error:
+                why = why or f"the smallest network that fails cannot be handed out: {error}"
+            else:
+                return Counterexample(text, asked.failure.verdict)
+        return Counterexample(why=why)
+
+
+def _check(text: str, asked: Asked) -> None:
+    """Run a script as a user does.
+
+    Raises:
+        InputError: it does not fail as it says.
+    """
+    expected = asked.failure.raised or "AssertionError"
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "script.py")
+        path.write_text(text)
+        command = [sys.executable, "-I", "-W", "ignore", str(path)]
+        try:
+            run = subprocess.run(
+                command, capture_output=True, text=True, timeout=_SECONDS_TO_RUN, cwd=folder
+            )
+        except subprocess.TimeoutExpired:
+            raise InputError("its script does not end") from None
+    last = (run.stderr.strip().splitlines() or [""])[-1]
+    if run.returncode != 1 or expected not in run.stderr:
+        raise InputError(f"its script does not fail with {expected}: {last}")

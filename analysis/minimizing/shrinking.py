@@ -1,0 +1,271 @@
+"""A network cut down, step by step, as long as it fails in the same way."""
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from itertools import islice
+from typing import Any
+
+from torch import Tensor, fx, nn
+
+from analysis.errors import BudgetExceededError
+from analysis.minimizing.remade import WIDTHS, Remade
+from analysis.minimizing.small import Small, edited, shape_of, sources
+from analysis.processes import budgets
+
+__all__ = ["shrunk"]
+
+_SIZES = (1, 2, 3, 4, 6, 8)
+"""What a size becomes, the smallest that fails."""
+
+_FEWEST = 2
+"""Channels that a layer is left with: of one there is nothing to cut."""
+
+
+class _OverError(Exception):
+    """The time is up."""
+
+
+def shrunk(small: Small, fails: Callable[[Small], bool], seconds: float) -> None:
+    """Cut a network down, each time that ``fails`` says that a smaller one fails as well.
+
+    Args:
+        small: fitted.
+        fails: judges a fitted network; hears of every smaller one, the last it affirms is the
+            smallest.
+        seconds: for all of it.
+    """
+    shrinking = _Shrinking(small, fails, time.monotonic() + seconds)
+    try:
+        shrinking.run()
+    except _OverError:
+        return
+
+
+class _Shrinking:
+    def __init__(self, small: Small, fails: Callable[[Small], bool], until: float) -> None:
+        self._best, self._fails, self._until = small, fails, until
+        self._seen = {_written(small)}
+
+    def run(self) -> None:
+        """Every kind of cut, until none of them makes the network smaller."""
+        before = None
+        while before != (before := _written(self._best)):
+            for cut in (
+                self._ends_earlier,
+                self._begins_later,
+                self._smaller_inputs,
+                self._without,
+                self._plainer,
+                self._narrower,
+                self._numbers,
+            ):
+                cut()
+
+    def _takes(self, make: Callable[[], Small]) -> bool:
+        """Whether a change leaves a network that fails as well, which is then the best."""
+        left = self._until - time.monotonic()
+        if left <= 0:
+            raise _OverError
+        try:
+            candidate = make().fitted()
+        except Exception:  # sizes that do not fit, whatever operator says so
+            return False
+        if (written := _written(candidate)) in self._seen:
+            return False
+        self._seen.add(written)
+        try:
+            with budgets.limited(left if budgets.can_be_held() else None):
+                fails = self._fails(candidate)
+        except BudgetExceededError:
+            raise _OverError from None
+        if fails:
+            self._best = candidate
+        return fails
+
+    def _changed(self, edit: Callable[[fx.Graph, dict[str, fx.Node]], None]) -> bool:
+        return self._takes(lambda: edited(self._best, edit))
+
+    def _ends_earlier(self) -> None:
+        """Half of what follows goes, then a quarter: each node may put out the network's output."""
+        while any(self._puts_out(node) for node in _from_the_middle(self._best.nodes)):
+            pass
+
+    def _puts_out(self, node: fx.Node) -> bool:
+        def edit(graph: fx.Graph, nodes: dict[str, fx.Node]) -> None:
+            graph.erase_node(graph.output_node())
+            graph.output(nodes[node.name])
+
+        return shape_of(node) is not None and self._changed(edit)
+
+    def _begins_later(self) -> None:
+        """The same from the other end: what a node puts out may be given."""
+        while any(self._is_given(node) for node in _from_the_middle(self._best.nodes[::-1])):
+            pass
+
+    def _is_given(self, node: fx.Node) -> bool:
+        value = node.meta.get("value")
+        if not isinstance(value, Tensor):
+            return False
+
+        def make() -> Small:
+            return edited(replace(self._best, inputs={**self._best.inputs, name: value}), edit)
+
+        def edit(graph: fx.Graph, nodes: dict[str, fx.Node]) -> None:
+            with graph.inserting_before(next(iter(graph.nodes))):
+                nodes[node.name].replace_all_uses_with(graph.placeholder(name))
+
+        name = f"of_{node.name}"
+        return self._takes(make)
+
+    def _without(self) -> None:
+        """Operators replaced by what they are given: halves of them, quarters, each alone."""
+        size = len(self._best.nodes)
+        while size := size // 2:
+            place = 0
+            while nodes := self._best.nodes[place : place + size]:
+                if not self._bypassed(nodes):
+                    place += size
+        for place in range(len(self._best.nodes)):
+            for node in self._best.nodes[place : place + 1]:
+                others = list(islice(sources(node), 1, None))
+                any(self._changed(_bypass({node.name: other.name})) for other in others)
+
+    def _bypassed(self, nodes: Iterable[fx.Node]) -> bool:
+        given = {node.name: next(sources(node), None) for node in nodes if _is_tensor(node)}
+        places = {name: source.name for name, source in given.items() if source is not None}
+        return bool(places) and self._changed(_bypass(places))
+
+    def _plainer(self) -> None:
+        """Each layer made with plainer arguments."""
+        for name in list(self._best.makers):
+            for plainer in self._best.makers.get(name, _NONE).plainer:
+                if self._takes(lambda name=name, made=plainer: self._with_maker(name, made)):
+                    break
+
+    def _with_maker(self, name: str, maker: Remade) -> Small:
+        return replace(self._best, makers={**self._best.makers, name: maker})
+
+    def _smaller_inputs(self) -> None:
+        """Each size of the inputs, of all that share it at first."""
+        for name in list(self._best.inputs):
+            for axis in range(self._best.inputs[name].dim()):
+                width = self._best.inputs[name].shape[axis]
+                for size in _below(width):
+                    if self._takes(lambda a=axis, w=width, s=size: self._cut_inputs(a, w, s)):
+                        break
+
+    def _cut_inputs(self, axis: int, width: int, size: int) -> Small:
+        inputs = {
+            name: value.narrow(axis, 0, size)
+            if value.dim() > axis and value.shape[axis] == width
+            else value
+            for name, value in self._best.inputs.items()
+        }
+        return replace(self._best, inputs=inputs)
+
+    def _narrower(self) -> None:
+        """Each width, wherever the network says it or a part of it; then of one layer alone."""
+        for width in sorted(_widths(self._best), reverse=True):
+            for size in _below(width, _FEWEST):
+                if self._takes(lambda w=width, s=size: _scaled(self._best, w, s)):
+                    break
+        for name, maker in list(self._best.makers.items()):
+            for option in WIDTHS:
+                if isinstance(maker, Remade) and option in maker.options:
+                    for size in _below(maker.options[option], _FEWEST):
+                        made = maker.having({option: size})
+                        if self._takes(lambda name=name, made=made: self._with_maker(name, made)):
+                            break
+
+    def _numbers(self) -> None:
+        """Sizes that the forward computes, written out."""
+        for node in self._best.nodes:
+            value = node.meta.get("value")
+            if type(value) is int:
+                self._changed(_written_out(node.name, value))
+
+
+_NONE = Remade(nn.Identity, {})
+
+
+def _is_tensor(node: fx.Node) -> bool:
+    return isinstance(node.meta.get("value"), Tensor)
+
+
+def _from_the_middle(nodes: list[fx.Node]) -> list[fx.Node]:
+    """The middle one, that of the second half, and so on; and the last but one."""
+    places, left = [], len(nodes)
+    while left := left // 2:
+        places.append(len(nodes) - 1 - left)
+    return [nodes[place] for place in places]
+
+
+def _below(size: int, least: int = 1) -> list[int]:
+    return [smaller for smaller in (*_SIZES, size // 2) if least <= smaller < size]
+
+
+def _bypass(places: Mapping[str, str]) -> Callable[[fx.Graph, dict[str, fx.Node]], None]:
+    def edit(_: fx.Graph, nodes: dict[str, fx.Node]) -> None:
+        for name, source in places.items():
+            while source in places:
+                source = places[source]
+            nodes[name].replace_all_uses_with(nodes[source])
+
+    return edit
+
+
+def _written_out(name: str, value: int) -> Callable[[fx.Graph, dict[str, fx.Node]], None]:
+    def edit(graph: fx.Graph, nodes: dict[str, fx.Node]) -> None:
+        for user in list(nodes[name].users):
+            user.args, user.kwargs = fx.node.map_arg(
+                (user.args, user.kwargs), lambda each: value if each is nodes[name] else each
+            )
+
+    return edit
+
+
+def _widths(small: Small) -> set[int]:
+    made = {
+        maker.options[option]
+        for maker in small.makers.values()
+        if isinstance(maker, Remade)
+        for option in WIDTHS
+        if option in maker.options
+    }
+    return made | {size for tensor in small.tensors.values() for size in tensor.shape}
+
+
+def _scaled(small: Small, width: int, size: int) -> Small:
+    """A width made smaller in layers, tensors and numbers of the forward, with what divides it."""
+
+    def scaled(number: Any) -> Any:
+        if type(number) is not int or number < 2 or (width % number and number % width):
+            return number
+        return number * size // width if number * size % width == 0 else number
+
+    def edit(graph: fx.Graph, _: dict[str, fx.Node]) -> None:
+        for node in graph.nodes:
+            if node.op in ("call_function", "call_method"):
+                node.args = fx.node.map_aggregate(node.args, scaled)
+
+    makers = {
+        name: maker.having(
+            {key: scaled(value) for key, value in maker.options.items() if key in WIDTHS}
+        )
+        if isinstance(maker, Remade)
+        else maker
+        for name, maker in small.makers.items()
+    }
+    tensors = {
+        name: tensor[tuple(slice(0, scaled(each)) for each in tensor.shape)]
+        for name, tensor in small.tensors.items()
+    }
+    return edited(replace(small, makers=makers, tensors=tensors), edit)
+
+
+def _written(small: Small) -> str:
+    """What tells a network from others."""
+    makers = {name: maker.text for name, maker in small.makers.items()}
+    sizes = [(name, tuple(value.shape)) for name, value in (*small.inputs.items(), *small.tensors.items())]
+    return f"{small.graph.python_code('self').src}{makers}{sizes}"

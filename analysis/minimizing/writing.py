@@ -1,0 +1,152 @@
+"""A network that fails, as a script of a user of torch-pruning that shows the failure."""
+
+import re
+import textwrap
+from types import ModuleType
+
+import torch
+from torch import Tensor, nn
+
+from analysis.environment import versions
+from analysis.errors import InputError
+from analysis.minimizing.failing import SHOWN, Asked, is_turned
+from analysis.minimizing.small import SEED, Small
+from analysis.records import Config, Verdict
+
+__all__ = ["script"]
+
+_MOST_VALUES = 64
+
+
+def script(small: Small, asked: Asked, config: Config) -> str:
+    """The script.
+
+    Raises:
+        InputError: something of the network cannot be written; says what.
+    """
+    parts = [
+        _said(asked),
+        _imports(small),
+        "\n",
+        "class Net(torch.nn.Module):",
+        textwrap.indent(_init(small), "    "),
+        "",
+        textwrap.indent(_forward(small), "    "),
+        "\n",
+        f"torch.manual_seed({SEED})",
+        "net = Net().eval()",
+        *_inputs(small),
+        *_silenced(small, asked),
+        *_pruned(small, asked, config),
+    ]
+    return "\n".join(parts) + "\n"
+
+
+def _said(asked: Asked) -> str:
+    """What is wrong, in a sentence."""
+    failure = asked.failure
+    raises = failure.raised or "puts out another shape"
+    said = {
+        Verdict.WRONG: "prunes this network into one that runs and computes something else",
+        Verdict.BROKEN: f"prunes this network into one that fails: {raises}",
+        Verdict.UNPRUNABLE: f"cannot prune this network: {raises}",
+    }[failure.verdict]
+    reason = re.sub(r" ?\([^()]*<eval_with_key>[^()]*(\([^()]*\)[^()]*)*\)", "", asked.reason)
+    known = versions(("torch", "torch-pruning"))
+    text = f"torch-pruning {known['torch-pruning']} (torch {known['torch']}) {said}."
+    lines = [*textwrap.wrap(text, 96), *textwrap.wrap(f"{failure.verdict}: {reason}", 96)]
+    return "\n".join(f"# {line}" for line in lines)
+
+
+def _imports(small: Small) -> str:
+    found = small.graph.python_code("self").globals
+    lines = {"import torch", "import torch_pruning as tp"}
+    for name, value in found.items():
+        if not re.search(rf"\b{name}\b", _forward(small)) or value is torch:
+            continue
+        if isinstance(value, ModuleType) and value.__name__ == name:
+            package = name
+            lines.add(f"import {name}")
+        else:
+            package = {"inf": "math", "nan": "math", "device": "torch"}.get(name, "")
+            lines.add(f"from {package} import {name}")
+        if package.partition(".")[0] not in ("torch", "math"):
+            raise InputError(f"it calls {name}, which is no function of torch's")
+    return "\n".join(sorted(lines))
+
+
+def _init(small: Small) -> str:
+    lines = ["def __init__(self):", "    super().__init__()"]
+    for name, maker in small.makers.items():
+        if not maker.text:
+            kind = type(maker.build()).__name__
+            raise InputError(f"`{name}` ({kind}) cannot be looked into by torch.fx")
+        lines.append(f"    self.{name} = {maker.text}")
+    for name, tensor in small.tensors.items():
+        if isinstance(tensor, nn.Parameter):
+            lines.append(f"    self.{name} = torch.nn.Parameter({_drawn(tensor)})")
+        else:
+            lines.append(f'    self.register_buffer("{name}", {_drawn(tensor)})')
+    return "\n".join(lines)
+
+
+def _drawn(tensor: Tensor) -> str:
+    if tensor.is_floating_point():
+        return f"torch.randn({', '.join(map(str, tensor.shape))})" if tensor.dim() else "torch.randn(())"
+    if tensor.numel() > _MOST_VALUES:
+        raise InputError(f"{tensor.numel()} whole numbers are too many to write down")
+    return f"torch.tensor({tensor.tolist()})"
+
+
+def _forward(small: Small) -> str:
+    code = small.graph.python_code("self").src
+    lines = [re.sub(r";(\s+\w+ = )+None.*$", "", line) for line in code.splitlines()]
+    return "\n".join(line.rstrip() for line in lines if line.strip())
+
+
+def _inputs(small: Small) -> list[str]:
+    drawn = [_drawn(value) for value in small.inputs.values()]
+    return [f"inputs = ({', '.join(drawn)},)"]
+
+
+def _silenced(small: Small, asked: Asked) -> list[str]:
+    if asked.failure.raised:
+        return []
+    if not asked.silent:
+        return ["before = net(*inputs)"]
+    lines = ["with torch.no_grad():  # these channels put out zero: without them nothing may change"]
+    for name, channels in asked.silent.items():
+        layer = small.makers[name].build()
+        for tensor, value in layer.named_parameters():
+            place = f":, {list(channels)}" if is_turned(layer, value) else f"{list(channels)}"
+            lines.append(f"    net.{name}.{tensor}[{place}] = 0")
+    return [*lines, "before = net(*inputs)"]
+
+
+def _pruned(small: Small, asked: Asked, config: Config) -> list[str]:
+    options = {
+        "importance": f"tp.importance.MagnitudeImportance(p={config.importance[1:]})",
+        "pruning_ratio": f"{config.ratio:g}",
+        "ignored_layers": f"[{', '.join(f'net.{name}' for name in asked.ignored)}]",
+    }
+    if config.scope == "global":
+        options["global_pruning"] = "True"
+    if config.round_to is not None:
+        options["round_to"] = str(config.round_to)
+    if config.max_pruning_ratio != 1:
+        options["max_pruning_ratio"] = f"{config.max_pruning_ratio:g}"
+    told = [f"    {name}={value}," for name, value in options.items()]
+    lines = ["pruner = tp.pruner.MagnitudePruner(", "    net,", "    inputs,", *told, ")"]
+    return [*lines, "pruner.step()", *_shown(asked)]
+
+
+def _shown(asked: Asked) -> list[str]:
+    if asked.failure.verdict is Verdict.WRONG:
+        return [
+            "difference = ((net(*inputs) - before).abs().max() / before.abs().max()).item()",
+            'print(f"greatest difference of the outputs, relative: {difference:.2g}")',
+            f"assert difference < {SHOWN:g}",
+        ]
+    if asked.failure.raised:
+        return ["net(*inputs)"]
+    return ["assert net(*inputs).shape == before.shape"]
