@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from analysis.errors import AnalysisError, UnprunableError
+from analysis.errors import UnprunableError
 from analysis.groups import inspecting, policies
 from analysis.minimizing.small import Small
 from analysis.network.inference import copy_of
@@ -78,21 +78,22 @@ class Judge:
         self.config = config
         self._ignored = ignored
 
-    def asked(self, small: Small) -> Asked | None:
-        """How it fails; None if it does not, or cannot be judged."""
+    def asked(self, small: Small) -> Asked | Verification:
+        """How it fails; if it does not, or in no way that can be shown, what the proof says.
+
+        Raises:
+            InputError: it cannot be judged.
+        """
         network, inputs = small.drawn()
-        try:
-            groups = inspecting.labelled(network, inputs).groups
-            kept = {*self._ignored, *policies.ignored_layers("classifier", network, groups)}
-            ignored = tuple(name for name in small.makers if name in kept)
-            failure = self._failure(network, inputs, ignored)
-            found, _ = self._verified(network, inputs, ignored)
-            if found.verdict is not failure.verdict:
-                return None
-            is_wrong = failure.verdict is Verdict.WRONG
-            silent = self._silent(network, inputs, ignored) if is_wrong else {}
-        except AnalysisError:
-            return None
+        groups = inspecting.labelled(network, inputs).groups
+        kept = {*self._ignored, *policies.ignored_layers("classifier", network, groups)}
+        ignored = tuple(name for name in small.makers if name in kept)
+        failure = self._failure(network, inputs, ignored)
+        found, _ = self._verified(network, inputs, ignored)
+        if found.verdict is not failure.verdict:
+            return found
+        is_wrong = failure.verdict is Verdict.WRONG
+        silent = self._silent(network, inputs, ignored) if is_wrong else {}
         return Asked(failure, found.reason, ignored, silent)
 
     def _failure(

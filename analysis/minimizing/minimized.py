@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import nn
 
-from analysis.errors import BudgetExceededError, InputError
+from analysis.errors import AnalysisError, BudgetExceededError, InputError
 from analysis.groups import inspecting, policies
 from analysis.minimizing.failing import Asked, Judge
 from analysis.minimizing.shrinking import shrunk
@@ -86,18 +86,12 @@ def minimized(
         model.eval()
         try:
             with budgets.limited(seconds if budgets.can_be_held() else None):
-                ignored = _ignored(model, example_inputs, ignore)
                 small = _traced(model, example_inputs)
-                search = _Search(Judge(config, ignored))
-                found = search.begins_with(small)
+                search = _Search(Judge(config, _ignored(model, example_inputs, ignore)), small)
         except BudgetExceededError as error:
-            return Counterexample(why=f"{error.story}")
+            return Counterexample(why=error.story)
         except _NoneError as error:
             return Counterexample(why=str(error))
-        if not found:
-            return Counterexample(
-                why="with fresh weights, and the layers that make the output ignored, nothing fails"
-            )
         shrunk(small, search.fails, until - time.monotonic())
         return search.result()
 
@@ -127,22 +121,26 @@ def _ignored(model: nn.Module, inputs: Inputs, ignore: Any) -> Collection[str]:
 class _Search:
     """The networks that fail as the first one does, the smallest last."""
 
-    def __init__(self, judge: Judge) -> None:
+    def __init__(self, judge: Judge, first: Small) -> None:
         self._judge = judge
-        self._found: list[tuple[Small, Asked]] = []
-
-    def begins_with(self, small: Small) -> bool:
-        """Whether the first one fails."""
-        asked = self._judge.asked(small)
-        if asked is not None:
-            self._found.append((small, asked))
-        return asked is not None
+        asked = judge.asked(first)
+        if not isinstance(asked, Asked):
+            told = f"{asked.verdict}: {asked.reason}".strip(": ")
+            raise _NoneError(
+                "with fresh weights, and the layers that make the output ignored, it is " + told
+            )
+        self._found = [(first, asked)]
 
     def fails(self, small: Small) -> bool:
         """Whether a network fails as the last one: once that is shown, it stays shown."""
         _, before = self._found[-1]
-        asked = self._judge.asked(small)
-        if asked is None or asked.failure != before.failure or asked.is_shown < before.is_shown:
+        try:
+            asked = self._judge.asked(small)
+        except AnalysisError:
+            return False
+        if not isinstance(asked, Asked):
+            return False
+        if asked.failure != before.failure or asked.is_shown < before.is_shown:
             return False
         self._found.append((small, asked))
         return True

@@ -18,8 +18,8 @@ __all__ = ["shrunk"]
 _SIZES = (1, 2, 3, 4, 6, 8)
 """What a size becomes, the smallest that fails."""
 
-_FEWEST = 2
-"""Channels that a layer is left with: of one there is nothing to cut."""
+_FEWEST = 4
+"""Channels of a layer: where one of two is left, what does not fit may be broadcast."""
 
 
 class _OverError(Exception):

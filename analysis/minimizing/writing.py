@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from analysis.environment import versions
 from analysis.errors import InputError
+from analysis.minimizing.code import readable
 from analysis.minimizing.failing import SHOWN, Asked, is_turned
 from analysis.minimizing.small import SEED, Small
 from analysis.records import Config, Verdict
@@ -51,10 +52,11 @@ def _said(asked: Asked) -> str:
         Verdict.BROKEN: f"prunes this network into one that fails: {raises}",
         Verdict.UNPRUNABLE: f"cannot prune this network: {raises}",
     }[failure.verdict]
-    reason = re.sub(r" ?\([^()]*<eval_with_key>[^()]*(\([^()]*\)[^()]*)*\)", "", asked.reason)
+    reason = re.sub(r" \(<string>:\d+\)|, <string>:\d+", "", asked.reason)
+    reason = reason.rpartition("computes another function: ")[2]
     known = versions(("torch", "torch-pruning"))
     text = f"torch-pruning {known['torch-pruning']} (torch {known['torch']}) {said}."
-    lines = [*textwrap.wrap(text, 96), *textwrap.wrap(f"{failure.verdict}: {reason}", 96)]
+    lines = textwrap.wrap(f"{text} {failure.verdict}: {reason}", 96)
     return "\n".join(f"# {line}" for line in lines)
 
 
@@ -99,54 +101,62 @@ def _drawn(tensor: Tensor) -> str:
 
 
 def _forward(small: Small) -> str:
-    code = small.graph.python_code("self").src
-    lines = [re.sub(r";(\s+\w+ = )+None.*$", "", line) for line in code.splitlines()]
-    return "\n".join(line.rstrip() for line in lines if line.strip())
+    return readable(small.graph.python_code("self").src)
 
 
 def _inputs(small: Small) -> list[str]:
     drawn = [_drawn(value) for value in small.inputs.values()]
-    return [f"inputs = ({', '.join(drawn)},)"]
+    if len(drawn) == 1:
+        return [f"x = {drawn[0]}"]
+    return [f"inputs = ({', '.join(drawn)})"]
+
+
+def _called(small: Small) -> str:
+    return "net(x)" if len(small.inputs) == 1 else "net(*inputs)"
 
 
 def _silenced(small: Small, asked: Asked) -> list[str]:
     if asked.failure.raised:
         return []
     if not asked.silent:
-        return ["before = net(*inputs)"]
+        return [f"before = {_called(small)}"]
     lines = ["with torch.no_grad():  # these channels put out zero: without them nothing may change"]
     for name, channels in asked.silent.items():
         layer = small.makers[name].build()
         for tensor, value in layer.named_parameters():
             place = f":, {list(channels)}" if is_turned(layer, value) else f"{list(channels)}"
             lines.append(f"    net.{name}.{tensor}[{place}] = 0")
-    return [*lines, "before = net(*inputs)"]
+    return [*lines, f"before = {_called(small)}"]
 
 
 def _pruned(small: Small, asked: Asked, config: Config) -> list[str]:
+    given = "x" if len(small.inputs) == 1 else "inputs"
     options = {
         "importance": f"tp.importance.MagnitudeImportance(p={config.importance[1:]})",
         "pruning_ratio": f"{config.ratio:g}",
+        "global_pruning": config.scope == "global",
         "ignored_layers": f"[{', '.join(f'net.{name}' for name in asked.ignored)}]",
+        "round_to": config.round_to,
+        "max_pruning_ratio": config.max_pruning_ratio if config.max_pruning_ratio < 1 else None,
     }
-    if config.scope == "global":
-        options["global_pruning"] = "True"
-    if config.round_to is not None:
-        options["round_to"] = str(config.round_to)
-    if config.max_pruning_ratio != 1:
-        options["max_pruning_ratio"] = f"{config.max_pruning_ratio:g}"
-    told = [f"    {name}={value}," for name, value in options.items()]
-    lines = ["pruner = tp.pruner.MagnitudePruner(", "    net,", "    inputs,", *told, ")"]
-    return [*lines, "pruner.step()", *_shown(asked)]
+    told = ", ".join(["net", given, *(f"{name}={value}" for name, value in options.items() if value)])
+    lines = textwrap.wrap(f"{told},", 92, initial_indent="    ", subsequent_indent="    ")
+    return [
+        "pruner = tp.pruner.MagnitudePruner(",
+        *lines,
+        ")",
+        "pruner.step()",
+        *_shown(asked, _called(small)),
+    ]
 
 
-def _shown(asked: Asked) -> list[str]:
-    if asked.failure.verdict is Verdict.WRONG:
-        return [
-            "difference = ((net(*inputs) - before).abs().max() / before.abs().max()).item()",
-            'print(f"greatest difference of the outputs, relative: {difference:.2g}")',
-            f"assert difference < {SHOWN:g}",
-        ]
+def _shown(asked: Asked, called: str) -> list[str]:
     if asked.failure.raised:
-        return ["net(*inputs)"]
-    return ["assert net(*inputs).shape == before.shape"]
+        return [called]
+    if asked.failure.verdict is Verdict.BROKEN:
+        return [f"assert {called}.shape == before.shape"]
+    return [
+        f"difference = (({called} - before).abs().max() / before.abs().max()).item()",
+        'print(f"greatest difference of the outputs, relative: {difference:.2g}")',
+        f"assert difference < {SHOWN:g}",
+    ]
