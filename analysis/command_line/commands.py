@@ -21,7 +21,17 @@ from analysis.environment import OWN, explained
 from analysis.errors import BudgetExceededError, InputError
 from analysis.network.model_names import BUILT_IN
 from analysis.processes.workers import Worker, deaf_to_interrupts
-from analysis.records import RATIOS, Config, Request, Run, SubjectInfo, Verdict, timed_out
+from analysis.records import (
+    MINIMIZING,
+    RATIOS,
+    Config,
+    Counterexample,
+    Request,
+    Run,
+    SubjectInfo,
+    Verdict,
+    timed_out,
+)
 from analysis.reporting import as_json, dot, files, groups_text, text
 
 __all__ = ["Answer", "checks", "groups", "macs", "prune", "report", "verify"]
@@ -61,14 +71,41 @@ def groups(options: Namespace) -> Answer:
 def verify(options: Namespace) -> Answer:
     """Prune at each ratio and prove the result; 1 if a verdict or a check does not pass."""
     ratios, names = options.ratios or RATIOS, _named_checks(options.checks)
+    if options.minimize:
+        files.check_writable(options.minimize)
     with _prepared(options, options.model, len(ratios)) as given:
         runs = _runs(given, ratios, names)
+        failing = [run for run in runs if not run.verification.verdict.passes]
+        found = _minimized(given, failing) if options.minimize else None
     passed = all(run.passed for run in runs)
     data, said = as_json.verify(given.info, runs), text.runs(runs)
+    if found is not None:
+        if found.script:
+            files.write_text(options.minimize, found.script)
+        data |= {
+            "minimized": {"file": options.minimize if found.script else None, "why": found.why}
+        }
+        said += "\n" + text.counterexample(found, options.minimize)
     if any(run.verification.verdict in _CURED for run in runs):
         cure = _pruning_by_groups(options)
         data, said = data | {"cure": cure}, f"{said}\na pruning that is right: {cure}"
     return _answer(options, data, said, passed=passed)
+
+
+def _minimized(given: "_Given", failing: list[Run]) -> Counterexample:
+    """The script for the first run that fails."""
+    if not failing:
+        return Counterexample(why="no verdict fails")
+    ask, config = given.worker.call, failing[0].config
+    try:
+        found: Counterexample = ask("minimized", given.request, config, budget=_MINIMIZING)
+    except BudgetExceededError as error:
+        return Counterexample(why=error.story)
+    return found
+
+
+_MINIMIZING = 3 * MINIMIZING
+"""Seconds for cutting down and for running what comes of it; what does not end is ended."""
 
 
 _CURED = (Verdict.WRONG, Verdict.BROKEN, Verdict.UNPRUNABLE)

@@ -15,6 +15,7 @@ from analysis.records import (
     Audited,
     Config,
     CostTable,
+    Counterexample,
     Group,
     Lint,
     Network,
@@ -28,7 +29,19 @@ from analysis.records import (
     SubjectInfo,
 )
 
-__all__ = ["audit", "costs", "groups", "lint", "outside", "prepare", "reach", "run", "sweep", "why"]
+__all__ = [
+    "audit",
+    "costs",
+    "groups",
+    "lint",
+    "minimized",
+    "outside",
+    "prepare",
+    "reach",
+    "run",
+    "sweep",
+    "why",
+]
 
 
 def prepare(request: Request) -> SubjectInfo:
@@ -115,6 +128,24 @@ def _account(request: Request, cut: str) -> Account:
     table, _ = _measured(request.network)
     followed = labelled(request.network)
     return predicting.account_of(model, followed, table, choice, config)
+
+
+def minimized(request: Request, config: Config) -> Counterexample:
+    """A short script that shows that the network is not pruned right so."""
+    if request.pruner is not None:
+        return Counterexample(why="it could not build a pruner of your own; leave out --pruner")
+    from analysis.minimizing.minimized import minimized
+
+    with budgets.step("cutting the network down"):
+        return minimized(
+            *loaded(request.network),
+            config.ratio,
+            ignore=request.ignore,
+            scope=config.scope,
+            importance=config.importance,
+            round_to=config.round_to,
+            max_pruning_ratio=config.max_pruning_ratio,
+        )
 
 
 def run(

@@ -178,8 +178,8 @@ def _muted(network: nn.Module, silent: Mapping[str, Collection[int]]) -> nn.Modu
 
 def is_turned(layer: nn.Module, tensor: Tensor) -> bool:
     """Whether a layer's tensor has its output channels second."""
-    is_transposed = isinstance(layer, nn.modules.conv._ConvTransposeNd)
-    return is_transposed and layer.groups == 1 and tensor.dim() > 1
+    is_transposed = isinstance(layer, nn.modules.conv._ConvTransposeNd) and layer.groups == 1
+    return is_transposed and tensor.dim() > 1
 
 
 def _made(found: Verification, network: nn.Module) -> dict[str, tuple[int, ...]]:

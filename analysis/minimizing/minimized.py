@@ -1,15 +1,14 @@
-"""The door: from a network that is not pruned right to a script that shows it, run before it is given."""
+"""From a network that is not pruned right to a short script that shows it and has been run."""
 
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Collection
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from analysis.errors import AnalysisError, BudgetExceededError, InputError
 from analysis.groups import inspecting, policies
@@ -17,33 +16,22 @@ from analysis.minimizing.failing import Asked, Judge
 from analysis.minimizing.shrinking import shrunk
 from analysis.minimizing.small import Small, flat, small_of
 from analysis.minimizing.writing import script
-from analysis.network.inference import Inputs, copy_of, left_as_found, one_line, random_state_kept
+from analysis.network.inference import (
+    Inputs,
+    copy_of,
+    left_as_found,
+    map_tensors,
+    one_line,
+    random_state_kept,
+)
 from analysis.network.usable import check_usable
 from analysis.processes import budgets
-from analysis.records import Config, Verdict
+from analysis.records import MINIMIZING, Config, Counterexample
 
-__all__ = ["SECONDS", "Counterexample", "minimized"]
-
-SECONDS = 60.0
-"""For all of it, but for running the script."""
+__all__ = ["minimized"]
 
 _SECONDS_TO_RUN = 120.0
 _MOST_RUN = 3
-
-
-@dataclass(frozen=True)
-class Counterexample:
-    """A short script that shows a failing pruning, or why there is none.
-
-    Attributes:
-        script: Python text that imports torch and torch-pruning alone; empty if there is none.
-        verdict: what it shows; None if there is none.
-        why: why there is none, in a line.
-    """
-
-    script: str = ""
-    verdict: Verdict | None = None
-    why: str = ""
 
 
 def minimized(
@@ -56,7 +44,7 @@ def minimized(
     importance: str = "l1",
     round_to: int | None = None,
     max_pruning_ratio: float = 1.0,
-    seconds: float = SECONDS,
+    seconds: float = MINIMIZING,
 ) -> Counterexample:
     """Cut a network that torch-pruning does not prune right down to a script that shows it.
 
@@ -102,7 +90,7 @@ class _NoneError(Exception):
 
 def _traced(model: nn.Module, inputs: Inputs) -> Small:
     try:
-        return small_of(copy_of(model).eval(), inputs)
+        return small_of(copy_of(model).cpu().eval(), map_tensors(inputs, Tensor.cpu))
     except Exception as error:
         raise _NoneError(f"torch.fx cannot follow the network: {one_line(error)}") from error
 
@@ -174,7 +162,12 @@ def _check(text: str, asked: Asked) -> None:
         command = [sys.executable, "-I", "-W", "ignore", str(path)]
         try:
             run = subprocess.run(
-                command, capture_output=True, text=True, timeout=_SECONDS_TO_RUN, cwd=folder
+                command,
+                check=False,
+                capture_output=True,
+                text=True,
+                timeout=_SECONDS_TO_RUN,
+                cwd=folder,
             )
         except subprocess.TimeoutExpired:
             raise InputError("its script does not end") from None

@@ -3,7 +3,6 @@
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cache
 from typing import Any
 
 from torch import Tensor, nn
@@ -52,15 +51,13 @@ class Remade:
         """The same for an input of another size."""
         if not isinstance(given, Tensor):
             return self
-        found = {
+        found: dict[str, Any] = {
             name: given.shape[axis]
             for name, axis in _READ.items()
             if name in self.options and given.dim() > axis
         }
         if "normalized_shape" in self.options:
-            found["normalized_shape"] = tuple(
-                given.shape[-len(self.options["normalized_shape"]) :]
-            )
+            found["normalized_shape"] = tuple(given.shape[-len(self.options["normalized_shape"]) :])
         if self.is_depthwise and "in_channels" in found:
             into = found["in_channels"]
             multiplier = self.options["out_channels"] // self.options["in_channels"]
@@ -163,12 +160,9 @@ def _short(value: Any, name: str) -> Any:
     return tuple(value) if name == "normalized_shape" else value
 
 
-@cache
-def _signature(kind: type[nn.Module]) -> dict[str, Any]:
+def _signature(kind: Any) -> dict[str, Any]:
     """Arguments of a constructor with their defaults."""
     parameters = inspect.signature(kind).parameters.values()
     if any(each.kind in (each.VAR_POSITIONAL, each.VAR_KEYWORD) for each in parameters):
         raise TypeError(f"{kind.__name__} takes any arguments")
-    return {
-        each.name: each.default for each in parameters if each.name not in ("device", "dtype")
-    }
+    return {each.name: each.default for each in parameters if each.name not in ("device", "dtype")}

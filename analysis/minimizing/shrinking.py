@@ -1,12 +1,14 @@
 """A network cut down, step by step, as long as it fails in the same way."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
+from fractions import Fraction
+from functools import partial
 from itertools import islice
 from typing import Any
 
-from torch import Tensor, fx, nn
+from torch import Tensor, fx
 
 from analysis.errors import BudgetExceededError
 from analysis.minimizing.remade import WIDTHS, Remade
@@ -52,10 +54,12 @@ class _Shrinking:
         before = None
         while before != (before := _written(self._best)):
             for cut in (
-                self._ends_earlier,
-                self._begins_later,
+                # What is small is judged fast.
                 self._smaller_inputs,
+                self._all_narrower,
+                self._ends_earlier,
                 self._without,
+                self._begins_later,
                 self._plainer,
                 self._narrower,
                 self._numbers,
@@ -109,7 +113,11 @@ class _Shrinking:
             return False
 
         def make() -> Small:
-            return edited(replace(self._best, inputs={**self._best.inputs, name: value}), edit)
+            changed = edited(replace(self._best, inputs={**self._best.inputs, name: value}), edit)
+            given = changed.graph.find_nodes(op="placeholder")
+            if len(given) > len(self._best.inputs):
+                raise ValueError("more inputs make no smaller network")
+            return changed
 
         def edit(graph: fx.Graph, nodes: dict[str, fx.Node]) -> None:
             with graph.inserting_before(next(iter(graph.nodes))):
@@ -138,22 +146,21 @@ class _Shrinking:
 
     def _plainer(self) -> None:
         """Each layer made with plainer arguments."""
-        for name in list(self._best.makers):
-            for plainer in self._best.makers.get(name, _NONE).plainer:
-                if self._takes(lambda name=name, made=plainer: self._with_maker(name, made)):
-                    break
+        for name, maker in list(self._best.makers.items()):
+            any(self._takes(partial(self._with_maker, name, other)) for other in maker.plainer)
 
     def _with_maker(self, name: str, maker: Remade) -> Small:
         return replace(self._best, makers={**self._best.makers, name: maker})
 
     def _smaller_inputs(self) -> None:
-        """Each size of the inputs, of all that share it at first."""
+        """Each size of the inputs, of all that share it."""
         for name in list(self._best.inputs):
             for axis in range(self._best.inputs[name].dim()):
                 width = self._best.inputs[name].shape[axis]
-                for size in _below(width):
-                    if self._takes(lambda a=axis, w=width, s=size: self._cut_inputs(a, w, s)):
-                        break
+                any(
+                    self._takes(partial(self._cut_inputs, axis, width, size))
+                    for size in _below(width)
+                )
 
     def _cut_inputs(self, axis: int, width: int, size: int) -> Small:
         inputs = {
@@ -164,19 +171,28 @@ class _Shrinking:
         }
         return replace(self._best, inputs=inputs)
 
+    def _all_narrower(self) -> None:
+        """All widths alike."""
+        widths = {width for width in _widths(self._best) if width > _FEWEST}
+        self._scale(widths, min(widths, default=0))
+
     def _narrower(self) -> None:
         """Each width, wherever the network says it or a part of it; then of one layer alone."""
         for width in sorted(_widths(self._best), reverse=True):
-            for size in _below(width, _FEWEST):
-                if self._takes(lambda w=width, s=size: _scaled(self._best, w, s)):
-                    break
+            self._scale({width}, width)
         for name, maker in list(self._best.makers.items()):
             for option in WIDTHS:
                 if isinstance(maker, Remade) and option in maker.options:
-                    for size in _below(maker.options[option], _FEWEST):
-                        made = maker.having({option: size})
-                        if self._takes(lambda name=name, made=made: self._with_maker(name, made)):
-                            break
+                    any(
+                        self._takes(partial(self._with_maker, name, maker.having({option: size})))
+                        for size in _below(maker.options[option], _FEWEST)
+                    )
+
+    def _scale(self, widths: Collection[int], width: int) -> None:
+        any(
+            self._takes(partial(_scaled, self._best, widths, Fraction(size, width)))
+            for size in _below(width, _FEWEST)
+        )
 
     def _numbers(self) -> None:
         """Sizes that the forward computes, written out."""
@@ -184,9 +200,6 @@ class _Shrinking:
             value = node.meta.get("value")
             if type(value) is int:
                 self._changed(_written_out(node.name, value))
-
-
-_NONE = Remade(nn.Identity, {})
 
 
 def _is_tensor(node: fx.Node) -> bool:
@@ -208,9 +221,10 @@ def _below(size: int, least: int = 1) -> list[int]:
 def _bypass(places: Mapping[str, str]) -> Callable[[fx.Graph, dict[str, fx.Node]], None]:
     def edit(_: fx.Graph, nodes: dict[str, fx.Node]) -> None:
         for name, source in places.items():
-            while source in places:
-                source = places[source]
-            nodes[name].replace_all_uses_with(nodes[source])
+            found = source
+            while found in places:
+                found = places[found]
+            nodes[name].replace_all_uses_with(nodes[found])
 
     return edit
 
@@ -236,13 +250,14 @@ def _widths(small: Small) -> set[int]:
     return made | {size for tensor in small.tensors.values() for size in tensor.shape}
 
 
-def _scaled(small: Small, width: int, size: int) -> Small:
-    """A width made smaller in layers, tensors and numbers of the forward, with what divides it."""
+def _scaled(small: Small, widths: Collection[int], part: Fraction) -> Small:
+    """Widths made smaller in layers, tensors and numbers of the forward, with what divides them."""
 
     def scaled(number: Any) -> Any:
-        if type(number) is not int or number < 2 or (width % number and number % width):
+        if type(number) is not int or number < 2 or (number * part).denominator > 1:
             return number
-        return number * size // width if number * size % width == 0 else number
+        is_one = any(width % number == 0 or number % width == 0 for width in widths)
+        return int(number * part) if is_one else number
 
     def edit(graph: fx.Graph, _: dict[str, fx.Node]) -> None:
         for node in graph.nodes:
@@ -267,5 +282,8 @@ def _scaled(small: Small, width: int, size: int) -> Small:
 def _written(small: Small) -> str:
     """What tells a network from others."""
     makers = {name: maker.text for name, maker in small.makers.items()}
-    sizes = [(name, tuple(value.shape)) for name, value in (*small.inputs.items(), *small.tensors.items())]
+    sizes = [
+        (name, tuple(value.shape))
+        for name, value in (*small.inputs.items(), *small.tensors.items())
+    ]
     return f"{small.graph.python_code('self').src}{makers}{sizes}"

@@ -74,7 +74,9 @@ class Small:
                 node.meta["value"] = values.get(node)
         used = {node.target for node in copied.nodes if node.op == "get_attr"}
         tensors = {name: tensor for name, tensor in self.tensors.items() if name in used}
-        asked = {node.target: self.inputs[node.target] for node in copied.find_nodes(op="placeholder")}
+        asked = {
+            node.target: self.inputs[node.target] for node in copied.find_nodes(op="placeholder")
+        }
         return Small(copied, makers, tensors, asked)
 
 
@@ -107,7 +109,9 @@ def small_of(model: nn.Module, inputs: Inputs) -> Small:
             found = getattr(tracer.root.get_submodule(owner), name)
             node.target = flat(node.target)
             if node.op == "get_attr":
-                tensors[node.target] = found.detach() if not isinstance(found, nn.Parameter) else found
+                tensors[node.target] = (
+                    found.detach() if not isinstance(found, nn.Parameter) else found
+                )
             else:
                 makers[node.target] = maker_of(found) or Kept(found)
     return Small(graph, makers, tensors, tracer.inputs).fitted()
@@ -119,7 +123,9 @@ def flat(name: str) -> str:
     return f"layer{flat}" if flat[0].isdigit() else flat
 
 
-def edited(small: Small, edit: Callable[[fx.Graph, dict[str, fx.Node]], None] | None = None) -> Small:
+def edited(
+    small: Small, edit: Callable[[fx.Graph, dict[str, fx.Node]], None] | None = None
+) -> Small:
     """The network with a copy of its graph that was changed, and without what is not used then."""
     graph = fx.Graph()
     copies: dict[fx.Node, fx.Node] = {}

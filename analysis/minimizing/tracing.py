@@ -4,7 +4,6 @@ torch.fx cannot follow a network that looks at values; here values are at hand, 
 is also run on the example inputs.
 """
 
-import functools
 import inspect
 from collections.abc import Iterator
 from typing import Any
@@ -14,6 +13,7 @@ from torch import Tensor, fx, nn
 
 from analysis.minimizing.remade import maker_of
 from analysis.network.inference import Inputs, as_arguments
+from analysis.network.outputs import counted
 
 __all__ = ["Tracer", "called"]
 
@@ -75,7 +75,9 @@ class Tracer(fx.Tracer):
         args, kwargs = as_arguments(inputs)
         self._given = inspect.signature(model.forward).bind(*args, **kwargs)
         tensors = {
-            name: value for name, value in self._given.arguments.items() if isinstance(value, Tensor)
+            name: value
+            for name, value in self._given.arguments.items()
+            if isinstance(value, Tensor)
         }
         self.inputs: dict[str, Tensor] = tensors
         self._runs = False
@@ -83,22 +85,29 @@ class Tracer(fx.Tracer):
     def create_args_for_root(
         self, root_fn: Any, is_module: bool, concrete_args: Any = None
     ) -> tuple[Any, list[Any]]:
-        """The tensors among the inputs are followed, others are as they are."""
+        """The tensors among the inputs are followed, others are as they are; and what counts."""
         del is_module, concrete_args
         for name in self.inputs:
             self._given.arguments[name] = self.create_proxy("placeholder", name, (), {})
-        args = [self.root, *self._given.args]
-        return functools.partial(root_fn, **self._given.kwargs), args
+
+        def what_counts(root: nn.Module, *args: Any) -> Any:
+            found = counted(root, root_fn(root, *args, **self._given.kwargs))
+            return found[0] if isinstance(found, list) and len(found) == 1 else found
+
+        return what_counts, [self.root, *self._given.args]
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        """Whether it is one call that can be made anew."""
         return maker_of(m) is not None
 
     def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
+        """A parameter is a node, but where an operator is run."""
         if self._runs:
             return attr_val
         return super().getattr(attr, attr_val, parameter_proxy_cache)
 
     def call_module(self, m: nn.Module, forward: Any, args: Any, kwargs: Any) -> Any:
+        """What can be looked into is, up to layers that can be made anew."""
         if self._runs:
             return forward(*args, **kwargs)
         if self.is_leaf_module(m, ""):
@@ -109,12 +118,14 @@ class Tracer(fx.Tracer):
             return self.create_proxy("call_module", self.path_of_module(m), args, kwargs)
 
     def proxy(self, node: fx.Node) -> _Valued:
+        """With a value."""
         return _Valued(node, self)
 
-    def create_proxy(  # type: ignore[override]
+    def create_proxy(
         self, kind: str, target: Any, args: Any, kwargs: Any, *rest: Any, **named: Any
     ) -> Any:
-        proxy = super().create_proxy(kind, target, args, kwargs, *rest, **named)
+        """The operator, which is run as well."""
+        proxy: Any = super().create_proxy(kind, target, args, kwargs, *rest, **named)
         if kind == "placeholder":
             proxy.value = self.inputs[target]
         elif kind != "output":
@@ -132,15 +143,19 @@ class Tracer(fx.Tracer):
             self._runs = False
 
     def create_arg(self, a: Any) -> Any:
+        """A proxy that says it is a tensor is still one."""
         return a.node if issubclass(type(a), fx.Proxy) else super().create_arg(a)
 
     def to_bool(self, obj: Any) -> bool:
+        """As it is for the example inputs."""
         return bool(obj.value)
 
     def iter(self, obj: Any) -> Iterator[Any]:
+        """Each part is a node."""
         return iter([obj[place] for place in range(len(obj.value))])
 
     def keys(self, obj: Any) -> Any:
+        """As they are for the example inputs."""
         return obj.value.keys()
 
 

@@ -94,7 +94,11 @@ def _init(small: Small) -> str:
 
 def _drawn(tensor: Tensor) -> str:
     if tensor.is_floating_point():
-        return f"torch.randn({', '.join(map(str, tensor.shape))})" if tensor.dim() else "torch.randn(())"
+        return (
+            f"torch.randn({', '.join(map(str, tensor.shape))})"
+            if tensor.dim()
+            else "torch.randn(())"
+        )
     if tensor.numel() > _MOST_VALUES:
         raise InputError(f"{tensor.numel()} whole numbers are too many to write down")
     return f"torch.tensor({tensor.tolist()})"
@@ -120,7 +124,9 @@ def _silenced(small: Small, asked: Asked) -> list[str]:
         return []
     if not asked.silent:
         return [f"before = {_called(small)}"]
-    lines = ["with torch.no_grad():  # these channels put out zero: without them nothing may change"]
+    lines = [
+        "with torch.no_grad():  # these channels put out zero: without them nothing may change"
+    ]
     for name, channels in asked.silent.items():
         layer = small.makers[name].build()
         for tensor, value in layer.named_parameters():
@@ -139,7 +145,9 @@ def _pruned(small: Small, asked: Asked, config: Config) -> list[str]:
         "round_to": config.round_to,
         "max_pruning_ratio": config.max_pruning_ratio if config.max_pruning_ratio < 1 else None,
     }
-    told = ", ".join(["net", given, *(f"{name}={value}" for name, value in options.items() if value)])
+    told = ", ".join(
+        ["net", given, *(f"{name}={value}" for name, value in options.items() if value)]
+    )
     lines = textwrap.wrap(f"{told},", 92, initial_indent="    ", subsequent_indent="    ")
     return [
         "pruner = tp.pruner.MagnitudePruner(",

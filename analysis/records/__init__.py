@@ -37,7 +37,14 @@ from analysis.records.groups import (
     Repeats,
     Untouched,
 )
-from analysis.records.proof import STRENGTH, FaultCount, Mismatch, Verdict, Verification
+from analysis.records.proof import (
+    STRENGTH,
+    Counterexample,
+    FaultCount,
+    Mismatch,
+    Verdict,
+    Verification,
+)
 from analysis.records.pruning import (
     Attribute,
     Channels,
@@ -55,6 +62,7 @@ from analysis.records.requests import (
     CUTS,
     HEADS,
     IMPORTANCES,
+    MINIMIZING,
     OWN_PRUNER,
     POLICIES,
     RATIOS,
@@ -90,6 +98,7 @@ __all__ = [
     "FVCORE",
     "HEADS",
     "IMPORTANCES",
+    "MINIMIZING",
     "OWN_PRUNER",
     "POLICIES",
     "RATIOS",
@@ -102,6 +111,7 @@ __all__ = [
     "CheckResult",
     "Config",
     "CostTable",
+    "Counterexample",
     "Coupling",
     "CurvePoint",
     "Cut",
