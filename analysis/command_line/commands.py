@@ -96,9 +96,9 @@ def _minimized(given: "_Given", failing: list[Run]) -> Counterexample:
     """The script for the first run that fails."""
     if not failing:
         return Counterexample(why="no verdict fails")
-    ask, config = given.worker.call, failing[0].config
+    ask, config, verdict = given.worker.call, failing[0].config, failing[0].verification.verdict
     try:
-        found: Counterexample = ask("minimized", given.request, config, budget=_MINIMIZING)
+        found: Counterexample = ask("minimized", given.request, config, verdict, budget=_MINIMIZING)
     except BudgetExceededError as error:
         return Counterexample(why=error.story)
     return found

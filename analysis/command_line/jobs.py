@@ -27,6 +27,7 @@ from analysis.records import (
     Run,
     Savings,
     SubjectInfo,
+    Verdict,
 )
 
 __all__ = [
@@ -130,7 +131,7 @@ def _account(request: Request, cut: str) -> Account:
     return predicting.account_of(model, followed, table, choice, config)
 
 
-def minimized(request: Request, config: Config) -> Counterexample:
+def minimized(request: Request, config: Config, verdict: Verdict) -> Counterexample:
     """A short script that shows that the network is not pruned right so."""
     if request.pruner is not None:
         return Counterexample(why="it could not build a pruner of your own; leave out --pruner")
@@ -145,6 +146,7 @@ def minimized(request: Request, config: Config) -> Counterexample:
             importance=config.importance,
             round_to=config.round_to,
             max_pruning_ratio=config.max_pruning_ratio,
+            verdict=verdict,
         )
 
 

@@ -85,9 +85,7 @@ class Judge:
             InputError: it cannot be judged.
         """
         network, inputs = small.drawn()
-        groups = inspecting.labelled(network, inputs).groups
-        kept = {*self._ignored, *policies.ignored_layers("classifier", network, groups)}
-        ignored = tuple(name for name in small.makers if name in kept)
+        ignored = self._kept(small, network, inputs)
         failure = self._failure(network, inputs, ignored)
         found, _ = self._verified(network, inputs, ignored)
         if found.verdict is not failure.verdict:
@@ -96,10 +94,21 @@ class Judge:
         silent = self._silent(network, inputs, ignored) if is_wrong else {}
         return Asked(failure, found.reason, ignored, silent)
 
+    def failure(self, small: Small) -> Failure:
+        """How it seems to fail, before any proof: what runs may be wrong."""
+        network, inputs = small.drawn()
+        return self._failure(network, inputs, self._kept(small, network, inputs))
+
+    def _kept(
+        self, small: Small, network: nn.Module, inputs: tuple[Tensor, ...]
+    ) -> tuple[str, ...]:
+        groups = inspecting.labelled(network, inputs).groups
+        kept = {*self._ignored, *policies.ignored_layers("classifier", network, groups)}
+        return tuple(name for name in small.makers if name in kept)
+
     def _failure(
         self, network: nn.Module, inputs: tuple[Tensor, ...], ignored: tuple[str, ...]
     ) -> Failure:
-        """How it fails, as far as a user of torch-pruning sees; what runs may be wrong."""
         pruned = copy_of(network)
         try:
             self._prune(pruned, inputs, ignored)

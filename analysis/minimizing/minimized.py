@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from analysis.errors import AnalysisError, BudgetExceededError, InputError
 from analysis.groups import inspecting, policies
 from analysis.minimizing.failing import Asked, Judge
-from analysis.minimizing.shrinking import shrunk
+from analysis.minimizing.shrinking import coarser, shrunk
 from analysis.minimizing.small import Small, flat, small_of
 from analysis.minimizing.writing import script
 from analysis.network.inference import (
@@ -26,7 +26,7 @@ from analysis.network.inference import (
 )
 from analysis.network.usable import check_usable
 from analysis.processes import budgets
-from analysis.records import MINIMIZING, Config, Counterexample
+from analysis.records import MINIMIZING, Config, Counterexample, Verdict, Verification
 
 __all__ = ["minimized"]
 
@@ -44,6 +44,7 @@ def minimized(
     importance: str = "l1",
     round_to: int | None = None,
     max_pruning_ratio: float = 1.0,
+    verdict: Verdict | None = None,
     seconds: float = MINIMIZING,
 ) -> Counterexample:
     """Cut a network that torch-pruning does not prune right down to a script that shows it.
@@ -60,6 +61,7 @@ def minimized(
         importance: ``l1`` or ``l2``.
         round_to: see there.
         max_pruning_ratio: see there.
+        verdict: of a proof of this pruning; None proves it.
         seconds: for all but running the script.
 
     Raises:
@@ -75,12 +77,13 @@ def minimized(
         try:
             with budgets.limited(seconds if budgets.can_be_held() else None):
                 small = _traced(model, example_inputs)
-                search = _Search(Judge(config, _ignored(model, example_inputs, ignore)), small)
+                judge = Judge(config, _ignored(model, example_inputs, ignore))
+                search = _Search(judge, small, verdict)
         except BudgetExceededError as error:
             return Counterexample(why=error.story)
         except _NoneError as error:
             return Counterexample(why=str(error))
-        shrunk(small, search.fails, until - time.monotonic())
+        shrunk(search.smallest, search.fails, until - time.monotonic())
         return search.result()
 
 
@@ -106,29 +109,50 @@ def _ignored(model: nn.Module, inputs: Inputs, ignore: Any) -> Collection[str]:
     }
 
 
+_ANOTHER = (
+    "with fresh weights, and the layers that make the output ignored, it does not fail like this"
+)
+
+
+def _proved(asked: Asked | Verification) -> Verdict:
+    """The verdict, if it is one that a script can show."""
+    if isinstance(asked, Asked):
+        return asked.failure.verdict
+    told = f"`{asked.verdict}`, {asked.reason}".removesuffix(", ")
+    raise _NoneError(
+        f"with fresh weights, and the layers that make the output ignored, it is {told}"
+    )
+
+
 class _Search:
     """The networks that fail as the first one does, the smallest last."""
 
-    def __init__(self, judge: Judge, first: Small) -> None:
+    def __init__(self, judge: Judge, first: Small, verdict: Verdict | None) -> None:
         self._judge = judge
-        asked = judge.asked(first)
-        if not isinstance(asked, Asked):
-            told = f"{asked.verdict}: {asked.reason}".strip(": ")
-            raise _NoneError(
-                "with fresh weights, and the layers that make the output ignored, it is " + told
-            )
-        self._found = [(first, asked)]
+        self._found: list[tuple[Small, Asked]] = []
+        if verdict is None:
+            verdict = _proved(judge.asked(first))
+        self._failure = judge.failure(first)
+        if self._failure.verdict is not verdict:
+            raise _NoneError(_ANOTHER)
+        if not any(self.fails(small) for small in coarser(first)):
+            raise _NoneError(_ANOTHER)
+
+    @property
+    def smallest(self) -> Small:
+        """The last that failed."""
+        return self._found[-1][0]
 
     def fails(self, small: Small) -> bool:
         """Whether a network fails as the last one: once that is shown, it stays shown."""
-        _, before = self._found[-1]
+        was_shown = bool(self._found) and self._found[-1][1].is_shown
         try:
             asked = self._judge.asked(small)
         except AnalysisError:
             return False
         if not isinstance(asked, Asked):
             return False
-        if asked.failure != before.failure or asked.is_shown < before.is_shown:
+        if asked.failure != self._failure or asked.is_shown < was_shown:
             return False
         self._found.append((small, asked))
         return True

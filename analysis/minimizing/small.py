@@ -11,9 +11,7 @@ from analysis.minimizing.remade import Kept, Maker, maker_of
 from analysis.minimizing.tracing import Tracer, called
 from analysis.network.inference import Inputs
 
-__all__ = ["SEED", "Small", "edited", "flat", "shape_of", "small_of", "sources"]
-
-SEED = 0
+__all__ = ["Small", "edited", "flat", "shape_of", "small_of", "sources"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,12 +23,14 @@ class Small:
         makers: what makes its modules, by the names that nodes call them.
         tensors: its own parameters and buffers, by name.
         inputs: example inputs, by name.
+        seed: of its weights and inputs.
     """
 
     graph: fx.Graph
     makers: Mapping[str, Maker]
     tensors: Mapping[str, Tensor]
     inputs: Mapping[str, Tensor]
+    seed: int = 0
 
     @property
     def nodes(self) -> list[fx.Node]:
@@ -39,7 +39,7 @@ class Small:
 
     def drawn(self) -> tuple[nn.Module, tuple[Tensor, ...]]:
         """The network and its inputs with the random values that the script gives them."""
-        torch.manual_seed(SEED)
+        torch.manual_seed(self.seed)
         code = self.graph.python_code("self")
         names = dict(code.globals)
         exec(code.src, names)

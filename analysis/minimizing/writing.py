@@ -11,7 +11,7 @@ from analysis.environment import versions
 from analysis.errors import InputError
 from analysis.minimizing.code import readable
 from analysis.minimizing.failing import SHOWN, Asked, is_turned
-from analysis.minimizing.small import SEED, Small
+from analysis.minimizing.small import Small
 from analysis.records import Config, Verdict
 
 __all__ = ["script"]
@@ -34,7 +34,7 @@ def script(small: Small, asked: Asked, config: Config) -> str:
         "",
         textwrap.indent(_forward(small), "    "),
         "\n",
-        f"torch.manual_seed({SEED})",
+        f"torch.manual_seed({small.seed})",
         "net = Net().eval()",
         *_inputs(small),
         *_silenced(small, asked),
