@@ -15,13 +15,13 @@ from torch import Tensor, nn
 from analysis.errors import UnprunableError
 from analysis.groups import inspecting, policies
 from analysis.minimizing.small import Small
-from analysis.network.inference import copy_of
+from analysis.network.inference import Inputs, copy_of
 from analysis.pipeline import verify
 from analysis.pruning.pruners import builder
 from analysis.pruning.surgery import step
 from analysis.records import Config, Verdict, Verification
 
-__all__ = ["SHOWN", "Asked", "Failure", "Judge", "is_turned"]
+__all__ = ["SHOWN", "Asked", "Failure", "Judge", "is_turned", "verified"]
 
 SHOWN = 1e-3
 """Relative difference of outputs that is no rounding, in float32."""
@@ -87,7 +87,7 @@ class Judge:
         network, inputs = small.drawn()
         ignored = self._kept(small, network, inputs)
         failure = self._failure(network, inputs, ignored)
-        found, _ = self._verified(network, inputs, ignored)
+        found, _ = verified(network, inputs, self.config, ignored)
         if found.verdict is not failure.verdict:
             return found
         is_wrong = failure.verdict is Verdict.WRONG
@@ -132,27 +132,12 @@ class Judge:
         for _ in step(pruner):
             pass
 
-    def _verified(
-        self,
-        network: nn.Module,
-        inputs: tuple[Tensor, ...],
-        ignored: tuple[str, ...],
-        cut: str | None = None,
-    ) -> tuple[Verification, nn.Module]:
-        """What the proof says of a copy that is pruned, and the copy."""
-        config = self.config if cut is None else replace(self.config, cut=cut)
-        copy = copy_of(network)
-        try:
-            pruner, _ = builder(config, inputs, ignored, None)(copy, None)
-        except UnprunableError as error:
-            return Verification(Verdict.UNPRUNABLE, str(error)), copy
-        return verify(copy, inputs, pruner), copy
-
     def _silent(
         self, network: nn.Module, inputs: tuple[Tensor, ...], ignored: tuple[str, ...]
     ) -> dict[str, tuple[int, ...]]:
         """Channels that show a wrong pruning when they put out zero; none if they do not."""
-        right, _ = self._verified(network, inputs, ignored, "groups")
+        by_groups = replace(self.config, cut="groups")
+        right, _ = verified(network, inputs, by_groups, ignored)
         silent = _made(right, network)
         if not silent or not right.verdict.passes:
             return {}
@@ -162,15 +147,27 @@ class Judge:
         if not isinstance(before, Tensor) or not before.abs().max() > 0:
             return {}
 
-        def departs(cut: str | None) -> tuple[bool, bool]:
+        def departs(config: Config) -> tuple[bool, bool]:
             """Whether the output does, and whether the very channels went that put out zero."""
-            found, pruned = self._verified(muted, inputs, ignored, cut)
+            found, pruned = verified(muted, inputs, config, ignored)
             with torch.no_grad():
                 difference = (pruned(*inputs) - before).abs().max() / before.abs().max()
             return bool(difference > SHOWN), _made(found, muted) == silent
 
-        shown = departs("groups") == (False, True) and departs(None) == (True, True)
+        shown = departs(by_groups) == (False, True) and departs(self.config) == (True, True)
         return silent if shown else {}
+
+
+def verified(
+    network: nn.Module, inputs: Inputs, config: Config, ignored: Collection[str]
+) -> tuple[Verification, nn.Module]:
+    """What the proof says of a copy that is pruned, and the copy."""
+    copy = copy_of(network)
+    try:
+        pruner, _ = builder(config, inputs, ignored, None)(copy, None)
+    except UnprunableError as error:
+        return Verification(Verdict.UNPRUNABLE, str(error)), copy
+    return verify(copy, inputs, pruner), copy
 
 
 @torch.no_grad()
