@@ -136,7 +136,8 @@ def _silenced(small: Small, asked: Asked) -> list[str]:
 
 
 def _pruned(small: Small, asked: Asked, config: Config) -> list[str]:
-    given = "x" if len(small.inputs) == 1 else "inputs"
+    # Of a tensor alone torch-pruning would try the parts of its batch as arguments first.
+    given = "(x,)" if len(small.inputs) == 1 else "inputs"
     options = {
         "importance": f"tp.importance.MagnitudeImportance(p={config.importance[1:]})",
         "pruning_ratio": f"{config.ratio:g}",

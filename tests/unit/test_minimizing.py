@@ -90,7 +90,8 @@ def run(text: str, folder: Path, **swapped: str) -> subprocess.CompletedProcess[
 
 
 def built(factory: Callable[[], nn.Module]) -> tuple[nn.Module, Tensor]:
-    torch.manual_seed(0)
+    # Of other seeds the channels that go may lie alike from both ends, so that a flip is no fault.
+    torch.manual_seed(2)
     return factory(), torch.randn(2, 3, 6, 6)
 
 
