@@ -33,6 +33,7 @@ __all__ = ["minimized"]
 
 _SECONDS_TO_RUN = 120.0
 _MOST_RUN = 3
+_FAULTS = (Verdict.WRONG, Verdict.BROKEN, Verdict.UNPRUNABLE)
 _SEEDS = 3
 """Fresh weights that the first network is tried with."""
 
@@ -82,7 +83,10 @@ def minimized(
                 ignored = policies.ignored_layers(
                     ignore, model, inspecting.labelled(model, example_inputs).groups
                 )
-                verdict = verdict or _proved(model, example_inputs, config, ignored)
+                if verdict is None:
+                    verdict = verified(model, example_inputs, config, ignored)[0].verdict
+                if verdict not in _FAULTS:
+                    raise _NoneError(f"the verdict is `{verdict}`")
                 small = _traced(model, example_inputs)
                 search = _Search(Judge(config, _named(model, ignored)), small, verdict)
         except BudgetExceededError as error:
@@ -111,14 +115,6 @@ def _named(model: nn.Module, ignored: Collection[str]) -> Collection[str]:
         for name in ignored
         for inside, _ in model.get_submodule(name).named_modules()
     }
-
-
-def _proved(model: nn.Module, inputs: Inputs, config: Config, ignored: Collection[str]) -> Verdict:
-    """The verdict on the network as it is, if it is one that a script can show."""
-    found, _ = verified(model, inputs, config, ignored)
-    if found.verdict in (Verdict.WRONG, Verdict.BROKEN, Verdict.UNPRUNABLE):
-        return found.verdict
-    raise _NoneError(f"the verdict is `{found.verdict}`")
 
 
 class _Search:

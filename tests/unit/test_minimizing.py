@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from analysis.minimizing.failing import Judge
 from analysis.minimizing.remade import maker_of
 from analysis.minimizing.small import small_of
 from analysis.network.inference import copy_of
-from analysis.records import Config, Verdict
+from analysis.records import Config, Counterexample, Verdict
 
 
 class Buried(nn.Module):
@@ -47,10 +48,6 @@ def _shuffled(_: Any, x: Tensor) -> Tensor:
     batch, channels, height, width = x.shape
     parts = x.view(batch, 2, channels // 2, height, width).transpose(1, 2)
     return parts.reshape(batch, channels, height, width)
-
-
-def _in_channels_last(_: Any, x: Tensor) -> Tensor:
-    return x.permute(0, 2, 3, 1).flatten(1)
 
 
 class ChannelsLast(nn.Module):
@@ -81,7 +78,7 @@ FAILING = {
 }
 
 
-def run(text: str, folder: Path, **swapped: str) -> subprocess.CompletedProcess[str]:
+def run(text: str, folder: Path) -> subprocess.CompletedProcess[str]:
     """Run a script where this package cannot be imported."""
     path = folder / "script.py"
     path.write_text(text)
@@ -95,18 +92,17 @@ def built(factory: Callable[[], nn.Module]) -> tuple[nn.Module, Tensor]:
     return factory(), torch.randn(2, 3, 6, 6)
 
 
+@cache
+def cut(name: str) -> Counterexample:
+    return minimized(*built(FAILING[name][0]), 0.5)
+
+
 @pytest.mark.parametrize("name", FAILING)
 def test_a_failing_network_becomes_a_short_script_that_fails_alike(name, tmp_path) -> None:
     factory, verdict, culprit = FAILING[name]
-    model, inputs = built(factory)
-    model.train()
-    before, state = copy_of(model).state_dict(), torch.get_rng_state()
-    found = minimized(model, inputs, 0.5)
+    model, _ = built(factory)
+    found = cut(name)
     assert found.verdict is verdict, found.why
-    # The model is as it was.
-    assert model.training
-    assert torch.equal(torch.get_rng_state(), state)
-    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
     lines = found.script.splitlines()
     assert len(lines) <= 42
     assert culprit in found.script
@@ -126,18 +122,33 @@ def test_a_failing_network_becomes_a_short_script_that_fails_alike(name, tmp_pat
 
 
 def test_the_check_of_a_script_holds_for_the_network_without_its_fault(tmp_path) -> None:
-    model, inputs = built(FAILING["flip"][0])
-    script = minimized(model, inputs, 0.5).script
+    script = cut("flip").script
     # The same layers, weights, silent channels and pruner; only the channels stay in order.
     sound = script.replace(".flip(1)", "")
     assert sound != script
     assert run(sound, tmp_path).returncode == 0
 
 
+def test_the_network_is_left_as_it_was_found() -> None:
+    model, inputs = built(FAILING["buffer"][0])
+    model.train()
+    before, state = copy_of(model).state_dict(), torch.get_rng_state()
+    assert minimized(model, inputs, 0.5, seconds=5).verdict is not None
+    assert model.training
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+
+
 def test_a_network_that_is_pruned_right_has_no_script() -> None:
     found = minimized(*built(lambda: Buried(lambda m, x: x.relu())), 0.5)
     assert (found.script, found.verdict) == ("", None)
     assert found.why == "the verdict is `exact`"
+
+
+def test_a_verdict_that_no_script_shows_is_told() -> None:
+    model, inputs = built(FAILING["flip"][0])
+    found = minimized(model, inputs, 0.5, verdict=Verdict.TIMEOUT)
+    assert (found.script, found.why) == ("", "the verdict is `timeout`")
 
 
 def test_an_output_layer_that_is_cut_is_no_fault_of_the_pruner() -> None:
