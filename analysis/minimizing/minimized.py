@@ -4,7 +4,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -88,7 +88,12 @@ def minimized(
                 if verdict not in _FAULTS:
                     raise _NoneError(f"the verdict is `{verdict}`")
                 small = _traced(model, example_inputs)
-                search = _Search(Judge(config, _named(model, ignored)), small, verdict)
+                # What fails when a pruner is asked for the ratio alone is shown so.
+                judges = [
+                    Judge(each, _named(model, ignored))
+                    for each in dict.fromkeys((Config(ratio, "local", importance), config))
+                ]
+                search = _Search(judges, small, verdict)
         except BudgetExceededError as error:
             return Counterexample(why=error.story)
         except _NoneError as error:
@@ -120,18 +125,22 @@ def _named(model: nn.Module, ignored: Collection[str]) -> Collection[str]:
 class _Search:
     """The networks that fail as the first one does, the smallest last."""
 
-    def __init__(self, judge: Judge, first: Small, verdict: Verdict | None) -> None:
-        self._judge = judge
+    def __init__(self, judges: Sequence[Judge], first: Small, verdict: Verdict) -> None:
         self._found: list[tuple[Small, Asked]] = []
-        self._failure = judge.failure(first)
-        seeds = range(_SEEDS)
-        if self._failure.verdict is not verdict or not any(
-            self.fails(replace(small, seed=seed)) for small in coarser(first) for seed in seeds
-        ):
+        if not any(self._begins(judge, first, verdict) for judge in judges):
             raise _NoneError(
                 f"it is not `{verdict}` with fresh weights, and the layers that make the output "
                 "ignored"
             )
+
+    def _begins(self, judge: Judge, first: Small, verdict: Verdict) -> bool:
+        """Whether a network of the first one's kind fails as it does."""
+        self._judge, self._failure = judge, judge.failure(first)
+        return self._failure.verdict is verdict and any(
+            self.fails(replace(small, seed=seed))
+            for small in coarser(first)
+            for seed in range(_SEEDS)
+        )
 
     @property
     def smallest(self) -> Small:

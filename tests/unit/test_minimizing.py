@@ -302,7 +302,7 @@ def nets(tmp_path, monkeypatch) -> Path:
 
 
 def verify(net: str, *options: str) -> int:
-    asked = ("--input-size", "3,6,6", "--scope", "local", "--minimize", "found.py")
+    asked = ("--input-size", "3,6,6", "--minimize", "found.py")
     return main(["verify", f"nets_to_cut.py:{net}", *asked, *options])
 
 
@@ -311,6 +311,8 @@ def test_verify_writes_the_script_for_the_first_ratio_that_fails(nets, capsys) -
     assert "wrote found.py (shows `wrong` without this package)" in capsys.readouterr().out
     text = (nets / "found.py").read_text()
     assert "pruning_ratio=0.5" in text
+    # What is ranked globally fails when it is not, too, and is shown so.
+    assert "global" not in text
     assert "AssertionError" in run(text, nets).stderr
 
 
