@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     )
     from analysis.groups.inspecting import inspect_groups
     from analysis.groups.linting import lint_ignored_layers
+    from analysis.minimizing.minimized import minimized
     from analysis.network.layers import register_layer
     from analysis.pipeline import verify, verify_steps
     from analysis.proof.mismatch import reproduce_residual_mismatch
@@ -34,6 +35,7 @@ __all__ = [
     "inspect_groups",
     "lint_ignored_layers",
     "load_pruned",
+    "minimized",
     "parametrize_with_checks",
     "prune",
     "ratio_curve",
@@ -56,6 +58,7 @@ _MODULES = {
     "inspect_groups": "groups.inspecting",
     "lint_ignored_layers": "groups.linting",
     "load_pruned": "saved",
+    "minimized": "minimizing.minimized",
     "parametrize_with_checks": "pytest_plugin.parametrizing",
     "prune": "pruned",
     "ratio_curve": "costs.predicting",

@@ -21,7 +21,18 @@ from analysis.environment import OWN, explained
 from analysis.errors import BudgetExceededError, InputError
 from analysis.network.model_names import BUILT_IN
 from analysis.processes.workers import Worker, deaf_to_interrupts
-from analysis.records import CURED, RATIOS, SAVED, Config, Request, Run, SubjectInfo, timed_out
+from analysis.records import (
+    CURED,
+    MINIMIZING,
+    RATIOS,
+    SAVED,
+    Config,
+    Counterexample,
+    Request,
+    Run,
+    SubjectInfo,
+    timed_out,
+)
 from analysis.reporting import as_json, dot, files, groups_text, text
 
 __all__ = ["Answer", "checks", "groups", "macs", "prune", "report", "verify"]
@@ -61,17 +72,44 @@ def groups(options: Namespace) -> Answer:
 def verify(options: Namespace) -> Answer:
     """Prune at each ratio and prove the result; 1 if a verdict or a check does not pass."""
     ratios, names = options.ratios or RATIOS, _named_checks(options.checks)
+    if options.minimize:
+        files.check_writable(options.minimize)
     with _prepared(options, options.model, len(ratios)) as given:
         runs = _runs(given, ratios, names)
-        failing = [run.config for run in runs if run.verification.verdict in CURED]
-        cured = [_run(given, replace(config, cut="groups"), names) for config in failing]
+        failing = [run for run in runs if not run.verification.verdict.passes]
+        asked = [run.config for run in failing if run.verification.verdict in CURED]
+        cured = [_run(given, replace(config, cut="groups"), names) for config in asked]
+        found = _minimized(given, failing) if options.minimize else None
     passed = all(run.passed for run in runs)
     data, said = as_json.verify(given.info, runs), text.runs(runs)
-    if failing:
+    if found is not None:
+        if found.script:
+            files.write_text(options.minimize, found.script)
+        data |= {
+            "minimized": {"file": options.minimize if found.script else None, "why": found.why}
+        }
+        said += "\n" + text.counterexample(found, options.minimize)
+    if cured:
         cure = _pruning_by_groups(options)
         data |= {"cured": as_json.verify(given.info, cured)["runs"], "cure": cure}
         said = "\n".join([said, text.cured(cured), cure])
     return _answer(options, data, said, passed=passed)
+
+
+def _minimized(given: "_Given", failing: list[Run]) -> Counterexample:
+    """The script for the first run that fails."""
+    if not failing:
+        return Counterexample(why="no verdict fails")
+    ask, config, verdict = given.worker.call, failing[0].config, failing[0].verification.verdict
+    try:
+        found: Counterexample = ask("minimized", given.request, config, verdict, budget=_MINIMIZING)
+    except BudgetExceededError as error:
+        return Counterexample(why=error.story)
+    return found
+
+
+_MINIMIZING = 3 * MINIMIZING
+"""Seconds for cutting down and for running what comes of it; what does not end is ended."""
 
 
 def _pruning_by_groups(options: Namespace) -> str:

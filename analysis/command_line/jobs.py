@@ -15,6 +15,7 @@ from analysis.records import (
     Audited,
     Config,
     CostTable,
+    Counterexample,
     Group,
     Lint,
     Network,
@@ -26,6 +27,7 @@ from analysis.records import (
     Run,
     Savings,
     SubjectInfo,
+    Verdict,
 )
 
 __all__ = [
@@ -33,6 +35,7 @@ __all__ = [
     "costs",
     "groups",
     "lint",
+    "minimized",
     "outside",
     "prepare",
     "reach",
@@ -133,6 +136,25 @@ def ready() -> None:
     """Import what pruning takes, so that it counts for no budget."""
     import analysis.costs.counting
     import analysis.runs  # noqa: F401
+
+
+def minimized(request: Request, config: Config, verdict: Verdict) -> Counterexample:
+    """A short script that shows that the network is not pruned right so."""
+    if request.pruner is not None:
+        return Counterexample(why="it could not build a pruner of your own; leave out --pruner")
+    from analysis.minimizing.minimized import minimized
+
+    with budgets.step("cutting the network down"):
+        return minimized(
+            *loaded(request.network),
+            config.ratio,
+            ignore=request.ignore,
+            scope=config.scope,
+            importance=config.importance,
+            round_to=config.round_to,
+            max_pruning_ratio=config.max_pruning_ratio,
+            verdict=verdict,
+        )
 
 
 def run(

@@ -25,6 +25,7 @@ examples:
   pruning-analysis verify my_models.py:small_net --input-size 1,28,28 --checks all
   pruning-analysis verify my_models.py:detector --inputs my_models.py:batch
   pruning-analysis verify my_models.py:net --pruner my_models.py:pruner --ratios 0.5
+  pruning-analysis verify my_models.py:net --ratios 0.5 --minimize counterexample.py
   pruning-analysis prune my_models.py:net --ratios 0.5 --save pruned
   pruning-analysis checks
   pruning-analysis report --out reports
@@ -91,6 +92,12 @@ def parser() -> argparse.ArgumentParser:
             _add_json(command)
         if name in ("verify", "prune"):
             _add_thresholds(command)
+        if name == "verify":
+            command.add_argument(
+                "--minimize",
+                metavar="FILE.py",
+                help="write a short script that shows the first failing ratio without this package",
+            )
         if name == "prune":
             command.add_argument(
                 "--heads",

@@ -37,7 +37,15 @@ from analysis.records.groups import (
     Repeats,
     Untouched,
 )
-from analysis.records.proof import CURED, STRENGTH, FaultCount, Mismatch, Verdict, Verification
+from analysis.records.proof import (
+    CURED,
+    STRENGTH,
+    Counterexample,
+    FaultCount,
+    Mismatch,
+    Verdict,
+    Verification,
+)
 from analysis.records.pruning import (
     SAVED,
     Attribute,
@@ -56,6 +64,7 @@ from analysis.records.requests import (
     CUTS,
     HEADS,
     IMPORTANCES,
+    MINIMIZING,
     OWN_PRUNER,
     POLICIES,
     RATIOS,
@@ -92,6 +101,7 @@ __all__ = [
     "FVCORE",
     "HEADS",
     "IMPORTANCES",
+    "MINIMIZING",
     "OWN_PRUNER",
     "POLICIES",
     "RATIOS",
@@ -105,6 +115,7 @@ __all__ = [
     "CheckResult",
     "Config",
     "CostTable",
+    "Counterexample",
     "Coupling",
     "CurvePoint",
     "Cut",

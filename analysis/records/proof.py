@@ -5,7 +5,15 @@ from enum import StrEnum
 
 from analysis.records.pruning import Attribute, Cut, GroupAccount, HeadAccount
 
-__all__ = ["CURED", "STRENGTH", "FaultCount", "Mismatch", "Verdict", "Verification"]
+__all__ = [
+    "CURED",
+    "STRENGTH",
+    "Counterexample",
+    "FaultCount",
+    "Mismatch",
+    "Verdict",
+    "Verification",
+]
 
 
 class Verdict(StrEnum):
@@ -97,6 +105,21 @@ class Verification:
             if cut.layer.rpartition(".")[0] not in kept:  # a layer's tensors are cut as it is
                 kept.setdefault(cut.layer, {})[cut.axis] = cut.kept
         return kept
+
+
+@dataclass(frozen=True)
+class Counterexample:
+    """A short script that shows a pruning that does not pass, or why there is none.
+
+    Attributes:
+        script: Python text that imports torch and torch-pruning alone; empty if there is none.
+        verdict: what it shows; None if there is none.
+        why: why there is none, in a line; empty if there is one.
+    """
+
+    script: str = ""
+    verdict: Verdict | None = None
+    why: str = ""
 
 
 @dataclass(frozen=True)

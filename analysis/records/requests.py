@@ -12,6 +12,7 @@ __all__ = [
     "CUTS",
     "HEADS",
     "IMPORTANCES",
+    "MINIMIZING",
     "OWN_PRUNER",
     "POLICIES",
     "RATIOS",
@@ -35,6 +36,8 @@ RATIOS = (0.3, 0.5, 0.8)
 
 BUDGET = 120.0
 """Seconds for each ratio, its pruning, proof and checks, where nobody says otherwise."""
+MINIMIZING = 60.0
+"""Seconds in which a failing network is cut down to a script."""
 
 
 CUTS = ("torch-pruning", "groups")

@@ -7,6 +7,7 @@ from analysis.records import (
     COLUMNS,
     OWN_PRUNER,
     CostTable,
+    Counterexample,
     RatioCurve,
     Reach,
     Reason,
@@ -30,6 +31,7 @@ from analysis.reporting.tables import (
 __all__ = [
     "asked_alike",
     "catalogue",
+    "counterexample",
     "cured",
     "failures",
     "macs",
@@ -80,6 +82,13 @@ def pruned(found: Sequence[Run], written: Mapping[str, str]) -> str:
             lines.append(f"{at}set {', '.join(numbers[:_SHOWN])}{more}")
     lines += [f"wrote {path} ({_WRITTEN[what]})" for what, path in written.items()]
     return "\n".join(lines)
+
+
+def counterexample(found: Counterexample, path: str) -> str:
+    """Where the script is that shows a failure, or why there is none."""
+    if not found.script:
+        return f"no script, and nothing written: {found.why}"
+    return f"wrote {path} (shows `{found.verdict}` without this package)"
 
 
 _SHOWN = 6

@@ -22,6 +22,7 @@ WINGS = (
     ("opened", "proof", "costs"),
     ("pipeline",),
     ("pruned",),
+    ("minimizing",),
     ("checks",),
     ("gate",),
     ("reporting",),
@@ -107,6 +108,14 @@ ROOMS = {
         ("products", "followed"),
         ("accounting",),
         ("predicting", "run_costs"),
+    ),
+    "minimizing": (
+        ("code", "remade"),
+        ("tracing",),
+        ("small",),
+        ("failing", "shrinking"),
+        ("writing",),
+        ("minimized",),
     ),
     "checks": (
         ("outcomes",),

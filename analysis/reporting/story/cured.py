@@ -24,7 +24,7 @@ def sections(study: Study) -> Iterator[Section]:
             "`pruning-analysis prune` makes, proves and saves them.",
         ),
         tables=(_table(pairs), *_attributes(pairs)),
-        tests=("tests/unit/pruning/test_group_pruner.py", "tests/unit/test_pruned.py"),
+        tests=("tests/unit/test_pruned.py",),
     )
 
 

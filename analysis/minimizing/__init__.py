@@ -1,0 +1,3 @@
+"""A failing pruning cut down to a short script that shows it without this package."""
+
+__all__: list[str] = []

@@ -1,0 +1,204 @@
+"""From a network that is not pruned right to a short script that shows it and has been run."""
+
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from analysis.errors import AnalysisError, BudgetExceededError, InputError
+from analysis.groups import inspecting, policies
+from analysis.minimizing.failing import Asked, Judge, verified
+from analysis.minimizing.shrinking import coarser, shrunk
+from analysis.minimizing.small import Small, flat, small_of
+from analysis.minimizing.writing import script
+from analysis.network.inference import (
+    Inputs,
+    copy_of,
+    left_as_found,
+    map_tensors,
+    one_line,
+    random_state_kept,
+)
+from analysis.network.usable import check_usable
+from analysis.processes import budgets
+from analysis.records import MINIMIZING, Config, Counterexample, Verdict
+
+__all__ = ["minimized"]
+
+_SECONDS_TO_RUN = 120.0
+_MOST_RUN = 3
+_FAULTS = (Verdict.WRONG, Verdict.BROKEN, Verdict.UNPRUNABLE)
+_SEEDS = 3
+"""Fresh weights that the first network is tried with."""
+
+
+def minimized(
+    model: nn.Module,
+    example_inputs: Inputs,
+    ratio: float = 0.5,
+    *,
+    ignore: Any = "classifier",
+    scope: str = "local",
+    importance: str = "l1",
+    round_to: int | None = None,
+    max_pruning_ratio: float = 1.0,
+    verdict: Verdict | None = None,
+    seconds: float = MINIMIZING,
+) -> Counterexample:
+    """Cut a network that torch-pruning does not prune right down to a script that shows it.
+
+    The script's network has fresh weights; each network on the way is judged by the proof, and the
+    script is run in a process of its own before it is returned.
+
+    Args:
+        model: the dense network; not changed.
+        example_inputs: a tensor, a tuple or a dict.
+        ratio: as `analysis.prune`, and so the arguments that follow.
+        ignore: see there. Layers that make the output are ignored as well.
+        scope: see there.
+        importance: ``l1`` or ``l2``.
+        round_to: see there.
+        max_pruning_ratio: see there.
+        verdict: of a proof of this pruning; None proves it.
+        seconds: for all but running the script.
+
+    Raises:
+        InputError: something that cannot be asked, or a network that cannot be analysed as it is.
+    """
+    config = Config(
+        ratio, scope, importance, round_to=round_to, max_pruning_ratio=max_pruning_ratio
+    )
+    check_usable(model)
+    until = time.monotonic() + seconds
+    with left_as_found(model), random_state_kept():
+        model.eval()
+        try:
+            with budgets.limited(seconds if budgets.can_be_held() else None):
+                ignored = policies.ignored_layers(
+                    ignore, model, inspecting.labelled(model, example_inputs).groups
+                )
+                if verdict is None:
+                    verdict = verified(model, example_inputs, config, ignored)[0].verdict
+                if verdict not in _FAULTS:
+                    raise _NoneError(f"the verdict is `{verdict}`")
+                small = _traced(model, example_inputs)
+                # What fails when a pruner is asked for the ratio alone is shown so.
+                judges = [
+                    Judge(each, _named(model, ignored))
+                    for each in dict.fromkeys((Config(ratio, "local", importance), config))
+                ]
+                search = _Search(judges, small, verdict)
+        except BudgetExceededError as error:
+            return Counterexample(why=error.story)
+        except _NoneError as error:
+            return Counterexample(why=str(error))
+        shrunk(search.smallest, search.fails, until - time.monotonic())
+        return search.result()
+
+
+class _NoneError(Exception):
+    """There is no script; says why."""
+
+
+def _traced(model: nn.Module, inputs: Inputs) -> Small:
+    try:
+        return small_of(copy_of(model).cpu().eval(), map_tensors(inputs, Tensor.cpu))
+    except Exception as error:
+        raise _NoneError(f"torch.fx cannot follow the network: {one_line(error)}") from error
+
+
+def _named(model: nn.Module, ignored: Collection[str]) -> Collection[str]:
+    """Names that the graph has for ignored layers, and for what is inside of them."""
+    return {
+        flat(f"{name}.{inside}" if inside else name)
+        for name in ignored
+        for inside, _ in model.get_submodule(name).named_modules()
+    }
+
+
+class _Search:
+    """The networks that fail as the first one does, the smallest last."""
+
+    def __init__(self, judges: Sequence[Judge], first: Small, verdict: Verdict) -> None:
+        self._found: list[tuple[Small, Asked]] = []
+        if not any(self._begins(judge, first, verdict) for judge in judges):
+            raise _NoneError(
+                f"it is not `{verdict}` with fresh weights, and the layers that make the output "
+                "ignored"
+            )
+
+    def _begins(self, judge: Judge, first: Small, verdict: Verdict) -> bool:
+        """Whether a network of the first one's kind fails as it does."""
+        self._judge, self._failure = judge, judge.failure(first)
+        return self._failure.verdict is verdict and any(
+            self.fails(replace(small, seed=seed))
+            for small in coarser(first)
+            for seed in range(_SEEDS)
+        )
+
+    @property
+    def smallest(self) -> Small:
+        """The last that failed."""
+        return self._found[-1][0]
+
+    def fails(self, small: Small) -> bool:
+        """Whether a network fails as the last one: once that is shown, it stays shown."""
+        was_shown = bool(self._found) and self._found[-1][1].is_shown
+        try:
+            asked = self._judge.asked(small)
+        except AnalysisError:
+            return False
+        if not isinstance(asked, Asked):
+            return False
+        if asked.failure != self._failure or asked.is_shown < was_shown:
+            return False
+        self._found.append((small, asked))
+        return True
+
+    def result(self) -> Counterexample:
+        """The script of the smallest that shows it when it is run."""
+        why = ""
+        for small, asked in self._found[: -_MOST_RUN - 1 : -1]:
+            try:
+                if not asked.is_shown:
+                    raise InputError("no channels of it can be made zero that show what is wrong")
+                text = script(small, asked, self._judge.config)
+                _check(text, asked)
+            except InputError as error:
+                why = why or f"the smallest network that fails cannot be handed out: {error}"
+            else:
+                return Counterexample(text, asked.failure.verdict)
+        return Counterexample(why=why)
+
+
+def _check(text: str, asked: Asked) -> None:
+    """Run a script as a user does.
+
+    Raises:
+        InputError: it does not fail as it says.
+    """
+    expected = asked.failure.raised or "AssertionError"
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "script.py")
+        path.write_text(text)
+        command = [sys.executable, "-I", "-W", "ignore", str(path)]
+        try:
+            run = subprocess.run(
+                command,
+                check=False,
+                capture_output=True,
+                text=True,
+                timeout=_SECONDS_TO_RUN,
+                cwd=folder,
+            )
+        except subprocess.TimeoutExpired:
+            raise InputError("its script does not end") from None
+    last = (run.stderr.strip().splitlines() or [""])[-1]
+    if run.returncode != 1 or expected not in run.stderr:
+        raise InputError(f"its script does not fail with {expected}: {last}")

@@ -1,0 +1,171 @@
+"""A network that fails, as a script of a user of torch-pruning that shows the failure."""
+
+import re
+import textwrap
+from types import ModuleType
+
+import torch
+from torch import Tensor, nn
+
+from analysis.environment import versions
+from analysis.errors import InputError
+from analysis.minimizing.code import readable
+from analysis.minimizing.failing import SHOWN, Asked, is_turned
+from analysis.minimizing.small import Small
+from analysis.records import Config, Verdict
+
+__all__ = ["script"]
+
+_MOST_VALUES = 64
+
+
+def script(small: Small, asked: Asked, config: Config) -> str:
+    """The script.
+
+    Raises:
+        InputError: something of the network cannot be written; says what.
+    """
+    parts = [
+        _said(asked),
+        _imports(small),
+        "\n",
+        "class Net(torch.nn.Module):",
+        textwrap.indent(_init(small), "    "),
+        "",
+        textwrap.indent(_forward(small), "    "),
+        "\n",
+        f"torch.manual_seed({small.seed})",
+        "net = Net().eval()",
+        *_inputs(small),
+        *_silenced(small, asked),
+        *_pruned(small, asked, config),
+    ]
+    return "\n".join(parts) + "\n"
+
+
+def _said(asked: Asked) -> str:
+    """What is wrong, in a sentence."""
+    failure = asked.failure
+    raises = failure.raised or "puts out another shape"
+    said = {
+        Verdict.WRONG: "prunes this network into one that runs and computes something else",
+        Verdict.BROKEN: f"prunes this network into one that fails: {raises}",
+        Verdict.UNPRUNABLE: f"cannot prune this network: {raises}",
+    }[failure.verdict]
+    reason = re.sub(r" \(<string>:\d+\)|, <string>:\d+", "", asked.reason)
+    reason = reason.rpartition("computes another function: ")[2]
+    known = versions(("torch", "torch-pruning"))
+    text = f"torch-pruning {known['torch-pruning']} (torch {known['torch']}) {said}."
+    lines = textwrap.wrap(f"{text} {failure.verdict}: {reason}", 96)
+    return "\n".join(f"# {line}" for line in lines)
+
+
+def _imports(small: Small) -> str:
+    found = small.graph.python_code("self").globals
+    lines = {"import torch", "import torch_pruning as tp"}
+    for name, value in found.items():
+        if not re.search(rf"\b{name}\b", _forward(small)) or value is torch:
+            continue
+        if isinstance(value, ModuleType) and value.__name__ == name:
+            package = name
+            lines.add(f"import {name}")
+        else:
+            package = {"inf": "math", "nan": "math", "device": "torch"}.get(name, "")
+            lines.add(f"from {package} import {name}")
+        if package.partition(".")[0] not in ("torch", "math"):
+            raise InputError(f"it calls {name}, which is no function of torch's")
+    return "\n".join(sorted(lines))
+
+
+def _init(small: Small) -> str:
+    lines = ["def __init__(self):", "    super().__init__()"]
+    for name, maker in small.makers.items():
+        if not maker.text:
+            kind = type(maker.build()).__name__
+            raise InputError(f"`{name}` ({kind}) cannot be looked into by torch.fx")
+        lines.append(f"    self.{name} = {maker.text}")
+    for name, tensor in small.tensors.items():
+        if isinstance(tensor, nn.Parameter):
+            lines.append(f"    self.{name} = torch.nn.Parameter({_drawn(tensor)})")
+        else:
+            lines.append(f'    self.register_buffer("{name}", {_drawn(tensor)})')
+    return "\n".join(lines)
+
+
+def _drawn(tensor: Tensor) -> str:
+    if tensor.is_floating_point():
+        return (
+            f"torch.randn({', '.join(map(str, tensor.shape))})"
+            if tensor.dim()
+            else "torch.randn(())"
+        )
+    if tensor.numel() > _MOST_VALUES:
+        raise InputError(f"{tensor.numel()} whole numbers are too many to write down")
+    return f"torch.tensor({tensor.tolist()})"
+
+
+def _forward(small: Small) -> str:
+    return readable(small.graph.python_code("self").src)
+
+
+def _inputs(small: Small) -> list[str]:
+    drawn = [_drawn(value) for value in small.inputs.values()]
+    if len(drawn) == 1:
+        return [f"x = {drawn[0]}"]
+    return [f"inputs = ({', '.join(drawn)})"]
+
+
+def _called(small: Small) -> str:
+    return "net(x)" if len(small.inputs) == 1 else "net(*inputs)"
+
+
+def _silenced(small: Small, asked: Asked) -> list[str]:
+    if asked.failure.raised:
+        return []
+    if not asked.silent:
+        return [f"before = {_called(small)}"]
+    lines = [
+        "with torch.no_grad():  # these channels put out zero: without them nothing may change"
+    ]
+    for name, channels in asked.silent.items():
+        layer = small.makers[name].build()
+        for tensor, value in layer.named_parameters():
+            place = f":, {list(channels)}" if is_turned(layer, value) else f"{list(channels)}"
+            lines.append(f"    net.{name}.{tensor}[{place}] = 0")
+    return [*lines, f"before = {_called(small)}"]
+
+
+def _pruned(small: Small, asked: Asked, config: Config) -> list[str]:
+    # Of a tensor alone torch-pruning would try the parts of its batch as arguments first.
+    given = "(x,)" if len(small.inputs) == 1 else "inputs"
+    options = {
+        "importance": f"tp.importance.MagnitudeImportance(p={config.importance[1:]})",
+        "pruning_ratio": f"{config.ratio:g}",
+        "global_pruning": config.scope == "global",
+        "ignored_layers": f"[{', '.join(f'net.{name}' for name in asked.ignored)}]",
+        "round_to": config.round_to,
+        "max_pruning_ratio": config.max_pruning_ratio if config.max_pruning_ratio < 1 else None,
+    }
+    told = ", ".join(
+        ["net", given, *(f"{name}={value}" for name, value in options.items() if value)]
+    )
+    lines = textwrap.wrap(f"{told},", 92, initial_indent="    ", subsequent_indent="    ")
+    return [
+        "pruner = tp.pruner.MagnitudePruner(",
+        *lines,
+        ")",
+        "pruner.step()",
+        *_shown(asked, _called(small)),
+    ]
+
+
+def _shown(asked: Asked, called: str) -> list[str]:
+    if asked.failure.raised:
+        return [called]
+    if asked.failure.verdict is Verdict.BROKEN:
+        return [f"assert {called}.shape == before.shape"]
+    return [
+        f"difference = (({called} - before).abs().max() / before.abs().max()).item()",
+        'print(f"greatest difference of the outputs, relative: {difference:.2g}")',
+        f"assert difference < {SHOWN:g}",
+    ]
