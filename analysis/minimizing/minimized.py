@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from analysis.errors import AnalysisError, BudgetExceededError, InputError
+from analysis.errors import BudgetExceededError, InputError
 from analysis.groups import inspecting, policies
 from analysis.minimizing.failing import Asked, Judge, verified
 from analysis.minimizing.shrinking import coarser, shrunk
@@ -152,7 +152,7 @@ class _Search:
         was_shown = bool(self._found) and self._found[-1][1].is_shown
         try:
             asked = self._judge.asked(small)
-        except AnalysisError:
+        except Exception:  # what cannot be judged is not known to fail
             return False
         if not isinstance(asked, Asked):
             return False
