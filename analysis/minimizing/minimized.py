@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from analysis.errors import AnalysisError, BudgetExceededError, InputError
+from analysis.errors import BudgetExceededError, InputError
 from analysis.groups import inspecting, policies
 from analysis.minimizing.failing import Asked, Judge, verified
 from analysis.minimizing.shrinking import coarser, shrunk
@@ -80,26 +80,30 @@ def minimized(
         model.eval()
         try:
             with budgets.limited(seconds if budgets.can_be_held() else None):
-                ignored = policies.ignored_layers(
-                    ignore, model, inspecting.labelled(model, example_inputs).groups
-                )
-                if verdict is None:
-                    verdict = verified(model, example_inputs, config, ignored)[0].verdict
-                if verdict not in _FAULTS:
-                    raise _NoneError(f"the verdict is `{verdict}`")
-                small = _traced(model, example_inputs)
-                # What fails when a pruner is asked for the ratio alone is shown so.
-                judges = [
-                    Judge(each, _named(model, ignored))
-                    for each in dict.fromkeys((Config(ratio, "local", importance), config))
-                ]
-                search = _Search(judges, small, verdict)
+                search = _begun(model, example_inputs, config, ignore, verdict)
         except BudgetExceededError as error:
             return Counterexample(why=error.story)
         except _NoneError as error:
             return Counterexample(why=str(error))
         shrunk(search.smallest, search.fails, until - time.monotonic())
         return search.result()
+
+
+def _begun(
+    model: nn.Module, inputs: Inputs, config: Config, ignore: Any, verdict: Verdict | None
+) -> "_Search":
+    """A search from a network that fails."""
+    groups = inspecting.labelled(model, inputs).groups
+    ignored = policies.ignored_layers(ignore, model, groups)
+    if verdict is None:
+        verdict = verified(model, inputs, config, ignored)[0].verdict
+    if verdict not in _FAULTS:
+        raise _NoneError(f"the verdict is `{verdict}`")
+    names = _named(model, ignored)
+    # What fails when a pruner is asked for the ratio alone is shown so.
+    alone = Config(config.ratio, "local", config.importance)
+    judges = [Judge(each, names) for each in dict.fromkeys((alone, config))]
+    return _Search(judges, _traced(model, inputs), verdict)
 
 
 class _NoneError(Exception):
@@ -152,7 +156,7 @@ class _Search:
         was_shown = bool(self._found) and self._found[-1][1].is_shown
         try:
             asked = self._judge.asked(small)
-        except AnalysisError:
+        except Exception:  # what cannot be judged is not known to fail
             return False
         if not isinstance(asked, Asked):
             return False
