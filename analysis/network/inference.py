@@ -233,15 +233,15 @@ def copy_of(model: nn.Module) -> nn.Module:
 
 
 def _copied(model: nn.Module, memo: dict[int, Any]) -> nn.Module:
-    is_training = False
     for module in model.modules():
-        is_training |= module.training
         # What a forward pass with gradients has kept on the module, which deepcopy refuses.
         for tensor in walk([*own_attributes(module).values(), *module._buffers.values()]):
             if not tensor.is_leaf:
                 memo[id(tensor)] = tensor.detach().clone()
     try:
         copied = duplicated(model, memo)
+        # A class that copies itself may come back in train mode, as graphs of torch.fx do.
+        is_training = any(module.training for module in copied.modules())
         return copied.eval() if is_training else copied
     except Exception as error:
         raise InputError(

@@ -137,9 +137,11 @@ def test_the_first_example_is_wrong_and_then_cured(folder: Path) -> None:
     shown = re.search(r"0 should carry channel \d+ of `first` and carries channel \d+", README)
     assert shown is not None
     assert shown[0] in wrong.stdout
-    assert wrong.stdout.splitlines()[-1].startswith(
-        "a pruning that is right: pruning-analysis prune"
+    table, cure = wrong.stdout.split("the same, cut by the groups as they are:")[1].split(
+        "which is"
     )
+    assert "| exact " in table
+    assert cure.splitlines()[-1] == f"{prune.partition(' --save')[0]} --scope global"
     assert cured.stdout.splitlines()[-1] == session[-1]
 
 

@@ -2,6 +2,7 @@
 
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -168,3 +169,16 @@ def test_a_mode_that_was_entered_twice_and_left_once_is_left() -> None:
         mode.__exit__(None, None, None)
         assert len(torch.overrides._get_current_function_mode_stack()) == depth + 1
     assert len(torch.overrides._get_current_function_mode_stack()) == depth
+
+
+class CopiesItself(nn.Linear):
+    """As the modules of torch.fx, which are made anew and so are in train mode."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "CopiesItself":
+        made = CopiesItself(self.in_features, self.out_features)
+        made.load_state_dict(self.state_dict())
+        return made
+
+
+def test_a_copy_is_in_eval_mode_whatever_its_class_makes_of_it() -> None:
+    assert not copy_of(CopiesItself(2, 3).eval()).training
