@@ -163,7 +163,7 @@ class _Pruning:
         options: Mapping[str, Any],
     ) -> None:
         self._dense, self._config, self._ignore = dense, config, ignore
-        self._options = {"importance": config.importance} | dict(options)
+        self._options = options
         groups = dense.followed_for(config.heads).groups
         self._whole = [layer for place in whole for layer in groups[place].layers]
         self.pruner: GroupPruner | None = None
@@ -173,15 +173,11 @@ class _Pruning:
         return prune_and_prove(self._dense, self._config, self._ignore, pruner_factory=self._built)
 
     def _built(self, model: nn.Module, inputs: Inputs, ratio: float) -> GroupPruner:
-        self.pruner = GroupPruner(
+        self.pruner = GroupPruner.asked_by(
+            self._config,
             model,
             inputs,
-            ratio,
             ignore=policies.ignored_layers(self._ignore, self._dense.model, self._dense.groups),
-            scope=self._config.scope,
-            round_to=self._config.round_to,
-            max_pruning_ratio=self._config.max_pruning_ratio,
-            heads=self._config.heads,
             left_whole=self._whole,
             followed=self._dense.followed_for(self._config.heads),
             **self._options,

@@ -26,7 +26,6 @@ __all__ = [
     "Kind",
     "axis_of",
     "blocks_cut_alike",
-    "couples_channels",
     "filters_alone",
     "has_own_forward",
     "is_depthwise",
@@ -137,12 +136,6 @@ def makes_channels(layer: Any) -> bool:
     """Whether a layer's output channels are new ones, sums over what it reads."""
     kind = kind_of(layer)
     return kind is not None and kind.mixes and not is_depthwise(layer)
-
-
-def couples_channels(layer: Any) -> bool:
-    """Whether a cut of a layer's output channels is one of its input channels as well."""
-    kind = kind_of(layer)
-    return kind is not None and (not makes_channels(layer) or kind.coupled)
 
 
 def axis_of(layer: Any, tensor: Tensor, dim: int) -> str:

@@ -143,6 +143,20 @@ class GroupPruner:
         self.planned: tuple[PlannedGroup, ...] = ()
         self.attributes: tuple[Attribute, ...] = ()
 
+    @classmethod
+    def asked_by(
+        cls, config: Config, model: nn.Module, example_inputs: Inputs, **options: Any
+    ) -> "GroupPruner":
+        """One that is asked what a config says, and further ``options`` of its own."""
+        asked = {
+            "scope": config.scope,
+            "importance": config.importance,
+            "round_to": config.round_to,
+            "max_pruning_ratio": config.max_pruning_ratio,
+            "heads": config.heads,
+        }
+        return cls(model, example_inputs, config.ratio, **(asked | options))
+
     @property
     def axes(self) -> dict[tuple[str, int], list[int]]:
         """By tensor and dimension the positions that are left, of those of which some have gone."""
@@ -183,17 +197,19 @@ class GroupPruner:
 
     def _step(self) -> Iterator[GroupCut]:
         if self.current_step > 1:  # weights may have been trained since
-            self._sets = self._ranked(
-                inspecting.labelled(self.model, self._inputs, self._config.heads)
-            )
+            self._sets = self._ranked(self._followed())
         sets, numbers = self._sets, self._first.numbers(self._sets)
         chosen = self._chosen(numbers)
         self._note(chosen, numbers)
-        gone_since = numbers.first(chosen.gone)
-        since = {each.root: each for each in removals_of(self._first.sets, gone_since)}
+        found = removals_of(sets, chosen.gone)
+        is_first = sets is self._first.sets
+        since_start = (
+            found if is_first else removals_of(self._first.sets, numbers.first(chosen.gone))
+        )
+        since = {each.root: each for each in since_start}
         cuts = [
             GroupCut(replace(removal, root=root), since[root])
-            for removal in removals_of(sets, chosen.gone)
+            for removal in found
             for root in [numbers.roots[removal.root]]
         ]
         yield from cuts

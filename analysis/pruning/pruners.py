@@ -74,17 +74,7 @@ def builder(
         return surgery.build_pruner(model, inputs, config, ignored, blame), None
 
     def by_groups(model: nn.Module, blame: Blame | None) -> tuple[Any, Between | None]:
-        pruner = GroupPruner(
-            model,
-            inputs,
-            config.ratio,
-            ignore=tuple(ignored),
-            scope=config.scope,
-            importance=config.importance,
-            round_to=config.round_to,
-            max_pruning_ratio=config.max_pruning_ratio,
-            heads=config.heads,
-        )
+        pruner = GroupPruner.asked_by(config, model, inputs, ignore=tuple(ignored))
         return pruner, None
 
     def users(model: nn.Module, blame: Blame | None) -> tuple[Any, Between | None]:

@@ -154,7 +154,7 @@ def run_notes(found: Sequence[Run]) -> list[str]:
     failures = [
         (
             run,
-            f"{'every check' if names.count(' ') + 1 == len(run.checks) > 1 else names}: {message}",
+            f"{_every_or(names, len(run.checks))}: {message}",
         )
         for run in found
         for message, names in _by_text((c.name, c.message) for c in run.checks if not c.passed)

@@ -8,10 +8,10 @@ from analysis.network.inference import Inputs
 from analysis.pipeline import analyse
 from analysis.processes import budgets
 from analysis.pruned import pruned_by_groups
-from analysis.records import Config, NetworkPruned
+from analysis.records import Config, NetworkPruned, Run
 from analysis.zoo import RATIO
 
-__all__ = ["cut"]
+__all__ = ["cut", "record_of"]
 
 
 def cut(model: nn.Module, inputs: Inputs, scope: str) -> NetworkPruned:
@@ -21,7 +21,12 @@ def cut(model: nn.Module, inputs: Inputs, scope: str) -> NetworkPruned:
         found = pruned_by_groups(
             analyse(model, inputs), Config(RATIO, scope, cut="groups"), _POLICY
         )
-    run, proof = found.outcome.run, found.verification
+    return record_of(found.outcome.run, round(time.monotonic() - started, 1))
+
+
+def record_of(run: Run, seconds: float | None = None) -> NetworkPruned:
+    """What is kept of one pruning of a network."""
+    proof = run.verification
     return NetworkPruned(
         verdict=proof.verdict,
         reason=proof.reason,
@@ -29,7 +34,7 @@ def cut(model: nn.Module, inputs: Inputs, scope: str) -> NetworkPruned:
         removed=run.channels.removed,
         params_before=run.params.before,
         params_after=run.params.after,
-        seconds=round(time.monotonic() - started, 1),
+        seconds=seconds,
     )
 
 

@@ -23,7 +23,7 @@ from analysis.records import (
     NetworkPruned,
 )
 from analysis.zoo import RATIO, SCOPE
-from analysis.zoo.by_groups import cut
+from analysis.zoo.by_groups import cut, record_of
 from analysis.zoo.networks import NETWORKS
 
 __all__ = ["audit", "by_groups", "costs", "groups", "pruned"]
@@ -91,15 +91,7 @@ def pruned(name: str) -> NetworkPruned:
     with budgets.step("pruning and proving"):
         dense = analyse(*_opened(name))
         run = prune_and_prove(dense, Config(RATIO, SCOPE), _POLICY).run
-    proof = run.verification
-    return NetworkPruned(
-        verdict=proof.verdict,
-        reason=proof.reason,
-        max_rel_error=proof.max_rel_error,
-        removed=run.channels.removed,
-        params_before=run.params.before,
-        params_after=run.params.after,
-    )
+    return record_of(run)
 
 
 def by_groups(name: str, scope: str) -> NetworkPruned:
