@@ -23,13 +23,20 @@ def check_writable(path: str | Path) -> None:
     target = Path(path)
     if target.is_dir():
         raise InputError(f"cannot write {str(path)!r}: it is a folder; give a file")
-    try:
+    with _refusing(path, "path"):
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=target.parent):
             pass
+
+
+@contextmanager
+def _refusing(path: str | Path, what: str) -> Iterator[None]:
+    """What cannot be written is told in one line, with what to give instead."""
+    try:
+        yield
     except OSError as error:
         raise InputError(
-            f"cannot write {str(path)!r}: {error.strerror}; give a path that can be written"
+            f"cannot write {str(path)!r}: {error.strerror}; give a {what} that can be written"
         ) from error
 
 
@@ -46,7 +53,7 @@ def check_folder(path: str | Path, names: Collection[str]) -> None:
     target = Path(path).resolve()
     if target.exists() and not target.is_dir():
         raise InputError(f"cannot write {str(path)!r}: it is a file; give a folder")
-    try:
+    with _refusing(path, "folder"):
         other = target.is_dir() and any(each.name not in names for each in target.iterdir())
         if other:
             raise InputError(
@@ -56,10 +63,6 @@ def check_folder(path: str | Path, names: Collection[str]) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent):
             pass
-    except OSError as error:
-        raise InputError(
-            f"cannot write {str(path)!r}: {error.strerror}; give a folder that can be written"
-        ) from error
 
 
 @contextmanager
