@@ -1,0 +1,267 @@
+"""What the site takes from the code and from the committed results, so that nothing is copied.
+
+A page says ``<!-- generated: NAME -->`` where it wants one of `GENERATED`.
+"""
+
+import argparse
+import configparser
+import json
+import re
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
+from mkdocs.structure.files import File, Files
+
+ROOT = Path(__file__).parents[2]
+_PLACE = re.compile(r"^<!-- generated: (.+) -->$", re.MULTILINE)
+
+
+def on_files(files: Files, config: MkDocsConfig, **_: Any) -> Files:
+    """The pictures of the committed report are pictures of the site."""
+    for picture in sorted((ROOT / "reports").glob("*.svg")):
+        files.append(File.generated(config, f"reports/{picture.name}", abs_src_path=str(picture)))
+    return files
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Put in place what a page asks for."""
+    return _PLACE.sub(lambda found: _generated(found[1]), markdown)
+
+
+def _generated(name: str) -> str:
+    if name not in GENERATED:
+        raise PluginError(f"nothing is generated as {name!r}; there is {', '.join(GENERATED)}")
+    return GENERATED[name]()
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def _code(text: str) -> str:
+    return f"`{text}`" if text else ""
+
+
+def _command_line() -> str:
+    from analysis.command_line.options import parser
+
+    (commands,) = [
+        action.choices
+        for action in parser()._actions
+        if isinstance(action, argparse._SubParsersAction)
+    ]
+    return "\n\n".join(_command(name, command) for name, command in commands.items())
+
+
+def _command(name: str, command: argparse.ArgumentParser) -> str:
+    usage = command.format_usage().removeprefix("usage: ")
+    meaning = (command.description or "").rstrip(".")
+    parts = [f"## {name}", f"{meaning[:1].upper()}{meaning[1:]}.", f"```text\n{usage}```"]
+    for group in command._action_groups:
+        rows = [_option(action) for action in group._group_actions if action.dest != "help"]
+        if rows:
+            title = {"options": "option", "positional arguments": "argument"}
+            parts.append(_table([title.get(group.title or "", group.title or ""), "meaning"], rows))
+    return "\n\n".join(parts)
+
+
+def _option(action: argparse.Action) -> tuple[str, str]:
+    value = action.metavar or ("{" + ",".join(action.choices) + "}" if action.choices else "")
+    value = value if isinstance(value, str) else " ".join(value)
+    if action.nargs != 0 and not value:
+        value = action.dest.upper()
+    names = ", ".join(action.option_strings)
+    return _code(" ".join(filter(None, [names, value]))), _meaning(action, value)
+
+
+def _meaning(action: argparse.Action, value: str) -> str:
+    return (action.help or "") or {"MODEL": "see [above](#models)", "DEVICE": "default: cpu"}[value]
+
+
+def _pytest_options() -> str:
+    from analysis.pytest_plugin import gate, suite
+
+    return _table(
+        ["option", "meaning"],
+        [
+            (_code(f"{name} {told.get('metavar', '')}".strip()), str(told["help"]))
+            for name, told in (*gate.OPTIONS, *suite.OPTIONS)
+        ],
+    )
+
+
+def _checks() -> str:
+    from analysis.checks import CATALOGUE
+
+    return _table(
+        ["check", "holds if", "needs", "`verify` runs it"],
+        [
+            (_code(name), check.meaning, check.needs, "yes" if check.of_pruning else "if named")
+            for name, check in CATALOGUE.items()
+        ],
+    )
+
+
+def _policies() -> str:
+    from analysis.groups.policies import POLICIES
+
+    return _table(
+        ["policy", "what it does"],
+        [
+            (_code(name), " ".join((rule.__doc__ or "").split("\n\n")[0].split()))
+            for name, rule in POLICIES.items()
+        ],
+    )
+
+
+def _metrics() -> str:
+    from analysis.gate.baseline import METRICS
+
+    better = {"lower": "lower", "higher": "higher", "equal": "none: each change is a regression"}
+    return _table(
+        ["metric", "value", "better"],
+        [
+            (_code(name), "a verdict" if metric.kind == "verdict" else "a whole number",
+             better[metric.better])
+            for name, metric in METRICS.items()
+        ],
+    )  # fmt: skip
+
+
+def _results_json() -> str:
+    schema = json.loads((ROOT / "reports" / "results.schema.json").read_text("utf-8"))
+    parts = [_fields("results.json", schema)]
+    parts += [_definition(name, each) for name, each in schema["$defs"].items()]
+    return "\n\n".join(parts)
+
+
+def _definition(name: str, schema: dict[str, Any]) -> str:
+    if "properties" in schema:
+        return _fields(name, schema)
+    return f"### {name}\n\n{_kind(schema)}. {schema['description']}"
+
+
+def _fields(name: str, schema: dict[str, Any], level: int = 3) -> str:
+    """A table of the fields of an object, and tables of the objects inside it."""
+    needed = schema.get("required", [])
+    rows, inside = [], []
+    for field, each in schema["properties"].items():
+        holder = each.get("items", each)
+        if "properties" in holder:
+            inside.append(_fields(f"{name}.{field}", holder, level + 1))
+        told = each.get("description", "") + ("" if field in needed else " Left out where empty.")
+        rows.append((_code(field), _kind(each), told.strip()))
+    table = _table(["field", "value", "meaning"], rows)
+    return "\n\n".join([f"{'#' * level} {name}", schema["description"], table, *inside])
+
+
+def _kind(schema: dict[str, Any]) -> str:
+    """What a field holds, in a word or two."""
+    if "$ref" in schema:
+        name = schema["$ref"].rpartition("/")[2]
+        return f"[{name}](#{name})"
+    if "enum" in schema:
+        return ", ".join(_code(json.dumps(value)) for value in schema["enum"])
+    if "const" in schema:
+        return _code(json.dumps(schema["const"]))
+    kinds = schema.get("type", "any")
+    kinds = [kinds] if isinstance(kinds, str) else kinds
+    if "array" in kinds and "items" in schema:
+        return " or ".join([f"array of {_kind(schema['items'])}", *(k for k in kinds if k != "array")])
+    return " or ".join(kinds)
+
+
+def _case_study() -> str:
+    results = json.loads((ROOT / "reports" / "results.json").read_text("utf-8"))
+    rows = [
+        (
+            _code(subject["subject"]["name"]),
+            f"{run['ratio']:.0%}",
+            f"{run['channels']['removed']:,} of {run['channels']['prunable']:,}",
+            *(_left(run[what]) for what in ("macs", "params")),
+            run["verdict"],
+        )
+        for subject in results["subjects"]
+        for run in subject["runs"]
+        if run["ignore"] == subject["headline"]["ignore"]
+        and run["scope"] == subject["headline"]["scope"]
+    ]
+    head = ["network", "ratio", "channels removed", "MACs left", "parameters left", "verdict"]
+    return _table(head, rows)
+
+
+def _left(sizes: dict[str, Any]) -> str:
+    return f"{sizes['after'] / sizes['before']:.1%}"
+
+
+def _bends() -> str:
+    """What falls with the square of what is left, with what is left, and not at all."""
+    results = json.loads((ROOT / "reports" / "results.json").read_text("utf-8"))
+    study = results["subjects"][0]
+    return _table(
+        ["policy", "a: with the square", "b: in proportion", "c: never"],
+        [
+            (
+                _code(account["ignore"]),
+                *(
+                    f"{account['scaling']['macs'][term]:.1%}"
+                    for term in ("square", "line", "constant")
+                ),
+            )
+            for account in study["costs"]
+            if account["scope"] == "global"
+        ],
+    )
+
+
+def _environments() -> str:
+    """Every environment of tox, as `tox list` describes it."""
+    tox = configparser.ConfigParser(interpolation=None)
+    tox.read(ROOT / "tox.ini", "utf-8")
+    return _table(
+        ["environment", "what it does"],
+        [
+            (_code(section.removeprefix("testenv:")), tox[section]["description"].split("\n")[0])
+            for section in tox.sections()
+            if section.startswith("testenv:")
+        ],
+    )
+
+
+def _document(name: str) -> Callable[[], str]:
+    """A file of the repository as a page, whose links lead to the pages of its neighbours."""
+
+    def text() -> str:
+        whole = (ROOT / name).read_text("utf-8")
+        return re.sub(
+            r"\((ARCHITECTURE|CONTRIBUTING|CHANGELOG)\.md\)",
+            lambda found: f"({found[1].lower()}.md)",
+            whole,
+        )
+
+    return text
+
+
+GENERATED: dict[str, Callable[[], str]] = {
+    "command line": _command_line,
+    "options of pytest": _pytest_options,
+    "checks": _checks,
+    "policies": _policies,
+    "metrics of the baseline": _metrics,
+    "results.json": _results_json,
+    "case study": _case_study,
+    "why curves bend": _bends,
+    "environments": _environments,
+    "architecture": _document("ARCHITECTURE.md"),
+    "contributing": _document("CONTRIBUTING.md"),
+    "changelog": _document("CHANGELOG.md"),
+}
+"""What there is, by the name that pages use."""
