@@ -7,6 +7,7 @@ import argparse
 import configparser
 import json
 import re
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,11 @@ def on_files(files: Files, config: MkDocsConfig, **_: Any) -> Files:
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """Put in place what a page asks for."""
     return _PLACE.sub(lambda found: _generated(found[1]), markdown)
+
+
+def on_post_page(output: str, **_: Any) -> str:
+    """The theme's search is a dialog, which readers with a screen reader know by its name."""
+    return output.replace('role="dialog"', 'role="dialog" aria-label="Search"')
 
 
 def _generated(name: str) -> str:
@@ -62,28 +68,37 @@ def _command_line() -> str:
 
 
 def _command(name: str, command: argparse.ArgumentParser) -> str:
-    usage = command.format_usage().removeprefix("usage: ")
     meaning = (command.description or "").rstrip(".")
-    parts = [f"## {name}", f"{meaning[:1].upper()}{meaning[1:]}.", f"```text\n{usage}```"]
+    positional = [
+        _value(action) + ("..." if action.nargs == "*" else "")
+        for action in command._get_positional_actions()
+    ]
+    usage = " ".join([command.prog, "[options]", *positional])
+    parts = [f"## {name}", f"{meaning[:1].upper()}{meaning[1:]}.", f"```text\n{usage}\n```"]
     for group in command._action_groups:
-        rows = [_option(action) for action in group._group_actions if action.dest != "help"]
+        rows = [
+            _option(action)
+            for action in group._group_actions
+            if action.option_strings and action.dest != "help"
+        ]
         if rows:
-            title = {"options": "option", "positional arguments": "argument"}
-            parts.append(_table([title.get(group.title or "", group.title or ""), "meaning"], rows))
+            title = (group.title or "").replace("options", "option")
+            parts.append(_table([title, "meaning"], rows))
     return "\n\n".join(parts)
 
 
 def _option(action: argparse.Action) -> tuple[str, str]:
-    value = action.metavar or ("{" + ",".join(action.choices) + "}" if action.choices else "")
-    value = value if isinstance(value, str) else " ".join(value)
-    if action.nargs != 0 and not value:
-        value = action.dest.upper()
-    names = ", ".join(action.option_strings)
-    return _code(" ".join(filter(None, [names, value]))), _meaning(action, value)
+    named = [*map(_code, action.option_strings), _code(_value(action))]
+    return " ".join(filter(None, named)), action.help or f"default: {action.default}"
 
 
-def _meaning(action: argparse.Action, value: str) -> str:
-    return (action.help or "") or {"MODEL": "see [above](#models)", "DEVICE": "default: cpu"}[value]
+def _value(action: argparse.Action) -> str:
+    """What stands for the value of an option; empty for a switch."""
+    if action.nargs == 0:
+        return ""
+    if action.choices and not action.metavar:
+        return "|".join(map(str, action.choices))
+    return str(action.metavar or action.dest.upper())
 
 
 def _pytest_options() -> str:
@@ -92,7 +107,7 @@ def _pytest_options() -> str:
     return _table(
         ["option", "meaning"],
         [
-            (_code(f"{name} {told.get('metavar', '')}".strip()), str(told["help"]))
+            (f"{_code(name)} {_code(told.get('metavar', ''))}", str(told["help"]))
             for name, told in (*gate.OPTIONS, *suite.OPTIONS)
         ],
     )
@@ -136,6 +151,21 @@ def _metrics() -> str:
     )  # fmt: skip
 
 
+def _records() -> str:
+    """Every record, by the module that holds it."""
+    from analysis import records
+
+    modules: dict[str, list[str]] = {}
+    for name in records.__all__:
+        if isinstance(record := getattr(records, name), type):
+            modules.setdefault(record.__module__, []).append(name)
+    parts = []
+    for module, names in modules.items():
+        about = (sys.modules[module].__doc__ or "").partition("\n")[0].rstrip(".")
+        parts += [f"## {about}", *(f"::: {module}.{name}" for name in names)]
+    return "\n\n".join(parts)
+
+
 def _results_json() -> str:
     schema = json.loads((ROOT / "reports" / "results.schema.json").read_text("utf-8"))
     parts = [_fields("results.json", schema)]
@@ -175,7 +205,9 @@ def _kind(schema: dict[str, Any]) -> str:
     kinds = schema.get("type", "any")
     kinds = [kinds] if isinstance(kinds, str) else kinds
     if "array" in kinds and "items" in schema:
-        return " or ".join([f"array of {_kind(schema['items'])}", *(k for k in kinds if k != "array")])
+        return " or ".join(
+            [f"array of {_kind(schema['items'])}", *(k for k in kinds if k != "array")]
+        )
     return " or ".join(kinds)
 
 
@@ -256,6 +288,7 @@ GENERATED: dict[str, Callable[[], str]] = {
     "checks": _checks,
     "policies": _policies,
     "metrics of the baseline": _metrics,
+    "records": _records,
     "results.json": _results_json,
     "case study": _case_study,
     "why curves bend": _bends,
