@@ -17,6 +17,7 @@ from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parents[2]
+_JOINT = re.compile(r"[_|:.,](?=\w)")
 _PLACE = re.compile(r"^<!-- generated: (.+) -->$", re.MULTILINE)
 
 
@@ -30,6 +31,15 @@ def on_files(files: Files, config: MkDocsConfig, **_: Any) -> Files:
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """Put in place what a page asks for."""
     return _PLACE.sub(lambda found: _generated(found[1]), markdown)
+
+
+def on_page_content(html: str, **_: Any) -> str:
+    """Let names in tables break at their joints, so that a table is no wider than a phone."""
+
+    def in_cell(cell: re.Match[str]) -> str:
+        return re.sub(r"<code>.*?</code>", lambda code: _JOINT.sub(r"\g<0><wbr>", code[0]), cell[0])
+
+    return re.sub(r"<td[^>]*>.*?</td>", in_cell, html, flags=re.DOTALL)
 
 
 def on_post_page(output: str, **_: Any) -> str:
@@ -49,7 +59,9 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
+    """A bar between words would end the cell; in code it does not."""
+    parts = re.split(r"(`[^`]*`)", text.replace("\n", " "))
+    return "".join(part if part.startswith("`") else part.replace("|", "\\|") for part in parts)
 
 
 def _code(text: str) -> str:
