@@ -15,9 +15,11 @@ from typing import Any
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parents[2]
 _JOINT = re.compile(r"[_|:.,](?=\w)")
+_LOADED = re.compile(r"<link[^>]* href=\"?https?://[^\s>]+|<[a-z]+[^>]* src=\"?https?://[^\s>]+")
 _PLACE = re.compile(r"^<!-- generated: (.+) -->$", re.MULTILINE)
 
 
@@ -42,8 +44,14 @@ def on_page_content(html: str, **_: Any) -> str:
     return re.sub(r"<td[^>]*>.*?</td>", in_cell, html, flags=re.DOTALL)
 
 
-def on_post_page(output: str, **_: Any) -> str:
-    """The theme's search is a dialog, which readers with a screen reader know by its name."""
+def on_post_page(output: str, page: Page, **_: Any) -> str:
+    """Refuse what a page would load from elsewhere, and name the theme's search for screen readers.
+
+    Raises:
+        PluginError: a script, style or picture of another place.
+    """
+    if loaded := _LOADED.search(output):
+        raise PluginError(f"{page.url} loads {loaded[0]}; put it into docs/assets")
     return output.replace('role="dialog"', 'role="dialog" aria-label="Search"')
 
 
@@ -284,7 +292,7 @@ def _document(name: str) -> Callable[[], str]:
     """A file of the repository as a page, whose links lead to the pages of its neighbours."""
 
     def text() -> str:
-        whole = (ROOT / name).read_text("utf-8")
+        whole = (ROOT / name).read_text("utf-8").replace("](docs/", "](../")
         return re.sub(
             r"\((ARCHITECTURE|CONTRIBUTING|CHANGELOG)\.md\)",
             lambda found: f"({found[1].lower()}.md)",

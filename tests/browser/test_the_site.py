@@ -3,13 +3,15 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from runpy import run_path
+from types import SimpleNamespace
 from typing import Literal
 
 import pytest
 from browser import axe, site_pages
 from playwright.sync_api import Browser, Page
 
-pytest.importorskip("mkdocs", reason="the site is not built without the extra docs")
+PluginError = pytest.importorskip("mkdocs.exceptions").PluginError
 
 ROOT = Path(__file__).parents[2]
 SIZES = {"desk": (1280, 800), "phone": (390, 844)}
@@ -17,7 +19,7 @@ Scheme = Literal["light", "dark"]
 
 # One page of each kind: prose, sessions, tables, what is generated, docstrings.
 LOOKED_AT = ("", "tutorial", "howto/ci", "explanation/eighty-percent", "reference/command-line",
-             "reference/records", "reference/json", "style")  # fmt: skip
+             "reference/pytest", "reference/json", "style")  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +87,23 @@ def test_axe_finds_nothing_serious(
         axe.thin(page)
         assert axe.findings(page) == []
         page.context.close()
+
+
+@pytest.mark.parametrize(
+    "loading",
+    [
+        '<script defer src="https://example.org/a.js"></script>',
+        "<img alt=a src=http://example.org/a.png>",
+        '<link rel="stylesheet" href="https://example.org/a.css">',
+    ],
+)
+def test_a_page_that_would_load_from_elsewhere_is_not_built(loading: str) -> None:
+    hook = run_path(str(ROOT / "docs" / "hooks" / "generated.py"))["on_post_page"]
+    page = SimpleNamespace(url="here/")
+    link = '<a href="https://example.org/">there</a>'
+    assert hook(link, page=page) == link
+    with pytest.raises(PluginError, match="here/ loads .*example"):
+        hook(link + loading, page=page)
 
 
 @pytest.mark.parametrize(
