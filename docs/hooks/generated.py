@@ -274,6 +274,19 @@ def _bends() -> str:
     )
 
 
+def _counters() -> str:
+    """How far other counters are from the products of activations and weights."""
+    results = json.loads((ROOT / "reports" / "counters.json").read_text("utf-8"))
+    names = [counter["name"] for counter in results["counters"]]
+
+    def row(model: dict[str, Any]) -> list[str]:
+        found = {answer["counter"]: answer["macs"] for answer in model["answers"]}
+        differences = [f"{found[name] / model['products'] - 1:+.1%}" for name in names]
+        return [_code(model["model"]), f"{model['products']:,}", *differences]
+
+    return _table(["network", "MACs", *names], map(row, results["models"]))
+
+
 def _environments() -> str:
     """Every environment of tox, as `tox list` describes it."""
     tox = configparser.ConfigParser(interpolation=None)
@@ -312,6 +325,7 @@ GENERATED: dict[str, Callable[[], str]] = {
     "results.json": _results_json,
     "case study": _case_study,
     "why curves bend": _bends,
+    "counters": _counters,
     "environments": _environments,
     "architecture": _document("ARCHITECTURE.md"),
     "contributing": _document("CONTRIBUTING.md"),

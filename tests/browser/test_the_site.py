@@ -102,7 +102,7 @@ def test_a_page_that_would_load_from_elsewhere_is_not_built(loading: str) -> Non
     page = SimpleNamespace(url="here/")
     link = '<a href="https://example.org/">there</a>'
     assert hook(link, page=page) == link
-    with pytest.raises(PluginError, match="here/ loads .*example"):
+    with pytest.raises(PluginError, match=r"here/ loads .*example"):
         hook(link + loading, page=page)
 
 
