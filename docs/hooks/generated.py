@@ -277,14 +277,18 @@ def _bends() -> str:
 def _counters() -> str:
     """How far other counters are from the products of activations and weights."""
     results = json.loads((ROOT / "reports" / "counters.json").read_text("utf-8"))
+
+    def ends(counter: str) -> list[str]:
+        found = [
+            (answer["macs"] / model["products"] - 1, model["model"])
+            for model in results["models"]
+            for answer in model["answers"]
+            if answer["counter"] == counter
+        ]
+        return [f"{far:+.1%} ({_code(name)})" for far, name in (min(found), max(found))]
+
     names = [counter["name"] for counter in results["counters"]]
-
-    def row(model: dict[str, Any]) -> list[str]:
-        found = {answer["counter"]: answer["macs"] for answer in model["answers"]}
-        differences = [f"{found[name] / model['products'] - 1:+.1%}" for name in names]
-        return [_code(model["model"]), f"{model['products']:,}", *differences]
-
-    return _table(["network", "MACs", *names], map(row, results["models"]))
+    return _table(["counter", "from", "to"], [[name, *ends(name)] for name in names])
 
 
 def _environments() -> str:
