@@ -19,6 +19,7 @@ from analysis.command_line.arguments import check_outputs, request_of
 from analysis.command_line.options import parser
 from analysis.environment import OWN, explained
 from analysis.errors import BudgetExceededError, InputError
+from analysis.gate.comparison import compared, is_regression
 from analysis.network.model_names import BUILT_IN
 from analysis.processes.workers import Worker, deaf_to_interrupts
 from analysis.records import (
@@ -34,8 +35,10 @@ from analysis.records import (
     timed_out,
 )
 from analysis.reporting import as_json, dot, files, groups_text, text
+from analysis.reporting import diff as reporting_diff
+from analysis.reporting.read_back import runs_in
 
-__all__ = ["Answer", "checks", "groups", "macs", "prune", "report", "verify"]
+__all__ = ["Answer", "checks", "diff", "groups", "macs", "prune", "report", "verify"]
 
 
 @dataclass(frozen=True)
@@ -167,6 +170,17 @@ def checks(options: Namespace) -> Answer:
     return _answer(options, as_json.catalogue(found), text.catalogue(found))
 
 
+def diff(options: Namespace) -> Answer:
+    """Compare two reports; 1 if anything got worse."""
+    check_outputs(options)
+    before, after = runs_in(options.before), runs_in(options.after)
+    changes = compared(before, after)
+    said = reporting_diff.markdown(changes, after)
+    return _answer(
+        options, reporting_diff.as_data(changes), said, passed=not is_regression(changes)
+    )
+
+
 def macs(options: Namespace) -> Answer:
     """Show where the MACs and parameters are, before and after each ratio, and find a ratio."""
     predicted = [name for name in ("target", "sweep") if getattr(options, name) is not None]
@@ -197,6 +211,7 @@ def macs(options: Namespace) -> Answer:
 def report(options: Namespace) -> Answer:
     """Write the whole report; 1 if a run does not pass that is asked to (see `Study.judged`)."""
     files.check_writable(f"{options.out}/results.json")
+    before = None if options.against is None else runs_in(options.against)
     # What is wrong with the options is wrong for every network, the case study's too.
     models = dict.fromkeys(options.model or BUILT_IN)
     requests = [request_of(options, model) for model in models]
@@ -226,7 +241,7 @@ def report(options: Namespace) -> Answer:
         budget=options.budget,
         progress=lambda parts, total: _bar(parts, total, "studying", "part"),
     )
-    written = _imported("analysis.reporting.report").write_report(result, options.out)
+    written = _imported("analysis.reporting.report").write_report(result, options.out, before)
     lines = [text.summary(result), *text.failures(result), *(f"wrote {path}" for path in written)]
     return Answer(0 if result.passed else 1, "\n".join(lines))
 

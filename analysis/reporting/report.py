@@ -6,6 +6,7 @@ from importlib.resources import files as package_files
 from itertools import count
 from pathlib import Path
 
+from analysis.gate.comparison import NamedRun
 from analysis.records import Study
 from analysis.reporting import as_json, files, markdown, outcomes, page
 from analysis.reporting.coupling import coupled
@@ -13,6 +14,7 @@ from analysis.reporting.evidence import evidence
 from analysis.reporting.figures.drawing import Drawing
 from analysis.reporting.section import Absent, Section
 from analysis.reporting.story import (
+    against,
     asked,
     attribution,
     compared,
@@ -37,7 +39,9 @@ __all__ = ["story", "write_report"]
 _SCHEMA = "results.schema.json"
 
 
-def write_report(study: Study, directory: str) -> list[Path]:
+def write_report(
+    study: Study, directory: str, before: Iterable[NamedRun] | None = None
+) -> list[Path]:
     """Write ``index.html``, ``report.md``, ``results.json`` and the pictures they show.
 
     What other commands left in the directory becomes sections: ``counters.json``, ``zoo.json``,
@@ -45,6 +49,11 @@ def write_report(study: Study, directory: str) -> list[Path]:
     the tests ended that hold its claims.
 
     Every file is made before the first is written, and each replaces its predecessor whole.
+
+    Args:
+        study: what it says.
+        directory: where it goes.
+        before: the prunings of an earlier report, whose differences become a section.
 
     Returns:
         The files written.
@@ -54,7 +63,9 @@ def write_report(study: Study, directory: str) -> list[Path]:
     """
     study = _with_unique_names(study)
     ended = outcomes.read(directory) if study.is_case_study else {}
-    told = [(section, evidence(section, study, ended)) for section in story(study, directory)]
+    told = [
+        (section, evidence(section, study, ended)) for section in story(study, directory, before)
+    ]
     made = {
         "index.html": page.render(study, told),
         "report.md": markdown.render(told),
@@ -65,11 +76,12 @@ def write_report(study: Study, directory: str) -> list[Path]:
     return [files.write_text(f"{directory}/{name}", text) for name, text in made.items()]
 
 
-def story(study: Study, directory: str) -> list[Section]:
+def story(study: Study, directory: str, before: Iterable[NamedRun] | None = None) -> list[Section]:
     """The sections in their order; the last one names those that have no data."""
     couplings = [coupled(subject, number) for number, subject in enumerate(study.subjects)]
     found: list[Section | Absent] = [
         verdict.section(study, couplings),
+        against.section(study, before),
         *cured.sections(study),
         compared.section(study),
         asked.section(study),

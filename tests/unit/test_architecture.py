@@ -123,7 +123,7 @@ ROOMS = {
         ("weights", "round_trips"),
         ("catalogue",),
     ),
-    "gate": (("baseline", "expected_failures"), ("baseline_csv",)),
+    "gate": (("baseline", "expected_failures"), ("baseline_csv", "comparison")),
     "command_line": (("options",), ("arguments", "jobs"), ("commands",), ("main",)),
     "pytest_plugin": (("prunings",), ("parametrizing", "items"), ("gate",), ("suite",)),
 }

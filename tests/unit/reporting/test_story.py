@@ -32,6 +32,7 @@ from analysis.records import (
 from analysis.reporting import markdown, outcomes
 from analysis.reporting.coupling import coupled, excluded_roots, shares
 from analysis.reporting.evidence import evidence
+from analysis.reporting.read_back import runs_in
 from analysis.reporting.report import story, write_report
 from analysis.reporting.section import Absent, Section
 from analysis.reporting.story import verdict, zoo
@@ -125,6 +126,23 @@ def test_the_four_questions_are_answered_at_the_top() -> None:
     assert "`first` (50.0%)" in rest
     assert (section.lead, section.passed) == ("Proved.", True)
     assert "2 of 2 prunings are proved exact" in section.paragraphs[0]
+
+
+def test_what_changed_since_an_earlier_report_is_a_section_of_its_own(tmp_path) -> None:
+    before, after = network(run(0.3), run(0.5)), network(run(0.3), run(0.5, Verdict.WRONG))
+    write_report(study(before), str(tmp_path / "before"))
+    earlier = runs_in(tmp_path / "before" / "results.json")
+    # What a report wrote is what a report reads.
+    against = {each.anchor: each for each in story(study(before), str(tmp_path), earlier)}
+    assert against["against"].paragraphs == ("Prunings compared: nothing changed.",)
+    changed = {each.anchor: each for each in story(study(after), str(tmp_path), earlier)}
+    assert changed["against"].tables[0].rows == (
+        ("worse", "`net`", "classifier, global, 0.5",
+         "verdict exact → wrong (it departs); checks that fail now: equivalent_to_masked"),
+    )  # fmt: skip
+    write_report(study(after), str(tmp_path / "after"), earlier)
+    assert "exact → wrong" in (tmp_path / "after" / "index.html").read_text()
+    assert 'id="against"' not in (tmp_path / "before" / "index.html").read_text()
 
 
 def test_a_wrong_pruning_is_said_to_be_wrong_with_its_reason() -> None:
