@@ -15,6 +15,7 @@ from typing import Any
 from tqdm import tqdm
 
 from analysis.checks import CATALOGUE, OF_PRUNING, named
+from analysis.command_line import scaffold
 from analysis.command_line.arguments import check_outputs, request_of
 from analysis.command_line.options import parser
 from analysis.environment import OWN, explained
@@ -38,7 +39,7 @@ from analysis.reporting import as_json, dot, files, groups_text, text
 from analysis.reporting import diff as reporting_diff
 from analysis.reporting.read_back import runs_in
 
-__all__ = ["Answer", "checks", "diff", "groups", "macs", "prune", "report", "verify"]
+__all__ = ["Answer", "checks", "diff", "groups", "init", "macs", "prune", "report", "verify"]
 
 
 @dataclass(frozen=True)
@@ -246,6 +247,17 @@ def report(options: Namespace) -> Answer:
     return Answer(0 if result.passed else 1, "\n".join(lines))
 
 
+def init(options: Namespace) -> Answer:
+    """Write what gates a network in a project; the network is built and run first."""
+    scaffold.check_new(options.out)
+    with _prepared(options, options.model, 0):
+        pass
+    given = dict(_not_usual(options, [options.model]))
+    written = scaffold.write_new(options.out, scaffold.texts(options.model, given))
+    run = f"run it: pytest {written[0]}"
+    return Answer(0, "\n".join([*(f"wrote {path}" for path in written), run]))
+
+
 def _imported(module: str) -> Any:
     """A module that imports torch or draws.
 
@@ -262,16 +274,21 @@ def _imported(module: str) -> Any:
 
 
 _SILENT = ("command", "model", "out")
-"""Options that a report does not depend on, and the networks, which are named first."""
+"""Options that what is written does not depend on, and the networks, which are named first."""
+
+
+def _not_usual(options: Namespace, named: list[str]) -> Iterator[tuple[str, Any]]:
+    """Options that have another value than where only the networks are named."""
+    usual = parser().parse_args([options.command, *named])
+    for name, value in vars(options).items():
+        if name not in _SILENT and value != getattr(usual, name):
+            yield name, value
 
 
 def _repeated(options: Namespace) -> str:
     """The command that makes a report again."""
-    usual = parser().parse_args(["report"])
     given = [
-        (f"--{name.replace('_', '-')}", _spelled(value))
-        for name, value in vars(options).items()
-        if name not in _SILENT and value != getattr(usual, name)
+        (f"--{name.replace('_', '-')}", _spelled(value)) for name, value in _not_usual(options, [])
     ]
     words = [*options.model, *(word for pair in given for word in pair)]
     return f"{OWN} report {shlex.join(words)}" if words else "tox run -e report"

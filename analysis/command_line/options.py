@@ -121,6 +121,13 @@ def _add_macs(command: argparse.ArgumentParser) -> None:
     _add_predictions(command)
 
 
+def _add_init(command: argparse.ArgumentParser) -> None:
+    _add_model_options(command)
+    command.add_argument(
+        "--out", default=".", metavar="DIR", help="where the files go (default: this folder)"
+    )
+
+
 def _add_report(command: argparse.ArgumentParser) -> None:
     _add_model_options(command, several=True)
     command.add_argument(
@@ -319,6 +326,11 @@ _COMMANDS: tuple[tuple[str, str, Callable[[argparse.ArgumentParser], None]], ...
         _add_report,
     ),
     ("diff", "compare two reports: what got worse or better, what is new or gone", _add_diff),
+    (
+        "init",
+        "write a test, a tox environment and a GitHub workflow that gate a network",
+        _add_init,
+    ),
     ("doctor", "check that the installed packages work together", lambda _: None),
 )
 

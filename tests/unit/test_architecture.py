@@ -124,7 +124,7 @@ ROOMS = {
         ("catalogue",),
     ),
     "gate": (("baseline", "expected_failures"), ("baseline_csv", "comparison")),
-    "command_line": (("options",), ("arguments", "jobs"), ("commands",), ("main",)),
+    "command_line": (("options",), ("arguments", "jobs", "scaffold"), ("commands",), ("main",)),
     "pytest_plugin": (("prunings",), ("parametrizing", "items"), ("gate",), ("suite",)),
 }
 
