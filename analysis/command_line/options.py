@@ -5,38 +5,12 @@ from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
 from typing import Any, NoReturn
 
+from analysis.command_line.completion import PrintCompletion
+from analysis.command_line.examples import epilog, overview
 from analysis.environment import OWN
 from analysis.records import BUDGET, CUTS, HEADS, IMPORTANCES, SCOPES, not_per_cent
 
 __all__ = ["parser", "paths_of", "ratios_of", "size_of"]
-
-_EPILOG = """\
-MODEL is a torchvision name (mobilenet_v2), package.module:factory or path/to/file.py:factory;
-a factory takes no argument and returns an nn.Module.
-
-examples:
-  pruning-analysis groups mobilenet_v2 --ignore skip-channels
-  pruning-analysis groups mobilenet_v2 --why features.4.conv.2
-  pruning-analysis groups my_models.py:net --audit
-  pruning-analysis groups my_models.py:net --ignore my_models.py:ignored --lint
-  pruning-analysis verify mobilenet_v2 --ratios 0.3,0.5,0.8 --ignore residual-blocks
-  pruning-analysis macs resnet18 --ratios 0.5 --json -
-  pruning-analysis macs mobilenet_v2 --target 0.5 --ignore residual-blocks
-  pruning-analysis macs mobilenet_v2 --sweep 0.05:0.95:0.05
-  pruning-analysis verify my_models.py:small_net --input-size 1,28,28 --checks all
-  pruning-analysis verify my_models.py:detector --inputs my_models.py:batch
-  pruning-analysis verify my_models.py:net --pruner my_models.py:pruner --ratios 0.5
-  pruning-analysis verify my_models.py:net --ratios 0.5 --minimize counterexample.py
-  pruning-analysis prune my_models.py:net --ratios 0.5 --save pruned
-  pruning-analysis checks
-  pruning-analysis report --out reports
-  pruning-analysis report my_models.py:net resnet18 --input-size 3,64,64 --out my-report
-
-in pytest: pytest --pyargs analysis.suite --model my_models.py:net
-
-exit status: 0 all checks pass, 1 a check fails, 2 bad input or usage, 130 interrupted
-"""
-
 
 _MOST_RATIOS = 1000
 
@@ -63,17 +37,23 @@ def parser() -> argparse.ArgumentParser:
     root = _Parser(
         prog="pruning-analysis",
         description="Prove that a structurally pruned network is right, and what pruning bought.",
-        epilog=_EPILOG,
+        epilog=overview(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     root.add_argument("--version", action=_Version, nargs=0, help="print the version and leave")
+    root.add_argument(
+        "--print-completion",
+        action=PrintCompletion,
+        metavar="SHELL",
+        help="print what completes commands and options in bash, zsh, tcsh, fish or powershell",
+    )
     commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, meaning, add_options in _COMMANDS:
         command = commands.add_parser(
             name,
             help=meaning,
             description=meaning,
-            epilog=_EPILOG,
+            epilog=epilog(name),
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         add_options(command)

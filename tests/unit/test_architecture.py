@@ -124,8 +124,14 @@ ROOMS = {
         ("catalogue",),
     ),
     "gate": (("baseline", "expected_failures"), ("baseline_csv", "comparison")),
-    "command_line": (("options",), ("arguments", "jobs", "scaffold"), ("commands",), ("main",)),
-    "pytest_plugin": (("prunings",), ("parametrizing", "items"), ("gate",), ("suite",)),
+    "command_line": (
+        ("completion", "examples"),
+        ("options",),
+        ("arguments", "jobs", "scaffold"),
+        ("commands",),
+        ("main",),
+    ),
+    "pytest_plugin": (("prunings",), ("parametrizing", "items"), ("gate", "progress"), ("suite",)),
 }
 
 BY_ROOM = {wing: place for place, row in enumerate(WINGS) for wing in row}
