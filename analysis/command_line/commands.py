@@ -242,7 +242,9 @@ def report(options: Namespace) -> Answer:
         budget=options.budget,
         progress=lambda parts, total: _bar(parts, total, "studying", "part"),
     )
-    written = _imported("analysis.reporting.report").write_report(result, options.out, before)
+    write_report = _imported("analysis.reporting.report").write_report
+    with tqdm(desc="drawing the page", total=1, unit="page", disable=None, leave=False):
+        written = write_report(result, options.out, before)
     lines = [text.summary(result), *text.failures(result), *(f"wrote {path}" for path in written)]
     return Answer(0 if result.passed else 1, "\n".join(lines))
 
