@@ -39,7 +39,7 @@ def markdown(changes: Sequence[RunChange], after: Sequence[NamedRun]) -> str:
         rows = [map(cell, cells(each)) for each in changes[:_ROWS]]
         lines += [as_markdown(HEADERS, rows), ""]
     if changes[_ROWS:]:
-        lines += [f"{len(changes) - _ROWS} more rows stand in the JSON (`--json FILE`).", ""]
+        lines += [f"{len(changes) - _ROWS} more rows are in the JSON (`--json FILE`).", ""]
     changed = {id(each.after) for each in changes}
     same = sum(id(run) not in changed for _, run in after)
     return "\n".join([*lines, f"{_prunings(same)} unchanged."])

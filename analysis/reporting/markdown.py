@@ -9,7 +9,7 @@ from analysis.reporting.tables import Table, as_markdown, cell, escaped
 
 __all__ = ["TITLE", "render"]
 
-TITLE = "What pruning bought, and the proof that it is right"
+TITLE = "What pruning bought, and whether it is right"
 
 
 def render(told: Iterable[tuple[Section, Sequence[Evidence]]]) -> str:

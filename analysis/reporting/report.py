@@ -26,6 +26,7 @@ from analysis.reporting.story import (
     mismatch,
     mutants,
     policies,
+    proof,
     ranking,
     savings,
     verdict,
@@ -44,9 +45,9 @@ def write_report(
 ) -> list[Path]:
     """Write ``index.html``, ``report.md``, ``results.json`` and the pictures they show.
 
-    What other commands left in the directory becomes sections: ``counters.json``, ``zoo.json``,
-    the baselines of other versions under ``versions/``. Of the case study, ``junit.xml`` tells how
-    the tests ended that hold its claims.
+    Of the case study, what other commands left in the directory becomes sections:
+    ``counters.json``, ``zoo.json``, the baselines of other versions under ``versions/``; and
+    ``junit.xml`` tells how the tests ended that hold its claims.
 
     Every file is made before the first is written, and each replaces its predecessor whole.
 
@@ -81,7 +82,8 @@ def story(study: Study, directory: str, before: Iterable[NamedRun] | None = None
     couplings = [coupled(subject, number) for number, subject in enumerate(study.subjects)]
     found: list[Section | Absent] = [
         verdict.section(study, couplings),
-        against.section(study, before),
+        proof.section(study),
+        *([] if before is None else [against.section(study, before)]),
         *cured.sections(study),
         compared.section(study),
         asked.section(study),
@@ -89,17 +91,22 @@ def story(study: Study, directory: str, before: Iterable[NamedRun] | None = None
         layers.section(study, couplings),
         attribution.section(study, couplings),
         groups.section(study, couplings),
-        mismatch.section(study),
         policies.section(study),
         ranking.section(study),
-        zoo.section(directory),
         mutants.section(study),
-        counters.section(directory),
-        versions.section(directory),
+        *(_of_the_case_study(study, directory) if study.is_case_study else ()),
     ]
     absent = [each for each in found if isinstance(each, Absent)]
     present = [each for each in found if isinstance(each, Section)]
     return [*present, made_with.section(study, absent)]
+
+
+def _of_the_case_study(study: Study, directory: str) -> Iterator[Section | Absent]:
+    """What says nothing of a user's own networks."""
+    yield mismatch.section(study)
+    yield zoo.section(directory)
+    yield counters.section(directory)
+    yield versions.section(directory)
 
 
 def _drawings(told: Iterable[tuple[Section, object]]) -> Iterator[Drawing]:

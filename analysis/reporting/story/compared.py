@@ -11,7 +11,7 @@ _TITLE = "The networks side by side"
 
 
 def section(study: Study) -> Section | Absent:
-    """One row a network, under the policy and scope that its story is told of."""
+    """One row a network, under the policy and scope that the report is about."""
     if len(study.subjects) < 2:
         return Absent(_TITLE, "there is one network")
     ratios = sorted(
@@ -37,13 +37,13 @@ def section(study: Study) -> Section | Absent:
     return Section(
         "compared",
         _TITLE,
-        _sentences(study, ratios[-1:]),
         tables=(table,),
         tests=("tests/case_study/test_savings.py",),
+        gist=_spread(study, ratios[-1:]),
     )
 
 
-def _sentences(study: Study, last: list[float]) -> tuple[str, ...]:
+def _spread(study: Study, last: list[float]) -> str:
     """Who gains most and least from the greatest ratio."""
     gains = [
         (run.macs.share, subject.info.name)
@@ -51,14 +51,10 @@ def _sentences(study: Study, last: list[float]) -> tuple[str, ...]:
         for run in subject.headline_runs
         if [run.config.ratio] == last and run.macs.share is not None
     ]
-    alike = len({subject.headline for subject in study.subjects}) == 1
-    first = "The same request buys different things in different networks. " if alike else ""
     if len(gains) < 2:
-        return ()
+        return ""
     (least, best), (most, worst) = min(gains), max(gains)
-    return (
-        f"{first}At {last[0]:g}, `{best}` keeps {least:.1%} of its MACs and `{worst}` {most:.1%}.",
-    )
+    return f"at {last[0]:g}, `{best}` keeps {least:.1%} of its MACs and `{worst}` {most:.1%}"
 
 
 def _row(subject: SubjectStudy, ratios: list[float]) -> tuple[str, ...]:

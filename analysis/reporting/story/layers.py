@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from analysis.records import Run, Study, SubjectStudy
 from analysis.reporting.coupling import Coupling, LayerShare, shares
 from analysis.reporting.figures.layers import layers, where
-from analysis.reporting.section import Absent, Block, Section
+from analysis.reporting.section import Absent, Block, Section, gist_of
 from analysis.reporting.stages import stages
 from analysis.reporting.tables import LOCK_HEADERS, Table, count, lock_cells, share
 from analysis.reporting.text import not_counted
@@ -36,6 +36,10 @@ def section(study: Study, couplings: Sequence[Coupling]) -> Section | Absent:
         ),
         blocks=tuple(blocks),
         tests=("tests/case_study/test_attribution.py", "tests/unit/costs/test_counting.py"),
+        gist=gist_of(
+            (subject.info.name, _locked_share(subject, coupling))
+            for subject, coupling in zip(study.subjects, couplings, strict=True)
+        ),
     )
 
 
@@ -57,6 +61,19 @@ def _block(subject: SubjectStudy, coupling: Coupling) -> Block | None:
         (layers(subject, coupling, found, title, every.anchor), where(subject, blocks.anchor)),
         tuple(table for table in tables if table.rows),
     )
+
+
+def _locked_share(subject: SubjectStudy, coupling: Coupling) -> str:
+    """What part of the rest no ratio touches."""
+    run = next((run for run in reversed(subject.headline_runs) if run.costs), None)
+    found = shares(subject, coupling, run) if run else []
+    after = sum(entry.after for entry in found)
+    if not run or not after:
+        return ""
+    locked = sum(entry.after for entry in found if entry.is_locked)
+    if not locked:
+        return "no layer is locked"
+    return f"locked layers hold {locked / after:.1%} of what is left at {run.config.ratio:g}"
 
 
 def _locked(run: Run, found: Sequence[LayerShare]) -> str:
