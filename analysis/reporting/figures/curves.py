@@ -11,6 +11,7 @@ from analysis.reporting.figures.drawing import (
     INK,
     LOCKED,
     MUTED,
+    PAPER,
     PURPLE,
     SERIES,
     Drawing,
@@ -28,7 +29,7 @@ def headline(subject: SubjectStudy, table: str) -> Drawing:
         (run.config.ratio, round(run.macs.share or 0, 3), run.verification.verdict) for run in runs
     ]
     name = f"{slug(subject.info.name)}-headline"
-    with drawn(name, (5.4, 3.5)) as (figure, made):
+    with drawn(name, (4.7, 3.1)) as (figure, made):
         axes = figure.subplots()
         (diagonal,) = axes.plot([0, 1], [1, 0], color=MUTED, linestyle=":")
         # Words go to the side of the diagonal where the curve is not.
@@ -43,7 +44,8 @@ def headline(subject: SubjectStudy, table: str) -> Drawing:
             axes.plot(ratio, share, "o" if verdict.passes else "X", color=colour, markersize=9)
             axes.annotate(words, (ratio, share), xytext=(0, 9 if is_above else -20), ha="center",
                           fontsize=13, fontweight="bold", textcoords="offset points",
-                          color=INK if verdict.passes else FAILED)  # fmt: skip
+                          color=INK if verdict.passes else FAILED,
+                          bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 1})  # fmt: skip
         axes.set(xlabel="channels asked to go", ylabel="MACs left", xlim=(0, 1), ylim=(0, 1.12))
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_formatter(PercentFormatter(1))

@@ -1,9 +1,9 @@
 """Several networks side by side."""
 
-from analysis.records import Study, SubjectStudy, Verdict
+from analysis.records import OWN_PRUNER, Study, SubjectStudy, Verdict
 from analysis.reporting.section import Absent, Section
 from analysis.reporting.tables import Table, count, input_of, ratio_for, share
-from analysis.reporting.words import listed
+from analysis.reporting.words import listed, scoped
 
 __all__ = ["section"]
 
@@ -17,13 +17,14 @@ def section(study: Study) -> Section | Absent:
     ratios = sorted(
         {run.config.ratio for subject in study.subjects for run in subject.headline_runs}
     )
+    alike = len({subject.headline for subject in study.subjects}) == 1
+    how = ("policy", "scope")
     table = Table(
-        "networks compared",
+        f"networks compared{_under(study) if alike else ''}",
         (
             "network",
             "input",
-            "policy",
-            "scope",
+            *(() if alike else how),
             "MACs",
             "parameters",
             "groups",
@@ -32,7 +33,9 @@ def section(study: Study) -> Section | Absent:
             *(f"MACs left at {ratio:g}" for ratio in ratios),
             *(f"parameters left at {ratio:g}" for ratio in ratios),
         ),
-        tuple(_row(subject, ratios) for subject in study.subjects),
+        tuple(
+            _row(subject, ratios, () if alike else subject.headline) for subject in study.subjects
+        ),
     )
     return Section(
         "compared",
@@ -41,6 +44,12 @@ def section(study: Study) -> Section | Absent:
         tests=("tests/case_study/test_savings.py",),
         gist=_spread(study, ratios[-1:]),
     )
+
+
+def _under(study: Study) -> str:
+    """The policy and the scope that all networks have."""
+    policy, scope = study.subjects[0].headline
+    return f" under {policy}" + ("" if policy == OWN_PRUNER else f", {scoped(scope)}")
 
 
 def _spread(study: Study, last: list[float]) -> str:
@@ -57,14 +66,14 @@ def _spread(study: Study, last: list[float]) -> str:
     return f"at {last[0]:g}, `{best}` keeps {least:.1%} of its MACs and `{worst}` {most:.1%}"
 
 
-def _row(subject: SubjectStudy, ratios: list[float]) -> tuple[str, ...]:
+def _row(subject: SubjectStudy, ratios: list[float], how: tuple[str, ...]) -> tuple[str, ...]:
     runs = {run.config.ratio: run for run in subject.headline_runs}
     entry = subject.account(*subject.headline)
     verdicts: list[Verdict] = [run.verification.verdict for run in subject.headline_runs]
     return (
         subject.info.name,
         input_of(subject.info),
-        *subject.headline,
+        *how,
         count(subject.costs.macs),
         count(subject.costs.params),
         count(len(subject.groups)) if subject.groups else "-",

@@ -79,6 +79,8 @@ def _locked_share(subject: SubjectStudy, coupling: Coupling) -> str:
 def _locked(run: Run, found: Sequence[LayerShare]) -> str:
     before, after = sum(entry.before for entry in found), sum(entry.after for entry in found)
     locked = [entry for entry in found if entry.is_locked]
+    if not locked:
+        return ""
     held = sum(entry.before for entry in locked)
     return (
         f"At {run.config.ratio:g} under {asked_of(run)}: {len(locked)} of {len(found)} layers with "
@@ -103,11 +105,11 @@ def _spread(subject: SubjectStudy) -> str:
 def _lint(subject: SubjectStudy) -> str:
     """What need not be excluded, and what would be in reach without it."""
     lint = subject.lint
-    if lint is None or not lint.untouched or not lint.locks:
+    free = sum(not lock.needed for lock in lint.locks) if lint else 0
+    if lint is None or not lint.untouched or not free:
         return ""
     given, *rest = lint.untouched
     others = [entry for entry in rest if entry.policy != subject.headline[0]]
-    free = sum(not lock.needed for lock in lint.locks)
     instead = " and ".join(f"{share(entry.macs)} with `{entry.policy}`" for entry in others)
     return (
         f"Of the {len(lint.locks)} groups that `{subject.headline[0]}` excludes, {free} need not "

@@ -54,7 +54,7 @@ def _lead(study: Study, judged: Sequence[Run]) -> str:
         return "Not proved."
     if study.refused:
         return "Proved, but not of all networks."
-    return "Proved." if study.passed else "Proved, but not all checks pass."
+    return "Proved." if study.passed else "Proved, but checks failed."
 
 
 def _headline(judged: Sequence[Run], keeping: str) -> str:
@@ -86,7 +86,7 @@ def _how_equal(good: Sequence[Run]) -> str:
     return f": {_EQUAL}{error}" if good else ""
 
 
-_EQUAL = "equal to the masked dense network at every layer"
+_EQUAL = "equal to the masked dense network"
 
 
 def _mixed(found: Sequence[Run]) -> str:
