@@ -17,6 +17,7 @@ def render(told: Iterable[tuple[Section, Sequence[Evidence]]]) -> str:
     parts = [f"# {TITLE}"]
     for section, evidence in told:
         lead = [f"**{section.lead}**"] if section.lead else []
+        lead += [f"{escaped(section.gist)}."] if section.gist else []
         parts += [f"## {section.title}", *lead, *map(escaped, section.paragraphs)]
         parts += [*_shown(section.drawings, section.tables)]
         for block in section.blocks:

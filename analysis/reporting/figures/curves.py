@@ -42,7 +42,9 @@ def headline(subject: SubjectStudy, table: str) -> Drawing:
             colour = BLUE if verdict.passes else FAILED
             words = f"{share:.0%}" if verdict.passes else f"{share:.0%}, {verdict}"
             axes.plot(ratio, share, "o" if verdict.passes else "X", color=colour, markersize=9)
-            axes.annotate(words, (ratio, share), xytext=(0, 9 if is_above else -20), ha="center",
+            # Beside the curve, and above the axis.
+            place = 9 if is_above or share < _LOW else -20
+            axes.annotate(words, (ratio, share), xytext=(0, place), ha="center",
                           fontsize=13, fontweight="bold", textcoords="offset points",
                           color=INK if verdict.passes else FAILED,
                           bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 1})  # fmt: skip
@@ -58,6 +60,10 @@ def headline(subject: SubjectStudy, table: str) -> Drawing:
         made[0],
         table,
     )
+
+
+_LOW = 0.2
+"""A share below which there is no room for words under its mark."""
 
 
 def _predicted(subject: SubjectStudy) -> tuple[list[float], list[float]]:

@@ -143,16 +143,20 @@ _METADATA = re.compile(r"<metadata>.*?</metadata>", re.DOTALL)
 _UNUSED_ID = re.compile(r'<g id="(?!group:)[^"]*"')
 _BLANK = re.compile(r"\s*\n\s*")
 _PLACES = re.compile(r' (?:d|x|y|transform)="[^"]*"')
+_USUAL = re.compile(r' transform="rotate\(-0 [^"]*"|text-anchor: start; |; text-anchor: start')
+_FAMILY = re.compile(r"font-family: ([^;]+); ")
 _DIGITS = re.compile(r"\d+\.\d{3,}")
 
 
 def _compact(svg: str) -> str:
-    """Without what no reader sees: comments, metadata, unused names, a thousandth of a point."""
+    """Without what no reader sees, and with the one font of all words said once."""
     text = svg[svg.index("<svg") :]
     for pattern in (_COMMENT, _METADATA):
         text = pattern.sub("", text)
     text = _UNUSED_ID.sub("<g", text)
-    text = _PLACES.sub(_rounded, text)
+    text = _PLACES.sub(_rounded, _USUAL.sub("", text))
+    if family := _FAMILY.search(text):
+        text = _FAMILY.sub("", text).replace("<svg", f'<svg font-family="{family[1]}"', 1)
     return _BLANK.sub("\n", text).strip()
 
 

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
+from math import nan
 
 from matplotlib.axes import Axes
 from matplotlib.patches import Circle, Rectangle
@@ -101,6 +102,7 @@ def graph(
         canvas.key()
         for rail in rails:
             canvas.rail(rail)
+        canvas.leaders(rows)
         for place, row in enumerate(rows):
             canvas.row(row, place)
     return Drawing(
@@ -243,16 +245,23 @@ class _Canvas:
         x, top, bottom = self._x(rail.root), self._y(rail.first), self._y(rail.last)
         bar = Rectangle(
             (x - 0.035, top), 0.07, bottom - top, facecolor=rail.fill, edgecolor=MUTED,
-            linewidth=0.3,
+            linewidth=0.3, clip_on=False,
         )  # fmt: skip
         mark(self.axes.add_patch(bar), self.coupling.keys.get(rail.root, ""), self.serial)
+
+    def leaders(self, rows: Sequence[_Row]) -> None:
+        """From the first box of each row to its name, all as one line with gaps."""
+        xs: list[float] = []
+        ys: list[float] = []
+        for place, row in enumerate(rows):
+            if row.roots:
+                xs += [min(map(self._x, row.roots)), self.edge - 0.08, nan]
+                ys += [self._y(place)] * 3
+        self.axes.plot(xs, ys, color=RULE, linewidth=0.8, zorder=0.5, clip_on=False)
 
     def row(self, row: _Row, place: int) -> None:
         """A layer with its boxes, or a join with its sign; beside it what it is."""
         y = self._y(place)
-        if row.roots:
-            first = min(map(self._x, row.roots))
-            self.axes.plot([first, self.edge - 0.08], [y, y], color=RULE, linewidth=0.8, zorder=0.5)
         for root in row.reads:
             if root != row.makes and root:
                 self._box(root, y, is_full=False)
@@ -270,13 +279,16 @@ class _Canvas:
         box = Rectangle(
             (x - _BOX / 2, y - _HIGH / 2), _BOX, _HIGH, facecolor=fill if is_full else PAPER,
             edgecolor=_DARK if is_full else fill, linewidth=0.5 if is_full else 1.6, zorder=2,
+            clip_on=False,
         )  # fmt: skip
         mark(self.axes.add_patch(box), key, self.serial)
         self._number(root, x, y, _DARK if is_full else INK)
 
     def _join(self, row: _Row, y: float) -> None:
         x, key = self._x(row.makes), self.coupling.keys.get(row.makes, "")
-        ring = Circle((x, y), 0.085, facecolor=PAPER, edgecolor=INK, linewidth=0.8, zorder=2)
+        ring = Circle(
+            (x, y), 0.085, facecolor=PAPER, edgecolor=INK, linewidth=0.8, zorder=2, clip_on=False
+        )
         mark(self.axes.add_patch(ring), key, self.serial)
         text = self.axes.text(x, y, row.sign, ha="center", va="center", fontsize=9, color=INK)
         mark(text, key, self.serial)

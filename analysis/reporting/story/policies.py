@@ -22,8 +22,9 @@ def section(study: Study) -> Section | Absent:
             "A policy names the layers whose output channels must stay (torch-pruning's "
             "`ignored_layers`). `residual-blocks` excludes every convolution inside a block with a "
             "skip, `skip-channels` only the groups that an addition joins, `classifier` only what "
-            "makes the output, `none` nothing. DepGraph couples residual additions itself, so "
-            "excluding whole residual blocks is a choice, not a need.",
+            f"makes the output{', `none` nothing' if study.is_case_study else ''}. DepGraph "
+            "couples residual additions itself, so excluding whole residual blocks is a choice, "
+            "not a need.",
         ),
         blocks=tuple(blocks),
         tests=("tests/case_study/test_policies.py",),

@@ -132,7 +132,6 @@ def _done_table(study: Study) -> Table:
             "parameters before",
             "parameters after",
             "parameters left",
-            "bytes before",
             "bytes after",
             "bytes left",
         ),
@@ -141,9 +140,11 @@ def _done_table(study: Study) -> Table:
                 *run_cells(subject, run),
                 *(
                     cell
-                    for sizes in (run.macs, run.params, run.bytes_)
+                    for sizes in (run.macs, run.params)
                     for cell in (count(sizes.before), count(sizes.after), left(sizes))
                 ),
+                count(run.bytes_.after),
+                left(run.bytes_),
             )
             for subject, run in study.shown
         ),
