@@ -133,7 +133,7 @@ def test_the_markdown_has_at_most_60_lines_and_says_what_it_leaves_out(tmp_path,
     said = capsys.readouterr().out
     assert len(said.splitlines()) <= 60
     assert rows(said)[0][2] == "classifier, global, 0.7"
-    assert "100 more rows stand in the JSON" in said
+    assert "100 more rows are in the JSON" in said
 
 
 def test_the_json_has_every_value_that_changed(tmp_path, capsys) -> None:
