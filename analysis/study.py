@@ -116,7 +116,7 @@ def study(
     A network with a pruner of the user's own is pruned by that alone.
 
     Args:
-        requests: what to study; the policy of each is what its story is told of.
+        requests: what to study; the policy of each is the one that the report is about.
         ratios: at which each is pruned.
         command: makes the study again.
         budget: seconds for each pruning, where they can be counted; None is no limit.
@@ -133,16 +133,17 @@ def study(
     cheapest = min(requests, key=lambda request: request.network.input_size or ())
     faulty = (cheapest, *(FAULTY if is_case_study else ()))
     parts: list[_Part] = []
-    for request in requests:
-        names = _policies(request)
+    names_of = {request: _policies(request, is_case_study) for request in requests}
+    for request, names in names_of.items():
         parts += [(_runs, request, policy, ratios) for policy in names]
         parts += [(_accounts, request, policy, ratios[-1]) for policy in _costed(names)]
-        parts += [(_mismatches, request, kind) for kind in ("residual", "depthwise")]
+        if is_case_study:
+            parts += [(_mismatches, request, kind) for kind in _NAIVE]
     parts += [(_faults, request, kind) for request in faulty for kind in faults.FAULTS]
     done = _share_out(parts, progress or _silently, workers or os.cpu_count() or 1)
     return Study(
         versions=tuple(versions().items()),
-        subjects=tuple(_gather(request, done) for request in requests),
+        subjects=tuple(_gather(request, done, names_of[request]) for request in requests),
         command=command,
         faults=tuple(done[_faults, request, kind] for request in faulty for kind in faults.FAULTS),
         is_case_study=is_case_study,
@@ -153,11 +154,19 @@ _Part = tuple[Any, ...]
 """A function, the request or network, and what else the function takes."""
 
 
-def _policies(request: Request) -> tuple[str, ...]:
-    """What a network is pruned under: every policy, or what its own pruner chose."""
+_NAIVE = ("residual", "depthwise")
+"""Layers that the case study cuts alone."""
+
+
+def _policies(request: Request, is_case_study: bool) -> tuple[str, ...]:
+    """What a network is pruned under: every policy, or what its own pruner chose.
+
+    That ``none`` cuts the outputs, too, is the case study's to show.
+    """
     if request.pruner:
         return (OWN_PRUNER,)
-    return tuple(dict.fromkeys((*policies.POLICIES, request.policy)))
+    shown = [name for name in policies.POLICIES if is_case_study or name != "none"]
+    return tuple(dict.fromkeys((*shown, request.policy)))
 
 
 def _costed(names: Iterable[str]) -> list[str]:
@@ -190,8 +199,8 @@ def _share_out(
             raise
 
 
-def _gather(request: Request, done: dict[Any, Any]) -> SubjectStudy:
-    dense, names = _read(request), _policies(request)
+def _gather(request: Request, done: dict[Any, Any], names: Sequence[str]) -> SubjectStudy:
+    dense = _read(request)
     ignored, groups = _ignored(request, dense, names), _groups(request, dense)
     return SubjectStudy(
         info=info_of(request.network),
@@ -200,8 +209,8 @@ def _gather(request: Request, done: dict[Any, Any]) -> SubjectStudy:
         runs=tuple(run for policy in names for run in done[_runs, request, policy]),
         groups=groups,
         ignored=tuple(ignored.items()),
-        residual=done[_mismatches, request, "residual"],
-        depthwise=done[_mismatches, request, "depthwise"],
+        residual=done.get((_mismatches, request, "residual"), ()),
+        depthwise=done.get((_mismatches, request, "depthwise"), ()),
         accounts=tuple(
             account for policy in _costed(names) for account in done[_accounts, request, policy]
         ),

@@ -31,7 +31,7 @@ class Check:
 
     Attributes:
         run: the function; it takes an `analysis.pipeline.Outcome`.
-        of_pruning: whether it is about the pruning itself; else about what becomes of the network.
+        of_pruning: whether it is about the pruning itself; else about its use.
         modules: what must be installed beyond the package's own dependencies.
         torch: the oldest torch that it can be looked at with; empty for any.
         needs: what else it takes, in words.
@@ -45,7 +45,7 @@ class Check:
 
     @property
     def name(self) -> str:
-        """As it stands in reports and in test ids."""
+        """As reports and test ids have it."""
         return self.run.__name__.removeprefix("check_")
 
     @property

@@ -112,7 +112,7 @@ def _made(
     what: str,
     of_dense: Callable[["nn.Module"], Made] | None = None,
 ) -> Made:
-    """What becomes of the pruned network; ``of_dense`` does the same to the dense one.
+    """What the round trip makes of the pruned network; ``of_dense`` does the same to the dense one.
 
     Raises:
         CheckFailedError: it raised, and does not for the dense network.

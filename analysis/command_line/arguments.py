@@ -83,5 +83,6 @@ def check_outputs(options: Namespace) -> None:
     Raises:
         InputError: says which path and why.
     """
-    if options.json is not None and options.json != "-":
-        check_writable(options.json)
+    path = getattr(options, "json", None)
+    if path is not None and path != "-":
+        check_writable(path)

@@ -15,10 +15,12 @@ from typing import Any
 from tqdm import tqdm
 
 from analysis.checks import CATALOGUE, OF_PRUNING, named
+from analysis.command_line import scaffold
 from analysis.command_line.arguments import check_outputs, request_of
 from analysis.command_line.options import parser
 from analysis.environment import OWN, explained
 from analysis.errors import BudgetExceededError, InputError
+from analysis.gate.comparison import compared, is_regression
 from analysis.network.model_names import BUILT_IN
 from analysis.processes.workers import Worker, deaf_to_interrupts
 from analysis.records import (
@@ -34,8 +36,10 @@ from analysis.records import (
     timed_out,
 )
 from analysis.reporting import as_json, dot, files, groups_text, text
+from analysis.reporting import diff as reporting_diff
+from analysis.reporting.read_back import runs_in
 
-__all__ = ["Answer", "checks", "groups", "macs", "prune", "report", "verify"]
+__all__ = ["Answer", "checks", "diff", "groups", "init", "macs", "prune", "report", "verify"]
 
 
 @dataclass(frozen=True)
@@ -167,6 +171,17 @@ def checks(options: Namespace) -> Answer:
     return _answer(options, as_json.catalogue(found), text.catalogue(found))
 
 
+def diff(options: Namespace) -> Answer:
+    """Compare two reports; 1 if anything got worse."""
+    check_outputs(options)
+    before, after = runs_in(options.before), runs_in(options.after)
+    changes = compared(before, after)
+    said = reporting_diff.markdown(changes, after)
+    return _answer(
+        options, reporting_diff.as_data(changes), said, passed=not is_regression(changes)
+    )
+
+
 def macs(options: Namespace) -> Answer:
     """Show where the MACs and parameters are, before and after each ratio, and find a ratio."""
     predicted = [name for name in ("target", "sweep") if getattr(options, name) is not None]
@@ -197,6 +212,7 @@ def macs(options: Namespace) -> Answer:
 def report(options: Namespace) -> Answer:
     """Write the whole report; 1 if a run does not pass that is asked to (see `Study.judged`)."""
     files.check_writable(f"{options.out}/results.json")
+    before = None if options.against is None else runs_in(options.against)
     # What is wrong with the options is wrong for every network, the case study's too.
     models = dict.fromkeys(options.model or BUILT_IN)
     requests = [request_of(options, model) for model in models]
@@ -226,9 +242,22 @@ def report(options: Namespace) -> Answer:
         budget=options.budget,
         progress=lambda parts, total: _bar(parts, total, "studying", "part"),
     )
-    written = _imported("analysis.reporting.report").write_report(result, options.out)
+    write_report = _imported("analysis.reporting.report").write_report
+    with tqdm(desc="drawing the page", total=1, unit="page", disable=None, leave=False):
+        written = write_report(result, options.out, before)
     lines = [text.summary(result), *text.failures(result), *(f"wrote {path}" for path in written)]
     return Answer(0 if result.passed else 1, "\n".join(lines))
+
+
+def init(options: Namespace) -> Answer:
+    """Write what gates a network in a project; the network is built and run first."""
+    scaffold.check_new(options.out)
+    with _prepared(options, options.model, 0):
+        pass
+    given = dict(_not_usual(options, [options.model]))
+    written = scaffold.write_new(options.out, scaffold.texts(options.model, given))
+    run = f"run it: pytest {written[0]}"
+    return Answer(0, "\n".join([*(f"wrote {path}" for path in written), run]))
 
 
 def _imported(module: str) -> Any:
@@ -247,16 +276,21 @@ def _imported(module: str) -> Any:
 
 
 _SILENT = ("command", "model", "out")
-"""Options that a report does not depend on, and the networks, which are named first."""
+"""Options that what is written does not depend on, and the networks, which are named first."""
+
+
+def _not_usual(options: Namespace, named: list[str]) -> Iterator[tuple[str, Any]]:
+    """Options that have another value than where only the networks are named."""
+    usual = parser().parse_args([options.command, *named])
+    for name, value in vars(options).items():
+        if name not in _SILENT and value != getattr(usual, name):
+            yield name, value
 
 
 def _repeated(options: Namespace) -> str:
     """The command that makes a report again."""
-    usual = parser().parse_args(["report"])
     given = [
-        (f"--{name.replace('_', '-')}", _spelled(value))
-        for name, value in vars(options).items()
-        if name not in _SILENT and value != getattr(usual, name)
+        (f"--{name.replace('_', '-')}", _spelled(value)) for name, value in _not_usual(options, [])
     ]
     words = [*options.model, *(word for pair in given for word in pair)]
     return f"{OWN} report {shlex.join(words)}" if words else "tox run -e report"

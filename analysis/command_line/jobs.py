@@ -78,7 +78,7 @@ def audit(request: Request, budget: float) -> tuple[Audited, ...]:
     """What torch-pruning would make of each group, told within these seconds."""
     from analysis.pipeline import audit_groups
 
-    # What DepGraph does not answer in its part of the time is told of each group.
+    # What DepGraph does not answer in its part of the time is said of each group.
     part = budget * _PART if budgets.can_be_held() else None
     with budgets.step("auditing the groups"):
         return audit_groups(labelled(request.network), *loaded(request.network), part)

@@ -1,41 +1,16 @@
 """The options of the commands, and how their values are read. They need no torch."""
 
 import argparse
+from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
 from typing import Any, NoReturn
 
+from analysis.command_line.completion import PrintCompletion
+from analysis.command_line.examples import epilog, overview
 from analysis.environment import OWN
 from analysis.records import BUDGET, CUTS, HEADS, IMPORTANCES, SCOPES, not_per_cent
 
 __all__ = ["parser", "paths_of", "ratios_of", "size_of"]
-
-_EPILOG = """\
-MODEL is a torchvision name (mobilenet_v2), package.module:factory or path/to/file.py:factory;
-a factory takes no argument and returns an nn.Module.
-
-examples:
-  pruning-analysis groups mobilenet_v2 --ignore skip-channels
-  pruning-analysis groups mobilenet_v2 --why features.4.conv.2
-  pruning-analysis groups my_models.py:net --audit
-  pruning-analysis groups my_models.py:net --ignore my_models.py:ignored --lint
-  pruning-analysis verify mobilenet_v2 --ratios 0.3,0.5,0.8 --ignore residual-blocks
-  pruning-analysis macs resnet18 --ratios 0.5 --json -
-  pruning-analysis macs mobilenet_v2 --target 0.5 --ignore residual-blocks
-  pruning-analysis macs mobilenet_v2 --sweep 0.05:0.95:0.05
-  pruning-analysis verify my_models.py:small_net --input-size 1,28,28 --checks all
-  pruning-analysis verify my_models.py:detector --inputs my_models.py:batch
-  pruning-analysis verify my_models.py:net --pruner my_models.py:pruner --ratios 0.5
-  pruning-analysis verify my_models.py:net --ratios 0.5 --minimize counterexample.py
-  pruning-analysis prune my_models.py:net --ratios 0.5 --save pruned
-  pruning-analysis checks
-  pruning-analysis report --out reports
-  pruning-analysis report my_models.py:net resnet18 --input-size 3,64,64 --out my-report
-
-in pytest: pytest --pyargs analysis.suite --model my_models.py:net
-
-exit status: 0 all checks pass, 1 a check fails, 2 bad input or usage, 130 interrupted
-"""
-
 
 _MOST_RATIOS = 1000
 
@@ -62,56 +37,90 @@ def parser() -> argparse.ArgumentParser:
     root = _Parser(
         prog="pruning-analysis",
         description="Prove that a structurally pruned network is right, and what pruning bought.",
-        epilog=_EPILOG,
+        epilog=overview(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     root.add_argument("--version", action=_Version, nargs=0, help="print the version and leave")
+    root.add_argument(
+        "--print-completion",
+        action=PrintCompletion,
+        metavar="SHELL",
+        help="print what completes commands and options in bash, zsh, tcsh, fish or powershell",
+    )
     commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, meaning in (
-        ("groups", "list the channels that go together, why, and which a policy excludes"),
-        ("verify", "prune at each ratio and prove the result"),
-        ("prune", "prune by the groups as they are, prove it, and save what was pruned"),
-        ("macs", "show where the MACs and parameters are, before and after"),
-        ("checks", "list the checks: what each means and needs"),
-        ("report", "write a page on networks (without MODEL: the MobileNetV2 case study)"),
-        ("doctor", "check that the installed packages work together"),
-    ):
+    for name, meaning, add_options in _COMMANDS:
         command = commands.add_parser(
             name,
             help=meaning,
             description=meaning,
-            epilog=_EPILOG,
+            epilog=epilog(name),
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        if name == "checks":
-            _add_json(command)
-        elif name != "doctor":
-            _add_model_options(command, several=name == "report", own_pruner=name != "prune")
-        if name in ("groups", "verify", "macs", "prune"):
-            _add_pruner_options(command, "local" if name == "prune" else "global")
-            _add_json(command)
-        if name in ("verify", "prune"):
-            _add_thresholds(command)
-        if name == "verify":
-            command.add_argument(
-                "--minimize",
-                metavar="FILE.py",
-                help="write a short script that shows the first failing ratio without this package",
-            )
-        if name == "prune":
-            command.add_argument(
-                "--heads",
-                choices=HEADS,
-                default=HEADS[0],
-                help="of attention whose code takes either: whole heads go, or as many channels of "
-                "each (default: whole)",
-            )
-            _add_files(command)
-        if name == "groups":
-            _add_questions(command)
-        if name == "macs":
-            _add_predictions(command)
+        add_options(command)
     return root
+
+
+def _add_groups(command: argparse.ArgumentParser) -> None:
+    _add_model_options(command)
+    _add_pruner_options(command)
+    _add_json(command)
+    _add_questions(command)
+
+
+def _add_verify(command: argparse.ArgumentParser) -> None:
+    _add_model_options(command)
+    _add_pruner_options(command)
+    _add_json(command)
+    _add_thresholds(command)
+    command.add_argument(
+        "--minimize",
+        metavar="FILE.py",
+        help="write a short script that shows the first failing ratio without this package",
+    )
+
+
+def _add_prune(command: argparse.ArgumentParser) -> None:
+    _add_model_options(command, own_pruner=False)
+    _add_pruner_options(command, "local")
+    _add_json(command)
+    _add_thresholds(command)
+    command.add_argument(
+        "--heads",
+        choices=HEADS,
+        default=HEADS[0],
+        help="of attention whose code takes either: whole heads go, or as many channels of "
+        "each (default: whole)",
+    )
+    _add_files(command)
+
+
+def _add_macs(command: argparse.ArgumentParser) -> None:
+    _add_model_options(command)
+    _add_pruner_options(command)
+    _add_json(command)
+    _add_predictions(command)
+
+
+def _add_init(command: argparse.ArgumentParser) -> None:
+    _add_model_options(command)
+    command.add_argument(
+        "--out", default=".", metavar="DIR", help="where the files go (default: this folder)"
+    )
+
+
+def _add_report(command: argparse.ArgumentParser) -> None:
+    _add_model_options(command, several=True)
+    command.add_argument(
+        "--against",
+        metavar="FILE",
+        help="results.json of an earlier report: the page shows what changed since",
+    )
+
+
+def _add_diff(command: argparse.ArgumentParser) -> None:
+    command.add_argument("before", metavar="A/results.json", help="of the earlier report")
+    command.add_argument("after", metavar="B/results.json", help="of the later report")
+    _add_json(command)
 
 
 def _add_questions(command: argparse.ArgumentParser) -> None:
@@ -163,7 +172,7 @@ def _add_predictions(command: argparse.ArgumentParser) -> None:
 
 
 def _add_model_options(
-    command: argparse.ArgumentParser, *, several: bool, own_pruner: bool
+    command: argparse.ArgumentParser, *, several: bool = False, own_pruner: bool = True
 ) -> None:
     add = command.add_argument
     add("model", metavar="MODEL", nargs="*" if several else None)
@@ -216,7 +225,7 @@ def _add_files(command: argparse.ArgumentParser) -> None:
     add("--export", metavar="FILE", help="what torch.export writes")
 
 
-def _add_pruner_options(command: argparse.ArgumentParser, scope: str) -> None:
+def _add_pruner_options(command: argparse.ArgumentParser, scope: str = "global") -> None:
     """What a pruner is asked; a report tries all policies and scopes."""
     add = command.add_argument
     add(
@@ -279,6 +288,31 @@ def _add_thresholds(command: argparse.ArgumentParser) -> None:
         metavar="SHARE",
         help="greatest share of its channels that a group may lose, in (0, 1] (default: 0.99)",
     )
+
+
+_COMMANDS: tuple[tuple[str, str, Callable[[argparse.ArgumentParser], None]], ...] = (
+    (
+        "groups",
+        "list the channels that go together, why, and which a policy excludes",
+        _add_groups,
+    ),
+    ("verify", "prune at each ratio and prove the result", _add_verify),
+    ("prune", "prune by the groups as they are, prove it, and save what was pruned", _add_prune),
+    ("macs", "show where the MACs and parameters are, before and after", _add_macs),
+    ("checks", "list the checks: what each means and needs", _add_json),
+    (
+        "report",
+        "write a page on networks (without MODEL: the MobileNetV2 case study)",
+        _add_report,
+    ),
+    ("diff", "compare two reports: what got worse or better, what is new or gone", _add_diff),
+    (
+        "init",
+        "write a test, a tox environment and a GitHub workflow that gate a network",
+        _add_init,
+    ),
+    ("doctor", "check that the installed packages work together", lambda _: None),
+)
 
 
 def paths_of(text: str) -> tuple[str, ...]:

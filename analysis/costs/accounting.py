@@ -136,7 +136,7 @@ class Account:
     ) -> Reach:
         """The smallest ratio that leaves at most a share of the MACs or parameters.
 
-        Ratios at which the pruned network does not run, or whose cost is not known, are told of.
+        Ratios at which the pruned network does not run, or whose cost is not known, are listed.
 
         Args:
             target: the share.

@@ -39,7 +39,7 @@ def count_macs(
         table = _counted_by_any(model, example_inputs)
         if outputs:
             with left_as_found(model):
-                outputs_of(model.eval(), example_inputs)  # a wrong path is told of
+                outputs_of(model.eval(), example_inputs)  # a wrong path is refused
     return table
 
 

@@ -153,7 +153,7 @@ def cost_account(
     """
     config = Config(0.0, scope, importance, round_to=round_to, cut=cut)
     check_usable(model)
-    # A wrong name is told of before the model is run.
+    # A wrong name is refused before the model is run.
     choice = policies.choice_of(ignored_layers, model)
     with only_outputs(model, outputs):
         table = count_macs(model, example_inputs, outputs=outputs)

@@ -81,7 +81,7 @@ METRICS: dict[str, Metric] = {
 
 @dataclass(frozen=True)
 class Row:
-    """One value of one run: expected, if it stands in the file, or found.
+    """One value of one run: expected, if the file has it, or found.
 
     Attributes:
         model: the name that the test gave.
@@ -251,7 +251,7 @@ def from_json(text: str) -> tuple[Row, ...]:
 
 
 def one_line_name(what: str, given: str) -> str:
-    """A name as it may stand in a file of rows.
+    """A name as a file of rows may hold it.
 
     Raises:
         InputError: it is empty, or no line of text.

@@ -58,7 +58,7 @@ def read(text: str, name: str) -> tuple[Row, ...]:
         with _at(name, line):
             row = _row(fields)
             if row.key in rows:
-                raise InputError(f"{row.name}: stands in line {places[row.key]} too; keep one")
+                raise InputError(f"{row.name}: is in line {places[row.key]} too; keep one")
         rows[row.key], places[row.key] = row, line
     return tuple(rows.values())
 

@@ -5,7 +5,7 @@ module turns its live groups into records, and adds what it does not keep: which
 executes each addition, and why each layer belongs to its group.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from analysis.errors import BudgetExceededError, InputError, UnprunableError, upstream
 from analysis.groups import inspecting, policies
+from analysis.network import layers as kinds
 from analysis.network.failures import locate_failure
 from analysis.network.gradients import NO_GRADIENT, differentiable_outputs
 from analysis.network.inference import (
@@ -27,7 +28,6 @@ from analysis.network.inference import (
     names_of,
     tensors_of,
 )
-from analysis.network.layers import blocks_cut_alike, filters_alone
 from analysis.network.operators import Operators, watched
 from analysis.network.outputs import counted
 from analysis.network.usable import check_usable
@@ -72,7 +72,7 @@ def dependency_groups(
         UnprunableError: torch-pruning raised while it traced the model.
     """
     check_usable(model)
-    # A wrong name is told of before the model is traced.
+    # A wrong name is refused before the model is traced.
     chosen = policies.choice_of(ignored_layers, model)
     reader, live, _ = _traced(model, example_inputs)
     groups = [reader.group(items, turn) for turn, items in enumerate(live)]
@@ -328,6 +328,7 @@ class _Reader:
         self._graph = graph
         self._operators = operators
         self._addition_of = operators.additions()
+        self._product_of = operators.products()
         self._leaving = leaving
         self._names: dict[Any, str] = {module: name for name, module in model.named_modules()}
         self._names |= {parameter: name for name, parameter in model.named_parameters()}
@@ -338,17 +339,12 @@ class _Reader:
 
     def group(self, items: Any, turn: int) -> DependencyGroup:
         """The record of a live group, the one that torch-pruning visits in this turn."""
-        additions = [
-            self._addition_of[dep.target.grad_fn]
-            for dep, _ in items
-            if dep.target.grad_fn in self._addition_of
-        ]
         producers = {
             dep.target.module
             for dep, _ in items
             if _is_producer(dep.target.module) and self._axis(dep) == "out"
         }
-        has_depthwise = any(filters_alone(dep.target.module) for dep, _ in items)
+        has_depthwise = any(kinds.filters_alone(dep.target.module) for dep, _ in items)
         members = tuple(
             self._member(item, items, len(producers), has_depthwise)
             for item in items
@@ -358,26 +354,33 @@ class _Reader:
             root=members[0].layer,
             width=members[0].width,
             members=members,
-            additions=tuple(sorted(additions, key=self.order.__getitem__)),
+            additions=self._joining(items, self._addition_of),
+            products=self._joining(items, self._product_of),
             is_output=self._is_output(items),
             untraced=next(self._misfits(items), ""),
             turn=turn,
         )
+
+    def _joining(self, items: Any, modules: Mapping[Any, str]) -> tuple[str, ...]:
+        """The modules whose operators of one kind are in a group, in forward order."""
+        found = [modules[dep.target.grad_fn] for dep, _ in items if dep.target.grad_fn in modules]
+        return tuple(sorted(found, key=self.order.__getitem__))
 
     def alone(self, name: str, module: Any) -> DependencyGroup:
         """A layer that is in no group of the pruner's."""
         width = module.out_features if isinstance(module, nn.Linear) else module.out_channels
         member = DependencyMember(
             layer=name,
-            kind=_kind(module),
+            kind=kinds.name_of_kind(module),
             axis="out",
             width=width,
             coupling="root",
             via="",
             reads=(),
             roots=tuple(range(width)),
-            channel_groups=blocks_cut_alike(module),
+            channel_groups=kinds.blocks_cut_alike(module),
             position=self.order[name],
+            pointwise=kinds.is_pointwise(module),
         )
         return DependencyGroup(name, width, (member,), (), is_output=False, ignored=True)
 
@@ -404,15 +407,16 @@ class _Reader:
         via = self._nearest_addition(dep, items) if producers > 1 and _is_producer(module) else ""
         return DependencyMember(
             layer=self._names[module],
-            kind=_kind(module),
+            kind=kinds.name_of_kind(module),
             axis=axis,
             width=width,
             coupling=self._coupling(item, items, axis, via, has_depthwise),
             via=via if axis == "out" else "",
             reads=tuple(dict.fromkeys(self._reads(dep.target))),
             roots=tuple(roots),
-            channel_groups=blocks_cut_alike(module),
+            channel_groups=kinds.blocks_cut_alike(module),
             position=self.order[self._names[module]],
+            pointwise=kinds.is_pointwise(module),
         )
 
     def _crossed(self, item: Any, items: Any) -> str:
@@ -431,7 +435,7 @@ class _Reader:
             return "classifier input" if module in self._outputs else "sequence"
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             return "batch norm"
-        if filters_alone(module):
+        if kinds.filters_alone(module):
             return "depthwise"
         if not _is_producer(module):
             return "per-channel"
@@ -487,12 +491,9 @@ class _Reader:
 
 def _is_producer(module: Any) -> bool:
     """Dense convolutions and linear layers make channels; everything else passes them on."""
-    return isinstance(module, nn.modules.conv._ConvNd | nn.Linear) and not filters_alone(module)
-
-
-def _kind(module: Any) -> str:
-    kind = "Parameter" if isinstance(module, nn.Parameter) else type(module).__name__
-    return f"depthwise {kind}" if filters_alone(module) else kind
+    return isinstance(module, nn.modules.conv._ConvNd | nn.Linear) and not kinds.filters_alone(
+        module
+    )
 
 
 Reading = tuple[_Reader, list[Any]]

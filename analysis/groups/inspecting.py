@@ -57,7 +57,7 @@ def inspect_groups(
             puts out nothing at one of ``outputs``.
     """
     check_usable(model)
-    # A wrong name is told of before the model is run.
+    # A wrong name is refused before the model is run.
     chosen = policies.choice_of(ignored_layers, model)
     with only_outputs(model, outputs):
         groups = labelled(model, example_inputs).groups

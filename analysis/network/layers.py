@@ -30,9 +30,11 @@ __all__ = [
     "has_own_forward",
     "is_depthwise",
     "is_normalisation",
+    "is_pointwise",
     "kind_of",
     "makes_channels",
     "masked_part",
+    "name_of_kind",
     "per_channel",
     "query_scale",
     "register_layer",
@@ -103,9 +105,21 @@ def is_depthwise(layer: Any) -> bool:
     )
 
 
+def is_pointwise(layer: Any) -> bool:
+    """Whether a convolution looks at one position alone."""
+    is_dense = isinstance(layer, nn.modules.conv._ConvNd) and not filters_alone(layer)
+    return is_dense and all(size == 1 for size in layer.kernel_size)
+
+
 def filters_alone(layer: Any) -> bool:
     """Whether torch-pruning takes a convolution for a depthwise one: each channel has its group."""
     return isinstance(layer, nn.modules.conv._ConvNd) and layer.groups == layer.out_channels > 1
+
+
+def name_of_kind(layer: Any) -> str:
+    """A layer's class, or that it is a parameter; a depthwise convolution is told apart."""
+    kind = "Parameter" if isinstance(layer, nn.Parameter) else type(layer).__name__
+    return f"depthwise {kind}" if filters_alone(layer) else kind
 
 
 def blocks_cut_alike(layer: Any) -> int:
@@ -271,7 +285,7 @@ def _masked_recurrent(layer: Any, name: str, tensor: Tensor, removed: Tensor) ->
 
 
 def _of_direction(layer: Any, name: str, channels: Tensor) -> Tensor:
-    """Channels of one direction; they may be numbered over both, as they stand in the output."""
+    """Channels of one direction; they may be numbered over both, as they are in the output."""
     width = getattr(layer, "proj_size", 0) or layer.hidden_size
     second = channels >= width
     if not bool(second.any()):

@@ -40,7 +40,7 @@ def raised_at(error: BaseException) -> str:
 
 
 def said(file: str, line: int) -> str:
-    """A line with what stands in it."""
+    """A line with its text."""
     text = linecache.getline(file, line).strip()
     return f"{_short(Path(file))}:{line}" + (f": {text}" if text else "")
 

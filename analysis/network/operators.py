@@ -17,13 +17,15 @@ from analysis.network.lines import frames_of, line_of_user, said
 __all__ = ["Operator", "Operators", "watched"]
 
 _ADDITIONS = frozenset({"add", "add_", "__add__", "__radd__", "__iadd__"})
+_PRODUCTS = frozenset({"mul", "mul_", "multiply", "__mul__", "__rmul__", "__imul__"})
 
 
 @dataclass(frozen=True)
 class Operator:
     """One call of an operator: its name, the module whose forward calls it, and the line.
 
-    ``adds`` says that it adds two activations of one shape.
+    ``adds`` says that it adds two activations of one shape, ``multiplies`` that it multiplies two
+    with as many channels, as a gate does.
     """
 
     name: str
@@ -31,6 +33,7 @@ class Operator:
     file: str
     line: int
     adds: bool
+    multiplies: bool = False
 
     def __str__(self) -> str:
         where = f"`{self.module}`" if self.module else "the model's own forward"
@@ -60,17 +63,16 @@ class Operators(FunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = getattr(func, "__name__", str(func))
-        adds = (
-            name in _ADDITIONS
-            and len(args) == 2
-            and all(isinstance(arg, Tensor) and arg.grad_fn is not None for arg in args)
-            and args[0].shape == args[1].shape
+        two = len(args) == 2 and all(
+            isinstance(arg, Tensor) and arg.grad_fn is not None for arg in args
         )
+        adds = two and name in _ADDITIONS and args[0].shape == args[1].shape
+        multiplies = two and name in _PRODUCTS and args[0].shape[:2] == args[1].shape[:2]
         result = func(*args, **(kwargs or {}))
         nodes = [tensor.grad_fn for tensor in walk(result) if tensor.grad_fn is not None]
         if nodes and self._scope:
             place = line_of_user(sys._getframe(1))
-            operator = Operator(name.strip("_"), self._scope[-1], *place, adds)
+            operator = Operator(name.strip("_"), self._scope[-1], *place, adds, multiplies)
             for node in nodes:
                 self._made[node] = operator
         return result
@@ -78,6 +80,12 @@ class Operators(FunctionMode):
     def additions(self) -> dict[Any, str]:
         """By autograd node of a sum, the module whose forward adds."""
         return {node: operator.module for node, operator in self._made.items() if operator.adds}
+
+    def products(self) -> dict[Any, str]:
+        """By autograd node of a product of activations, the module whose forward multiplies."""
+        return {
+            node: operator.module for node, operator in self._made.items() if operator.multiplies
+        }
 
     def of(self, node: Any) -> str:
         """What a node of torch-pruning's graph stands for, in words; empty if it is not known."""

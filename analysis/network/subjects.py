@@ -146,7 +146,7 @@ def load(network: Network) -> tuple[Subject, nn.Module, Inputs]:
     inputs = example_inputs(subject, model, given, network.seed)
     if network.outputs:
         count_outputs(model, network.outputs)
-        outputs_of(model, inputs)  # a wrong path is told of at once
+        outputs_of(model, inputs)  # a wrong path is refused at once
     return subject, model, inputs
 
 

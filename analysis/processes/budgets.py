@@ -12,7 +12,7 @@ from types import FrameType
 
 from analysis.errors import BudgetExceededError, InputError
 
-__all__ = ["announce_to", "can_be_held", "limited", "step", "undisturbed"]
+__all__ = ["announce_to", "announced_to", "can_be_held", "limited", "step", "undisturbed"]
 
 _listeners: list[Callable[[str], None]] = []
 
@@ -86,6 +86,16 @@ def can_be_held() -> bool:
 def announce_to(listener: Callable[[str], None]) -> None:
     """Tell ``listener`` the name of every step that begins in this process from now on."""
     _listeners.append(listener)
+
+
+@contextmanager
+def announced_to(listener: Callable[[str], None]) -> Iterator[None]:
+    """Tell ``listener`` the name of every step that begins inside the block."""
+    _listeners.append(listener)
+    try:
+        yield
+    finally:
+        _listeners.remove(listener)
 
 
 @contextmanager

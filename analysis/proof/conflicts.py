@@ -11,7 +11,7 @@ from analysis.proof.staying import Staying
 __all__ = ["conflicts"]
 
 _SHOWN = 3
-"""Channels told of in an explanation; a count says how many more there are."""
+"""Channels that an explanation lists; a count says how many more there are."""
 
 
 def conflicts(

@@ -81,7 +81,7 @@ def changed_attributes(dense: nn.Module, pruned: nn.Module) -> Iterator[str]:
     for name, module in dense.named_modules():
         other = others.get(name)
         if other is None:
-            continue  # its tensors are told of
+            continue  # its tensors are listed
         where = f"of `{name}`" if name else "of the model"
         if type(other) is not type(module):
             yield f"`{name}` is a {type(other).__name__} and was a {type(module).__name__}"

@@ -1,4 +1,4 @@
-"""Which statistics over channels are those of a norm, told by what becomes of them.
+"""Which statistics over channels are those of a norm, told by what is done with them.
 
 A norm divides channels by the root of their mean square, or of their variance once their mean is
 subtracted, whatever its class is called and wherever its lines stand. It is known by two powers:
@@ -101,7 +101,7 @@ _Operand = _Power | str | None
 
 
 class _Uses:
-    """What becomes of the tensors of one labelled pass."""
+    """What is done with the tensors of one labelled pass."""
 
     def __init__(self, trace: Trace, others: Mapping[int, Step], removed: Removed) -> None:
         self._trace, self._others, self._removed = trace, others, removed

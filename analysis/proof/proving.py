@@ -360,7 +360,7 @@ def _some(texts: Sequence[str]) -> str:
 
 
 _SHOWN = 3
-"""Things told of; a count says how many more there are."""
+"""Things that are listed; a count says how many more there are."""
 
 
 def _mixed(module: str, what: str) -> str:

@@ -1,4 +1,4 @@
-"""What a pruner was told of single layers: heads that go whole, and ratios of their own.
+"""What a pruner was told about single layers: heads that go whole, and ratios of their own.
 
 torch-pruning takes a head's ratio for each step of what the last one left, and passes over ratios
 that no group takes up, without a word.

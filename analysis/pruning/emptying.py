@@ -1,6 +1,6 @@
 """Groups that torch-pruning drops because their cut would empty a layer, as it says itself.
 
-What a cut takes along is not always known before it is made: where channels stand in one layer
+What a cut takes along is not always known before it is made: where channels are in one layer
 several times (halves of a gate, q, k and v of one layer), torch-pruning counts each.
 """
 

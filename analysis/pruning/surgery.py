@@ -249,7 +249,7 @@ def _cut_of_tensors(
     for tensor in named_tensors(trial).values():
         numbered = torch.arange(tensor.numel(), dtype=torch.float64, device=tensor.device)
         tensor.data = numbered.view(tensor.shape)
-    with suppress(Exception):  # the cut itself raises as well, and is told of
+    with suppress(Exception):  # the cut itself raises as well, and is reported
         prune(trial, list(idxs))
     for name, tensor in named_tensors(trial).items():
         if name in shapes and tuple(tensor.shape) != shapes[name]:

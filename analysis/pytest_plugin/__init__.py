@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from analysis.pytest_plugin import gate, suite
+from analysis.pytest_plugin import gate, progress, suite
 from analysis.pytest_plugin.gate import Baseline, baseline
 
 __all__ = [
@@ -60,3 +60,4 @@ def pytest_configure(config: pytest.Config) -> None:
     """
     suite.configure(config)
     gate.configure(config)
+    progress.configure(config)

@@ -81,7 +81,7 @@ class Baseline:
         What a test has still to record when a check raises counts as not found: one run a test.
 
         Args:
-            model: the name of the network, as it stands in the file.
+            model: the name of the network, as the file has it.
             run: one pruning of it.
 
         Raises:
@@ -147,7 +147,7 @@ OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
         },
     ),
 )
-"""The gate's options, with what argparse is told of each."""
+"""The gate's options, with what argparse gets for each."""
 
 
 def is_asked(config: pytest.Config) -> bool:

@@ -91,7 +91,7 @@ OPTIONS = (
         help="write index.html, report.md and results.json of what was looked at",
     ),
 )
-"""The suite's options, with what argparse is told of each."""
+"""The suite's options, with what argparse gets for each."""
 
 
 def add_defaults(parser: pytest.Parser) -> None:

@@ -175,6 +175,7 @@ class DependencyMember:
         channel_groups: number of blocks of channels that must lose the same channels
             (grouped convolution, group norm); 1 otherwise.
         position: place of the layer in the order in which the model defines its modules.
+        pointwise: whether it is a convolution that looks at one position alone.
     """
 
     layer: str
@@ -187,6 +188,7 @@ class DependencyMember:
     roots: tuple[int, ...]
     channel_groups: int = 1
     position: int = 0
+    pointwise: bool = False
 
 
 @dataclass(frozen=True)
@@ -203,6 +205,7 @@ class DependencyGroup:
         frozen: whether DepGraph cannot see it because no gradient reaches its layers.
         untraced: where DepGraph's numbering of the channels does not fit a layer; else empty.
         turn: place in the order in which torch-pruning visits the groups.
+        products: modules whose forward multiplies two tensors of this group, in forward order.
     """
 
     root: str
@@ -214,6 +217,7 @@ class DependencyGroup:
     frozen: bool = False
     untraced: str = ""
     turn: int = 0
+    products: tuple[str, ...] = ()
 
     @property
     def layers(self) -> tuple[str, ...]:

@@ -138,7 +138,7 @@ class SubjectStudy:
 
     Attributes:
         info: name, input size, weights, seed.
-        headline: policy and scope of the runs that its story is told of.
+        headline: policy and scope of the runs that the report is about.
         costs: the dense network's.
         runs: one for each policy, scope and ratio.
         groups: its dependency groups, nothing ignored.
@@ -209,6 +209,15 @@ class Study:
     refused: tuple[str, ...] = ()
 
     @property
+    def shown(self) -> list[tuple[SubjectStudy, Run]]:
+        """The runs that are reported one by one: of the case study all, else the headline's."""
+        return [
+            (subject, run)
+            for subject in self.subjects
+            for run in (subject.runs if self.is_case_study else subject.headline_runs)
+        ]
+
+    @property
     def judged(self) -> list[tuple[SubjectStudy, Run]]:
         """The runs that are asked to pass.
 
@@ -218,8 +227,7 @@ class Study:
         """
         return [
             (subject, run)
-            for subject in self.subjects
-            for run in (subject.runs if self.is_case_study else subject.headline_runs)
+            for subject, run in self.shown
             if not (self.is_case_study and run.config.policy == "none")
         ]
 

@@ -195,6 +195,7 @@ def _group(group: DependencyGroup) -> dict[str, Any]:
         "untraced": group.untraced,
         "is_output": group.is_output,
         "additions": list(group.additions),
+        **({"products": list(group.products)} if group.products else {}),
         "members": [
             {
                 "layer": member.layer,

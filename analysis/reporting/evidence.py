@@ -8,7 +8,7 @@ from analysis.records import CheckResult, Study
 from analysis.reporting.outcomes import Outcomes
 from analysis.reporting.section import Section
 
-__all__ = ["Evidence", "evidence"]
+__all__ = ["Evidence", "ended", "evidence", "words_of"]
 
 _ORDER = ("passed", "failed", "expected to fail", "skipped")
 
@@ -41,12 +41,13 @@ def evidence(section: Section, study: Study, outcomes: Outcomes) -> tuple[Eviden
 def _checks(section: Section, study: Study) -> Iterator[Evidence]:
     checks = [check for _, run in study.judged for check in run.checks]
     for name in section.checks:
-        ended = Counter(_ended(check) for check in checks if check.name == name)
-        if ended:
-            yield Evidence(name, f"prunings: {_words(ended)}", not ended["failed"])
+        found = Counter(ended(check) for check in checks if check.name == name)
+        if found:
+            yield Evidence(name, f"prunings: {words_of(found)}", not found["failed"])
 
 
-def _ended(check: CheckResult) -> str:
+def ended(check: CheckResult) -> str:
+    """The one word for the outcome of a check, wherever it is shown."""
     if check.skipped:
         return "skipped"
     return "passed" if check.passed else "expected to fail" if check.known else "failed"
@@ -57,9 +58,10 @@ def _tests(file: str, outcomes: Outcomes) -> Evidence:
     if not functions:
         return Evidence(file, "not run in this run", None)
     total = sum(functions.values(), Counter())
-    parts = tuple((name, _words(ended)) for name, ended in functions.items())
-    return Evidence(file, _words(total), not total["failed"], parts)
+    parts = tuple((name, words_of(found)) for name, found in functions.items())
+    return Evidence(file, words_of(total), not total["failed"], parts)
 
 
-def _words(ended: Counter[str]) -> str:
-    return ", ".join(f"{ended[name]} {name}" for name in _ORDER if ended[name])
+def words_of(found: Counter[str]) -> str:
+    """How many ended in which way."""
+    return ", ".join(f"{found[name]} {name}" for name in _ORDER if found[name])

@@ -9,7 +9,7 @@ from analysis.reporting.tables import LOCK_HEADERS, as_markdown, count, lock_cel
 __all__ = ["groups"]
 
 _SHOWN = 4
-"""Channels told of for each layer that is misread."""
+"""Channels that are listed for each layer that is misread."""
 
 
 def groups(
@@ -88,7 +88,7 @@ def _members(found: Sequence[Group]) -> str:
 
 def _linted(lint: Lint) -> str:
     locks = as_markdown(LOCK_HEADERS, map(lock_cells, lint.locks))
-    # Which groups need not be excluded stands in the table.
+    # The table says which groups need not be excluded.
     findings = [
         f"{'error' if finding.is_error else 'note'}: {finding.kind}: {finding.message}"
         for finding in lint.findings

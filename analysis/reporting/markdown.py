@@ -1,16 +1,15 @@
 """The report as Markdown."""
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from analysis.reporting.evidence import Evidence
 from analysis.reporting.figures.drawing import Drawing
 from analysis.reporting.section import Block, Section
-from analysis.reporting.tables import Table, as_markdown
+from analysis.reporting.tables import Table, as_markdown, cell, escaped
 
 __all__ = ["TITLE", "render"]
 
-TITLE = "What pruning bought, and the proof that it is right"
+TITLE = "What pruning bought, and whether it is right"
 
 
 def render(told: Iterable[tuple[Section, Sequence[Evidence]]]) -> str:
@@ -18,7 +17,8 @@ def render(told: Iterable[tuple[Section, Sequence[Evidence]]]) -> str:
     parts = [f"# {TITLE}"]
     for section, evidence in told:
         lead = [f"**{section.lead}**"] if section.lead else []
-        parts += [f"## {section.title}", *lead, *map(_plain, section.paragraphs)]
+        lead += [f"{escaped(section.gist)}."] if section.gist else []
+        parts += [f"## {section.title}", *lead, *map(escaped, section.paragraphs)]
         parts += [*_shown(section.drawings, section.tables)]
         for block in section.blocks:
             parts += _block(block, alone=len(section.blocks) == 1)
@@ -26,41 +26,26 @@ def render(told: Iterable[tuple[Section, Sequence[Evidence]]]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-_CODE = re.compile(r"(`[^`]*`)")
-_TAG = re.compile(r"<(?=[A-Za-z/!?])")
-
-
-def _plain(text: str) -> str:
-    """What comes from a user is no markup: outside code no tag begins."""
-    parts = _CODE.split(text)
-    return "".join(part if _CODE.fullmatch(part) else _TAG.sub(r"\\<", part) for part in parts)
-
-
-def _cell(text: str) -> str:
-    """Of a table, on one line and in one cell."""
-    return " ".join(_plain(text).split()).replace("|", "\\|")
-
-
 def _block(block: Block, *, alone: bool) -> Iterator[str]:
     if not alone:
-        yield f"### {_plain(block.subject)}"
+        yield f"### {escaped(block.subject)}"
     if block.answers:
         yield "\n".join(
-            f"- **{answer.question}** {_plain(answer.text)}" for answer in block.answers
+            f"- **{answer.question}** {escaped(answer.text)}" for answer in block.answers
         )
-    yield from map(_plain, block.paragraphs)
+    yield from map(escaped, block.paragraphs)
     yield from _shown(block.drawings, block.tables)
 
 
 def _shown(drawings: Iterable[Drawing], tables: Iterable[Table]) -> Iterator[str]:
     for drawing in drawings:
-        yield _plain(f"![{drawing.title}. {drawing.description}]({drawing.name}.svg)")
+        yield escaped(f"![{drawing.title}. {drawing.description}]({drawing.name}.svg)")
     for table in tables:
         if table.wide:
-            yield f"_{_plain(table.caption)}: see index.html._"
+            yield f"_{escaped(table.caption)}: see index.html._"
         else:
-            rows = [map(_cell, row) for row in table.rows]
-            yield f"**{_plain(table.caption)}**\n\n{as_markdown(map(_cell, table.headers), rows)}"
+            rows = [map(cell, row) for row in table.rows]
+            yield f"**{escaped(table.caption)}**\n\n{as_markdown(map(cell, table.headers), rows)}"
 
 
 def _evidence(found: Sequence[Evidence]) -> Iterator[str]:

@@ -17,7 +17,7 @@ _MODULE = re.compile(r"^(.*?\btest_\w+).*$")
 
 
 def read(directory: str) -> Outcomes:
-    """What stands in ``junit.xml`` of a report's directory; nothing if there is no such file.
+    """What ``junit.xml`` of a report's directory holds; nothing if there is no such file.
 
     Raises:
         InputError: the file is not what pytest writes.

@@ -2,15 +2,17 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from analysis.records import Study
+from analysis.records import Study, Verdict
 from analysis.reporting.evidence import Evidence
-from analysis.reporting.figures.drawing import FILLS, THEME, Drawing
+from analysis.reporting.figures.drawing import THEME, Drawing
 from analysis.reporting.markdown import TITLE
 from analysis.reporting.section import Section
+from analysis.reporting.tables import RUN_HEADERS, Table
 
 __all__ = ["render"]
 
@@ -24,14 +26,56 @@ def render(study: Study, told: Sequence[tuple[Section, Sequence[Evidence]]]) -> 
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"code": _code, "inline": _inline, "fill": _fill}
+    environment.filters |= {"code": _code, "inline": _inline, "outcome": _outcome, "cell": _cell}
     names = [subject.info.name for subject in study.subjects]
+    only = f"{names[0]}: " if len(names) == 1 else ""
+    environment.filters["short"] = lambda text: text.removeprefix(only)
+    if only:
+        told = [(_of_one(section), found) for section, found in told]
     return environment.get_template("page.html").render(title=TITLE, names=names, told=told) + "\n"
+
+
+def _of_one(section: Section) -> Section:
+    """A section without the columns that name the only network."""
+    return replace(section, tables=tuple(map(_nameless, section.tables)))
+
+
+def _nameless(table: Table) -> Table:
+    if table.headers[0] != RUN_HEADERS[0]:
+        return table
+    return replace(table, headers=table.headers[1:], rows=tuple(row[1:] for row in table.rows))
 
 
 def _code(text: str) -> Markup:
     """Escape the text, then set what stands between backticks as code."""
     return Markup(re.sub(r"`([^`]*)`", r"<code>\1</code>", str(escape(text))))
+
+
+_FAILING = "|".join(re.escape(verdict) for verdict in Verdict if not verdict.passes)
+_FAILED = re.compile(rf"\b(?:[\d,]+ )?failed\b|(?:\d+ )?(?:{_FAILING})|\bworse\b")
+_OUTCOMES = re.compile(
+    rf"(?:(?:prunings|checks): |[\d,]+ |passed|failed|skipped|expected to fail|{'|'.join(Verdict)}"
+    r"|worse|; |, )+"
+)
+
+
+def _outcome(text: str) -> Markup:
+    """Text in which what failed has the one colour for it, if it tells how something ended."""
+    if not _OUTCOMES.fullmatch(text):
+        return _code(text)
+    return Markup(_FAILED.sub(r'<span class="failed">\g<0></span>', str(escape(text))))
+
+
+_PARTS = re.compile(r"(?<=\w[._/:])(?=\w)")
+
+
+def _cell(text: str) -> Markup:
+    """A cell of a table, whose long names may break at their dots alone."""
+    parts = _PARTS.split(text) if len(text) > _SHORT and " " not in text else [text]
+    return Markup("<wbr>").join(map(_outcome, parts))
+
+
+_SHORT = 14
 
 
 _COLOUR = re.compile("|".join(THEME))
@@ -55,8 +99,3 @@ def _inline(drawing: Drawing) -> Markup:
         f'<desc id="{name}-desc">{escape(drawing.description)}</desc>'
     )
     return Markup(label + svg[svg.index(">") + 1 :])
-
-
-def _fill(number: int) -> str:
-    """The colour of the group with this number, counted from one."""
-    return FILLS[(number - 1) % len(FILLS)]

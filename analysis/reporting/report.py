@@ -6,6 +6,7 @@ from importlib.resources import files as package_files
 from itertools import count
 from pathlib import Path
 
+from analysis.gate.comparison import NamedRun
 from analysis.records import Study
 from analysis.reporting import as_json, files, markdown, outcomes, page
 from analysis.reporting.coupling import coupled
@@ -13,6 +14,7 @@ from analysis.reporting.evidence import evidence
 from analysis.reporting.figures.drawing import Drawing
 from analysis.reporting.section import Absent, Section
 from analysis.reporting.story import (
+    against,
     asked,
     attribution,
     compared,
@@ -24,6 +26,7 @@ from analysis.reporting.story import (
     mismatch,
     mutants,
     policies,
+    proof,
     ranking,
     savings,
     verdict,
@@ -37,14 +40,21 @@ __all__ = ["story", "write_report"]
 _SCHEMA = "results.schema.json"
 
 
-def write_report(study: Study, directory: str) -> list[Path]:
+def write_report(
+    study: Study, directory: str, before: Iterable[NamedRun] | None = None
+) -> list[Path]:
     """Write ``index.html``, ``report.md``, ``results.json`` and the pictures they show.
 
-    What other commands left in the directory becomes sections: ``counters.json``, ``zoo.json``,
-    the baselines of other versions under ``versions/``. Of the case study, ``junit.xml`` tells how
-    the tests ended that hold its claims.
+    Of the case study, what other commands left in the directory becomes sections:
+    ``counters.json``, ``zoo.json``, the baselines of other versions under ``versions/``; and
+    ``junit.xml`` tells how the tests ended that hold its claims.
 
     Every file is made before the first is written, and each replaces its predecessor whole.
+
+    Args:
+        study: what it says.
+        directory: where it goes.
+        before: the prunings of an earlier report, whose differences become a section.
 
     Returns:
         The files written.
@@ -54,7 +64,9 @@ def write_report(study: Study, directory: str) -> list[Path]:
     """
     study = _with_unique_names(study)
     ended = outcomes.read(directory) if study.is_case_study else {}
-    told = [(section, evidence(section, study, ended)) for section in story(study, directory)]
+    told = [
+        (section, evidence(section, study, ended)) for section in story(study, directory, before)
+    ]
     made = {
         "index.html": page.render(study, told),
         "report.md": markdown.render(told),
@@ -65,11 +77,13 @@ def write_report(study: Study, directory: str) -> list[Path]:
     return [files.write_text(f"{directory}/{name}", text) for name, text in made.items()]
 
 
-def story(study: Study, directory: str) -> list[Section]:
+def story(study: Study, directory: str, before: Iterable[NamedRun] | None = None) -> list[Section]:
     """The sections in their order; the last one names those that have no data."""
     couplings = [coupled(subject, number) for number, subject in enumerate(study.subjects)]
     found: list[Section | Absent] = [
         verdict.section(study, couplings),
+        proof.section(study),
+        *([] if before is None else [against.section(study, before)]),
         *cured.sections(study),
         compared.section(study),
         asked.section(study),
@@ -77,17 +91,22 @@ def story(study: Study, directory: str) -> list[Section]:
         layers.section(study, couplings),
         attribution.section(study, couplings),
         groups.section(study, couplings),
-        mismatch.section(study),
         policies.section(study),
         ranking.section(study),
-        zoo.section(directory),
         mutants.section(study),
-        counters.section(directory),
-        versions.section(directory),
+        *(_of_the_case_study(study, directory) if study.is_case_study else ()),
     ]
     absent = [each for each in found if isinstance(each, Absent)]
     present = [each for each in found if isinstance(each, Section)]
     return [*present, made_with.section(study, absent)]
+
+
+def _of_the_case_study(study: Study, directory: str) -> Iterator[Section | Absent]:
+    """What says nothing of a user's own networks."""
+    yield mismatch.section(study)
+    yield zoo.section(directory)
+    yield counters.section(directory)
+    yield versions.section(directory)
 
 
 def _drawings(told: Iterable[tuple[Section, object]]) -> Iterator[Drawing]:

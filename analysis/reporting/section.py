@@ -1,11 +1,12 @@
 """What a report is made of: sections, each with its answer, its pictures and its tables."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from analysis.reporting.figures.drawing import Drawing
 from analysis.reporting.tables import Table
 
-__all__ = ["Absent", "Answer", "Block", "Section"]
+__all__ = ["Absent", "Answer", "Block", "Section", "gist_of"]
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,18 @@ class Block:
     answers: tuple[Answer, ...] = ()
 
 
+def gist_of(found: Iterable[tuple[str, str]]) -> str:
+    """One line of a sentence for each network, named where there are several; of the first few."""
+    told = [(name, text) for name, text in found if text]
+    if len(told) == 1:
+        return told[0][1]
+    more = [f"{len(told) - _GISTS} more"] if told[_GISTS:] else []
+    return "; ".join([*(f"{name}: {text}" for name, text in told[:_GISTS]), *more])
+
+
+_GISTS = 2
+
+
 @dataclass(frozen=True)
 class Section:
     """One question with its answer.
@@ -40,8 +53,9 @@ class Section:
         blocks: what is said of each network.
         tests: the files of this project whose tests assert the claim.
         checks: names of the catalogue, which hold every run of it to the claim.
+        gist: what it found, in one line that is read while the section is folded.
         lead: of a verdict, in a word; empty where the section is none.
-        passed: whether a verdict is good.
+        passed: whether a verdict is good; what is not is shown unfolded.
     """
 
     anchor: str
@@ -52,6 +66,7 @@ class Section:
     blocks: tuple[Block, ...] = ()
     tests: tuple[str, ...] = ()
     checks: tuple[str, ...] = ()
+    gist: str = ""
     lead: str = ""
     passed: bool = True
 

@@ -25,8 +25,10 @@ __all__ = [
     "as_markdown",
     "at_most",
     "bound",
+    "cell",
     "checks_passed",
     "count",
+    "escaped",
     "input_of",
     "layer_name",
     "left",
@@ -102,6 +104,21 @@ def as_markdown(headers: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 def _is_number(cell: str) -> bool:
     return not cell.strip("0123456789.,%- ") and cell != ""
+
+
+_CODE = re.compile(r"(`[^`]*`)")
+_TAG = re.compile(r"<(?=[A-Za-z/!?])")
+
+
+def escaped(text: str) -> str:
+    """What comes from a user is no markup: outside code no tag begins."""
+    parts = _CODE.split(text)
+    return "".join(part if _CODE.fullmatch(part) else _TAG.sub(r"\\<", part) for part in parts)
+
+
+def cell(text: str) -> str:
+    """Of a table, on one line and in one cell."""
+    return " ".join(escaped(text).split()).replace("|", "\\|")
 
 
 def count(number: int | None) -> str:

@@ -92,7 +92,7 @@ def counterexample(found: Counterexample, path: str) -> str:
 
 
 _SHOWN = 6
-"""Attributes told of; a count says how many more there are."""
+"""Attributes that are listed; a count says how many more there are."""
 
 _WRITTEN = {
     "save": "make it again with analysis.load_pruned",

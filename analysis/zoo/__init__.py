@@ -1,6 +1,6 @@
 """Two collections of networks, pruned by half and proved: ``tox run -e zoo``, ``-e networks``.
 
-Every model of torchvision, with what torch-pruning must be told of it; and networks of other
+Every model of torchvision, with what torch-pruning must be told; and networks of other
 packages as they are, with their groups, what torch-pruning makes of these, and their costs.
 """
 

@@ -1,4 +1,4 @@
-"""A network cut by its groups as they are, with nothing told of it."""
+"""A network cut by its groups as they are, with nothing told."""
 
 import time
 

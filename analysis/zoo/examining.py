@@ -30,7 +30,7 @@ __all__ = ["audit", "by_groups", "costs", "groups", "pruned"]
 
 _POLICY = "classifier"
 _SHOWN = 5
-"""Groups that differ are told of one by one up to this many."""
+"""Groups that differ are listed one by one up to this many."""
 
 
 def groups(name: str) -> NetworkGroups:

@@ -1,4 +1,4 @@
-"""What torch-pruning must be told of a model that it cannot prune as it is.
+"""What torch-pruning must be told about a model that it cannot prune as it is.
 
 A recipe is what a user would write beside the pruner: options of torch-pruning, a stand-in to
 trace where its tracer is lost, and attributes to set on the pruned model. No weight is touched.

@@ -52,6 +52,20 @@ _BY_TEXT = (
 )
 
 FAULTS = [
+    Fault("first screen", "the picture ends at", _style(".lead { margin-bottom: 6in !important }")),
+    Fault("first screen", "there is no verdict", _style(".lead { display: none }")),
+    Fault("first screen", "the last answer ends at", _style("dd { min-height: 3in }")),
+    Fault("first screen of a phone", "the picture ends at", _style(
+        "figure svg { width: 5in !important; max-width: none !important }"
+    )),
+    Fault("folds", "made-with is unfolded", _script(
+        "document.querySelector('#made-with > details').open = true"
+    )),
+    Fault("folds", "the page is", _style("dd { min-height: 9in }")),
+    Fault("wide tables", "wide in a place of", _style("td { min-width: 9in }")),
+    Fault("paper", "a table is not printed", _style(
+        "@media print { details::details-content { content-visibility: hidden !important } }"
+    )),
     Fault("quiet", "console: planted", _script("console.error('planted')")),
     Fault("quiet", "raises planted", _script("throw new Error('planted')")),
     Fault("quiet", "raises planted", _after("input", "throw new Error('planted')")),

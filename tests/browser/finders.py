@@ -3,7 +3,18 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from browser import axe, contrast, filtering, keyboard, layout, lighting, outline, pictures, sorting
+from browser import (
+    axe,
+    contrast,
+    filtering,
+    first_look,
+    keyboard,
+    layout,
+    lighting,
+    outline,
+    pictures,
+    sorting,
+)
 from browser.visiting import Look, Visitor, exercise, unfold
 from playwright.sync_api import Page
 
@@ -19,6 +30,10 @@ def _on(look: Look, find: Callable[[Page], list[str]]) -> Finder:
         return find(page)
 
     return finder
+
+
+def _folded(look: Look, find: Callable[[Page], list[str]]) -> Finder:
+    return lambda visitor, path: find(visitor.open(path, look).page)
 
 
 def _quiet(visitor: Visitor, path: Path) -> list[str]:
@@ -53,7 +68,14 @@ def _lighting(find: Callable[[Page, dict[str, str]], list[str]]) -> Finder:
 
 WIDE, NARROW, DARK = Look(), Look(360), Look(scheme="dark")
 
+LAPTOP, PHONE = (Look(width, height=height) for width, height in first_look.SCREENS)
+
 FINDERS: dict[str, Finder] = {
+    "first screen": _folded(LAPTOP, first_look.findings),
+    "first screen of a phone": _folded(PHONE, first_look.findings),
+    "folds": _folded(LAPTOP, first_look.folds),
+    "wide tables": _on(LAPTOP, first_look.wide_tables),
+    "paper": _folded(Look(718, media="print"), first_look.not_printed),
     "quiet": _quiet,
     "outline": _on(WIDE, outline.findings),
     "script": outline.missing_without_script,

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-from browser import axe, contrast, layout, outline, pictures
+from browser import axe, contrast, first_look, layout, outline, pictures
 from browser.visiting import LOOKS, Look, Visit, Visitor, exercise, unfold
 from playwright.sync_api import Page
 
@@ -48,6 +48,31 @@ def test_the_words_in_pictures_stand_out(
     page = visitor.open(report, Look(scheme=scheme)).page
     unfold(page)
     assert contrast.findings(page) == []
+
+
+@pytest.mark.parametrize(("width", "height"), first_look.SCREENS)
+def test_the_first_screen_holds_verdict_and_picture(
+    visitor: Visitor, report: Path, width: int, height: int
+) -> None:
+    page = visitor.open(report, Look(width, height=height)).page
+    if folder := os.environ.get("SCREENSHOTS"):
+        page.screenshot(path=f"{folder}/{report.parent.name}-first-{width}.png")
+    assert first_look.findings(page) == []
+
+
+def test_everything_else_folds(page: Page) -> None:
+    assert first_look.folds(page) == []
+
+
+def test_no_table_is_wider_than_its_page(page: Page) -> None:
+    unfold(page)
+    assert first_look.wide_tables(page) == []
+
+
+@pytest.mark.parametrize("script", [True, False])
+def test_what_folds_is_printed(visitor: Visitor, report: Path, script: bool) -> None:
+    page = visitor.open(report, Look(718, media="print", script=script)).page
+    assert first_look.not_printed(page) == []
 
 
 @pytest.mark.parametrize("look", LOOKS, ids=str)

@@ -22,6 +22,7 @@ class Look:
     scheme: Literal["light", "dark"] = "light"
     media: Literal["screen", "print"] = "screen"
     script: bool = True
+    height: int = HEIGHT
 
     def __str__(self) -> str:
         return f"{self.width if self.media == 'screen' else 'print'}-{self.scheme}"
@@ -52,7 +53,7 @@ class Visitor:
     def open(self, path: Path, look: Look | None = None) -> Visit:
         look = look or Look()
         context = self._browser.new_context(
-            viewport={"width": look.width, "height": HEIGHT},
+            viewport={"width": look.width, "height": look.height},
             color_scheme=look.scheme,
             java_script_enabled=look.script,
             reduced_motion="reduce",

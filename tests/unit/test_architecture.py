@@ -123,9 +123,15 @@ ROOMS = {
         ("weights", "round_trips"),
         ("catalogue",),
     ),
-    "gate": (("baseline", "expected_failures"), ("baseline_csv",)),
-    "command_line": (("options",), ("arguments", "jobs"), ("commands",), ("main",)),
-    "pytest_plugin": (("prunings",), ("parametrizing", "items"), ("gate",), ("suite",)),
+    "gate": (("baseline", "expected_failures"), ("baseline_csv", "comparison")),
+    "command_line": (
+        ("completion", "examples"),
+        ("options",),
+        ("arguments", "jobs", "scaffold"),
+        ("commands",),
+        ("main",),
+    ),
+    "pytest_plugin": (("prunings",), ("parametrizing", "items"), ("gate", "progress"), ("suite",)),
 }
 
 BY_ROOM = {wing: place for place, row in enumerate(WINGS) for wing in row}

@@ -88,3 +88,13 @@ def test_a_graph_that_does_not_end_is_the_answer_of_every_run() -> None:
     assert run.verification.verdict is Verdict.TIMEOUT
     assert "no answer within 0.5 s while building the dependency graph" in run.verification.reason
     assert run.macs.before == dense.costs.macs
+
+
+def test_only_the_case_study_cuts_outputs_and_layers_alone() -> None:
+    """Of a user's network nobody asked for that; `none` is looked at where it is asked for."""
+    network = Network("tests/nets.py:Residual", (3, 6, 6))
+    for policy, more in (("classifier", set()), ("none", {"none"})):
+        (subject,) = study([Request(network, ignore=policy)], [0.5], workers=1).subjects
+        policies = {run.config.policy for run in subject.runs}
+        assert policies == {"residual-blocks", "skip-channels", "classifier"} | more
+        assert (subject.residual, subject.depthwise) == ((), ())

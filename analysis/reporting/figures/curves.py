@@ -1,14 +1,17 @@
 """What each ratio leaves, and why the curve bends."""
 
 from matplotlib.axes import Axes
+from matplotlib.ticker import PercentFormatter
 
 from analysis.records import PolicyAccount, SubjectStudy
 from analysis.reporting.figures.drawing import (
     BLUE,
+    FAILED,
     GONE,
     INK,
     LOCKED,
     MUTED,
+    PAPER,
     PURPLE,
     SERIES,
     Drawing,
@@ -16,7 +19,60 @@ from analysis.reporting.figures.drawing import (
 )
 from analysis.reporting.tables import slug
 
-__all__ = ["bend", "curve"]
+__all__ = ["bend", "curve", "headline"]
+
+
+def headline(subject: SubjectStudy, table: str) -> Drawing:
+    """The share of the MACs that each pruned ratio left, on the predicted curve."""
+    runs = [run for run in subject.headline_runs if run.macs.share is not None]
+    points = [
+        (run.config.ratio, round(run.macs.share or 0, 3), run.verification.verdict) for run in runs
+    ]
+    name = f"{slug(subject.info.name)}-headline"
+    with drawn(name, (4.7, 3.1)) as (figure, made):
+        axes = figure.subplots()
+        (diagonal,) = axes.plot([0, 1], [1, 0], color=MUTED, linestyle=":")
+        # Words go to the side of the diagonal where the curve is not.
+        is_above = sum(ratio + share - 1 for ratio, share, _ in points) > 0
+        axes.legend([diagonal], ["if the ratio were the saving"],
+                    loc="lower left" if is_above else "upper right", fontsize=9)  # fmt: skip
+        predicted = _predicted(subject)
+        axes.plot(*predicted, color=BLUE, linewidth=2.4)
+        for ratio, share, verdict in points:
+            colour = BLUE if verdict.passes else FAILED
+            words = f"{share:.0%}" if verdict.passes else f"{share:.0%}, {verdict}"
+            axes.plot(ratio, share, "o" if verdict.passes else "X", color=colour, markersize=9)
+            # Beside the curve, and above the axis.
+            place = 9 if is_above or share < _LOW else -20
+            axes.annotate(words, (ratio, share), xytext=(0, place), ha="center",
+                          fontsize=13, fontweight="bold", textcoords="offset points",
+                          color=INK if verdict.passes else FAILED,
+                          bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 1})  # fmt: skip
+        axes.set(xlabel="channels asked to go", ylabel="MACs left", xlim=(0, 1), ylim=(0, 1.12))
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter(PercentFormatter(1))
+    told = ", ".join(f"{share:.1%} at {ratio:g}" for ratio, share, _ in points)
+    return Drawing(
+        name,
+        f"{subject.info.name}: MACs left at each pruning ratio",
+        f"Each mark was pruned and counted: {told}."
+        + (" The line is predicted for every ratio." if predicted[0] else ""),
+        made[0],
+        table,
+    )
+
+
+_LOW = 0.2
+"""A share below which there is no room for words under its mark."""
+
+
+def _predicted(subject: SubjectStudy) -> tuple[list[float], list[float]]:
+    """The curve under the headline's policy and scope; empty where none is known."""
+    entry = subject.account(*subject.headline)
+    if entry is None or not entry.curve.points:
+        return [], []
+    found = entry.curve
+    return list(found.ratios), [round(macs / found.dense_macs, 3) for macs in found.macs]
 
 
 def curve(subject: SubjectStudy, table: str) -> Drawing:

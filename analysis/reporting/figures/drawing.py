@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 __all__ = [
     "BLUE",
+    "FAILED",
     "FILLS",
     "GONE",
     "INK",
@@ -20,6 +21,7 @@ __all__ = [
     "MUTED",
     "ORANGE",
     "PAPER",
+    "RULE",
     "SERIES",
     "THEME",
     "Drawing",
@@ -30,6 +32,7 @@ __all__ = [
 
 INK, PAPER, RULE, MUTED = "#1b1f24", "#ffffff", "#d8dee4", "#656d76"
 BLUE, GREEN, ORANGE, PURPLE = "#0072b2", "#00795c", "#c24e00", "#9b4f85"
+FAILED = "#b3261e"
 GONE, LOCKED = "#cfe3f1", "#8c959f"
 """What a cut took, and what none could touch."""
 
@@ -45,7 +48,7 @@ FILLS = (
     "#a6cee3", "#fdbf6f", "#b2df8a", "#fb9a99", "#cab2d6", "#ffe58a",
     "#8dd3c7", "#f4b6d2", "#c9c9c9", "#d9b38c", "#9fb8f0", "#d5e88f",
 )  # fmt: skip
-"""Light fills for groups, with ink on them; with more groups than fills the number tells."""
+"""Light fills for groups, with dark numbers on them."""
 
 THEME = {
     INK: "--ink",
@@ -56,6 +59,7 @@ THEME = {
     GREEN: "--green",
     ORANGE: "--orange",
     PURPLE: "--purple",
+    FAILED: "--bad",
     GONE: "--gone",
     LOCKED: "--locked",
 }
@@ -87,10 +91,11 @@ _STYLE: dict[Any, Any] = {
 
 @dataclass(frozen=True)
 class Legend:
-    """A group in the legend of a picture that can be lit: its name, and what is told of it."""
+    """A group of a picture that can be lit: its number, colour, root, and what is said of it."""
 
     key: str
     number: int
+    fill: str
     root: str
     told: str
 
@@ -138,16 +143,20 @@ _METADATA = re.compile(r"<metadata>.*?</metadata>", re.DOTALL)
 _UNUSED_ID = re.compile(r'<g id="(?!group:)[^"]*"')
 _BLANK = re.compile(r"\s*\n\s*")
 _PLACES = re.compile(r' (?:d|x|y|transform)="[^"]*"')
+_USUAL = re.compile(r' transform="rotate\(-0 [^"]*"|text-anchor: start; |; text-anchor: start')
+_FAMILY = re.compile(r"font-family: ([^;]+); ")
 _DIGITS = re.compile(r"\d+\.\d{3,}")
 
 
 def _compact(svg: str) -> str:
-    """Without what no reader sees: comments, metadata, unused names, a thousandth of a point."""
+    """Without what no reader sees, and with the one font of all words said once."""
     text = svg[svg.index("<svg") :]
     for pattern in (_COMMENT, _METADATA):
         text = pattern.sub("", text)
     text = _UNUSED_ID.sub("<g", text)
-    text = _PLACES.sub(_rounded, text)
+    text = _PLACES.sub(_rounded, _USUAL.sub("", text))
+    if family := _FAMILY.search(text):
+        text = _FAMILY.sub("", text).replace("<svg", f'<svg font-family="{family[1]}"', 1)
     return _BLANK.sub("\n", text).strip()
 
 

@@ -31,13 +31,14 @@ def layers(
     """A bar for each layer: what a cut took, what it left, what it could not touch."""
     bars, others = _largest(found)
     name, serial = f"{slug(subject.info.name)}-layers", count()
+    scale, unit = _unit(max((bar.before for bar in bars), default=0))
     with drawn(name, (9, 1.4 + 0.19 * (len(bars) + 1))) as (figure, made):
         axes = figure.subplots()
         for label, colour in (("left, can be cut", BLUE), ("cut", GONE), ("locked", LOCKED)):
             axes.barh([0], [0], color=colour, edgecolor=BLUE if colour == GONE else colour,
                       linewidth=0.6, label=label)  # fmt: skip
         for place, share in enumerate([*bars, others]):
-            left, gone = share.after / 1e6, max(share.before - share.after, 0) / 1e6
+            left, gone = share.after / scale, max(share.before - share.after, 0) / scale
             colour = LOCKED if share.is_locked else BLUE
             parts = [axes.barh(place, left, color=colour)]
             if gone:
@@ -51,7 +52,7 @@ def layers(
         axes.tick_params(axis="y", labelsize=8)
         axes.set_ylim(len(bars) + 0.7, -0.7)
         axes.grid(visible=False, axis="y")
-        axes.set_xlabel("million MACs; the whole bar is the dense layer")
+        axes.set_xlabel(f"{unit}MACs; the whole bar is the dense layer")
         figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=3)
     return Drawing(
         name,
@@ -63,6 +64,12 @@ def layers(
         made[0],
         table,
     )
+
+
+def _unit(most: int) -> tuple[int, str]:
+    """What bars are counted in, so that the longest has a number of few digits."""
+    units = ((10**9, "billion "), (10**6, "million "), (10**3, "thousand "))
+    return next(((scale, unit) for scale, unit in units if most >= scale), (1, ""))
 
 
 def _largest(found: list[LayerShare]) -> tuple[list[LayerShare], LayerShare]:

@@ -7,12 +7,12 @@ from analysis.reporting.section import Block, Section
 from analysis.reporting.tables import RUN_HEADERS, Table, count, left, run_cells, share
 from analysis.reporting.words import asked_of, first, plain
 
-__all__ = ["section"]
+__all__ = ["done_caption", "section"]
 
 
 def section(study: Study) -> Section:
     """Asked against done in every run, and where groups drop out."""
-    runs = [run for subject in study.subjects for run in subject.runs]
+    runs = [run for _, run in study.shown]
     known = [run for run in runs if run.channels.requested is not None]
     whole = sum(not _short(run) for run in known)
     return Section(
@@ -24,10 +24,9 @@ def section(study: Study) -> Section:
             "alone (a ranking of n channels is asked for n - int(n (1 - r)) of them); what went is "
             "read off the cuts. The two differ where torch-pruning drops a cut without a word: one "
             "that would empty a layer, one that `round_to` floors to nothing.",
-            f"{whole} of {len(known)} prunings of which it is known what was asked removed it all.",
         ),
-        tables=(_account_table(study),),
-        blocks=tuple(_block(subject) for subject in study.subjects),
+        tables=(_account_table(study),) if study.is_case_study else (),
+        blocks=tuple(_block(subject, study) for subject in study.subjects),
         tests=("tests/unit/pruning/test_requested.py",),
         checks=(
             "something_removed",
@@ -40,28 +39,49 @@ def section(study: Study) -> Section:
             "removed_as_ranked",
             "ignored_layers_keep_outputs",
         ),
+        gist=f"{whole} of {len(known)} prunings removed all channels that were asked to go"
+        if known
+        else "",
     )
 
 
-def _block(subject: SubjectStudy) -> Block:
-    sentences = filter(None, [_headline(subject), _short_runs(subject), _first_drops(subject)])
+def _block(subject: SubjectStudy, study: Study) -> Block:
+    runs = [run for own, run in study.shown if own is subject]
+    sentences = filter(None, [_unknown(subject), _short_runs(runs), _first_drops(subject)])
     tables = [_headline_table(subject), _sweep_table(subject)]
     return Block(
         subject.info.name, tuple(sentences), tables=tuple(table for table in tables if table.rows)
     )
 
 
-def _headline_table(subject: SubjectStudy) -> Table:
+def done_caption(subject: SubjectStudy) -> str:
+    """Of the table that says what the headline's prunings were asked, and what they left."""
     how = plain(asked_of(subject.headline_runs[0])) if subject.headline_runs else ""
+    return f"{subject.info.name}: asked against done under {how}"
+
+
+def _headline_table(subject: SubjectStudy) -> Table:
     return Table(
-        f"{subject.info.name}: asked against done under {how}",
-        ("ratio", "prunable", "asked", "removed", "MACs left", "parameters left", "bytes left"),
+        done_caption(subject),
+        (
+            "ratio",
+            "prunable",
+            "asked",
+            "removed",
+            "groups short",
+            "fewest left",
+            "MACs left",
+            "parameters left",
+            "bytes left",
+        ),
         tuple(
             (
                 f"{run.config.ratio:g}",
                 count(run.channels.prunable),
                 count(run.channels.requested),
                 count(run.channels.removed),
+                count(len(_short(run))),
+                count(_fewest(run)),
                 left(run.macs),
                 left(run.params),
                 left(run.bytes_),
@@ -71,22 +91,18 @@ def _headline_table(subject: SubjectStudy) -> Table:
     )
 
 
-def _headline(subject: SubjectStudy) -> str:
+def _unknown(subject: SubjectStudy) -> str:
+    """Why it is not known what was asked, or what went."""
     if not subject.headline_runs:
         return ""
     run = subject.headline_runs[-1]
     at = f"At {run.config.ratio:g} under {asked_of(run)}"
     if not run.verification.groups:
         return f"{at}, nothing is known of what went: {run.verification.verdict}."
-    channels = run.channels
-    went = (
-        f"{at}, {count(channels.prunable)} channels are prunable, {count(channels.requested)} were "
-        f"asked to, and {count(channels.removed)} went."
-    )
-    if channels.requested is not None:
-        return went
+    if run.channels.requested is not None:
+        return ""
     why = run.verification.requested_unknown or "no reason is given"
-    return f"{went} What was asked is not known: {why}."
+    return f"{at}, it is not known what was asked: {why}."
 
 
 def _short(run: Run) -> tuple[GroupAccount, ...]:
@@ -98,8 +114,8 @@ def _short(run: Run) -> tuple[GroupAccount, ...]:
     )
 
 
-def _short_runs(subject: SubjectStudy) -> str:
-    found = [_dropped(run) for run in subject.runs if _short(run)]
+def _short_runs(runs: Iterable[Run]) -> str:
+    found = [_dropped(run) for run in runs if _short(run)]
     return "Short of what was asked: " + "; ".join(found) + "." if found else ""
 
 
@@ -156,10 +172,10 @@ def _account_table(study: Study) -> Table:
             "asked",
             "removed",
             "groups short",
-            "fewest channels left",
-            "MACs left if all went",
+            "fewest left",
+            "MACs if all went",
             "MACs left",
-            "parameters left if all went",
+            "parameters if all went",
             "parameters left",
             "bytes left",
         ),
@@ -177,8 +193,7 @@ def _account_table(study: Study) -> Table:
                 left(run.params),
                 left(run.bytes_),
             )
-            for subject in study.subjects
-            for run in subject.runs
+            for subject, run in study.shown
         ),
         wide=True,
     )

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from analysis.records import PolicyAccount, Study, SubjectStudy
 from analysis.reporting.coupling import Coupling
 from analysis.reporting.figures.waterfall import waterfall
-from analysis.reporting.section import Absent, Block, Section
+from analysis.reporting.section import Absent, Block, Section, gist_of
 from analysis.reporting.tables import Table, count, share
 from analysis.reporting.words import scoped
 
@@ -16,12 +16,12 @@ _TITLE = "Attribution of the saving"
 
 def section(study: Study, couplings: Sequence[Coupling]) -> Section | Absent:
     """From all MACs to those left, group by group."""
-    blocks = [
+    found = [
         block
         for subject, coupling in zip(study.subjects, couplings, strict=True)
         if (block := _block(subject, coupling))
     ]
-    if not blocks:
+    if not found:
         return Absent(_TITLE, "what each group saves could not be predicted for any network")
     return Section(
         "attribution",
@@ -33,12 +33,14 @@ def section(study: Study, couplings: Sequence[Coupling]) -> Section | Absent:
             "of this kind it is exact without trying any order, because a product of two widths is "
             "shared by halves. The shares sum to the whole saving.",
         ),
-        blocks=tuple(blocks),
+        blocks=tuple(block for _, block in found),
         tests=("tests/unit/costs/test_cost_model.py",),
+        gist=gist_of((block.subject, gist) for gist, block in found),
     )
 
 
-def _block(subject: SubjectStudy, coupling: Coupling) -> Block | None:
+def _block(subject: SubjectStudy, coupling: Coupling) -> tuple[str, Block] | None:
+    """Who saves most, in a line, and what each group saves."""
     entry = subject.account(*subject.headline)
     if entry is None or entry.savings is None or not entry.savings.point.ratio:
         return None
@@ -48,16 +50,11 @@ def _block(subject: SubjectStudy, coupling: Coupling) -> Block | None:
         return None
     first = groups[0]
     table = _table(subject, coupling, entry)
-    sentence = (
-        f"At {entry.savings.point.ratio:g} under `{entry.policy}`, {scoped(entry.scope)}, "
-        f"{saved / entry.curve.dense_macs:.1%} of the MACs go. `{first.root}` pays most: "
-        f"{first.removed} of its {first.width} channels are {first.macs / saved:.1%} of the saving."
-    )
-    return Block(
+    gist = f"`{first.root}` saves most: {first.macs / saved:.1%} of the saving"
+    return gist, Block(
         subject.info.name,
-        (sentence,),
-        (waterfall(subject, coupling, entry, table.anchor),),
-        (table,),
+        drawings=(waterfall(subject, coupling, entry, table.anchor),),
+        tables=(table,),
     )
 
 

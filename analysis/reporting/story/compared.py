@@ -1,9 +1,9 @@
 """Several networks side by side."""
 
-from analysis.records import Study, SubjectStudy, Verdict
+from analysis.records import OWN_PRUNER, Study, SubjectStudy, Verdict
 from analysis.reporting.section import Absent, Section
 from analysis.reporting.tables import Table, count, input_of, ratio_for, share
-from analysis.reporting.words import listed
+from analysis.reporting.words import listed, scoped
 
 __all__ = ["section"]
 
@@ -11,39 +11,47 @@ _TITLE = "The networks side by side"
 
 
 def section(study: Study) -> Section | Absent:
-    """One row a network, under the policy and scope that its story is told of."""
+    """One row a network, under the policy and scope that the report is about."""
     if len(study.subjects) < 2:
         return Absent(_TITLE, "there is one network")
     ratios = sorted(
         {run.config.ratio for subject in study.subjects for run in subject.headline_runs}
     )
+    alike = len({subject.headline for subject in study.subjects}) == 1
+    how = ("policy", "scope")
     table = Table(
-        "networks compared",
+        f"networks compared{_under(study) if alike else ''}",
         (
             "network",
             "input",
-            "policy",
-            "scope",
+            *(() if alike else how),
             "MACs",
             "parameters",
-            "groups",
             "verdicts",
             "ratio for half of the MACs",
             *(f"MACs left at {ratio:g}" for ratio in ratios),
             *(f"parameters left at {ratio:g}" for ratio in ratios),
         ),
-        tuple(_row(subject, ratios) for subject in study.subjects),
+        tuple(
+            _row(subject, ratios, () if alike else subject.headline) for subject in study.subjects
+        ),
     )
     return Section(
         "compared",
         _TITLE,
-        _sentences(study, ratios[-1:]),
         tables=(table,),
         tests=("tests/case_study/test_savings.py",),
+        gist=_spread(study, ratios[-1:]),
     )
 
 
-def _sentences(study: Study, last: list[float]) -> tuple[str, ...]:
+def _under(study: Study) -> str:
+    """The policy and the scope that all networks have."""
+    policy, scope = study.subjects[0].headline
+    return f" under {policy}" + ("" if policy == OWN_PRUNER else f", {scoped(scope)}")
+
+
+def _spread(study: Study, last: list[float]) -> str:
     """Who gains most and least from the greatest ratio."""
     gains = [
         (run.macs.share, subject.info.name)
@@ -51,27 +59,22 @@ def _sentences(study: Study, last: list[float]) -> tuple[str, ...]:
         for run in subject.headline_runs
         if [run.config.ratio] == last and run.macs.share is not None
     ]
-    alike = len({subject.headline for subject in study.subjects}) == 1
-    first = "The same request buys different things in different networks. " if alike else ""
     if len(gains) < 2:
-        return ()
+        return ""
     (least, best), (most, worst) = min(gains), max(gains)
-    return (
-        f"{first}At {last[0]:g}, `{best}` keeps {least:.1%} of its MACs and `{worst}` {most:.1%}.",
-    )
+    return f"at {last[0]:g}, `{best}` keeps {least:.1%} of its MACs and `{worst}` {most:.1%}"
 
 
-def _row(subject: SubjectStudy, ratios: list[float]) -> tuple[str, ...]:
+def _row(subject: SubjectStudy, ratios: list[float], how: tuple[str, ...]) -> tuple[str, ...]:
     runs = {run.config.ratio: run for run in subject.headline_runs}
     entry = subject.account(*subject.headline)
     verdicts: list[Verdict] = [run.verification.verdict for run in subject.headline_runs]
     return (
         subject.info.name,
         input_of(subject.info),
-        *subject.headline,
+        *how,
         count(subject.costs.macs),
         count(subject.costs.params),
-        count(len(subject.groups)) if subject.groups else "-",
         listed(list(dict.fromkeys(verdicts))),
         ratio_for(entry.reach if entry else None),
         *(share(runs[r].macs.share) if r in runs else "-" for r in ratios),

@@ -19,12 +19,12 @@ def sections(study: Study) -> Iterator[Section]:
         "cured",
         "A pruning that is right",
         (
-            f"Of {len(pairs)} prunings that are not right, {proved} are right when the groups as "
-            "they are are cut instead: what is ranked are the channels that may go at once. "
-            "`pruning-analysis prune` makes, proves and saves them.",
+            "The same ratios, cut by the groups as they are: channels that may go at once are "
+            "ranked. `pruning-analysis prune` makes, proves and saves these networks.",
         ),
         tables=(_table(pairs), *_attributes(pairs)),
         tests=("tests/unit/test_pruned.py",),
+        gist=f"{proved} of {len(pairs)} that are not right are right when cut by the groups",
     )
 
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from analysis.records import DependencyGroup, Study, SubjectStudy
 from analysis.reporting.coupling import Coupling, excluded_roots
 from analysis.reporting.figures.drawing import Legend
-from analysis.reporting.figures.graph import graph
-from analysis.reporting.section import Absent, Block, Section
+from analysis.reporting.figures.graph import fills, graph
+from analysis.reporting.section import Absent, Block, Section, gist_of
 from analysis.reporting.tables import Table, count, share
 from analysis.reporting.words import first, listed
 
@@ -37,17 +37,18 @@ def section(study: Study, couplings: Sequence[Coupling]) -> Section | Absent:
         ),
         blocks=tuple(blocks),
         tests=("tests/case_study/test_dependency_groups.py", "tests/unit/groups/test_depgraph.py"),
+        gist=gist_of((subject.info.name, _counted(subject)) for subject in study.subjects),
     )
 
 
 def _block(subject: SubjectStudy, coupling: Coupling) -> Block:
     joined = [group for group in subject.groups if group.additions]
     skips = sum(len(group.additions) for group in joined)
-    sentences = [f"{len(subject.groups)} groups."]
+    sentences = []
     if joined:
         widest = max(joined, key=lambda group: len(group.layers))
-        sentences[0] += (
-            f" {skips} additions join {len(joined)} of them across layers; the largest, "
+        sentences.append(
+            f"{skips} additions join {len(joined)} of the groups across layers; the largest, "
             f"`{widest.root}`, couples {len(widest.layers)} layers by their output."
         )
     inside = [group for group in joined if _is_depthwise(group)]
@@ -66,23 +67,44 @@ def _block(subject: SubjectStudy, coupling: Coupling) -> Block:
     )
 
 
+def _counted(subject: SubjectStudy) -> str:
+    additions = sum(len(group.additions) for group in subject.groups)
+    products = sum(len(group.products) for group in subject.groups)
+    parts = [
+        f"{number} {what}{'' if number == 1 else 's'}"
+        for number, what in (
+            (len(subject.groups), "group"), (additions, "addition"), (products, "product"),
+        )
+        if number
+    ]  # fmt: skip
+    return ", ".join(parts)
+
+
 def _is_depthwise(group: DependencyGroup) -> bool:
     return any(member.kind.startswith("depthwise") for member in group.members)
 
 
 def _legend(subject: SubjectStudy, coupling: Coupling) -> tuple[Legend, ...]:
+    colours = fills(subject, coupling)
     return tuple(
-        Legend(coupling.keys[group.root], number, group.root, _told(subject, group))
+        Legend(
+            coupling.keys[group.root],
+            number,
+            colours[group.root],
+            group.root,
+            _described(subject, group),
+        )
         for number, group in enumerate(subject.groups, 1)
+        if group.root in colours
     )
 
 
 _NAMED = 6
-"""Layers that are named where a group is told of."""
+"""Layers that are named where a group is described."""
 
 
-def _told(subject: SubjectStudy, group: DependencyGroup) -> str:
-    """Of a group that is lit: its layers, and what they do of the MACs."""
+def _described(subject: SubjectStudy, group: DependencyGroup) -> str:
+    """What is said of a group that is lit: its layers, and their share of the MACs."""
     names = list(dict.fromkeys(member.layer for member in group.members))
     macs = _macs(subject, group)
     cost = "" if macs is None else f" They do {macs} of the MACs."
@@ -120,6 +142,7 @@ def _group_table(subject: SubjectStudy, coupling: Coupling) -> Table:
             "layers cut on their input",
             "MACs of its layers",
             "joined by additions in",
+            "joined by products in",
             f"under {subject.headline[0]}",
         ),
         tuple(
@@ -131,6 +154,7 @@ def _group_table(subject: SubjectStudy, coupling: Coupling) -> Table:
                 str(sum(member.axis == "in" for member in group.members)),
                 _macs(subject, group) or "-",
                 listed(group.additions) or "-",
+                listed(group.products) or "-",
                 "-" if excluded is None else "excluded" if group.root in excluded else "prunable",
             )
             for number, group in enumerate(subject.groups, 1)
@@ -148,7 +172,7 @@ def _member_table(subject: SubjectStudy, coupling: Coupling) -> Table:
             (
                 group.root,
                 member.layer,
-                member.kind,
+                f"pointwise {member.kind}" if member.pointwise else member.kind,
                 member.axis,
                 str(member.width),
                 f"{member.coupling} in {member.via}" if member.via else member.coupling,

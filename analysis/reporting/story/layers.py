@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from analysis.records import Run, Study, SubjectStudy
 from analysis.reporting.coupling import Coupling, LayerShare, shares
 from analysis.reporting.figures.layers import layers, where
-from analysis.reporting.section import Absent, Block, Section
+from analysis.reporting.section import Absent, Block, Section, gist_of
 from analysis.reporting.stages import stages
 from analysis.reporting.tables import LOCK_HEADERS, Table, count, lock_cells, share
 from analysis.reporting.text import not_counted
@@ -36,6 +36,10 @@ def section(study: Study, couplings: Sequence[Coupling]) -> Section | Absent:
         ),
         blocks=tuple(blocks),
         tests=("tests/case_study/test_attribution.py", "tests/unit/costs/test_counting.py"),
+        gist=gist_of(
+            (subject.info.name, _locked_share(subject, coupling))
+            for subject, coupling in zip(study.subjects, couplings, strict=True)
+        ),
     )
 
 
@@ -59,9 +63,24 @@ def _block(subject: SubjectStudy, coupling: Coupling) -> Block | None:
     )
 
 
+def _locked_share(subject: SubjectStudy, coupling: Coupling) -> str:
+    """What part of the rest no ratio touches."""
+    run = next((run for run in reversed(subject.headline_runs) if run.costs), None)
+    found = shares(subject, coupling, run) if run else []
+    after = sum(entry.after for entry in found)
+    if not run or not after:
+        return ""
+    locked = sum(entry.after for entry in found if entry.is_locked)
+    if not locked:
+        return "no layer is locked"
+    return f"locked layers hold {locked / after:.1%} of what is left at {run.config.ratio:g}"
+
+
 def _locked(run: Run, found: Sequence[LayerShare]) -> str:
     before, after = sum(entry.before for entry in found), sum(entry.after for entry in found)
     locked = [entry for entry in found if entry.is_locked]
+    if not locked:
+        return ""
     held = sum(entry.before for entry in locked)
     return (
         f"At {run.config.ratio:g} under {asked_of(run)}: {len(locked)} of {len(found)} layers with "
@@ -86,11 +105,11 @@ def _spread(subject: SubjectStudy) -> str:
 def _lint(subject: SubjectStudy) -> str:
     """What need not be excluded, and what would be in reach without it."""
     lint = subject.lint
-    if lint is None or not lint.untouched or not lint.locks:
+    free = sum(not lock.needed for lock in lint.locks) if lint else 0
+    if lint is None or not lint.untouched or not free:
         return ""
     given, *rest = lint.untouched
     others = [entry for entry in rest if entry.policy != subject.headline[0]]
-    free = sum(not lock.needed for lock in lint.locks)
     instead = " and ".join(f"{share(entry.macs)} with `{entry.policy}`" for entry in others)
     return (
         f"Of the {len(lint.locks)} groups that `{subject.headline[0]}` excludes, {free} need not "

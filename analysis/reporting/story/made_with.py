@@ -49,5 +49,6 @@ def section(study: Study, absent: Iterable[Absent]) -> Section:
             "Markdown.",
         ),
         tables=tuple(table for table in tables if table.rows),
+        gist=f"`{study.command}`",
         tests=("tests/unit/test_environment.py",),
     )

@@ -1,7 +1,7 @@
 """What a cut of one layer alone breaks."""
 
 from analysis.records import Mismatch, Study, SubjectStudy, Verdict
-from analysis.reporting.section import Absent, Block, Section
+from analysis.reporting.section import Absent, Block, Section, gist_of
 from analysis.reporting.tables import Table, bound
 
 __all__ = ["section"]
@@ -28,6 +28,7 @@ def section(study: Study) -> Section | Absent:
         ),
         blocks=tuple(blocks),
         tests=("tests/case_study/test_residual_mismatch.py",),
+        gist=gist_of((subject.info.name, _raised(subject)) for subject in study.subjects),
     )
 
 
@@ -54,6 +55,12 @@ def _block(subject: SubjectStudy) -> Block:
             f"`{first.function}` of {' and '.join(_shapes(first))} raises “{first.error}”."
         )
     return Block(subject.info.name, tuple(sentences), tables=tuple(tables))
+
+
+def _raised(subject: SubjectStudy) -> str:
+    found = (*subject.residual, *subject.depthwise)
+    raised = sum(bool(entry.error) for entry in found)
+    return f"{raised} of {len(found)} layers raise when cut alone" if found else ""
 
 
 def _shapes(entry: Mismatch) -> list[str]:

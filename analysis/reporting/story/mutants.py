@@ -76,5 +76,6 @@ def section(study: Study) -> Section | Absent:
         ),
         (mutants(found, table.anchor),),
         (both, table),
+        gist=f"of {planted} planted faults the output's shape shows {shape}, the proof {proof}",
         tests=("tests/case_study/test_safe_pruning.py", "tests/unit/proof/test_faults.py"),
     )

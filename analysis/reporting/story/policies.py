@@ -1,9 +1,9 @@
 """What holding more layers costs."""
 
 from analysis.records import Study, SubjectStudy
-from analysis.reporting.section import Absent, Block, Section
+from analysis.reporting.section import Absent, Block, Section, gist_of
 from analysis.reporting.tables import Table, count, left
-from analysis.reporting.words import listed, percent, scoped
+from analysis.reporting.words import listed, scoped
 
 __all__ = ["section"]
 
@@ -22,12 +22,14 @@ def section(study: Study) -> Section | Absent:
             "A policy names the layers whose output channels must stay (torch-pruning's "
             "`ignored_layers`). `residual-blocks` excludes every convolution inside a block with a "
             "skip, `skip-channels` only the groups that an addition joins, `classifier` only what "
-            "makes the output, `none` nothing. DepGraph couples residual additions itself, so "
-            "excluding whole residual blocks is a choice, not a need.",
+            f"makes the output{', `none` nothing' if study.is_case_study else ''}. DepGraph "
+            "couples residual additions itself, so excluding whole residual blocks is a choice, "
+            "not a need.",
         ),
         blocks=tuple(blocks),
         tests=("tests/case_study/test_policies.py",),
         checks=("ignored_layers_keep_outputs",),
+        gist=gist_of((subject.info.name, _at_last(subject)) for subject in study.subjects),
     )
 
 
@@ -43,27 +45,33 @@ def _block(subject: SubjectStudy) -> Block:
             run.verification.verdict.passes for run in subject.runs if run.config.policy == policy
         )
     ]
-    sentences = [f"Proved in every run: {listed(good) or 'none of them'}."]
-    scope = subject.headline[1]
+    scopes = list(dict.fromkeys(run.config.scope for run in subject.runs))
+    return Block(
+        subject.info.name,
+        (f"Proved in every run: {listed(good) or 'none of them'}.",),
+        tables=tuple(_table(subject, scope) for scope in scopes),
+    )
+
+
+def _at_last(subject: SubjectStudy) -> str:
+    """What each policy leaves at the greatest ratio."""
     lasts = {
         policy: runs[-1]
         for policy in _policies(subject)
         if policy != "none"
-        and (runs := [r for r in subject.select(policy, scope) if r.macs.share is not None])
-    }
-    if len(lasts) > 1:
-        first = next(iter(lasts.values()))
-        sentences.append(
-            f"At {percent(first.config.ratio)}, {scoped(scope)}, "
-            + listed([f"`{policy}` leaves {left(run.macs)}" for policy, run in lasts.items()])
-            + " of the MACs."
+        and (
+            runs := [
+                run
+                for run in subject.select(policy, subject.headline[1])
+                if run.macs.share is not None
+            ]
         )
-    scopes = list(dict.fromkeys(run.config.scope for run in subject.runs))
-    return Block(
-        subject.info.name,
-        tuple(sentences),
-        tables=tuple(_table(subject, scope) for scope in scopes),
-    )
+    }
+    if len(lasts) < 2:
+        return ""
+    parts = [f"{policy} {left(run.macs)}" for policy, run in lasts.items()]
+    ratio = next(iter(lasts.values())).config.ratio
+    return f"MACs left at {ratio:g}: {', '.join(parts)}"
 
 
 def _table(subject: SubjectStudy, scope: str) -> Table:

@@ -1,7 +1,7 @@
 """What L1 ranks by."""
 
 from analysis.records import Study, SubjectStudy
-from analysis.reporting.section import Absent, Block, Section
+from analysis.reporting.section import Absent, Block, Section, gist_of
 from analysis.reporting.tables import Table
 
 __all__ = ["section"]
@@ -28,16 +28,18 @@ def section(study: Study) -> Section | Absent:
         blocks=tuple(blocks),
         tests=("tests/case_study/test_l1_importance.py", "tests/unit/pruning/test_importances.py"),
         checks=("removed_as_ranked",),
+        gist=gist_of((subject.info.name, _spread(subject)) for subject in study.subjects),
     )
+
+
+def _spread(subject: SubjectStudy) -> str:
+    found = [entry.correlation for entry in subject.ranking]
+    if not found:
+        return ""
+    return f"rank correlation with the filter norm from {min(found):.2f} to {max(found):.2f}"
 
 
 def _block(subject: SubjectStudy) -> Block:
-    lowest = min(subject.ranking, key=lambda entry: entry.correlation)
-    highest = max(subject.ranking, key=lambda entry: entry.correlation)
-    sentence = (
-        f"The two rankings correlate (Spearman) from {lowest.correlation:.2f} in `{lowest.root}` "
-        f"to {highest.correlation:.2f} in `{highest.root}`."
-    )
     table = Table(
         f"{subject.info.name}: importance against the plain filter norm",
         (
@@ -57,4 +59,4 @@ def _block(subject: SubjectStudy) -> Block:
         ),
         wide=True,
     )
-    return Block(subject.info.name, (sentence,), tables=(table,))
+    return Block(subject.info.name, tables=(table,))

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 
-from analysis.records import PolicyAccount, Reach, Run, Scaling, Study, SubjectStudy, Turn
+from analysis.records import PolicyAccount, Run, Scaling, Study, SubjectStudy, Turn
 from analysis.reporting.figures.curves import bend, curve
-from analysis.reporting.section import Absent, Block, Section
+from analysis.reporting.section import Absent, Block, Section, gist_of
 from analysis.reporting.tables import (
     RUN_HEADERS,
     Table,
@@ -15,14 +15,14 @@ from analysis.reporting.tables import (
     run_cells,
     share,
 )
-from analysis.reporting.words import asked_of, at_least, first, percent, scoped
+from analysis.reporting.words import first, percent, scoped
 
 __all__ = ["section"]
 
 
 def section(study: Study) -> Section | Absent:
     """The curves, their turning places, their closed form, and the ratio for half of the MACs."""
-    blocks = [block for subject in study.subjects if (block := _block(subject))]
+    blocks = [block for subject in study.subjects if (block := _block(subject, study))]
     if not blocks:
         return Absent(_TITLE, "what a ratio will cost could not be predicted for any network")
     return Section(
@@ -35,18 +35,23 @@ def section(study: Study) -> Section | Absent:
             "one does. And MACs and parameters lie unevenly over the layers. One MAC is one "
             "multiply-accumulate, which fvcore calls a flop.",
             "Every point of the curves is predicted, nothing is pruned for it: MACs and parameters "
-            "are a polynomial in the widths of the groups, read off one forward pass. With the "
-            "share r of every prunable group gone, a (1 - r)^2 + b (1 - r) + c is left: a where "
-            "both widths go, b where one does, c where none does. The real curve departs from it "
-            "because channels are whole and because, ranked globally, groups lose unequal shares.",
+            "are a polynomial in the widths of the groups, read off one forward pass.",
+            *(_FORM if study.is_case_study else ()),
         ),
         tables=(_done_table(study),),
         blocks=tuple(blocks),
         tests=("tests/case_study/test_savings.py", "tests/unit/costs/test_cost_model.py"),
+        gist=gist_of((subject.info.name, _left(subject)) for subject in study.subjects),
     )
 
 
 _TITLE = "What each ratio leaves"
+
+_FORM = (
+    "With the share r of every prunable group gone, a (1 - r)^2 + b (1 - r) + c is left: a where "
+    "both widths go, b where one does, c where none does. The real curve departs from it because "
+    "channels are whole and because, ranked globally, groups lose unequal shares.",
+)
 
 _NEAR = 0.01
 """A saving this near to the ratio is as good as it."""
@@ -64,57 +69,36 @@ def _title(study: Study) -> str:
     return f"{percent(last)} is not {percent(last)}" if last and differ else _TITLE
 
 
-def _block(subject: SubjectStudy) -> Block | None:
+def _block(subject: SubjectStudy, study: Study) -> Block | None:
     known = [entry for entry in subject.accounts if entry.curve.points]
     if not known:
         return None
+    own = subject.account(*subject.headline)
     scopes = list(dict.fromkeys(entry.scope for entry in known))
     curves = [_curve_table(subject, scope) for scope in scopes]
-    scaling = _scaling_table(subject, known)
     drawings = [curve(subject, curves[0].anchor)]
-    if scaling.rows:
-        drawings.append(bend(subject, scaling.anchor))
     tables = [
-        *curves,
-        scaling,
         _reaches(subject, known),
+        *curves,
         *(_holders(subject, entry) for entry in known if _is_short(entry)),
     ]
-    sentences = [*_bought(subject), *_halving(subject, known), *_turns(known)]
+    scaling = _scaling_table(subject, known)
+    if study.is_case_study and scaling.rows:
+        drawings.append(bend(subject, scaling.anchor))
+        tables.append(scaling)
     return Block(
         subject.info.name,
-        tuple(sentences),
+        tuple(_turns(known if study.is_case_study else [own] if own else [])),
         tuple(drawings),
         tuple(table for table in tables if table.rows),
     )
 
 
-def _bought(subject: SubjectStudy) -> Iterator[str]:
-    told = [run for run in subject.headline_runs if run.macs.share is not None]
-    if told:
-        parts = "; ".join(
-            f"{percent(run.config.ratio)} asked left {left(run.macs)} of the MACs and "
-            f"{left(run.params)} of the parameters"
-            for run in told
-        )
-        yield f"Under {asked_of(told[0])}: {parts}."
-
-
-def _halving(subject: SubjectStudy, known: Sequence[PolicyAccount]) -> Iterator[str]:
-    for entry in known:
-        if entry.scope == subject.headline[1] and entry.reach is not None:
-            yield _reach(entry, entry.reach)
-
-
-def _reach(entry: PolicyAccount, reach: Reach) -> str:
-    how = f"Under `{entry.policy}`, {scoped(entry.scope)}"
-    least = f"{reach.least.macs / reach.dense.macs:.1%}, at ratio {reach.least.ratio:.2f}"
-    if reach.ratio is None:
-        return f"{how}, no ratio leaves {reach.target:.0%} of the MACs: the least is {least}."
-    return (
-        f"{how}, ask for {percent(at_least(reach.ratio))} of the prunable channels to keep at most "
-        f"{reach.target:.0%} of the MACs; the least that any ratio leaves is {least}."
-    )
+def _left(subject: SubjectStudy) -> str:
+    """What the pruned ratios left of the MACs."""
+    runs = [run for run in subject.headline_runs if run.macs.share is not None]
+    parts = [f"{left(run.macs)} at {run.config.ratio:g}" for run in runs]
+    return f"MACs left: {', '.join(parts)}" if parts else ""
 
 
 def _turns(known: Sequence[PolicyAccount]) -> Iterator[str]:
@@ -148,7 +132,6 @@ def _done_table(study: Study) -> Table:
             "parameters before",
             "parameters after",
             "parameters left",
-            "bytes before",
             "bytes after",
             "bytes left",
         ),
@@ -157,12 +140,13 @@ def _done_table(study: Study) -> Table:
                 *run_cells(subject, run),
                 *(
                     cell
-                    for sizes in (run.macs, run.params, run.bytes_)
+                    for sizes in (run.macs, run.params)
                     for cell in (count(sizes.before), count(sizes.after), left(sizes))
                 ),
+                count(run.bytes_.after),
+                left(run.bytes_),
             )
-            for subject in study.subjects
-            for run in subject.runs
+            for subject, run in study.shown
         ),
         wide=True,
     )

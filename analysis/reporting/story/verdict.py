@@ -1,91 +1,52 @@
 """Whether it is safe, what it bought, what holds the rest, and what to ask for."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from analysis.records import PolicyAccount, Run, Study, SubjectStudy, Verdict
+from analysis.records import STRENGTH, PolicyAccount, Run, Study, SubjectStudy, Verdict
 from analysis.reporting.coupling import Coupling, shares
+from analysis.reporting.figures.curves import headline
+from analysis.reporting.figures.drawing import Drawing
 from analysis.reporting.section import Answer, Block, Section
-from analysis.reporting.tables import (
-    RUN_HEADERS,
-    Table,
-    bound,
-    checks_passed,
-    count,
-    run_cells,
-    share,
-)
+from analysis.reporting.story.asked import done_caption
+from analysis.reporting.tables import anchor_of, bound, count
 from analysis.reporting.words import asked_of, at_least, listed, percent, scoped
 
 __all__ = ["section"]
 
 
 def section(study: Study, couplings: Sequence[Coupling]) -> Section:
-    """The verdict in a line, four answers for each network, and every pruning."""
+    """The verdict in a line; for each network the curve and four answers."""
     judged = [run for _, run in study.judged]
     lead = _lead(study, judged)
-    tables = [_failures(study), _all_runs(study)]
     return Section(
         "verdict",
         "Verdict",
         tuple(_sentences(study, judged)),
-        tables=tuple(table for table in tables if table.rows),
         blocks=tuple(
-            Block(subject.info.name, answers=tuple(_answers(subject, coupling)))
+            Block(
+                subject.info.name,
+                drawings=tuple(_pictures(subject)),
+                answers=tuple(_answers(subject, coupling)),
+            )
             for subject, coupling in zip(study.subjects, couplings, strict=True)
-        ),
-        tests=("tests/case_study/test_safe_pruning.py",),
-        checks=(
-            "equivalent_to_masked",
-            "kept_weights_are_originals",
-            "forward_runs",
-            "output_shape_stays",
-            "gradients_reach_parameters",
-            "structure_lines_up",
-            "everything_exercised",
-            "ties_kept",
-            "survives_state_dict",
-            "survives_pickling",
-            "survives_export",
-            "survives_onnx",
-            "survives_gpu",
         ),
         lead=lead,
         passed=lead == "Proved.",
     )
 
 
+def _pictures(subject: SubjectStudy) -> Iterator[Drawing]:
+    """What the pruned ratios left, beside the line on which a ratio would be the saving."""
+    if any(run.macs.share is not None for run in subject.headline_runs):
+        yield headline(subject, anchor_of(done_caption(subject)))
+
+
 def _sentences(study: Study, judged: Sequence[Run]) -> Iterator[str]:
-    keeping = " that keep the model's outputs" if study.is_case_study else ""
+    keeping = " that keep the outputs" if study.is_case_study else ""
     yield _headline(judged, keeping) if judged else "Nothing was pruned, so nothing was proved."
     if study.refused:
         yield f"Not looked at, because it could not be used: {'; '.join(study.refused)}."
-    if any(run.checks for run in judged):
-        yield _checked(judged)
-    yield (
-        "How it is proved: the masked dense network is the unpruned one with every removed channel "
-        "masked where it is read, built from the list of cuts alone. If the pruning is right, "
-        "both compute the same, so both run in float64 on random inputs, and the error is the "
-        "greatest relative difference over the outputs and over every layer's kept channels. Batch "
-        "norms' statistics, scales and shifts are made random first: values that are equal for "
-        "every channel would hide a channel in the wrong place. Both are also lined up operator by "
-        "operator: the same calls with the same constants, over the same channels in the same "
-        "order without those that went. What no drawn number reaches shows there."
-    )
-    yield (
-        "A policy says which layers must keep their output channels (`residual-blocks` all of a "
-        "block with a skip, `skip-channels` those that additions join, `classifier` the output "
-        "alone). Ranked globally, the weakest channels of all groups go first; ranked locally, the "
-        "weakest of each group."
-    )
-    cut = [run for subject in study.subjects for run in subject.runs if run.config.policy == "none"]
-    if cut and study.is_case_study:
-        broken = sum(run.verification.verdict is Verdict.BROKEN for run in cut)
-        yield (
-            f"The policy `none` also cuts the model's outputs and is measured to show that: "
-            f"{broken} of its {len(cut)} prunings change the output's shape and are `broken`, "
-            "although the outputs that are left are right. (Where one stays exact, every output "
-            "ranked below the threshold, and torch-pruning drops a cut that would empty a layer.)"
-        )
 
 
 def _lead(study: Study, judged: Sequence[Run]) -> str:
@@ -93,37 +54,39 @@ def _lead(study: Study, judged: Sequence[Run]) -> str:
         return "Not proved."
     if study.refused:
         return "Proved, but not of all networks."
-    return "Proved." if study.passed else "Proved, but not all checks pass."
-
-
-def _checked(judged: Sequence[Run]) -> str:
-    """How many pass every check, and why the others are or are no news."""
-    whole = sum(all(check.passed for check in run.checks) for run in judged)
-    failing = sum(not run.passed for run in judged)
-    known = len(judged) - whole - failing
-    looked = {check.name for run in judged for check in run.checks if not check.skipped}
-    parts = [f"{whole} of {len(judged)} pass the {len(looked)} checks that were looked at"]
-    if known:
-        parts.append(f"{known} fail only what is expected to fail, with the reason in the table")
-    if failing:
-        parts.append(f"{failing} fail")
-    return "; ".join(parts) + "."
+    return "Proved." if study.passed else "Proved, but checks failed."
 
 
 def _headline(judged: Sequence[Run], keeping: str) -> str:
-    good = [run for run in judged if run.verification.verdict.is_equal]
+    """The verdicts counted, those that do not pass first."""
+    found = Counter(run.verification.verdict for run in judged)
     mixed = [run for run in judged if run.verification.verdict is Verdict.MIXED]
-    if not good:
-        return f"None of {len(judged)} prunings{keeping} is proved equal." + _mixed(mixed)
-    exact = sum(run.verification.verdict is Verdict.EXACT for run in good)
-    what = "proved exact" if exact == len(good) else "proved right"
-    start = (
-        f"{len(good)} of {len(judged)} prunings{keeping} are {what}: the "
-        "pruned network equals the masked dense network at every layer"
-    )
+    good = [run for run in judged if run.verification.verdict.is_equal]
+    return f"{_counted(found, keeping)}{_how_equal(good)}.{_mixed(mixed)}"
+
+
+def _counted(found: Counter[Verdict], keeping: str) -> str:
+    total = sum(found.values())
+    what = f"{total} pruning{'' if total == 1 else 's'}{keeping}"
+    if len(found) == 1:
+        (verdict,) = found
+        return f"{'All ' if total > 1 else ''}{what} {_are(total)} {verdict}"
+    order = sorted(found, key=lambda verdict: (verdict.passes, STRENGTH.index(verdict)))
+    counted = [f"{found[verdict]} {_are(found[verdict])} {verdict}" for verdict in order]
+    return f"Of {what} {listed(counted)}"
+
+
+def _are(number: int) -> str:
+    return "is" if number == 1 else "are"
+
+
+def _how_equal(good: Sequence[Run]) -> str:
     bounds = [bound(run.verification) for run in good if run.verification.max_rel_error is not None]
-    error = f", with a relative error {max(bounds, key=_size)} at most" if bounds else ""
-    return start + error.replace("<= ", "of ") + "." + _mixed(mixed)
+    error = f" (relative error {max(bounds, key=_size)})" if bounds else ""
+    return f": {_EQUAL}{error}" if good else ""
+
+
+_EQUAL = "equal to the masked dense network"
 
 
 def _mixed(found: Sequence[Run]) -> str:
@@ -168,7 +131,7 @@ def _safe(told: Sequence[Run]) -> str:
     first = bad[0]
     return (
         f"No, {how}: at {first.config.ratio:g} it is {first.verification.verdict}: "
-        f"{first.verification.reason}."
+        f"{first.verification.reason.split('; ')[0]}."
     )
 
 
@@ -226,54 +189,3 @@ _TO_PROVE = " (predicted; prove it with `verify`)"
 
 def _under(entry: PolicyAccount) -> str:
     return f"`{entry.policy}`, {scoped(entry.scope)}"
-
-
-def _failures(study: Study) -> Table:
-    rows = [
-        (
-            *run_cells(subject, run),
-            check.name,
-            f"expected: {check.known}" if check.known else check.message,
-        )
-        for subject, run in study.judged
-        for check in run.checks
-        if not check.passed
-    ]
-    return Table(
-        "checks that fail, and those that are expected to",
-        (*RUN_HEADERS, "check", "why"),
-        tuple(rows),
-    )
-
-
-_UNFOLDED = 16
-"""Prunings that are shown at once."""
-
-
-def _all_runs(study: Study) -> Table:
-    runs = [(subject, run) for subject in study.subjects for run in subject.runs]
-    return Table(
-        "every pruning, what was proved, and what is left",
-        (
-            *RUN_HEADERS,
-            "verdict",
-            "rel. error",
-            "checks passed",
-            "MACs left",
-            "parameters left",
-            "why not",
-        ),
-        tuple(
-            (
-                *run_cells(subject, run),
-                run.verification.verdict,
-                bound(run.verification),
-                checks_passed(run),
-                share(run.macs.share),
-                share(run.params.share),
-                run.verification.reason or "-",
-            )
-            for subject, run in runs
-        ),
-        wide=len(runs) > _UNFOLDED,
-    )

@@ -1,6 +1,6 @@
 """Every model of torchvision, and networks of other packages, as ``python -m analysis.zoo`` wrote.
 
-The networks are told of if their file is there.
+The networks are listed if their file is there.
 """
 
 from collections import Counter
@@ -69,6 +69,7 @@ def section(directory: str) -> Section | Absent:
             _told(untold),
             _all(models, upstream),
         ),
+        gist=f"{len(equal)} of {len(models)} equal their masked dense network",
         tests=("tests/unit/zoo/test_networks.py", "tests/unit/zoo/test_zoo.py"),
     )
 
@@ -221,7 +222,7 @@ def _of_networks(networks: list[dict[str, Any]]) -> str:
     return (
         f"Networks of other packages ({', '.join(packages)}; `python -m analysis.zoo --networks`): "
         f"the groups of {len(grouped)} of {len(networks)} are found. torch-pruning's own view of "
-        f"these groups is {answers}. Its pruner, told of the output layers alone, leaves "
+        f"these groups is {answers}. Its pruner, with only the output layers ignored, leaves "
         f"{len(equal)} equal to their masked dense network and {len(wrong)} that run and compute "
         f"something else; what it leaves is predicted for {len(priced)}."
         + (

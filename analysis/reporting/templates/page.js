@@ -106,17 +106,35 @@
     } catch {
       // Nobody's link: a hash that is no encoded text.
     }
-    for (let part = target; part; part = part.parentElement) {
+    const fold = target?.querySelector(":scope > details");
+    for (let part = fold ?? target; part; part = part.parentElement) {
       if (part.tagName === "DETAILS") part.open = true;
     }
     if (target) target.scrollIntoView();
   }
+
+  // Paper cannot be unfolded.
+  const folded = new Set();
+  window.addEventListener("beforeprint", () => {
+    for (const one of document.querySelectorAll("details:not([open])")) {
+      folded.add(one);
+      one.open = true;
+    }
+  });
+  window.addEventListener("afterprint", () => {
+    for (const one of folded) one.open = false;
+    folded.clear();
+  });
 
   for (const table of document.querySelectorAll("table.data")) {
     sortable(table);
     filterable(table, table.closest(".scroll"));
   }
   document.querySelectorAll("figure.graph").forEach(lightable);
+  // A link to where one is already changes no hash.
+  document.addEventListener("click", (event) => {
+    if (event.target.closest?.("a[href^='#']")?.hash === location.hash) unfold();
+  });
   window.addEventListener("hashchange", unfold);
   unfold();
 })();

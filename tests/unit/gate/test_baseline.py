@@ -221,7 +221,7 @@ BAD = [
     (
         HEADER + SOME + GOOD + SOME.replace("0.3", "0.30"),
         4,
-        "net classifier global 0.3 macs: stands in line 2 too; keep one",
+        "net classifier global 0.3 macs: is in line 2 too; keep one",
     ),
 ]
 

@@ -26,6 +26,36 @@ def test_an_addition_joins_the_stem_and_the_projection_but_not_the_expansion() -
     assert by_layer(groups, "block.expand").additions == ()
 
 
+class Gated(nn.Module):
+    """A gate that scales channels, two numbers that scale everything, and an output of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.squeeze = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 4, 1)
+        self.excite, self.wide = nn.Conv2d(4, 8, 1), nn.Conv2d(8, 12, 3)
+        self.head = nn.Linear(12, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.stem(x) * 0.5
+        x = x * self.excite(self.squeeze(x.mean((2, 3), keepdim=True)).relu()).sigmoid()
+        return self.head((self.wide(x) * 2.0).mean((2, 3)))
+
+
+def test_a_product_of_activations_is_of_the_group_that_it_joins_and_no_other() -> None:
+    groups = dependency_groups(Gated(), torch.randn(1, 3, 6, 6))
+    gated = by_layer(groups, "stem")
+    assert gated is by_layer(groups, "excite")
+    assert gated.products == ("",)  # the model's own forward
+    assert {group.root for group in groups if group.products} == {gated.root}
+    assert not [group for group in groups if group.additions]
+
+
+def test_a_convolution_of_one_position_is_told_apart() -> None:
+    groups = dependency_groups(Gated(), torch.randn(1, 3, 6, 6))
+    found = {member.layer: member.pointwise for group in groups for member in group.members}
+    assert found == {"stem": False, "squeeze": True, "excite": True, "wide": False, "head": False}
+
+
 def test_each_member_says_why_it_is_coupled() -> None:
     model = make(Residual)
     groups = dependency_groups(model, inputs_for(model))

@@ -180,6 +180,18 @@ def test_networks_of_one_name_are_told_apart(small_study: Study, tmp_path) -> No
     assert (tmp_path / "tests-nets.py-Residual-2-curve.svg").exists()
 
 
+def test_bars_are_counted_in_a_unit_that_fits_them(small_study: Study, written) -> None:
+    """The longest is the stem's: 36 positions of 4 x 27 products, 3,888 MACs."""
+    assert max(row.macs for row in small_study.subjects[0].costs.layers) == 3888
+    svg = (written / "tests-nets.py-Residual-layers.svg").read_text()
+    assert ">thousand MACs; the whole bar is the dense layer<" in svg
+
+
+def test_a_line_that_is_read_while_a_section_is_folded_is_in_the_markdown_too() -> None:
+    text = markdown.render([(Section("s", "Title", ("Prose.",), gist="3 of 4 <went>"), ())])
+    assert text == f"# {markdown.TITLE}\n\n## Title\n\n3 of 4 \\<went>.\n\nProse.\n"
+
+
 def test_wide_tables_are_left_out_of_the_markdown_with_a_line() -> None:
     table = Table("all layers", ("layer",), (("a",),), wide=True)
     text = markdown.render([(Section("s", "Title", ("Prose.",), tables=(table,)), ())])
@@ -188,8 +200,10 @@ def test_wide_tables_are_left_out_of_the_markdown_with_a_line() -> None:
 
 
 def test_the_report_tells_asked_from_done(small_study: Study) -> None:
+    """Of the case study every run; of a user's networks those that were asked for."""
     (subject,) = small_study.subjects
-    found = asked.section(small_study)
+    assert asked.section(small_study).tables == ()
+    found = asked.section(replace(small_study, is_case_study=True))
     table = found.tables[0]
     assert len(table.rows) == len(subject.runs)
     told = [dict(zip(table.headers, row, strict=True)) for row in table.rows]

@@ -4,6 +4,7 @@ import configparser
 import json
 import re
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from xml.sax.saxutils import quoteattr
 
@@ -32,9 +33,11 @@ from analysis.records import (
 from analysis.reporting import markdown, outcomes
 from analysis.reporting.coupling import coupled, excluded_roots, shares
 from analysis.reporting.evidence import evidence
+from analysis.reporting.figures.graph import fills, graph
+from analysis.reporting.read_back import runs_in
 from analysis.reporting.report import story, write_report
 from analysis.reporting.section import Absent, Section
-from analysis.reporting.story import verdict, zoo
+from analysis.reporting.story import proof, verdict, zoo
 from analysis.reporting.words import at_least
 
 ROOT = Path(__file__).parents[3]
@@ -124,35 +127,56 @@ def test_the_four_questions_are_answered_at_the_top() -> None:
     assert "Layers that no ratio touches hold 25.0% of what is left." in rest
     assert "`first` (50.0%)" in rest
     assert (section.lead, section.passed) == ("Proved.", True)
-    assert "2 of 2 prunings are proved exact" in section.paragraphs[0]
+    assert section.paragraphs[0] == (
+        "All 2 prunings are exact: equal to the masked dense network (relative error <= 1e-12)."
+    )
+
+
+def test_what_changed_since_an_earlier_report_is_a_section_of_its_own(tmp_path) -> None:
+    before, after = network(run(0.3), run(0.5)), network(run(0.3), run(0.5, Verdict.WRONG))
+    write_report(study(before), str(tmp_path / "before"))
+    earlier = runs_in(tmp_path / "before" / "results.json")
+    # What a report wrote is what a report reads.
+    against = {each.anchor: each for each in story(study(before), str(tmp_path), earlier)}
+    assert against["against"].gist == "Prunings compared: nothing changed"
+    changed = {each.anchor: each for each in story(study(after), str(tmp_path), earlier)}
+    assert changed["against"].tables[0].rows == (
+        ("worse", "`net`", "classifier, global, 0.5",
+         "verdict exact → wrong (it departs); checks that fail now: equivalent_to_masked"),
+    )  # fmt: skip
+    write_report(study(after), str(tmp_path / "after"), earlier)
+    assert "exact → wrong" in (tmp_path / "after" / "index.html").read_text()
+    assert 'id="against"' not in (tmp_path / "before" / "index.html").read_text()
 
 
 def test_a_wrong_pruning_is_said_to_be_wrong_with_its_reason() -> None:
     subject = network(run(0.3), run(0.5, Verdict.WRONG))
     section = verdict.section(study(subject), [coupled(subject, 0)])
     assert (section.lead, section.passed) == ("Not proved.", False)
-    assert section.paragraphs[0].startswith("1 of 2 prunings are proved")
+    assert section.paragraphs[0].startswith("Of 2 prunings 1 is wrong and 1 is exact: equal to")
     safe = section.blocks[0].answers[0].text
     assert safe == (
         "No, at 0.3 and 0.5 under `classifier`, ranked globally: at 0.5 it is wrong: it departs."
     )
-    (failing, *_) = section.tables
-    assert ("net", "classifier", "global", "0.5", "equivalent_to_masked", "it departs") in (
-        failing.rows
-    )
+    shown = proof.section(study(subject))
+    (failing, *_) = shown.tables
+    where = ("net", "classifier", "global", "0.5")
+    assert (*where, "equivalent_to_masked", "failed", "it departs") in failing.rows
+    assert (*where, "ratio_met", "expected to fail", "it rounds") in failing.rows
+    assert shown.gist == "1 exact, 1 wrong; checks: 1 passed, 1 failed, 2 expected to fail"
 
 
 def test_a_right_pruning_that_fails_a_check_is_told_apart() -> None:
     missed = replace(run(), checks=(CheckResult("ratio_met", False, "missed"),))
     subject = network(missed)
     section = verdict.section(study(subject), [coupled(subject, 0)])
-    assert (section.lead, section.passed) == ("Proved, but not all checks pass.", False)
+    assert (section.lead, section.passed) == ("Proved, but checks failed.", False)
 
 
 def test_where_nothing_is_proved_nothing_is_said_to_be_equal() -> None:
     subject = network(run(0.5, Verdict.WRONG))
     section = verdict.section(study(subject), [coupled(subject, 0)])
-    assert section.paragraphs[0] == "None of 1 prunings is proved equal."
+    assert section.paragraphs[0] == "1 pruning is wrong."
 
 
 def test_what_cannot_be_equal_is_not_said_to_be() -> None:
@@ -162,7 +186,7 @@ def test_what_cannot_be_equal_is_not_said_to_be() -> None:
     subject = network(run(0.3), mixed)
     section = verdict.section(study(subject), [coupled(subject, 0)])
     assert section.lead == "Proved."  # the verdict passes, with a warning
-    assert section.paragraphs[0].startswith("1 of 2 prunings are proved exact")
+    assert section.paragraphs[0].startswith("Of 2 prunings 1 is mixed and 1 is exact: equal to")
     warning = "1 read their channels in the right order, with the original weights, but no equality"
     assert warning in section.paragraphs[0]
     assert "softmax mixes" in section.paragraphs[0]
@@ -222,7 +246,7 @@ def test_a_name_with_dollars_or_an_underscore_is_drawn_as_it_is(tmp_path) -> Non
 def test_a_damaged_file_of_the_folder_is_refused(tmp_path) -> None:
     (tmp_path / "zoo.json").write_text("{")
     with pytest.raises(InputError, match=r"zoo\.json.*expected JSON"):
-        write_report(study(network(run())), str(tmp_path))
+        write_report(study(network(run()), is_case_study=True), str(tmp_path))
 
 
 def test_another_policy_than_the_one_asked_for_does_not_decide() -> None:
@@ -233,14 +257,109 @@ def test_another_policy_than_the_one_asked_for_does_not_decide() -> None:
 
 
 def test_sections_without_data_are_named_at_the_end(tmp_path) -> None:
-    sections = story(study(network(run())), str(tmp_path))
-    assert [section.anchor for section in sections] == ["verdict", "asked", "layers", "groups",
-                                                        "made-with"]  # fmt: skip
+    sections = story(study(network(run()), is_case_study=True), str(tmp_path))
+    assert [section.anchor for section in sections] == ["verdict", "proof", "asked", "layers",
+                                                        "groups", "made-with"]  # fmt: skip
     absent = {row[0]: row[1] for table in sections[-1].tables for row in table.rows}
     assert absent["What a naive cut breaks"] == (
         "no skip connection or depthwise convolution was cut alone"
     )
     assert "zoo.json" in absent["Every model of torchvision"]
+
+
+def test_a_page_of_a_users_networks_says_nothing_of_the_case_study(tmp_path) -> None:
+    """Neither what other commands left in the folder, nor that it is missing."""
+    for name in ("zoo.json", "counters.json", "networks.json"):
+        (tmp_path / name).write_text("{")  # is not even read
+    outputs_cut = replace(run(0.5, Verdict.BROKEN), config=Config(0.5, policy="none"))
+    told = story(study(network(run(), outputs_cut)), str(tmp_path))
+    of_case = {"mismatch", "zoo", "counters", "versions"}
+    assert not {section.anchor for section in told} & of_case
+    by_name = {section.anchor: section for section in told}
+    absent = [cell for table in by_name["made-with"].tables for row in table.rows for cell in row]
+    assert "Counters compared" not in absent
+    assert "Every model of torchvision" not in absent
+    shown = [table for name in ("proof", "asked") for table in by_name[name].tables]
+    assert shown
+    assert not [row for table in shown for row in table.rows if "none" in row]
+
+
+def test_what_failed_has_one_word_and_one_colour_wherever_it_is_shown(tmp_path) -> None:
+    write_report(study(network(run(0.3), run(0.5, Verdict.WRONG))), str(tmp_path))
+    page = (tmp_path / "index.html").read_text().partition("<main>")[2]
+    told = re.findall(r'<span class="failed">([^<]*)</span>', page)
+    # Once in the line of the section, then by pruning, and by check.
+    assert told.count("1 failed") == 3
+    assert {"1 wrong", "wrong", "failed"} <= {*told}
+    rest = re.sub(r'<span class="failed">.*?</span>', "", page)
+    assert [text for text in re.findall(r">([^<]*)<", rest) if re.search(r"\bfailed\b", text)] == [
+        "checks that failed, and those that are expected to"  # a caption
+    ]
+
+
+def test_a_section_of_what_failed_is_unfolded_and_no_other(tmp_path) -> None:
+    write_report(study(network(run(0.3), run(0.5, Verdict.WRONG))), str(tmp_path))
+    page = (tmp_path / "index.html").read_text()
+    unfolded = re.findall(r'<section id="([^"]*)">\n<details class="section" open>', page)
+    assert unfolded == ["proof"]
+    write_report(study(network(run(0.3))), str(tmp_path / "good"))
+    assert " open>" not in (tmp_path / "good" / "index.html").read_text()
+
+
+def gate(name: str, shape: tuple[int, ...]) -> LayerCost:
+    return LayerCost(name, "Conv2d", 1, 1, (("conv", 1),), (1, 0, 0, 0, 0), shape, 1)
+
+
+def test_the_groups_are_drawn_with_kinds_joins_and_colours_that_differ_in_sight() -> None:
+    """A block that widens, filters, is gated and added to what it read; then thirty layers."""
+
+    def of(layer: str, kind: str, axis: str, width: int, at: int, **more) -> DependencyMember:
+        own = (layer, kind, axis, width, "", "", (), tuple(range(width)))
+        return DependencyMember(*own, position=at, **more)
+
+    stage = DependencyGroup(
+        "stem", 8,
+        (of("stem", "Conv2d", "out", 8, 0), of("b.wide", "Conv2d", "in", 8, 1, pointwise=True),
+         of("b.back", "Conv2d", "out", 8, 5, pointwise=True)),
+        ("b",), False,
+    )  # fmt: skip
+    inner = DependencyGroup(
+        "b.wide", 24,
+        (of("b.wide", "Conv2d", "out", 24, 1, pointwise=True),
+         of("b.filter", "depthwise Conv2d", "out", 24, 2),
+         of("b.gate.up", "Conv2d", "out", 24, 4, pointwise=True),
+         of("b.back", "Conv2d", "in", 24, 5, pointwise=True)),
+        (), False, products=("b.gate",),
+    )  # fmt: skip
+    chain = [
+        DependencyGroup(
+            f"c{at}", 4, (of(f"c{at}", "Conv2d", "out", 4, at), of(f"c{at + 1}", "Conv2d", "in", 4,
+                                                                  at + 1)), (), False,
+        )
+        for at in range(10, 40)
+    ]  # fmt: skip
+    table = CostTable(
+        (gate("b.gate.up", (1, 24, 1, 1)), gate("b.back", (1, 8, 6, 6))), 2, 2, (), ()
+    )
+    subject = replace(network(run()), groups=(stage, inner, *chain), costs=table)
+    coupling = coupled(subject, 0)
+    told = graph(subject, coupling, (), "table").svg
+    words = re.findall(r"<text[^>]*>([^<]+)</text>", told)
+    kinds = dict(pairwise(words))
+    assert kinds["stem"] == "convolution"
+    assert kinds["b.wide"] == "pointwise"
+    assert kinds["b.filter"] == "depthwise"
+    assert kinds["b.gate.up"] == "squeeze-excite"
+    assert kinds["b.back"] == "pointwise"
+    assert (kinds["b"], kinds["b.gate"]) == ("addition", "product")
+    assert ("8 → 24" in words, "24 → 8" in words) == (True, True)
+    # Each number stands in every box of its group: 1 is made twice, and read once.
+    assert words.count("1") == 3
+    colours = fills(subject, coupling)
+    order = list(colours)
+    assert len(set(colours.values())) == 12
+    for place, root in enumerate(order):
+        assert colours[root] not in {colours[other] for other in order[place + 1 : place + 7]}
 
 
 def test_a_study_of_nothing_makes_a_page_that_says_so(tmp_path) -> None:
@@ -255,7 +374,7 @@ def test_a_network_of_which_only_prunings_are_known_makes_a_page(tmp_path) -> No
         CostTable((), 700, 30, (), ()), (run(),),
     )  # fmt: skip
     write_report(study(bare), str(tmp_path))
-    assert "1 of 1 prunings are proved exact" in (tmp_path / "index.html").read_text()
+    assert "1 pruning is exact: equal to" in (tmp_path / "index.html").read_text()
 
 
 JUNIT = """<testsuites><testsuite>

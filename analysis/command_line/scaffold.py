@@ -1,0 +1,144 @@
+"""The files that gate a network in a project: a test, an environment of tox, a workflow."""
+
+import json
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from analysis.environment import OWN, versions
+from analysis.errors import InputError
+from analysis.reporting.files import check_writable, write_text
+
+__all__ = ["TEST", "check_new", "texts", "write_new"]
+
+TEST = "test_pruning.py"
+_TOX = "tox.ini"
+_WORKFLOW = ".github/workflows/pruning.yml"
+_NAMES = (TEST, _TOX, _WORKFLOW)
+
+_PINNED = ("torch", "torchvision", "torch-pruning", "fvcore", "pytest", "pytest-xdist")
+"""What a verdict depends on, and what runs it."""
+
+
+def check_new(folder: str | Path) -> None:
+    """Refuse a folder that holds one of the files, before anything is done.
+
+    Raises:
+        InputError: names the file, or says why none can be written.
+    """
+    for path in (Path(folder) / name for name in _NAMES):
+        if path.exists() or path.is_symlink():
+            raise InputError(
+                f"{path} exists, and nothing was written; move it away, or give a new folder with "
+                "--out and take what you need from there"
+            )
+    check_writable(Path(folder) / TEST)
+
+
+def write_new(folder: str | Path, written: Mapping[str, str]) -> list[Path]:
+    """Write all of the files or none.
+
+    Raises:
+        InputError: a file cannot be written, or is there by now; those before it are taken back.
+    """
+    check_new(folder)
+    made: list[Path] = []
+    try:
+        for name, text in written.items():
+            made.append(write_text(Path(folder) / name, text))
+    except BaseException:
+        for path in made:
+            path.unlink(missing_ok=True)
+        raise
+    return made
+
+
+def texts(model: str, given: Mapping[str, Any]) -> dict[str, str]:
+    """By name, what each file says.
+
+    Args:
+        model: as the decorator takes it.
+        given: arguments of the decorator that are not the usual ones.
+    """
+    return {
+        TEST: _TEST.format(arguments=_arguments(model, given)),
+        _TOX: _ENVIRONMENT.format(
+            install="" if _is_project() else "skip_install = true\n", pins=_indented(_pins())
+        ),
+        _WORKFLOW: _STEPS.format(python=f"{sys.version_info.major}.{sys.version_info.minor}"),
+    }
+
+
+def _arguments(model: str, given: Mapping[str, Any]) -> str:
+    words = [_literal(model), *(f"{name}={_literal(value)}" for name, value in given.items())]
+    return "\n".join(f"    {word}," for word in words)
+
+
+def _literal(value: Any) -> str:
+    """As Python writes it, with the quotes that formatters put around text."""
+    return json.dumps(value) if isinstance(value, str) else repr(value)
+
+
+def _is_project() -> bool:
+    """Whether the folder holds a package, which the network may be in."""
+    return any(Path(name).is_file() for name in ("pyproject.toml", "setup.py"))
+
+
+def _pins() -> Iterable[str]:
+    # The part behind a plus is a build, which no index but its own knows.
+    found = versions((OWN, *_PINNED)).items()
+    return (f"{package}=={version.partition('+')[0]}" for package, version in found)
+
+
+def _indented(lines: Iterable[str]) -> str:
+    return "\n".join(f"    {line}" for line in lines)
+
+
+_TEST = '''\
+"""The network is pruned at each ratio, and each pruning is held to every check."""
+
+from analysis import parametrize_with_checks
+
+
+@parametrize_with_checks(
+{arguments}
+)
+def test_pruning(check):
+    check()
+'''
+
+_ENVIRONMENT = """\
+[tox]
+env_list = pruning
+
+[testenv:pruning]
+description = prune the network, and prove that what is left computes the same
+{install}deps =
+{pins}
+commands = pytest test_pruning.py -n 2 {{posargs}}
+"""
+
+_STEPS = """\
+name: pruning
+on: [push, pull_request]
+permissions:
+  contents: read
+jobs:
+  pruning:
+    runs-on: ubuntu-latest
+    steps:
+      - uses: actions/checkout@v5
+      - uses: actions/setup-python@v6
+        with:
+          python-version: "{python}"
+      - run: pip install tox
+      - run: tox run -e pruning -- --report=pruning-report
+      - if: always()
+        run: cat pruning-report/report.md >> "$GITHUB_STEP_SUMMARY"
+      - if: always()
+        uses: actions/upload-artifact@v4
+        with:
+          name: pruning
+          path: pruning-report
+"""

@@ -1,0 +1,195 @@
+"""What ``init`` writes runs: it lets a sound network pass and stops a wrong one."""
+
+import configparser
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from analysis.command_line.main import main
+from analysis.environment import versions
+
+MODELS = """
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 3)
+        self.head = nn.Linear(8, 4)
+
+    def forward(self, x):
+        return self.head(self.second(self.first(x).relu()).mean((2, 3)))
+
+class Flipped(Net):
+    def forward(self, x):
+        return self.head(self.second(self.first(x).relu().flip(1)).mean((2, 3)))
+
+def batch():
+    return torch.randn(2, 3, 9, 9)
+"""
+FILES = ("test_pruning.py", "tox.ini", ".github/workflows/pruning.yml")
+SMALL = ("--input-size", "3,8,8", "--ratios", "0.5")
+
+
+@pytest.fixture(autouse=True)
+def project(tmp_path, monkeypatch) -> Path:
+    (tmp_path / "zoo").mkdir()
+    (tmp_path / "zoo" / "nets.py").write_text(MODELS)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def written(folder: Path) -> set[str]:
+    found = (path for path in folder.rglob("*") if path.is_file() and "zoo" not in path.parts)
+    return {str(path.relative_to(folder)) for path in found}
+
+
+def outcome(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """The command of the environment, with the Python of this one."""
+    tox = configparser.ConfigParser(interpolation=None)
+    tox.read(folder / "tox.ini")
+    command = tox["testenv:pruning"]["commands"].replace("{posargs}", shlex.join(options))
+    name, *arguments = shlex.split(command)
+    assert name == "pytest"
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", *arguments],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("factory", ["zoo.nets:{}", "zoo/nets.py:{}"])
+def test_what_is_written_passes_a_sound_network_and_fails_a_wrong_one(
+    project, capsys, factory
+) -> None:
+    assert main(["init", factory.format("Net"), *SMALL]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said == [*(f"wrote {name}" for name in FILES), "run it: pytest test_pruning.py"]
+    assert written(project) == set(FILES)
+    sound = outcome(project, "-k", "not survives")
+    assert sound.returncode == 0, sound.stdout
+    test = project / "test_pruning.py"
+    # torch-pruning keeps the same channels on both sides of a flip, which is wrong.
+    test.write_text(test.read_text().replace("Net", "Flipped"))
+    wrong = outcome(project, "-k", "equivalent_to_masked")
+    assert wrong.returncode == 1, wrong.stdout
+    assert "`second` is the first to depart" in wrong.stdout
+
+
+def test_the_options_are_those_of_the_test(project) -> None:
+    options = (
+        "--inputs",
+        "zoo.nets:batch",
+        "--ratios",
+        "0.25,0.5",
+        "--ignore",
+        "none",
+        "--seed",
+        "3",
+    )
+    assert main(["init", "zoo.nets:Net", *options]) == 0
+    assert (
+        (project / "test_pruning.py").read_text()
+        == '''\
+"""The network is pruned at each ratio, and each pruning is held to every check."""
+
+from analysis import parametrize_with_checks
+
+
+@parametrize_with_checks(
+    "zoo.nets:Net",
+    seed=3,
+    inputs="zoo.nets:batch",
+    ratios=(0.25, 0.5),
+    ignore="none",
+)
+def test_pruning(check):
+    check()
+'''
+    )
+
+
+def test_the_environment_pins_what_a_verdict_depends_on(project) -> None:
+    assert main(["init", "zoo.nets:Net", *SMALL]) == 0
+    tox = configparser.ConfigParser(interpolation=None)
+    tox.read(project / "tox.ini")
+    pins = dict(line.split("==") for line in tox["testenv:pruning"]["deps"].split())
+    # What was installed here, without the name of its build, which no other index knows.
+    installed = {name: found.split("+")[0] for name, found in versions(pins).items()}
+    assert pins == installed
+    assert {"torch", "torch-pruning", "pruning-analysis", "pytest"} <= pins.keys()
+
+
+@pytest.mark.parametrize("is_project", [True, False])
+def test_the_package_is_installed_where_the_folder_is_one(project, is_project) -> None:
+    if is_project:
+        (project / "pyproject.toml").write_text("[project]\nname = 'zoo'\n")
+    assert main(["init", "zoo.nets:Net", *SMALL]) == 0
+    assert ("skip_install" in (project / "tox.ini").read_text()) is not is_project
+
+
+def test_the_workflow_runs_the_environment_and_keeps_its_page(project) -> None:
+    assert main(["init", "zoo.nets:Net", *SMALL]) == 0
+    workflow = yaml.safe_load((project / ".github/workflows/pruning.yml").read_text())
+    runs = [step["run"] for step in workflow["jobs"]["pruning"]["steps"] if "run" in step]
+    assert runs[1] == "tox run -e pruning -- --report=pruning-report"
+    told = outcome(project, "--report=pruning-report", "-k", "0.5-forward_runs")
+    assert told.returncode == 0, told.stdout
+    assert (project / "pruning-report" / "report.md").is_file()
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_nothing_is_written_over_a_file_or_beside_it(project, capsys, name) -> None:
+    there = project / name
+    there.parent.mkdir(parents=True, exist_ok=True)
+    there.write_text("mine")
+    assert main(["init", "zoo.nets:Net", *SMALL]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err == (
+        f"pruning-analysis init: {name} exists, and nothing was written; move it away, or give a "
+        "new folder with --out and take what you need from there\n"
+    )
+    assert written(project) == {name}
+    assert there.read_text() == "mine"
+
+
+def test_a_new_folder_takes_the_files_instead(project) -> None:
+    (project / "tox.ini").write_text("mine")
+    assert main(["init", "zoo.nets:Net", *SMALL, "--out", "new"]) == 0
+    assert written(project / "new") == set(FILES)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("zoo.nets:Nut", *SMALL), "did you mean 'Net'?"),
+        (("zoo/nets.py:Nut", *SMALL), "did you mean 'Net'?"),
+        (("zoo.nets:Net", "--input-size", "4,8,8"), "channels"),
+    ],
+)
+def test_a_network_that_cannot_be_run_is_refused_before_anything_is_written(
+    project, capsys, arguments, told
+) -> None:
+    assert main(["init", *arguments]) == 2
+    said = capsys.readouterr().err
+    assert told in said
+    assert len(said.splitlines()) == 1
+    assert written(project) == set()
+
+
+def test_what_fails_half_way_leaves_nothing_behind(project, capsys) -> None:
+    # A file where the workflow's folder should be: the first two files could be written.
+    (project / ".github").write_text("a file")
+    assert main(["init", "zoo.nets:Net", *SMALL]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+    assert written(project) == {".github"}
