@@ -107,6 +107,7 @@ class Account:
         self.followed = followed
         self._found = found
         self.dense = CurvePoint(0.0, table.macs, table.params)
+        self._convention = table.convention
 
     def curve(self, ratios: Sequence[float]) -> RatioCurve:
         """MACs and parameters left at each ratio, where it is non-monotonic, what drops out."""
@@ -126,6 +127,7 @@ class Account:
             turns=tuple(self._turns(points)),
             dropped=tuple(dropped),
             unknown=tuple(unknown),
+            convention=self._convention,
         )
 
     def reach(

@@ -3,7 +3,14 @@
 One module a wing; all names are given here. They need no torch, so that reports need none either.
 """
 
-from analysis.records.conventions import FVCORE
+from analysis.records.conventions import (
+    CONVENTIONS,
+    FVCORE,
+    PRODUCTS,
+    WORDS,
+    Convention,
+    check_convention,
+)
 from analysis.records.costs import (
     COLUMNS,
     CostTable,
@@ -96,6 +103,7 @@ from analysis.records.study import (
 __all__ = [
     "BUDGET",
     "COLUMNS",
+    "CONVENTIONS",
     "CURED",
     "CUTS",
     "FVCORE",
@@ -104,16 +112,19 @@ __all__ = [
     "MINIMIZING",
     "OWN_PRUNER",
     "POLICIES",
+    "PRODUCTS",
     "RATIOS",
     "SAVED",
     "SCOPES",
     "STRENGTH",
+    "WORDS",
     "Attribute",
     "Audited",
     "Axis",
     "Channels",
     "CheckResult",
     "Config",
+    "Convention",
     "CostTable",
     "Counterexample",
     "Coupling",
@@ -166,6 +177,7 @@ __all__ = [
     "Verdict",
     "Verification",
     "ZooRecord",
+    "check_convention",
     "check_share",
     "checked_ratios",
     "excluded",

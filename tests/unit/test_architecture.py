@@ -104,7 +104,7 @@ ROOMS = {
         ("op_handles",),
         ("symbolic_sizes",),
         ("size_rules",),
-        ("cost_model", "counting"),
+        ("cost_model", "counting", "columns"),
         ("products", "followed"),
         ("accounting",),
         ("predicting", "run_costs"),
