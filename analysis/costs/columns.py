@@ -185,13 +185,14 @@ class _Amounts:
             yield kind, self._made
         elif self._operator in _FUNCTIONS:
             yield "activation functions", self._made
-        inside = "attention" if isinstance(self._module, _ATTENTION) else "free"
-        fused = self._step.within == "scaled_dot_product_attention"
-        if self._operator in _SOFTMAX:
-            yield ("softmax" if not fused and inside == "free" else f"{inside} softmax"), self._made
+        inside = isinstance(self._module, _ATTENTION)
+        if self._operator in _SOFTMAX and inside:
+            yield "attention softmax", self._made
+        elif self._operator in _SOFTMAX and self._step.within != "scaled_dot_product_attention":
+            yield "softmax", self._made
         # Queries and keys are scaled by a root each, where others scale the queries.
-        if self._operator == "mul" and (fused or inside == "attention") and self._step.turn % 2:
-            yield f"{inside} scaling", self._made
+        if self._operator == "mul" and inside and self._step.turn % 2:
+            yield "attention scaling", self._made
 
     @property
     def _made(self) -> Space:

@@ -1,6 +1,6 @@
 """`ratio_curve` and the other doors that predict what a ratio leaves; nothing is pruned."""
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, TypedDict, Unpack
 
 import numpy as np
@@ -21,6 +21,7 @@ from analysis.pruning.importances import group_importances
 from analysis.records import (
     Config,
     CostTable,
+    CurvePoint,
     RatioCurve,
     Reach,
     check_convention,
@@ -31,6 +32,7 @@ __all__ = [
     "PruningOptions",
     "account_of",
     "cost_account",
+    "cost_of",
     "failing",
     "ratio_curve",
     "ratio_for_macs",
@@ -76,6 +78,37 @@ def ratio_curve(
     """
     ratios = checked_ratios(ratios)
     return cost_account(model, example_inputs, **options).curve(ratios).complete()
+
+
+def cost_of(
+    model: nn.Module,
+    example_inputs: Inputs,
+    widths: Mapping[str, int],
+    *,
+    convention: str = "fvcore",
+    heads: str = "whole",
+    outputs: Sequence[str] = (),
+) -> CurvePoint:
+    """MACs and parameters that are left where layers are left with so many channels.
+
+    As `ratio_curve`, of widths in place of ratios: nothing is pruned. What goes together keeps as
+    many channels in all of its layers; groups that are not named are left whole.
+
+    Args:
+        model: the dense network; not changed.
+        example_inputs: a tensor, a tuple or a dict.
+        widths: by layer that makes channels, or group, the channels that are left of it.
+        convention: what counts, see `analysis.count_macs`.
+        heads: how attention is cut where its code leaves that open, see `analysis.prune`.
+        outputs: which outputs count, as in `analysis.verify`.
+
+    Raises:
+        InputError: a layer that is not known, or cannot have such a width; says what it can have.
+    """
+    account = cost_account(
+        model, example_inputs, cut="groups", convention=convention, heads=heads, outputs=outputs
+    )
+    return account.point_at(widths)
 
 
 def ratio_for_macs(
@@ -168,12 +201,10 @@ def cost_account(
     # A wrong name is told of before the model is run.
     choice = policies.choice_of(ignored_layers, model)
     with only_outputs(model, outputs):
+        table = count_macs(model, example_inputs, outputs=outputs)
         followed = inspecting.labelled(model, example_inputs, heads)
-        table = (
-            count_macs(model, example_inputs, outputs=outputs)
-            if convention == "fvcore"
-            else counted(followed, "", convention)
-        )
+        if convention != table.convention:
+            table = counted(followed, "", convention)
     return account_of(model, followed, table, choice, config, names)
 
 

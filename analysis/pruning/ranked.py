@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from analysis.errors import InputError
 from analysis.pruning.channel_classes import ChannelClasses
 from analysis.records import Config, DependencyGroup, Reason
 
@@ -253,6 +254,26 @@ class Guarded(Ranked):
         going = np.minimum(capped, self._most)
         if self._round_to:
             going = self._nearest(going, self._round_to)
+        return self._outlook(asked, capped, going)
+
+    def leaving(self, width: int, ratios: int) -> Outlook:
+        """What leaves so many channels, whatever the ratios are.
+
+        Raises:
+            InputError: no number of sets does, in the order in which they go.
+        """
+        left = self.group.width - self._lost[: self._most + 1]
+        sets = np.flatnonzero(left == width)
+        if not sets.size:
+            near = sorted({*left[left < width][:1].tolist(), *left[left > width][-1:].tolist()})
+            raise InputError(
+                f"widths: `{self.group.root}` is not left with {width} channels by its sets in the "
+                f"order in which they go; the nearest are {' and '.join(map(str, near))}"
+            )
+        going = np.full(ratios, sets[0])
+        return self._outlook(going, going, going)
+
+    def _outlook(self, asked: Counts, capped: Counts, going: Counts) -> Outlook:
         return Outlook(
             asked=asked,
             requested=self._lost[asked],

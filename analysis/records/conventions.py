@@ -58,8 +58,6 @@ WORDS: Mapping[str, str] = {
     "attention bias": "bias in nn.MultiheadAttention",
     "attention scaling": "query scaled in nn.MultiheadAttention",
     "attention softmax": "softmax in nn.MultiheadAttention",
-    "free scaling": "query scaled in a fused function of attention",
-    "free softmax": "softmax in a fused function of attention",
     "softmax": "softmax that is a function",
     "nn.ReLU and nn.GELU": "nn.ReLU and nn.GELU",
     "nn.ReLU6": "nn.ReLU6",
@@ -130,13 +128,18 @@ _THOP_POOLS = {
     "nn.AvgPool2d made": 1,
 }
 _OLD_THOP = {**_CALLED, "convolution bias": 1, **_norm(2), **_THOP_POOLS}
-_TIMM = {
+_TORCH_PRUNING = {
     **_EVERY,
+    "function linear": 0,
+    "free attention": 0,
+    "einsum": 0,
+    **_norm(2),
+    "layer norm": 2,
     "convolution bias": 1,
     "linear bias once": 1,
-    "free scaling": 1,
-    "free softmax": 1,
     **_ACTIVATIONS,
+    **_POOLS,
+    **_INSIDE,
 }
 
 CONVENTIONS: dict[str, Convention] = {
@@ -177,29 +180,14 @@ CONVENTIONS: dict[str, Convention] = {
     ),
     "torch-pruning": Convention(
         "MACs",
-        {
-            **_EVERY,
-            "function linear": 0,
-            "free attention": 0,
-            "einsum": 0,
-            **_norm(2),
-            "layer norm": 2,
-            "convolution bias": 1,
-            "linear bias once": 1,
-            **_ACTIVATIONS,
-            **_POOLS,
-            **_INSIDE,
-        },
+        _TORCH_PRUNING,
         "modules by their class: bias 1 (of nn.Linear once a call), batch and layer norm 2 an "
         "element, activations and pooling 1; functions are missed",
     ),
-    "torch-pruning-timm": Convention(
+    "torch-pruning-without-layer-norm": Convention(
         "MACs",
-        {**_TIMM, "layer norm": 2},
-        "as torch-pruning with its hook for timm's attention: products, scaling and softmax",
-    ),
-    "torch-pruning-timm-without-norm": Convention(
-        "MACs", _TIMM, "as torch-pruning-timm, layer norms not counted"
+        {**_TORCH_PRUNING, "layer norm": 0},
+        "as torch-pruning, layer norms not counted",
     ),
     "linear-with-bias": Convention(
         "MACs",

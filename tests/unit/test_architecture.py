@@ -72,6 +72,7 @@ ROOMS = {
         ("ranked", "emptying", "asked_of_layers"),
         ("rules",),
         ("planning", "expected"),
+        ("widths",),
         ("by_groups",),
         ("own_importances",),
         ("group_pruner",),
