@@ -10,7 +10,7 @@ from torch import nn
 from analysis.costs.accounting import Account
 from analysis.costs.predicting import account_of
 from analysis.costs.run_costs import costed_run, measure
-from analysis.errors import AnalysisError, BudgetExceededError, UnprunableError
+from analysis.errors import AnalysisError, BudgetExceededError, InputError, UnprunableError
 from analysis.groups import auditing, depgraph, inspecting, policies
 from analysis.groups.heads import preferred
 from analysis.network.failures import Failure, check_runs, locate_failure
@@ -32,6 +32,7 @@ from analysis.proof.stepping import Progress, accounted, each_step, stepped, ver
 from analysis.pruning import importances, planning, surgery
 from analysis.pruning.asked import requested_of
 from analysis.pruning.emptying import with_emptying
+from analysis.pruning.group_pruner import GroupPruner
 from analysis.pruning.pruners import (
     Between,
     PrunerFactory,
@@ -341,8 +342,9 @@ def _planned(
 def verify(
     model: nn.Module,
     example_inputs: Inputs,
-    pruner: Any,
+    pruner: Any = None,
     *,
+    widths: Mapping[str, int] | None = None,
     budget: float | None = None,
     outputs: Sequence[str] = (),
 ) -> Verification:
@@ -356,6 +358,8 @@ def verify(
             or of smaller ones where the networks are the same operator by operator.
         pruner: any torch-pruning pruner whose ``step(interactive=True)`` yields groups, and ranks
             a step before it yields the step's first one, as torch-pruning's own do.
+        widths: in place of a pruner, by layer that makes channels, or group, the channels that
+            `GroupPruner` leaves of it.
         budget: seconds for pruning and proof; None is no limit.
         outputs: which outputs count, as paths of keys, places and attributes (``logits``, ``0``,
             ``out.boxes``); none lets all count. Hidden states and feature maps beside the logits
@@ -365,13 +369,17 @@ def verify(
         The verdict with its evidence; ``groups`` holds what each group lost.
 
     Raises:
-        InputError: the pruner was built on another model, or has been stepped to its end; the
-            model does not run on the inputs, is random in eval mode, puts out infinities, or
-            nothing at one of ``outputs``; or it cannot be analysed as it is (see
-            `analysis.network.usable.check_usable`).
+        InputError: the pruner was built on another model, or has been stepped to its end; a width
+            that a layer cannot have; the model does not run on the inputs, is random in eval mode,
+            puts out infinities, or nothing at one of ``outputs``; or it cannot be analysed as it is
+            (see `analysis.network.usable.check_usable`).
     """
-    _check_usable(model, pruner, outputs)
+    if (pruner is None) == (widths is None):
+        raise InputError("verify takes a pruner or widths, one of them")
     with left_as_found(model), only_outputs(model, outputs):
+        if widths is not None:
+            pruner = GroupPruner(model, example_inputs, widths=widths, ignore="none")
+        _check_usable(model, pruner, outputs)
         model.eval()
         groups: list[DependencyGroup] = []
         progress = Progress(requested=requested_of(pruner))

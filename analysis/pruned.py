@@ -90,7 +90,7 @@ def prune(
 
     Args:
         model: the dense network; not changed.
-        example_inputs: a tensor, a tuple or a dict; the proof draws random values of these shapes.
+        example_inputs: as `analysis.verify`.
         ratio: share of the channels that go, in [0, 1).
         ignore: layers whose output channels stay: a policy's name, a list of layers or of their
             names, or a function of the model.
@@ -99,8 +99,7 @@ def prune(
         round_to: keep channel counts a multiple of this, or None.
         max_pruning_ratio: greatest share of its channels that a group loses, in (0, 1].
         ratios_by_layer: by layer, name of one, or tuple of these, a ratio of its own.
-        widths: by layer that makes channels, or group, the channels that are left of it, whatever
-            the ratio.
+        widths: by layer, or group, the channels that are left of it, whatever the ratio.
         heads: whether ``whole`` heads of attention go, or as many channels of each (``alike``),
             where the network's code takes either.
         min_channels: channels that each group keeps at the least.

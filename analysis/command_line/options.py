@@ -1,11 +1,22 @@
 """The options of the commands, and how their values are read. They need no torch."""
 
 import argparse
+import json
 from decimal import Decimal, InvalidOperation
 from typing import Any, NoReturn
 
 from analysis.environment import OWN
-from analysis.records import BUDGET, CUTS, HEADS, IMPORTANCES, SCOPES, not_per_cent
+from analysis.errors import InputError
+from analysis.records import (
+    BUDGET,
+    CONVENTIONS,
+    CUTS,
+    HEADS,
+    IMPORTANCES,
+    SCOPES,
+    checked_widths,
+    not_per_cent,
+)
 
 __all__ = ["parser", "paths_of", "ratios_of", "size_of"]
 
@@ -22,6 +33,7 @@ examples:
   pruning-analysis macs resnet18 --ratios 0.5 --json -
   pruning-analysis macs mobilenet_v2 --target 0.5 --ignore residual-blocks
   pruning-analysis macs mobilenet_v2 --sweep 0.05:0.95:0.05
+  pruning-analysis macs mobilenet_v2 --widths widths.json --convention conv-linear
   pruning-analysis verify my_models.py:small_net --input-size 1,28,28 --checks all
   pruning-analysis verify my_models.py:detector --inputs my_models.py:batch
   pruning-analysis verify my_models.py:net --pruner my_models.py:pruner --ratios 0.5
@@ -90,6 +102,14 @@ def parser() -> argparse.ArgumentParser:
         if name in ("groups", "verify", "macs", "prune"):
             _add_pruner_options(command, "local" if name == "prune" else "global")
             _add_json(command)
+        if name in ("verify", "macs", "prune"):
+            command.add_argument(
+                "--widths",
+                type=_widths,
+                default={},
+                metavar="FILE.json",
+                help='channels that are left, as {"layer": 24}, of groups that are cut as they are',
+            )
         if name in ("verify", "prune"):
             _add_thresholds(command)
         if name == "verify":
@@ -159,6 +179,12 @@ def _add_predictions(command: argparse.ArgumentParser) -> None:
         default=CUTS[0],
         help="whose cut --target and --sweep predict: torch-pruning's own, which has no cost where "
         "it is not right, or the right one, by the groups (default: torch-pruning)",
+    )
+    command.add_argument(
+        "--convention",
+        choices=tuple(CONVENTIONS),
+        default="fvcore",
+        help="what counts, as a counter or a printed table has it (default: fvcore)",
     )
 
 
@@ -284,6 +310,15 @@ def _add_thresholds(command: argparse.ArgumentParser) -> None:
 def paths_of(text: str) -> tuple[str, ...]:
     """Names with commas between them."""
     return tuple(name for part in text.split(",") if (name := part.strip()))
+
+
+def _widths(path: str) -> dict[str, int]:
+    """The widths that a file holds; raises argparse's error for none."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return checked_widths(json.load(file))
+    except (OSError, ValueError, InputError) as error:
+        raise argparse.ArgumentTypeError(f"{path}: {error}") from error
 
 
 def size_of(text: str) -> tuple[int, ...]:

@@ -1,0 +1,58 @@
+"""What the closed form says of each printed row, from one dense network."""
+
+from decimal import Decimal
+from functools import cache, lru_cache
+
+from analysis.costs.accounting import Account
+from analysis.costs.followed import counted
+from analysis.costs.predicting import account_of
+from analysis.groups.inspecting import Labelled, labelled
+from analysis.records import CONVENTIONS, Config
+from tests.published.rows import Key, Row, asked_of, dense, image
+
+__all__ = ["agrees", "figure", "followed", "predicted"]
+
+
+@lru_cache(maxsize=1)
+def followed(key: Key, input_size: str, example: Row) -> Labelled:
+    """A dense network with its channels followed; the last one is kept."""
+    return labelled(dense(key), image(example), "alike" if key[0] == "vit" else None)
+
+
+@lru_cache(maxsize=8)
+def _account(key: Key, input_size: str, convention: str, example: Row) -> Account:
+    network = followed(key, input_size, example)
+    table = counted(network, "", convention)
+    return account_of(dense(key), network, table, (), Config(0.0, cut="groups"))
+
+
+_EXAMPLES: dict[tuple[Key, str], Row] = {}
+"""By network and size one of its rows: rows share what is followed."""
+
+
+def example_of(row: Row) -> Row:
+    """The row that stands for all of the same network and size."""
+    return _EXAMPLES.setdefault((asked_of(row).key, row.input_size), row)
+
+
+@cache
+def predicted(row: Row) -> Decimal:
+    """The row's quantity by the closed form, before it is rounded."""
+    asked = asked_of(row)
+    account = _account(asked.key, row.input_size, row.convention, example_of(row))
+    point = account.point_at(asked.widths)
+    return figure(row, point.macs, point.params)
+
+
+def figure(row: Row, macs: int, params: int) -> Decimal:
+    """What a row prints of a network with such costs."""
+    if row.quantity == "params":
+        return Decimal(params)
+    # MACs by a convention of FLOPs are half of them.
+    halves = row.quantity == "macs" and CONVENTIONS[row.convention].unit == "FLOPs"
+    return Decimal(macs) / (2 if halves else 1)
+
+
+def agrees(row: Row, number: Decimal) -> bool:
+    """Whether a number is printed as the row says."""
+    return row.printed_of(number) == Decimal(row.value)
