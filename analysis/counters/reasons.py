@@ -8,31 +8,19 @@ unexplained.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from types import MappingProxyType
 
 from torch import nn
 from torch.nn import functional
 
 from analysis.counters.work import Call, Work
-from analysis.records import COLUMNS, CONVENTIONS, PRODUCTS, WORDS
+from analysis.records import COLUMNS, CONVENTIONS, COUNTERS, PRODUCTS, WORDS
 
-__all__ = ["AMOUNTS", "NAMED", "reasons"]
-
-NAMED: Mapping[str, str] = MappingProxyType(
-    {
-        "torch-pruning": "torch-pruning",
-        "thop": "thop",
-        "ptflops (pytorch)": "ptflops",
-        "ptflops (aten)": "ptflops-aten",
-        "torchinfo": "torchinfo",
-    }
-)
-"""The convention of each counter of `analysis.counters.others`."""
+__all__ = ["AMOUNTS", "reasons"]
 
 
 def reasons(counter: str, work: Work) -> dict[str, int]:
     """What the counter adds to the products and what it misses, by reason, where it is not 0."""
-    counts = CONVENTIONS[NAMED[counter]].counts
+    counts = CONVENTIONS[COUNTERS[counter]].counts
     parts = {
         _reason(column, counts.get(column, 0)): (counts.get(column, 0) - (column in PRODUCTS))
         * amount(work)

@@ -5,6 +5,7 @@ One module a wing; all names are given here. They need no torch, so that reports
 
 from analysis.records.conventions import (
     CONVENTIONS,
+    COUNTERS,
     FVCORE,
     PRODUCTS,
     WORDS,
@@ -105,6 +106,7 @@ __all__ = [
     "BUDGET",
     "COLUMNS",
     "CONVENTIONS",
+    "COUNTERS",
     "CURED",
     "CUTS",
     "FVCORE",

@@ -11,6 +11,7 @@ from analysis.errors import InputError, did_you_mean
 
 __all__ = [
     "CONVENTIONS",
+    "COUNTERS",
     "FVCORE",
     "PRODUCTS",
     "WORDS",
@@ -302,6 +303,18 @@ CONVENTIONS: dict[str, Convention] = {
     ),
 }
 """By name, in the order in which reports list them."""
+
+
+COUNTERS: Mapping[str, str] = MappingProxyType(
+    {
+        "torch-pruning": "torch-pruning",
+        "thop": "thop",
+        "ptflops (pytorch)": "ptflops",
+        "ptflops (aten)": "ptflops-aten",
+        "torchinfo": "torchinfo",
+    }
+)
+"""The convention of each counter that the report compares."""
 
 
 def check_convention(name: str) -> Convention:

@@ -24,6 +24,7 @@ from analysis.reporting.story import (
     mismatch,
     mutants,
     policies,
+    published,
     ranking,
     savings,
     verdict,
@@ -40,9 +41,9 @@ _SCHEMA = "results.schema.json"
 def write_report(study: Study, directory: str) -> list[Path]:
     """Write ``index.html``, ``report.md``, ``results.json`` and the pictures they show.
 
-    What other commands left in the directory becomes sections: ``counters.json``, ``zoo.json``,
-    the baselines of other versions under ``versions/``. Of the case study, ``junit.xml`` tells how
-    the tests ended that hold its claims.
+    What other commands left in the directory becomes sections: ``counters.json``,
+    ``published.json``, ``zoo.json``, the baselines of other versions under ``versions/``. Of the
+    case study, ``junit.xml`` tells how the tests ended that hold its claims.
 
     Every file is made before the first is written, and each replaces its predecessor whole.
 
@@ -83,6 +84,7 @@ def story(study: Study, directory: str) -> list[Section]:
         zoo.section(directory),
         mutants.section(study),
         counters.section(directory),
+        published.section(directory),
         versions.section(directory),
     ]
     absent = [each for each in found if isinstance(each, Absent)]

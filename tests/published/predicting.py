@@ -1,5 +1,6 @@
 """What the closed form says of each printed row, from one dense network."""
 
+from collections.abc import Iterable
 from decimal import Decimal
 from functools import cache, lru_cache
 
@@ -10,7 +11,14 @@ from analysis.groups.inspecting import Labelled, labelled
 from analysis.records import CONVENTIONS, Config
 from tests.published.rows import Key, Row, asked_of, dense, image
 
-__all__ = ["agrees", "figure", "followed", "predicted"]
+__all__ = ["agrees", "example_of", "figure", "followed", "in_order", "predicted"]
+
+
+def in_order(rows: Iterable[Row]) -> list[Row]:
+    """Rows of one dense network after each other: it is built and followed once."""
+    return sorted(
+        rows, key=lambda row: (str(asked_of(row).key), row.input_size, row.convention, row.setting)
+    )
 
 
 @lru_cache(maxsize=1)
