@@ -1,6 +1,6 @@
 """What the closed form says of each printed row, from one dense network."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 from functools import cache, lru_cache
 
@@ -27,11 +27,17 @@ def followed(key: Key, input_size: str, example: Row) -> Labelled:
     return labelled(dense(key), image(example), "alike" if key[0] == "vit" else None)
 
 
-@lru_cache(maxsize=8)
-def _account(key: Key, input_size: str, convention: str, example: Row) -> Account:
+@lru_cache(maxsize=1)
+def _accounts(key: Key, input_size: str, example: Row) -> Callable[[str], Account]:
+    """By convention the account of a dense network; those of the last one are kept."""
     network = followed(key, input_size, example)
-    table = counted(network, "", convention)
-    return account_of(dense(key), network, table, (), Config(0.0, cut="groups"))
+
+    @cache
+    def by(convention: str) -> Account:
+        table = counted(network, "", convention)
+        return account_of(dense(key), network, table, (), Config(0.0, cut="groups"))
+
+    return by
 
 
 _EXAMPLES: dict[tuple[Key, str], Row] = {}
@@ -47,7 +53,7 @@ def example_of(row: Row) -> Row:
 def predicted(row: Row) -> Decimal:
     """The row's quantity by the closed form, before it is rounded."""
     asked = asked_of(row)
-    account = _account(asked.key, row.input_size, row.convention, example_of(row))
+    account = _accounts(asked.key, row.input_size, example_of(row))(row.convention)
     point = account.point_at(asked.widths)
     return figure(row, point.macs, point.params)
 
