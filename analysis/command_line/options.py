@@ -103,13 +103,7 @@ def parser() -> argparse.ArgumentParser:
             _add_pruner_options(command, "local" if name == "prune" else "global")
             _add_json(command)
         if name in ("verify", "macs", "prune"):
-            command.add_argument(
-                "--widths",
-                type=_widths,
-                default={},
-                metavar="FILE.json",
-                help='channels that are left, as {"layer": 24}, of groups that are cut as they are',
-            )
+            _add_widths(command)
         if name in ("verify", "prune"):
             _add_thresholds(command)
         if name == "verify":
@@ -259,6 +253,16 @@ def _add_pruner_options(command: argparse.ArgumentParser, scope: str) -> None:
         default=1.0,
         metavar="R",
         help="in (0, 1]; torch-pruning tests it before a cut, so one step of it may go beyond it",
+    )
+
+
+def _add_widths(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--widths",
+        type=_widths,
+        default={},
+        metavar="FILE.json",
+        help='channels that are left, as {"layer": 24}, of groups that are cut as they are',
     )
 
 
