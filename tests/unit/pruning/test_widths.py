@@ -53,6 +53,7 @@ class Flattened(nn.Module):
 
 ASKED = [
     (Chain, {"first": 3, "second": 2}),
+    (Chain, {"first": 2, "second": 5}),
     (Residual, {"stem": 3, "block.expand": 5}),
     (Residual, {"block.project": 2}),
     (Flattened, {"conv": 5}),
@@ -73,7 +74,8 @@ def test_the_layers_that_are_named_are_left_with_so_many_channels(kind, widths) 
         assert len(pruned.model.get_submodule(layer).weight) == width
     # Nothing else goes: every cut axis is that of a group that is named.
     asked = {group.root for group in pruned.verification.groups if group.requested}
-    assert len(asked) == len(widths)
+    before = [len(dense.get_submodule(layer).weight) for layer in widths]
+    assert len(asked) == sum(n > m for n, m in zip(before, widths.values(), strict=True))
 
 
 @pytest.mark.parametrize("convention", ["fvcore", "thop", "torch-pruning", "pytorchcv", "paddle"])
@@ -179,6 +181,53 @@ def test_a_layer_that_reads_several_groups_is_asked_for_by_one_of_them() -> None
     dense.join = nn.Sequential(nn.BatchNorm2d(10), dense.join)
     told = "`join.0` has channels of several groups; ask for one of `left`, `right`"
     assert told in refused(dense, inputs_for(dense), {"join.0": 2})
+
+
+class Mirrored(nn.Module):
+    """Five channels and their mirror image, added: they go by two, but for the one between."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.head = nn.Conv2d(3, 5, 1), nn.Conv2d(5, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(x)
+        return self.head((x + x.flip(1)).relu())
+
+
+@pytest.mark.parametrize(("width", "kept"), [(4, {(0, 1, 3, 4)}), (2, {(0, 4), (1, 3)})])
+def test_sets_of_different_sizes_are_chosen_to_leave_the_width(width: int, kept) -> None:
+    dense, inputs = Mirrored().eval(), torch.randn(1, 3, 6, 6)
+    with torch.no_grad():
+        dense.conv.weight[2] *= 100  # the channel between ranks last, and has to go all the same
+    pruned = prune(dense, inputs, widths={"conv": width})
+    assert pruned.kept["conv"]["out"] in kept
+    assert pruned.verification.verdict is Verdict.EXACT
+    point = cost_of(dense, inputs, {"conv": width})
+    assert (point.macs, point.params) == (pruned.macs, pruned.params)
+
+
+class Beside(nn.Module):
+    """Eight channels, to which two are added twice and four once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.whole, self.twice, self.once = (nn.Conv2d(3, n, 1) for n in (8, 2, 4))
+        self.head = nn.Conv2d(8, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        twice = self.twice(x)
+        return self.head((self.whole(x) + torch.cat([twice, twice, self.once(x)], 1)).relu())
+
+
+def test_a_width_that_would_empty_another_layer_is_refused() -> None:
+    dense, inputs = Beside().eval(), torch.randn(1, 3, 6, 6)
+    # One of `twice` stays, which is two channels of `whole`, and one of `once`.
+    assert prune(dense, inputs, widths={"whole": 3}).model.once.out_channels == 1
+    with pytest.raises(InputError, match="`whole` cannot have 2 channels, which would leave a"):
+        prune(dense, inputs, widths={"whole": 2})
+    with pytest.raises(InputError, match="the least that it can have is 3"):
+        cost_of(dense, inputs, {"whole": 2})
 
 
 def test_a_width_and_a_ratio_are_asked_beside_each_other() -> None:
