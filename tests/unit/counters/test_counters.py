@@ -21,7 +21,7 @@ from analysis.counters.routes import agree, by_handles, entries, example
 from analysis.counters.work import observe
 from analysis.errors import InputError
 from analysis.groups.inspecting import Labelled, labelled
-from analysis.records import CONVENTIONS, COUNTERS, Convention
+from analysis.records import CONVENTIONS, COUNTERS, WORDS, Convention
 from analysis.reporting.section import Absent
 from analysis.reporting.story.counters import section
 from analysis.reporting.tables import as_markdown
@@ -130,6 +130,13 @@ def test_what_other_counters_answered_is_counted_by_their_conventions(
 def labelled_once(name: str, size: int) -> Labelled:
     """The network with its channels followed."""
     return labelled(torchvision.models.get_model(name, weights=None).eval(), example(size))
+
+
+def test_conventions_are_rows_over_columns_that_have_words_and_units() -> None:
+    used = {column for rule in CONVENTIONS.values() for column in rule.counts}
+    assert used == set(WORDS)
+    assert {rule.unit for rule in CONVENTIONS.values()} == {"MACs", "FLOPs"}
+    assert set(COUNTERS.values()) < set(CONVENTIONS)
 
 
 def test_an_unknown_convention_is_told_of_with_the_nearest() -> None:
