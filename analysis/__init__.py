@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from analysis.costs.followed import count_macs
     from analysis.costs.predicting import (
         cost_account,
+        cost_of,
         ratio_curve,
         ratio_for_macs,
         ratio_for_params,
@@ -31,6 +32,7 @@ __all__ = [
     "Pruned",
     "__version__",
     "cost_account",
+    "cost_of",
     "count_macs",
     "inspect_groups",
     "lint_ignored_layers",
@@ -54,6 +56,7 @@ _MODULES = {
     "GroupPruner": "pruning.group_pruner",
     "Pruned": "pruned",
     "cost_account": "costs.predicting",
+    "cost_of": "costs.predicting",
     "count_macs": "costs.followed",
     "inspect_groups": "groups.inspecting",
     "lint_ignored_layers": "groups.linting",

@@ -10,7 +10,7 @@ from torch import nn
 from analysis.costs.accounting import Account
 from analysis.costs.predicting import account_of, account_of_sets
 from analysis.costs.run_costs import costed_run, measure
-from analysis.errors import AnalysisError, BudgetExceededError, UnprunableError
+from analysis.errors import AnalysisError, BudgetExceededError, InputError, UnprunableError
 from analysis.groups import auditing, depgraph, inspecting, policies
 from analysis.groups.heads import preferred
 from analysis.network.failures import Failure, check_runs, locate_failure
@@ -354,8 +354,9 @@ def _planned(
 def verify(
     model: nn.Module,
     example_inputs: Inputs,
-    pruner: Any,
+    pruner: Any = None,
     *,
+    widths: Mapping[str, int] | None = None,
     budget: float | None = None,
     outputs: Sequence[str] = (),
 ) -> Verification:
@@ -369,22 +370,27 @@ def verify(
             or of smaller ones where the networks are the same operator by operator.
         pruner: any torch-pruning pruner whose ``step(interactive=True)`` yields groups, and ranks
             a step before it yields the step's first one, as torch-pruning's own do.
+        widths: in place of a pruner, what `GroupPruner` is asked to leave of layers.
         budget: seconds for pruning and proof; None is no limit.
         outputs: which outputs count, as paths of keys, places and attributes (``logits``, ``0``,
-            ``out.boxes``); none lets all count. Hidden states and feature maps beside the logits
-            lose channels where the network is cut, and are to be left out.
+            ``out.boxes``); none lets all count. Leave out hidden states beside the logits.
 
     Returns:
         The verdict with its evidence; ``groups`` holds what each group lost.
 
     Raises:
-        InputError: the pruner was built on another model, or has been stepped to its end; the
-            model does not run on the inputs, is random in eval mode, puts out infinities, or
-            nothing at one of ``outputs``; or it cannot be analysed as it is (see
-            `analysis.network.usable.check_usable`).
+        InputError: the pruner was built on another model, or has been stepped to its end; a width
+            that a layer cannot have; the model does not run on the inputs, is random in eval mode,
+            puts out infinities, or nothing at one of ``outputs``; or it cannot be analysed as it is
+            (see `analysis.network.usable.check_usable`).
     """
-    _check_usable(model, pruner, outputs)
+    if (pruner is None) == (widths is None):
+        raise InputError("verify takes a pruner or widths, one of them")
+    check_usable(model)
     with left_as_found(model), only_outputs(model, outputs):
+        if widths is not None:
+            pruner = GroupPruner(model, example_inputs, widths=widths, ignore="none")
+        check_pruner(pruner, model)
         model.eval()
         groups: list[DependencyGroup] = []
         progress = Progress(requested=requested_of(pruner))
@@ -427,7 +433,8 @@ def verify_steps(
     Raises:
         InputError: as `verify`.
     """
-    _check_usable(model, pruner, outputs)
+    check_usable(model)
+    check_pruner(pruner, model)
     with left_as_found(model), only_outputs(model, outputs):
         check_runs(model.eval(), example_inputs)
     return _verify_steps(model, example_inputs, pruner, budget, outputs)
@@ -454,12 +461,6 @@ def _verify_steps(
         step = _with_attributes(accounted(step, groups, progress, progress.planned, ratio), pruner)
         passes = step.verdict.passes
         yield step
-
-
-def _check_usable(model: nn.Module, pruner: Any, outputs: Sequence[str]) -> None:
-    """Refuse what cannot be analysed, or whose pruner cannot be stepped; see `verify`."""
-    check_usable(model)
-    check_pruner(pruner, model)
 
 
 def audit_groups(

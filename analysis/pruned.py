@@ -18,7 +18,14 @@ from analysis.proof.other_sizes import Noted
 from analysis.proof.proving import prove
 from analysis.pruning.by_groups import removals_of
 from analysis.pruning.group_pruner import GroupPruner
-from analysis.records import IMPORTANCES, Attribute, Config, Verdict, Verification
+from analysis.records import (
+    IMPORTANCES,
+    Attribute,
+    Config,
+    Verdict,
+    Verification,
+    checked_widths,
+)
 
 __all__ = ["Pruned", "prune", "pruned_by_groups"]
 
@@ -63,7 +70,7 @@ class Pruned:
 def prune(
     model: nn.Module,
     example_inputs: Inputs,
-    ratio: float,
+    ratio: float = 0.0,
     *,
     ignore: Any = "classifier",
     scope: str = "local",
@@ -71,6 +78,7 @@ def prune(
     round_to: int | None = None,
     max_pruning_ratio: float = 1.0,
     ratios_by_layer: Mapping[Any, float] | None = None,
+    widths: Mapping[str, int] | None = None,
     heads: str = "whole",
     min_channels: int = 1,
     outputs: Sequence[str] = (),
@@ -82,7 +90,7 @@ def prune(
 
     Args:
         model: the dense network; not changed.
-        example_inputs: a tensor, a tuple or a dict; the proof draws random values of these shapes.
+        example_inputs: as `analysis.verify`.
         ratio: share of the channels that go, in [0, 1).
         ignore: layers whose output channels stay: a policy's name, a list of layers or of their
             names, or a function of the model.
@@ -91,6 +99,7 @@ def prune(
         round_to: keep channel counts a multiple of this, or None.
         max_pruning_ratio: greatest share of its channels that a group loses, in (0, 1].
         ratios_by_layer: by layer, name of one, or tuple of these, a ratio of its own.
+        widths: by layer, or group, the channels that are left of it, whatever the ratio.
         heads: whether ``whole`` heads of attention go, or as many channels of each (``alike``),
             where the network's code takes either.
         min_channels: channels that each group keeps at the least.
@@ -109,6 +118,7 @@ def prune(
         max_pruning_ratio=max_pruning_ratio,
         cut="groups",
         heads=heads,
+        widths=tuple(checked_widths(widths or {}).items()),
     )
     options = {
         "importance": importance,

@@ -9,7 +9,7 @@ from analysis.network.loading import check_reference
 from analysis.records import CUTS, RATIOS, Network, Request, Thresholds
 from analysis.reporting.files import check_writable
 
-__all__ = ["check_outputs", "check_references", "request_of"]
+__all__ = ["check_outputs", "check_references", "ratios_of", "request_of"]
 
 
 def request_of(options: Namespace, model: str, **usual: Any) -> Request:
@@ -34,7 +34,7 @@ def request_of(options: Namespace, model: str, **usual: Any) -> Request:
     )
     request = Request(
         network,
-        ratios=options.ratios or RATIOS,
+        ratios=ratios_of(options),
         ignore=usual.get("ignore", "classifier") if options.ignore is None else options.ignore,
         pruner=getattr(options, "pruner", None),
         cut="groups" if options.command == "prune" else CUTS[0],
@@ -48,7 +48,12 @@ def request_of(options: Namespace, model: str, **usual: Any) -> Request:
     return request
 
 
-_OF_PRUNERS = ("scope", "importance", "round_to", "max_pruning_ratio", "heads")
+def ratios_of(options: Namespace) -> tuple[float, ...]:
+    """The ratios of the options; where there are none, the usual ones, or none beside widths."""
+    return options.ratios or ((0.0,) if getattr(options, "widths", None) else RATIOS)
+
+
+_OF_PRUNERS = ("scope", "importance", "round_to", "max_pruning_ratio", "heads", "widths")
 _OF_CHECKS = ("ratio_tolerance", "max_dropped", "min_channels", "max_lost")
 
 

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from analysis.checks import CATALOGUE, OF_PRUNING, named
 from analysis.command_line import scaffold
-from analysis.command_line.arguments import check_outputs, request_of
+from analysis.command_line.arguments import check_outputs, ratios_of, request_of
 from analysis.command_line.options import parser
 from analysis.environment import OWN, explained
 from analysis.errors import BudgetExceededError, InputError
@@ -75,13 +75,19 @@ def groups(options: Namespace) -> Answer:
 
 def verify(options: Namespace) -> Answer:
     """Prune at each ratio and prove the result; 1 if a verdict or a check does not pass."""
-    ratios, names = options.ratios or RATIOS, _named_checks(options.checks)
+    ratios, names = ratios_of(options), _named_checks(options.checks)
+    if options.minimize and options.widths:
+        raise InputError("--minimize shows what a ratio does; leave out --widths")
     if options.minimize:
         files.check_writable(options.minimize)
     with _prepared(options, options.model, len(ratios)) as given:
         runs = _runs(given, ratios, names)
         failing = [run for run in runs if not run.verification.verdict.passes]
-        asked = [run.config for run in failing if run.verification.verdict in CURED]
+        asked = [
+            run.config
+            for run in failing
+            if run.verification.verdict in CURED and not options.widths
+        ]
         cured = [_run(given, replace(config, cut="groups"), names) for config in asked]
         found = _minimized(given, failing) if options.minimize else None
     passed = all(run.passed for run in runs)
@@ -132,7 +138,7 @@ def _pruning_by_groups(options: Namespace) -> str:
 
 def prune(options: Namespace) -> Answer:
     """Prune by the groups as they are and prove it; 1 if a verdict or a check does not pass."""
-    ratios, names = options.ratios or RATIOS, _named_checks(options.checks)
+    ratios, names = ratios_of(options), _named_checks(options.checks)
     targets = {
         name: path
         for name in ("save", "onnx", "export")
@@ -190,23 +196,30 @@ def macs(options: Namespace) -> Answer:
             f"--{predicted[0]} asks for torch-pruning's MagnitudePruner, and what a ratio asks of "
             "a pruner of your own is not defined; leave out --pruner, or give --ratios"
         )
-    ratios = options.ratios or ()
+    ratios, convention = options.ratios or (), options.convention
+    if ratios and convention != "fvcore":
+        raise InputError(
+            f"pruned networks are counted by fvcore, not {convention}; leave out --ratios or "
+            "--convention"
+        )
     with _prepared(options, options.model, len(ratios)) as given:
-        costs, _ = given.ask("costs")
+        costs, _ = given.ask("costs", convention)
         runs = _runs(given, ratios, OF_PRUNING)
-        reach = curve = None
+        reach = curve = left = None
         if options.sweep is not None:
-            curve = given.ask("sweep", options.sweep, options.cut)
+            curve = given.ask("sweep", options.sweep, options.cut, convention)
         if options.target is not None:
-            reach = given.ask("reach", options.target, options.target_of, options.cut)
+            reach = given.ask("reach", options.target, options.target_of, options.cut, convention)
+        if options.widths and not ratios:
+            left = given.ask("left", options.widths, convention)
     for run in runs:
         if run.costs is None:
             raise InputError(
                 f"ratio {run.config.ratio:g} cannot be counted: {run.verification.verdict}: "
                 f"{run.verification.reason}"
             )
-    data = as_json.macs(given.info, costs, runs, reach, curve, options.cut)
-    return _answer(options, data, text.macs(costs, runs, reach, curve))
+    data = as_json.macs(given.info, costs, runs, reach, curve, left, options.cut)
+    return _answer(options, data, text.macs(costs, runs, reach, curve, left))
 
 
 def report(options: Namespace) -> Answer:

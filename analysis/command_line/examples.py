@@ -29,6 +29,10 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("each layer, before and after", "resnet18 --ratios 0.5 --json -"),
         ("the ratio that leaves half", "mobilenet_v2 --target 0.5 --ignore residual-blocks"),
         ("what each ratio leaves", "mobilenet_v2 --sweep 0.05:0.95:0.05"),
+        (
+            "a printed architecture, counted as its table counts",
+            "mobilenet_v2 --widths widths.json --convention conv-linear",
+        ),
     ),
     "checks": (("the catalogue as data", "--json checks.json"),),
     "report": (

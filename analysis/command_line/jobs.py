@@ -7,15 +7,18 @@ from collections.abc import Mapping, Sequence
 
 from analysis.costs import predicting
 from analysis.costs.accounting import Account
+from analysis.costs.followed import counted
 from analysis.costs.run_costs import measure
 from analysis.groups import explaining, linting, policies
 from analysis.opened import Last, info_of, labelled, loaded, resolved
 from analysis.processes import budgets
 from analysis.records import (
+    CUTS,
     Audited,
     Config,
     CostTable,
     Counterexample,
+    CurvePoint,
     Group,
     Lint,
     Network,
@@ -34,6 +37,7 @@ __all__ = [
     "audit",
     "costs",
     "groups",
+    "left",
     "lint",
     "minimized",
     "outside",
@@ -98,24 +102,33 @@ def lint(request: Request) -> tuple[tuple[Group, ...], Lint]:
     return policies.mark_ignored(followed.groups, layers), found
 
 
-def costs(request: Request) -> tuple[CostTable, int]:
+def costs(request: Request, convention: str = "fvcore") -> tuple[CostTable, int]:
     """The dense network's MACs and parameters, and the size of its saved weights."""
-    return _measured(request.network)
+    table, size = _measured(request.network)
+    return _by(convention, request.network, table), size
 
 
-def reach(request: Request, target: float, quantity: Quantity, cut: str) -> tuple[Reach, Savings]:
+def reach(
+    request: Request, target: float, quantity: Quantity, cut: str, convention: str
+) -> tuple[Reach, Savings]:
     """The ratio that leaves so much, and where the saving there, or at the least, comes from."""
     with budgets.step("predicting costs"):
-        account = _account(request, cut)
+        account = _account(request, cut, convention)
         failing = predicting.failing(account, *loaded(request.network))
         found = account.reach(target, quantity, failing)
         return found, account.savings((found.point or found.least).ratio)
 
 
-def sweep(request: Request, ratios: Sequence[float], cut: str) -> RatioCurve:
+def sweep(request: Request, ratios: Sequence[float], cut: str, convention: str) -> RatioCurve:
     """What each ratio leaves, and the groups that drop out; nothing is pruned."""
     with budgets.step("predicting costs"):
-        return _account(request, cut).curve(ratios)
+        return _account(request, cut, convention).curve(ratios)
+
+
+def left(request: Request, widths: Mapping[str, int], convention: str) -> CurvePoint:
+    """What these widths leave; nothing is pruned."""
+    with budgets.step("predicting costs"):
+        return _account(request, CUTS[1], convention).point_at(widths)
 
 
 @Last
@@ -123,12 +136,21 @@ def _measured(network: Network) -> tuple[CostTable, int]:
     return measure(*loaded(network))
 
 
-def _account(request: Request, cut: str) -> Account:
+def _by(convention: str, network: Network, table: CostTable) -> CostTable:
+    """The count by a convention, of which fvcore's is known."""
+    if convention == table.convention:
+        return table
+    with budgets.step("following the channels"):
+        return counted(labelled(network), "", convention)
+
+
+def _account(request: Request, cut: str, convention: str) -> Account:
     model, _ = loaded(request.network)
     choice = policies.choice_of(request.ignore, model)
     config = Config(0.0, request.scope, request.importance, round_to=request.round_to, cut=cut)
     table, _ = _measured(request.network)
     followed = labelled(request.network)
+    table = _by(convention, request.network, table)
     return predicting.account_of(model, followed, table, choice, config)
 
 

@@ -1,6 +1,7 @@
 """The options of the commands, and how their values are read. They need no torch."""
 
 import argparse
+import json
 from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
 from typing import Any, NoReturn
@@ -8,7 +9,17 @@ from typing import Any, NoReturn
 from analysis.command_line.completion import PrintCompletion
 from analysis.command_line.examples import epilog, overview
 from analysis.environment import OWN
-from analysis.records import BUDGET, CUTS, HEADS, IMPORTANCES, SCOPES, not_per_cent
+from analysis.errors import InputError
+from analysis.records import (
+    BUDGET,
+    CONVENTIONS,
+    CUTS,
+    HEADS,
+    IMPORTANCES,
+    SCOPES,
+    checked_widths,
+    not_per_cent,
+)
 
 __all__ = ["parser", "paths_of", "ratios_of", "size_of"]
 
@@ -71,6 +82,7 @@ def _add_verify(command: argparse.ArgumentParser) -> None:
     _add_model_options(command)
     _add_pruner_options(command)
     _add_json(command)
+    _add_widths(command)
     _add_thresholds(command)
     command.add_argument(
         "--minimize",
@@ -83,6 +95,7 @@ def _add_prune(command: argparse.ArgumentParser) -> None:
     _add_model_options(command, own_pruner=False)
     _add_pruner_options(command, "local")
     _add_json(command)
+    _add_widths(command)
     _add_thresholds(command)
     command.add_argument(
         "--heads",
@@ -98,6 +111,7 @@ def _add_macs(command: argparse.ArgumentParser) -> None:
     _add_model_options(command)
     _add_pruner_options(command)
     _add_json(command)
+    _add_widths(command)
     _add_predictions(command)
 
 
@@ -168,6 +182,12 @@ def _add_predictions(command: argparse.ArgumentParser) -> None:
         default=CUTS[0],
         help="whose cut --target and --sweep predict: torch-pruning's own, which has no cost where "
         "it is not right, or the right one, by the groups (default: torch-pruning)",
+    )
+    command.add_argument(
+        "--convention",
+        choices=tuple(CONVENTIONS),
+        default="fvcore",
+        help="what counts, as a counter or a printed table has it (default: fvcore)",
     )
 
 
@@ -245,6 +265,16 @@ def _add_pruner_options(command: argparse.ArgumentParser, scope: str = "global")
     )
 
 
+def _add_widths(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--widths",
+        type=_widths,
+        default={},
+        metavar="FILE.json",
+        help='channels that are left, as {"layer": 24}, of groups that are cut as they are',
+    )
+
+
 def _add_json(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--json", metavar="FILE|-", help="write JSON; - is standard output, and nothing else"
@@ -318,6 +348,15 @@ _COMMANDS: tuple[tuple[str, str, Callable[[argparse.ArgumentParser], None]], ...
 def paths_of(text: str) -> tuple[str, ...]:
     """Names with commas between them."""
     return tuple(name for part in text.split(",") if (name := part.strip()))
+
+
+def _widths(path: str) -> dict[str, int]:
+    """The widths that a file holds; raises argparse's error for none."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return checked_widths(json.load(file))
+    except (OSError, ValueError, InputError) as error:
+        raise argparse.ArgumentTypeError(f"{path}: {error}") from error
 
 
 def size_of(text: str) -> tuple[int, ...]:

@@ -16,6 +16,7 @@ from analysis.pruning.channel_classes import classes_of
 from analysis.pruning.expected import Expected, gone_labels
 from analysis.pruning.ranked import Limits, Outlook
 from analysis.pruning.rules import Ranking
+from analysis.pruning.widths import widths_of
 from analysis.records import (
     Config,
     CostTable,
@@ -107,6 +108,7 @@ class Account:
         self.followed = followed
         self._found = found
         self.dense = CurvePoint(0.0, table.macs, table.params)
+        self._convention = table.convention
 
     def curve(self, ratios: Sequence[float]) -> RatioCurve:
         """MACs and parameters left at each ratio, where it is non-monotonic, what drops out."""
@@ -126,6 +128,7 @@ class Account:
             turns=tuple(self._turns(points)),
             dropped=tuple(dropped),
             unknown=tuple(unknown),
+            convention=self._convention,
         )
 
     def reach(
@@ -200,6 +203,23 @@ class Account:
         ]
         removed = np.concatenate(parts)[:, None].astype(float)
         return self._shared_out(0.0, removed)
+
+    def point_at(self, widths: Mapping[str, int]) -> CurvePoint:
+        """What is left where groups, or layers of them, are left with so many channels.
+
+        The groups that are not named are left whole. The ratio of the answer is 0.
+
+        Args:
+            widths: see `analysis.cost_of`; of an account of the cut by the groups.
+
+        Raises:
+            InputError: a group cannot have such a width; names the layer, and what it can have.
+        """
+        asked = widths_of(self._found, self.followed.groups, widths)
+        found = self._ranking.outlooks([0.0], asked)
+        lost = [found[root].removed for root in self.model.roots]
+        (point,) = self._points([0.0], np.concatenate([np.zeros((0, 1)), *lost]))
+        return point
 
     def _own(self, channels: Mapping[str, Collection[int]]) -> dict[str, Collection[int]]:
         """The channels as those of the groups: torch-pruning may name a group by another layer."""

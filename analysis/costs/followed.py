@@ -6,37 +6,49 @@ from collections.abc import Iterator, Sequence
 from torch import nn
 
 from analysis.costs import counting
+from analysis.costs.columns import elements_in, products_in
 from analysis.errors import InputError
 from analysis.groups.inspecting import Labelled, labelled, owner_of
 from analysis.network.inference import Inputs, left_as_found, outputs_of
-from analysis.network.labels.records import Step
 from analysis.network.outputs import only_outputs
 from analysis.network.usable import check_usable
-from analysis.records import COLUMNS, FVCORE, CostTable, LayerCost
+from analysis.records import COLUMNS, PRODUCTS, CostTable, LayerCost, check_convention
 
 __all__ = ["count_macs", "counted"]
 
 
 def count_macs(
-    model: nn.Module, example_inputs: Inputs, *, outputs: Sequence[str] = ()
+    model: nn.Module,
+    example_inputs: Inputs,
+    *,
+    outputs: Sequence[str] = (),
+    convention: str = "fvcore",
 ) -> CostTable:
     """MACs and parameters of each module of ``model``, without its children's.
 
     fvcore counts, see `analysis.costs.counting`. Where it cannot, ``not_traced`` says why, and the
-    pass that follows channels counts by its rules. The model is not changed.
+    pass that follows channels counts by its rules, as it does by those of any other convention.
+    The model is not changed.
 
     Args:
         model: the network.
         example_inputs: a tensor, a tuple or a dict; the count is for exactly these.
         outputs: which outputs count, as in `analysis.verify`; what makes the others is counted too.
+        convention: what counts, a name of `analysis.records.CONVENTIONS`; ``unit`` of the answer
+            says whether the numbers are MACs or FLOPs.
 
     Raises:
         InputError: the model cannot be analysed as it is, does not run on the inputs, or puts out
-            nothing at one of ``outputs``.
+            nothing at one of ``outputs``; or there is no such convention.
     """
+    check_convention(convention)
     check_usable(model)
     with only_outputs(model, outputs):
-        table = _counted_by_any(model, example_inputs)
+        table = (
+            _counted_by_any(model, example_inputs)
+            if convention == "fvcore"
+            else counted(labelled(model, example_inputs), "", convention)
+        )
         if outputs:
             with left_as_found(model):
                 outputs_of(model.eval(), example_inputs)  # a wrong path is refused
@@ -53,14 +65,15 @@ def _counted_by_any(model: nn.Module, example_inputs: Inputs) -> CostTable:
             raise error from None  # it does not run, and the first says where
 
 
-def counted(followed: Labelled, why: str) -> CostTable:
+def counted(followed: Labelled, why: str, convention: str = "fvcore") -> CostTable:
     """What `count_macs` would count, of a network whose channels were followed.
 
     Args:
         followed: the network.
         why: why fvcore cannot count it.
+        convention: what counts.
     """
-    rows = list(_rows(followed))
+    rows = list(_rows(followed, convention))
     unknown = {hold.step for hold in followed.trace.holds if hold.why == "unknown operator"}
     operators = Counter(followed.trace.steps[step].place.operator for step in unknown)
     return CostTable(
@@ -71,26 +84,25 @@ def counted(followed: Labelled, why: str) -> CostTable:
         uncalled=tuple(row.layer for row in rows if row.params and not row.calls),
         modules=tuple(followed.modules),
         not_traced=why,
+        convention=convention,
     )
 
 
-def _rows(followed: Labelled) -> Iterator[LayerCost]:
+def _rows(followed: Labelled, convention: str) -> Iterator[LayerCost]:
     operators: dict[str, Counter[str]] = defaultdict(Counter)
     columns: dict[str, Counter[str]] = defaultdict(Counter)
-    uses: dict[str, Counter[str]] = defaultdict(Counter)
+    uses: dict[str, dict[str, set[int]]] = defaultdict(lambda: defaultdict(set))
     shapes: dict[str, tuple[int, ...]] = {}
-    for step in followed.trace.steps:
-        for space in step.spaces:
-            if space.kind in FVCORE:
-                layer, name = followed.charged(step, space.tensor), step.place.operator
-                macs = FVCORE[space.kind] * space.size
-                operators[layer][name] += macs
-                columns[layer][_column(step, space.kind, space.tensor)] += macs
-                uses[layer][name] += 1
-                shapes[layer] = step.shapes[0]
+    rules = check_convention(convention)
+    for each in products_in(followed, rules):
+        layer, macs = each.term.layer, each.term.size
+        operators[layer][each.term.name] += macs
+        columns[layer][_column(each.column)] += macs
+        uses[layer][each.term.name].add(id(each.step))
+        shapes[layer] = each.step.shapes[0]
     params = Counter[str]()
-    for name, tensor in followed.parameters.items():
-        params[owner_of(name)] += tensor.numel()
+    for term in elements_in(followed, followed.elements, rules):
+        params[owner_of(term.name)] += term.size
     used = {owner_of(name) for name in followed.trace.used}
     for name, module in followed.modules.items():
         if operators[name] or params[name]:
@@ -102,13 +114,20 @@ def _rows(followed: Labelled) -> Iterator[LayerCost]:
                 operators=tuple(sorted(operators[name].items())),
                 columns=tuple(columns[name][column] for column in COLUMNS),
                 shape=shapes.get(name, ()),
-                calls=max(uses[name].values(), default=int(name in used)),
+                calls=max(map(len, uses[name].values()), default=int(name in used)),
             )
 
 
-def _column(step: Step, kind: str, tensor: str) -> str:
-    if kind == "product":
-        if step.place.operator == "convolution":
-            return "convolution"
-        return "linear" if tensor else "attention"
-    return "normalization" if "norm" in kind else "elementwise"
+def _column(column: str) -> str:
+    """Which of `COLUMNS` a column of a convention is shown in."""
+    if column in PRODUCTS:
+        return _SHOWN.get(column, "linear")
+    return "normalization" if "norm" in column else "elementwise"
+
+
+_SHOWN = {
+    "convolution": "convolution",
+    "attention": "attention",
+    "free attention": "attention",
+    "einsum": "attention",
+}

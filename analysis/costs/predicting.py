@@ -1,6 +1,6 @@
 """`ratio_curve` and the other doors that predict what a ratio leaves; nothing is pruned."""
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, TypedDict, Unpack
 
 import numpy as np
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from analysis.costs.accounting import Account
-from analysis.costs.followed import count_macs
+from analysis.costs.followed import count_macs, counted
 from analysis.groups import inspecting, policies
 from analysis.groups.departing import cut_copy
 from analysis.network.failures import locate_failure
@@ -18,13 +18,22 @@ from analysis.network.usable import check_usable
 from analysis.pruning.by_groups import RankedSets, limits_of, ranked_sets
 from analysis.pruning.expected import expected
 from analysis.pruning.importances import group_importances
-from analysis.records import Config, CostTable, RatioCurve, Reach, checked_ratios
+from analysis.records import (
+    Config,
+    CostTable,
+    CurvePoint,
+    RatioCurve,
+    Reach,
+    check_convention,
+    checked_ratios,
+)
 
 __all__ = [
     "PruningOptions",
     "account_of",
     "account_of_sets",
     "cost_account",
+    "cost_of",
     "failing",
     "ratio_curve",
     "ratio_for_macs",
@@ -41,6 +50,7 @@ class PruningOptions(TypedDict, total=False):
     round_to: int | None
     cut: str
     outputs: Sequence[str]
+    convention: str
 
 
 def ratio_curve(
@@ -60,8 +70,8 @@ def ratio_curve(
         model: the dense network; not changed.
         example_inputs: a tensor, a tuple or a dict.
         ratios: in [0, 1).
-        **options: ``ignored_layers``, ``scope``, ``importance``, ``round_to``, ``cut`` and
-            ``outputs``, see `cost_account`.
+        **options: ``ignored_layers``, ``scope``, ``importance``, ``round_to``, ``cut``,
+            ``outputs`` and ``convention``, see `cost_account`.
 
     Raises:
         InputError: a ratio outside [0, 1); the model cannot be analysed as it is; or its cost
@@ -69,6 +79,37 @@ def ratio_curve(
     """
     ratios = checked_ratios(ratios)
     return cost_account(model, example_inputs, **options).curve(ratios).complete()
+
+
+def cost_of(
+    model: nn.Module,
+    example_inputs: Inputs,
+    widths: Mapping[str, int],
+    *,
+    convention: str = "fvcore",
+    heads: str = "whole",
+    outputs: Sequence[str] = (),
+) -> CurvePoint:
+    """MACs and parameters that are left where layers are left with so many channels.
+
+    As `ratio_curve`, of widths in place of ratios: nothing is pruned. What goes together keeps as
+    many channels in all of its layers; groups that are not named are left whole.
+
+    Args:
+        model: the dense network; not changed.
+        example_inputs: a tensor, a tuple or a dict.
+        widths: by layer that makes channels, or group, the channels that are left of it.
+        convention: what counts, see `analysis.count_macs`.
+        heads: how attention is cut where its code leaves that open, see `analysis.prune`.
+        outputs: which outputs count, as in `analysis.verify`.
+
+    Raises:
+        InputError: a layer that is not known, or cannot have such a width; says what it can have.
+    """
+    account = cost_account(
+        model, example_inputs, cut="groups", convention=convention, heads=heads, outputs=outputs
+    )
+    return account.point_at(widths)
 
 
 def ratio_for_macs(
@@ -130,6 +171,8 @@ def cost_account(
     cut: str = "torch-pruning",
     names: Collection[str] = (),
     outputs: Sequence[str] = (),
+    convention: str = "fvcore",
+    heads: str | None = None,
 ) -> Account:
     """What every ratio costs, from one count, one reading of the groups and one importance pass.
 
@@ -146,18 +189,23 @@ def cost_account(
             may go at once (see `Group.together`), so that it is right everywhere.
         names: a group of which one of these layers makes the channels is called by it.
         outputs: which outputs count, as in `analysis.verify`; none lets all count.
+        convention: what counts, see `analysis.count_macs`.
+        heads: how attention is cut where its code leaves that open, see `analysis.prune`.
 
     Raises:
         InputError: another scope, importance or cut; the model cannot be analysed as it is; or its
             cost cannot be expressed in the widths of its groups, the layer is named.
     """
     config = Config(0.0, scope, importance, round_to=round_to, cut=cut)
+    check_convention(convention)
     check_usable(model)
     # A wrong name is refused before the model is run.
     choice = policies.choice_of(ignored_layers, model)
     with only_outputs(model, outputs):
         table = count_macs(model, example_inputs, outputs=outputs)
-        followed = inspecting.labelled(model, example_inputs)
+        followed = inspecting.labelled(model, example_inputs, heads)
+        if convention != table.convention:
+            table = counted(followed, "", convention)
     return account_of(model, followed, table, choice, config, names)
 
 

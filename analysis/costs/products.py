@@ -6,12 +6,13 @@ from math import prod
 
 import numpy as np
 
+from analysis.costs.columns import elements_in, products_in
 from analysis.costs.cost_model import Count, Footprint
 from analysis.errors import InputError
 from analysis.groups.inspecting import Labelled, Term
 from analysis.network.labels.planes import Labels
 from analysis.pruning.expected import Expected
-from analysis.records import CostTable
+from analysis.records import CONVENTIONS, CostTable
 
 __all__ = ["counts_of"]
 
@@ -45,7 +46,13 @@ def counts_of(
         size = term.constant * prod(size for size, _ in sizes)
         return Count(term.layer, term.name, size, tuple(each for each in sizes if each[1]))
 
-    macs = [*map(count_of, followed.products)]
+    rules = CONVENTIONS[table.convention]
+    products = (
+        followed.products
+        if table.convention == "fvcore"
+        else [each.term for each in products_in(followed, rules)]
+    )
+    macs = [*map(count_of, products)]
     done = Counter[str]()
     for count in macs:
         done[count.layer] += count.count
@@ -64,6 +71,7 @@ def counts_of(
             f"the cost of layer `{lost}` cannot be expressed: nothing of it is counted"
         )
     elements, copies = (
-        tuple(map(count_of, terms)) for terms in (followed.elements, followed.copies)
+        tuple(map(count_of, elements_in(followed, terms, rules)))
+        for terms in (followed.elements, followed.copies)
     )
     return tuple(macs), elements, copies

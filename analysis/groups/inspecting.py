@@ -122,6 +122,11 @@ class Term:
     planes: tuple[Labels, ...]
     constant: int
 
+    @property
+    def size(self) -> int:
+        """The number in the dense network."""
+        return self.constant * prod(plane.size for plane in self.planes)
+
     def left(self, gone: NDArray[np.bool_]) -> int:
         """The number when labels have gone."""
         return self.constant * prod(int(np.count_nonzero(~gone[p])) for p in self.planes)

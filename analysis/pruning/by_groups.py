@@ -20,6 +20,7 @@ from analysis.pruning.expected import Expected, expected, gone_labels, owned
 from analysis.pruning.importances import group_importances, set_importances
 from analysis.pruning.ranked import Counts, Limits, Outlook
 from analysis.pruning.rules import Ranking, Scope
+from analysis.pruning.widths import widths_of
 from analysis.records import Config, Cut, Group, Member, PlannedGroup, Reason, Removal
 
 __all__ = [
@@ -56,6 +57,10 @@ class RankedSets:
         """Roots of the groups that are ranked."""
         groups = (each.group for each in self.found)
         return [group.root for group in groups if group.prunable and group.root in self.scores]
+
+    def widths(self, asked: Mapping[str, int]) -> dict[str, int]:
+        """By root the channels that stay where these of groups or layers do, see `widths_of`."""
+        return widths_of(self.found, self.followed.groups, asked) if asked else {}
 
 
 def ranked_sets(
@@ -202,15 +207,18 @@ def choose(
 
     Args:
         sets: see `ranked_sets`.
-        config: ratio, scope and ``round_to``.
+        config: ratio, scope, ``round_to`` and widths.
         scopes: see `scopes_of`.
         limits: see `limits_of`.
+
+    Raises:
+        InputError: a group cannot have the width that is asked of it.
     """
     groups = [each.group for each in sets.found]
     classes = {group.root: classes_of(group) for group in groups}
     going = {each.group.root: each.going for each in sets.found}
     ranking = Ranking(groups, classes, sets.scores, config, scopes, going=going, limits=limits)
-    outlooks = ranking.outlooks([config.ratio])
+    outlooks = ranking.outlooks([config.ratio], sets.widths(dict(config.widths)))
     planned = tuple(
         _planned(each, group, outlooks[each.group.root], ranking.scope_of, config.ratio)
         for each, group in zip(sets.found, sets.followed.groups, strict=True)

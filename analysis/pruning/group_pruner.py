@@ -31,6 +31,7 @@ from analysis.records import (
     DependencyGroup,
     PlannedGroup,
     Removal,
+    checked_widths,
 )
 
 __all__ = ["GroupCut", "GroupPruner"]
@@ -67,7 +68,8 @@ class GroupPruner:
     Args:
         model: the network that is pruned, in place.
         example_inputs: a tensor, a tuple or a dict.
-        ratio: share of the channels that go, in [0, 1).
+        ratio: share of the channels that go, in [0, 1); None is a half, or none where widths are
+            given.
         ignore: layers whose output channels stay: a policy's name, a list of layers or of their
             names, or a function of the model.
         scope: ``local`` ranks inside each group, ``global`` across groups.
@@ -76,6 +78,8 @@ class GroupPruner:
         round_to: keep channel counts a multiple of this, or None.
         max_pruning_ratio: greatest share of its channels that a group loses, in (0, 1].
         ratios_by_layer: by layer, name of one, or tuple of these, a ratio of its own.
+        widths: by layer that makes channels, or group, the channels that are left of it, whatever
+            the ratio; they are left in one step.
         heads: whether ``whole`` heads of attention go, or as many channels of each (``alike``),
             where the network's code takes either.
         min_channels: channels that each group keeps at the least.
@@ -99,7 +103,7 @@ class GroupPruner:
         self,
         model: nn.Module,
         example_inputs: Inputs,
-        ratio: float = 0.5,
+        ratio: float | None = None,
         *,
         ignore: Any = "classifier",
         scope: str = "local",
@@ -107,6 +111,7 @@ class GroupPruner:
         round_to: int | None = None,
         max_pruning_ratio: float = 1.0,
         ratios_by_layer: Mapping[Any, float] | None = None,
+        widths: Mapping[str, int] | None = None,
         heads: str = "whole",
         min_channels: int = 1,
         iterative_steps: int = 1,
@@ -114,6 +119,8 @@ class GroupPruner:
         followed: inspecting.Labelled | None = None,
     ) -> None:
         norm = IMPORTANCES[0] if callable(importance) else importance
+        if ratio is None:
+            ratio = 0.0 if widths else 0.5
         self._config = Config(
             ratio,
             scope,
@@ -122,7 +129,10 @@ class GroupPruner:
             max_pruning_ratio=max_pruning_ratio,
             cut="groups",
             heads=heads,
+            widths=tuple(checked_widths(widths or {}).items()),
         )
+        if widths and iterative_steps != 1:
+            raise InputError(f"iterative_steps {iterative_steps!r}; widths are left in one step")
         for name, count in (("min_channels", min_channels), ("iterative_steps", iterative_steps)):
             if type(count) is not int or count < 1:
                 raise InputError(f"{name} {count!r}; expected a whole number of at least 1")
@@ -137,6 +147,7 @@ class GroupPruner:
         self.ignored = policies.ignored_layers(choice, model, followed.groups)
         self._staying = (*self.ignored, *left_whole)
         self._sets = self._ranked(followed)
+        self._sets.widths(dict(self._config.widths))  # refuses what cannot be had
         self._first = _First(self._sets)
         self._scopes = scopes_of(model, self._sets, self._config, ratios_by_layer or {})
         self.groups: tuple[DependencyGroup, ...] = tuple(each.group for each in self._sets.found)
@@ -154,6 +165,7 @@ class GroupPruner:
             "round_to": config.round_to,
             "max_pruning_ratio": config.max_pruning_ratio,
             "heads": config.heads,
+            "widths": dict(config.widths),
         }
         return cls(model, example_inputs, config.ratio, **(asked | options))
 

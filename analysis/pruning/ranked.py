@@ -1,13 +1,15 @@
 """One group's channels in the order in which they go, and what several ratios do to it."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import accumulate
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from analysis.errors import InputError
 from analysis.pruning.channel_classes import ChannelClasses
 from analysis.records import Config, DependencyGroup, Reason
 
@@ -77,6 +79,20 @@ def scores_of(
     if scores is None or not (group.prunable or group.root in spent):
         return torch.empty(0, dtype=torch.float64)
     return scores.view(group.channel_groups, -1).mean(0)
+
+
+def _adding_up_to(sizes: Sequence[int], total: int) -> list[int] | None:
+    """Places of sets of these sizes that add up to a total, the first ones that do."""
+    sums = list(accumulate(sizes, initial=0))
+    if total in sums:
+        return list(range(sums.index(total)))
+    found: dict[int, tuple[int, ...]] = {0: ()}
+    for place, size in enumerate(sizes):
+        for known in [known for known in found if known + size <= total]:
+            found.setdefault(known + size, (*found[known], place))
+        if total in found:
+            return list(found[total])
+    return None
 
 
 class Ranked:
@@ -220,7 +236,7 @@ class Guarded(Ranked):
             [np.bincount(classes.of_channel[each], minlength=width) for each in going or ()]
         )
         alike = bool((by_set == by_set[0]).all())
-        left = self._taken @ classes.widths
+        left = self._whole = self._taken @ classes.widths
         may_go = self._as_many(by_set[0], left, len(by_set)) if alike else self._each(by_set, left)
         self._most = int(may_go.sum())
         if not may_go.all():
@@ -253,6 +269,41 @@ class Guarded(Ranked):
         going = np.minimum(capped, self._most)
         if self._round_to:
             going = self._nearest(going, self._round_to)
+        return self._outlook(asked, capped, going)
+
+    def leaving(self, width: int, ratios: int) -> Outlook:
+        """What leaves so many channels, whatever the ratios are.
+
+        Raises:
+            InputError: nothing does without leaving a layer with too few; says what is nearest.
+        """
+        by_set = np.diff(self._per_count)
+        sizes, total = by_set.sum(0).tolist(), self.group.width - width
+        # Those that may all go, or else any that leave something of each layer.
+        places = _adding_up_to(sizes[: self._most], total) or _adding_up_to(sizes, total)
+        if places is None or not self._may_go(by_set[:, places].sum(1)):
+            least = self.group.width - sum(sizes[: self._most])
+            raise InputError(
+                f"widths: `{self.group.root}` cannot have {width} channels, which would leave a "
+                f"layer with too few; the least that it can have is {least}"
+            )
+        going = np.full(ratios, len(places))
+        removed = by_set[:, places].sum(1)[:, None].repeat(ratios, 1)
+        chosen = self.order[places]
+        found = self._outlook(going, going, going)
+        return replace(
+            found, requested=removed.sum(0), removed=removed, lowest=lambda n: chosen[:n]
+        )
+
+    def _may_go(self, lost: Counts) -> bool:
+        """Whether these channels of each class leave something of each layer, and enough."""
+        loss = self._taken @ lost
+        return (
+            int(lost.sum()) <= self._limits.guarded
+            and not ((loss >= self._whole) & (loss > 0)).any()
+        )
+
+    def _outlook(self, asked: Counts, capped: Counts, going: Counts) -> Outlook:
         return Outlook(
             asked=asked,
             requested=self._lost[asked],

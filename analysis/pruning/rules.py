@@ -113,15 +113,28 @@ class Ranking:
         ]
         self.scope_of = {root: scope for scope in scopes for root in scope.roots}
 
-    def outlooks(self, ratios: Sequence[float]) -> dict[str, Outlook]:
-        """What these ratios, each in [0, 1), do to every group, by root."""
+    def outlooks(
+        self, ratios: Sequence[float], widths: Mapping[str, int] | None = None
+    ) -> dict[str, Outlook]:
+        """What these ratios, each in [0, 1), do to every group, by root.
+
+        Args:
+            ratios: asked.
+            widths: of groups that are held to `Limits`, the channels that stay at every ratio.
+
+        Raises:
+            InputError: a group cannot have such a width; says which are nearest.
+        """
+        widths = widths or {}
         asked: dict[str, Counts] = {}
         allowed: dict[str, Counts] = {}
         for pool in self._pools:
             pool.rank(np.asarray(ratios, dtype=float), asked, allowed)
         left = np.repeat(self._widths[:, None], len(ratios), 1)
         found = {
-            root: group.outlook(asked[root], allowed[root], left)
+            root: group.leaving(widths[root], len(ratios))
+            if root in widths and isinstance(group, Guarded)
+            else group.outlook(asked[root], allowed[root], left)
             for root, group in self._ranked.items()
         }
         none = np.zeros(len(ratios), dtype=np.int64)

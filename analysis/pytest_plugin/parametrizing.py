@@ -129,6 +129,7 @@ def parametrize_with_checks(
     inputs: Any = None,
     outputs: Iterable[str] = (),
     ratios: Iterable[float] = RATIOS,
+    widths: Mapping[str, int] = MappingProxyType({}),
     ignore: Any = "classifier",
     scope: str = "global",
     importance: str = "l1",
@@ -155,6 +156,8 @@ def parametrize_with_checks(
             that returns it; None is a standard normal image.
         outputs: which outputs count, see `analysis.verify`; none lets all count.
         ratios: in [0, 1).
+        widths: by layer that makes channels, or group, the channels that are left of it by a cut of
+            the groups; one run, where no ratios are given.
         ignore: the layers whose output channels stay: a policy's name, a list of layers or of
             their names, a function of the model that returns one, or ``package.module:function``.
         scope: ``global`` or ``local``.
@@ -187,7 +190,8 @@ def parametrize_with_checks(
                 _builder(factory),
                 outputs if isinstance(outputs, str) else tuple(outputs),  # type: ignore[arg-type]
             ),
-            ratios=checked_ratios(ratios),
+            ratios=checked_ratios((0.0,) if widths and ratios is RATIOS else ratios),
+            widths=widths,
             ignore=ignore,
             scope=scope,
             importance=importance,

@@ -3,7 +3,15 @@
 One module a wing; all names are given here. They need no torch, so that reports need none either.
 """
 
-from analysis.records.conventions import FVCORE
+from analysis.records.conventions import (
+    CONVENTIONS,
+    COUNTERS,
+    FVCORE,
+    PRODUCTS,
+    WORDS,
+    Convention,
+    check_convention,
+)
 from analysis.records.costs import (
     COLUMNS,
     CostTable,
@@ -75,6 +83,7 @@ from analysis.records.requests import (
     Thresholds,
     check_share,
     checked_ratios,
+    checked_widths,
     excluded,
     label_of,
     not_per_cent,
@@ -96,6 +105,8 @@ from analysis.records.study import (
 __all__ = [
     "BUDGET",
     "COLUMNS",
+    "CONVENTIONS",
+    "COUNTERS",
     "CURED",
     "CUTS",
     "FVCORE",
@@ -104,16 +115,19 @@ __all__ = [
     "MINIMIZING",
     "OWN_PRUNER",
     "POLICIES",
+    "PRODUCTS",
     "RATIOS",
     "SAVED",
     "SCOPES",
     "STRENGTH",
+    "WORDS",
     "Attribute",
     "Audited",
     "Axis",
     "Channels",
     "CheckResult",
     "Config",
+    "Convention",
     "CostTable",
     "Counterexample",
     "Coupling",
@@ -166,8 +180,10 @@ __all__ = [
     "Verdict",
     "Verification",
     "ZooRecord",
+    "check_convention",
     "check_share",
     "checked_ratios",
+    "checked_widths",
     "excluded",
     "label_of",
     "merge_cuts",

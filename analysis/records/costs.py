@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from analysis.errors import InputError, did_you_mean
+from analysis.records.conventions import CONVENTIONS
 from analysis.records.pruning import GroupAccount, Reason
 
 __all__ = [
@@ -74,6 +75,7 @@ class CostTable:
         modules: the names of all modules of the model.
         not_traced: why fvcore could not count the model, so that its rules were applied to the pass
             that follows channels; empty if it counted.
+        convention: by which it is counted, see `analysis.records.CONVENTIONS`.
     """
 
     layers: tuple[LayerCost, ...]
@@ -83,6 +85,12 @@ class CostTable:
     uncalled: tuple[str, ...]
     modules: tuple[str, ...] = ()
     not_traced: str = ""
+    convention: str = "fvcore"
+
+    @property
+    def unit(self) -> str:
+        """``MACs`` or ``FLOPs``."""
+        return CONVENTIONS[self.convention].unit
 
     def by_layer(self) -> dict[str, LayerCost]:
         """Rows by module name."""
@@ -185,6 +193,7 @@ class RatioCurve:
         turns: where a larger ratio leaves more MACs, by ratio.
         dropped: for each of these, the groups that are asked for channels and lose none.
         unknown: the other ratios, and why their costs are not known.
+        convention: by which it is counted, see `analysis.records.CONVENTIONS`.
     """
 
     dense_macs: int
@@ -193,6 +202,7 @@ class RatioCurve:
     turns: tuple[Turn, ...] = ()
     dropped: tuple[tuple[GroupAccount, ...], ...] = ()
     unknown: tuple[tuple[float, str], ...] = ()
+    convention: str = "fvcore"
 
     def complete(self) -> "RatioCurve":
         """The curve itself, where the cost of every ratio is known.

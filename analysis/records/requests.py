@@ -1,6 +1,6 @@
 """What is asked: which network, how it is pruned, and where the checks draw the line."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from math import inf
 from typing import Any
@@ -23,6 +23,7 @@ __all__ = [
     "Thresholds",
     "check_share",
     "checked_ratios",
+    "checked_widths",
     "excluded",
     "label_of",
     "not_per_cent",
@@ -73,6 +74,8 @@ class Config:
         cut: whose cut it is: ``torch-pruning``'s own or one by the ``groups`` as they are.
         heads: of the latter, whether ``whole`` heads of attention go, or as many channels of each
             (``alike``).
+        widths: channels that are left of groups, by layer or group, whatever the ratio says; a
+            cut by the groups.
     """
 
     ratio: float
@@ -83,6 +86,7 @@ class Config:
     max_pruning_ratio: float = 1.0
     cut: str = CUTS[0]
     heads: str = HEADS[0]
+    widths: tuple[tuple[str, int], ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what no pruner can be asked.
@@ -180,6 +184,7 @@ class Request:
         max_pruning_ratio: the cap handed to the pruner, in (0, 1].
         cut: whose cut it is, see `Config`.
         heads: see `Config`.
+        widths: channels that are left of groups, by layer or group, as a mapping or its pairs.
         pruner: the user's own, a function of (model, inputs, ratio), or its reference; or None.
         thresholds: where the checks draw the line.
         budget: seconds for each ratio, its pruning, proof and checks; None is no limit.
@@ -194,6 +199,7 @@ class Request:
     max_pruning_ratio: float = 1.0
     cut: str = CUTS[0]
     heads: str = HEADS[0]
+    widths: Any = ()
     pruner: str | Callable[..., Any] | None = None
     thresholds: Thresholds = field(default_factory=Thresholds)
     budget: float | None = None
@@ -208,6 +214,10 @@ class Request:
         choice = excluded(self.ignore)
         if not isinstance(self.ignore, str):
             object.__setattr__(self, "ignore", choice)
+        widths = tuple(checked_widths(dict(self.widths)).items()) if self.widths else ()
+        if widths and self.pruner is not None:
+            raise InputError("widths are left by the cut of the groups; leave out the pruner")
+        object.__setattr__(self, "widths", widths)
         object.__setattr__(self, "ratios", tuple(dict.fromkeys(checked_ratios(self.ratios))))
         self.config(self.ratios[0])  # refuses what is asked beside the ratio
 
@@ -225,8 +235,9 @@ class Request:
             self.policy,
             self.round_to,
             self.max_pruning_ratio,
-            self.cut,
+            CUTS[1] if self.widths else self.cut,
             self.heads,
+            self.widths,
         )
 
 
@@ -383,3 +394,22 @@ def checked_ratios(ratios: Iterable[float]) -> tuple[float, ...]:
     if not checked:
         raise InputError("no ratio was given; expected a list of numbers in [0, 1)")
     return checked
+
+
+def checked_widths(widths: Any) -> dict[str, int]:
+    """The widths, if there are any and each is one.
+
+    Raises:
+        InputError: says which is not.
+    """
+    if not isinstance(widths, Mapping):
+        raise InputError(
+            f"widths are a {type(widths).__name__}; expected a dict of channel counts by layer"
+        )
+    for name, width in widths.items():
+        if not isinstance(name, str) or not _is_count(width):
+            raise InputError(
+                f"widths: {name!r} is to have {width!r} channels; expected a whole number of at "
+                "least 1 by the name of a layer"
+            )
+    return dict(widths)

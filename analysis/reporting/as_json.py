@@ -85,6 +85,7 @@ def _run(run: Run) -> dict[str, Any]:
         "ignore": config.policy,
         "round_to": config.round_to,
         "max_pruning_ratio": config.max_pruning_ratio,
+        **({"widths": dict(config.widths)} if config.widths else {}),
         "verdict": verification.verdict.value,
         "reason": verification.reason,
         "max_rel_error": _finite(verification.max_rel_error),
@@ -216,12 +217,18 @@ def macs(
     runs: Sequence[Run],
     reach: tuple[Reach, Savings] | None = None,
     curve: RatioCurve | None = None,
+    left: CurvePoint | None = None,
     cut: str = "",
 ) -> dict[str, Any]:
-    """What ``macs --json`` prints; ``target``, ``sweep`` and ``cut`` only if they were given."""
+    """What ``macs --json`` prints; ``target``, ``sweep`` and ``widths`` only if they were given."""
     return {
         **_head(info),
-        "convention": "one multiply-accumulate (MAC) is what fvcore calls a flop",
+        "convention": (
+            "one multiply-accumulate (MAC) is what fvcore calls a flop"
+            if dense.convention == "fvcore"
+            else dense.convention
+        ),
+        "unit": dense.unit,
         "dense": _costs(dense),
         "runs": [
             {
@@ -237,6 +244,7 @@ def macs(
         **({"cut": cut} if reach or curve else {}),
         **({"target": {**_reach(reach[0]), "savings": _savings(reach[1])}} if reach else {}),
         **({"sweep": _sweep(curve)} if curve else {}),
+        **({"widths": {"macs": left.macs, "params": left.params}} if left else {}),
     }
 
 

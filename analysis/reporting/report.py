@@ -27,6 +27,7 @@ from analysis.reporting.story import (
     mutants,
     policies,
     proof,
+    published,
     ranking,
     savings,
     verdict,
@@ -46,8 +47,8 @@ def write_report(
     """Write ``index.html``, ``report.md``, ``results.json`` and the pictures they show.
 
     Of the case study, what other commands left in the directory becomes sections:
-    ``counters.json``, ``zoo.json``, the baselines of other versions under ``versions/``; and
-    ``junit.xml`` tells how the tests ended that hold its claims.
+    ``counters.json``, ``published.json``, ``zoo.json``, the baselines of other versions under
+    ``versions/``; and ``junit.xml`` tells how the tests ended that hold its claims.
 
     Every file is made before the first is written, and each replaces its predecessor whole.
 
@@ -106,6 +107,7 @@ def _of_the_case_study(study: Study, directory: str) -> Iterator[Section | Absen
     yield mismatch.section(study)
     yield zoo.section(directory)
     yield counters.section(directory)
+    yield published.section(directory)
     yield versions.section(directory)
 
 

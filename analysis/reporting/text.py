@@ -5,9 +5,11 @@ from math import ceil
 
 from analysis.records import (
     COLUMNS,
+    CONVENTIONS,
     OWN_PRUNER,
     CostTable,
     Counterexample,
+    CurvePoint,
     RatioCurve,
     Reach,
     Reason,
@@ -27,6 +29,7 @@ from analysis.reporting.tables import (
     run_cells,
     share,
 )
+from analysis.reporting.words import counted_by
 
 __all__ = [
     "asked_alike",
@@ -238,6 +241,8 @@ def asked_alike(found: Sequence[Run]) -> str:
         parts.append(f"round to {config.round_to}")
     if config.max_pruning_ratio < 1:
         parts.append(f"cap {config.max_pruning_ratio:g}")
+    if config.widths:
+        parts.append(f"widths by {len(config.widths)} layers")
     return ", ".join(parts)
 
 
@@ -282,24 +287,37 @@ def macs(
     found: Sequence[Run],
     reach: tuple[Reach, Savings] | None = None,
     curve: RatioCurve | None = None,
+    point: CurvePoint | None = None,
 ) -> str:
-    """One line a layer with what each ratio leaves of it; the answers to a sweep and a target.
+    """One line a layer with what each ratio leaves of it; answers to a sweep, a target, widths.
 
     The table of layers is left out where only such an answer is asked for.
     """
-    parts = [] if (reach or curve) and not found else [_layers(dense, found)]
+    parts = [] if (reach or curve or point) and not found else [_layers(dense, found)]
     if curve:
         parts.append(_swept(curve))
     if reach:
-        parts.append(_reached(*reach))
+        parts.append(_reached(*reach, dense.unit))
+    if point:
+        parts.append(f"the widths leave {_left_at(point, dense, dense.unit)}\n{counted_by(dense)}")
     return "\n\n".join(parts)
+
+
+def _left_at(point: CurvePoint, dense: CostTable | CurvePoint, unit: str = "MACs") -> str:
+    """What a point leaves of the dense network."""
+    return (
+        f"{count(point.macs)} of {count(dense.macs)} {unit} ({point.macs / dense.macs:.2%}) "
+        f"and {count(point.params)} of {count(dense.params)} parameters "
+        f"({point.params / dense.params:.2%})"
+    )
 
 
 def _swept(curve: RatioCurve) -> str:
     """One line a ratio, those marked at which asking for more leaves more, or groups drop out."""
     back = {turn.after.ratio: f"more than {turn.before.ratio:g} leaves" for turn in curve.turns}
+    unit = CONVENTIONS[curve.convention].unit
     table = as_markdown(
-        ("ratio", "MACs", "left", "parameters", "left", "non-monotonic", "groups that drop out"),
+        ("ratio", unit, "left", "parameters", "left", "non-monotonic", "groups that drop out"),
         [
             (
                 f"{point.ratio:g}",
@@ -344,28 +362,24 @@ def _layers(dense: CostTable, found: Sequence[Run]) -> str:
     last = (count(dense.params), *columns, count(dense.macs), "100.0%", *map(count, totals))
     names = [COLUMNS[place] for place in shown]
     table = as_markdown(
-        ("layer", "kind", "calls", "output", "parameters", *names, "MACs", "share", *ratios),
+        ("layer", "kind", "calls", "output", "parameters", *names, dense.unit, "share", *ratios),
         [*rows, ("total", "", "", "", *last)],
     )
-    unit = "One MAC is one multiply-accumulate, what fvcore calls a flop."
-    return "\n".join([table, unit, not_counted(dense)])
+    return "\n".join([table, counted_by(dense), not_counted(dense)])
 
 
-def _reached(reach: Reach, savings: Savings) -> str:
+def _reached(reach: Reach, savings: Savings, unit: str) -> str:
     """The ratio that meets a target or why none does, what holds it up, and who saves what."""
+    name = {"macs": unit, "params": "parameters"}[reach.quantity]
     dense, point = reach.dense, reach.point or reach.least
     known = "is known to leave" if reach.gap else "leaves"
     head = reach.falls_short or (
         f"ratio {_at_least(point.ratio)} is the smallest that {known} at most {reach.target:.1%} "
-        f"of the {_NAMES[reach.quantity]}"
+        f"of the {name}"
     )
-    left = (
-        f"there, {count(point.macs)} of {count(dense.macs)} MACs ({point.macs / dense.macs:.2%}) "
-        f"and {count(point.params)} of {count(dense.params)} parameters "
-        f"({point.params / dense.params:.2%}) are left"
-    )
+    left = f"there, {_left_at(point, dense, unit)} are left"
     held = as_markdown(
-        ("layer", f"{_NAMES[reach.quantity]} left", "of what is left", "why"),
+        ("layer", f"{name} left", "of what is left", "why"),
         [
             (layer_name(row.layer), count(row.left), share(row.share), row.why)
             for row in reach.holders
@@ -375,12 +389,12 @@ def _reached(reach: Reach, savings: Savings) -> str:
     bend = (
         f"with a share r of every prunable group gone, {form.square / whole:.1%} (1 - r)^2 + "
         f"{form.line / whole:.1%} (1 - r) + {form.constant / whole:.1%} of the "
-        f"{_NAMES[reach.quantity]} are left: the last part no ratio touches"
+        f"{name} are left: the last part no ratio touches"
     )
     least = (
         f"the least that any ratio {'is known to leave' if reach.unknown else 'leaves'}, at "
         f"{_at_least(reach.least.ratio)}, is "
-        f"{reach.least.macs / dense.macs:.2%} of the MACs and "
+        f"{reach.least.macs / dense.macs:.2%} of the {unit} and "
         f"{reach.least.params / dense.params:.2%} of the parameters; most of it is in:"
     )
     return "\n".join(
@@ -393,15 +407,23 @@ def _reached(reach: Reach, savings: Savings) -> str:
             held,
             "",
             "where the saving comes from:",
-            _who_saves(savings, dense.macs - point.macs),
+            _who_saves(savings, dense.macs - point.macs, unit),
         ]
     )
 
 
-def _who_saves(savings: Savings, saved: int) -> str:
+def _who_saves(savings: Savings, saved: int, unit: str) -> str:
     """What each group has to do with a saving of so many MACs."""
     return as_markdown(
-        ("group", "channels", "removed", "MACs saved", "share", "parameters saved", "MACs of one"),
+        (
+            "group",
+            "channels",
+            "removed",
+            f"{unit} saved",
+            "share",
+            "parameters saved",
+            f"{unit} of one",
+        ),
         [
             (
                 group.root,
@@ -418,9 +440,6 @@ def _who_saves(savings: Savings, saved: int) -> str:
     )
 
 
-_NAMES = {"macs": "MACs", "params": "parameters"}
-
-
 def _at_least(ratio: float) -> str:
     """A ratio with six digits, rounded up, so that it still asks for as many channels."""
     return f"{ceil(ratio * 1e6) / 1e6:g}"
@@ -430,7 +449,8 @@ def not_counted(costs: CostTable) -> str:
     """The gap of the total, in a sentence."""
     operators = ", ".join(f"{name.split('::')[-1]} ({times}x)" for name, times in costs.uncounted)
     uncalled = ", ".join(costs.uncalled)
-    by = f"fvcore's rules, on another trace ({costs.not_traced})" if costs.not_traced else "fvcore"
+    by = costs.convention
+    by += f"'s rules, on another trace ({costs.not_traced})" if costs.not_traced else ""
     return (
         f"Not counted by {by}: {operators or 'nothing'}. "
         f"Layers with parameters that were never called: {uncalled or 'none'}."

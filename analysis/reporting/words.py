@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from math import ceil
 
-from analysis.records import OWN_PRUNER, Run
+from analysis.records import CONVENTIONS, OWN_PRUNER, CostTable, Run
 
-__all__ = ["asked_of", "at_least", "first", "listed", "percent", "plain", "scoped"]
+__all__ = ["asked_of", "at_least", "counted_by", "first", "listed", "percent", "plain", "scoped"]
 
 _SCOPES = {"global": "ranked globally", "local": "ranked locally"}
 
@@ -20,6 +20,13 @@ def asked_of(run: Run) -> str:
     if run.config.policy == OWN_PRUNER:
         return "your own pruner"
     return f"`{run.config.policy}`, {scoped(run.config.scope)}"
+
+
+def counted_by(costs: CostTable) -> str:
+    """What the numbers of a count are numbers of."""
+    if costs.convention == "fvcore":
+        return "One MAC is one multiply-accumulate, what fvcore calls a flop."
+    return f"{costs.unit} by `{costs.convention}`: {CONVENTIONS[costs.convention].says}."
 
 
 def plain(text: str) -> str:

@@ -116,6 +116,7 @@ class Step:
         reads: channels that it sums over.
         makes: dimensions of parameters whose positions are channels of the result.
         arriving: the planes of its operands.
+        within: the function of several operators that calls it; empty for none.
     """
 
     place: Place
@@ -130,6 +131,7 @@ class Step:
     reads: list[Read] = field(default_factory=list)
     makes: list[tuple[str, int]] = field(default_factory=list)
     arriving: tuple[Labels, ...] = ()
+    within: str = ""
 
 
 @dataclass(frozen=True, eq=False)

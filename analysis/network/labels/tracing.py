@@ -158,16 +158,17 @@ class _Functions(FunctionMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.within = ""
+        self.within = self.product = ""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        named = _NAMED.get(func, "")
-        if named:
-            outer, self.within = self.within, named
+        named, product = _NAMED.get(func, ""), _PRODUCTS.get(func, "")
+        if named or product:
+            outer = self.within, self.product
+            self.within, self.product = named or self.within, product or self.product
             try:
                 return func(*args, **(kwargs or {}))
             finally:
-                self.within = outer
+                self.within, self.product = outer
         if func in _RECURRENT:
             with (
                 torch.backends.mkldnn.flags(enabled=False),
@@ -184,6 +185,12 @@ _NAMED = {
     torch.nn.functional.instance_norm: "norm",
 }
 """Functions whose operators are those of others."""
+
+_PRODUCTS = {
+    torch.nn.functional.scaled_dot_product_attention: "scaled_dot_product_attention",
+    torch.functional.einsum: "einsum",
+}
+"""Functions that are written out in products, which counters tell from others."""
 
 _RECURRENT = frozenset({torch._VF.lstm, torch._VF.gru, torch._VF.rnn_tanh, torch._VF.rnn_relu})
 
@@ -349,7 +356,7 @@ class _Tracer(_Noting):
         kwargs = kwargs or {}
         leaves = list(_leaves((*args, *kwargs.values())))
         step = self._opened(func, leaves)
-        name = step.place.operator
+        name, step.within = step.place.operator, self._functions.product
         self.trace.used.update(each for each in step.sources if isinstance(each, str))
         operands = [value for value in leaves if isinstance(value, Tensor)]
         for value in operands:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from analysis.records import CONVENTIONS, COUNTERS
 from analysis.reporting.files import read_json
 from analysis.reporting.section import Absent, Section
 from analysis.reporting.tables import Table, count
@@ -149,15 +150,24 @@ def _weight(part: tuple[int, dict[str, Any]]) -> float:
 def _called(asked: list[dict[str, Any]]) -> Table:
     return Table(
         "how each counter is asked; none of these numbers is halved",
-        ("counter", "version", "call"),
-        tuple((each["name"], each["version"], f"`{each['call']}`") for each in asked),
+        ("counter", "version", "call", "unit", "what counts"),
+        tuple(
+            (each["name"], each["version"], f"`{each['call']}`", *_convention(each["name"]))
+            for each in asked
+        ),
     )
+
+
+def _convention(counter: str) -> tuple[str, str]:
+    """The unit of a counter, and what counts."""
+    rule = CONVENTIONS.get(COUNTERS.get(counter, ""))
+    return ("-", "-") if rule is None else (rule.unit, rule.says)
 
 
 def _parts(models: list[dict[str, Any]]) -> Table:
     return Table(
         "every difference and what it is the sum of",
-        ("model", "counter", "MACs", "difference", "because", "unexplained"),
+        ("model", "counter", "MACs", "difference in MACs", "because", "unexplained MACs"),
         tuple(
             (
                 model["model"],
@@ -178,7 +188,14 @@ def _parts(models: list[dict[str, Any]]) -> Table:
 def _routes(routes: list[dict[str, Any]]) -> Table:
     return Table(
         "every model by three routes",
-        ("model", "input", "fvcore with handles", "FlopCounterMode / 2", "published", "agree"),
+        (
+            "model",
+            "input",
+            "MACs by fvcore with handles",
+            "FLOPs by FlopCounterMode / 2",
+            "published, G MACs",
+            "agree",
+        ),
         tuple(
             (
                 route["model"],

@@ -821,3 +821,50 @@ def test_weights_are_random_only_where_it_is_known_that_they_are_drawn(capsys) -
     for model, weights in (("models:chain", "as built"), ("squeezenet1_1", "random")):
         assert run("groups", model, "--input-size", "3,32,32", "--json", "-") == 0
         assert json.loads(capsys.readouterr().out)["subject"]["weights"] == weights
+
+
+def test_widths_are_asked_by_a_file(tmp_path, capsys) -> None:
+    file = tmp_path / "widths.json"
+    file.write_text('{"first": 3, "second": 2}')
+    asked = ("--widths", str(file))
+    assert run("prune", "models:chain", *SMALL, *asked, "--json", "-") == 0
+    (found,) = json.loads(capsys.readouterr().out)["runs"]
+    assert found["widths"] == {"first": 3, "second": 2}
+    assert (found["verdict"], found["params"]["after"]) == ("exact", 81 + 6 + 6 + 2 + 4 + 2)
+    assert run("macs", "models:chain", *SMALL, *asked, "--convention", "flops") == 0
+    printed = capsys.readouterr().out
+    assert f"the widths leave {2 * (36 * 81 + 36 * 6 + 4):,} of " in printed
+    assert "FLOPs by `flops`: 2 a product of convolutions and linear layers." in printed
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('{"frist": 3}', "did you mean 'first'?"),
+        ('{"first": 5}', "`first` has 4 channels, and 5 are to be left of it"),
+        ('{"first": "3"}', "'first' is to have '3' channels; expected a whole number"),
+        ("[3]", "widths are a list; expected a dict"),
+        ("{", "widths.json: Expecting property name"),
+    ],
+)
+def test_widths_that_cannot_be_used_take_one_line(tmp_path, capsys, text, told) -> None:
+    file = tmp_path / "widths.json"
+    file.write_text(text)
+    try:
+        status = run("verify", "models:chain", *SMALL, "--widths", str(file))
+    except SystemExit as left:  # what is no set of widths is bad usage
+        status = left.code
+    assert status == 2
+    said = capsys.readouterr().err.strip()
+    assert told in said
+    assert "\n" not in said
+
+
+def test_the_unit_of_a_convention_heads_its_columns(capsys) -> None:
+    assert run("macs", "models:chain", *SMALL, "--convention", "pytorchcv") == 0
+    assert re.search(r"\| +FLOPs \|", capsys.readouterr().out)
+    options = ("--convention", "pytorchcv", "--sweep", "0.5", "--scope", "local")
+    assert run("macs", "models:chain", *SMALL, *options) == 0
+    assert re.search(r"\| ratio \| +FLOPs \|", capsys.readouterr().out)
+    assert run("macs", "models:chain", *SMALL, "--convention", "thop", "--ratios", "0.5") == 2
+    assert "counted by fvcore, not thop" in capsys.readouterr().err

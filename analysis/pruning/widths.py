@@ -1,0 +1,93 @@
+"""Widths that are asked for: how many channels are to be left of a group, by any of its layers."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from analysis.errors import InputError, did_you_mean
+from analysis.pruning.expected import Expected
+from analysis.records import Group, checked_widths
+
+__all__ = ["widths_of"]
+
+
+def widths_of(
+    found: Sequence[Expected], groups: Sequence[Group], asked: Mapping[str, Any]
+) -> dict[str, int]:
+    """By root of a group the channels of it that are to stay.
+
+    Args:
+        found: the groups as they are cut, the excluded ones marked.
+        groups: the same as they are.
+        asked: by group, or layer that makes channels of one, the channels that are to stay.
+
+    Raises:
+        InputError: what is asked cannot be had; names the layer, and what can.
+    """
+    named: dict[str, tuple[str, int]] = {}
+    for name, width in checked_widths(asked).items():
+        place = _place(found, groups, name)
+        each, group = found[place], groups[place]
+        kept = _of_group(each, group, name, width)
+        root = each.group.root
+        other, before = named.setdefault(root, (name, kept))
+        if before != kept:
+            raise InputError(
+                f"widths: `{other}` ({asked[other]}) and `{name}` ({width}) are of one group, "
+                f"`{root}`, and channels of one go in both; ask for one width"
+            )
+    return {root: kept for root, (_, kept) in named.items()}
+
+
+def _place(found: Sequence[Expected], groups: Sequence[Group], name: str) -> int:
+    """Which group is meant."""
+    roots = [each.group.root for each in found]
+    if name in roots:
+        return roots.index(name)
+    places = [place for place, group in enumerate(groups) if name in group.layers]
+    if len(places) == 1:
+        return places[0]
+    if places:
+        own = ", ".join(f"`{roots[place]}`" for place in places)
+        raise InputError(f"widths: `{name}` has channels of several groups; ask for one of {own}")
+    known = [*roots, *(layer for group in groups for layer in group.layers)]
+    hint = did_you_mean(name, known, "the command groups lists those that there are")
+    raise InputError(
+        f"widths: no group and no layer that makes channels is called {name!r}; {hint}"
+    )
+
+
+def _of_group(each: Expected, group: Group, name: str, width: int) -> int:
+    """The channels of the group that stay where so many of a layer do."""
+    own = [member for member in group.members if member.layer == name and member.axis == "out"]
+    times, rest = (
+        divmod(own[0].width, each.group.width) if own and name != each.group.root else (1, 0)
+    )
+    if rest or (own and len(set().union(*own[0].positions)) < times * each.group.width):
+        raise InputError(
+            f"widths: `{name}` makes a part of the channels of a group; ask for `{each.group.root}`"
+        )
+    whole = each.group.width * times
+    if width > whole:
+        raise InputError(f"widths: `{name}` has {whole} channels, and {width} are to be left of it")
+    if width < whole and (each.group.ignored or not group.together):
+        why = group.held or "it is excluded"
+        raise InputError(f"widths: `{name}` keeps all of its {whole} channels: {why}")
+    can_have = [left * times for left in _left_by_sets(group)]
+    if width not in can_have:
+        below, above = (
+            [n for n in can_have if n < width][-1:],
+            [n for n in can_have if n > width][:1],
+        )
+        raise InputError(
+            f"widths: `{name}` cannot have {width} channels; the nearest that it can are "
+            f"{' and '.join(map(str, below + above))}"
+        )
+    return width // times
+
+
+def _left_by_sets(group: Group) -> list[int]:
+    """How many channels may be left of a group, in order: sets of them go in one piece."""
+    gone = 1  # bit n is set where n channels may go
+    for channels in group.together:
+        gone |= gone << len(channels)
+    return [n for n in range(1, group.width + 1) if gone >> (group.width - n) & 1]

@@ -1,0 +1,63 @@
+"""The report's section on printed figures, from a file that is made up."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from analysis.reporting.section import Absent, Section
+from analysis.reporting.story.published import section
+
+ROW = {
+    "id": "a-1.0-macs", "network": "net", "setting": "x1.0", "input_size": "224", "classes": "10",
+    "quantity": "macs", "value": "569", "unit": "M", "rounding": "nearest,0",
+    "convention": "conv-linear", "source": "some/repository README.md:3", "verdict": "agrees",
+    "reason": "", "found": "569",
+}  # fmt: skip
+ROWS = [
+    ROW,
+    {**ROW, "id": "a-0.5-macs", "value": "529", "verdict": "misprint", "reason": "a digit"},
+    {**ROW, "id": "b-params", "quantity": "params", "value": "7", "unit": "exact", "found": "8",
+     "verdict": "unexplained", "reason": "nobody knows", "source": "other/one page.md"},
+    {**ROW, "id": "c-params", "verdict": "not expressed", "reason": "too large", "found": None},
+]  # fmt: skip
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Section:
+    """The section of these rows."""
+    (tmp_path / "published.json").write_text(json.dumps({"schema": 1, "rows": ROWS}))
+    found = section(str(tmp_path))
+    assert isinstance(found, Section)
+    return found
+
+
+def test_it_says_how_many_figures_agree_and_how_many_do_not(made: Section) -> None:
+    text = "\n".join(made.paragraphs)
+    assert "3 of 4 figures from 2 public sources are tested" in text
+    assert "1 agree to the last digit. 1 are misprints" in text
+    assert "1 do not agree and are not explained" in text
+
+
+def test_each_source_misprint_and_omission_has_its_row(made: Section) -> None:
+    rows = [row for table in made.tables for row in table.rows]
+    assert ("some/repository", "net", "3", "1", "1", "0", "1") in rows
+    assert (
+        "a-0.5-macs", "macs", "529 M", "569 M", "misprint", "a digit",
+        "some/repository README.md:3",
+    ) in rows  # fmt: skip
+    assert ("c-params", "too large", "some/repository README.md:3") in rows
+    assert ("conv-linear", "MACs", "3", "products of convolutions and linear layers") in rows
+
+
+def test_a_row_that_is_not_what_it_is_said_to_be_is_told_of(tmp_path: Path) -> None:
+    (tmp_path / "published.json").write_text(json.dumps({"rows": [{**ROW, "found": "570"}]}))
+    found = section(str(tmp_path))
+    assert isinstance(found, Section)
+    assert "`a-1.0-macs` is not as it is said to be: 570 is found." in found.paragraphs
+
+
+def test_without_the_file_it_says_how_it_is_made(tmp_path: Path) -> None:
+    found = section(str(tmp_path))
+    assert isinstance(found, Absent)
+    assert "tox run -e published" in found.why
