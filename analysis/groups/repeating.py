@@ -41,8 +41,9 @@ def candidates(
     yield from _splits(modules, trace, alike, step, removed)
     for route in (_around_call, _around_made):
         found = _firsts(modules, trace, route, step, removed)
-        # What is the size itself is tried before what it is a part or a multiple of.
-        likely = sorted(found, key=lambda each: not _is_size(each[0]))
+        told = trace.steps[step].constants
+        # What the operator is told, and then what is the size itself, is tried before other numbers.
+        likely = sorted(found, key=lambda each: (each[0].value not in told, not _is_size(each[0])))
         for first, up, plane in likely[:_MOST]:
             others = (_same(trace, modules, route, other, up, plane, first) for other in alike)
             yield [first, *filter(None, others)]
@@ -56,11 +57,12 @@ def _firsts(
     removed: NDArray[np.bool_],
 ) -> Iterator[tuple[Repeated, int, int]]:
     """Numbers around an operator that a cut may change: how far around, and by which plane."""
-    seen: set[tuple[str, Path, bytes]] = set()
+    seen: set[Hashable] = set()
+    arriving = _arriving(trace, step)
     for up, owner in enumerate(route(trace, step)):
         for path, value in _numbers(modules[owner]):
-            for plane, labels in enumerate(_arriving(trace, step)):
-                key = owner, path, removed[labels].tobytes()
+            for plane, labels in enumerate(arriving):
+                key = _place(modules[owner], path), removed[labels].tobytes()
                 first = Repeated(owner, path, value, labels)
                 if key not in seen and _may_repeat(first, removed):
                     seen.add(key)

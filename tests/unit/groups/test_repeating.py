@@ -201,6 +201,40 @@ class BiasHandedOn(Tokens):
         return self.second(x.relu(), bias)[0]
 
 
+class Slopes(Tokens):
+    """Scores start from slopes of the heads, which therefore stay, as those of BLOOM."""
+
+    def __init__(self) -> None:
+        super().__init__(6)
+        self.heads, self.head_dim = 2, 4
+        self.qkv, self.project = nn.Linear(12, 24), nn.Linear(8, 6)
+
+    def body(self, x: Tensor) -> Tensor:
+        batch, tokens, _ = x.shape
+        made = self.qkv(x).view(batch, tokens, self.heads, 3, self.head_dim)
+        q, k, v = made.permute(3, 0, 2, 1, 4).flatten(1, 2)
+        slopes = torch.arange(1.0, self.heads + 1, dtype=x.dtype).repeat(batch)[:, None, None]
+        scores = (slopes * torch.arange(tokens)).baddbmm(batch1=q, batch2=k.mT, alpha=0.5)
+        read = (scores.softmax(-1) @ v).unflatten(0, (batch, self.heads))
+        return self.project(read.transpose(1, 2).flatten(2))
+
+
+class ManyNumbers(Tokens):
+    """More numbers are as large as the width than are tried; what the view is told is another."""
+
+    def __init__(self) -> None:
+        super().__init__(6)
+        self.config = Settings(**{f"size_{place}": 12 for place in range(20)})
+        self.num_heads, self.head_dim = 4, 3
+        self.q, self.k, self.v = (nn.Linear(12, 12) for _ in range(3))
+        self.project = nn.Linear(12, 6)
+
+    def body(self, x: Tensor) -> Tensor:
+        sizes = len(x), -1, self.num_heads, self.head_dim
+        parts = (layer(x).view(sizes).transpose(1, 2) for layer in (self.q, self.k, self.v))
+        return self.project(attended(*parts))
+
+
 class Literal(Tokens):
     """The size is written out in the code, and an attribute of the same value is not read."""
 
@@ -241,9 +275,13 @@ CASES = {
     ),
     # The second layer's own number is not read, and said all the same, as it is by the same code.
     "heads of a bias that is handed on": Case(
-        BiasHandedOn, {"first.n_heads": (4, 2), "second.n_heads": (4, 2)},
-        {"first.qkv": 12, "second.qkv": 12}, "first.qkv",
+        BiasHandedOn,
+        {"first.n_heads": (4, 2), "second.n_heads": (4, 2)},
+        {"first.qkv": 12, "second.qkv": 12},
+        "first.qkv",
     ),
+    "size of heads whose number stays": Case(Slopes, {"head_dim": (4, 2)}, {"qkv": 12}, "qkv"),
+    "heads among many numbers": Case(ManyNumbers, {"num_heads": (4, 2)}, {"q": 6, "v": 6}, "q"),
     "norm without parameters": Case(
         BareNorm, {"norm.normalized_shape[0]": (8, 4)}, {"first": 4}, "first", Verdict.RENORMALIZED
     ),
