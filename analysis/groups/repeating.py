@@ -11,7 +11,7 @@ from analysis.network.cutting import Repeated, says_itself
 from analysis.network.inference import own_attributes
 from analysis.network.labels import operators
 from analysis.network.labels.planes import Labels
-from analysis.network.labels.records import Trace
+from analysis.network.labels.records import Source, Step, Trace
 
 __all__ = ["candidates", "one_each"]
 
@@ -42,7 +42,7 @@ def candidates(
     for route in (_around_call, _around_made):
         found = _firsts(modules, trace, route, step, removed)
         told = trace.steps[step].constants
-        # What the operator is told, and then what is the size itself, is tried before other numbers.
+        # What the operator is told is tried first, and then what is the size itself.
         likely = sorted(found, key=lambda each: (each[0].value not in told, not _is_size(each[0])))
         for first, up, plane in likely[:_MOST]:
             others = (_same(trace, modules, route, other, up, plane, first) for other in alike)
@@ -129,11 +129,17 @@ def _around_made(trace: Trace, step: int) -> Iterator[str]:
     """
     own = {*_around_call(trace, step)}
     for source in trace.steps[step].sources:
-        while isinstance(source, tuple):
-            call = trace.calls[source[0]]
+        for call in _made_by(trace, source):
             if not call.sources and call.place.operator in operators.FACTORIES:
                 yield from (name for name in _around(call.place.module) if name not in own)
-            source = next(iter(call.sources), None)
+
+
+def _made_by(trace: Trace, source: Source) -> Iterator[Step]:
+    """The calls that a tensor comes of, each by its first operand."""
+    while isinstance(source, tuple):
+        call = trace.calls[source[0]]
+        yield call
+        source = next(iter(call.sources), None)
 
 
 def _splits(
