@@ -36,8 +36,20 @@ def _none(model: nn.Module, groups: tuple[Group, ...]) -> tuple[str, ...]:
 
 
 def _classifier(model: nn.Module, groups: tuple[Group, ...]) -> tuple[str, ...]:
-    """Ignore only the layers that produce the model's output."""
-    return tuple(layer for group in groups if group.is_output for layer in group.layers)
+    """Ignore only the layers that produce the model's output.
+
+    Not the embedding whose table the last layer shares: it makes other channels. Nor a module that
+    holds others for a bias of its own, as all of these would stay.
+    """
+    others = {group.name for group in groups if not group.is_output}
+    others |= {name for name, module in model.named_modules() if [*module.children()]}
+    return tuple(
+        layer
+        for group in groups
+        if group.is_output
+        for layer in group.layers
+        if layer == group.name or layer not in others
+    )
 
 
 def _skip_channels(model: nn.Module, groups: tuple[Group, ...]) -> tuple[str, ...]:

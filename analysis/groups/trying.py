@@ -17,7 +17,7 @@ from torch import nn
 from analysis.groups.coupling import Classes, classes_of
 from analysis.groups.departing import ENDLESS, Departing, Tried, departure
 from analysis.groups.draws import drawn
-from analysis.groups.repeating import candidates
+from analysis.groups.repeating import candidates, one_each
 from analysis.groups.retracing import keeps_order
 from analysis.network.cutting import Repeated
 from analysis.network.inference import Inputs
@@ -59,6 +59,7 @@ class _State:
         ties: by operator, labels that it makes go together.
         tried: by operator, tensors that were tried for that.
         repeated: attributes that repeat sizes.
+        counted: labels that go together, as one of these counts them.
         wanted: by place of a choice, the option that is to be taken if the network follows it.
     """
 
@@ -67,11 +68,13 @@ class _State:
     ties: dict[int, tuple[Labels, Labels]] = field(default_factory=dict)
     tried: Counter[int] = field(default_factory=Counter)
     repeated: list[Repeated] = field(default_factory=list)
+    counted: list[tuple[Labels, Labels]] = field(default_factory=list)
     wanted: dict[int, int] = field(default_factory=dict)
 
     def classes(self, trace: Trace, more: Sequence[Hold] = ()) -> Classes:
         """The partition that follows."""
-        return classes_of(trace, self.chosen, list(self.ties.values()), [*self.holds, *more])
+        ties = [*self.ties.values(), *self.counted]
+        return classes_of(trace, self.chosen, ties, [*self.holds, *more])
 
 
 def learn(
@@ -336,15 +339,71 @@ def _repeat(
     ]
     for number in ways:
         state.chosen |= dict.fromkeys(own, number)
-        classes = _reconciled(trace, state)
-        removed = drawn(trace, classes, rng, 0)
-        for found in candidates(tried.model, trace, alike, failing, removed):
-            later = departure(tried, classes, removed, [*state.repeated, *found])
-            if later is None or later.step > failing:
-                state.repeated += found
-                return True
+        if _counts(tried, state, alike, failing, rng):
+            return True
     state.chosen = before
     return False
+
+
+def _counts(
+    tried: Tried, state: _State, alike: Sequence[int], failing: int, rng: np.random.Generator
+) -> bool:
+    """The same, as choices are; without a number, if the network gets further as it is."""
+    trace, before = tried.trace, state.counted
+    drawing = _failing(tried, state, failing, rng)
+    if drawing is None:
+        return True
+    classes, removed = drawing
+    for found in candidates(tried.model, trace, alike, failing, removed):
+        numbers, ties = one_each(tried.model, state.repeated, found)
+        state.counted = [*before, *ties]
+        with_ties = _drawn(tried, state, rng) if ties else (classes, removed)
+        is_new = len(numbers) > len(state.repeated)
+        if _passes(tried, with_ties, numbers, failing) and not (
+            # What goes together because several read a number does so only if it is read.
+            ties and is_new and _passes(tried, with_ties, state.repeated, failing)
+        ):
+            state.repeated = numbers
+            return True
+    state.counted = before
+    return False
+
+
+def _passes(
+    tried: Tried,
+    drawing: tuple[Classes, NDArray[np.bool_]],
+    numbers: Sequence[Repeated],
+    failing: int,
+) -> bool:
+    """Whether the network gets further than an operator after a cut."""
+    found = departure(tried, *drawing, numbers)
+    return found is None or found.step > failing
+
+
+def _failing(
+    tried: Tried, state: _State, failing: int, rng: np.random.Generator
+) -> tuple[Classes, NDArray[np.bool_]] | None:
+    """What to remove so that an operator does not follow; None where it does whatever is drawn.
+
+    Of few heads as many may be left as another tensor has by chance.
+    """
+    for _ in range(_DRAWS):
+        drawing = _drawn(tried, state, rng)
+        if not _passes(tried, drawing, state.repeated, failing):
+            return drawing
+    return None
+
+
+_DRAWS = 3
+"""Cuts that are drawn at most to see an operator fail."""
+
+
+def _drawn(
+    tried: Tried, state: _State, rng: np.random.Generator
+) -> tuple[Classes, NDArray[np.bool_]]:
+    """The partition, and labels that a cut removes."""
+    classes = _reconciled(tried.trace, state)
+    return classes, drawn(tried.trace, classes, rng, 0)
 
 
 def _alike(sites: Sequence[Hashable], step: int) -> list[int]:

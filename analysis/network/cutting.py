@@ -14,7 +14,7 @@ from analysis.network.labels.records import Trace
 from analysis.network.labels.tracing import state_of
 from analysis.records import Attribute
 
-__all__ = ["Repeated", "cut_axes", "cut_labels", "recut"]
+__all__ = ["Repeated", "cut_axes", "cut_labels", "recut", "says_itself"]
 
 _SIZES: dict[str, tuple[tuple[str, int], ...]] = {
     "in_features": (("weight", 1),),
@@ -174,6 +174,11 @@ def _is_torchs(layer: nn.Module) -> bool:
         base is not nn.Module and base.__module__.startswith("torch.nn.")
         for base in type(layer).__mro__
     )
+
+
+def says_itself(layer: nn.Module, name: str) -> bool:
+    """Whether a number of a layer follows a cut of its tensors, or is no size of them."""
+    return _is_torchs(layer) and (name in _SIZES or isinstance(layer, nn.modules.conv._ConvNd))
 
 
 def _say_sizes(layer: Any) -> None:

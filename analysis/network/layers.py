@@ -459,6 +459,7 @@ PRODUCTS = frozenset(
         torch.bmm,
         Tensor.bmm,
         torch.baddbmm,
+        Tensor.baddbmm,
         torch.einsum,
         ATTENTION,
     }

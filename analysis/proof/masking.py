@@ -275,14 +275,19 @@ class KeptChannels(FunctionMode):
         return self._read(func, args, kwargs) if reads else self._combine(func, args, kwargs)
 
     def _read(self, func: Any, args: Any, kwargs: Any) -> Any:
-        cleaned = list(map_tensors(args, _without_tags))
+        given = {**dict(enumerate(args)), **kwargs}
+        cleaned = {key: map_tensors(value, _without_tags) for key, value in given.items()}
         by_width = func is ATTENTION and kwargs.get("scale") is None and len(args) < 7
         if by_width or (self._rescale and func in PRODUCTS and func is not ATTENTION):
-            first = next(index for index, arg in enumerate(args) if isinstance(arg, Tensor))
-            scale = _width_ratio(args[first])
-            cleaned[first] = cleaned[first] * scale
+            tensors = [key for key, value in given.items() if isinstance(value, Tensor)]
+            queries = tensors[1 if func in _ADDED else 0]
+            scale = _width_ratio(given[queries])
+            cleaned[queries] = cleaned[queries] * scale
             self.rescaled |= scale != 1.0
-        return func(*cleaned, **kwargs)
+        return func(
+            *(cleaned[place] for place in range(len(args))),
+            **{name: cleaned[name] for name in kwargs},
+        )
 
     def _combine(self, func: Any, args: Any, kwargs: Any) -> Any:
         plain = func(*args, **kwargs)
@@ -307,6 +312,10 @@ class KeptChannels(FunctionMode):
         ):
             self.combined.append((self._scope[-1] if self._scope else "", func.__name__))
         return results[0] if isinstance(plain, Tensor) else type(plain)(results)
+
+
+_ADDED = frozenset({torch.baddbmm, Tensor.baddbmm})
+"""Products that are given first what they are added to."""
 
 
 def _without_tags(tensor: Tensor) -> Tensor:

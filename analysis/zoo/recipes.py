@@ -1,5 +1,6 @@
 """What torch-pruning must be told about a model that it cannot prune as it is.
 
+This is the comparison beside a cut by the model's own groups, which is told nothing.
 A recipe is what a user would write beside the pruner: options of torch-pruning, a stand-in to
 trace where its tracer is lost, and attributes to set on the pruned model. No weight is touched.
 """

@@ -213,6 +213,10 @@ def _linear(call: Call) -> None:
     call.put(0, _added(call, planes, call.bound.get("bias")))
 
 
+_ALIGNED = 16
+"""Bytes of which rows of a grouped product are a multiple."""
+
+
 def _grouped(call: Call) -> None:
     """Rows that are each multiplied by one of several matrices, as tokens by their experts."""
     value, weight = call.bound["self"], call.bound["mat2"]
@@ -227,6 +231,8 @@ def _grouped(call: Call) -> None:
             call.meeting.hold(labels_of(plane), "chosen by values")
         else:
             matrices.append(plane.permute(0, 2, 1))
+    for plane in (*call.planes_of(value), *matrices):
+        call.meeting.steps(plane, _ALIGNED // value.element_size())
     found = _contract(
         call,
         [

@@ -221,6 +221,13 @@ class Meeting:
         free = [] if was_one else [Option("follows", _NONE, _NONE, _NONE)]
         self.choose(labels, [*free, *alike, _held(labels, "a written-out size")])
 
+    def steps(self, plane: Tensor, step: int) -> None:
+        """Labels along one dimension, of which an operator may ask for a multiple of so many."""
+        labels = labels_of(plane)
+        if labels.ndim == 1 and step > 1 and not labels.size % step:
+            free = Option("any number", _NONE, _NONE, _NONE)
+            self.choose(labels, [free, _blocks(labels, step), _held(labels, "a written-out size")])
+
     def turned(self, plane: Tensor, part: Tensor | None) -> None:
         """The last labels come to the front: so many of them as a number or a size says."""
         if part is None or len(axes_of(plane)) != 1 or part.shape != plane.shape:
@@ -265,6 +272,13 @@ def _held(labels: Labels, why: str) -> Option:
     return Option(why, _NONE, _NONE, labels)
 
 
+def _blocks(slabs: Labels, step: int) -> Option:
+    """So many neighbours go together."""
+    rows = slabs.reshape(len(slabs) // step, -1)
+    one, other = np.broadcast_arrays(rows[:, :1], rows[:, 1:])
+    return Option("blocks of a step", one.ravel(), other.ravel(), _NONE)
+
+
 def _partings(slabs: Labels, left: Sequence[Labels]) -> list[Option]:
     """How positions 0 to n of an axis can be parted, the finest first."""
     count = len(slabs)
@@ -285,7 +299,5 @@ def _partings(slabs: Labels, left: Sequence[Labels]) -> list[Option]:
                 _held(slabs[middle:], "a part of a written-out size"),
             ]
     elif len(steps) == 1 and not count % (step := steps.pop()):
-        rows = slabs.reshape(count // step, -1)
-        one, other = np.broadcast_arrays(rows[:, :1], rows[:, 1:])
-        options.append(Option("blocks of a step", one.ravel(), other.ravel(), _NONE))
+        options.append(_blocks(slabs, step))
     return [*options, _held(slabs, "a part of a written-out size")]

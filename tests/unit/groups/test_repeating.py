@@ -155,6 +155,86 @@ class BareNorm(Tokens):
         return self.second(self.norm(self.first(x)))
 
 
+class Downsampled(Tokens):
+    """A module around a strided convolution asserts its channels, as those of diffusers do."""
+
+    class Down(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.channels = 32
+            self.conv = nn.Conv1d(32, 6, 2, stride=2, padding=0)
+
+        def forward(self, x: Tensor) -> Tensor:
+            assert x.shape[1] == self.channels
+            return self.conv(x)
+
+    def __init__(self) -> None:
+        super().__init__(6)
+        self.first, self.down = nn.Linear(12, 32), self.Down()
+
+    def body(self, x: Tensor) -> Tensor:
+        return self.down(self.first(x).mT).mT
+
+
+class BiasHandedOn(Tokens):
+    """The first layer makes a bias of zeros for its heads, and hands it on, as T5's decoder."""
+
+    class Attend(nn.Module):
+        def __init__(self, read: int) -> None:
+            super().__init__()
+            self.n_heads = 4
+            self.qkv, self.project = nn.Linear(read, 24), nn.Linear(8, 6)
+
+        def forward(self, x: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
+            q, k, v = self.qkv(x).unflatten(-1, (3, -1, 2)).permute(2, 0, 3, 1, 4)
+            if bias is None:
+                bias = torch.zeros(1, self.n_heads, x.shape[1], x.shape[1], dtype=x.dtype)
+            scores = (q @ k.mT + bias).softmax(-1)
+            return self.project((scores @ v).transpose(1, 2).flatten(2)), bias
+
+    def __init__(self) -> None:
+        super().__init__(6)
+        self.first, self.second = self.Attend(12), self.Attend(6)
+
+    def body(self, x: Tensor) -> Tensor:
+        x, bias = self.first(x, None)
+        return self.second(x.relu(), bias)[0]
+
+
+class Slopes(Tokens):
+    """Scores start from slopes of the heads, which therefore stay, as those of BLOOM."""
+
+    def __init__(self) -> None:
+        super().__init__(6)
+        self.heads, self.head_dim = 2, 4
+        self.qkv, self.project = nn.Linear(12, 24), nn.Linear(8, 6)
+
+    def body(self, x: Tensor) -> Tensor:
+        batch, tokens, _ = x.shape
+        made = self.qkv(x).view(batch, tokens, self.heads, 3, self.head_dim)
+        q, k, v = made.permute(3, 0, 2, 1, 4).flatten(1, 2)
+        slopes = torch.arange(1.0, self.heads + 1, dtype=x.dtype).repeat(batch)[:, None, None]
+        scores = (slopes * torch.arange(tokens)).baddbmm(batch1=q, batch2=k.mT, alpha=0.5)
+        read = (scores.softmax(-1) @ v).unflatten(0, (batch, self.heads))
+        return self.project(read.transpose(1, 2).flatten(2))
+
+
+class ManyNumbers(Tokens):
+    """More numbers are as large as the width than are tried; what the view is told is another."""
+
+    def __init__(self) -> None:
+        super().__init__(6)
+        self.config = Settings(**{f"size_{place}": 12 for place in range(20)})
+        self.num_heads, self.head_dim = 4, 3
+        self.q, self.k, self.v = (nn.Linear(12, 12) for _ in range(3))
+        self.project = nn.Linear(12, 6)
+
+    def body(self, x: Tensor) -> Tensor:
+        sizes = len(x), -1, self.num_heads, self.head_dim
+        parts = (layer(x).view(sizes).transpose(1, 2) for layer in (self.q, self.k, self.v))
+        return self.project(attended(*parts))
+
+
 class Literal(Tokens):
     """The size is written out in the code, and an attribute of the same value is not read."""
 
@@ -190,6 +270,18 @@ CASES = {
         Configured, {"attend.config.heads": (4, 2)}, {"attend.qkv": 18}, "attend.qkv"
     ),
     "layers of GPT-2": Case(Gpt, {"wide.nf": (16, 8), "narrow.nf": (6, 3)}, {}, "wide"),
+    "channels asserted before a convolution": Case(
+        Downsampled, {"down.channels": (32, 16)}, {"first": 16}, "first"
+    ),
+    # The second layer's own number is not read, and said all the same, as it is by the same code.
+    "heads of a bias that is handed on": Case(
+        BiasHandedOn,
+        {"first.n_heads": (4, 2), "second.n_heads": (4, 2)},
+        {"first.qkv": 12, "second.qkv": 12},
+        "first.qkv",
+    ),
+    "size of heads whose number stays": Case(Slopes, {"head_dim": (4, 2)}, {"qkv": 12}, "qkv"),
+    "heads among many numbers": Case(ManyNumbers, {"num_heads": (4, 2)}, {"q": 6, "v": 6}, "q"),
     "norm without parameters": Case(
         BareNorm, {"norm.normalized_shape[0]": (8, 4)}, {"first": 4}, "first", Verdict.RENORMALIZED
     ),
@@ -309,16 +401,49 @@ class SharedSettings(Twice):
 
 @pytest.mark.parametrize("scope", ["local", "global"])
 def test_one_number_that_two_modules_read_is_never_two(scope: str) -> None:
-    """Heads of both go alike, or none of one: what is proved runs."""
+    """Heads of both go alike, wherever they are ranked."""
     model = built(SharedSettings)
     pruned = prune(model, inputs(), 0.5, ignore=["head"], scope=scope)
     assert pruned.verification.verdict.passes, pruned.verification.reason
     heads = pruned.model.first.config.heads
+    assert heads < 4
     assert pruned.model.second.config is pruned.model.first.config
     assert model.first.config.heads == 4
     for attend in (pruned.model.first, pruned.model.second):
         assert attend.qkv.out_features == 9 * heads
     assert pruned.model(inputs()).shape == (2, 2)
+
+
+class WideHeads(HeadSize):
+    def __init__(self) -> None:
+        super().__init__()
+        self.head_size = 4
+        self.q, self.k, self.v = (nn.Linear(12, 16) for _ in range(3))
+        self.project = nn.Linear(16, 6)
+
+
+@pytest.mark.parametrize("scope", ["local", "global"])
+def test_the_size_of_heads_follows_where_it_is_asked_to(scope: str) -> None:
+    """Queries, keys and values are viewed by one size of a head: as many channels of each go."""
+    model = built(WideHeads)
+    pruned = prune(model, inputs(), 0.5, ignore=["head"], heads="alike", scope=scope)
+    assert pruned.verification.verdict is Verdict.EXACT, pruned.verification.reason
+    (size,) = pruned.attributes
+    assert (full(size), size.before) == ("head_size", 4)
+    assert 1 < size.after < 4
+    for name in ("q", "k", "v"):
+        kept = pruned.kept[name]["out"]
+        # The same channels of each of the four heads.
+        assert [channel % 4 for channel in kept] == [*kept[: size.after]] * 4
+
+
+def test_heads_that_share_a_bias_go_alike() -> None:
+    """The bias that the first layer makes is added by the second, whose heads are as many."""
+    model = built(BiasHandedOn)
+    pruned = prune(model, inputs(), 0.5, ignore=["head"], scope="global")
+    assert pruned.verification.verdict is Verdict.EXACT, pruned.verification.reason
+    made = [pruned.model.get_submodule(f"{name}.qkv").out_features for name in ("first", "second")]
+    assert made == [6 * pruned.model.first.n_heads] * 2
 
 
 def test_the_dense_networks_configuration_is_its_own() -> None:

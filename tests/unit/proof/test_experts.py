@@ -6,7 +6,7 @@ import torch_pruning as tp
 from torch import Tensor, nn
 from torch.nn import functional
 
-from analysis import count_macs, inspect_groups, ratio_for_macs, verify
+from analysis import count_macs, inspect_groups, prune, ratio_for_macs, verify
 from analysis.records import Verdict
 
 pytestmark = pytest.mark.skipif(
@@ -113,3 +113,21 @@ def test_grouped_products_are_counted_and_priced() -> None:
     assert count_macs(model, x).macs == 7 * (6 * 16 + 16 * 12 + 12 * 16 + 16 * 4)
     assert not count_macs(model, x).not_traced
     assert ratio_for_macs(model, x, 1.0, ignored_layers=["head"], cut="groups").ratio == 0.0
+
+
+@pytest.mark.parametrize("ratio", [0.3, 0.5])
+def test_so_many_channels_go_at_once_that_rows_stay_aligned(ratio: float) -> None:
+    """A grouped product takes rows of 16 bytes, which are four numbers, and no others."""
+    torch.manual_seed(0)
+    model, x = Experts().eval(), torch.randn(7, 6)
+    with pytest.raises(RuntimeError, match="16 bytes"):
+        functional.grouped_mm(torch.randn(7, 10), torch.randn(3, 10, 12), offs=TOKENS)
+    for group in inspect_groups(model, x):
+        assert group.is_output or group.together == tuple(
+            tuple(range(first, first + 4)) for first in range(0, group.width, 4)
+        )
+    pruned = prune(model, x, ratio)
+    assert pruned.verification.verdict is Verdict.EXACT, pruned.verification.reason
+    assert not pruned.model.up.shape[1] % 4
+    assert not pruned.model.up.shape[2] % 4
+    assert pruned.model.up.numel() < model.up.numel()
