@@ -11,6 +11,7 @@ from analysis.groups import policies
 from analysis.groups.departing import cut_copy
 from analysis.network.inference import Inputs, copy_of, left_as_found
 from analysis.network.outputs import only_outputs
+from analysis.network.usable import check_usable, writes_undone
 from analysis.pipeline import Dense, Outcome, analyse, prune_and_prove
 from analysis.processes import budgets
 from analysis.proof.distinct_values import make_distinct
@@ -115,7 +116,12 @@ def prune(
         "ratios_by_layer": ratios_by_layer,
         "min_channels": min_channels,
     }
-    with left_as_found(model), only_outputs(model, outputs):
+    check_usable(model)
+    with (
+        left_as_found(model),
+        only_outputs(model, outputs),
+        writes_undone(model, example_inputs),
+    ):
         return pruned_by_groups(analyse(model, example_inputs), config, ignore, **options)
 
 
@@ -200,7 +206,7 @@ class _Pruning:
 
         def among(places: Sequence[int]) -> dict[int, str]:
             found = proved(places)
-            if found.verdict.passes:
+            if found.verdict.passes or not places:
                 return {}
             if len(places) == 1:
                 return {places[0]: found.reason}

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
-from math import inf
+from math import inf, isfinite
 from typing import Any, Self
 
 import torch
@@ -34,6 +34,7 @@ __all__ = [
     "described",
     "forward",
     "holds_nan",
+    "hookable",
     "indices",
     "left_as_found",
     "map_tensors",
@@ -47,6 +48,7 @@ __all__ = [
     "random_state_kept",
     "reached_parameters",
     "relative_error",
+    "restored",
     "run_hooked",
     "tensors_of",
     "walk",
@@ -76,6 +78,15 @@ def forward(model: nn.Module, inputs: Inputs) -> Any:
     return counted(model, _called(model, inputs))
 
 
+def hookable(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """The modules of a model that take hooks, by name; those of TorchScript refuse them."""
+    return (
+        (name, module)
+        for name, module in model.named_modules()
+        if not isinstance(module, torch.jit.ScriptModule)
+    )
+
+
 def _called(model: nn.Module, inputs: Inputs) -> Any:
     """The model's output; a warning is no failure, under ``-W error`` either."""
     args, kwargs = as_arguments(inputs)
@@ -87,6 +98,7 @@ def _called(model: nn.Module, inputs: Inputs) -> Any:
 @contextmanager
 def _attributes_restored(model: nn.Module) -> Iterator[None]:
     found = [(vars(module), own_attributes(module)) for module in model.modules()]
+    buffers = [(module._buffers, dict(module._buffers)) for _, module in hookable(model)]
     held = [
         (value, copy.copy(value))
         for _, own in found
@@ -101,6 +113,8 @@ def _attributes_restored(model: nn.Module) -> Iterator[None]:
                 for key in attributes.keys() - own.keys() - _OF_EVERY_MODULE:
                     del attributes[key]
                 attributes.update(own)
+            for owned, before in buffers:
+                owned.update(before)  # another tensor may stand under the name
             for value, before in held:
                 value.clear()
                 (value.update if isinstance(value, dict) else value.extend)(before)
@@ -188,10 +202,17 @@ def relative_error(expected: Tensor, found: Tensor) -> float:
     expected, found = _real(expected), _real(found)
     scale = float(expected.abs().max())
     difference = float((expected - found).abs().max())
-    # NaN compares false with every bound; make it a departure.
-    if difference != difference:
-        return inf
+    if not (isfinite(scale) and isfinite(difference)):
+        return _error_beside_infinities(expected, found)
     return difference / scale if scale else difference
+
+
+def _error_beside_infinities(expected: Tensor, found: Tensor) -> float:
+    """An infinity is equal to itself alone; NaN departs, as it compares false with every bound."""
+    finite = expected.isfinite()
+    if not bool((expected == found)[~finite].all() and found[finite].isfinite().all()):
+        return inf
+    return relative_error(expected[finite], found[finite])
 
 
 def _real(tensor: Tensor) -> Tensor:
@@ -282,7 +303,7 @@ def run_hooked(model: nn.Module, inputs: Inputs, hook: Callable[[str, Any, Any],
         module.register_forward_hook(
             lambda _module, given, returned, name=name: hook(name, given, returned)
         )
-        for name, module in model.named_modules()
+        for name, module in hookable(model)
     ]
     try:
         with torch.no_grad():
@@ -400,6 +421,19 @@ def left_as_found(model: nn.Module) -> Iterator[None]:
             for module, flag in training.items():
                 if module.training != flag:
                     module.training = flag
+
+
+@contextmanager
+def restored(model: nn.Module, names: Iterable[str]) -> Iterator[None]:
+    """Give tensors of a model the values that they have now on the way out."""
+    tensors = named_tensors(model)
+    held = [(tensors[name], tensors[name].detach().clone()) for name in names]
+    try:
+        yield
+    finally:
+        with budgets.undisturbed():
+            for tensor, value in held:
+                tensor.data.copy_(value)
 
 
 @contextmanager

@@ -32,10 +32,11 @@ from analysis.proof.flow import Flow
 from analysis.proof.labels_left import NotOneCutError, labels_after
 from analysis.proof.lines import by_line, kind_of, site_of
 from analysis.proof.norms import norms_of
+from analysis.proof.own_arguments import OwnArguments
 from analysis.proof.staying import Removed, Staying
 from analysis.records import Cut
 
-__all__ = ["Recording", "Structure", "line_up", "record"]
+__all__ = ["FUNCTIONS", "Recording", "Structure", "line_up", "record"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +67,7 @@ class Structure:
         numbered: the module that uses the position of a channel as a number; None if none does.
         draws: whether the pruned network draws random numbers.
         used: names of the pruned network's tensors that its eval mode uses.
-        scaled: modules whose forward multiplies by a number that follows a width, and the number.
+        scaled: modules whose forward uses a number that follows a width, and what it does with it.
     """
 
     differs: str = ""
@@ -146,7 +147,13 @@ def line_up(
     after = record(pruned, inputs, labels, trace.count)
     if after.failed:
         return Structure(unknown=f"the pruned network cannot be followed: {after.failed}")
-    structure = _Lining(recording, after, removed).structure()
+    kept = {
+        (name, dim): row.long() - trace.starts[name, dim]
+        for (name, dim), row in labels.items()
+        if (name, dim) in trace.starts
+    }
+    own = OwnArguments(dense, inputs, kept, trace.calls, after.trace.calls)
+    structure = _Lining(recording, after, removed, own).structure()
     draws = any(step.place.operator in operators.RANDOM for step in after.trace.calls)
     return replace(structure, used=frozenset(after.trace.used), draws=draws)
 
@@ -162,10 +169,13 @@ class _DiffersError(Exception):
 class _Lining:
     """Goes through both recordings, operator by operator."""
 
-    def __init__(self, dense: Recording, pruned: Recording, removed: Removed) -> None:
+    def __init__(
+        self, dense: Recording, pruned: Recording, removed: Removed, own: OwnArguments
+    ) -> None:
         self._dense, self._pruned = dense, pruned
         self._staying = Staying(dense.trace, pruned.trace, removed)
         self._removed = self._staying.removed
+        self._own = own
         self._constants, self._flow = Constants(), Flow(dense.trace, pruned.trace)
         self._uncertain = ""
         self._number = {id(step): n for n, step in enumerate(dense.trace.steps)}
@@ -234,7 +244,7 @@ class _Lining:
         elif self._is_loop(here, there):
             # A loop over channels, one by one: a position of each is picked, which is held.
             self._flow.note_line(here, there)
-            self._uncertain = "a loop over channels"
+            self._uncertain = _LOOP
         else:
             raise _DiffersError(_other_operators(here, there))
 
@@ -264,7 +274,7 @@ class _Lining:
         try:
             self._constants.check(step, other)
         except OtherArgumentsError as error:
-            raise _DiffersError(str(error)) from None
+            self._check_own_arguments(step, other, str(error))
         if not self._flow.is_same(step.sources, other.sources):
             raise _DiffersError(f"{step.place} is given what another operator returns")
         if step.place.operator == "native_group_norm":
@@ -272,6 +282,15 @@ class _Lining:
         if step.arriving:
             self._check_channels(step, other)
             self._check_meeting(step, other)
+
+    def _check_own_arguments(self, step: Step, other: Step, why: str) -> None:
+        """Other arguments are those that the dense network's own code gives at this width."""
+        if self._own.follow_values(step):
+            self._uncertain = f"{_VALUES} at {step.place}"
+        elif self._own.follow_widths(step, other):
+            self._constants.note(step, other)
+        else:
+            raise _DiffersError(why)
 
     def _check_groups(self, step: Step, other: Step) -> None:
         """As many groups of channels as before, or whole ones have gone."""
@@ -376,6 +395,11 @@ class _Lining:
             if self._removed[each.labels[each.labels > 0]].any():
                 yield each
 
+
+_VALUES, _LOOP = "values that are taken out of tensors", "a loop over channels"
+
+FUNCTIONS = ("unknown operator", _VALUES, _LOOP)
+"""How that begins which could not be followed, and is a function of the channels that stay."""
 
 _GROUPS = -2
 """Place of the number of groups among the arguments of a group norm that are no tensors."""
