@@ -11,7 +11,7 @@ from analysis.groups import policies
 from analysis.groups.departing import cut_copy
 from analysis.network.inference import Inputs, copy_of, left_as_found
 from analysis.network.outputs import only_outputs
-from analysis.network.usable import check_usable, writes_undone
+from analysis.network.usable import writes_undone
 from analysis.pipeline import Dense, Outcome, analyse, prune_and_prove
 from analysis.processes import budgets
 from analysis.proof.distinct_values import make_distinct
@@ -116,12 +116,7 @@ def prune(
         "ratios_by_layer": ratios_by_layer,
         "min_channels": min_channels,
     }
-    check_usable(model)
-    with (
-        left_as_found(model),
-        only_outputs(model, outputs),
-        writes_undone(model, example_inputs),
-    ):
+    with left_as_found(model), only_outputs(model, outputs):
         return pruned_by_groups(analyse(model, example_inputs), config, ignore, **options)
 
 
@@ -138,15 +133,16 @@ def pruned_by_groups(dense: Dense, config: Config, ignore: Any, **options: Any) 
         InputError: as `prune`.
     """
     groups, whole = dense.followed_for(config.heads).groups, dict[int, str]()
-    while True:
-        pruning = _Pruning(dense, config, ignore, whole, options)
-        outcome = pruning.outcome()
-        found = outcome.run.verification
-        is_wrong = found.verdict in (Verdict.WRONG, Verdict.BROKEN)
-        refuted = pruning.refuted() if is_wrong and pruning.pruner is not None else {}
-        if not refuted:
-            break
-        whole |= refuted
+    with writes_undone(dense.model, dense.inputs):
+        while True:
+            pruning = _Pruning(dense, config, ignore, whole, options)
+            outcome = pruning.outcome()
+            found = outcome.run.verification
+            is_wrong = found.verdict in (Verdict.WRONG, Verdict.BROKEN)
+            refuted = pruning.refuted() if is_wrong and pruning.pruner is not None else {}
+            if not refuted:
+                break
+            whole |= refuted
     if whole:
         said = (f"`{groups[place].name}` is left whole: {why}" for place, why in whole.items())
         found = replace(found, reason="; ".join(filter(None, [found.reason, *said])))

@@ -48,7 +48,6 @@ __all__ = [
     "random_state_kept",
     "reached_parameters",
     "relative_error",
-    "restored",
     "run_hooked",
     "tensors_of",
     "walk",
@@ -421,19 +420,6 @@ def left_as_found(model: nn.Module) -> Iterator[None]:
             for module, flag in training.items():
                 if module.training != flag:
                     module.training = flag
-
-
-@contextmanager
-def restored(model: nn.Module, names: Iterable[str]) -> Iterator[None]:
-    """Give tensors of a model the values that they have now on the way out."""
-    tensors = named_tensors(model)
-    held = [(tensors[name], tensors[name].detach().clone()) for name in names]
-    try:
-        yield
-    finally:
-        with budgets.undisturbed():
-            for tensor, value in held:
-                tensor.data.copy_(value)
 
 
 @contextmanager

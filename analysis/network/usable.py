@@ -1,6 +1,6 @@
 """Models that can be analysed as they are; what to pass instead of the others."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,8 +14,8 @@ from analysis.network.inference import (
     named_tensors,
     outputs_of,
     relative_error,
-    restored,
 )
+from analysis.processes import budgets
 
 __all__ = ["check_copies", "check_usable", "writes_undone"]
 
@@ -95,8 +95,21 @@ def writes_undone(model: nn.Module, inputs: Inputs) -> Iterator[None]:
             f"the first forward pass sets `{min(first)}` of the {type(model).__name__}, from what "
             "it is given; run the model once on its inputs first"
         )
-    with restored(model, written):
+    with _restored(model, written):
         yield
+
+
+@contextmanager
+def _restored(model: nn.Module, names: Iterable[str]) -> Iterator[None]:
+    """Give tensors of a model the values that they have now on the way out."""
+    tensors = named_tensors(model)
+    held = [(tensors[name], tensors[name].detach().clone()) for name in names]
+    try:
+        yield
+    finally:
+        with budgets.undisturbed():
+            for tensor, value in held:
+                tensor.data.copy_(value)
 
 
 def _written(model: nn.Module, inputs: Inputs) -> list[str]:
