@@ -278,7 +278,11 @@ def aliased(model: nn.Module, *, requires_grad: bool) -> nn.Module:
     """
     modules = list(model.modules())
     shared: dict[int, Any] = {
-        id(each): nn.Parameter(each.detach(), requires_grad and each.is_floating_point())
+        id(each): nn.Parameter(
+            # A lookup writes to rows that are held to a norm.
+            each.detach() if getattr(module, "max_norm", None) is None else each.detach().clone(),
+            requires_grad and each.is_floating_point(),
+        )
         for module in modules
         for each in module._parameters.values()
         if each is not None
