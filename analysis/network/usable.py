@@ -123,8 +123,9 @@ def _written(model: nn.Module, inputs: Inputs) -> list[str]:
 
 
 def _versions(model: nn.Module) -> dict[str, int]:
-    """How often each tensor of a model was written to."""
-    return {name: tensor._version for name, tensor in named_tensors(model).items()}
+    """How often each tensor of a model was written to; in inference mode nobody counts that."""
+    tensors = named_tensors(model).items()
+    return {name: tensor._version for name, tensor in tensors if not tensor.is_inference()}
 
 
 def _seeded(model: nn.Module, inputs: Inputs) -> list[Tensor]:
