@@ -177,7 +177,7 @@ class _Lining:
         self._removed = self._staying.removed
         self._own = own
         self._constants, self._flow = Constants(), Flow(dense.trace, pruned.trace)
-        self._uncertain = ""
+        self._uncertain, self._taken = "", ""
         self._number = {id(step): n for n, step in enumerate(dense.trace.steps)}
         self._after = {id(step): n for n, step in enumerate(pruned.trace.steps)}
         self._met: dict[int, list[Edge]] = _by_step(dense.trace.edges)
@@ -286,7 +286,8 @@ class _Lining:
     def _check_own_arguments(self, step: Step, other: Step, why: str) -> None:
         """Other arguments are those that the dense network's own code gives at this width."""
         if self._own.follow_values(step):
-            self._uncertain = f"{_VALUES} at {step.place}"
+            are_items = _are_items(step, self._dense.trace.calls)
+            self._taken = f"{_NUMBERS if are_items else _VALUES} at {step.place}"
         elif self._own.follow_widths(step, other):
             self._constants.note(step, other)
         else:
@@ -376,7 +377,7 @@ class _Lining:
         for hold in self._dense.trace.holds:
             if hold.why != OUTPUT and self._removed[hold.labels].any():
                 return f"{hold.why} at {self._dense.trace.steps[hold.step].place}"
-        return ""
+        return self._taken
 
     def _conflicting(self) -> Iterator[tuple[str, str]]:
         dense, pruned = self._dense.trace, self._pruned.trace
@@ -396,9 +397,10 @@ class _Lining:
                 yield each
 
 
-_VALUES, _LOOP = "values that are taken out of tensors", "a loop over channels"
+_LOOP = "a loop over channels"
+_NUMBERS, _VALUES = "a number that is taken out of tensors", "values that are taken out of tensors"
 
-FUNCTIONS = ("unknown operator", _VALUES, _LOOP)
+FUNCTIONS = ("unknown operator", _NUMBERS, _LOOP)
 """How that begins which could not be followed, and is a function of the channels that stay."""
 
 _GROUPS = -2
@@ -413,6 +415,13 @@ def _other_lines(here: Sequence[Step] | None, there: Sequence[Step] | None) -> s
         more, name = (there, "pruned") if here is None else (here, "dense")
         return f"only the {name} network goes on to call {more[0].place}" if more else ""
     return f"the pruned network calls {there[0].place}, and the dense one {here[0].place}"
+
+
+def _are_items(step: Step, calls: Sequence[Step]) -> bool:
+    """Whether what an operator is given may be numbers of tensors that were followed so far."""
+    before = calls[: next(n for n, each in enumerate(calls) if each is step)]
+    is_plain = not any(isinstance(each, tuple) for each in step.constants)
+    return is_plain and any(each.place.operator == "_local_scalar_dense" for each in before)
 
 
 def _is_beside(step: Step) -> bool:

@@ -119,6 +119,24 @@ def test_values_that_are_taken_out_of_a_channel_that_goes_are_mixed() -> None:
     assert found.verdict is Verdict.MIXED, found
 
 
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda m, x: x * x.detach()[0, 0, 0, 0].item(),
+        lambda m, x: x * float(x.detach().numpy()[0, 0, 0, 0]),
+        lambda m, x: x * torch.from_numpy(x.detach().numpy()[:, :1]).to(x),
+    ],
+)
+def test_values_that_are_taken_out_of_another_channel_are_wrong(function: Function) -> None:
+    def make() -> Net:
+        net = Net(function)
+        with torch.no_grad():
+            net.make.weight[:4] *= 0.1  # the first channel goes, and the next takes its place
+        return net
+
+    assert answer(make).verdict is Verdict.WRONG
+
+
 def test_a_generator_in_a_forward_pass_draws_the_same_in_both() -> None:
     def function(m: Net, x: Tensor) -> Tensor:
         generator = torch.Generator().manual_seed(m.seed)
