@@ -24,7 +24,7 @@ from analysis.network.inference import (
 )
 from analysis.network.operators import Operators
 from analysis.network.outputs import only_outputs
-from analysis.network.usable import check_copies, check_usable
+from analysis.network.usable import check_copies, check_usable, writes_undone
 from analysis.processes import budgets
 from analysis.proof import comparing, distinct_values, exercised
 from analysis.proof.other_sizes import Noted
@@ -250,7 +250,7 @@ def analyse(model: nn.Module, example_inputs: Inputs) -> Dense:
             `analysis.network.usable.check_usable`), or a copy of it computes something else.
     """
     check_usable(model)
-    with left_as_found(model):
+    with left_as_found(model), writes_undone(model, example_inputs):
         check_copies(model, example_inputs)
         return Dense(model, example_inputs, *measure(model, example_inputs))
 

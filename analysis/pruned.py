@@ -11,6 +11,7 @@ from analysis.groups import policies
 from analysis.groups.departing import cut_copy
 from analysis.network.inference import Inputs, copy_of, left_as_found
 from analysis.network.outputs import only_outputs
+from analysis.network.usable import writes_undone
 from analysis.pipeline import Dense, Outcome, analyse, prune_and_prove
 from analysis.processes import budgets
 from analysis.proof.distinct_values import make_distinct
@@ -142,15 +143,16 @@ def pruned_by_groups(dense: Dense, config: Config, ignore: Any, **options: Any) 
         InputError: as `prune`.
     """
     groups, whole = dense.followed_for(config.heads).groups, dict[int, str]()
-    while True:
-        pruning = _Pruning(dense, config, ignore, whole, options)
-        outcome = pruning.outcome()
-        found = outcome.run.verification
-        is_wrong = found.verdict in (Verdict.WRONG, Verdict.BROKEN)
-        refuted = pruning.refuted() if is_wrong and pruning.pruner is not None else {}
-        if not refuted:
-            break
-        whole |= refuted
+    with writes_undone(dense.model, dense.inputs):
+        while True:
+            pruning = _Pruning(dense, config, ignore, whole, options)
+            outcome = pruning.outcome()
+            found = outcome.run.verification
+            is_wrong = found.verdict in (Verdict.WRONG, Verdict.BROKEN)
+            refuted = pruning.refuted() if is_wrong and pruning.pruner is not None else {}
+            if not refuted:
+                break
+            whole |= refuted
     if whole:
         said = (f"`{groups[place].name}` is left whole: {why}" for place, why in whole.items())
         found = replace(found, reason="; ".join(filter(None, [found.reason, *said])))
@@ -210,7 +212,7 @@ class _Pruning:
 
         def among(places: Sequence[int]) -> dict[int, str]:
             found = proved(places)
-            if found.verdict.passes:
+            if found.verdict.passes or not places:
                 return {}
             if len(places) == 1:
                 return {places[0]: found.reason}

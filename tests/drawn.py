@@ -1,6 +1,7 @@
 """A grammar of random small networks: blocks in a row, drawn by the property-based tests."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from hypothesis import note
@@ -152,6 +153,53 @@ class Cached(nn.Module):
         return x + self.kept
 
 
+class Early(nn.Module):
+    """A branch that values choose, which no drawn input takes, or the layer that they take."""
+
+    def __init__(self, c: int, out: int) -> None:
+        super().__init__()
+        self.make, self.other = nn.Conv2d(c, out, 1), nn.Conv2d(c, out, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.other(x) if bool(x.detach().abs().amax() > 1e9) else self.make(x)
+
+
+class Training(nn.Module):
+    """Layers of train mode alone, and a layer that nothing calls."""
+
+    def __init__(self, c: int, out: int) -> None:
+        super().__init__()
+        self.make, self.noise, self.idle = nn.Conv2d(c, out, 1), nn.Dropout(0.5), nn.Linear(3, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.noise(self.make(x))
+
+
+class Gate(nn.Module):
+    """A gate for each channel, of which one is closed for good."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.gate = nn.Conv2d(channels, channels, 1, groups=channels)
+        with torch.no_grad():
+            self.gate.bias[-1] = -torch.inf
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.gate(x).sigmoid()
+
+
+class Spectrum(nn.Module):
+    """A filter of the positions for each channel, by complex numbers."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.filter = nn.Parameter(torch.rand(channels, 5, 3, 2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        spectrum = torch.fft.rfft2(x) * torch.view_as_complex(self.filter)
+        return torch.fft.irfft2(spectrum, s=x.shape[-2:])
+
+
 _BLUR = torch.tensor([0.25, 0.5, 0.25])
 
 
@@ -171,15 +219,31 @@ MORE_BLOCKS: dict[str, Block] = {
     "sum over the width": _over(lambda x: x - x.sum(1, keepdim=True) / x.size(1)),
     "median": _over(lambda x: x - x.median(1, keepdim=True)[0]),
     "running sum": _over(lambda x: x.cumsum(1)),
+    "a number of the width": _over(lambda x: x * (x.shape[1] / (x.shape[1] + 1))),
+    "greatest half": _over(lambda x: x + x.topk(x.shape[1] // 2, 1)[0].mean(1, keepdim=True)),
+    "count of the active": _over(lambda x: x * (x > 0).to(x).sum(1, keepdim=True)),
+    "values taken out": _over(lambda x: x / (1 + x.detach().abs().mean().item())),
+    "a branch by values": Early,
+    "layers of train mode": Training,
+    "a closed gate": _normed(Gate),
+    "positions transformed": _over(lambda x: torch.fft.fft2(x).real),
 }
 """Blocks that take functions over channels, or keep something: for the proof alone."""
+
+
+OUTPUTS: dict[str, Callable[[Tensor], Any]] = {
+    "a tensor": lambda scores: scores,
+    "a dict": lambda scores: {"scores": scores, "shares": scores.softmax(1), "none": None},
+    "nested": lambda scores: (scores, [{"scores": 2 * scores}, ("word", scores.shape[1], 0.5)]),
+}
 
 
 class Drawn(nn.Module):
     """Blocks in a row on 3x5x5 images, then a classifier."""
 
-    def __init__(self, chosen: list[tuple[str, int]], seed: int) -> None:
+    def __init__(self, chosen: list[tuple[str, int]], seed: int, output: str = "a tensor") -> None:
         super().__init__()
+        self.output = output
         torch.manual_seed(seed)
         channels, blocks = 8, [nn.Conv2d(3, 8, 3, padding=1)]
         probe = torch.zeros(1, 8, 5, 5)
@@ -191,13 +255,14 @@ class Drawn(nn.Module):
         self.blocks = nn.Sequential(*blocks)
         self.head = nn.Linear(channels, 3)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.blocks(x).mean((2, 3)))
+    def forward(self, x: Tensor) -> Any:
+        return OUTPUTS[self.output](self.head(self.blocks(x).mean((2, 3))))
 
 
-def told(chosen: list[tuple[str, int]], seed: int) -> None:
+def told(chosen: list[tuple[str, int]], seed: int, *output: str) -> None:
     """Print, with a failing example, the lines that build its network."""
-    note(f"from drawn import Drawn\nmodel = Drawn({chosen}, {seed}).eval()")
+    args = ", ".join(map(repr, (chosen, seed, *output)))
+    note(f"from drawn import Drawn\nmodel = Drawn({args}).eval()")
 
 
 def rows_of(names: list[str]) -> st.SearchStrategy[list[tuple[str, int]]]:

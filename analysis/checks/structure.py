@@ -92,8 +92,7 @@ def check_everything_exercised(outcome: "Outcome") -> None:
     if not verification.structure:
         raise CheckSkippedError("no comparison was made")
     if verification.unexercised:
-        named = ", ".join(f"`{name}`" for name in verification.unexercised)
-        raise CheckFailedError(f"not used: {named}")
+        raise CheckFailedError(f"not used: {', '.join(verification.idle)}")
 
 
 def _width(module: Any) -> int | None:

@@ -19,6 +19,7 @@ from analysis.groups.heads import preferred
 from analysis.groups.positions import in_order, positions_of
 from analysis.groups.trying import learn
 from analysis.network.cutting import Repeated
+from analysis.network.failures import check_runs
 from analysis.network.inference import Inputs, aliased, collector_paused, left_as_found, one_line
 from analysis.network.labels.planes import Labels, distinct
 from analysis.network.labels.records import Hold, Step, Trace
@@ -84,8 +85,9 @@ def labelled(model: nn.Module, example_inputs: Inputs, heads: str | None = None)
         except InputError:
             raise
         except Exception as error:
+            check_runs(aliased(model, requires_grad=False), example_inputs)
             raise InputError(
-                f"the model does not run on the example inputs: {one_line(error)}"
+                f"the channels of the {type(model).__name__} cannot be followed: {one_line(error)}"
             ) from error
         limit = max(_LEAST, _TIMES * took) if budgets.can_be_held() else None
         wanted = preferred(trace, heads) if heads else {}

@@ -203,7 +203,7 @@ def _own(layer: nn.Module, name: str) -> Any:
 
     Until the next forward the weight itself is the one that they made before.
     """
-    made_of = (getattr(layer, f"{name}{end}", None) for end in ("_v", "_orig", ""))
+    made_of = (getattr(layer, f"{name}{end}", None) for end in ("_orig", "_v", ""))
     return next((each for each in made_of if isinstance(each, Tensor)), None)
 
 

@@ -20,7 +20,12 @@ from analysis.processes import budgets
 
 __all__ = ["in_float64", "widened"]
 
-_SHORTER = frozenset({torch.float32, torch.float16, torch.bfloat16})
+_WIDER = {
+    **dict.fromkeys((torch.float32, torch.float16, torch.bfloat16), torch.float64),
+    **dict.fromkeys((torch.complex64, torch.complex32), torch.complex128),
+}
+"""For each shorter type the one that stands for it."""
+
 _CASTS = frozenset({Tensor.float, Tensor.half, Tensor.bfloat16})
 
 
@@ -58,8 +63,8 @@ def in_float64(model: nn.Module) -> Iterator[None]:
 
 
 def widened(tensor: Tensor) -> Tensor:
-    """A floating-point tensor in float64, any other as it is."""
-    return tensor.double() if tensor.is_floating_point() else tensor
+    """A floating-point or complex tensor in double precision, any other as it is."""
+    return tensor.to(_WIDER.get(tensor.dtype, tensor.dtype))
 
 
 class _Double(FunctionMode):
@@ -77,8 +82,8 @@ class _Double(FunctionMode):
             args = tuple(map(_widened, args))
             kwargs = {key: _widened(value) for key, value in kwargs.items()}
         if any(_is_short(value) for value in (*args, *kwargs.values())):
-            args = tuple(torch.float64 if _is_short(value) else value for value in args)
-            kwargs = {k: torch.float64 if _is_short(v) else v for k, v in kwargs.items()}
+            args = tuple(_WIDER[value] if _is_short(value) else value for value in args)
+            kwargs = {k: _WIDER[v] if _is_short(v) else v for k, v in kwargs.items()}
         return func(*args, **kwargs)
 
 
@@ -101,7 +106,7 @@ _WRITES = frozenset({"__set__", "__setitem__"})
 
 def _widened(value: Any) -> Any:
     if isinstance(value, Tensor):
-        return value.double() if value.dtype in _SHORTER else value
+        return widened(value)
     if type(value) in (list, tuple):
         return type(value)(map(_widened, value))
     return value
@@ -114,7 +119,7 @@ def _names_short(args: tuple[Any, ...]) -> bool:
 
 
 def _is_short(value: Any) -> bool:
-    return isinstance(value, torch.dtype) and value in _SHORTER
+    return isinstance(value, torch.dtype) and value in _WIDER
 
 
 def _is_depthwise(

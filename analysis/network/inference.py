@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
-from math import inf
+from math import inf, isfinite
 from typing import Any, Self
 
 import torch
@@ -34,6 +34,7 @@ __all__ = [
     "described",
     "forward",
     "holds_nan",
+    "hookable",
     "indices",
     "left_as_found",
     "map_tensors",
@@ -76,6 +77,15 @@ def forward(model: nn.Module, inputs: Inputs) -> Any:
     return counted(model, _called(model, inputs))
 
 
+def hookable(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """The modules of a model that take hooks, by name; those of TorchScript refuse them."""
+    return (
+        (name, module)
+        for name, module in model.named_modules()
+        if not isinstance(module, torch.jit.ScriptModule)
+    )
+
+
 def _called(model: nn.Module, inputs: Inputs) -> Any:
     """The model's output; a warning is no failure, under ``-W error`` either."""
     args, kwargs = as_arguments(inputs)
@@ -87,6 +97,7 @@ def _called(model: nn.Module, inputs: Inputs) -> Any:
 @contextmanager
 def _attributes_restored(model: nn.Module) -> Iterator[None]:
     found = [(vars(module), own_attributes(module)) for module in model.modules()]
+    buffers = [(module._buffers, dict(module._buffers)) for _, module in hookable(model)]
     held = [
         (value, copy.copy(value))
         for _, own in found
@@ -101,6 +112,8 @@ def _attributes_restored(model: nn.Module) -> Iterator[None]:
                 for key in attributes.keys() - own.keys() - _OF_EVERY_MODULE:
                     del attributes[key]
                 attributes.update(own)
+            for owned, before in buffers:
+                owned.update(before)  # another tensor may stand under the name
             for value, before in held:
                 value.clear()
                 (value.update if isinstance(value, dict) else value.extend)(before)
@@ -188,10 +201,17 @@ def relative_error(expected: Tensor, found: Tensor) -> float:
     expected, found = _real(expected), _real(found)
     scale = float(expected.abs().max())
     difference = float((expected - found).abs().max())
-    # NaN compares false with every bound; make it a departure.
-    if difference != difference:
-        return inf
+    if not (isfinite(scale) and isfinite(difference)):
+        return _error_beside_infinities(expected, found)
     return difference / scale if scale else difference
+
+
+def _error_beside_infinities(expected: Tensor, found: Tensor) -> float:
+    """An infinity is equal to itself alone; NaN departs, as it compares false with every bound."""
+    finite = expected.isfinite()
+    if not bool((expected == found)[~finite].all() and found[finite].isfinite().all()):
+        return inf
+    return relative_error(expected[finite], found[finite])
 
 
 def _real(tensor: Tensor) -> Tensor:
@@ -258,7 +278,11 @@ def aliased(model: nn.Module, *, requires_grad: bool) -> nn.Module:
     """
     modules = list(model.modules())
     shared: dict[int, Any] = {
-        id(each): nn.Parameter(each.detach(), requires_grad and each.is_floating_point())
+        id(each): nn.Parameter(
+            # A lookup writes to rows that are held to a norm.
+            each.detach() if getattr(module, "max_norm", None) is None else each.detach().clone(),
+            requires_grad and each.is_floating_point(),
+        )
         for module in modules
         for each in module._parameters.values()
         if each is not None
@@ -282,7 +306,7 @@ def run_hooked(model: nn.Module, inputs: Inputs, hook: Callable[[str, Any, Any],
         module.register_forward_hook(
             lambda _module, given, returned, name=name: hook(name, given, returned)
         )
-        for name, module in model.named_modules()
+        for name, module in hookable(model)
     ]
     try:
         with torch.no_grad():

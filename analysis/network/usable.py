@@ -1,15 +1,23 @@
 """Models that can be analysed as they are; what to pass instead of the others."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from analysis.errors import InputError
-from analysis.network.inference import Inputs, copy_of, forward, output_tensors, relative_error
+from analysis.network.inference import (
+    Inputs,
+    copy_of,
+    named_tensors,
+    outputs_of,
+    relative_error,
+)
+from analysis.processes import budgets
 
-__all__ = ["check_copies", "check_usable"]
+__all__ = ["check_copies", "check_usable", "writes_undone"]
 
 
 def check_usable(model: Any) -> None:
@@ -54,10 +62,8 @@ def check_copies(model: nn.Module, inputs: Inputs) -> None:
     """Refuse a model that is another one where it is copied, as for each run."""
     outputs = []
     for network in (model.eval(), copy_of(model)):
-        torch.manual_seed(0)
         try:
-            with torch.no_grad():
-                outputs.append(output_tensors(forward(network, inputs)))
+            outputs.append(_seeded(network, inputs))
         except Exception:
             return  # whoever runs it next says so
     if any(
@@ -68,6 +74,63 @@ def check_copies(model: nn.Module, inputs: Inputs) -> None:
             f"a copy of the {type(model).__name__} computes something else than the model itself; "
             "expected that copy.deepcopy keeps all it holds: see its __getstate__ and __deepcopy__"
         )
+
+
+@contextmanager
+def writes_undone(model: nn.Module, inputs: Inputs) -> Iterator[None]:
+    """Undo on the way out what forward passes write to the model's own tensors.
+
+    A counter, a table whose rows are held to a norm. What that is, a copy shows.
+
+    Raises:
+        InputError: its first forward pass sets a parameter.
+    """
+    copied = copy_of(model)
+    written = _written(copied, inputs)
+    parameters = {name for name, _ in copied.named_parameters()}
+    first = parameters.intersection(written).difference(_written(copied, inputs))
+    if first:
+        raise InputError(
+            f"the first forward pass sets `{min(first)}` of the {type(model).__name__}, from what "
+            "it is given; run the model once on its inputs first"
+        )
+    with _restored(model, written):
+        yield
+
+
+@contextmanager
+def _restored(model: nn.Module, names: Iterable[str]) -> Iterator[None]:
+    """Give tensors of a model the values that they have now on the way out."""
+    tensors = named_tensors(model)
+    held = [(tensors[name], tensors[name].detach().clone()) for name in names]
+    try:
+        yield
+    finally:
+        with budgets.undisturbed():
+            for tensor, value in held:
+                tensor.data.copy_(value)
+
+
+def _written(model: nn.Module, inputs: Inputs) -> list[str]:
+    """Names of a model's tensors that a forward pass writes to; none where it raises."""
+    before = _versions(model)
+    try:
+        _seeded(model, inputs)
+    except Exception:
+        return []
+    after = _versions(model)
+    return [name for name, version in before.items() if after.get(name, version) != version]
+
+
+def _versions(model: nn.Module) -> dict[str, int]:
+    """How often each tensor of a model was written to; in inference mode nobody counts that."""
+    tensors = named_tensors(model).items()
+    return {name: tensor._version for name, tensor in tensors if not tensor.is_inference()}
+
+
+def _seeded(model: nn.Module, inputs: Inputs) -> list[Tensor]:
+    torch.manual_seed(0)
+    return outputs_of(model, inputs)
 
 
 _COPIED = 1e-2

@@ -3,17 +3,20 @@
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from math import inf
+from math import inf, pi
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._C._functorch import is_functorch_wrapped_tensor
+from torch.utils._pytree import tree_leaves
 
 from analysis.errors import InputError
 from analysis.groups.inspecting import owner_of
 from analysis.network.inference import (
     Inputs,
     forward,
+    hookable,
     indices,
     map_tensors,
     named_tensors,
@@ -39,14 +42,21 @@ TOLERANCE = 1e-9
 """Greatest relative error, in float64, that counts as rounding."""
 
 
-def random_inputs(inputs: Inputs, seed: int = 0) -> Inputs:
-    """Float64 standard normal draws in place of every floating-point tensor of ``inputs``."""
+def random_inputs(inputs: Inputs, seed: int = 0, *, as_given: bool = False) -> Inputs:
+    """Standard normal draws in place of every floating-point tensor of ``inputs``, in float64.
+
+    Args:
+        inputs: example inputs.
+        seed: of the draws.
+        as_given: whether they keep the type of the inputs.
+    """
     generator = torch.Generator().manual_seed(seed)
 
     def draw(tensor: Tensor) -> Tensor:
         if not tensor.is_floating_point():
             return tensor
-        return torch.randn(tensor.shape, generator=generator, dtype=torch.float64).to(tensor.device)
+        drawn = torch.randn(tensor.shape, generator=generator, dtype=torch.float64)
+        return drawn.to(tensor) if as_given else drawn.to(tensor.device)
 
     drawn: Inputs = map_tensors(inputs, draw)
     return drawn
@@ -76,7 +86,7 @@ def observe(model: nn.Module, inputs: Inputs, seed: int = 0) -> Observation:
 
     def watch(name: str, layer: nn.Module) -> Any:
         def hook(_layer: nn.Module, _args: Any, output: Any) -> None:
-            tensors = list(walk(output))
+            tensors = [each for each in walk(output) if not is_functorch_wrapped_tensor(each)]
             if tensors:
                 seen.append((name, _trace(layer, tensors[0], vectors)))
 
@@ -84,15 +94,23 @@ def observe(model: nn.Module, inputs: Inputs, seed: int = 0) -> Observation:
 
     handles = [
         watch(name, layer)
-        for name, layer in model.named_modules()
+        for name, layer in hookable(model)
         if next(layer.parameters(recurse=False), None) is not None
     ]
     try:
         torch.manual_seed(seed)
-        return Observation(output_tensors(forward(model, inputs)), tuple(seen))
+        output = forward(model, inputs)
+        return Observation([*output_tensors(output), *_numbers(output)], tuple(seen))
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _numbers(output: Any) -> Iterator[Tensor]:
+    """The numbers of an output that are no tensors; whole ones, which may be sizes, aside."""
+    for leaf in tree_leaves(output):
+        if isinstance(leaf, float):
+            yield torch.tensor(leaf, dtype=torch.float64)
 
 
 def _trace(layer: nn.Module, output: Tensor, vectors: dict[int, Tensor]) -> Tensor:
@@ -107,7 +125,11 @@ def _trace(layer: nn.Module, output: Tensor, vectors: dict[int, Tensor]) -> Tens
     if size not in vectors:
         generator = torch.Generator().manual_seed(size)
         vectors[size] = torch.randn(size, generator=generator, dtype=torch.float64).to(flat)
-    return flat @ vectors[size]
+    trace = flat @ vectors[size]
+    if bool(trace.isfinite().all()):
+        return trace
+    # Infinities of both signs would add up to NaN.
+    return flat.nan_to_num(nan=torch.nan, posinf=pi, neginf=-pi) @ vectors[size]
 
 
 def check_finite(observed: Observation) -> None:
@@ -275,8 +297,10 @@ def changed_tensors(dense: nn.Module, pruned: nn.Module, cuts: Collection[Cut]) 
 
 def _is_same(one: Tensor, other: Tensor) -> bool:
     """Whether two tensors are equal, with NaN in the same places."""
-    if one.shape != other.shape or one.dtype != other.dtype:
+    if (one.shape, one.dtype, one.layout) != (other.shape, other.dtype, other.layout):
         return False
+    if one.layout is not torch.strided:
+        one, other = one.to_dense(), other.to_dense()
     return torch.equal(one, other) or (
         torch.equal(one.nan_to_num(), other.nan_to_num())
         and bool((one.isnan() == other.isnan()).all())

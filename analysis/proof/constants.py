@@ -5,7 +5,7 @@ from math import isclose, log, prod
 from analysis.network.labels import operators
 from analysis.network.labels.records import Step
 
-__all__ = ["Constants", "OtherArgumentsError"]
+__all__ = ["Constants", "OtherArgumentsError", "is_same"]
 
 
 class OtherArgumentsError(Exception):
@@ -16,7 +16,7 @@ class Constants:
     """Compares arguments, and knows the widths that operators so far have lost.
 
     Attributes:
-        scaled: modules whose forward uses a number that follows a width, and the number.
+        scaled: modules whose forward uses a number that follows a width, and what it does with it.
     """
 
     def __init__(self) -> None:
@@ -43,7 +43,7 @@ class Constants:
             raise OtherArgumentsError(f"{step.place} is given other arguments")
         pairs = zip(step.constants, other.constants, strict=True)
         for place, (before, after) in enumerate(pairs):
-            if _is_same(before, after):
+            if is_same(before, after):
                 continue
             numbers = _is_number(before) and _is_number(after)
             if numbers and step.place.operator in operators.RESHAPES:
@@ -60,8 +60,20 @@ class Constants:
                 (before, after) in self._sizes(step, other) or self._follows_a_width(before, after)
             ):
                 raise OtherArgumentsError(f"{step.place} is given {after:g} where {before:g} was")
-            if step.place.operator in _SCALES:
-                self.scaled[step.place.module] = f"{after:g} where {before:g} was"
+            self._note(step, before, after)
+
+    def note(self, step: Step, other: Step) -> None:
+        """Note what an operator is given of another width, however that was made."""
+        for before, after in zip(step.constants, other.constants, strict=True):
+            if _is_number(before) and _is_number(after) and not is_same(before, after):
+                self._note(step, before, after)
+
+    def _note(self, step: Step, before: float, after: float) -> None:
+        operator = step.place.operator
+        if operator in _TAKES_SIZES | operators.FACTORIES - _SCALES:
+            return
+        does = "scales by" if operator in _SCALES else f"calls `{operator}` with"
+        self.scaled[step.place.module] = f"{does} {after:g} where {before:g} was"
 
     def _may_follow(self, step: Step, other: Step, place: int) -> bool:
         """Whether the argument at a place may be another one where a width is."""
@@ -127,7 +139,8 @@ _POWERS = (1, -1, 0.5, -0.5, 0.25, -0.25)
 """What forward passes make of a width."""
 
 
-def _is_same(one: object, other: object) -> bool:
+def is_same(one: object, other: object) -> bool:
+    """Whether an operator is given the same, which may be NaN."""
     return one == other or (one != one and other != other)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable, Iterator
 from functools import cache
+from inspect import isroutine
 from typing import Any
 
 import torch
@@ -89,6 +90,14 @@ def changed_attributes(dense: nn.Module, pruned: nn.Module) -> Iterator[str]:
         for key, value, found in _differing(module, other):
             if not _follows(value, found, _widths(module, other), everywhere()):
                 yield f"`{key}` {where} is {found!r} and was {value!r}"
+        for key in _other_functions(module, other):
+            yield f"`{key}` {where} is another function"
+        if _hooks(module) != _hooks(other):
+            yield f"the hooks {where} are others"
+        for key, kind in _kinds(module).items():
+            found = _kinds(other).get(key, kind)
+            if found != kind:
+                yield f"`{key}` {where} is {found} and was {kind}"
 
 
 def _differing(module: nn.Module, other: nn.Module) -> Iterator[tuple[str, Any, Any]]:
@@ -99,6 +108,39 @@ def _differing(module: nn.Module, other: nn.Module) -> Iterator[tuple[str, Any, 
         found = vars(other)[key]
         if _is_plain(value) and _is_plain(found) and value != found:
             yield key, value, found
+
+
+def _other_functions(module: nn.Module, other: nn.Module) -> Iterator[str]:
+    """Attributes that are functions of other code, as a forward that one of both has by itself."""
+    before, after = ({**own_attributes(each)} for each in (module, other))
+    for key in dict.fromkeys((*before, *after)):
+        one, two = before.get(key), after.get(key)
+        if (isroutine(one) or isroutine(two)) and _code(one) != _code(two):
+            yield key
+
+
+def _hooks(module: nn.Module) -> list[Any]:
+    """The code that runs around a module's forward."""
+    return [
+        _code(hook)
+        for hooks in (module._forward_pre_hooks, module._forward_hooks)
+        for hook in hooks.values()
+    ]
+
+
+def _code(function: Any) -> Any:
+    """What tells functions apart that were copied with the module that holds them."""
+    return getattr(function, "__code__", type(function))
+
+
+def _kinds(module: nn.Module) -> dict[str, str]:
+    """How a module keeps its tensors."""
+    kinds = {key: "a parameter" for key, value in module._parameters.items() if value is not None}
+    for key, value in module._buffers.items():
+        if value is not None:
+            is_saved = key not in module._non_persistent_buffers_set
+            kinds[key] = "a buffer" if is_saved else "a buffer that is not saved"
+    return kinds
 
 
 def _is_plain(value: Any) -> bool:

@@ -88,10 +88,14 @@ def _filled(model: nn.Module, cuts: Iterable[Cut], value: float) -> Iterator[Non
     with ExitStack() as until_done:
         for cut in cuts:
             tensor = tensors.get(cut.layer)
-            if cut.dim is not None and tensor is not None and tensor.is_floating_point():
+            if cut.dim is not None and tensor is not None and _holds_values(tensor):
                 filled = tensor.data.index_fill(cut.dim, indices(cut.removed, tensor), value)
                 until_done.enter_context(_replaced(tensor, filled))
         yield
+
+
+def _holds_values(tensor: Tensor) -> bool:
+    return tensor.is_floating_point() or tensor.is_complex()
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from analysis.network.outputs import counted_outputs
 from analysis.proof import comparing, exercised, masking
 from analysis.proof.masked_dense import MaskedDense, OverKept
 from analysis.proof.other_sizes import Noted
-from analysis.proof.structure import Structure, line_up, record
+from analysis.proof.structure import FUNCTIONS, Structure, line_up, record
 from analysis.records import STRENGTH, Removal, Verdict, Verification
 
 __all__ = ["prove", "prove_against"]
@@ -60,8 +60,7 @@ def prove_against(expected: MaskedDense, pruned: nn.Module) -> Verification:
             if answer.verdict.passes:
                 answer = further(expected, pruned, answer)
         if answer.verdict.passes and answer.unexercised:
-            idle = _some([f"`{name}`" for name in answer.unexercised])
-            answer = _telling(answer, f"not exercised in eval mode: {idle}")
+            answer = _telling(answer, f"not exercised in eval mode: {_some(answer.idle)}")
         paths = counted_outputs(expected.dense)
         if paths:
             named = ", ".join(f"`{path}`" for path in paths)
@@ -234,7 +233,7 @@ class _Proof:
                 answer,
                 verdict=Verdict.WRONG,
                 reason=f"`{changed}` is not the dense network's, restricted to the kept channels; "
-                "it does not show on the inputs drawn, because what it multiplies is zero on them",
+                "it does not show on the inputs drawn",
                 first_divergence=changed.rpartition(".")[0],
             )
         structure = self._structure
@@ -295,7 +294,7 @@ class _Proof:
         if structure.numbered is not None:
             return self._numbered(answer, structure.numbered)
         # The same operator is given the same, of the channels that stay, whatever it does.
-        is_function = structure.held.startswith(("unknown operator", "a loop over channels"))
+        is_function = structure.held.startswith(FUNCTIONS)
         if structure.is_proved or is_function or (structure.held and self._is_equal_where_known):
             return self._over_those_that_stay(answer, place)
         told = dict(structure.conflicts)
@@ -310,8 +309,8 @@ class _Proof:
         structure = self._structure
         mixing = [each for each in structure.combined if not self._is_norm(each[0])]
         scales = [
-            f"{f'`{module}`' if module else 'the model'} scales by {number}"
-            for module, number in structure.scaled
+            f"{f'`{module}`' if module else 'the model'} {what}"
+            for module, what in structure.scaled
         ]
         if structure.held or mixing:
             module, what = mixing[0] if mixing else (structure.layer, structure.held)

@@ -102,14 +102,20 @@ class Staying:
             for label, row in zip(block.labels.tolist(), block.rows, strict=True):
                 left = _translated(row[~self.removed[row]], self._alone)
                 rows.setdefault(_key(left), label)
+        parts = {
+            label: row
+            for block in self._pruned.blocks
+            for label, row in zip(block.labels.tolist(), block.rows, strict=True)
+        }
+        parts |= {label: np.array(pair) for pair, label in self._pruned.pairs.items()}
+        paired = set(self._pruned.pairs.values())
         found: dict[int, int] = {}
-        for block in self._pruned.blocks:
-            for label, row in zip(block.labels.tolist(), block.rows, strict=True):
-                own = _translated(row, found)
+        for label in sorted(parts):  # each is of labels that were there before
+            own = _translated(parts[label], found)
+            if label in paired:
+                found[label] = self._dense.pairs.get((int(own[0]), int(own[1])), -1)
+            else:
                 found[label] = rows.get(_key(own), -1)
-        for (one, other), label in self._pruned.pairs.items():
-            pair = found.get(one, one), found.get(other, other)
-            found[label] = self._dense.pairs.get(pair, -1)
         return found
 
 

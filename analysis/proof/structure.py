@@ -32,10 +32,11 @@ from analysis.proof.flow import Flow
 from analysis.proof.labels_left import NotOneCutError, labels_after
 from analysis.proof.lines import by_line, kind_of, site_of
 from analysis.proof.norms import norms_of
+from analysis.proof.own_arguments import OwnArguments
 from analysis.proof.staying import Removed, Staying
 from analysis.records import Cut
 
-__all__ = ["Recording", "Structure", "line_up", "record"]
+__all__ = ["FUNCTIONS", "Recording", "Structure", "line_up", "record"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +67,7 @@ class Structure:
         numbered: the module that uses the position of a channel as a number; None if none does.
         draws: whether the pruned network draws random numbers.
         used: names of the pruned network's tensors that its eval mode uses.
-        scaled: modules whose forward multiplies by a number that follows a width, and the number.
+        scaled: modules whose forward uses a number that follows a width, and what it does with it.
     """
 
     differs: str = ""
@@ -146,7 +147,13 @@ def line_up(
     after = record(pruned, inputs, labels, trace.count)
     if after.failed:
         return Structure(unknown=f"the pruned network cannot be followed: {after.failed}")
-    structure = _Lining(recording, after, removed).structure()
+    kept = {
+        (name, dim): row.long() - trace.starts[name, dim]
+        for (name, dim), row in labels.items()
+        if (name, dim) in trace.starts
+    }
+    own = OwnArguments(dense, inputs, kept, trace.calls, after.trace.calls)
+    structure = _Lining(recording, after, removed, own).structure()
     draws = any(step.place.operator in operators.RANDOM for step in after.trace.calls)
     return replace(structure, used=frozenset(after.trace.used), draws=draws)
 
@@ -162,12 +169,15 @@ class _DiffersError(Exception):
 class _Lining:
     """Goes through both recordings, operator by operator."""
 
-    def __init__(self, dense: Recording, pruned: Recording, removed: Removed) -> None:
+    def __init__(
+        self, dense: Recording, pruned: Recording, removed: Removed, own: OwnArguments
+    ) -> None:
         self._dense, self._pruned = dense, pruned
         self._staying = Staying(dense.trace, pruned.trace, removed)
         self._removed = self._staying.removed
+        self._own = own
         self._constants, self._flow = Constants(), Flow(dense.trace, pruned.trace)
-        self._uncertain = ""
+        self._uncertain, self._taken = "", ""
         self._number = {id(step): n for n, step in enumerate(dense.trace.steps)}
         self._after = {id(step): n for n, step in enumerate(pruned.trace.steps)}
         self._met: dict[int, list[Edge]] = _by_step(dense.trace.edges)
@@ -234,7 +244,7 @@ class _Lining:
         elif self._is_loop(here, there):
             # A loop over channels, one by one: a position of each is picked, which is held.
             self._flow.note_line(here, there)
-            self._uncertain = "a loop over channels"
+            self._uncertain = _LOOP
         else:
             raise _DiffersError(_other_operators(here, there))
 
@@ -264,7 +274,7 @@ class _Lining:
         try:
             self._constants.check(step, other)
         except OtherArgumentsError as error:
-            raise _DiffersError(str(error)) from None
+            self._check_own_arguments(step, other, str(error))
         if not self._flow.is_same(step.sources, other.sources):
             raise _DiffersError(f"{step.place} is given what another operator returns")
         if step.place.operator == "native_group_norm":
@@ -272,6 +282,16 @@ class _Lining:
         if step.arriving:
             self._check_channels(step, other)
             self._check_meeting(step, other)
+
+    def _check_own_arguments(self, step: Step, other: Step, why: str) -> None:
+        """Other arguments are those that the dense network's own code gives at this width."""
+        if self._own.follow_values(step):
+            are_items = _are_items(step, self._dense.trace.calls)
+            self._taken = f"{_NUMBERS if are_items else _VALUES} at {step.place}"
+        elif self._own.follow_widths(step, other):
+            self._constants.note(step, other)
+        else:
+            raise _DiffersError(why)
 
     def _check_groups(self, step: Step, other: Step) -> None:
         """As many groups of channels as before, or whole ones have gone."""
@@ -357,7 +377,7 @@ class _Lining:
         for hold in self._dense.trace.holds:
             if hold.why != OUTPUT and self._removed[hold.labels].any():
                 return f"{hold.why} at {self._dense.trace.steps[hold.step].place}"
-        return ""
+        return self._taken
 
     def _conflicting(self) -> Iterator[tuple[str, str]]:
         dense, pruned = self._dense.trace, self._pruned.trace
@@ -377,6 +397,12 @@ class _Lining:
                 yield each
 
 
+_LOOP = "a loop over channels"
+_NUMBERS, _VALUES = "a number that is taken out of tensors", "values that are taken out of tensors"
+
+FUNCTIONS = ("unknown operator", _NUMBERS, _LOOP)
+"""How that begins which could not be followed, and is a function of the channels that stay."""
+
 _GROUPS = -2
 """Place of the number of groups among the arguments of a group norm that are no tensors."""
 
@@ -389,6 +415,13 @@ def _other_lines(here: Sequence[Step] | None, there: Sequence[Step] | None) -> s
         more, name = (there, "pruned") if here is None else (here, "dense")
         return f"only the {name} network goes on to call {more[0].place}" if more else ""
     return f"the pruned network calls {there[0].place}, and the dense one {here[0].place}"
+
+
+def _are_items(step: Step, calls: Sequence[Step]) -> bool:
+    """Whether what an operator is given may be numbers of tensors that were followed so far."""
+    before = calls[: next(n for n, each in enumerate(calls) if each is step)]
+    is_plain = not any(isinstance(each, tuple) for each in step.constants)
+    return is_plain and any(each.place.operator == "_local_scalar_dense" for each in before)
 
 
 def _is_beside(step: Step) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvTransposeNd
 
 from analysis.errors import InputError
 from analysis.groups.inspecting import Labelled
@@ -310,6 +311,8 @@ def _cut(
     if member.axis == "in" and getattr(layer, "groups", 1) > 1:
         arriving = followed.arriving_at(member.layer)
         labels = labels if arriving is None else arriving
+    elif isinstance(layer, _ConvTransposeNd) and layer.groups > 1 and member.dim == 1:
+        labels = np.tile(labels, layer.groups)  # each block makes as many, and loses the same
     return Cut(member.layer, member.axis, len(labels), _places(gone[labels]))
 
 

@@ -94,6 +94,12 @@ class Verification:
     attributes: tuple[Attribute, ...] = ()
 
     @property
+    def idle(self) -> tuple[str, ...]:
+        """What is not exercised, in words."""
+        itself = "parameters of the model itself"
+        return tuple(f"`{name}`" if name else itself for name in self.unexercised)
+
+    @property
     def kept(self) -> dict[str, dict[str, tuple[int, ...]]]:
         """By layer and axis (``out``, ``in``): which dense channel each one that is left was.
 

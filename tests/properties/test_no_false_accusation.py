@@ -5,12 +5,13 @@ import copy
 import pytest
 import torch
 import torch_pruning as tp
-from drawn import BLOCKS, MORE_BLOCKS, Attend, Drawn, rows_of, told
+from drawn import BLOCKS, MORE_BLOCKS, OUTPUTS, Attend, Drawn, rows_of, told
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from analysis import verify
+from analysis.network.inference import tensors_of
 from analysis.records import Verdict
 
 IMPORTANCES = {
@@ -29,6 +30,7 @@ def pruner_for(model: Drawn, inputs: tuple[Tensor], importance: str, **options):
         num_heads=heads,
         out_channel_groups={},
         in_channel_groups={},
+        output_transform=tensors_of,
         **options,
     )
 
@@ -128,12 +130,15 @@ def test_every_drawn_network_passes_if_torch_pruning_prunes_it(
     more=rows_of(sorted(MORE_BLOCKS)),
     seed=st.integers(0, 2**16),
     ratio=st.sampled_from([0.25, 0.5]),
+    output=st.sampled_from(sorted(OUTPUTS)),
 )
-def test_functions_over_channels_are_taken_over_those_that_stay(before, more, seed, ratio) -> None:
+def test_functions_over_channels_are_taken_over_those_that_stay(
+    before, more, seed, ratio, output
+) -> None:
     chosen = [(before, 8), *more]
-    told(chosen, seed)
+    told(chosen, seed, output)
     with torch.random.fork_rng():
-        model = Drawn(chosen, seed).eval()
+        model = Drawn(chosen, seed, output).eval()
         inputs = (torch.randn(2, 3, 5, 5),)
     expected = plain_outcome(copy.deepcopy(model), inputs, "magnitude", pruning_ratio=ratio)
     answer = verify(model, inputs, pruner_for(model, inputs, "magnitude", pruning_ratio=ratio))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from drawn import BLOCKS, MORE_BLOCKS, Drawn, rows_of, told
+from drawn import BLOCKS, MORE_BLOCKS, OUTPUTS, Drawn, rows_of, told
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from kinds import KINDS
@@ -30,13 +30,14 @@ def tensors_of(model: nn.Module) -> dict[str, Tensor]:
     chosen=rows_of(sorted(BLOCKS | MORE_BLOCKS)),
     seed=st.integers(0, 2**16),
     scope=st.sampled_from(["local", "global"]),
+    output=st.sampled_from(sorted(OUTPUTS)),
 )
 def test_every_drawn_network_is_pruned_and_proved(
-    chosen: list[tuple[str, int]], seed: int, scope: str
+    chosen: list[tuple[str, int]], seed: int, scope: str, output: str
 ) -> None:
-    told(chosen, seed)
+    told(chosen, seed, output)
     with torch.random.fork_rng():
-        model = Drawn(chosen, seed).eval()
+        model = Drawn(chosen, seed, output).eval()
     inputs = torch.randn(2, 3, 5, 5, generator=torch.Generator().manual_seed(seed))
     pruned = prune(model, inputs, 0.5, ignore=["head"], scope=scope)
     found = pruned.verification

@@ -94,7 +94,7 @@ ROOMS = {
             "lines",
             "norms",
         ),
-        ("conflicts", "labels_left"),
+        ("conflicts", "labels_left", "own_arguments"),
         ("structure",),
         ("other_sizes",),
         ("masked_dense", "round_trips"),

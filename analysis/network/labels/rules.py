@@ -166,11 +166,15 @@ def _along(call: Call) -> None:
         if what and axes_of(plane) & frozenset(dims):
             call.meeting.combine(plane, what)
     for place, made in enumerate(call.made):
-        if made.shape == value.shape:
-            call.put(place, call.planes(0))
-        else:
-            for plane in call.planes(0):
+        found = []
+        for plane in call.planes(0):
+            # A transform may be shorter along its dimensions, where other channels are no others.
+            is_beside = made.dim() == value.dim() and axes_of(plane).isdisjoint(dims)
+            if is_beside or made.shape == value.shape:
+                found.append(plane)
+            else:
                 call.meeting.hold(labels_of(plane), "unknown operator")
+        call.put(place, found)
 
 
 def _spatial(call: Call) -> None:
@@ -270,6 +274,26 @@ def _gated(call: Call) -> None:
     call.put(0, [p.narrow(dim, 0, half) if p.shape[dim] > 1 else p for p in call.planes(0)])
 
 
+def _parts_of_complex(call: Call) -> None:
+    """Both parts of a complex number are of its channel."""
+    call.put(0, [plane.unsqueeze(-1) for plane in call.planes(0)])
+
+
+def _complex_of_parts(call: Call) -> None:
+    """Two numbers, side by side, are one."""
+    found = []
+    for plane in call.planes(0):
+        if axes_of(plane) == {plane.dim() - 1}:
+            call.meeting.hold(labels_of(plane), "the parts of a complex number")
+            continue
+        first, second = plane.select(-1, 0), plane.select(-1, -1)
+        if plane.shape[-1] > 1:
+            call.meeting.parts(plane, [first, second])
+            call.meeting.couple(first, second, "complex number")
+        found.append(first)
+    call.put(0, found)
+
+
 _NORMS: dict[str, Rule] = {
     "_fused_rms_norm": _layer_norm,
     "_weight_norm_interface": _weight_norm,
@@ -354,6 +378,8 @@ _RULES: dict[str, Rule] = {
     **dict.fromkeys(operators.SPATIAL, _spatial),
     **dict.fromkeys(operators.PER_CHANNEL, _per_channel),
     "glu": _gated,
+    "view_as_complex": _complex_of_parts,
+    "view_as_real": _parts_of_complex,
     **CONTRACTIONS,
     **_NORMS,
     **_WRITES,

@@ -131,14 +131,14 @@ def _running(model: nn.Module) -> Iterator[tuple[dict[str, Tensor], list[str], "
 
 
 def _kinds_of(value: Any) -> Any:
-    """What an output is made of: types, keys and dtypes, as far as they can be compared."""
+    """What an output is made of: types, keys, dtypes and words, as far as they can be compared."""
     if isinstance(value, Tensor):
         return str(value.dtype), value.dim()
     if isinstance(value, Mapping):
         return type(value).__name__, {key: _kinds_of(inner) for key, inner in value.items()}
     if isinstance(value, tuple | list):
         return type(value).__name__, [_kinds_of(inner) for inner in value]
-    return type(value).__name__
+    return repr(value) if isinstance(value, str | bool | None) else type(value).__name__
 
 
 @contextmanager
@@ -213,6 +213,8 @@ def _planes_of(name: str, tensor: Tensor, labels: Mapping[tuple[str, int], Tenso
 
 def _constant(value: Any) -> Any:
     """What an operator is given beside the tensors of this pass: of others what they hold."""
+    if isinstance(value, torch.Generator):
+        value = value.get_state()  # another one draws the same
     if not isinstance(value, Tensor):
         return value
     if hasattr(value, "_own") or value.is_meta or value.layout is not torch.strided:

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 import torch
-from between import Net, pruned
+from between import Net, built, images, pruned, pruner_of
 from torch import Tensor, nn
 
+from analysis import verify
 from analysis.records import Verdict
 
 PAGE = Path(__file__).parents[3] / "docs" / "what-the-proof-does-not-see.md"
@@ -28,6 +29,92 @@ def test_a_branch_on_values_that_no_run_takes() -> None:
         model(torch.full((1, 3, 6, 6), 1e6))
     _, silent = pruned(lambda: Net(lambda m, x: x.flip(1) if loud(x) else x))
     assert (silent.verdict, silent.reason) == (Verdict.EXACT, "")
+
+
+def test_an_optional_input_that_is_not_given() -> None:
+    class Masked(Net):
+        def forward(self, x: Tensor, mask: Tensor | None = None) -> Any:
+            return super().forward(x if mask is None else x + self.early(mask))
+
+    _, found = pruned(lambda: Masked(lambda m, x: x, early=nn.Conv2d(3, 3, 1)))
+    assert (found.verdict, found.unexercised) == (Verdict.EXACT, ("early",))
+
+    class Flipping(Net):
+        def forward(self, x: Tensor, turn: bool = False) -> Any:
+            self.turn = turn
+            return super().forward(x)
+
+    _, silent = pruned(lambda: Flipping(lambda m, x: x.flip(1) if m.turn else x))
+    assert (silent.verdict, silent.reason) == (Verdict.EXACT, "")
+
+
+def test_what_a_later_call_does() -> None:
+    def counting(m: Net, x: Tensor) -> Tensor:
+        m.calls = m.calls + 1
+        return x.flip(1) if m.calls > 9 else x
+
+    model, found = pruned(lambda: Net(counting, calls=torch.tensor(0)))
+    assert (found.verdict, found.reason) == (Verdict.EXACT, "")
+    assert model.calls <= 9
+
+
+def test_a_hook_that_acts_elsewhere() -> None:
+    def hook(module: nn.Module, _args: Any, output: Tensor) -> Tensor:
+        return output * 2 if module.training else output
+
+    _, found = pruned(
+        lambda: Net(lambda m, x: x), lambda model: model.make.register_forward_hook(hook)
+    )
+    assert found.verdict is Verdict.EXACT
+    assert "the hooks of `make` are others" in found.reason
+
+
+def test_values_that_leave_the_tensors() -> None:
+    def function(m: Net, x: Tensor) -> Tensor:
+        y = m.middle(x)
+        return y * torch.from_numpy(y.detach()[:, -1:].numpy()).to(y)
+
+    def make() -> Net:
+        net = Net(function, middle=nn.Conv2d(8, 8, 1))
+        net.middle.weight.data[:4] *= 0.1  # so the last channel stays
+        return net
+
+    _, found = pruned(make)
+    assert found.verdict is Verdict.EXACT
+    assert "shown on drawn inputs alone: values that are taken out of tensors" in found.reason
+
+
+def test_a_whole_number_beside_the_outputs() -> None:
+    class Counted(Net):
+        def forward(self, x: Tensor) -> Any:
+            return super().forward(x), int(self.make(x).sum() > 0) + self.make.out_channels
+
+    model = built(lambda: Counted(lambda m, x: x))
+    pruner = pruner_of(model, images(), output_transform=lambda output: output[:1])
+    found = verify(model, images(), pruner)
+    assert (found.verdict, found.reason) == (Verdict.EXACT, "")
+
+
+def test_whether_gradients_flow() -> None:
+    def detached(m: Net, x: Tensor) -> Tensor:
+        return x.detach() if x.shape[1] < 8 else x
+
+    model, found = pruned(lambda: Net(detached))
+    assert (found.verdict, found.reason) == (Verdict.EXACT, "")
+    model(images()).sum().backward()
+    assert model.make.weight.grad is None
+
+
+def test_what_a_checkpoint_holds() -> None:
+    def doubled(module: nn.Module, state: dict[str, Tensor], prefix: str, _: Any) -> None:
+        state[f"{prefix}weight"] = 2 * state[f"{prefix}weight"]
+
+    model, found = pruned(
+        lambda: Net(lambda m, x: x),
+        lambda model: model.read.register_state_dict_post_hook(doubled),
+    )
+    assert (found.verdict, found.reason) == (Verdict.EXACT, "")
+    assert torch.equal(model.state_dict()["read.weight"], 2 * model.read.weight)
 
 
 def test_what_train_mode_computes() -> None:

@@ -1,0 +1,95 @@
+"""What the dense network's own code gives its operators once it is cut.
+
+A forward pass makes numbers of widths in ways that no table lists: a ratio of two, a share of one.
+The dense network is therefore cut as the pruned one was, with its own attributes, and run: what it
+is given then is right. What a pruner has set on modules is not there, and what it has changed of
+state that both networks share shows in the dense network, which is run once more as it was.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+
+from torch import Tensor, nn
+
+from analysis.network.cutting import cut_axes
+from analysis.network.inference import Inputs, aliased, copy_of
+from analysis.network.labels.records import Step
+from analysis.network.labels.tracing import plain_pass
+from analysis.proof.comparing import random_inputs
+from analysis.proof.constants import is_same
+from analysis.proof.exercised import forgetful
+from analysis.proof.lines import kind_of, site_of
+
+__all__ = ["OwnArguments"]
+
+
+class OwnArguments:
+    """Compares what operators are given with what the dense network's own code gives them.
+
+    Args:
+        dense: the network before the cuts; not changed.
+        inputs: those of both passes.
+        kept: by tensor and dimension, the positions that stay.
+        calls: every operator of the pass over the dense network, made before foreign code ran.
+        others: those of the pass over the pruned network.
+    """
+
+    def __init__(
+        self,
+        dense: nn.Module,
+        inputs: Inputs,
+        kept: Mapping[tuple[str, int], Tensor],
+        calls: Sequence[Step],
+        others: Sequence[Step],
+    ) -> None:
+        self._dense, self._inputs, self._kept = dense, inputs, kept
+        self._number = {id(step): n for n, step in enumerate(calls)}
+        self._after = {id(step): n for n, step in enumerate(others)}
+
+    def follow_widths(self, step: Step, other: Step) -> bool:
+        """Whether the dense network still gives an operator what it gave, and cut, what it gets."""
+        before, after = self._number[id(step)], self._after[id(other)]
+        return _gives(self._again[before:], step) and _gives(self._cut[after:], other)
+
+    def follow_values(self, step: Step) -> bool:
+        """Whether the dense network makes what an operator is given of the values that it gets."""
+        place = self._number[id(step)]
+        one, other = (calls[place : place + 1] for calls in (self._again, self._elsewhere))
+        return _calls_alike(one, other) and not _gives(other, one[0])
+
+    @cached_property
+    def _again(self) -> Sequence[Step]:
+        return _calls(aliased(self._dense, requires_grad=False), self._inputs)
+
+    @cached_property
+    def _elsewhere(self) -> Sequence[Step]:
+        drawn = random_inputs(self._inputs, as_given=True)
+        return _calls(aliased(self._dense, requires_grad=False), drawn)
+
+    @cached_property
+    def _cut(self) -> Sequence[Step]:
+        network = copy_of(self._dense)
+        cut_axes(network, self._kept)
+        return _calls(network, self._inputs)
+
+
+def _calls(model: nn.Module, inputs: Inputs) -> Sequence[Step]:
+    """Every operator that a network calls; none where it raises."""
+    try:
+        return plain_pass(forgetful(model, inputs), inputs)
+    except Exception:
+        return ()
+
+
+def _gives(calls: Sequence[Step], step: Step) -> bool:
+    """Whether the first of several operators is this one, and is given the same."""
+    return _calls_alike(calls, [step]) and (
+        len(calls[0].constants) == len(step.constants)
+        and all(map(is_same, calls[0].constants, step.constants))
+    )
+
+
+def _calls_alike(calls: Sequence[Step], others: Sequence[Step]) -> bool:
+    """Whether both go on with the same operator in the same line."""
+    firsts = [(site_of(each[0]), kind_of(each[0])) for each in (calls, others) if each]
+    return len(firsts) == 2 and firsts[0] == firsts[1]
