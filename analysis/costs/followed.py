@@ -7,10 +7,11 @@ from torch import nn
 
 from analysis.costs import counting
 from analysis.errors import InputError
-from analysis.groups.inspecting import Labelled, labelled, owner_of
+from analysis.groups.inspecting import Labelled, labelled
 from analysis.network.inference import Inputs, left_as_found, outputs_of
 from analysis.network.labels.records import Step
 from analysis.network.outputs import only_outputs
+from analysis.network.owners import owner_of
 from analysis.network.usable import check_usable
 from analysis.records import COLUMNS, FVCORE, CostTable, LayerCost
 
@@ -82,10 +83,10 @@ def _rows(followed: Labelled) -> Iterator[LayerCost]:
     for step in followed.trace.steps:
         for space in step.spaces:
             if space.kind in FVCORE:
-                layer, name = followed.charged(step, space.tensor), step.place.operator
+                layer, name = followed.charged(step), step.place.operator
                 macs = FVCORE[space.kind] * space.size
                 operators[layer][name] += macs
-                columns[layer][_column(step, space.kind, space.tensor)] += macs
+                columns[layer][_column(step, space.kind)] += macs
                 uses[layer][name] += 1
                 shapes[layer] = step.shapes[0]
     params = Counter[str]()
@@ -106,9 +107,9 @@ def _rows(followed: Labelled) -> Iterator[LayerCost]:
             )
 
 
-def _column(step: Step, kind: str, tensor: str) -> str:
+def _column(step: Step, kind: str) -> str:
     if kind == "product":
         if step.place.operator == "convolution":
             return "convolution"
-        return "linear" if tensor else "attention"
+        return "linear" if step.weights else "attention"
     return "normalization" if "norm" in kind else "elementwise"

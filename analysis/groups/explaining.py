@@ -5,7 +5,8 @@ from collections.abc import Collection, Iterator, Sequence
 import numpy as np
 
 from analysis.errors import InputError, did_you_mean
-from analysis.groups.inspecting import Labelled, layer_of, owner_of
+from analysis.groups.inspecting import Labelled
+from analysis.network.owners import layer_of, owner_of
 from analysis.records import Coupling, Group, Outside
 
 __all__ = ["outside", "why"]

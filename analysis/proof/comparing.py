@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from analysis.errors import InputError
-from analysis.groups.inspecting import owner_of
 from analysis.network.inference import (
     Inputs,
     forward,
@@ -22,6 +21,7 @@ from analysis.network.inference import (
     walk,
 )
 from analysis.network.layers import has_own_forward, kind_of
+from analysis.network.owners import owner_of
 from analysis.records import Cut, Verdict, Verification
 
 __all__ = [

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from torch import nn
 
 from analysis.groups.coupling import joined, partition
-from analysis.groups.inspecting import Labelled, layer_of
+from analysis.groups.inspecting import Labelled
 from analysis.network.labels.planes import Labels
 from analysis.network.layers import blocks_cut_alike, is_depthwise
+from analysis.network.owners import layer_of
 from analysis.pruning.ranked import Outlook
 from analysis.pruning.rules import cut_across
 from analysis.records import DependencyGroup, DependencyMember, Group, Member

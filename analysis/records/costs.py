@@ -268,7 +268,8 @@ class Reach:
         point: at the smallest ratio that is known to meet the target; None if none is.
         least: the point that leaves least of all ratios whose cost is known.
         holders: the layers that keep most there.
-        scaling: what falls with the ratio, and what no ratio touches.
+        scaling: what falls with the ratio, and what no ratio touches; None where that is not
+            told by squares and products of two widths.
         unknown: ratios whose cost is not known, so that they may meet the target or not.
     """
 
@@ -278,7 +279,7 @@ class Reach:
     point: CurvePoint | None
     least: CurvePoint
     holders: tuple[Holder, ...]
-    scaling: Scaling
+    scaling: Scaling | None
     unknown: tuple[Unknown, ...] = ()
 
     @property

@@ -259,7 +259,7 @@ def _reach(reach: Reach) -> dict[str, Any]:
         "point": asdict(reach.point) if reach.point else None,
         "least": asdict(reach.least),
         "held_up_by": [asdict(holder) for holder in reach.holders],
-        "scaling": asdict(reach.scaling),
+        "scaling": reach.scaling and asdict(reach.scaling),
         "unknown": [asdict(each) for each in reach.unknown],
     }
 

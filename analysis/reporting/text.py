@@ -13,6 +13,7 @@ from analysis.records import (
     Reason,
     Run,
     Savings,
+    Scaling,
     Study,
     Verdict,
 )
@@ -371,12 +372,6 @@ def _reached(reach: Reach, savings: Savings) -> str:
             for row in reach.holders
         ],
     )
-    form, whole = reach.scaling, reach.scaling.at(0)
-    bend = (
-        f"with a share r of every prunable group gone, {form.square / whole:.1%} (1 - r)^2 + "
-        f"{form.line / whole:.1%} (1 - r) + {form.constant / whole:.1%} of the "
-        f"{_NAMES[reach.quantity]} are left: the last part no ratio touches"
-    )
     least = (
         f"the least that any ratio {'is known to leave' if reach.unknown else 'leaves'}, at "
         f"{_at_least(reach.least.ratio)}, is "
@@ -387,7 +382,7 @@ def _reached(reach: Reach, savings: Savings) -> str:
         [
             f"{head}: {left}",
             *([reach.gap] if reach.gap else []),
-            bend,
+            *([_bend(reach.scaling, _NAMES[reach.quantity])] if reach.scaling else []),
             "",
             least,
             held,
@@ -395,6 +390,15 @@ def _reached(reach: Reach, savings: Savings) -> str:
             "where the saving comes from:",
             _who_saves(savings, dense.macs - point.macs),
         ]
+    )
+
+
+def _bend(form: Scaling, name: str) -> str:
+    whole = form.at(0)
+    return (
+        f"with a share r of every prunable group gone, {form.square / whole:.1%} (1 - r)^2 + "
+        f"{form.line / whole:.1%} (1 - r) + {form.constant / whole:.1%} of the {name} are left: "
+        "the last part no ratio touches"
     )
 
 
