@@ -9,9 +9,11 @@ from analysis.costs import predicting
 from analysis.costs.accounting import Account
 from analysis.costs.run_costs import measure
 from analysis.groups import explaining, linting, policies
+from analysis.network.reached import reached_layers
 from analysis.opened import Last, info_of, labelled, loaded, resolved
 from analysis.processes import budgets
 from analysis.records import (
+    CUTS,
     Audited,
     Config,
     CostTable,
@@ -124,12 +126,13 @@ def _measured(network: Network) -> tuple[CostTable, int]:
 
 
 def _account(request: Request, cut: str) -> Account:
-    model, _ = loaded(request.network)
+    model, inputs = loaded(request.network)
     choice = policies.choice_of(request.ignore, model)
     config = Config(0.0, request.scope, request.importance, round_to=request.round_to, cut=cut)
     table, _ = _measured(request.network)
     followed = labelled(request.network)
-    return predicting.account_of(model, followed, table, choice, config)
+    reached = reached_layers(model, inputs) if cut == CUTS[0] else None
+    return predicting.account_of(model, followed, table, choice, config, reached=reached)
 
 
 def ready() -> None:

@@ -219,7 +219,7 @@ def read(pruner: Any, inputs: Inputs | None = None) -> "Reading":
     return _Reader(pruner.model, pruner.DG, live, operators, set()), live
 
 
-_ROOTS = (nn.modules.conv._ConvNd, nn.Linear)
+_ROOTS = (nn.modules.conv._ConvNd, nn.Linear, nn.LSTM)
 
 
 def _live_groups(

@@ -208,7 +208,7 @@ def _why_held(group: DependencyGroup) -> Reason:
     if group.ignored:
         return Reason.IGNORED
     if group.frozen:
-        return Reason.FROZEN
+        return Reason.UNTRACED if group.untraced else Reason.FROZEN
     return Reason.KEPT if group.prunable else Reason.SINGLE_CHANNEL
 
 

@@ -49,7 +49,7 @@ ROOMS = {
         ("copying", "lines", "outputs", "owners"),
         ("inference", "layers", "loading", "model_names"),
         ("failures", "operators", "usable", "float64", "gradients", "labels"),
-        ("subjects", "cutting"),
+        ("subjects", "cutting", "reached"),
     ),
     "network.labels": (
         ("planes", "operators"),

@@ -170,9 +170,7 @@ def is_uniform(value: Tensor) -> bool:
     return value.numel() < 2 or bool((value == value.flatten()[0]).all())
 
 
-def space_of(
-    planes: Sequence[Tensor], extents: Sequence[int], kind: str = "product"
-) -> Space:
+def space_of(planes: Sequence[Tensor], extents: Sequence[int], kind: str = "product") -> Space:
     """The products or elements of an index space in which these planes lie."""
     varying = frozenset().union(*map(axes_of, planes)) if planes else frozenset()
     constant = prod(size for axis, size in enumerate(extents) if axis not in varying)
