@@ -168,7 +168,10 @@ def checks(options: Namespace) -> Answer:
 
 
 def macs(options: Namespace) -> Answer:
-    """Show where the MACs and parameters are, before and after each ratio, and find a ratio."""
+    """Show where the MACs and parameters are, before and after each ratio, and find a ratio.
+
+    1 where the network that a ratio leaves does not run, and so has none.
+    """
     predicted = [name for name in ("target", "sweep") if getattr(options, name) is not None]
     if predicted and options.pruner:
         raise InputError(
@@ -184,14 +187,9 @@ def macs(options: Namespace) -> Answer:
             curve = given.ask("sweep", options.sweep, options.cut)
         if options.target is not None:
             reach = given.ask("reach", options.target, options.target_of, options.cut)
-    for run in runs:
-        if run.costs is None:
-            raise InputError(
-                f"ratio {run.config.ratio:g} cannot be counted: {run.verification.verdict}: "
-                f"{run.verification.reason}"
-            )
     data = as_json.macs(given.info, costs, runs, reach, curve, options.cut)
-    return _answer(options, data, text.macs(costs, runs, reach, curve))
+    passed = all(run.costs is not None for run in runs)
+    return _answer(options, data, text.macs(costs, runs, reach, curve), passed=passed)
 
 
 def report(options: Namespace) -> Answer:

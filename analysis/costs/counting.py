@@ -163,9 +163,13 @@ class Count:
         except Exception as error:
             with left_as_found(model):
                 failure = locate_failure(model, example_inputs)
-            why = f"fvcore cannot trace it ({one_line(error)[:300]})"
+            if failure is not None:
+                raise InputError(
+                    f"the model does not run on the example inputs: {failure}"
+                ) from error
             raise InputError(
-                f"the MACs of {type(model).__name__} cannot be counted: {failure or why}"
+                f"the MACs of {type(model).__name__} cannot be counted: fvcore cannot trace it "
+                f"({one_line(error)[:300]})"
             ) from error
 
     def _counting(self, operator: str, handle: Any) -> Any:

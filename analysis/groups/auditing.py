@@ -261,7 +261,7 @@ def _believed(dependency: DependencyGroup, block: int) -> dict[tuple[str, str], 
     """By axis the channel of the root that DepGraph says arrives at each position."""
     believed: dict[tuple[str, str], NDArray[np.int64]] = {}
     for member in dependency.members:
-        roots = np.asarray(member.roots)
+        roots = np.asarray(member.roots, np.int64)
         numbers = np.where(roots >= 0, roots % block, -1)
         known = believed.get((member.layer, member.axis))
         believed[member.layer, member.axis] = (

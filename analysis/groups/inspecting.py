@@ -19,6 +19,7 @@ from analysis.groups.heads import preferred
 from analysis.groups.positions import in_order, positions_of
 from analysis.groups.trying import learn
 from analysis.network.cutting import Repeated
+from analysis.network.failures import locate_failure
 from analysis.network.inference import Inputs, aliased, collector_paused, left_as_found, one_line
 from analysis.network.labels.planes import Labels, distinct
 from analysis.network.labels.records import Hold, Step, Trace
@@ -85,9 +86,8 @@ def labelled(model: nn.Module, example_inputs: Inputs, heads: str | None = None)
         except InputError:
             raise
         except Exception as error:
-            raise InputError(
-                f"the model does not run on the example inputs: {one_line(error)}"
-            ) from error
+            why = locate_failure(model.eval(), example_inputs) or one_line(error)
+            raise InputError(f"the model does not run on the example inputs: {why}") from error
         limit = max(_LEAST, _TIMES * took) if budgets.can_be_held() else None
         wanted = preferred(trace, heads) if heads else {}
         learnt = learn(model, example_inputs, trace, limit, wanted)

@@ -1,6 +1,7 @@
 """MACs and parameters: counted, predicted and attributed."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 from analysis.errors import InputError, did_you_mean
@@ -218,6 +219,16 @@ class RatioCurve:
     def params(self) -> tuple[int, ...]:
         """Parameters left, one for each ratio."""
         return tuple(point.params for point in self.points)
+
+    @property
+    def more_params(self) -> dict[float, float]:
+        """By ratio the next smaller one, where that leaves fewer parameters."""
+        order = sorted(self.points, key=lambda point: point.ratio)
+        return {
+            after.ratio: before.ratio
+            for before, after in pairwise(order)
+            if after.params > before.params
+        }
 
 
 @dataclass(frozen=True)

@@ -229,7 +229,7 @@ def macs(
                 "importance": run.config.importance,
                 "ignore": run.config.policy,
                 "verdict": run.verification.verdict.value,
-                **(_costs(run.costs) if run.costs else {}),
+                **(_costs(run.costs) if run.costs else {"reason": run.verification.reason}),
             }
             for run in runs
         ],
@@ -241,8 +241,14 @@ def macs(
 
 def _sweep(curve: RatioCurve) -> list[dict[str, Any]]:
     back = {turn.after.ratio: turn.before.ratio for turn in curve.turns}
+    params = curve.more_params
     return [
-        {**asdict(point), "leaves_more_than": back.get(point.ratio), "dropped": _groups(dropped)}
+        {
+            **asdict(point),
+            "leaves_more_than": back.get(point.ratio),
+            "leaves_more_params_than": params.get(point.ratio),
+            "dropped": _groups(dropped),
+        }
         for point, dropped in zip(curve.points, curve.dropped, strict=True)
     ] + [
         {"ratio": ratio, "macs": None, "params": None, "unknown": why}

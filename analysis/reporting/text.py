@@ -298,7 +298,11 @@ def macs(
 
 def _swept(curve: RatioCurve) -> str:
     """One line a ratio, those marked at which asking for more leaves more, or groups drop out."""
-    back = {turn.after.ratio: f"more than {turn.before.ratio:g} leaves" for turn in curve.turns}
+    back = {
+        after: f"more parameters than {before:g} leaves"
+        for after, before in curve.more_params.items()
+    }
+    back |= {turn.after.ratio: f"more than {turn.before.ratio:g} leaves" for turn in curve.turns}
     table = as_markdown(
         ("ratio", "MACs", "left", "parameters", "left", "non-monotonic", "groups that drop out"),
         [
@@ -349,7 +353,12 @@ def _layers(dense: CostTable, found: Sequence[Run]) -> str:
         [*rows, ("total", "", "", "", *last)],
     )
     unit = "One MAC is one multiply-accumulate, what fvcore calls a flop."
-    return "\n".join([table, unit, not_counted(dense)])
+    lacking = [
+        (run, f"not counted: {run.verification.verdict}: {run.verification.reason}")
+        for run in found
+        if run.costs is None
+    ]
+    return "\n".join([table, unit, not_counted(dense), *_once(lacking)])
 
 
 def _reached(reach: Reach, savings: Savings) -> str:

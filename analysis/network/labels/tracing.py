@@ -346,6 +346,9 @@ class _Tracer(_Noting):
         """Channels that leave the model stay."""
         for plane in planes_of(output):
             self.meeting.hold(labels_of(plane), OUTPUT)
+        numbers = getattr(output, "_numbers", None)
+        if numbers is not None:  # as the class that is largest
+            self.meeting.hold(numbers, OUTPUT)
         self._numbered(output)
 
     def _any(self, value: Tensor) -> None:
