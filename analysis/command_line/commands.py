@@ -316,6 +316,7 @@ def _run(given: _Given, config: Config, names: tuple[str, ...], *written: Mappin
     try:
         run: Run = ask("run", given.request, config, names, *written, budget=given.budget)
     except BudgetExceededError as error:
+        ask("prepare", given.request)  # loading it again is no part of the time
         costs, saved_bytes = given.ask("costs")
         return timed_out(config, error.story, costs, saved_bytes, names)
     return run

@@ -11,7 +11,7 @@ from torch import nn
 
 from analysis.network.gradients import NO_GRADIENT
 from analysis.network.inference import Inputs, aliased, forward, left_as_found, tensors_of
-from analysis.network.layers import makes_channels
+from analysis.network.layers import kind_of, makes_channels
 
 __all__ = ["Reached", "reached_layers"]
 
@@ -24,11 +24,14 @@ class Reached:
         layers: those that a gradient of an output goes through.
         beside_one: layers whose channels meet the only channel that another layer makes, as in a
             gate that is broadcast, and that other; DepGraph couples them all.
+        loose: by layer the parameters of no layer that DepGraph knows which its channels meet; it
+            couples them along their last dimension.
         unread: why it cannot read the network at all; empty where it can, as far as is known.
     """
 
     layers: frozenset[str]
     beside_one: Mapping[str, str]
+    loose: Mapping[str, Collection[str]]
     unread: str = ""
 
 
@@ -46,7 +49,7 @@ def reached_layers(model: nn.Module, inputs: Inputs) -> Reached:
         # The walk needs no values, so nothing is kept for a backward pass.
         with torch.autograd.graph.saved_tensors_hooks(lambda _: None, lambda kept: kept):
             nodes = list(_nodes_of(forward(traced, inputs)))
-        ways = _Ways(made)
+        ways = _Ways(made, _loose(traced))
         reached = ways.back_from(nodes)
     layers = {name: layer for name, layer in traced.named_modules() if name in reached}
     single = {name for name, layer in layers.items() if _is_single(layer)}
@@ -55,6 +58,7 @@ def reached_layers(model: nn.Module, inputs: Inputs) -> Reached:
     return Reached(
         layers=frozenset(layers),
         beside_one={met: one for one in single for met in ways.beside(one) - single},
+        loose=ways.loose(),
         unread=NO_GRADIENT
         if wanted and not nodes
         else ""
@@ -65,6 +69,17 @@ def reached_layers(model: nn.Module, inputs: Inputs) -> Reached:
 
 _FOREIGN = (nn.GRU, nn.RNN, nn.RNNCellBase)
 """Layers whose insides DepGraph takes for operators of the network, and does not follow."""
+
+
+def _loose(model: nn.Module) -> dict[int, str]:
+    """Parameters of no layer that has a kind, by identity."""
+    return {
+        id(parameter): f"{name}.{own}".removeprefix(".")
+        for name, module in model.named_modules()
+        if kind_of(module) is None
+        for own, parameter in module._parameters.items()
+        if parameter is not None and parameter.numel() > 1
+    }
 
 
 def _is_single(layer: nn.Module) -> bool:
@@ -104,8 +119,10 @@ def _made_by(model: nn.Module) -> Iterator[Made]:
 class _Ways:
     """The ways of gradients between layers; what meets on one way is coupled in DepGraph."""
 
-    def __init__(self, made: Made) -> None:
+    def __init__(self, made: Made, loose: Mapping[int, str]) -> None:
         self._made = made
+        self._loose = loose
+        self._taken: dict[str, list[Any]] = defaultdict(list)
         self._maker = {
             node: name
             for node, layers in made.items()
@@ -122,18 +139,30 @@ class _Ways:
             if node in seen:
                 continue
             seen.add(node)
-            for earlier, _ in node.next_functions:
-                if earlier is not None and not hasattr(earlier, "variable"):
-                    # A part of a concatenation has its channels for itself.
-                    if not node.name().startswith(("Cat", "Stack")):
-                        self._join(self._side(node, "read"), self._side(earlier, "made"))
-                    pending.append(earlier)
+            for earlier in (each for each, _ in node.next_functions if each is not None):
+                if hasattr(earlier, "variable"):
+                    name = self._loose.get(id(earlier.variable))
+                    if name is not None:
+                        self._taken[name].append(self._side(node, "read"))
+                    continue
+                # A part of a concatenation has its channels for itself.
+                if not node.name().startswith(("Cat", "Stack")):
+                    self._join(self._side(node, "read"), self._side(earlier, "made"))
+                pending.append(earlier)
         return {name for node in seen & self._made.keys() for name, _ in self._made[node]}
 
     def beside(self, name: str) -> set[str]:
         """The layers whose channels meet those of a layer, and itself."""
         part = self._part(("made", name))
         return {one for one in self._maker.values() if self._part(("made", one)) == part}
+
+    def loose(self) -> dict[str, set[str]]:
+        """By layer the parameters that its channels meet."""
+        met = {name: set(map(self._part, sides)) for name, sides in self._taken.items()}
+        return {
+            one: {name for name, parts in met.items() if self._part(("made", one)) in parts}
+            for one in self._maker.values()
+        }
 
     def _side(self, node: Any, side: str) -> Any:
         return (side, self._maker[node]) if node in self._maker else node

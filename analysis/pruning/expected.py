@@ -79,7 +79,10 @@ def expected(
         for place, group in enumerate(followed.groups)
     ]
     if reached is not None:
-        found = [_as_seen(followed, each, reached) for each in found]
+        found = [
+            _as_seen(followed, each, group, reached)
+            for each, group in zip(found, followed.groups, strict=True)
+        ]
     axes = [{(each.tensor, each.dim) for each in group.members} for group in followed.groups]
     found = [_unless_misled(place, found, axes) for place in range(len(found))]
     # Both axes of a tensor may be channels of one layer, as of a table and a head that share it;
@@ -146,7 +149,7 @@ _ROOTS = (nn.modules.conv._ConvNd, nn.Linear, nn.LSTM)
 """Layers by which torch-pruning finds the groups that it cuts."""
 
 
-def _as_seen(followed: Labelled, own: Expected, reached: Reached) -> Expected:
+def _as_seen(followed: Labelled, own: Expected, true: Group, reached: Reached) -> Expected:
     """The group, of which DepGraph may see no layer that it begins with, or not all of them."""
     group, modules = own.group, followed.modules
     if reached.unread:
@@ -163,8 +166,14 @@ def _as_seen(followed: Labelled, own: Expected, reached: Reached) -> Expected:
         for member in group.members
         if member.layer in modules and member.layer not in reached.layers
     )
-    why = f"it does not see `{layer}`" if (layer := next(unseen, "")) else ""
-    return replace(own, otherwise=own.otherwise or why)
+    if layer := next(unseen, ""):
+        return replace(own, otherwise=own.otherwise or f"it does not see `{layer}`")
+    tensors = {member.tensor for member in true.members}
+    met = (name for layer in group.layers for name in reached.loose.get(layer, ()))
+    if name := next((name for name in met if name not in tensors), ""):
+        why = f"it takes `{name}`, which has none of its channels, for a part of it"
+        return replace(own, otherwise=own.otherwise or why)
+    return own
 
 
 def _with_one(group: DependencyGroup, layer: str) -> DependencyGroup:

@@ -1,5 +1,6 @@
 """The same question at every door: Python, the command line, and that with the user's pruner."""
 
+import inspect
 import json
 import time
 from collections.abc import Callable
@@ -503,3 +504,29 @@ def test_a_mistake_in_a_pruner_function_is_not_laid_to_a_layer(
     run = by_command(capsys, "plain", "images", "--pruner", f"{__name__}:{pruner}")
     assert run["verdict"] == "unprunable"
     assert run["reason"].startswith(reason)
+
+
+class EndlessInDepGraph(Net):
+    """It takes longer than the budget to build, and DepGraph does not come to an end with it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        time.sleep(6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        while any("torch_pruning" in frame.filename for frame in inspect.stack(0)):
+            time.sleep(0.1)
+        return super().forward(x)
+
+
+make_endless = factory(EndlessInDepGraph)
+
+
+def test_a_run_that_does_not_end_is_a_verdict_however_long_its_network_takes_to_build(
+    capsys: Any,
+) -> None:
+    model = [f"{__name__}:make_endless", "--inputs", f"{__name__}:images"]
+    assert main(["verify", *model, "--ratios", "0.5", "--budget", "5", "--json", "-"]) == 1
+    (run,) = json.loads(capsys.readouterr().out)["runs"]
+    assert run["verdict"] == "timeout"
+    assert run["macs"]["before"] > 0

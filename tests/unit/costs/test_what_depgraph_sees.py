@@ -156,6 +156,29 @@ class Attending(Net):
         return self.head(y.mean(1)) + super().forward(x)
 
 
+class ByPlace(Net):
+    """A parameter that has a value for each place, and none for a channel."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.places = nn.Parameter(torch.randn(9))
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = self.features(x).flatten(2).transpose(1, 2)
+        return self.head((tokens + self.places[:, None]).mean(1))
+
+
+class Scaled(Net):
+    """Parameters that have a value for each channel, and one for all."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale, self.all = nn.Parameter(torch.rand(12)), nn.Parameter(torch.ones(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.features(x).mean((2, 3)) * self.scale * self.all)
+
+
 class Frozen(Net):
     def __init__(self) -> None:
         super().__init__()
@@ -174,10 +197,10 @@ class Plain(Net):
 
 KINDS: tuple[type[Net], ...] = (
     Plain, BehindNoGrad, ReadByNoGrad, Detached, Classes, Chosen, Gated, Pooled, Multiplied,
-    Borrowed, Recurrent, Gru, Attending, Frozen, AllFrozen,
+    Borrowed, Recurrent, Gru, Attending, ByPlace, Scaled, Frozen, AllFrozen,
 )  # fmt: skip
 
-PRICED = {Plain, BehindNoGrad, Gated, Pooled, Multiplied, Frozen, AllFrozen}
+PRICED = {Plain, BehindNoGrad, Gated, Pooled, Multiplied, Scaled, Frozen, AllFrozen}
 """Where torch-pruning's cut is right, whatever it leaves whole."""
 
 
@@ -224,6 +247,7 @@ def test_a_ratio_costs_what_torch_pruning_leaves_or_has_no_price(kind, scope) ->
         (ReadByNoGrad, "it does not see `aside`"),
         (Borrowed, "it does not see `other`"),
         (Recurrent, "it does not cut the recurrent layer `steps` as a whole"),
+        (ByPlace, "it takes `places`, which has none of its channels, for a part of it"),
         (Gru, "DepGraph has no rule for the recurrent layer `steps`"),
     ],
 )
