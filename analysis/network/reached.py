@@ -10,7 +10,14 @@ import torch
 from torch import nn
 
 from analysis.network.gradients import NO_GRADIENT
-from analysis.network.inference import Inputs, aliased, forward, left_as_found, tensors_of
+from analysis.network.inference import (
+    Inputs,
+    aliased,
+    forward,
+    left_as_found,
+    one_line,
+    tensors_of,
+)
 from analysis.network.layers import kind_of, makes_channels
 
 __all__ = ["Reached", "reached_layers"]
@@ -46,25 +53,33 @@ def reached_layers(model: nn.Module, inputs: Inputs) -> Reached:
     for copied, own in zip(traced.parameters(), model.parameters(), strict=True):
         copied.requires_grad_(own.requires_grad)
     with left_as_found(model), torch.enable_grad(), _made_by(traced) as made:
-        # The walk needs no values, so nothing is kept for a backward pass.
-        with torch.autograd.graph.saved_tensors_hooks(lambda _: None, lambda kept: kept):
-            nodes = list(_nodes_of(forward(traced, inputs)))
+        try:
+            # The walk needs no values, so nothing is kept for a backward pass.
+            with torch.autograd.graph.saved_tensors_hooks(lambda _: None, lambda kept: kept):
+                nodes = list(_nodes_of(forward(traced, inputs)))
+        except Exception as error:  # as of a parameter that is written to in place
+            why = f"with gradients, by which DepGraph traces it, it raises: {one_line(error)}"
+            return Reached(frozenset(), {}, {}, why)
         ways = _Ways(made, _loose(traced))
         reached = ways.back_from(nodes)
     layers = {name: layer for name, layer in traced.named_modules() if name in reached}
     single = {name for name, layer in layers.items() if _is_single(layer)}
-    wanted = all(parameter.requires_grad for parameter in model.parameters())
-    foreign = next((name for name, layer in layers.items() if isinstance(layer, _FOREIGN)), None)
     return Reached(
         layers=frozenset(layers),
         beside_one={met: one for one in single for met in ways.beside(one) - single},
         loose=ways.loose(),
-        unread=NO_GRADIENT
-        if wanted and not nodes
-        else ""
-        if foreign is None
-        else f"DepGraph has no rule for the recurrent layer `{foreign}`",
+        unread=_foreign(layers) if nodes else _unseen(model),
     )
+
+
+def _unseen(model: nn.Module) -> str:
+    """Why no output has a gradient, where it is not that no parameter wants one."""
+    return NO_GRADIENT if all(each.requires_grad for each in model.parameters()) else ""
+
+
+def _foreign(layers: Mapping[str, nn.Module]) -> str:
+    foreign = next((name for name, layer in layers.items() if isinstance(layer, _FOREIGN)), None)
+    return f"DepGraph has no rule for the recurrent layer `{foreign}`" if foreign else ""
 
 
 _FOREIGN = (nn.GRU, nn.RNN, nn.RNNCellBase)

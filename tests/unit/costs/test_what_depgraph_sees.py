@@ -179,6 +179,14 @@ class Scaled(Net):
         return self.head(self.features(x).mean((2, 3)) * self.scale * self.all)
 
 
+class WrittenTo(Net):
+    """A parameter that forward writes to, which it may not where gradients are wanted."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.head.bias.clamp_(-1, 1)
+        return super().forward(x)
+
+
 class Frozen(Net):
     def __init__(self) -> None:
         super().__init__()
@@ -197,7 +205,8 @@ class Plain(Net):
 
 KINDS: tuple[type[Net], ...] = (
     Plain, BehindNoGrad, ReadByNoGrad, Detached, Classes, Chosen, Gated, Pooled, Multiplied,
-    Borrowed, Recurrent, Gru, Attending, ByPlace, Scaled, Frozen, AllFrozen,
+    Borrowed, Recurrent, Gru, Attending, ByPlace, Scaled,
+    WrittenTo, Frozen, AllFrozen,
 )  # fmt: skip
 
 PRICED = {Plain, BehindNoGrad, Gated, Pooled, Multiplied, Scaled, Frozen, AllFrozen}
@@ -218,7 +227,7 @@ def left_by_torch_pruning(model: Net, inputs: Tensor, ratio: float, scope: str) 
             ignored_layers=[model.head], global_pruning=scope == "global", num_heads={},
             out_channel_groups={}, in_channel_groups={},
         )  # fmt: skip
-    except IndexError:
+    except (IndexError, RuntimeError):
         return None
     verdict = verify(model, inputs, pruner).verdict
     if not (verdict.passes or (verdict == "unchanged" and pruner.current_step)):
@@ -248,6 +257,7 @@ def test_a_ratio_costs_what_torch_pruning_leaves_or_has_no_price(kind, scope) ->
         (Borrowed, "it does not see `other`"),
         (Recurrent, "it does not cut the recurrent layer `steps` as a whole"),
         (ByPlace, "it takes `places`, which has none of its channels, for a part of it"),
+        (WrittenTo, "with gradients, by which DepGraph traces it, it raises: a leaf Variable"),
         (Gru, "DepGraph has no rule for the recurrent layer `steps`"),
     ],
 )
