@@ -6,6 +6,8 @@ Every message is one line that says what was given, what was expected and what t
 import difflib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import PurePath
+from traceback import extract_tb
 
 __all__ = [
     "AnalysisError",
@@ -99,7 +101,15 @@ def upstream(step: str, blame: Callable[[BaseException], str] | None = None) -> 
     except AnalysisError:
         raise
     except Exception as error:
-        message = " ".join(str(error).split())
         place = blame(error) if blame else ""
-        raised = f"{step} raised {type(error).__name__}: {message}"
+        raised = f"{step} raised {type(error).__name__}{_message(error)}"
         raise UnprunableError(f"at {place}: {raised}" if place else raised) from error
+
+
+def _message(error: BaseException) -> str:
+    """What an error says; of one that says nothing, as an assertion, the line that raised it."""
+    said = " ".join(str(error).split())
+    if said:
+        return f": {said}"
+    last = extract_tb(error.__traceback__)[-1]
+    return f" ({'/'.join(PurePath(last.filename).parts[-2:])}:{last.lineno}: {last.line})"

@@ -24,6 +24,7 @@ from analysis.network.inference import (
 )
 from analysis.network.operators import Operators
 from analysis.network.outputs import only_outputs
+from analysis.network.reached import Reached, reached_layers
 from analysis.network.usable import check_copies, check_usable, writes_undone
 from analysis.processes import budgets
 from analysis.proof import comparing, distinct_values, exercised
@@ -139,8 +140,17 @@ class Dense:
         """What goes together, whatever torch-pruning makes of it."""
         return self.followed.groups
 
+    @cached_property
+    def reached(self) -> Reached:
+        """What DepGraph sees of it."""
+        return reached_layers(self.model, self.inputs)
+
     def account_of(
-        self, ignored_layers: Any, config: Config, groups: Sequence[DependencyGroup]
+        self,
+        ignored_layers: Any,
+        config: Config,
+        groups: Sequence[DependencyGroup],
+        reached: Reached | None = None,
     ) -> Account:
         """What cuts of its groups cost under a policy, named as torch-pruning's ``groups`` are.
 
@@ -148,7 +158,9 @@ class Dense:
             InputError: that cannot be expressed.
         """
         names = [group.root for group in groups]
-        return account_of(self.model, self.followed, self.costs, ignored_layers, config, names)
+        return account_of(
+            self.model, self.followed, self.costs, ignored_layers, config, names, reached
+        )
 
     def account(self, groups: Sequence[DependencyGroup], pruner: Any = None) -> Account | None:
         """What a pruner's cuts of its groups cost; None where that cannot be expressed."""

@@ -358,7 +358,7 @@ def _account(dense: Dense, ignored: tuple[str, ...], config: Config) -> PolicyAc
     if dense.error is not None or not dense.dependency_groups:
         return PolicyAccount(policy, scope, nothing)
     try:
-        account = dense.account_of(ignored, config, dense.dependency_groups)
+        account = dense.account_of(ignored, config, dense.dependency_groups, dense.reached)
         return PolicyAccount(
             policy=policy,
             scope=scope,

@@ -189,7 +189,10 @@ def diff(options: Namespace) -> Answer:
 
 
 def macs(options: Namespace) -> Answer:
-    """Show where the MACs and parameters are, before and after each ratio, and find a ratio."""
+    """Show where the MACs and parameters are, before and after each ratio, and find a ratio.
+
+    1 where the network that a ratio leaves does not run, and so has none.
+    """
     predicted = [name for name in ("target", "sweep") if getattr(options, name) is not None]
     if predicted and options.pruner:
         raise InputError(
@@ -212,14 +215,9 @@ def macs(options: Namespace) -> Answer:
             reach = given.ask("reach", options.target, options.target_of, options.cut, convention)
         if options.widths and not ratios:
             left = given.ask("left", options.widths, convention)
-    for run in runs:
-        if run.costs is None:
-            raise InputError(
-                f"ratio {run.config.ratio:g} cannot be counted: {run.verification.verdict}: "
-                f"{run.verification.reason}"
-            )
     data = as_json.macs(given.info, costs, runs, reach, curve, left, options.cut)
-    return _answer(options, data, text.macs(costs, runs, reach, curve, left))
+    passed = all(run.costs is not None for run in runs)
+    return _answer(options, data, text.macs(costs, runs, reach, curve, left), passed=passed)
 
 
 def report(options: Namespace) -> Answer:
@@ -365,6 +363,7 @@ def _run(given: _Given, config: Config, names: tuple[str, ...], *written: Mappin
     try:
         run: Run = ask("run", given.request, config, names, *written, budget=given.budget)
     except BudgetExceededError as error:
+        ask("prepare", given.request)  # loading it again is no part of the time
         costs, saved_bytes = given.ask("costs")
         return timed_out(config, error.story, costs, saved_bytes, names)
     return run

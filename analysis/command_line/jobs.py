@@ -10,6 +10,8 @@ from analysis.costs.accounting import Account
 from analysis.costs.followed import counted
 from analysis.costs.run_costs import measure
 from analysis.groups import explaining, linting, policies
+from analysis.network.inference import copy_of
+from analysis.network.reached import reached_layers
 from analysis.opened import Last, info_of, labelled, loaded, resolved
 from analysis.processes import budgets
 from analysis.records import (
@@ -63,7 +65,26 @@ def groups(request: Request) -> tuple[Group, ...]:
     choice = policies.choice_of(request.ignore, model)
     with budgets.step("following the channels"):
         found = labelled(request.network).groups
+    if request.pruner is not None:
+        return policies.mark_ignored(found, _ignored_by_pruner(request))
     return policies.mark_ignored(found, policies.ignored_layers(choice, model, found))
+
+
+def _ignored_by_pruner(request: Request) -> tuple[str, ...]:
+    """Names of the layers that the user's own pruner ignores, built on a copy."""
+    from analysis.groups.depgraph import ignored_by
+    from analysis.pruning.pruners import builder, load_factory
+
+    model, inputs = loaded(request.network)
+    pruned = copy_of(model)
+    build = builder(request.config(_RATIO), inputs, (), load_factory(request.pruner))
+    with budgets.step("building the pruner"):
+        pruner, _ = build(pruned, None)
+    return ignored_by(pruner, pruned)
+
+
+_RATIO = 0.5
+"""What a pruner is built for where only its list of ignored layers is read."""
 
 
 def why(request: Request, layer: str) -> str:
@@ -145,13 +166,14 @@ def _by(convention: str, network: Network, table: CostTable) -> CostTable:
 
 
 def _account(request: Request, cut: str, convention: str) -> Account:
-    model, _ = loaded(request.network)
+    model, inputs = loaded(request.network)
     choice = policies.choice_of(request.ignore, model)
     config = Config(0.0, request.scope, request.importance, round_to=request.round_to, cut=cut)
     table, _ = _measured(request.network)
     followed = labelled(request.network)
     table = _by(convention, request.network, table)
-    return predicting.account_of(model, followed, table, choice, config)
+    reached = reached_layers(model, inputs) if cut == CUTS[0] else None
+    return predicting.account_of(model, followed, table, choice, config, reached=reached)
 
 
 def ready() -> None:

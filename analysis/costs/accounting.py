@@ -99,8 +99,14 @@ class Account:
             if each.otherwise and each.group.prunable
         }
         self._several = {each.group.root for each in found if each.several}
+        # torch-pruning cuts an output that it is not told to keep.
+        moving = {
+            each.group.root
+            for each, group in zip(found, followed.groups, strict=True)
+            if each.group.prunable and (group.together or group.is_output)
+        }
         self.model = CostModel(
-            macs, params, groups, self._segments, copies if limits is None else ()
+            macs, params, groups, moving, self._segments, copies if limits is None else ()
         )
         self._owner = {layer: each for each in found for layer in each.group.layers}
         # A layer that shares its tensor is none of those that the tensor is named after.
@@ -247,7 +253,7 @@ class Account:
         copied = np.zeros(len(self._groups))
         for _, left, groups in model.copies(gone):
             copied[groups] += left / len(groups)
-        first = [form.linear - form.quadratic.diagonal() for form in (model.macs, model.params)]
+        first = [form.of_one for form in (model.macs, model.params)]
         rows = []
         for place, group in enumerate(self._groups):
             own = model.group_of == place
@@ -265,9 +271,10 @@ class Account:
             )
         return Savings(point, tuple(rows))
 
-    def scaling(self, quantity: Quantity = "macs") -> Scaling:
-        """a, b and c of the quadratic that explains the curve's bend."""
-        return Scaling(*getattr(self.model, quantity).scaled(self.model.widths))
+    def scaling(self, quantity: Quantity = "macs") -> Scaling | None:
+        """a, b and c of the quadratic that explains the curve's bend; None where it is none."""
+        terms = getattr(self.model, quantity).scaled(self.model.widths)
+        return terms and Scaling(*terms)
 
     def by_layer(self, ratio: float) -> dict[str, tuple[int, int]]:
         """MACs and parameters of each layer at a ratio."""

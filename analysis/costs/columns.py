@@ -103,12 +103,12 @@ class _Amounts:
             if space.kind == "product":
                 yield from self._product(space)
             else:
-                layer = self._followed.charged(self._step, space.tensor)
+                layer = self._followed.charged(self._step)
                 yield from ((layer, *each) for each in self._visited(space))
         yield from ((here, *each) for each in self._elements())
 
     def _product(self, space: Space) -> Iterator[tuple[str, str, Space]]:
-        layer = self._followed.charged(self._step, space.tensor)
+        layer = self._followed.charged(self._step)
         owner = self._followed.modules.get(layer)
         column = self._column(space, layer, owner)
         yield layer, column, space
@@ -120,7 +120,7 @@ class _Amounts:
             return "convolution"
         if self._step.within == "einsum":
             return "einsum"
-        if not space.tensor:
+        if not self._step.weights:
             return "attention" if isinstance(self._module, _ATTENTION) else "free attention"
         if isinstance(owner, _PROJECTIONS):
             return "projection"
@@ -206,7 +206,7 @@ class _Amounts:
         name = self._names[id(tensor)]
         varying = [dim for dim, size in enumerate(tensor.shape) if size > 1]
         planes = tuple(self._followed.trace.labels(name, dim) for dim in varying)
-        return Space("", "", planes, 1)
+        return Space("", planes, 1)
 
 
 _WITHOUT_BIAS = 2
@@ -222,7 +222,7 @@ def _channels(followed: Labelled, norm: str, statistics: str = "running_mean") -
     """The channels of a batch norm; one alone has no label."""
     name = f"{norm}.{statistics}".removeprefix(".")
     known = (name, 0) in followed.trace.starts
-    return Space("", "", (followed.trace.labels(name, 0),) if known else (), 1)
+    return Space("", (followed.trace.labels(name, 0),) if known else (), 1)
 
 
 def _apart(planes: Sequence[Any]) -> list[Any]:

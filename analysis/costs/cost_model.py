@@ -1,27 +1,55 @@
 """MACs and parameters as a polynomial in what the dependency groups lose.
 
-Every operator's MACs and every parameter's elements are a product of sizes, of which at most two
-follow the groups: the channels that a layer makes and those that it reads. With x the channels
-that each class of a group has lost, a size is s - l.x, so a count is
+Every operator's MACs and every parameter's elements are a product of sizes, of which mostly at
+most two follow the groups: the channels that a layer makes and those that it reads. With x the
+channels that each class of a group has lost, a size is s - l.x, so a count is
 c (1 - l.x / s) (1 - m.x / t), and the sum over the network is the quadratic form
 constant - linear.x + x.quadratic.x. A layer that reads the group it makes gives a square, a
-concatenation a sum of widths, a norm or a depthwise convolution a line.
+concatenation a sum of widths, a norm or a depthwise convolution a line. A layer that is given rows
+of a table which may go as well, as learned queries, gives a product of three, which is kept beside
+the form.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.errors import InputError
 from analysis.pruning.channel_classes import ChannelClasses
 from analysis.records import DependencyGroup
 
 __all__ = ["CostModel", "Count", "Footprint", "Polynomial", "refined"]
 
 Numbers = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Wide:
+    """A product of more than two sizes that follow the groups.
+
+    Attributes:
+        count: in the dense network.
+        lines: by size, the share of it that goes with one channel of each class.
+    """
+
+    count: int
+    lines: Numbers
+
+    def saved(self, removed: Numbers) -> Numbers:
+        """What is saved for each column of ``removed``, shape (classes, ratios)."""
+        return np.asarray(self.count * (1 - (1 - self.lines @ removed).prod(0)))
+
+    def shares(self, removed: Numbers) -> Numbers:
+        """Each class's part of what is saved, as `Polynomial.shares`."""
+        going = [np.polynomial.Polynomial([1, -lost]) for lost in self.lines @ removed]
+        slopes = np.zeros(len(removed))
+        for place, line in enumerate(self.lines):
+            others = prod(going[:place] + going[place + 1 :], start=np.polynomial.Polynomial([1]))
+            slopes += line * others.integ()(1)
+        return self.count * removed * slopes
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,16 +60,26 @@ class Polynomial:
         constant: the dense count.
         linear: shape (classes,).
         quadratic: symmetric, shape (classes, classes).
+        wide: what is a product of more than two widths; the dense count has it.
     """
 
     constant: float
     linear: Numbers
     quadratic: Numbers
+    wide: tuple[Wide, ...] = ()
 
     def at(self, removed: Numbers) -> NDArray[np.int64]:
         """The count for each column of ``removed``, shape (classes, ratios)."""
         squares = np.einsum("sr,sr->r", removed, self.quadratic @ removed)
-        return np.rint(self.constant - self.linear @ removed + squares).astype(np.int64)
+        saved = self.linear @ removed - squares + sum(each.saved(removed) for each in self.wide)
+        return np.rint(self.constant - saved).astype(np.int64)
+
+    @property
+    def of_one(self) -> Numbers:
+        """By class what the first of its channels saves, shape (classes,)."""
+        one = np.eye(len(self.linear))
+        wide = sum(each.saved(one) for each in self.wide)
+        return np.asarray(self.linear - self.quadratic.diagonal() + wide)
 
     def shares(self, removed: Numbers) -> Numbers:
         """Each class's part of what is saved when ``removed``, shape (classes,), has gone.
@@ -50,16 +88,21 @@ class Polynomial:
         mean, over all orders in which they may go, of what each saves when its turn comes. For a
         quadratic form it is the channels lost times the slope half way, which is also the
         Aumann-Shapley value (Aumann and Shapley 1974): a product of two widths is shared by
-        halves. The parts sum to the saving.
+        halves. Of wider products it is the latter. The parts sum to the saving.
         """
-        return removed * (self.linear - self.quadratic @ removed)
+        wide = sum(each.shares(removed) for each in self.wide)
+        return np.asarray(removed * (self.linear - self.quadratic @ removed) + wide)
 
-    def scaled(self, widths: Numbers) -> tuple[float, float, float]:
+    def scaled(self, widths: Numbers) -> tuple[float, float, float] | None:
         """a, b, c of a (1 - r)^2 + b (1 - r) + c, what is left when the classes lose r of theirs.
+
+        None where products of more widths are in it.
 
         Args:
             widths: channels of each class, shape (classes,); 0 for one that is excluded.
         """
+        if self.wide:
+            return None
         square = float(widths @ self.quadratic @ widths)
         line = float(self.linear @ widths)
         return square, line - 2 * square, self.constant - line + square
@@ -111,19 +154,17 @@ class CostModel:
     Args:
         macs: what the dense MACs are products of.
         params: what the numbers of elements of the parameters are.
-        groups: the groups; what ``ignored`` ones lose is 0.
+        groups: the groups.
+        moving: roots of those that may lose channels; what others lose is 0.
         classes: by root, the channels that cost the same; see `refined`.
         copies: of tied parameters, that a cut makes two of; none where it leaves them one.
 
     Attributes:
         roots: of the groups, in the order given.
         group_of: for each class, the place of its group in ``roots``.
-        widths: channels of each class; 0 for one that is excluded.
+        widths: channels of each class; 0 for one that stays.
         macs: of the whole network.
         params: of the whole network, but for copies.
-
-    Raises:
-        InputError: a count is a product of more than two widths; names the layer.
     """
 
     def __init__(
@@ -131,13 +172,14 @@ class CostModel:
         macs: Sequence[Count],
         params: Sequence[Count],
         groups: Sequence[DependencyGroup],
+        moving: Collection[str],
         classes: Mapping[str, ChannelClasses],
         copies: Sequence[Count] = (),
     ) -> None:
         self.roots = tuple(group.root for group in groups)
         lengths = [len(classes[root].widths) for root in self.roots]
         self.group_of = np.repeat(np.arange(len(groups)), lengths)
-        moves = [group.prunable for group in groups]
+        moves = [root in moving for root in self.roots]
         widths = [classes[root].widths * may for root, may in zip(self.roots, moves, strict=True)]
         self.widths = np.concatenate([np.zeros(0), *widths])
         # Of each class one channel, which stands for all of them.
@@ -190,19 +232,19 @@ class CostModel:
         return line
 
     def _product(self, count: Count) -> _Product:
-        lines = tuple(line for each in count.sizes if (line := self._line(*each)))
-        if len(lines) > 2:
-            raise InputError(
-                f"the cost of layer `{count.layer}` cannot be expressed as squares and products of "
-                f"two widths: its {count.name} multiplies {len(lines)} that are cut"
-            )
-        return _Product(count.count, lines)
+        return _Product(
+            count.count, tuple(line for each in count.sizes if (line := self._line(*each)))
+        )
 
     def _total(self, products: Sequence[tuple[str, _Product]]) -> Polynomial:
         size = len(self.widths)
         constant, linear, quadratic = 0.0, np.zeros(size), np.zeros((size, size))
+        wide: list[Wide] = []
         for _, product in products:
             constant += product.count
+            if len(product.lines) > 2:
+                wide.append(Wide(product.count, _dense(product.lines, size)))
+                continue
             for line in product.lines:
                 for channel_class, share in line.items():
                     linear[channel_class] += float(product.count * share)
@@ -212,7 +254,14 @@ class CostModel:
                         half = float(product.count * first * second / 2)
                         quadratic[row, column] += half
                         quadratic[column, row] += half
-        return Polynomial(constant, linear, quadratic)
+        return Polynomial(constant, linear, quadratic, tuple(wide))
+
+
+def _dense(lines: Sequence[Line], size: int) -> Numbers:
+    rows = np.zeros((len(lines), size))
+    for row, line in zip(rows, lines, strict=True):
+        row[list(line)] = [float(share) for share in line.values()]
+    return rows
 
 
 def refined(classes: ChannelClasses, footprints: Iterable[NDArray[np.int64]]) -> ChannelClasses:

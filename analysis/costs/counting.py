@@ -30,6 +30,7 @@ from analysis.network.inference import (
     tensors_of,
     walk,
 )
+from analysis.network.owners import charged
 from analysis.network.usable import check_usable
 from analysis.records import COLUMNS, CostTable, LayerCost
 
@@ -162,9 +163,13 @@ class Count:
         except Exception as error:
             with left_as_found(model):
                 failure = locate_failure(model, example_inputs)
-            why = f"fvcore cannot trace it ({one_line(error)[:300]})"
+            if failure is not None:
+                raise InputError(
+                    f"the model does not run on the example inputs: {failure}"
+                ) from error
             raise InputError(
-                f"the MACs of {type(model).__name__} cannot be counted: {failure or why}"
+                f"the MACs of {type(model).__name__} cannot be counted: fvcore cannot trace it "
+                f"({one_line(error)[:300]})"
             ) from error
 
     def _counting(self, operator: str, handle: Any) -> Any:
@@ -236,23 +241,28 @@ class Count:
         inputs: Sequence[Any],
         outputs: Sequence[Any],
     ) -> None:
-        held = (self._names.get(value.debugName()) for value in op_handles.operands(inputs))
-        weight = next((name for name in held if name is not None), None)
+        weights = self._weights(inputs)
         scope = outputs[0].node().scopeName().split("/")[-1]
-        layer = scope if weight is None else self._owner(weight, scope)
+        layer = charged(self._modules, scope, weights)
         self._macs[layer][name] += macs
-        self._columns[layer][_column(operator, weight is not None)] += macs
+        self._columns[layer][_column(operator, has_weight=bool(weights))] += macs
         self._uses[layer][name] += 1
         self._shape[layer] = op_handles.shape_of(outputs[0]) or ()
 
-    def _owner(self, weight: str, scope: str) -> str:
-        """The layer that a weight belongs to: the one that is called, if several share it."""
-        layer, _, part = weight.rpartition(".")
-        if layer != scope and scope in self._modules:
-            tensor = getattr(self._modules[layer], part)
-            if any(own is tensor for own in self._modules[scope]._parameters.values()):
-                return scope
-        return layer
+    def _weights(self, inputs: Sequence[Any]) -> list[str]:
+        """Names of the model's tensors among operands, those of most dimensions first."""
+        held = {value: self._weight(value) for value in op_handles.operands(inputs)}
+        found = sorted(held, key=lambda value: -len(op_handles.shape_of(value) or ()))
+        return [name for value in found for name in [held[value]] if name]
+
+    def _weight(self, value: Any) -> str:
+        """Name of the model's tensor that a value is, or is moved from; empty for others."""
+        while value.debugName() not in self._names:
+            moved = op_handles.moved(value)
+            if moved is None:
+                return ""
+            value = moved
+        return self._names[value.debugName()]
 
     def table(self) -> CostTable:
         """What was counted, by layer, with the parameters of those that do nothing."""
@@ -310,7 +320,7 @@ def _unique_names(model: nn.Module) -> list[str]:
     return names
 
 
-def _column(operator: str, has_weight: bool) -> str:
+def _column(operator: str, *, has_weight: bool) -> str:
     if operator in op_handles.CONVOLUTIONS:
         return "convolution"
     if operator in op_handles.NORMALIZATIONS:

@@ -8,9 +8,10 @@ from torch import nn
 from analysis.costs import counting
 from analysis.costs.columns import elements_in, products_in
 from analysis.errors import InputError
-from analysis.groups.inspecting import Labelled, labelled, owner_of
+from analysis.groups.inspecting import Labelled, labelled
 from analysis.network.inference import Inputs, left_as_found, outputs_of
 from analysis.network.outputs import only_outputs
+from analysis.network.owners import owner_of
 from analysis.network.usable import check_usable
 from analysis.records import COLUMNS, PRODUCTS, CostTable, LayerCost, check_convention
 

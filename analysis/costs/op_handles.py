@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from math import prod
 from typing import Any
 
+from analysis.network.labels import operators
+
 __all__ = [
     "ADDED",
     "CONVOLUTIONS",
@@ -17,6 +19,7 @@ __all__ = [
     "Product",
     "einsum_letters",
     "list_of",
+    "moved",
     "operands",
     "shape_of",
 ]
@@ -41,6 +44,29 @@ def operands(inputs: Sequence[Any]) -> Iterator[Any]:
 
 
 _FIRST = 4
+
+
+def moved(value: Any) -> Any:
+    """The tensor of a trace whose elements this one has, in other places; None for others."""
+    node = value.node()
+    if node.kind() == "prim::ListUnpack":
+        return node.input()
+    return next(filter(_is_real, node.inputs()), None) if node.kind() in _MOVED else None
+
+
+def _is_real(value: Any) -> bool:
+    return bool(value.isCompleteTensor()) and value.type().dtype().is_floating_point
+
+
+_MOVED = {
+    f"aten::{name}"
+    for name in operators.MOVED
+    | {
+        "T", "expand_as", "flatten", "mH", "mT", "matrix_H", "moveaxis", "numpy_T", "reshape_as",
+        "swapaxes", "swapdims", "tile", "to", "type_as", "unflatten", "view_as",
+    }
+}  # fmt: skip
+"""As `analysis.network.labels.operators.MOVED`, and what PyTorch writes out in these."""
 
 
 def einsum_letters(inputs: Sequence[Any]) -> tuple[list[str], str]:

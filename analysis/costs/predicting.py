@@ -14,11 +14,13 @@ from analysis.groups.departing import cut_copy
 from analysis.network.failures import locate_failure
 from analysis.network.inference import Inputs, collector_paused, left_as_found
 from analysis.network.outputs import only_outputs
+from analysis.network.reached import Reached, reached_layers
 from analysis.network.usable import check_usable
 from analysis.pruning.by_groups import RankedSets, limits_of, ranked_sets
 from analysis.pruning.expected import expected
 from analysis.pruning.importances import group_importances
 from analysis.records import (
+    CUTS,
     Config,
     CostTable,
     CurvePoint,
@@ -204,9 +206,10 @@ def cost_account(
     with only_outputs(model, outputs):
         table = count_macs(model, example_inputs, outputs=outputs)
         followed = inspecting.labelled(model, example_inputs, heads)
+        reached = reached_layers(model, example_inputs) if cut == CUTS[0] else None
         if convention != table.convention:
             table = counted(followed, "", convention)
-    return account_of(model, followed, table, choice, config, names)
+    return account_of(model, followed, table, choice, config, names, reached)
 
 
 def account_of(
@@ -216,6 +219,7 @@ def account_of(
     ignored_layers: Any,
     config: Config,
     names: Collection[str] = (),
+    reached: Reached | None = None,
 ) -> Account:
     """As `cost_account`, of a network that was counted and followed before.
 
@@ -226,6 +230,7 @@ def account_of(
         ignored_layers: as `cost_account`.
         config: scope, importance, ``round_to`` and whose cut; its ratio is not read.
         names: as `cost_account`.
+        reached: what DepGraph sees of it, for a price of torch-pruning's cut; None is everything.
 
     Raises:
         InputError: as `cost_account`.
@@ -234,7 +239,7 @@ def account_of(
     if config.cut == "groups":
         sets = ranked_sets(model, followed, ignored, config.importance, names)
         return account_of_sets(sets, table, config)
-    found = expected(followed, ignored, names)
+    found = expected(followed, ignored, names, reached)
     scores = group_importances(model, tuple(each.group for each in found), config.importance)
     return Account(table, followed, found, scores, config)
 

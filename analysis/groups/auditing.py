@@ -3,6 +3,7 @@
 Where both say the same, torch-pruning cuts a channel of each such group on one copy, and the whole
 is proved at once; only if that fails is it tried which group it was. Where they do not say the
 same, or where nothing may go, the cut of that group alone is proved: its verdict is the answer.
+Where channels go together, as whole heads, what a cut of those gives is told as well.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -61,11 +62,26 @@ def audit(
         for group, dependency in pairs
         if dependency is not None and agree[group.name] == () and _is_tried(group, dependency)
     ]
-    faulty = dict(_faulty(same, cut))
+    allowed = {
+        group.name: _allowed(labelled, place, dependency)
+        for place, (group, dependency) in enumerate(pairs)
+        if dependency is not None and group.alike > 1
+    }
+    faulty = dict(_faulty(same, allowed, cut))
     return tuple(
-        faulty.get(group.name) or _audited(group, dependency, agree.get(group.name), cut)
+        faulty.get(group.name)
+        or _audited(group, dependency, agree.get(group.name), allowed.get(group.name, []), cut)
         for group, dependency in pairs
     )
+
+
+def _allowed(labelled: Labelled, place: int, dependency: DependencyGroup) -> list[int]:
+    """The channels of DepGraph's root that are the first which may go at once."""
+    root, of = _channels_of(labelled, dependency), labelled.classes.of
+    if root is None:
+        return []
+    together = labelled.labels[place][list(labelled.groups[place].together[0])]
+    return np.flatnonzero(np.isin(of[root], of[together])).tolist()
 
 
 def _is_tried(group: Group, dependency: DependencyGroup) -> bool:
@@ -78,7 +94,9 @@ def _is_tried(group: Group, dependency: DependencyGroup) -> bool:
 Pair = tuple[Group, DependencyGroup]
 
 
-def _faulty(pairs: Sequence[Pair], cut: Cut) -> Iterator[tuple[str, Audited]]:
+def _faulty(
+    pairs: Sequence[Pair], allowed: Mapping[str, Sequence[int]], cut: Cut
+) -> Iterator[tuple[str, Audited]]:
     """Of groups that both sides read alike, those that torch-pruning cuts wrongly all the same.
 
     What it leaves uncut, as an attribute that repeats a size, no map shows.
@@ -93,11 +111,11 @@ def _faulty(pairs: Sequence[Pair], cut: Cut) -> Iterator[tuple[str, Audited]]:
             yield group.name, Audited(group.name, "cannot-be-told", _told(found))
     elif len(pairs) == 1:
         ((group, dependency),) = pairs
-        yield group.name, _proved(group, dependency, (), cut)
+        yield group.name, _proved(group, dependency, (), allowed.get(group.name, []), cut)
     else:
         middle = len(pairs) // 2
-        yield from _faulty(pairs[:middle], cut)
-        yield from _faulty(pairs[middle:], cut)
+        yield from _faulty(pairs[:middle], allowed, cut)
+        yield from _faulty(pairs[middle:], allowed, cut)
 
 
 def _first(group: Group, dependency: DependencyGroup) -> list[int]:
@@ -115,11 +133,12 @@ def _audited(
     group: Group,
     dependency: DependencyGroup | None,
     misread: tuple[Misread, ...] | None,
+    allowed: Sequence[int],
     cut: Cut,
 ) -> Audited:
     if dependency is None:
         return Audited(
-            group.name, "missing", "torch-pruning's graph holds none of the layers that make it"
+            group.name, "missing", "torch-pruning begins no group with a layer that makes it"
         )
     if dependency.frozen:
         return Audited(group.name, "missing", "its layers are frozen, and a pruner sees none")
@@ -127,13 +146,17 @@ def _audited(
         return Audited(group.name, "cannot-be-cut", dependency.untraced)
     if misread == () and (group.together or group.is_output):
         return Audited(group.name, "same")
-    return _proved(group, dependency, misread or (), cut)
+    return _proved(group, dependency, misread or (), allowed, cut)
 
 
 def _proved(
-    group: Group, dependency: DependencyGroup, misread: tuple[Misread, ...], cut: Cut
+    group: Group,
+    dependency: DependencyGroup,
+    misread: tuple[Misread, ...],
+    allowed: Sequence[int],
+    cut: Cut,
 ) -> Audited:
-    """What torch-pruning's own cut of the group is worth."""
+    """What torch-pruning's own cut of the group is worth, and that of what may go at once."""
     block = dependency.width // dependency.channel_groups
 
     def proof(number: int, count: int = 1) -> Verification:
@@ -146,19 +169,43 @@ def _proved(
     tried = list(dict.fromkeys(number for number in channels if number is not None)) or [0]
     for number in tried[:_TRIED]:
         found = proof(number)
-        if found.verdict in (Verdict.BROKEN, Verdict.UNPRUNABLE):
+        if found.verdict in _FAILING:
             # As many as go together, though others, may leave a network that runs.
             several = proof(number, group.alike) if group.alike > 1 else found
-            if several.verdict is Verdict.WRONG:
-                return Audited(group.name, "misread", several.reason, misread)
-            return Audited(group.name, "cannot-be-cut", _told(found), misread)
-        if found.verdict is Verdict.WRONG:
-            return Audited(group.name, "misread", found.reason, misread)
+            whole = cut({dependency.root: allowed}) if allowed else found
+            wrong = (each for each in (found, several) if each.verdict is Verdict.WRONG)
+            return _failing(group, misread, next(wrong, found), whole)
         if found.verdict is Verdict.MIXED or not found.verdict.passes:
             return Audited(group.name, "cannot-be-told", _told(found))
     return Audited(
         group.name, "same", "numbered otherwise, and its cut is proved right" if misread else ""
     )
+
+
+_FAILING = {
+    Verdict.WRONG: "misread",
+    Verdict.BROKEN: "cannot-be-cut",
+    Verdict.UNPRUNABLE: "cannot-be-cut",
+}
+"""What is said of a group by the verdict on its cut."""
+
+
+def _failing(
+    group: Group, misread: tuple[Misread, ...], one: Verification, whole: Verification
+) -> Audited:
+    """What is said where a cut of channels fails that torch-pruning may choose.
+
+    Args:
+        group: that is cut.
+        misread: where DepGraph numbers channels otherwise.
+        one: what is wrong with that cut.
+        whole: with one of what may go at once.
+    """
+    fails = whole.verdict in _FAILING
+    said = whole if fails and one.verdict is not Verdict.WRONG else one
+    told = said.reason if said.verdict is Verdict.WRONG else _told(said)
+    beside = "" if fails else f"; where {group.together_in_words} go at once, its cut is right"
+    return Audited(group.name, _FAILING[said.verdict], told + beside, misread)
 
 
 def _compared(
@@ -214,7 +261,7 @@ def _believed(dependency: DependencyGroup, block: int) -> dict[tuple[str, str], 
     """By axis the channel of the root that DepGraph says arrives at each position."""
     believed: dict[tuple[str, str], NDArray[np.int64]] = {}
     for member in dependency.members:
-        roots = np.asarray(member.roots)
+        roots = np.asarray(member.roots, np.int64)
         numbers = np.where(roots >= 0, roots % block, -1)
         known = believed.get((member.layer, member.axis))
         believed[member.layer, member.axis] = (

@@ -219,7 +219,7 @@ def read(pruner: Any, inputs: Inputs | None = None) -> "Reading":
     return _Reader(pruner.model, pruner.DG, live, operators, set()), live
 
 
-_ROOTS = (nn.modules.conv._ConvNd, nn.Linear)
+_ROOTS = (nn.modules.conv._ConvNd, nn.Linear, nn.LSTM)
 
 
 def _live_groups(
@@ -388,9 +388,10 @@ class _Reader:
         """Members that DepGraph would cut beyond their last channel, in words."""
         for item in items:
             name, width = self._names.get(item.dep.target.module), self._width(item.dep)
-            if name is not None and width is not None and max(item.idxs) >= width:
+            last = max(item.idxs, default=-1)  # a layer may have none
+            if name is not None and width is not None and last >= width:
                 yield (
-                    f"DepGraph couples channel {max(item.idxs)} of `{name}`, whose "
+                    f"DepGraph couples channel {last} of `{name}`, whose "
                     f"{self._axis(item.dep)}put axis has {width} channels; it came there by "
                     f"{self._crossed(item, items)}"
                 )

@@ -5,7 +5,8 @@ from collections.abc import Collection, Iterator, Sequence
 import numpy as np
 
 from analysis.errors import InputError, did_you_mean
-from analysis.groups.inspecting import Labelled, layer_of, owner_of
+from analysis.groups.inspecting import Labelled
+from analysis.network.owners import layer_of, owner_of
 from analysis.records import Coupling, Group, Outside
 
 __all__ = ["outside", "why"]
@@ -48,7 +49,9 @@ def _of_group(group: Group, layer: str) -> Iterator[str]:
     own = [m for m in group.members if layer in (m.layer, m.tensor)]
     for axis in dict.fromkeys(member.axis for member in own):
         makes = {"out": "has", "in": "reads"}[axis]
-        yield f"`{layer}` {makes} the {group.width} channels of group `{group.name}`"
+        count = max(sum(map(bool, each.positions)) for each in own if each.axis == axis)
+        of = "" if count == group.width else f"{count} of "
+        yield f"`{layer}` {makes} {of}the {group.width} channels of group `{group.name}`"
     if own:
         others = [name for name in group.layers if name != layer]
         if others:

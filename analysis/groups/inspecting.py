@@ -26,11 +26,12 @@ from analysis.network.labels.records import Hold, Step, Trace
 from analysis.network.labels.tracing import OUTPUT, labelled_pass
 from analysis.network.layers import is_depthwise
 from analysis.network.outputs import only_outputs
+from analysis.network.owners import charged, layer_of
 from analysis.network.usable import check_usable
 from analysis.processes import budgets
 from analysis.records import FVCORE, Coupling, Group, Member, Repeats
 
-__all__ = ["Labelled", "Term", "inspect_groups", "labelled", "layer_of", "owner_of"]
+__all__ = ["Labelled", "Term", "inspect_groups", "labelled"]
 
 
 def inspect_groups(
@@ -381,7 +382,7 @@ class Labelled:
         """What the MACs are products of, as fvcore counts them."""
         return tuple(
             Term(
-                self.charged(step, space.tensor),
+                self.charged(step),
                 step.place.operator,
                 space.planes,
                 FVCORE[space.kind] * space.constant,
@@ -409,16 +410,9 @@ class Labelled:
                 found[axis].append(step.place.module)
         return found
 
-    def charged(self, step: Step, tensor: str) -> str:
-        """The module that a product is charged to: that which owns the weight, or shares it."""
-        module = self.modules.get(step.place.module)
-        names = {name for name, _ in (*step.makes, *_read_by(step.reads))} | {tensor}
-        weights = [self.parameters[name] for name in names if name in self.parameters]
-        if module is not None and any(
-            own is weight for own in module._parameters.values() for weight in weights
-        ):
-            return step.place.module
-        return owner_of(tensor) if tensor else step.place.module
+    def charged(self, step: Step) -> str:
+        """The module that a product is charged to, see `analysis.network.layers.charged`."""
+        return charged(self.modules, step.place.module, step.weights)
 
     @cached_property
     def elements(self) -> tuple[Term, ...]:
@@ -485,18 +479,3 @@ def _add_lost(lost: NDArray[np.float64], planes: Sequence[Labels], constant: int
     for plane in planes:
         left *= plane.size - np.bincount(plane + 1, minlength=len(lost) + 1)[1:]
     lost += whole - left
-
-
-def layer_of(tensor: str) -> str:
-    """The layer that a tensor belongs to; its own name where the model itself owns it."""
-    return owner_of(tensor) or tensor
-
-
-def owner_of(tensor: str) -> str:
-    """The module that a tensor belongs to; a parametrized layer's own is in one below it.
-
-    What the parametrization itself keeps, as the vectors of spectral norm, is not the layer's.
-    """
-    owner = tensor.rpartition(".")[0]
-    layer, _, below = owner.partition(".parametrizations.")
-    return owner if "." in below else layer

@@ -2,9 +2,10 @@
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from types import FrameType
 from typing import Any
 
 import torch
@@ -125,7 +126,7 @@ class Operators(FunctionMode):
 
     def blamed(self, error: BaseException) -> str:
         """What torch-pruning was looking at when it raised, in words; empty if it is not known."""
-        for frame in frames_of(error.__traceback__):
+        for frame in _looking(frames_of(error.__traceback__)):
             for value in frame.f_locals.values():
                 node = getattr(value, "target", value)
                 if hasattr(node, "grad_fn") and hasattr(node, "dependencies"):
@@ -137,6 +138,18 @@ class Operators(FunctionMode):
                 if words:
                     return words
         return ""
+
+
+def _looking(frames: Sequence[FrameType]) -> Iterator[FrameType]:
+    """Those of torch-pruning's, and what it has called; the innermost first.
+
+    What a pruner is told its constructor goes through: that is nothing that it looks at.
+    """
+    own = [frame.f_globals.get("__name__", "").startswith("torch_pruning.") for frame in frames]
+    last = max((place for place, is_own in enumerate(own) if is_own), default=-1)
+    for frame, is_own in zip(frames[: last + 1], own, strict=False):
+        if not (is_own and frame.f_code.co_name == "__init__"):
+            yield frame
 
 
 @contextmanager

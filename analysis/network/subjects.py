@@ -1,5 +1,6 @@
 """The models under study: where they come from, their weights, and what they are fed."""
 
+import inspect
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -117,7 +118,10 @@ def resolve(name: str) -> Subject:
     known = _models().list_models()
     if name not in known:
         raise unknown_model(name, known)
-    return Subject(name, partial(_models().get_model, name, weights=None))
+    # A detector's backbone has trained weights unless it is told to have none.
+    parts = inspect.signature(_models().get_model_builder(name)).parameters
+    none = dict.fromkeys({"weights", "weights_backbone"} & {*parts})
+    return Subject(name, partial(_models().get_model, name, **{"weights": None, **none}))
 
 
 def subject_of(network: Network) -> Subject:

@@ -12,7 +12,6 @@ from torch._C._functorch import is_functorch_wrapped_tensor
 from torch.utils._pytree import tree_leaves
 
 from analysis.errors import InputError
-from analysis.groups.inspecting import owner_of
 from analysis.network.inference import (
     Inputs,
     forward,
@@ -25,6 +24,7 @@ from analysis.network.inference import (
     walk,
 )
 from analysis.network.layers import has_own_forward, kind_of
+from analysis.network.owners import owner_of
 from analysis.records import Cut, Verdict, Verification
 
 __all__ = [

@@ -35,7 +35,7 @@ def classes_of(group: DependencyGroup) -> ChannelClasses:
     """The classes of a group, from where its members' channels come from."""
     footprints = {}
     for member in group.members:
-        roots = np.asarray(member.roots)
+        roots = np.asarray(member.roots, np.int64)
         counts = np.bincount(roots[roots >= 0], minlength=group.width)[: group.width]
         footprints[member.layer, member.axis] = counts
     matrix = np.stack(list(footprints.values()))

@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 from torch import nn
 
 from analysis.groups.coupling import joined, partition
-from analysis.groups.inspecting import Labelled, layer_of
+from analysis.groups.inspecting import Labelled
 from analysis.network.labels.planes import Labels
 from analysis.network.layers import blocks_cut_alike, is_depthwise
+from analysis.network.owners import layer_of
+from analysis.network.reached import Reached
 from analysis.pruning.ranked import Outlook
 from analysis.pruning.rules import cut_across
 from analysis.records import DependencyGroup, DependencyMember, Group, Member
@@ -52,7 +54,10 @@ class Expected:
 
 
 def expected(
-    followed: Labelled, ignored: Collection[str], names: Collection[str] = ()
+    followed: Labelled,
+    ignored: Collection[str],
+    names: Collection[str] = (),
+    reached: Reached | None = None,
 ) -> tuple[Expected, ...]:
     """Each group of a network, under a policy.
 
@@ -60,6 +65,7 @@ def expected(
         followed: the network with its channels followed.
         ignored: layers whose outputs stay.
         names: a group of which one of these layers makes the channels is called by it.
+        reached: what DepGraph sees of the network; None is everything.
     """
     trace = followed.trace
     known = [
@@ -72,7 +78,13 @@ def expected(
         _expected(followed, place, group, ignored, names, parts)
         for place, group in enumerate(followed.groups)
     ]
-    found = [_unless_misled(each, found) for each in found]
+    if reached is not None:
+        found = [
+            _as_seen(followed, each, group, reached)
+            for each, group in zip(found, followed.groups, strict=True)
+        ]
+    axes = [{(each.tensor, each.dim) for each in group.members} for group in followed.groups]
+    found = [_unless_misled(place, found, axes) for place in range(len(found))]
     # Both axes of a tensor may be channels of one layer, as of a table and a head that share it;
     # or parts of one axis may be coupled with other layers each.
     twice = Counter(each.group.root for each in found)
@@ -133,6 +145,43 @@ def _expected(
     )
 
 
+_ROOTS = (nn.modules.conv._ConvNd, nn.Linear, nn.LSTM)
+"""Layers by which torch-pruning finds the groups that it cuts."""
+
+
+def _as_seen(followed: Labelled, own: Expected, true: Group, reached: Reached) -> Expected:
+    """The group, of which DepGraph may see no layer that it begins with, or not all of them."""
+    group, modules = own.group, followed.modules
+    if reached.unread:
+        return replace(own, otherwise=reached.unread)
+    begins = [layer for layer in group.layers if isinstance(modules.get(layer), _ROOTS)]
+    if reached.layers.isdisjoint(begins):
+        why = "" if begins else "torch-pruning begins no group with what makes its channels"
+        return replace(own, otherwise="", group=replace(group, frozen=True, untraced=why))
+    one = next(filter(None, map(reached.beside_one.get, group.layers)), None)
+    if one is not None:
+        return replace(own, otherwise="", group=_with_one(group, one))
+    unseen = (
+        member.layer
+        for member in group.members
+        if member.layer in modules and member.layer not in reached.layers
+    )
+    if layer := next(unseen, ""):
+        return replace(own, otherwise=own.otherwise or f"it does not see `{layer}`")
+    tensors = {member.tensor for member in true.members}
+    met = (name for layer in group.layers for name in reached.loose.get(layer, ()))
+    if name := next((name for name in met if name not in tensors), ""):
+        why = f"it takes `{name}`, which has none of its channels, for a part of it"
+        return replace(own, otherwise=own.otherwise or why)
+    return own
+
+
+def _with_one(group: DependencyGroup, layer: str) -> DependencyGroup:
+    """The group with a layer that makes a single channel, which keeps it whole."""
+    one = replace(group.members[0], layer=layer, axis="out", width=1, roots=(0,))
+    return replace(group, members=(*group.members, one))
+
+
 def _is_several(followed: Labelled, group: Group, coupled: NDArray[np.int32]) -> bool:
     """Whether layers make its channels that operators do not couple."""
     own = [(each.tensor, each.dim) for each in group.members]
@@ -142,7 +191,7 @@ def _is_several(followed: Labelled, group: Group, coupled: NDArray[np.int32]) ->
 
 _LAYERS = (
     nn.modules.conv._ConvNd, nn.Linear, nn.modules.batchnorm._NormBase, nn.PReLU, nn.LayerNorm,
-    nn.GroupNorm, nn.Embedding, nn.MultiheadAttention, nn.LSTM,
+    nn.GroupNorm, nn.Embedding, nn.MultiheadAttention,
 )  # fmt: skip
 """Layers that torch-pruning cuts as a whole."""
 
@@ -152,12 +201,15 @@ def _left_whole(followed: Labelled, group: Group) -> str:
 
     Of what is no layer's that it knows it cuts parameters, along the last dimension that is not 1.
     """
+    made = {*followed.makers}
     for member in group.members:
         layer = followed.modules.get(member.layer)
         is_buffer = member.tensor not in followed.parameters
         if isinstance(layer, nn.modules.instancenorm._InstanceNorm) and is_buffer:
             return f"it does not cut `{member.tensor}`"
-        if isinstance(layer, _LAYERS):
+        if isinstance(layer, nn.RNNBase) and (member.tensor, member.dim) in made:
+            return f"it does not cut the recurrent layer `{member.layer}` as a whole"
+        if isinstance(layer, (*_LAYERS, nn.LSTM)):
             continue
         if hasattr(layer, "normalized_shape"):
             return f"it leaves `normalized_shape` of `{member.layer}` as it is"
@@ -177,30 +229,31 @@ def _left_as_it_is(group: Group) -> str:
     return ""
 
 
-def _unless_misled(own: Expected, found: Sequence[Expected]) -> Expected:
+def _unless_misled(
+    place: int, found: Sequence[Expected], axes: Sequence[Collection[tuple[str, int]]]
+) -> Expected:
     """The group, marked where one of which the cut is not known is concatenated with it.
 
     DepGraph finds the channels of one part of a concatenation by counting those of the others: it
     may then make other groups, of other ranks, of both.
     """
-    axes = {(member.layer, member.axis) for member in own.group.members}
-    for each in found:
-        both = ((member.layer, member.axis) for member in each.group.members)
-        if each is not own and each.otherwise and not axes.isdisjoint(both):
+    own = found[place]
+    for each, others in zip(found, axes, strict=True):
+        if each is not own and each.otherwise and not {*axes[place]}.isdisjoint(others):
             why = f"it is concatenated with `{each.group.root}`, and {each.otherwise}"
             return replace(own, otherwise=own.otherwise or why, several=True)
     return own
 
 
 def _turned(group: DependencyGroup) -> str:
-    """A layer at which channels arrive in another order than they are made, which needs a rule."""
+    """A layer at which channels stand in another order than at the root, which needs a rule."""
     for member in group.members:
         channels = [root for root in member.roots if root >= 0]
         turns = sum(one > other for one, other in pairwise(channels))
         # A convolution that reads a tensor twice beside itself reads each as it is made.
         again = member.kind.startswith("Conv") and len(channels) == (turns + 1) * group.width
         if turns and not again:
-            return f"its channels arrive at `{member.layer}` in another order"
+            return f"its channels stand at `{member.layer}` in another order, or several times"
     return ""
 
 

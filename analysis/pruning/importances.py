@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from analysis.errors import InputError
 from analysis.records import DependencyGroup, DependencyMember, Group
 
 __all__ = ["POWERS", "filter_norms", "group_importances", "set_importances", "spearman"]
@@ -32,13 +33,19 @@ def group_importances(
 
     Returns:
         float64 tensors of shape (width,); groups with no contributing layer are left out.
+
+    Raises:
+        InputError: a weight is not a number, which ranks nowhere.
     """
     power, modules = POWERS[importance], dict(model.named_modules())
-    return {
-        group.root: scores / scores.mean()
-        for group in groups
-        if (scores := _average(modules, group, power)) is not None
-    }
+    found = {group.root: _average(modules, group, power) for group in groups}
+    for root, scores in found.items():
+        if scores is not None and scores.isnan().any():
+            raise InputError(
+                f"channels of group `{root}` cannot be ranked: a weight is not a number; expected "
+                "finite weights: check whether the network is half trained"
+            )
+    return {root: scores / scores.mean() for root, scores in found.items() if scores is not None}
 
 
 @torch.no_grad()
@@ -84,7 +91,7 @@ def _average(modules: Mapping[str, nn.Module], group: DependencyGroup, power: in
         scores = _contribution(modules, member, power)
         if scores is None:
             continue
-        roots = torch.tensor(member.roots)
+        roots = torch.tensor(member.roots, dtype=torch.long)
         total.index_add_(0, roots[roots >= 0], scores[roots >= 0])
         layers += 1
     return total / layers if layers else None
@@ -143,7 +150,7 @@ def _producers(
     for member in group.members:
         scores = _contribution(modules, member, power) if member.axis == "out" else None
         if scores is not None and member.coupling not in ("batch norm", "per-channel"):
-            roots = torch.tensor(member.roots)
+            roots = torch.tensor(member.roots, dtype=torch.long)
             norm = torch.zeros(group.width, dtype=torch.float64)
             yield norm.index_add_(0, roots[roots >= 0], scores[roots >= 0])
 

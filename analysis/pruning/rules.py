@@ -221,7 +221,7 @@ def _why_held(group: DependencyGroup) -> Reason:
     if group.ignored:
         return Reason.IGNORED
     if group.frozen:
-        return Reason.FROZEN
+        return Reason.UNTRACED if group.untraced else Reason.FROZEN
     return Reason.KEPT if group.prunable else Reason.SINGLE_CHANNEL
 
 
@@ -231,7 +231,7 @@ def is_followed(group: DependencyGroup) -> bool:
     Where q, k and v are made by one layer, DepGraph couples three channels of it with each that is
     read, and keeps the number of one: what a cut takes with it cannot be known before it is made.
     """
-    reads = [np.asarray(member.roots) for member in group.members if member.axis == "in"]
+    reads = [np.asarray(member.roots, np.int64) for member in group.members if member.axis == "in"]
     if group.is_output or not reads:
         return True
     read = np.concatenate(reads)
@@ -246,7 +246,7 @@ def cut_across(group: DependencyGroup) -> str:
     for member in group.members:
         if member.axis == "in" and member.channel_groups > 1:
             size = group.width // group.channel_groups
-            roots = np.asarray(member.roots).reshape(member.channel_groups, -1)
+            roots = np.asarray(member.roots, np.int64).reshape(member.channel_groups, -1)
             positions = np.where(roots >= 0, roots % size, -1)
             if (positions != positions[0]).any():
                 return member.layer

@@ -13,10 +13,20 @@ import pytest
 from torch import nn
 
 from analysis.checks import CATALOGUE, CheckFailedError, named
+from analysis.environment import OWN
 from analysis.errors import AnalysisError, InputError
 from analysis.opened import resolved
 from analysis.pytest_plugin.prunings import Pruning
-from analysis.records import BUDGET, RATIOS, Network, Request, Run, Thresholds, checked_ratios
+from analysis.records import (
+    BUDGET,
+    CURED,
+    RATIOS,
+    Network,
+    Request,
+    Run,
+    Thresholds,
+    checked_ratios,
+)
 
 __all__ = [
     "BoundBaseline",
@@ -95,7 +105,17 @@ class BoundCheck(_Bound):
         if self.expected:
             pytest.xfail(self.expected)
         if not result.passed:
-            raise CheckFailedError(result.message)
+            raise CheckFailedError(result.message + _way_out(self.run, self.pruning.ratio))
+
+
+def _way_out(run: Run, ratio: float) -> str:
+    """What leads from a pruning that is not right to one that is."""
+    if run.verification.verdict not in CURED:
+        return ""
+    return (
+        f"\ncut by the groups as they are: analysis.prune(model, example_inputs, {ratio:g}), or "
+        f"`{OWN} prune MODEL --ratios {ratio:g}`"
+    )
 
 
 class BoundBaseline(_Bound):

@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 from analysis import study
 from analysis.checks import CATALOGUE
 from analysis.errors import AnalysisError, BudgetExceededError, InputError
+from analysis.groups import policies
 from analysis.opened import info_of, loaded
 from analysis.processes.shared_cache import SharedCache
 from analysis.processes.workers import portable
@@ -20,11 +21,13 @@ def load(request: Request) -> None:
     """Build the network, so that bad input is refused before any test runs.
 
     Raises:
-        InputError: it or its inputs cannot be built, or it does not run on them.
+        InputError: it or its inputs cannot be built, it does not run on them, or has none of the
+            layers that are named.
         BudgetExceededError: that takes too long.
     """
     with _quietly(), within(request.budget):
-        loaded(request.network)
+        model, _ = loaded(request.network)
+        policies.choice_of(request.ignore, model)
 
 
 class Pruning:

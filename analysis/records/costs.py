@@ -1,6 +1,7 @@
 """MACs and parameters: counted, predicted and attributed."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 from analysis.errors import InputError, did_you_mean
@@ -229,6 +230,16 @@ class RatioCurve:
         """Parameters left, one for each ratio."""
         return tuple(point.params for point in self.points)
 
+    @property
+    def more_params(self) -> dict[float, float]:
+        """By ratio the next smaller one, where that leaves fewer parameters."""
+        order = sorted(self.points, key=lambda point: point.ratio)
+        return {
+            after.ratio: before.ratio
+            for before, after in pairwise(order)
+            if after.params > before.params
+        }
+
 
 @dataclass(frozen=True)
 class Scaling:
@@ -278,7 +289,8 @@ class Reach:
         point: at the smallest ratio that is known to meet the target; None if none is.
         least: the point that leaves least of all ratios whose cost is known.
         holders: the layers that keep most there.
-        scaling: what falls with the ratio, and what no ratio touches.
+        scaling: what falls with the ratio, and what no ratio touches; None where that is not
+            told by squares and products of two widths.
         unknown: ratios whose cost is not known, so that they may meet the target or not.
     """
 
@@ -288,7 +300,7 @@ class Reach:
     point: CurvePoint | None
     least: CurvePoint
     holders: tuple[Holder, ...]
-    scaling: Scaling
+    scaling: Scaling | None
     unknown: tuple[Unknown, ...] = ()
 
     @property

@@ -202,8 +202,10 @@ class DependencyGroup:
         additions: modules whose forward adds two tensors of this group, in forward order.
         is_output: whether the group's channels are the model's output.
         ignored: whether a policy keeps one of its layers, and so the whole group.
-        frozen: whether DepGraph cannot see it because no gradient reaches its layers.
-        untraced: where DepGraph's numbering of the channels does not fit a layer; else empty.
+        frozen: whether DepGraph cannot see it because no gradient reaches its layers, or none of
+            them is one that it begins with.
+        untraced: where DepGraph's numbering of the channels does not fit a layer, or why it begins
+            with none; else empty.
         turn: place in the order in which torch-pruning visits the groups.
         products: modules whose forward multiplies two tensors of this group, in forward order.
     """

@@ -237,7 +237,7 @@ def macs(
                 "importance": run.config.importance,
                 "ignore": run.config.policy,
                 "verdict": run.verification.verdict.value,
-                **(_costs(run.costs) if run.costs else {}),
+                **(_costs(run.costs) if run.costs else {"reason": run.verification.reason}),
             }
             for run in runs
         ],
@@ -250,8 +250,14 @@ def macs(
 
 def _sweep(curve: RatioCurve) -> list[dict[str, Any]]:
     back = {turn.after.ratio: turn.before.ratio for turn in curve.turns}
+    params = curve.more_params
     return [
-        {**asdict(point), "leaves_more_than": back.get(point.ratio), "dropped": _groups(dropped)}
+        {
+            **asdict(point),
+            "leaves_more_than": back.get(point.ratio),
+            "leaves_more_params_than": params.get(point.ratio),
+            "dropped": _groups(dropped),
+        }
         for point, dropped in zip(curve.points, curve.dropped, strict=True)
     ] + [
         {"ratio": ratio, "macs": None, "params": None, "unknown": why}
@@ -268,7 +274,7 @@ def _reach(reach: Reach) -> dict[str, Any]:
         "point": asdict(reach.point) if reach.point else None,
         "least": asdict(reach.least),
         "held_up_by": [asdict(holder) for holder in reach.holders],
-        "scaling": asdict(reach.scaling),
+        "scaling": reach.scaling and asdict(reach.scaling),
         "unknown": [asdict(each) for each in reach.unknown],
     }
 

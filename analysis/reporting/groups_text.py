@@ -51,7 +51,7 @@ def groups(
         if group.held and not group.is_output
     ]
     excluded = sum(group.ignored for group in found)
-    last = f"{len(found)} groups, {excluded} excluded"
+    last = f"{len(found)} group{'' if len(found) == 1 else 's'}, {excluded} excluded"
     parts = [overview, _members(found) if members else "", "\n".join([*held, *rest]), last]
     return "\n\n".join(filter(None, parts)) + _audit(audited)
 

@@ -15,6 +15,7 @@ from analysis.records import (
     Reason,
     Run,
     Savings,
+    Scaling,
     Study,
     Verdict,
 )
@@ -314,7 +315,11 @@ def _left_at(point: CurvePoint, dense: CostTable | CurvePoint, unit: str = "MACs
 
 def _swept(curve: RatioCurve) -> str:
     """One line a ratio, those marked at which asking for more leaves more, or groups drop out."""
-    back = {turn.after.ratio: f"more than {turn.before.ratio:g} leaves" for turn in curve.turns}
+    back = {
+        after: f"more parameters than {before:g} leaves"
+        for after, before in curve.more_params.items()
+    }
+    back |= {turn.after.ratio: f"more than {turn.before.ratio:g} leaves" for turn in curve.turns}
     unit = CONVENTIONS[curve.convention].unit
     table = as_markdown(
         ("ratio", unit, "left", "parameters", "left", "non-monotonic", "groups that drop out"),
@@ -365,7 +370,12 @@ def _layers(dense: CostTable, found: Sequence[Run]) -> str:
         ("layer", "kind", "calls", "output", "parameters", *names, dense.unit, "share", *ratios),
         [*rows, ("total", "", "", "", *last)],
     )
-    return "\n".join([table, counted_by(dense), not_counted(dense)])
+    lacking = [
+        (run, f"not counted: {run.verification.verdict}: {run.verification.reason}")
+        for run in found
+        if run.costs is None
+    ]
+    return "\n".join([table, counted_by(dense), not_counted(dense), *_once(lacking)])
 
 
 def _reached(reach: Reach, savings: Savings, unit: str) -> str:
@@ -385,12 +395,6 @@ def _reached(reach: Reach, savings: Savings, unit: str) -> str:
             for row in reach.holders
         ],
     )
-    form, whole = reach.scaling, reach.scaling.at(0)
-    bend = (
-        f"with a share r of every prunable group gone, {form.square / whole:.1%} (1 - r)^2 + "
-        f"{form.line / whole:.1%} (1 - r) + {form.constant / whole:.1%} of the "
-        f"{name} are left: the last part no ratio touches"
-    )
     least = (
         f"the least that any ratio {'is known to leave' if reach.unknown else 'leaves'}, at "
         f"{_at_least(reach.least.ratio)}, is "
@@ -401,7 +405,7 @@ def _reached(reach: Reach, savings: Savings, unit: str) -> str:
         [
             f"{head}: {left}",
             *([reach.gap] if reach.gap else []),
-            bend,
+            *([_bend(reach.scaling, name)] if reach.scaling else []),
             "",
             least,
             held,
@@ -409,6 +413,15 @@ def _reached(reach: Reach, savings: Savings, unit: str) -> str:
             "where the saving comes from:",
             _who_saves(savings, dense.macs - point.macs, unit),
         ]
+    )
+
+
+def _bend(form: Scaling, name: str) -> str:
+    whole = form.at(0)
+    return (
+        f"with a share r of every prunable group gone, {form.square / whole:.1%} (1 - r)^2 + "
+        f"{form.line / whole:.1%} (1 - r) + {form.constant / whole:.1%} of the {name} are left: "
+        "the last part no ratio touches"
     )
 
 

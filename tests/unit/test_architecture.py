@@ -46,10 +46,10 @@ ROOMS = {
     ),
     "processes": (("budgets", "preloaded"), ("workers",), ("shared_cache",)),
     "network": (
-        ("copying", "lines", "outputs"),
+        ("copying", "lines", "outputs", "owners"),
         ("inference", "layers", "loading", "model_names"),
         ("failures", "operators", "usable", "float64", "gradients", "labels"),
-        ("subjects", "cutting"),
+        ("subjects", "cutting", "reached"),
     ),
     "network.labels": (
         ("planes", "operators"),

@@ -1,5 +1,6 @@
 """The same question at every door: Python, the command line, and that with the user's pruner."""
 
+import inspect
 import json
 import time
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from analysis import (
     count_macs,
     inspect_groups,
     lint_ignored_layers,
+    prune,
     ratio_curve,
     ratio_for_macs,
     ratio_for_params,
@@ -351,3 +353,180 @@ def test_an_audit_tells_within_its_budget_that_depgraph_does_not_end(capsys: Any
     assert all(
         "no answer within 6 s while building the dependency graph" in each["why"] for each in groups
     )
+
+
+class Failing(Net):
+    def forward(self, x: Tensor) -> Tensor:
+        raise ValueError("it wants more than an image")
+
+
+DOES_NOT_RUN = (
+    "the model does not run on the example inputs: the model's own forward raised: ValueError: it "
+    "wants more than an image (test_doors.py:"
+)
+
+
+@pytest.mark.parametrize(
+    "door",
+    [inspect_groups, count_macs, lambda *given: ratio_curve(*given, [0.5]),
+     lambda *given: prune(*given, 0.5)],
+)  # fmt: skip
+def test_every_door_says_alike_where_a_network_does_not_run(door: Callable[..., Any]) -> None:
+    with pytest.raises(InputError) as refused:
+        door(Failing().eval(), images())
+    kind, _, place = str(refused.value).partition(" (")
+    assert DOES_NOT_RUN.startswith(kind)
+    assert "test_doors.py:" in place
+    assert "raise ValueError" in place
+
+
+@pytest.mark.parametrize(
+    "door",
+    [lambda model: ratio_curve(model, images(), [0.5]),
+     lambda model: ratio_for_macs(model, images(), 0.5),
+     lambda model: prune(model, images(), 0.5)],
+)  # fmt: skip
+def test_weights_that_are_no_numbers_are_refused(door: Callable[..., Any]) -> None:
+    model = Net().eval()
+    with torch.no_grad():
+        model.second.weight[2, 0] = torch.nan
+    with pytest.raises(InputError, match="finite"):
+        door(model)
+
+
+class Sized(Net):
+    """The second half of a view is written out, so that no cut network runs."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.features(x).view(len(x), 6))
+
+
+make_sized = factory(Sized)
+
+
+def test_a_ratio_that_leaves_no_network_is_a_line_beside_what_is_counted(capsys: Any) -> None:
+    model = [f"{__name__}:make_sized", "--inputs", f"{__name__}:images"]
+    assert main(["macs", *model, "--ratios", "0.5"]) == 1
+    told = capsys.readouterr().out
+    assert "| first  |" in told
+    (line,) = [line for line in told.splitlines() if "not counted: " in line]
+    assert line.startswith("ratio 0.5: not counted: broken: the model's own forward raised in view")
+    assert main(["macs", *model, "--ratios", "0.5", "--json", "-"]) == 1
+    (run,) = json.loads(capsys.readouterr().out)["runs"]
+    assert run["verdict"] == "broken"
+    assert run["reason"] in line
+    assert "macs" not in run
+
+
+def keeps_first(model: Any, inputs: Any, ratio: float) -> Any:
+    return tp.pruner.MagnitudePruner(
+        model, inputs, importance=tp.importance.MagnitudeImportance(p=1), pruning_ratio=ratio,
+        ignored_layers=[model.first],
+    )  # fmt: skip
+
+
+def test_groups_with_a_pruner_marks_what_that_pruner_excludes(capsys: Any) -> None:
+    model = [f"{__name__}:make_plain", "--inputs", f"{__name__}:images", "--json", "-"]
+    excluded = {}
+    for options in ((), ("--pruner", f"{__name__}:keeps_first")):
+        assert main(["groups", *model, *options]) == 0
+        found = json.loads(capsys.readouterr().out)["groups"]
+        excluded[options[:1]] = [each["name"] for each in found if each["ignored"]]
+    assert excluded == {(): ["head"], ("--pruner",): ["first"]}
+
+
+class Labelling(Net):
+    """Numbers of classes, of which a cut would make others."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).argmax(1)
+
+
+def test_a_network_that_puts_out_numbers_of_classes_has_them_as_its_output() -> None:
+    groups = inspect_groups(factory(Labelling)(), images(), "classifier")
+    assert {each.name: (each.held, each.ignored) for each in groups} == {
+        "first": ("", False),
+        "second": ("", False),
+        "head": ("the model's output", True),
+    }
+
+
+class Emptied(nn.Module):
+    """Somebody's pruning has left a layer without a channel."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.none = nn.Linear(5, 8), nn.Linear(5, 0)
+        self.second, self.head = nn.Linear(8, 6), nn.Linear(6, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.cat([self.first(x), self.none(x)], 1).relu()
+        return self.head(self.second(x).relu())
+
+
+make_emptied = factory(Emptied)
+
+
+def vectors() -> Tensor:
+    return torch.randn(2, 5, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")
+def test_a_layer_without_channels_is_proved_around(capsys: Any) -> None:
+    run = by_command(capsys, "emptied", "vectors", "--scope", "local")
+    assert run["verdict"] == "exact"
+    assert _removed(run) == {"first": 4, "second": 3}
+
+
+def mistaken(model: Any, inputs: Any, ratio: float) -> Any:
+    layer = model.head
+    return tp.pruner.MagnitudePruner(
+        model, inputs, importance=None, pruning_ratio_dict={layer.weight: ratio}
+    )
+
+
+def refusing(model: Any, inputs: Any, ratio: float) -> Any:
+    for layer in model.children():
+        assert layer is None
+    raise NotImplementedError
+
+
+@pytest.mark.parametrize(
+    ("pruner", "reason"),
+    [
+        ("mistaken", "the pruner function raised AttributeError: 'Parameter' object has no "),
+        ("refusing", "the pruner function raised AssertionError (unit/test_doors.py:"),
+    ],
+)
+def test_a_mistake_in_a_pruner_function_is_not_laid_to_a_layer(
+    pruner: str, reason: str, capsys: Any
+) -> None:
+    run = by_command(capsys, "plain", "images", "--pruner", f"{__name__}:{pruner}")
+    assert run["verdict"] == "unprunable"
+    assert run["reason"].startswith(reason)
+
+
+class EndlessInDepGraph(Net):
+    """It takes longer than the budget to build, and DepGraph does not come to an end with it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        time.sleep(6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        while any("torch_pruning" in frame.filename for frame in inspect.stack(0)):
+            time.sleep(0.1)
+        return super().forward(x)
+
+
+make_endless = factory(EndlessInDepGraph)
+
+
+def test_a_run_that_does_not_end_is_a_verdict_however_long_its_network_takes_to_build(
+    capsys: Any,
+) -> None:
+    model = [f"{__name__}:make_endless", "--inputs", f"{__name__}:images"]
+    assert main(["verify", *model, "--ratios", "0.5", "--budget", "5", "--json", "-"]) == 1
+    (run,) = json.loads(capsys.readouterr().out)["runs"]
+    assert run["verdict"] == "timeout"
+    assert run["macs"]["before"] > 0

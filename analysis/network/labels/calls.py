@@ -170,10 +170,8 @@ def is_uniform(value: Tensor) -> bool:
     return value.numel() < 2 or bool((value == value.flatten()[0]).all())
 
 
-def space_of(
-    planes: Sequence[Tensor], extents: Sequence[int], kind: str = "product", tensor: str = ""
-) -> Space:
+def space_of(planes: Sequence[Tensor], extents: Sequence[int], kind: str = "product") -> Space:
     """The products or elements of an index space in which these planes lie."""
     varying = frozenset().union(*map(axes_of, planes)) if planes else frozenset()
     constant = prod(size for axis, size in enumerate(extents) if axis not in varying)
-    return Space(kind, tensor, tuple(labels_of(plane).ravel() for plane in planes), constant)
+    return Space(kind, tuple(labels_of(plane).ravel() for plane in planes), constant)

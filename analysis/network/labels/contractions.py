@@ -40,8 +40,7 @@ def _contract(
     for plane in (*own, *found):
         if not any(axes_of(plane) & axes_of(other) for other in counted):
             counted.append(plane)
-    tensor = next((name for _, name, _ in named if name), "")
-    call.step.spaces.append(space_of(counted, extents, tensor=tensor))
+    call.step.spaces.append(space_of(counted, extents))
     rest = frozenset(range(len(extents))) - summed
     call.step.makes += [(name, dim) for plane, name, dim in named if axes_of(plane) <= rest]
     for plane in found:

@@ -13,6 +13,7 @@ __all__ = [
     "COPIES",
     "FACTORIES",
     "LIKE",
+    "MOVED",
     "MOVEMENT",
     "PER_CHANNEL",
     "PRODUCTS",
@@ -52,6 +53,9 @@ MOVEMENT = frozenset(
     }
 )  # fmt: skip
 """Elements in other places: the operator itself is run on the labels."""
+
+MOVED = MOVEMENT | RESHAPES | SAME
+"""Operators whose result has the operand's elements and no others, but for zeros."""
 
 PRODUCTS = frozenset(
     {

@@ -65,13 +65,11 @@ class Space:
 
     Attributes:
         kind: ``product``; or the normalisation or pooling that visits elements.
-        tensor: name of the parameter that it is done with; empty for none.
         planes: the labels of what varies.
         constant: the number of all else.
     """
 
     kind: str
-    tensor: str
     planes: tuple[Labels, ...]
     constant: int
 
@@ -111,6 +109,8 @@ class Step:
         planes: of its results.
         given: shapes of its operands.
         sources: what made its operands.
+        weights: names of the model's tensors among its operands, as they are or in other places;
+            those of most dimensions first.
         constants: what it was given beside tensors.
         spaces: the products that it takes.
         reads: channels that it sums over.
@@ -126,6 +126,7 @@ class Step:
     planes: tuple[tuple[Tensor, ...], ...] = ()
     given: tuple[tuple[int, ...], ...] = ()
     sources: tuple[Source, ...] = ()
+    weights: tuple[str, ...] = ()
     constants: tuple[Any, ...] = ()
     spaces: list[Space] = field(default_factory=list)
     reads: list[Read] = field(default_factory=list)

@@ -214,8 +214,7 @@ def _visit(call: Call, planes: Sequence[Tensor], shape: Sequence[int], kind: str
     """Note elements that an operator does something with, and its scale where it has one."""
     weight = call.bound.get("weight")
     kind = kind if weight is not None or not kind.endswith("norm") else f"{kind} without scale"
-    name = call.parameter(weight) if weight is not None else ""
-    call.step.spaces.append(space_of(planes, shape, kind, name))
+    call.step.spaces.append(space_of(planes, shape, kind))
 
 
 def _norm(call: Call, dims: Sequence[int], planes: Sequence[Tensor], what: str) -> None:

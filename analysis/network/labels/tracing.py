@@ -117,6 +117,7 @@ def _running(model: nn.Module) -> Iterator[tuple[dict[str, Tensor], list[str], "
     state = state_of(model)
     for name, tensor in state.items():
         tensor._own, tensor._source = True, name  # type: ignore[attr-defined]
+        tensor._weight = name  # type: ignore[attr-defined]
     try:
         with (
             left_as_found(model),
@@ -127,7 +128,7 @@ def _running(model: nn.Module) -> Iterator[tuple[dict[str, Tensor], list[str], "
             yield state, scope, functions
     finally:
         for tensor in state.values():
-            del tensor._own, tensor._source  # type: ignore[attr-defined]
+            del tensor._own, tensor._source, tensor._weight  # type: ignore[attr-defined]
 
 
 def _kinds_of(value: Any) -> Any:
@@ -247,6 +248,18 @@ def _source(value: Tensor) -> Source:
     return getattr(value, "_source", None)
 
 
+def _weights(leaves: Sequence[Any]) -> tuple[str, ...]:
+    """Names of the model's tensors among operands, those of most dimensions first."""
+    held = [value for value in leaves if getattr(value, "_weight", "")]
+    return tuple(value._weight for value in sorted(held, key=lambda value: -value.dim()))
+
+
+def _moved(step: Step, leaves: Sequence[Any]) -> str:
+    """Name of the model's tensor whose elements an operator moves; empty for none."""
+    is_moved = step.place.operator in operators.MOVED
+    return getattr(leaves[0], "_weight", "") if is_moved else ""
+
+
 def _shapes(values: Iterable[Any]) -> tuple[tuple[int, ...], ...]:
     return tuple(tuple(value.shape) for value in values if isinstance(value, Tensor))
 
@@ -305,6 +318,7 @@ class _Noting(TorchDispatchMode):
         self._turns[place] += 1
         step = Step(place, self._turns[place], inner)
         step.sources = tuple(_source(value) for value in leaves if isinstance(value, Tensor))
+        step.weights = _weights(leaves)
         step.constants = tuple(map(_constant, leaves))
         self.calls.append(step)
         return step
@@ -314,7 +328,9 @@ class _Noting(TorchDispatchMode):
         made = [value for value in _leaves((result,)) if isinstance(value, Tensor)]
         step.given, step.shapes = _shapes(leaves), _shapes(made)
         is_copy = step.place.operator in operators.COPIES and step.sources
+        moved = _moved(step, leaves)
         for number, value in enumerate(made):
+            value._weight = moved  # type: ignore[attr-defined]
             made_by = step.sources[0] if is_copy else (len(self.calls) - 1, number)
             value._source = made_by  # type: ignore[attr-defined]
         return made
@@ -339,6 +355,9 @@ class _Tracer(_Noting):
         """Channels that leave the model stay."""
         for plane in planes_of(output):
             self.meeting.hold(labels_of(plane), OUTPUT)
+        numbers = getattr(output, "_numbers", None)
+        if numbers is not None:  # as the class that is largest
+            self.meeting.hold(numbers, OUTPUT)
         self._numbered(output)
 
     def _any(self, value: Tensor) -> None:

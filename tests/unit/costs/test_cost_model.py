@@ -26,7 +26,7 @@ from analysis.groups.inspecting import labelled
 from analysis.groups.policies import ignored_layers
 from analysis.pipeline import audit_groups
 from analysis.pruning import surgery
-from analysis.records import Config, CurvePoint, Reach, Reason, Scaling, Unknown
+from analysis.records import Config, CurvePoint, RatioCurve, Reach, Reason, Scaling, Unknown
 
 SCOPES = ("global", "local")
 
@@ -437,3 +437,12 @@ def test_a_sweep_goes_on_behind_a_ratio_that_has_no_cost() -> None:
     assert "arrive at `second` in another order" in why
     with pytest.raises(InputError, match=r"ratio 0\.5 has no cost: .* another order"):
         curve.complete()
+
+
+def test_more_parameters_at_a_larger_ratio_are_told_where_there_are_fewer_macs() -> None:
+    def point(ratio: float, macs: int, params: int) -> CurvePoint:
+        return CurvePoint(ratio, macs, params)
+
+    points = point(0.5, 60, 20), point(0.1, 90, 50), point(0.3, 80, 10)
+    assert RatioCurve(100, 60, points).more_params == {0.5: 0.3}
+    assert not RatioCurve(100, 60, points[1:]).more_params

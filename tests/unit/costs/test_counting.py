@@ -138,7 +138,7 @@ def test_products_with_and_without_weights_stand_in_their_columns() -> None:
 
 
 def test_inputs_that_the_model_refuses_are_named() -> None:
-    with pytest.raises(InputError, match=r"cannot be counted: `first` raised in conv2d on"):
+    with pytest.raises(InputError, match=r"example inputs: `first` raised in conv2d on"):
         count_macs(make(Chain), torch.randn(1, 2, 6, 6))
 
 

@@ -115,6 +115,55 @@ def test_heads_that_torch_pruning_is_not_told_of_are_misread() -> None:
     }  # fmt: skip
 
 
+def test_what_may_go_at_once_is_tried_and_told_as_well() -> None:
+    """Where any channels are asked the cut is wrong, and right where the same goes of each head."""
+    found = entry(build("attention, fused, torch scale"), "qkv")
+    assert found.why.endswith("go at once, its cut is right")
+
+
+class WrittenHeads(torch.nn.Module):
+    """Two heads of four channels, whose number a torch-pruning pruner does not set."""
+
+    size = (5, 8)
+
+    def __init__(self):
+        super().__init__()
+        self.heads = 2
+        self.q, self.k, self.v = (torch.nn.Linear(8, 8) for _ in range(3))
+        self.head = torch.nn.Linear(8, 3)
+
+    def split(self, x):
+        return x.view(*x.shape[:2], self.heads, 4).transpose(1, 2)
+
+    def forward(self, x):
+        q, k, v = (self.split(each(x)) for each in (self.q, self.k, self.v))
+        y = ((q @ k.mT).softmax(-1) @ v).transpose(1, 2).flatten(2)
+        return self.head(y.mean(1))
+
+
+def test_whole_heads_are_tried_where_no_single_channel_may_go() -> None:
+    found = entry(make(WrittenHeads), "q")
+    assert found.audit == "cannot-be-cut"
+    assert "raised in view on (2, 5, 4): shape '[2, 5, 2, 4]'" in found.why
+
+
+class Stepping(torch.nn.Module):
+    size = (5, 6)
+
+    def __init__(self):
+        super().__init__()
+        self.steps, self.head = torch.nn.LSTM(6, 8, batch_first=True), torch.nn.Linear(8, 3)
+
+    def forward(self, x):
+        return self.head(self.steps(x)[0].mean(1))
+
+
+def test_a_recurrent_layer_is_cut_as_torch_prunings_pruners_do() -> None:
+    found = entry(make(Stepping), "steps")
+    assert found.audit == "cannot-be-cut"
+    assert found.why.startswith("unprunable: pruning the group of `steps` raised ")
+
+
 def test_torchs_attention_is_misread_where_torch_pruning_is_not_told_of_heads() -> None:
     found = entry(Encoder().eval(), "embed")
     assert found.audit == "misread"

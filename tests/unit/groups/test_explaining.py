@@ -57,3 +57,22 @@ def test_any_layer_can_be_asked_for(layer: str) -> None:
 def test_a_network_all_of_whose_layers_are_in_groups_has_none_outside() -> None:
     model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 2))
     assert outside(labelled(model, torch.randn(2, 3))) == ()
+
+
+class Padded(nn.Module):
+    """A shortcut of four channels, filled with zeros to eight."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.narrow, self.wide = nn.Conv2d(3, 4, 1), nn.Conv2d(4, 8, 1)
+        self.head = nn.Conv2d(8, 2, 1)
+
+    def forward(self, x):
+        x = self.narrow(x)
+        return self.head(self.wide(x.relu()) + nn.functional.pad(x, (0, 0, 0, 0, 2, 2)))
+
+
+def test_a_layer_is_said_to_have_as_many_channels_of_a_group_as_it_has() -> None:
+    followed = labelled(Padded(), torch.randn(1, 3, 4, 4))
+    assert why(followed, "narrow").startswith("`narrow` has 4 of the 8 channels of group ")
+    assert why(followed, "wide").startswith("`wide` has the 8 channels of group ")

@@ -1,6 +1,7 @@
 """Names of models, read from torchvision's source, against what torchvision says."""
 
 import pytest
+import torch
 import torchvision
 
 from analysis.errors import InputError
@@ -30,3 +31,13 @@ def test_a_misspelt_name_is_refused_with_the_closest() -> None:
 def test_without_torchvisions_source_nothing_is_refused(monkeypatch) -> None:
     monkeypatch.setattr(model_names.util, "find_spec", lambda name: None)
     model_names.check_name("resnet81")
+
+
+def test_random_weights_load_nothing_for_the_backbone_of_a_detector_either(tmp_path) -> None:
+    before = torch.hub.get_dir()
+    torch.hub.set_dir(tmp_path)
+    try:
+        assert subjects.resolve("lraspp_mobilenet_v3_large").factory().training
+    finally:
+        torch.hub.set_dir(before)
+    assert not list(tmp_path.iterdir())

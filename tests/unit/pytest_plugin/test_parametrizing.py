@@ -425,6 +425,26 @@ def test_pytests_own_option_names_the_policy_where_it_is_no_path(pytester) -> No
     both.stderr.fnmatch_lines(["ERROR: --ignore-layers: one policy is expected, not *"])
 
 
+def test_a_layer_that_a_network_has_not_ends_the_session_before_any_test(pytester) -> None:
+    options = ("--model", "mine:Net", *SMALL, "--ratios", "0.5", "--ignore-layers", "heads")
+    result = suite(pytester, *options)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    (line,) = [line for line in result.errlines if line.startswith("ERROR: ")]
+    assert "'heads'" in line
+    result.stdout.no_fnmatch_line("*collected *")
+
+
+def test_what_is_not_right_ends_with_the_line_that_leads_to_a_pruning_that_is(session) -> None:
+    result = session("Flipped, input_size=(3, 8, 8), ratios=[0.5]", "-k", "equivalent")
+    result.stdout.fnmatch_lines(
+        ["*analysis.prune(model, example_inputs, 0.5), or `pruning-analysis prune MODEL *"]
+    )
+    kept = "Net, input_size=(3, 8, 8), ratios=[0.5], round_to=16"
+    fails = session(kept, "-k", "something_removed")
+    fails.assert_outcomes(failed=1, deselected=len(CATALOGUE) - 1)
+    fails.stdout.no_fnmatch_line("*analysis.prune(*")
+
+
 BAD = {
     "no network": ((), "none was given; give one with --model"),
     "no such module": (("--model", "nowhere:f"), "cannot import 'nowhere'"),

@@ -1,0 +1,42 @@
+"""Which layer a tensor belongs to, and which is charged for what is done with it."""
+
+from collections.abc import Mapping, Sequence
+
+from torch import nn
+
+__all__ = ["charged", "layer_of", "owner_of"]
+
+
+def owner_of(tensor: str) -> str:
+    """The module that a tensor belongs to; a parametrized layer's own is in one below it.
+
+    What the parametrization itself keeps, as the vectors of spectral norm, is not the layer's.
+    """
+    owner = tensor.rpartition(".")[0]
+    layer, _, below = owner.partition(".parametrizations.")
+    return owner if "." in below else layer
+
+
+def layer_of(tensor: str) -> str:
+    """The layer that a tensor belongs to; its own name where the model itself owns it."""
+    return owner_of(tensor) or tensor
+
+
+def charged(modules: Mapping[str, nn.Module], caller: str, weights: Sequence[str]) -> str:
+    """The module that an operator is charged to: the caller, or else whose weight it takes.
+
+    Args:
+        modules: of the network, by name.
+        caller: in whose forward it is called.
+        weights: names of the network's tensors among its operands, as they are or moved: what is
+            computed from some is no one layer's any more.
+    """
+    held = [_tensor(modules, name) for name in weights]
+    own = modules[caller]._parameters.values() if caller in modules else ()
+    is_own = any(mine is tensor for mine in own for tensor in held if tensor is not None)
+    return caller if is_own or not weights else owner_of(weights[0])
+
+
+def _tensor(modules: Mapping[str, nn.Module], name: str) -> object:
+    owner, _, part = name.rpartition(".")
+    return modules[owner]._parameters.get(part) if owner in modules else None
