@@ -7,12 +7,10 @@ from typing import Any
 
 from torch import nn
 
-from analysis.costs.accounting import Account
-from analysis.costs.predicting import account_of, account_of_sets
-from analysis.costs.run_costs import costed_run, measure
+from analysis.costs.run_costs import costed_run
+from analysis.dense import Dense, analyse
 from analysis.errors import AnalysisError, BudgetExceededError, InputError, UnprunableError
 from analysis.groups import auditing, depgraph, inspecting, policies
-from analysis.groups.heads import preferred
 from analysis.network.failures import Failure, check_runs, locate_failure
 from analysis.network.inference import (
     Inputs,
@@ -24,11 +22,9 @@ from analysis.network.inference import (
 )
 from analysis.network.operators import Operators
 from analysis.network.outputs import only_outputs
-from analysis.network.reached import Reached, reached_layers
-from analysis.network.usable import check_copies, check_usable, writes_undone
+from analysis.network.usable import check_usable
 from analysis.processes import budgets
 from analysis.proof import comparing, distinct_values, exercised
-from analysis.proof.other_sizes import Noted
 from analysis.proof.proving import prove
 from analysis.proof.stepping import Progress, accounted, each_step, stepped, verdict_of
 from analysis.pruning import importances, planning, surgery
@@ -47,9 +43,7 @@ from analysis.records import (
     OWN_PRUNER,
     Audited,
     Config,
-    CostTable,
     DependencyGroup,
-    Group,
     PlannedGroup,
     Removal,
     Run,
@@ -70,118 +64,6 @@ __all__ = [
     "verify",
     "verify_steps",
 ]
-
-
-@dataclass(frozen=True, eq=False)
-class Dense:
-    """A dense network and what is known of it before any pruning."""
-
-    model: nn.Module
-    inputs: Inputs
-    costs: CostTable
-    saved_bytes: int
-
-    @cached_property
-    def _graph(self) -> tuple[DependencyGroup, ...] | Verification:
-        try:
-            with left_as_found(self.model), budgets.step("building the dependency graph"):
-                return depgraph.dependency_groups(self.model, self.inputs)
-        except UnprunableError as failure:
-            return Verification(Verdict.UNPRUNABLE, str(failure))
-
-    def ask_depgraph(self, budget: float | None) -> None:
-        """Have DepGraph trace the network now, once for all.
-
-        Args:
-            budget: seconds; that it does not end in them is its answer. None is no limit.
-        """
-        try:
-            with budgets.limited(budget):
-                self._graph  # noqa: B018
-        except BudgetExceededError as failure:
-            vars(self)["_graph"] = verdict_of(failure)
-
-    @property
-    def dependency_groups(self) -> tuple[DependencyGroup, ...]:
-        """torch-pruning's own, which is asked the first time; none where it cannot trace it."""
-        return () if isinstance(self._graph, Verification) else self._graph
-
-    @property
-    def error(self) -> Verification | None:
-        """Why DepGraph could not trace the network; None where it could."""
-        return self._graph if isinstance(self._graph, Verification) else None
-
-    @cached_property
-    def followed(self) -> inspecting.Labelled:
-        """The network with its channels followed, once for all that is asked of it."""
-        with budgets.step("following the channels"):
-            return inspecting.labelled(self.model, self.inputs)
-
-    @cached_property
-    def noted(self) -> Noted:
-        """What it does, noted once for all its prunings, before anybody's code has seen it."""
-        with left_as_found(self.model), budgets.step("following the channels"):
-            return Noted.of(self.model, self.inputs, self.followed.trace)
-
-    def followed_for(self, heads: str) -> inspecting.Labelled:
-        """The same for a cut of attention in this way, see `inspecting.labelled`."""
-        if not preferred(self.followed.trace, heads):
-            return self.followed
-        if heads not in self._followed:
-            self._followed[heads] = inspecting.labelled(self.model, self.inputs, heads)
-        return self._followed[heads]
-
-    @cached_property
-    def _followed(self) -> dict[str, inspecting.Labelled]:
-        return {}
-
-    @property
-    def groups(self) -> tuple[Group, ...]:
-        """What goes together, whatever torch-pruning makes of it."""
-        return self.followed.groups
-
-    @cached_property
-    def reached(self) -> Reached:
-        """What DepGraph sees of it."""
-        return reached_layers(self.model, self.inputs)
-
-    def account_of(
-        self,
-        ignored_layers: Any,
-        config: Config,
-        groups: Sequence[DependencyGroup],
-        reached: Reached | None = None,
-    ) -> Account:
-        """What cuts of its groups cost under a policy, named as torch-pruning's ``groups`` are.
-
-        Raises:
-            InputError: that cannot be expressed.
-        """
-        names = [group.root for group in groups]
-        return account_of(
-            self.model, self.followed, self.costs, ignored_layers, config, names, reached
-        )
-
-    def account(self, groups: Sequence[DependencyGroup], pruner: Any = None) -> Account | None:
-        """What a pruner's cuts of its groups cost; None where that cannot be expressed."""
-        if isinstance(pruner, GroupPruner):
-            return _priced(lambda: account_of_sets(pruner.sets, self.costs, Config(0.0)))
-        key = tuple(group.root for group in groups)
-        if key not in self._accounts:
-            self._accounts[key] = _priced(lambda: self.account_of((), Config(0.0), groups))
-        return self._accounts[key]
-
-    @cached_property
-    def _accounts(self) -> dict[tuple[str, ...], Account | None]:
-        return {}
-
-
-def _priced(account: Callable[[], Account]) -> Account | None:
-    try:
-        with budgets.step("predicting costs"):
-            return account()
-    except AnalysisError:
-        return None
 
 
 @dataclass(frozen=True, eq=False)
@@ -252,19 +134,6 @@ class Outcome:
             self.dense.model, self.dense.dependency_groups, self.run.config.importance
         )
         return {root: scores.tolist() for root, scores in found.items()}
-
-
-def analyse(model: nn.Module, example_inputs: Inputs) -> Dense:
-    """Count the costs of a dense network, once for all its runs.
-
-    Raises:
-        InputError: the model cannot be analysed as it is (see
-            `analysis.network.usable.check_usable`), or a copy of it computes something else.
-    """
-    check_usable(model)
-    with left_as_found(model), writes_undone(model, example_inputs):
-        check_copies(model, example_inputs)
-        return Dense(model, example_inputs, *measure(model, example_inputs))
 
 
 def prune_and_prove(

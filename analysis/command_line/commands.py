@@ -35,7 +35,7 @@ from analysis.records import (
     SubjectInfo,
     timed_out,
 )
-from analysis.reporting import as_json, dot, files, groups_text, text
+from analysis.reporting import as_json, costs_text, dot, files, groups_text, text
 from analysis.reporting import diff as reporting_diff
 from analysis.reporting.read_back import runs_in
 
@@ -217,7 +217,7 @@ def macs(options: Namespace) -> Answer:
             left = given.ask("left", options.widths, convention)
     data = as_json.macs(given.info, costs, runs, reach, curve, left, options.cut)
     passed = all(run.costs is not None for run in runs)
-    return _answer(options, data, text.macs(costs, runs, reach, curve, left), passed=passed)
+    return _answer(options, data, costs_text.macs(costs, runs, reach, curve, left), passed=passed)
 
 
 def report(options: Namespace) -> Answer:

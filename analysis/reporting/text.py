@@ -1,21 +1,12 @@
 """What the commands print on a terminal."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from math import ceil
 
 from analysis.records import (
-    COLUMNS,
-    CONVENTIONS,
     OWN_PRUNER,
-    CostTable,
     Counterexample,
-    CurvePoint,
-    RatioCurve,
-    Reach,
     Reason,
     Run,
-    Savings,
-    Scaling,
     Study,
     Verdict,
 )
@@ -25,20 +16,19 @@ from analysis.reporting.tables import (
     bound,
     checks_passed,
     count,
-    layer_name,
     left,
     run_cells,
     share,
 )
-from analysis.reporting.words import counted_by
 
 __all__ = [
     "asked_alike",
+    "by_text",
     "catalogue",
     "counterexample",
     "cured",
     "failures",
-    "macs",
+    "once",
     "pruned",
     "run_notes",
     "run_table",
@@ -161,12 +151,12 @@ def run_notes(found: Sequence[Run]) -> list[str]:
             f"{_every_or(names, len(run.checks))}: {message}",
         )
         for run in found
-        for message, names in _by_text((c.name, c.message) for c in run.checks if not c.passed)
+        for message, names in by_text((c.name, c.message) for c in run.checks if not c.passed)
     ]
     skipped = [
         (run, f"skipped {names}: {why}")
         for run in found
-        for why, names in _by_text((c.name, c.skipped) for c in run.checks if c.skipped)
+        for why, names in by_text((c.name, c.skipped) for c in run.checks if c.skipped)
     ]
     mixed = [
         (run, f"mixed: {run.verification.reason}")
@@ -194,11 +184,11 @@ def run_notes(found: Sequence[Run]) -> list[str]:
         if (roots := [g.root for g in run.verification.groups if g.reason is Reason.FROZEN])
     ]
     dropped = [run for run in found if any(g.is_dropped for g in run.verification.groups)]
-    told = _once([*failures, *mixed, *short, *unknown, *frozen, *skipped])
+    told = once([*failures, *mixed, *short, *unknown, *frozen, *skipped])
     return [*told, *([_advice(dropped)] if dropped else [])]
 
 
-def _once(notes: Iterable[tuple[Run, str]]) -> list[str]:
+def once(notes: Iterable[tuple[Run, str]]) -> list[str]:
     """Each note once, with the ratios that it is of."""
     ratios: dict[str, dict[str, None]] = {}
     for run, note in notes:
@@ -214,7 +204,7 @@ def _every_or(names: str, count: int) -> str:
     return "every check" if names.count(",") + 1 == count > 1 else names
 
 
-def _by_text(named: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+def by_text(named: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     """Each text once, with the names that have it."""
     names: dict[str, list[str]] = {}
     for name, text in named:
@@ -281,193 +271,6 @@ def scopes(found: Sequence[Run]) -> list[str]:
         "params saved",
     )
     return ["", as_markdown(headers, rows)] if rows else []
-
-
-def macs(
-    dense: CostTable,
-    found: Sequence[Run],
-    reach: tuple[Reach, Savings] | None = None,
-    curve: RatioCurve | None = None,
-    point: CurvePoint | None = None,
-) -> str:
-    """One line a layer with what each ratio leaves of it; answers to a sweep, a target, widths.
-
-    The table of layers is left out where only such an answer is asked for.
-    """
-    parts = [] if (reach or curve or point) and not found else [_layers(dense, found)]
-    if curve:
-        parts.append(_swept(curve))
-    if reach:
-        parts.append(_reached(*reach, dense.unit))
-    if point:
-        parts.append(f"the widths leave {_left_at(point, dense, dense.unit)}\n{counted_by(dense)}")
-    return "\n\n".join(parts)
-
-
-def _left_at(point: CurvePoint, dense: CostTable | CurvePoint, unit: str = "MACs") -> str:
-    """What a point leaves of the dense network."""
-    return (
-        f"{count(point.macs)} of {count(dense.macs)} {unit} ({point.macs / dense.macs:.2%}) "
-        f"and {count(point.params)} of {count(dense.params)} parameters "
-        f"({point.params / dense.params:.2%})"
-    )
-
-
-def _swept(curve: RatioCurve) -> str:
-    """One line a ratio, those marked at which asking for more leaves more, or groups drop out."""
-    back = {
-        after: f"more parameters than {before:g} leaves"
-        for after, before in curve.more_params.items()
-    }
-    back |= {turn.after.ratio: f"more than {turn.before.ratio:g} leaves" for turn in curve.turns}
-    unit = CONVENTIONS[curve.convention].unit
-    table = as_markdown(
-        ("ratio", unit, "left", "parameters", "left", "non-monotonic", "groups that drop out"),
-        [
-            (
-                f"{point.ratio:g}",
-                count(point.macs),
-                share(point.macs / curve.dense_macs),
-                count(point.params),
-                share(point.params / curve.dense_params),
-                back.get(point.ratio, "-"),
-                ", ".join(f"{group.root} ({group.reason})" for group in dropped) or "-",
-            )
-            for point, dropped in zip(curve.points, curve.dropped, strict=True)
-        ],
-    )
-    reasons = [
-        f"ratio {ratios}: not known: {why}"
-        for why, ratios in _by_text((f"{ratio:g}", why) for ratio, why in curve.unknown)
-    ]
-    return "\n".join([table, *reasons])
-
-
-def _layers(dense: CostTable, found: Sequence[Run]) -> str:
-    """The rows sum to the total, and the columns of a row to its MACs."""
-    after = [run.costs.by_layer() for run in found if run.costs]
-    ratios = [f"MACs at {run.config.ratio:g}" for run in found if run.costs]
-    shown = [place for place, macs in enumerate(dense.columns) if macs]
-    rows = [
-        (
-            layer_name(row.layer),
-            row.kind,
-            count(row.calls),
-            "x".join(map(str, row.shape)) or "-",
-            count(row.params),
-            *(count(row.columns[place]) for place in shown),
-            count(row.macs),
-            share(row.macs / dense.macs if dense.macs else 0.0),
-            *(count(costs[row.layer].macs if row.layer in costs else 0) for costs in after),
-        )
-        for row in dense.layers
-    ]
-    totals = [run.costs.macs for run in found if run.costs]
-    columns = [count(dense.columns[place]) for place in shown]
-    last = (count(dense.params), *columns, count(dense.macs), "100.0%", *map(count, totals))
-    names = [COLUMNS[place] for place in shown]
-    table = as_markdown(
-        ("layer", "kind", "calls", "output", "parameters", *names, dense.unit, "share", *ratios),
-        [*rows, ("total", "", "", "", *last)],
-    )
-    lacking = [
-        (run, f"not counted: {run.verification.verdict}: {run.verification.reason}")
-        for run in found
-        if run.costs is None
-    ]
-    return "\n".join([table, counted_by(dense), not_counted(dense), *_once(lacking)])
-
-
-def _reached(reach: Reach, savings: Savings, unit: str) -> str:
-    """The ratio that meets a target or why none does, what holds it up, and who saves what."""
-    name = {"macs": unit, "params": "parameters"}[reach.quantity]
-    dense, point = reach.dense, reach.point or reach.least
-    known = "is known to leave" if reach.gap else "leaves"
-    head = reach.falls_short or (
-        f"ratio {_at_least(point.ratio)} is the smallest that {known} at most {reach.target:.1%} "
-        f"of the {name}"
-    )
-    left = f"there, {_left_at(point, dense, unit)} are left"
-    held = as_markdown(
-        ("layer", f"{name} left", "of what is left", "why"),
-        [
-            (layer_name(row.layer), count(row.left), share(row.share), row.why)
-            for row in reach.holders
-        ],
-    )
-    least = (
-        f"the least that any ratio {'is known to leave' if reach.unknown else 'leaves'}, at "
-        f"{_at_least(reach.least.ratio)}, is "
-        f"{reach.least.macs / dense.macs:.2%} of the {unit} and "
-        f"{reach.least.params / dense.params:.2%} of the parameters; most of it is in:"
-    )
-    return "\n".join(
-        [
-            f"{head}: {left}",
-            *([reach.gap] if reach.gap else []),
-            *([_bend(reach.scaling, name)] if reach.scaling else []),
-            "",
-            least,
-            held,
-            "",
-            "where the saving comes from:",
-            _who_saves(savings, dense.macs - point.macs, unit),
-        ]
-    )
-
-
-def _bend(form: Scaling, name: str) -> str:
-    whole = form.at(0)
-    return (
-        f"with a share r of every prunable group gone, {form.square / whole:.1%} (1 - r)^2 + "
-        f"{form.line / whole:.1%} (1 - r) + {form.constant / whole:.1%} of the {name} are left: "
-        "the last part no ratio touches"
-    )
-
-
-def _who_saves(savings: Savings, saved: int, unit: str) -> str:
-    """What each group has to do with a saving of so many MACs."""
-    return as_markdown(
-        (
-            "group",
-            "channels",
-            "removed",
-            f"{unit} saved",
-            "share",
-            "parameters saved",
-            f"{unit} of one",
-        ),
-        [
-            (
-                group.root,
-                count(group.width),
-                count(group.removed),
-                count(round(group.macs)),
-                share(group.macs / max(saved, 1)),
-                count(round(group.params)),
-                count(round(group.macs_of_one)),
-            )
-            for group in sorted(savings.groups, key=lambda group: -group.macs)
-            if group.removed
-        ],
-    )
-
-
-def _at_least(ratio: float) -> str:
-    """A ratio with six digits, rounded up, so that it still asks for as many channels."""
-    return f"{ceil(ratio * 1e6) / 1e6:g}"
-
-
-def not_counted(costs: CostTable) -> str:
-    """The gap of the total, in a sentence."""
-    operators = ", ".join(f"{name.split('::')[-1]} ({times}x)" for name, times in costs.uncounted)
-    uncalled = ", ".join(costs.uncalled)
-    by = costs.convention
-    by += f"'s rules, on another trace ({costs.not_traced})" if costs.not_traced else ""
-    return (
-        f"Not counted by {by}: {operators or 'nothing'}. "
-        f"Layers with parameters that were never called: {uncalled or 'none'}."
-    )
 
 
 def failures(study: Study) -> list[str]:

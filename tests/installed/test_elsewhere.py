@@ -12,7 +12,6 @@ from installed.pages import ROOT, Page, call
 from packaging.requirements import Requirement
 
 CI = Page("docs/howto/ci.md")
-README = Page("README.md")
 
 
 def test_what_is_imported_is_the_wheel(folder: Path) -> None:
@@ -52,24 +51,6 @@ def test_the_suite_needs_no_test_file(folder: Path) -> None:
     nothing = call(folder, "pytest --pyargs analysis.suite")
     assert nothing.returncode == 4
     assert nothing.stderr.strip().count("\n") == 0
-
-
-def test_the_first_example_is_wrong_and_then_cured(folder: Path) -> None:
-    (folder / "net.py").write_text(README.block("python", "class Flipped"))
-    session = README.block("", "net.py:Flipped").splitlines()
-    verify, prune = (line[2:] for line in session if line.startswith("$ "))
-    wrong, cured = call(folder, verify), call(folder, prune)
-    assert (wrong.returncode, cured.returncode) == (1, 0), wrong.stderr + cured.stderr
-    assert "wrong: runs with the right output shape" in wrong.stdout
-    shown = re.search(r"0 should carry channel \d+ of `first` and carries channel \d+", README.text)
-    assert shown is not None
-    assert shown[0] in wrong.stdout
-    table, cure = wrong.stdout.split("the same, cut by the groups as they are:")[1].split(
-        "which is"
-    )
-    assert "| exact " in table
-    assert cure.splitlines()[-1] == f"{prune.partition(' --save')[0]} --scope global"
-    assert cured.stdout.splitlines()[-1] == session[-1]
 
 
 def workflow() -> list[str]:

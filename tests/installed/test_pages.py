@@ -1,4 +1,4 @@
-"""Every page of the site does what it says: its commands, its Python, its outputs."""
+"""The README and every page of the site do what they say: commands, Python, outputs."""
 
 import inspect
 import re
@@ -13,7 +13,6 @@ from analysis import records
 from analysis.command_line.options import parser
 from analysis.records import Reason, Verdict
 
-SITE = [page for page in PAGES if page.parts[0] == "docs"]
 LANGUAGES = {"console", "ini", "python", "text", "toml", "yaml"}
 
 RIDDLES = (
@@ -53,7 +52,7 @@ $ cat nowhere
 """
 
 
-@pytest.mark.parametrize("path", [page for page in SITE if Page(page).blocks], ids=str)
+@pytest.mark.parametrize("path", [page for page in PAGES if Page(page).blocks], ids=str)
 def test_a_page_does_what_it_says(folder: Path, path: Path) -> None:
     assert do(Page(path), folder) == []
 
@@ -81,7 +80,7 @@ def test_a_page_that_says_something_wrong_is_found(
     assert told in found
 
 
-@pytest.mark.parametrize("path", SITE, ids=str)
+@pytest.mark.parametrize("path", PAGES, ids=str)
 def test_every_block_is_done_or_says_why_not(path: Path) -> None:
     page = Page(path)
     assert {block.language for block in page.blocks} <= LANGUAGES
@@ -104,7 +103,7 @@ def test_commands_between_words_parse(path: Path) -> None:
             assert arguments[0] in str(parser().format_help())
 
 
-@pytest.mark.parametrize("path", SITE, ids=str)
+@pytest.mark.parametrize("path", PAGES, ids=str)
 def test_pages_have_no_riddles(path: Path) -> None:
     # The page on style shows what not to write.
     text = re.sub(r"^\| .* \|$", "", Page(path).text, flags=re.M) if path.name == "style.md" else (

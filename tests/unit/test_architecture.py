@@ -20,6 +20,7 @@ WINGS = (
     ("groups",),
     ("pruning",),
     ("opened", "proof", "costs"),
+    ("dense",),
     ("pipeline",),
     ("pruned",),
     ("minimizing",),

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 
 from analysis.records import Run, Study, SubjectStudy
+from analysis.reporting.costs_text import not_counted
 from analysis.reporting.coupling import Coupling, LayerShare, shares
 from analysis.reporting.figures.layers import layers, where
 from analysis.reporting.section import Absent, Block, Section, gist_of
 from analysis.reporting.stages import stages
 from analysis.reporting.tables import LOCK_HEADERS, Table, count, lock_cells, share
-from analysis.reporting.text import not_counted
 from analysis.reporting.words import asked_of, plain
 
 __all__ = ["section"]
