@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from analysis.costs.accounting import Account
-from analysis.costs.predicting import account_of
+from analysis.costs.predicting import account_of, account_of_sets
 from analysis.costs.run_costs import costed_run, measure
 from analysis.errors import AnalysisError, BudgetExceededError, UnprunableError
 from analysis.groups import auditing, depgraph, inspecting, policies
@@ -28,11 +28,13 @@ from analysis.network.reached import Reached, reached_layers
 from analysis.network.usable import check_copies, check_usable
 from analysis.processes import budgets
 from analysis.proof import comparing, distinct_values, exercised
+from analysis.proof.other_sizes import Noted
 from analysis.proof.proving import prove
 from analysis.proof.stepping import Progress, accounted, each_step, stepped, verdict_of
 from analysis.pruning import importances, planning, surgery
 from analysis.pruning.asked import requested_of
 from analysis.pruning.emptying import with_emptying
+from analysis.pruning.group_pruner import GroupPruner
 from analysis.pruning.pruners import (
     Between,
     PrunerFactory,
@@ -42,7 +44,6 @@ from analysis.pruning.pruners import (
     rebuilder,
 )
 from analysis.records import (
-    CUTS,
     OWN_PRUNER,
     Audited,
     Config,
@@ -116,6 +117,12 @@ class Dense:
         with budgets.step("following the channels"):
             return inspecting.labelled(self.model, self.inputs)
 
+    @cached_property
+    def noted(self) -> Noted:
+        """What it does, noted once for all its prunings, before anybody's code has seen it."""
+        with left_as_found(self.model), budgets.step("following the channels"):
+            return Noted.of(self.model, self.inputs, self.followed.trace)
+
     def followed_for(self, heads: str) -> inspecting.Labelled:
         """The same for a cut of attention in this way, see `inspecting.labelled`."""
         if not preferred(self.followed.trace, heads):
@@ -155,20 +162,26 @@ class Dense:
             self.model, self.followed, self.costs, ignored_layers, config, names, reached
         )
 
-    def account(self, groups: Sequence[DependencyGroup], cut: str = CUTS[0]) -> Account | None:
-        """What cuts of its groups cost; None where that cannot be expressed."""
-        key = cut, *(group.root for group in groups)
+    def account(self, groups: Sequence[DependencyGroup], pruner: Any = None) -> Account | None:
+        """What a pruner's cuts of its groups cost; None where that cannot be expressed."""
+        if isinstance(pruner, GroupPruner):
+            return _priced(lambda: account_of_sets(pruner.sets, self.costs, Config(0.0)))
+        key = tuple(group.root for group in groups)
         if key not in self._accounts:
-            try:
-                with budgets.step("predicting costs"):
-                    self._accounts[key] = self.account_of((), Config(0.0, cut=cut), groups)
-            except AnalysisError:
-                self._accounts[key] = None
+            self._accounts[key] = _priced(lambda: self.account_of((), Config(0.0), groups))
         return self._accounts[key]
 
     @cached_property
     def _accounts(self) -> dict[tuple[str, ...], Account | None]:
         return {}
+
+
+def _priced(account: Callable[[], Account]) -> Account | None:
+    try:
+        with budgets.step("predicting costs"):
+            return account()
+    except AnalysisError:
+        return None
 
 
 @dataclass(frozen=True, eq=False)
@@ -295,14 +308,14 @@ def prune_and_prove(
         return pruner, between
 
     with random_state_kept():
-        verification = error or stepped(pruned, dense.inputs, take, progress, None)
+        verification = error or stepped(pruned, dense.inputs, take, progress, None, dense.noted)
     if pruner is not None and is_users:
         ignored, config = depgraph.ignored_by(pruner, pruned), as_stated(config, pruner)
     asked = progress.planned if planned is None else planned
     answer = accounted(verification, groups, progress, asked, config.ratio)
     run = costed_run(
         (dense.costs, dense.saved_bytes),
-        lambda: dense.account(groups, config.cut),
+        lambda: dense.account(groups, pruner),
         pruned,
         dense.inputs,
         config,

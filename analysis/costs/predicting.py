@@ -16,7 +16,7 @@ from analysis.network.inference import Inputs, collector_paused, left_as_found
 from analysis.network.outputs import only_outputs
 from analysis.network.reached import Reached, reached_layers
 from analysis.network.usable import check_usable
-from analysis.pruning.by_groups import limits_of, ranked_sets
+from analysis.pruning.by_groups import RankedSets, limits_of, ranked_sets
 from analysis.pruning.expected import expected
 from analysis.pruning.importances import group_importances
 from analysis.records import CUTS, Config, CostTable, RatioCurve, Reach, checked_ratios
@@ -24,6 +24,7 @@ from analysis.records import CUTS, Config, CostTable, RatioCurve, Reach, checked
 __all__ = [
     "PruningOptions",
     "account_of",
+    "account_of_sets",
     "cost_account",
     "failing",
     "ratio_curve",
@@ -188,7 +189,13 @@ def account_of(
     ignored = policies.ignored_layers(ignored_layers, model, followed.groups)
     if config.cut == "groups":
         sets = ranked_sets(model, followed, ignored, config.importance, names)
-        return Account(table, followed, sets.found, sets.scores, config, limits_of(sets, config))
+        return account_of_sets(sets, table, config)
     found = expected(followed, ignored, names, reached)
     scores = group_importances(model, tuple(each.group for each in found), config.importance)
     return Account(table, followed, found, scores, config)
+
+
+def account_of_sets(sets: RankedSets, table: CostTable, config: Config) -> Account:
+    """The same for cuts of sets of channels that were ranked before."""
+    limits = limits_of(sets, config)
+    return Account(table, sets.followed, sets.found, sets.scores, config, limits)

@@ -65,8 +65,10 @@ def costed_run(
         removals: the groups that went.
     """
     table, saved_bytes = dense
-    runs = verification.verdict not in (Verdict.UNPRUNABLE, Verdict.TIMEOUT) and (
-        locate_failure(pruned, inputs) is None
+    # What is proved has been run.
+    runs = verification.verdict.passes or (
+        verification.verdict not in (Verdict.UNPRUNABLE, Verdict.TIMEOUT)
+        and locate_failure(pruned, inputs) is None
     )
     costs, bytes_left = measure(pruned, inputs) if runs else (None, None)
     accounts = verification.groups

@@ -136,36 +136,53 @@ def _reconciled(trace: Trace, state: _State) -> Classes:
     Whole heads of the queries and the same channel of every head of the keys would be everything,
     or, where several heads share their keys, a part of what goes.
     """
-    for _ in range(len(trace.choices) + 1):
+    seen = set[frozenset[tuple[int, int]]]()
+    while (chosen := frozenset(state.chosen.items())) not in seen:
+        seen.add(chosen)
         classes = state.classes(trace)
-        laid_out = [
-            (place, np.unique(classes.of[choice.labels]))
-            for place, choice in enumerate(trace.choices)
-            if choice.options[state.chosen.get(place, 0)].one.size
-        ]
+        laid_out = _laid_out(trace, state, classes)
         moved = False
         for conflict in _conflicts(trace, classes):
-            places = [place for place, own in laid_out if np.isin(own, conflict).any()]
+            places = _places(laid_out, conflict)
             moved |= len(places) > 0 and _agree(trace, state, places)
         if not moved and not _freed(trace, state, classes, laid_out):
             return classes
+    # Layouts that never agree ask for each other's way in turn.
     return state.classes(trace)
 
 
+def _laid_out(trace: Trace, state: _State, classes: Classes) -> dict[int, list[int]]:
+    """By class the choices whose layouts it is part of, where the way that is taken ties any."""
+    found: dict[int, list[int]] = {}
+    for place, choice in enumerate(trace.choices):
+        if choice.options[state.chosen.get(place, 0)].one.size:
+            for own in np.unique(classes.of[choice.labels]).tolist():
+                found.setdefault(own, []).append(place)
+    return found
+
+
+def _places(laid_out: Mapping[int, Sequence[int]], classes: Labels) -> list[int]:
+    """The choices whose layouts any of these classes is part of, in order."""
+    return sorted({place for own in set(classes.tolist()) for place in laid_out.get(own, ())})
+
+
 def _freed(
-    trace: Trace, state: _State, classes: Classes, laid_out: Sequence[tuple[int, Labels]]
+    trace: Trace, state: _State, classes: Classes, laid_out: Mapping[int, Sequence[int]]
 ) -> bool:
     """Cut layouts in another way where their blocks stay, as heads that share one of the keys."""
     made = _made(trace, classes)
+    before, free, tried = dict(state.chosen), _free(trace, classes), set[tuple[int, ...]]()
     for hold in trace.holds:
         kept = classes.of[hold.labels[hold.labels >= trace.base]]
-        kept = kept[made[kept]]
-        before = dict(state.chosen)
-        places = [place for place, own in laid_out if np.isin(own, kept).any()]
+        places = _places(laid_out, kept[made[kept]])
+        # Many holds keep the same blocks: those of all positions in a window, for one.
+        if tuple(places) in tried:
+            continue
+        tried.add(tuple(places))
         if sum(_advance(trace, state, place, holding=False) for place in places):
-            if _free(trace, state.classes(trace)) > _free(trace, classes):
+            if _free(trace, state.classes(trace)) > free:
                 return True
-            state.chosen = before
+            state.chosen = dict(before)
     return False
 
 

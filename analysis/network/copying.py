@@ -7,6 +7,7 @@ general way takes longer than running the network.
 import copy
 import copyreg
 from collections import OrderedDict
+from functools import cache
 from typing import Any, cast
 
 from torch import nn
@@ -31,12 +32,30 @@ def duplicated(module: nn.Module, memo: dict[int, Any]) -> nn.Module:
 
 def _state_of(module: nn.Module) -> dict[Any, Any] | None:
     """What a copy's attributes are made of; None where there is more to it."""
-    own = type(module)
-    if hasattr(own, "__deepcopy__") or own in copyreg.dispatch_table:
+    own: Any = type(module)
+    if own in copyreg.dispatch_table:
+        return None
+    if _is_plain(own):
+        return vars(module)
+    if hasattr(own, "__deepcopy__"):
         return None
     make, args, state, *more = cast("tuple[Any, ...]", module.__reduce_ex__(4))
     is_plain = make is copyreg.__newobj__ and args == (own,) and not any(more)  # type: ignore[attr-defined]
     return state if is_plain and type(state) is dict else None
+
+
+@cache
+def _is_plain(own: type[Any]) -> bool:
+    """Whether a class says nothing of how it is copied, so that its attributes are all of it."""
+    return not (
+        any(hasattr(own, name) for name in ("__deepcopy__", "__getnewargs__", "__getnewargs_ex__"))
+        or any(getattr(own, name) is not getattr(object, name) for name in _SAID_BY_OBJECT)
+        or copyreg._slotnames(own)  # type: ignore[attr-defined]
+    )
+
+
+_SAID_BY_OBJECT = ("__reduce_ex__", "__reduce__", "__getstate__")
+"""What a class may replace to say how it is copied."""
 
 
 def _each(values: dict[Any, Any], memo: dict[int, Any]) -> dict[Any, Any]:

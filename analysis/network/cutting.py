@@ -1,6 +1,6 @@
 """A network without some positions of its tensors' axes: the cut itself, by index."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -136,7 +136,7 @@ def cut_axes(model: nn.Module, kept: Mapping[tuple[str, int], Tensor]) -> None:
         model: changed.
         kept: by name and dimension, the indices that stay.
     """
-    touched = set()
+    touched: set[int] = set()
     for name, tensor in state_of(model).items():
         value = tensor.data
         for dim in range(value.dim()):
@@ -145,10 +145,27 @@ def cut_axes(model: nn.Module, kept: Mapping[tuple[str, int], Tensor]) -> None:
         if value.shape != tensor.shape:
             tensor.data, tensor.grad = value, None
             touched.add(id(tensor))
-    for layer in filter(_is_torchs, model.modules()):
-        # Layers may share a tensor, and a parametrized one has its own in a module below it.
-        if not touched.isdisjoint(map(id, (*layer.parameters(), *layer.buffers()))):
+    for layer in _holders(model, touched):
+        if _is_torchs(layer):
             _say_sizes(layer)
+
+
+def _holders(model: nn.Module, tensors: Collection[int]) -> Iterator[nn.Module]:
+    """Modules that hold any of these tensors, or have one that does below them.
+
+    Layers may share a tensor, and a parametrized one has its own in a module below it.
+    """
+    modules = dict(model.named_modules(remove_duplicate=False))
+    holding = {
+        ".".join(parts[:depth])
+        for path, module in modules.items()
+        if any(
+            id(own) in tensors for own in (*module._parameters.values(), *module._buffers.values())
+        )
+        for parts in [path.split(".")]
+        for depth in range(len(parts) + 1)
+    }
+    yield from {id(modules[name]): modules[name] for name in holding}.values()
 
 
 def _is_torchs(layer: nn.Module) -> bool:

@@ -152,7 +152,7 @@ def forgetful(model: nn.Module, inputs: Inputs) -> nn.Module:
         model: a copy that is nobody else's; changed.
         inputs: example inputs.
     """
-    kept = _kept(model)
+    kept = kept_tensors(model)
     for is_deleted in (False, True) if kept else ():
         trial = aliased(model, requires_grad=False)
         _forget(trial, kept, is_deleted)
@@ -167,14 +167,14 @@ def forgetting(pruned: nn.Module, dense: nn.Module, inputs: Inputs) -> nn.Module
 
     The weights have changed since a pruner ran it. As it is where it raises, or keeps nothing.
     """
-    kept = _kept(pruned)
+    kept = kept_tensors(pruned)
     if not kept or locate_failure(pruned, inputs) is not None:
         return pruned
-    before, trial = _kept(dense), aliased(dense, requires_grad=False)
+    before, trial = kept_tensors(dense), aliased(dense, requires_grad=False)
     args, kwargs = as_arguments(inputs)
     with torch.no_grad():
         trial(*args, **kwargs)
-    made = kept & (_kept(trial) - before)
+    made = kept & (kept_tensors(trial) - before)
     for is_deleted in (False, True) if made else ():
         trial = aliased(pruned, requires_grad=False)
         _forget(trial, made, is_deleted)
@@ -187,7 +187,8 @@ Kept = frozenset[tuple[str, str]]
 """Modules and their attributes that hold tensors which are none of PyTorch's own."""
 
 
-def _kept(model: nn.Module) -> Kept:
+def kept_tensors(model: nn.Module) -> Kept:
+    """Modules and attributes that hold tensors which are no parameters or buffers."""
     return frozenset(
         (name, key)
         for name, module in model.named_modules()

@@ -20,10 +20,10 @@ from analysis.network.inference import (
     map_tensors,
     walk,
 )
-from analysis.network.labels.records import Step
+from analysis.network.labels.records import Step, Trace
 from analysis.network.labels.tracing import plain_pass
 from analysis.proof.constants import Constants, OtherArgumentsError
-from analysis.proof.exercised import forgetful
+from analysis.proof.exercised import forgetful, kept_tensors
 from analysis.proof.lines import by_line, kind_of, site_of
 from analysis.proof.structure import Recording, record
 
@@ -71,9 +71,17 @@ class Noted:
 
     @classmethod
     @collector_paused()
-    def of(cls, model: nn.Module, inputs: Inputs) -> "Noted":
-        """Run a network, which is not changed."""
-        recording = record(model, inputs)
+    def of(cls, model: nn.Module, inputs: Inputs, trace: Trace | None = None) -> "Noted":
+        """Run a network, which is not changed.
+
+        Args:
+            model: the network.
+            inputs: example inputs.
+            trace: of a pass over it on these, if there was one; what it has kept of an earlier
+                forward is in that, so that a network that keeps anything is followed anew.
+        """
+        is_known = trace is not None and not kept_tensors(model)
+        recording = Recording(trace) if trace and is_known else record(model, inputs)
         return cls(recording, _other_size(model, inputs, recording))
 
     def fewer(self, inputs: Inputs) -> Inputs:

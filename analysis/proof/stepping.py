@@ -86,6 +86,7 @@ def stepped(
     build: Callable[[Operators], tuple[Any, Between | None]],
     progress: Progress,
     budget: float | None,
+    noted: Noted | None = None,
 ) -> Verification:
     """Build, step to the end and prove; what raises or does not end becomes a verdict.
 
@@ -98,12 +99,12 @@ def stepped(
             its steps.
         progress: gets what went, with the indices of the first step's network.
         budget: seconds for all of it; None is no limit.
+        noted: what the model does, noted before anybody's code has seen it; None notes it.
     """
     steps = []
     try:
         with budgets.limited(budget):
-            # What the network computes is noted before anybody's code has seen it.
-            start = _Start.of(model, inputs)
+            start = _Start.of(model, inputs, noted)
             with budgets.step("building the pruner"), watched(model, inputs=inputs) as operators:
                 pruner, between = build(operators)
             for step in each_step(model, inputs, pruner, progress, operators.blamed, start):
@@ -181,10 +182,10 @@ class _Start:
     noted: Noted
 
     @classmethod
-    def of(cls, model: nn.Module, inputs: Inputs) -> "_Start":
+    def of(cls, model: nn.Module, inputs: Inputs, noted: Noted | None = None) -> "_Start":
         with left_as_found(model), budgets.step("following the channels"):
             dense = forgetful(copy_of(model), inputs)
-            noted = Noted.of(dense, inputs)
+            noted = noted or Noted.of(dense, inputs)
             if not noted.recording.trace.left:
                 check_runs(dense, inputs)
             return cls(dense, noted)
