@@ -16,9 +16,11 @@ ROW = {
 }  # fmt: skip
 ROWS = [
     ROW,
-    {**ROW, "id": "a-0.5-macs", "value": "529", "verdict": "misprint", "reason": "a digit", "met": False},
+    {**ROW, "id": "a-0.5-macs", "value": "529", "verdict": "misprint", "reason": "a digit",
+     "met": False},
     {**ROW, "id": "b-params", "quantity": "params", "value": "7", "unit": "exact", "found": "8",
-     "verdict": "unexplained", "reason": "nobody knows", "met": False, "source": "other/one page.md"},
+     "verdict": "unexplained", "reason": "nobody knows", "source": "other/one page.md",
+     "met": False},
     {**ROW, "id": "c-params", "verdict": "not expressed", "reason": "too large", "found": None, "met": None},
 ]  # fmt: skip
 
