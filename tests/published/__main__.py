@@ -35,7 +35,10 @@ def main() -> int:
 def _record(row: Row, number: Decimal | None) -> dict[str, Any]:
     """The row with what the closed form gives of it, as the row would print it."""
     said = {name: value for name, value in asdict(row).items() if name != "widths"}
-    return {**said, "found": None if number is None else str(row.printed_of(number))}
+    if number is None:
+        return {**said, "found": None, "met": None}
+    met = agrees(row, number)
+    return {**said, "found": row.value if met else str(row.printed_of(number)), "met": met}
 
 
 if __name__ == "__main__":

@@ -45,18 +45,14 @@ def _on_agreement(rows: Rows) -> Iterator[str]:
         "the convention of whoever printed it, and held to the printed digits."
     )
     yield (
-        f"{found['agrees']} agree to the last digit. {found['misprint']} are misprints whose cause "
-        f"is known, {found['unexplained']} do not agree and are not explained; both are expected "
-        f"failures, so that one which agrees after all fails. {found['not expressed']} are not "
-        "tested, with the reason. `tox run -e published` tests them again."
+        f"{found['agrees']} agree to the last digit. {found['misprint']} are known misprints, "
+        f"{found['unexplained']} do not agree and are not explained; both are expected failures, "
+        f"so that one which agrees after all fails. {found['not expressed']} are not tested, "
+        "with the reason. `tox run -e published` tests them again."
     )
     for row in rows:
-        if row["found"] is not None and (row["found"] == row["value"]) is not _right(row):
+        if row["met"] not in (None, row["verdict"] == "agrees"):
             yield f"`{row['id']}` is not as it is said to be: {row['found']} is found."
-
-
-def _right(row: dict[str, Any]) -> bool:
-    return bool(row["verdict"] == "agrees")
 
 
 def _source(row: dict[str, Any]) -> str:

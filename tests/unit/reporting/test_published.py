@@ -12,14 +12,16 @@ ROW = {
     "id": "a-1.0-macs", "network": "net", "setting": "x1.0", "input_size": "224", "classes": "10",
     "quantity": "macs", "value": "569", "unit": "M", "rounding": "nearest,0",
     "convention": "conv-linear", "source": "some/repository README.md:3", "verdict": "agrees",
-    "reason": "", "found": "569",
+    "reason": "", "found": "569", "met": True,
 }  # fmt: skip
 ROWS = [
     ROW,
-    {**ROW, "id": "a-0.5-macs", "value": "529", "verdict": "misprint", "reason": "a digit"},
+    {**ROW, "id": "a-0.5-macs", "value": "529", "verdict": "misprint", "reason": "a digit",
+     "met": False},
     {**ROW, "id": "b-params", "quantity": "params", "value": "7", "unit": "exact", "found": "8",
-     "verdict": "unexplained", "reason": "nobody knows", "source": "other/one page.md"},
-    {**ROW, "id": "c-params", "verdict": "not expressed", "reason": "too large", "found": None},
+     "verdict": "unexplained", "reason": "nobody knows", "source": "other/one page.md",
+     "met": False},
+    {**ROW, "id": "c-params", "verdict": "not expressed", "reason": "too large", "found": None, "met": None},
 ]  # fmt: skip
 
 
@@ -35,7 +37,7 @@ def made(tmp_path: Path) -> Section:
 def test_it_says_how_many_figures_agree_and_how_many_do_not(made: Section) -> None:
     text = "\n".join(made.paragraphs)
     assert "3 of 4 figures from 2 public sources are tested" in text
-    assert "1 agree to the last digit. 1 are misprints" in text
+    assert "1 agree to the last digit. 1 are known misprints" in text
     assert "1 do not agree and are not explained" in text
 
 
@@ -51,7 +53,9 @@ def test_each_source_misprint_and_omission_has_its_row(made: Section) -> None:
 
 
 def test_a_row_that_is_not_what_it_is_said_to_be_is_told_of(tmp_path: Path) -> None:
-    (tmp_path / "published.json").write_text(json.dumps({"rows": [{**ROW, "found": "570"}]}))
+    (tmp_path / "published.json").write_text(
+        json.dumps({"rows": [{**ROW, "found": "570", "met": False}]})
+    )
     found = section(str(tmp_path))
     assert isinstance(found, Section)
     assert "`a-1.0-macs` is not as it is said to be: 570 is found." in found.paragraphs
