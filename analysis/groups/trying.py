@@ -14,14 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from analysis.groups.coupling import Classes, classes_of
+from analysis.groups.coupling import Classes
 from analysis.groups.departing import ENDLESS, Departing, Tried, departure
 from analysis.groups.draws import drawn
+from analysis.groups.reconciling import State, advance, free, reconciled
 from analysis.groups.repeating import candidates, one_each
 from analysis.groups.retracing import keeps_order
 from analysis.network.cutting import Repeated
 from analysis.network.inference import Inputs
-from analysis.network.labels.planes import Labels
 from analysis.network.labels.records import Hold, Step, Trace
 
 __all__ = ["Learnt", "learn"]
@@ -49,34 +49,6 @@ class Learnt:
     chosen: Mapping[int, int] = field(default_factory=dict)
 
 
-@dataclass
-class _State:
-    """What has been learnt so far.
-
-    Attributes:
-        chosen: by place of a choice, the option that is taken.
-        holds: labels that stay.
-        ties: by operator, labels that it makes go together.
-        tried: by operator, tensors that were tried for that.
-        repeated: attributes that repeat sizes.
-        counted: labels that go together, as one of these counts them.
-        wanted: by place of a choice, the option that is to be taken if the network follows it.
-    """
-
-    chosen: dict[int, int] = field(default_factory=dict)
-    holds: list[Hold] = field(default_factory=list)
-    ties: dict[int, tuple[Labels, Labels]] = field(default_factory=dict)
-    tried: Counter[int] = field(default_factory=Counter)
-    repeated: list[Repeated] = field(default_factory=list)
-    counted: list[tuple[Labels, Labels]] = field(default_factory=list)
-    wanted: dict[int, int] = field(default_factory=dict)
-
-    def classes(self, trace: Trace, more: Sequence[Hold] = ()) -> Classes:
-        """The partition that follows."""
-        ties = [*self.ties.values(), *self.counted]
-        return classes_of(trace, self.chosen, ties, [*self.holds, *more])
-
-
 def learn(
     model: nn.Module,
     inputs: Inputs,
@@ -95,22 +67,22 @@ def learn(
             what leaves fewer channels free than those is not taken.
     """
     tried = Tried(model, inputs, trace, seconds)
-    found = _learnt(tried, _State())
+    found = _learnt(tried, State())
     if not wanted or all(found.chosen.get(place, 0) == wanted[place] for place in wanted):
         return found
-    other = _learnt(tried, _State(chosen=dict(wanted), wanted=dict(wanted)))
-    is_as_free = _free(trace, other.classes) >= _free(trace, found.classes)
+    other = _learnt(tried, State(chosen=dict(wanted), wanted=dict(wanted)))
+    is_as_free = free(trace, other.classes) >= free(trace, found.classes)
     return other if is_as_free and not other.untold else found
 
 
-def _learnt(tried: Tried, state: _State) -> Learnt:
+def _learnt(tried: Tried, state: State) -> Learnt:
     trace = tried.trace
     sites = _sites(tried.model, trace)
     rng = np.random.default_rng(0)
     why, right, cuts, untold = "", 0, 0, True
     may_be_chance = not keeps_order(trace)
     while cuts < _TRIES:
-        classes = _reconciled(trace, state)
+        classes = reconciled(trace, state)
         removed = drawn(trace, classes, rng, right)
         if not removed.any():
             untold = False
@@ -127,117 +99,10 @@ def _learnt(tried: Tried, state: _State) -> Learnt:
         if why == ENDLESS or not _adapt(tried, sites, state, failing, removed, rng):
             break
     if untold:
-        free = np.flatnonzero(classes.held < 0)[1:].astype(np.int32)
-        classes = state.classes(trace, [Hold(-1, f"cannot be told: {why}", free)])
+        rest = np.flatnonzero(classes.held < 0)[1:].astype(np.int32)
+        classes = state.classes(trace, [Hold(-1, f"cannot be told: {why}", rest)])
     told = why if untold else ""
     return Learnt(classes, cuts, told, tuple(state.repeated), dict(state.chosen))
-
-
-def _reconciled(trace: Trace, state: _State) -> Classes:
-    """The partition, once layouts that are coupled are cut in the same way.
-
-    Whole heads of the queries and the same channel of every head of the keys would be everything,
-    or, where several heads share their keys, a part of what goes.
-    """
-    seen = set[frozenset[tuple[int, int]]]()
-    while (chosen := frozenset(state.chosen.items())) not in seen:
-        seen.add(chosen)
-        classes = state.classes(trace)
-        laid_out = _laid_out(trace, state, classes)
-        moved = False
-        for conflict in _conflicts(trace, classes):
-            places = _places(laid_out, conflict)
-            moved |= len(places) > 0 and _agree(trace, state, places)
-        if not moved and not _freed(trace, state, classes, laid_out):
-            return classes
-    # Layouts that never agree ask for each other's way in turn.
-    return state.classes(trace)
-
-
-def _laid_out(trace: Trace, state: _State, classes: Classes) -> dict[int, list[int]]:
-    """By class the choices whose layouts it is part of, where the way that is taken ties any."""
-    found: dict[int, list[int]] = {}
-    for place, choice in enumerate(trace.choices):
-        if choice.options[state.chosen.get(place, 0)].one.size:
-            for own in np.unique(classes.of[choice.labels]).tolist():
-                found.setdefault(own, []).append(place)
-    return found
-
-
-def _places(laid_out: Mapping[int, Sequence[int]], classes: Labels) -> list[int]:
-    """The choices whose layouts any of these classes is part of, in order."""
-    return sorted({place for own in set(classes.tolist()) for place in laid_out.get(own, ())})
-
-
-def _freed(
-    trace: Trace, state: _State, classes: Classes, laid_out: Mapping[int, Sequence[int]]
-) -> bool:
-    """Cut layouts in another way where their blocks stay, as heads that share one of the keys."""
-    made = _made(trace, classes)
-    before, free, tried = dict(state.chosen), _free(trace, classes), set[tuple[int, ...]]()
-    for hold in trace.holds:
-        kept = classes.of[hold.labels[hold.labels >= trace.base]]
-        places = _places(laid_out, kept[made[kept]])
-        # Many holds keep the same blocks: those of all positions in a window, for one.
-        if tuple(places) in tried:
-            continue
-        tried.add(tuple(places))
-        if sum(_advance(trace, state, place, holding=False) for place in places):
-            if _free(trace, state.classes(trace)) > free:
-                return True
-            state.chosen = dict(before)
-    return False
-
-
-def _free(trace: Trace, classes: Classes) -> int:
-    """Positions of tensors that may go."""
-    return int((classes.held[: trace.base] < 0).sum())
-
-
-def _made(trace: Trace, classes: Classes) -> NDArray[np.bool_]:
-    """For each class whether it has a position of a tensor."""
-    made = np.zeros(len(classes.of), bool)
-    made[classes.of[: trace.base]] = True
-    made[0] = False
-    return made
-
-
-def _conflicts(trace: Trace, classes: Classes) -> Iterator[Labels]:
-    """Classes that are held only because of how layouts are cut, with those that hold them."""
-    for label in np.unique(classes.of[classes.everything]).tolist():
-        yield np.array([label], np.int32)
-    made = _made(trace, classes)
-    for block in classes.parts:
-        for row in np.flatnonzero(made[classes.of[block.labels]]).tolist():
-            yield classes.of[np.append(block.rows[row], block.labels[row])]
-
-
-def _agree(trace: Trace, state: _State, places: Sequence[int]) -> bool:
-    """Bring choices that together take everything to one way; whether any was moved."""
-    ways = {
-        place: trace.choices[place].options[state.chosen.get(place, 0)].name for place in places
-    }
-    furthest = max(places, key=lambda place: state.chosen.get(place, 0))
-    if len(set(ways.values())) == 1:
-        # All are cut in the same way, which leaves nothing to choose from.
-        moved = [place for place in places if state.chosen.get(place, 0)]
-        return sum(_advance(trace, state, place, holding=False) for place in moved) > 0
-    for place in places:
-        names = [option.name for option in trace.choices[place].options]
-        if ways[place] != ways[furthest] and ways[furthest] in names:
-            state.chosen[place] = names.index(ways[furthest])
-            return True
-    return False
-
-
-def _advance(trace: Trace, state: _State, place: int, *, holding: bool) -> bool:
-    """Take the next option of a choice that ties channels, or that holds some; if there is one."""
-    options = trace.choices[place].options
-    for option in range(state.chosen.get(place, 0) + 1, len(options)):
-        if bool(options[option].held.size) is holding:
-            state.chosen[place] = option
-            return True
-    return False
 
 
 def _sites(model: nn.Module, trace: Trace) -> list[Hashable]:
@@ -260,7 +125,7 @@ def _sites(model: nn.Module, trace: Trace) -> list[Hashable]:
 def _adapt(
     tried: Tried,
     sites: Sequence[Hashable],
-    state: _State,
+    state: State,
     departing: Departing,
     removed: NDArray[np.bool_],
     rng: np.random.Generator,
@@ -298,7 +163,7 @@ def _adapt(
 
 def _as_wanted(
     tried: Tried,
-    state: _State,
+    state: State,
     alike: Sequence[int],
     failing: int,
     rng: np.random.Generator,
@@ -315,7 +180,7 @@ def _as_wanted(
 
 def _repeat(
     tried: Tried,
-    state: _State,
+    state: State,
     alike: Sequence[int],
     failing: int,
     rng: np.random.Generator,
@@ -346,7 +211,7 @@ def _repeat(
 
 
 def _counts(
-    tried: Tried, state: _State, alike: Sequence[int], failing: int, rng: np.random.Generator
+    tried: Tried, state: State, alike: Sequence[int], failing: int, rng: np.random.Generator
 ) -> bool:
     """The same, as choices are; without a number, if the network gets further as it is."""
     trace, before = tried.trace, state.counted
@@ -381,7 +246,7 @@ def _passes(
 
 
 def _failing(
-    tried: Tried, state: _State, failing: int, rng: np.random.Generator
+    tried: Tried, state: State, failing: int, rng: np.random.Generator
 ) -> tuple[Classes, NDArray[np.bool_]] | None:
     """What to remove so that an operator does not follow; None where it does whatever is drawn.
 
@@ -399,10 +264,10 @@ _DRAWS = 3
 
 
 def _drawn(
-    tried: Tried, state: _State, rng: np.random.Generator
+    tried: Tried, state: State, rng: np.random.Generator
 ) -> tuple[Classes, NDArray[np.bool_]]:
     """The partition, and labels that a cut removes."""
-    classes = _reconciled(tried.trace, state)
+    classes = reconciled(tried.trace, state)
     return classes, drawn(tried.trace, classes, rng, 0)
 
 
@@ -412,12 +277,12 @@ def _alike(sites: Sequence[Hashable], step: int) -> list[int]:
 
 
 def _take_next(
-    trace: Trace, state: _State, alike: Sequence[int], step: int, removed: NDArray[np.bool_]
+    trace: Trace, state: State, alike: Sequence[int], step: int, removed: NDArray[np.bool_]
 ) -> bool:
     """Take the next option of an operator that leaves something to cut; whether there is one."""
     before = dict(state.chosen)
     while _choose(trace, state, alike, step, removed, holding=False):
-        held = _reconciled(trace, state).held
+        held = reconciled(trace, state).held
         if any((held[labels[removed[labels]]] < 0).any() for labels in trace.steps[step].arriving):
             return True
     state.chosen = before
@@ -427,7 +292,7 @@ def _take_next(
 def _take_next_behind(
     trace: Trace,
     sites: Sequence[Hashable],
-    state: _State,
+    state: State,
     failing: int,
     removed: NDArray[np.bool_],
 ) -> bool:
@@ -441,7 +306,7 @@ def _take_next_behind(
 
 def _hold(
     trace: Trace,
-    state: _State,
+    state: State,
     alike: Sequence[int],
     failing: int,
     removed: NDArray[np.bool_],
@@ -470,7 +335,7 @@ def _gone(step: Step, removed: NDArray[np.bool_]) -> int | None:
 def _tie(
     trace: Trace,
     sites: Sequence[Hashable],
-    state: _State,
+    state: State,
     alike: Sequence[int],
     failing: int,
     removed: NDArray[np.bool_],
@@ -515,7 +380,7 @@ def _nearby(trace: Trace, step: int) -> Iterator[int]:
                 yield away
 
 
-def _tie_one(trace: Trace, state: _State, step: int, own: int, away: int, place: int) -> None:
+def _tie_one(trace: Trace, state: State, step: int, own: int, away: int, place: int) -> None:
     arriving = trace.steps[step].arriving
     others = trace.steps[step + away].arriving if 0 <= step + away < len(trace.steps) else ()
     if len(arriving) > own and len(others) > place:
@@ -536,7 +401,7 @@ _CANDIDATES = 3
 
 def _choose(
     trace: Trace,
-    state: _State,
+    state: State,
     alike: Sequence[int],
     failing: int,
     removed: NDArray[np.bool_],
@@ -548,5 +413,5 @@ def _choose(
     moved = False
     for place, choice in enumerate(trace.choices):
         if choice.step in steps and (choice.step != failing or removed[choice.labels].any()):
-            moved |= _advance(trace, state, place, holding=holding) and choice.step == failing
+            moved |= advance(trace, state, place, holding=holding) and choice.step == failing
     return moved

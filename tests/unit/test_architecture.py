@@ -63,7 +63,7 @@ ROOMS = {
     ),
     "groups": (
         ("policies", "coupling", "retracing", "positions", "repeating", "heads"),
-        ("departing", "draws"),
+        ("departing", "draws", "reconciling"),
         ("trying",),
         ("inspecting",),
         ("depgraph", "explaining", "auditing", "linting", "naive_cuts"),

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from analysis.network.labels import operators
-from analysis.network.labels.calls import Call, is_fresh, space_of
+from analysis.network.labels.calls import Call, is_fresh, is_own, space_of
 from analysis.network.labels.contractions import CONTRACTIONS
 from analysis.network.labels.meeting import Operand
 from analysis.network.labels.planes import axes_of, compact, labels_of, reshaped, spread
@@ -110,7 +110,9 @@ def _concatenate(call: Call) -> None:
 
 def _pointwise(call: Call) -> None:
     shape = call.made[0].shape
-    operands = [call.operand(value, len(shape)) for value in call.operands]
+    # Where one head is left, a norm's scale lies along as much as what it scales.
+    given = sorted(call.operands, key=is_own)
+    operands = [call.operand(value, len(shape)) for value in given]
     # A parameter that is added or multiplied is no second branch.
     own = any(call.parameter(value) for value in call.operands)
     why = "elementwise" if own else _WHY.get(call.name, "elementwise")

@@ -235,6 +235,22 @@ class ManyNumbers(Tokens):
         return self.project(attended(*parts))
 
 
+class NormedHeads(Tokens):
+    """Two heads of keys, each scaled by one vector of the size of a head, as in Qwen 3."""
+
+    def __init__(self) -> None:
+        super().__init__(6)
+        self.scale = nn.Parameter(torch.rand(4) + 0.5)
+        self.q, self.k, self.v = nn.Linear(12, 16), nn.Linear(12, 8), nn.Linear(12, 8)
+        self.project = nn.Linear(16, 6)
+
+    def body(self, x: Tensor) -> Tensor:
+        parts = (layer(x).unflatten(-1, (-1, 4)) for layer in (self.q, self.k, self.v))
+        q, k, v = (part.transpose(1, 2) for part in parts)
+        k, v = ((self.scale * part).repeat_interleave(2, 1) for part in (k, v))
+        return self.project(attended(q, k, v))
+
+
 class Literal(Tokens):
     """The size is written out in the code, and an attribute of the same value is not read."""
 
@@ -282,6 +298,7 @@ CASES = {
     ),
     "size of heads whose number stays": Case(Slopes, {"head_dim": (4, 2)}, {"qkv": 12}, "qkv"),
     "heads among many numbers": Case(ManyNumbers, {"num_heads": (4, 2)}, {"q": 6, "v": 6}, "q"),
+    "heads that are scaled alike": Case(NormedHeads, {}, {"q": 8, "k": 4, "v": 4}, "q"),
     "norm without parameters": Case(
         BareNorm, {"norm.normalized_shape[0]": (8, 4)}, {"first": 4}, "first", Verdict.RENORMALIZED
     ),
