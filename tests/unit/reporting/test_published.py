@@ -21,7 +21,8 @@ ROWS = [
     {**ROW, "id": "b-params", "quantity": "params", "value": "7", "unit": "exact", "found": "8",
      "verdict": "unexplained", "reason": "nobody knows", "source": "other/one page.md",
      "met": False},
-    {**ROW, "id": "c-params", "verdict": "not expressed", "reason": "too large", "found": None, "met": None},
+    {**ROW, "id": "c-params", "verdict": "not expressed", "reason": "too large", "found": None,
+     "met": None},
 ]  # fmt: skip
 
 
