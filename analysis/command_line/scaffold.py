@@ -114,6 +114,9 @@ env_list = pruning
 
 [testenv:pruning]
 description = prune the network, and prove that what is left computes the same
+# pruning-analysis is on no index. Once: pip wheel --no-deps -w wheels path/to/its/clone
+set_env =
+    PIP_FIND_LINKS = {{toxinidir}}/wheels
 {install}deps =
 {pins}
 commands = pytest test_pruning.py -n 2 {{posargs}}
