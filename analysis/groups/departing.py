@@ -37,16 +37,22 @@ class Departing:
         why: what it does.
         fixed: whether all that it was told to do with its only operand is as in the dense network.
         raises: whether it does so at once.
+        reads: the planes that an operator reads which only the cut network calls.
     """
 
     step: int
     why: str
     fixed: bool = False
     raises: bool = False
+    reads: tuple[Labels, ...] = ()
 
 
 class _DepartsError(Exception):
     """An operator of the cut network is not the dense one's without the channels that went."""
+
+    def __init__(self, why: str, reads: tuple[Labels, ...] = ()) -> None:
+        super().__init__(why)
+        self.reads = reads
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +107,7 @@ def departure(
             found = labelled_pass(cut, tried.inputs, labels, check, trace.count, calls)
             check.finish(found, classes)
     except _DepartsError as error:
-        return Departing(check.place, str(error), check.fixed)
+        return Departing(check.place, str(error), check.fixed, reads=error.reads)
     except BudgetExceededError as error:
         if error.seconds != seconds:
             raise  # the caller's own budget
@@ -170,7 +176,7 @@ class _Check:
         if number is None:
             if step.planes:
                 if step.place.operator not in operators.WRITTEN_OUT | operators.MOVEMENT:
-                    raise _DepartsError(f"{step.place} is called only after a cut")
+                    raise _DepartsError(f"{step.place} is called only after a cut", step.arriving)
                 self._other.add(site)
                 self.waiting = "" if site == self._site else self.waiting
             return

@@ -157,6 +157,7 @@ def _adapt(
         or (is_given and _take_next(trace, state, alike, failing, removed))
         or _repeat(tried, state, alike, failing, rng)
         or _choose(trace, state, alike, failing, removed, holding=True)
+        or _hold_tables(tried, state, departing, removed)
         or _hold(trace, state, alike, failing, removed, departing.why)
     )
 
@@ -302,6 +303,28 @@ def _take_next_behind(
     """
     behind = (failing + away for away in _nearby(trace, failing) if away > 0)
     return any(_take_next(trace, state, _alike(sites, step), step, removed) for step in behind)
+
+
+def _hold_tables(
+    tried: Tried, state: State, departing: Departing, removed: NDArray[np.bool_]
+) -> bool:
+    """Hold axes of tensors that another size has made anew, as a table of positions is resampled.
+
+    And those of the same name in layers of the same class, which the same code reads.
+    """
+    trace, modules = tried.trace, dict(tried.model.named_modules())
+    read = np.unique(np.concatenate([np.zeros(0, np.int32), *departing.reads]))
+    found = set()
+    for name, dim in trace.starts:
+        own = trace.labels(name, dim)
+        if removed[own].any() and np.isin(own[~removed[own]], read).all():
+            owner, _, tensor = name.rpartition(".")
+            found.add((type(modules.get(owner)), tensor, dim))
+    for name, dim in trace.starts:
+        owner, _, tensor = name.rpartition(".")
+        if (type(modules.get(owner)), tensor, dim) in found:
+            state.holds.append(Hold(-1, departing.why, trace.labels(name, dim)))
+    return bool(found)
 
 
 def _hold(
