@@ -3,6 +3,7 @@
 One module a wing; all names are given here. They need no torch, so that reports need none either.
 """
 
+from analysis.records.comparing import Comparison, Inferred, Untied
 from analysis.records.conventions import FVCORE
 from analysis.records.costs import (
     COLUMNS,
@@ -113,6 +114,7 @@ __all__ = [
     "Axis",
     "Channels",
     "CheckResult",
+    "Comparison",
     "Config",
     "CostTable",
     "Counterexample",
@@ -128,6 +130,7 @@ __all__ = [
     "GroupSaving",
     "HeadAccount",
     "Holder",
+    "Inferred",
     "LayerCost",
     "Lint",
     "Lock",
@@ -162,6 +165,7 @@ __all__ = [
     "Thresholds",
     "Turn",
     "Unknown",
+    "Untied",
     "Untouched",
     "Verdict",
     "Verification",

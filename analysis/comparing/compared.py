@@ -1,0 +1,331 @@
+"""Whether one network is a pruning of another one: the map recovered, then proved."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from analysis.comparing.evidence import values_of
+from analysis.comparing.meeting import conflict
+from analysis.comparing.recovering import Recovered, recovered
+from analysis.comparing.telling import ambiguous_of, inferred_of, moved_of, said_of, untied_of
+from analysis.errors import InputError
+from analysis.groups.inspecting import Labelled, labelled
+from analysis.network.float64 import in_float64, widened
+from analysis.network.inference import (
+    Inputs,
+    aliased,
+    copy_of,
+    left_as_found,
+    map_tensors,
+    named_tensors,
+    outputs_of,
+    relative_error,
+)
+from analysis.network.labels.tracing import state_of
+from analysis.network.usable import check_usable
+from analysis.proof.comparing import TOLERANCE, random_inputs
+from analysis.proof.distinct_values import make_distinct
+from analysis.proof.other_sizes import Noted
+from analysis.proof.proving import prove
+from analysis.pruning.by_groups import RankedSets, removals_of
+from analysis.pruning.expected import expected
+from analysis.records import Comparison, Cut, Removal, Verdict, Verification, merge_cuts
+
+__all__ = ["Reference", "compare"]
+
+
+def compare(dense: nn.Module, pruned: nn.Module, example_inputs: Inputs) -> Comparison:
+    """Whether ``pruned`` is a right pruning of ``dense``, and which channels stayed.
+
+    Nothing is asked of how it was pruned: what is left of every tensor is told by the values that
+    both hold, or by those that are nearest where the weights were trained since. Neither network is
+    changed.
+
+    Args:
+        dense: the network before.
+        pruned: the network after, with the same names of its tensors.
+        example_inputs: a tensor, a tuple or a dict.
+
+    Returns:
+        ``exact`` and the verdicts of `analysis.verify` where the weights are the dense network's;
+        ``consistent`` where they were trained since and the dense network's own weights, cut the
+        same way, are proved; ``wrong`` where no one choice of channels serves all tensors.
+
+    Raises:
+        InputError: the networks are not of one structure, or the pruned one is larger; the dense
+            one does not run on the inputs; or the weights have moved so far that nothing tells
+            which channels stayed.
+    """
+    check_usable(pruned)
+    with left_as_found(dense), left_as_found(pruned):
+        return Reference.of(dense, example_inputs).compared(pruned)
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """A dense network that others are compared with.
+
+    Attributes:
+        model: it.
+        inputs: example inputs.
+        followed: it with its channels followed.
+        noted: what it does on them.
+    """
+
+    model: nn.Module
+    inputs: Inputs
+    followed: Labelled
+    noted: Noted
+
+    @classmethod
+    def of(cls, model: nn.Module, inputs: Inputs) -> "Reference":
+        """Follow a network, which is not changed.
+
+        Raises:
+            InputError: it cannot be analysed as it is, or does not run on the inputs.
+        """
+        check_usable(model)
+        followed = labelled(model, inputs)
+        return cls(model, inputs, followed, Noted.of(model, inputs, followed.trace))
+
+    @cached_property
+    def first(self) -> dict[str, str]:
+        """By name of a tensor that under which it was followed: tied ones have one."""
+        tensors = named_tensors(self.model)
+        known = {id(tensor): name for name, tensor in state_of(self.model).items()}
+        return {name: known.get(id(tensor), name) for name, tensor in tensors.items()}
+
+    def compared(self, pruned: nn.Module) -> Comparison:
+        """Compare a network with it; see `compare`."""
+        tensors, others = named_tensors(self.model), named_tensors(pruned)
+        check_fits(tensors, others)
+        found = self.recovered(others)
+        pruning = _Pruning(self, found, pruned)
+        verification = pruning.verification()
+        return Comparison(
+            verification=replace(verification, cuts=pruning.cuts),
+            kept=pruning.kept,
+            inferred=tuple(inferred_of(found)),
+            moved=tuple(moved_of(found, tensors, others)),
+            ambiguous=tuple(ambiguous_of(found)),
+            untied=tuple(untied_of(tensors, others)),
+        )
+
+    def recovered(self, others: Mapping[str, Tensor]) -> Recovered:
+        """What is left of each tensor in others of the same names."""
+        tensors = named_tensors(self.model)
+        kept = {
+            name: tensor
+            for name, tensor in others.items()
+            if self.first[name] in self.floating or tensor.shape == tensors[name].shape
+        }
+        dense = {name: values_of(tensors[name].to(each.dtype)) for name, each in kept.items()}
+        return recovered(
+            self.followed, dense, {name: values_of(each) for name, each in kept.items()}, self.first
+        )
+
+    @cached_property
+    def floating(self) -> frozenset[str]:
+        """Names of the tensors whose channels are followed."""
+        return frozenset(state_of(self.model))
+
+    def gone(self, found: Recovered) -> NDArray[np.bool_]:
+        """For each label of the pass over it whether its position has gone."""
+        trace = self.followed.trace
+        gone = np.zeros(trace.count, bool)
+        for (name, dim), own in found.positions.items():
+            if (self.first[name], dim) in trace.starts:
+                gone[np.delete(trace.labels(self.first[name], dim), own)] = True
+        return gone
+
+
+def check_fits(dense: Mapping[str, Tensor], pruned: Mapping[str, Tensor]) -> None:
+    """Refuse tensors that are no part of a dense network's.
+
+    Raises:
+        InputError: names the first that is not.
+    """
+    for names, here, there in (
+        (dense.keys() - pruned.keys(), "dense", "pruned"),
+        (pruned.keys() - dense.keys(), "pruned", "dense"),
+    ):
+        if names:
+            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+            masked = any(name.endswith(("_mask", "_orig")) for name in names)
+            hint = "; make masks permanent with torch.nn.utils.prune.remove" if masked else ""
+            raise InputError(
+                f"the {there} network has no `{min(names)}`{more}, which the {here} one has; "
+                f"expected two networks of one structure, with the same names{hint}"
+            )
+    for name, tensor in pruned.items():
+        before, after = tuple(dense[name].shape), tuple(tensor.shape)
+        if len(before) != len(after) or any(n > m for n, m in zip(after, before, strict=False)):
+            raise InputError(
+                f"`{name}` is {after} in the pruned network and {before} in the dense one; "
+                "expected no dimension to be larger: is the dense network the first?"
+            )
+
+
+class _Pruning:
+    """One pruned network, judged."""
+
+    def __init__(self, reference: Reference, found: Recovered, pruned: nn.Module) -> None:
+        self._reference, self._found, self._pruned = reference, found, pruned
+
+    @cached_property
+    def removals(self) -> list[Removal]:
+        """What has gone, as the proof takes it."""
+        reference = self._reference
+        followed, gone = reference.followed, reference.gone(self._found)
+        removals = removals_of(RankedSets(followed, expected(followed, ()), {}), gone)
+        of_none = gone & (followed.group_of < 0)
+        for name, dim in followed.trace.starts:
+            own = of_none[followed.trace.labels(name, dim)]
+            if own.any():  # what no layer makes: inputs of the network, taps of a kernel
+                axis = "in" if (name, dim) in followed.readers else "out"
+                places = tuple(np.flatnonzero(own).tolist())
+                removals.append(Removal(name, places, (Cut(name, axis, len(own), places, dim),)))
+        return removals
+
+    @cached_property
+    def cuts(self) -> tuple[Cut, ...]:
+        """Every axis that lost positions."""
+        return tuple(cut for cut in merge_cuts(self.removals) if cut.removed)
+
+    @cached_property
+    def kept(self) -> dict[str, dict[str, tuple[int, ...]]]:
+        """By layer and axis what is left, in the order of the pruned network."""
+        kept = Verification(Verdict.EXACT, cuts=self.cuts).kept
+        for group in self._reference.followed.groups if self._orders else ():
+            for member in group.members:
+                own = self._orders.get((member.tensor, member.dim))
+                known = kept.get(member.layer, {}).get(member.axis)
+                if own is not None and known == tuple(sorted(own.tolist())):
+                    kept[member.layer][member.axis] = tuple(own.tolist())
+        return kept
+
+    @cached_property
+    def _orders(self) -> dict[tuple[str, int], NDArray[np.int64]]:
+        """Axes that are in another order than in the dense network."""
+        positions = self._found.positions
+        return {axis: own for axis, own in positions.items() if (own[1:] < own[:-1]).any()}
+
+    def verification(self) -> Verification:
+        """The verdict, with what it does not cover."""
+        reference, found = self._reference, self._found
+        clash = conflict(
+            reference.followed.trace, self._pruned, reference.inputs, found, reference.first
+        )
+        if clash is not None:
+            return Verification(
+                Verdict.WRONG,
+                f"no one choice of channels serves all layers: {clash.told}",
+                first_divergence=clash.layer,
+                structure=f"not lined up: {clash.told}",
+            )
+        if found.unexplained:
+            raise InputError(_too_far(found))
+        if not self.cuts and not self._orders:
+            return Verification(Verdict.UNCHANGED, "no channel was removed")
+        answer = self._trained() if found.trained else self._original()
+        if answer.verdict.passes and self._orders:
+            answer = self._in_its_own_order(answer)
+        return answer
+
+    def _original(self) -> Verification:
+        """The verdict where all values are the dense network's, to the precision of the pruned."""
+        dense, pruned = self._reference.model, self._in_dense_order()
+        noted = self._reference.noted
+        if _to_types_of(pruned, dense):
+            dense = copy_of(dense)
+            _to_types_of(dense, self._pruned)
+            _to_types_of(dense, self._reference.model)
+        return prove(dense, pruned, self.removals, self._reference.inputs, noted)
+
+    def _trained(self) -> Verification:
+        """The verdict on the dense network's own values, cut as the pruned network is."""
+        dense = copy_of(self._reference.model)
+        make_distinct(dense, self._reference.inputs)
+        restored = self._in_dense_order()
+        _to_types_of(restored, dense)
+        values = named_tensors(dense)
+        for name, tensor in named_tensors(restored).items():
+            tensor.data = self._left_of(name, values[name], tensor)
+        answer = prove(dense, restored, self.removals, self._reference.inputs)
+        if not answer.verdict.passes:
+            return answer
+        reason = said_of(self._found, self._reference.model, self._pruned, answer)
+        return replace(answer, verdict=Verdict.CONSISTENT, reason=reason, max_rel_error=None)
+
+    def _left_of(self, name: str, tensor: Tensor, found: Tensor) -> Tensor:
+        if self._reference.first[name] not in self._reference.floating:
+            return tensor if tensor.shape == found.shape else found.data
+        value = tensor.data
+        for dim in range(value.dim()):
+            kept = torch.from_numpy(np.sort(self._found.positions[name, dim]))
+            value = value.index_select(dim, kept.to(value.device))
+        return value.clone()
+
+    def _in_dense_order(self) -> nn.Module:
+        """A copy of the pruned network with its channels in the order of the dense one."""
+        network = copy_of(self._pruned)
+        for name, tensor in state_of(network).items():
+            for dim in (dim for dim in range(tensor.dim()) if (name, dim) in self._orders):
+                order = torch.from_numpy(np.argsort(self._orders[name, dim]))
+                tensor.data = tensor.data.index_select(dim, order.to(tensor.device))
+        return network
+
+    def _in_its_own_order(self, answer: Verification) -> Verification:
+        """The verdict on a network whose channels are in another order than the dense one's."""
+        layer = next(iter(self._orders))[0].rpartition(".")[0]
+        before, after = (
+            _computed(network, self._reference.inputs)
+            for network in (self._in_dense_order(), self._pruned)
+        )
+        error = max(relative_error(*pair) for pair in zip(before, after, strict=True))
+        if error > TOLERANCE:
+            return Verification(
+                Verdict.WRONG,
+                f"the channels of `{layer}` are in another order, and the network computes "
+                f"something else than with these in the order of the dense one (relative error "
+                f"{error:.2g})",
+                max_rel_error=error,
+                first_divergence=layer,
+            )
+        told = f"channels are in another order than in the dense network, first those of `{layer}`"
+        return replace(answer, reason="; ".join(filter(None, [answer.reason, told])))
+
+
+def _computed(model: nn.Module, inputs: Inputs) -> Sequence[Tensor]:
+    """What a network puts out in float64 on random inputs, or on its own if it refuses these."""
+    network = aliased(model, requires_grad=False)
+    with in_float64(network):
+        try:
+            return outputs_of(network, random_inputs(inputs))
+        except Exception:
+            return outputs_of(network, map_tensors(inputs, widened))
+
+
+def _to_types_of(model: nn.Module, other: nn.Module) -> bool:
+    """Give the tensors of a model the types of another one's; whether any had another one."""
+    types = {name: tensor.dtype for name, tensor in named_tensors(other).items()}
+    is_other = False
+    for name, tensor in named_tensors(model).items():
+        if tensor.dtype != types[name]:
+            tensor.data, is_other = tensor.data.to(types[name]), True
+    return is_other
+
+
+def _too_far(found: Recovered) -> str:
+    name, dim = found.unexplained[0]
+    more = f" and of {len(found.unexplained) - 1} more axes" if len(found.unexplained) > 1 else ""
+    return (
+        "which channels stayed cannot be told: slices of the trained "
+        f"`{name}` along dimension {dim}{more} are no nearer to those of the dense network that "
+        "they should be than to others; expected weights that were trained less since they were cut"
+    )
