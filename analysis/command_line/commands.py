@@ -15,7 +15,7 @@ from typing import Any
 from tqdm import tqdm
 
 from analysis.checks import CATALOGUE, OF_PRUNING, named
-from analysis.command_line.arguments import check_outputs, request_of
+from analysis.command_line.arguments import check_outputs, compared_of, request_of
 from analysis.command_line.options import parser
 from analysis.environment import OWN, explained
 from analysis.errors import BudgetExceededError, InputError
@@ -26,6 +26,7 @@ from analysis.records import (
     MINIMIZING,
     RATIOS,
     SAVED,
+    Comparison,
     Config,
     Counterexample,
     Request,
@@ -33,9 +34,9 @@ from analysis.records import (
     SubjectInfo,
     timed_out,
 )
-from analysis.reporting import as_json, dot, files, groups_text, text
+from analysis.reporting import as_json, comparison_text, dot, files, groups_text, text
 
-__all__ = ["Answer", "checks", "groups", "macs", "prune", "report", "verify"]
+__all__ = ["Answer", "checks", "compare", "groups", "macs", "prune", "report", "verify"]
 
 
 @dataclass(frozen=True)
@@ -150,6 +151,15 @@ def prune(options: Namespace) -> Answer:
     data = as_json.verify(given.info, runs) | {"written": written}
     passed = all(run.passed for run in runs)
     return _answer(options, data, text.pruned(runs, written), passed=passed)
+
+
+def compare(options: Namespace) -> Answer:
+    """Tell which channels of one network are left in another; 1 if that is no right pruning."""
+    request, pruned = compared_of(options)
+    with _loaded(options, request, "comparing", 1) as given:
+        found: Comparison = given.ask("compare", pruned)
+    data = as_json.comparison(given.info, options.pruned, found)
+    return _answer(options, data, comparison_text.comparison(found), passed=found.passed)
 
 
 def _named_checks(names: tuple[str, ...] | None) -> tuple[str, ...]:
@@ -290,9 +300,15 @@ class _Given:
 
 @contextmanager
 def _prepared(options: Namespace, title: str, runs: int) -> Iterator[_Given]:
-    """The subject, loaded by a worker that shows its steps on a terminal."""
+    """The subject that the options name, loaded."""
+    with _loaded(options, request_of(options, options.model), title, runs) as given:
+        yield given
+
+
+@contextmanager
+def _loaded(options: Namespace, request: Request, title: str, runs: int) -> Iterator[_Given]:
+    """A subject, loaded by a worker that shows its steps on a terminal."""
     check_outputs(options)
-    request = request_of(options, options.model)
     with (
         tqdm(total=runs, desc=title, unit="run", disable=None, leave=False) as bar,
         Worker("analysis.command_line.jobs", bar.set_postfix_str) as worker,

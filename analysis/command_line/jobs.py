@@ -13,6 +13,7 @@ from analysis.opened import Last, info_of, labelled, loaded, resolved
 from analysis.processes import budgets
 from analysis.records import (
     Audited,
+    Comparison,
     Config,
     CostTable,
     Counterexample,
@@ -32,6 +33,7 @@ from analysis.records import (
 
 __all__ = [
     "audit",
+    "compare",
     "costs",
     "groups",
     "lint",
@@ -86,6 +88,14 @@ def audit(request: Request, budget: float) -> tuple[Audited, ...]:
 
 _PART = 0.4
 """Of a budget."""
+
+
+def compare(request: Request, pruned: Network | str) -> Comparison:
+    """Whether a network, or the tensors in a file, are a pruning of the request's network."""
+    from analysis.comparing.files import compare_with
+
+    with budgets.step("comparing"):
+        return compare_with(*loaded(request.network), pruned)
 
 
 def lint(request: Request) -> tuple[tuple[Group, ...], Lint]:

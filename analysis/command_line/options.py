@@ -27,6 +27,7 @@ examples:
   pruning-analysis verify my_models.py:net --pruner my_models.py:pruner --ratios 0.5
   pruning-analysis verify my_models.py:net --ratios 0.5 --minimize counterexample.py
   pruning-analysis prune my_models.py:net --ratios 0.5 --save pruned
+  pruning-analysis compare my_models.py:net pruned.safetensors --input-size 3,32,32
   pruning-analysis checks
   pruning-analysis report --out reports
   pruning-analysis report my_models.py:net resnet18 --input-size 3,64,64 --out my-report
@@ -71,6 +72,7 @@ def parser() -> argparse.ArgumentParser:
         ("groups", "list the channels that go together, why, and which a policy excludes"),
         ("verify", "prune at each ratio and prove the result"),
         ("prune", "prune by the groups as they are, prove it, and save what was pruned"),
+        ("compare", "tell which channels of one network are left in another, and prove it"),
         ("macs", "show where the MACs and parameters are, before and after"),
         ("checks", "list the checks: what each means and needs"),
         ("report", "write a page on networks (without MODEL: the MobileNetV2 case study)"),
@@ -84,6 +86,9 @@ def parser() -> argparse.ArgumentParser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         if name == "checks":
+            _add_json(command)
+        elif name == "compare":
+            _add_comparison(command)
             _add_json(command)
         elif name != "doctor":
             _add_model_options(command, several=name == "report", own_pruner=name != "prune")
@@ -206,6 +211,26 @@ def _add_model_options(
         metavar="SECONDS",
         help=f"for each run (default: {BUDGET:g})",
     )
+
+
+def _add_comparison(command: argparse.ArgumentParser) -> None:
+    """Two networks, and what the first is run on."""
+    add = command.add_argument
+    add("dense", metavar="DENSE", help="the network before: a MODEL, or a file with --factory")
+    add("pruned", metavar="PRUNED", help="the network after: a MODEL, or a file of its tensors")
+    add("--factory", metavar="MODEL", help="builds the network that the tensors of DENSE are of")
+    add("--input-size", metavar="C,H,W", type=size_of, help="of one input (default: the model's)")
+    add("--inputs", metavar="PKG.MOD:FUNCTION|FILE.py:FUNCTION", help="returns what forward takes")
+    add(
+        "--outputs",
+        type=paths_of,
+        default=(),
+        metavar="PATH,PATH",
+        help="which outputs count, as logits, 0 or out.boxes (default: all)",
+    )
+    add("--seed", type=_seed, default=0, metavar="N", help="of weights and inputs (default: 0)")
+    add("--device", default="cpu")
+    add("--budget", type=_seconds, default=BUDGET, metavar="SECONDS", help=f"default: {BUDGET:g}")
 
 
 def _add_files(command: argparse.ArgumentParser) -> None:

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from analysis.comparing.evidence import values_of
-from analysis.comparing.meeting import conflict
+from analysis.comparing.meeting import Conflict, conflict
 from analysis.comparing.recovering import Recovered, recovered
 from analysis.comparing.telling import ambiguous_of, inferred_of, moved_of, said_of, untied_of
 from analysis.errors import InputError
-from analysis.groups.inspecting import Labelled, labelled
+from analysis.groups.inspecting import Labelled, labelled, layer_of
 from analysis.network.float64 import in_float64, widened
 from analysis.network.inference import (
     Inputs,
@@ -27,6 +27,8 @@ from analysis.network.inference import (
     relative_error,
 )
 from analysis.network.labels.tracing import state_of
+from analysis.network.layers import axis_of
+from analysis.network.outputs import only_outputs
 from analysis.network.usable import check_usable
 from analysis.proof.comparing import TOLERANCE, random_inputs
 from analysis.proof.distinct_values import make_distinct
@@ -39,7 +41,13 @@ from analysis.records import Comparison, Cut, Removal, Verdict, Verification, me
 __all__ = ["Reference", "compare"]
 
 
-def compare(dense: nn.Module, pruned: nn.Module, example_inputs: Inputs) -> Comparison:
+def compare(
+    dense: nn.Module,
+    pruned: nn.Module,
+    example_inputs: Inputs,
+    *,
+    outputs: Sequence[str] = (),
+) -> Comparison:
     """Whether ``pruned`` is a right pruning of ``dense``, and which channels stayed.
 
     Nothing is asked of how it was pruned: what is left of every tensor is told by the values that
@@ -50,6 +58,7 @@ def compare(dense: nn.Module, pruned: nn.Module, example_inputs: Inputs) -> Comp
         dense: the network before.
         pruned: the network after, with the same names of its tensors.
         example_inputs: a tensor, a tuple or a dict.
+        outputs: which outputs count, as in `analysis.verify`.
 
     Returns:
         ``exact`` and the verdicts of `analysis.verify` where the weights are the dense network's;
@@ -62,7 +71,12 @@ def compare(dense: nn.Module, pruned: nn.Module, example_inputs: Inputs) -> Comp
             which channels stayed.
     """
     check_usable(pruned)
-    with left_as_found(dense), left_as_found(pruned):
+    with (
+        left_as_found(dense),
+        left_as_found(pruned),
+        only_outputs(dense, outputs),
+        only_outputs(pruned, outputs),
+    ):
         return Reference.of(dense, example_inputs).compared(pruned)
 
 
@@ -101,7 +115,10 @@ class Reference:
         return {name: known.get(id(tensor), name) for name, tensor in tensors.items()}
 
     def compared(self, pruned: nn.Module) -> Comparison:
-        """Compare a network with it; see `compare`."""
+        """Compare a network with it, in eval mode; see `compare`.
+
+        Neither is changed but for its train/eval flags and the random state.
+        """
         tensors, others = named_tensors(self.model), named_tensors(pruned)
         check_fits(tensors, others)
         found = self.recovered(others)
@@ -175,7 +192,8 @@ class _Pruning:
     """One pruned network, judged."""
 
     def __init__(self, reference: Reference, found: Recovered, pruned: nn.Module) -> None:
-        self._reference, self._found, self._pruned = reference, found, pruned
+        self._reference, self._found = reference, found
+        self._given, self._pruned = pruned, _in_types_of(reference.model, pruned)
 
     @cached_property
     def removals(self) -> list[Removal]:
@@ -187,10 +205,19 @@ class _Pruning:
         for name, dim in followed.trace.starts:
             own = of_none[followed.trace.labels(name, dim)]
             if own.any():  # what no layer makes: inputs of the network, taps of a kernel
-                axis = "in" if (name, dim) in followed.readers else "out"
-                places = tuple(np.flatnonzero(own).tolist())
-                removals.append(Removal(name, places, (Cut(name, axis, len(own), places, dim),)))
+                removals.append(self._alone(name, dim, tuple(np.flatnonzero(own).tolist())))
         return removals
+
+    def _alone(self, name: str, dim: int, places: tuple[int, ...]) -> Removal:
+        """An axis that is in no group, as its layer is cut, or as its tensor is alone."""
+        followed = self._reference.followed
+        layer, tensor = layer_of(name), named_tensors(self._reference.model)[name]
+        width = tensor.shape[dim]
+        of_layer = axis_of(followed.modules.get(layer), tensor, dim)
+        if of_layer:
+            return Removal(layer, places, (Cut(layer, of_layer, width, places),))
+        axis = "in" if (name, dim) in followed.readers else "out"
+        return Removal(name, places, (Cut(name, axis, width, places, dim),))
 
     @cached_property
     def cuts(self) -> tuple[Cut, ...]:
@@ -215,21 +242,31 @@ class _Pruning:
         positions = self._found.positions
         return {axis: own for axis, own in positions.items() if (own[1:] < own[:-1]).any()}
 
+    @property
+    def _doubted_order(self) -> tuple[str, int] | None:
+        """An axis of a trained tensor in another order, of which not every slice is clear.
+
+        Of channels in their own order much less has to be shown.
+        """
+        found = self._found
+        axes = (axis for axis in self._orders if axis in found.margins)
+        return next((axis for axis in axes if not found.known[axis].all()), None)
+
     def verification(self) -> Verification:
         """The verdict, with what it does not cover."""
         reference, found = self._reference, self._found
-        clash = conflict(
-            reference.followed.trace, self._pruned, reference.inputs, found, reference.first
-        )
-        if clash is not None:
+        trace = reference.followed.trace
+        clash = conflict(trace, self._pruned, reference.inputs, found, reference.first)
+        if clash is not None and clash.is_sure:
             return Verification(
                 Verdict.WRONG,
                 f"no one choice of channels serves all layers: {clash.told}",
                 first_divergence=clash.layer,
                 structure=f"not lined up: {clash.told}",
             )
-        if found.unexplained:
-            raise InputError(_too_far(found))
+        unsure = clash is not None and found.trained
+        if unsure or found.unexplained or self._doubted_order is not None:
+            raise InputError(_too_far(found, clash, self._doubted_order))
         if not self.cuts and not self._orders:
             return Verification(Verdict.UNCHANGED, "no channel was removed")
         answer = self._trained() if found.trained else self._original()
@@ -239,20 +276,17 @@ class _Pruning:
 
     def _original(self) -> Verification:
         """The verdict where all values are the dense network's, to the precision of the pruned."""
-        dense, pruned = self._reference.model, self._in_dense_order()
-        noted = self._reference.noted
-        if _to_types_of(pruned, dense):
-            dense = copy_of(dense)
-            _to_types_of(dense, self._pruned)
-            _to_types_of(dense, self._reference.model)
-        return prove(dense, pruned, self.removals, self._reference.inputs, noted)
+        reference = self._reference
+        dense = _in_types_of(reference.model, _in_types_of(self._given, reference.model))
+        return prove(
+            dense, self._in_dense_order(), self.removals, reference.inputs, reference.noted
+        )
 
     def _trained(self) -> Verification:
         """The verdict on the dense network's own values, cut as the pruned network is."""
         dense = copy_of(self._reference.model)
         make_distinct(dense, self._reference.inputs)
         restored = self._in_dense_order()
-        _to_types_of(restored, dense)
         values = named_tensors(dense)
         for name, tensor in named_tensors(restored).items():
             tensor.data = self._left_of(name, values[name], tensor)
@@ -311,21 +345,36 @@ def _computed(model: nn.Module, inputs: Inputs) -> Sequence[Tensor]:
             return outputs_of(network, map_tensors(inputs, widened))
 
 
-def _to_types_of(model: nn.Module, other: nn.Module) -> bool:
-    """Give the tensors of a model the types of another one's; whether any had another one."""
+def _in_types_of(other: nn.Module, model: nn.Module) -> nn.Module:
+    """A copy of a model whose tensors have the types of another one's; itself if they do."""
     types = {name: tensor.dtype for name, tensor in named_tensors(other).items()}
-    is_other = False
-    for name, tensor in named_tensors(model).items():
-        if tensor.dtype != types[name]:
-            tensor.data, is_other = tensor.data.to(types[name]), True
-    return is_other
+    if all(tensor.dtype == types[name] for name, tensor in named_tensors(model).items()):
+        return model
+    copied = copy_of(model)
+    for name, tensor in named_tensors(copied).items():
+        tensor.data = tensor.data.to(types[name])
+    return copied
 
 
-def _too_far(found: Recovered) -> str:
-    name, dim = found.unexplained[0]
-    more = f" and of {len(found.unexplained) - 1} more axes" if len(found.unexplained) > 1 else ""
+def _too_far(found: Recovered, clash: Conflict | None, order: tuple[str, int] | None) -> str:
+    """Why it cannot be told which channels stayed."""
+    if found.unexplained:
+        name, dim = found.unexplained[0]
+        count = len(found.unexplained) - 1
+        more = f" and of {count} more axes" if count else ""
+        why = (
+            f"slices of the trained `{name}` along dimension {dim}{more} are nearer to others of "
+            "the dense network than to those that they should be"
+        )
+    elif clash is not None:
+        why = clash.told
+    else:
+        assert order is not None
+        why = (
+            f"the trained `{order[0]}` may be in another order along dimension {order[1]}, and its "
+            "slices are not clearly nearer to some of the dense network than to others"
+        )
     return (
-        "which channels stayed cannot be told: slices of the trained "
-        f"`{name}` along dimension {dim}{more} are no nearer to those of the dense network that "
-        "they should be than to others; expected weights that were trained less since they were cut"
+        f"which channels stayed cannot be told: {why}; expected a pruned network that was trained "
+        "less since it was cut"
     )

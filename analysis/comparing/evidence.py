@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["Array", "Nearest", "Positions", "located", "nearest", "values_of"]
+__all__ = ["Array", "Nearest", "Positions", "assigned", "located", "nearest", "values_of"]
 
 Array = NDArray[np.floating]
 
@@ -117,6 +117,25 @@ _CLEAR, _CHANCE = 0.5, 1e-6
 
 Of n values that are drawn the share r of others' squared distances has about the chance r^(n/2).
 """
+
+
+def assigned(dense: Array, pruned: Array) -> Positions:
+    """A dense slice of its own for each slice of a pruned tensor, the nearest pairs first.
+
+    Args:
+        dense: shape (positions, values).
+        pruned: shape (positions left, values).
+    """
+    squares = _distances(_sampled(dense), _sampled(pruned))
+    found = np.full(len(pruned), -1, np.int64)
+    while (found < 0).any():
+        left = np.flatnonzero(found < 0)
+        best = squares[left].argmin(1)
+        nearest_first = left[np.argsort(squares[left, best], kind="stable")]
+        claimed, first = np.unique(squares[nearest_first].argmin(1), return_index=True)
+        found[nearest_first[first]] = claimed
+        squares[:, claimed] = np.inf
+    return found
 
 
 def _sampled(rows: Array) -> NDArray[np.float64]:

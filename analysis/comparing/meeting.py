@@ -1,10 +1,11 @@
 """Channels that meet in a pruned network and do not in the dense one."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from analysis.comparing.recovering import Axis, Recovered
@@ -25,10 +26,12 @@ class Conflict:
     Attributes:
         layer: the module at which it shows.
         told: in words.
+        is_sure: whether both tensors tell their channels beyond doubt.
     """
 
     layer: str
     told: str
+    is_sure: bool = True
 
 
 def conflict(
@@ -61,16 +64,19 @@ def conflict(
             row = (trace.starts[axis] + own).astype(np.int32)
             labels[name, dim] = torch.from_numpy(row)
             removed[row] = False
-            unsure[row] |= (name, dim) in found.untold
+            unsure[row] |= ~found.known[name, dim]
     after = record(pruned, inputs, labels, trace.count)
     if after.failed:
         return None  # the proof says where
     staying = Staying(trace, after.trace, removed)
-    told = _Told(trace, found, first)
-    for edge in sorted(after.trace.edges, key=lambda each: each.step):
-        pair = _apart(edge, staying, unsure)
-        if pair is not None:
-            return told.of(after.trace.steps[edge.step].place.module, *pair)
+    edges = sorted(after.trace.edges, key=lambda each: each.step)
+    for doubted in (unsure, np.zeros_like(unsure)):
+        for edge in edges:
+            pair = _apart(edge, staying, doubted)
+            if pair is not None:
+                place = after.trace.steps[edge.step].place
+                told = _Told(trace, found, first).of(place.module, *pair)
+                return replace(told, is_sure=doubted is unsure)
     return None
 
 
@@ -92,7 +98,7 @@ def _alone(found: Recovered) -> Iterator[Conflict]:
             )
 
 
-def _apart(edge: Edge, staying: Staying, unsure: np.ndarray) -> tuple[int, int] | None:
+def _apart(edge: Edge, staying: Staying, unsure: NDArray[np.bool_]) -> tuple[int, int] | None:
     """The first two labels of an edge that do not meet in the dense network."""
     one, other = (staying.translated(row).ravel() for row in (edge.one, edge.other))
     told = (one > 0) & (other > 0)

@@ -1,12 +1,12 @@
 """Which positions of every tensor of a dense network are left, told by the tensors themselves."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.comparing.evidence import Array, Nearest, Positions, located, nearest
+from analysis.comparing.evidence import Array, Positions, assigned, located, nearest
 from analysis.groups.coupling import partition
 from analysis.groups.inspecting import Labelled
 from analysis.network.labels.planes import Labels
@@ -26,12 +26,12 @@ class Recovered:
 
     Attributes:
         positions: by tensor and dimension.
-        known: the same, whether the tensor itself tells each; its group does otherwise.
+        known: the same, whether the tensor itself tells each beyond doubt.
         untold: axes that lost positions of which some are told by nothing.
         fixed: axes of which no position may go, as they are the network's inputs or outputs.
         margins: of axes told by the nearest slices, how many times as far the next ones are.
         trained: tensors that do not hold values of the dense network.
-        unexplained: axes of these with slices that are nearer to another one, but not clearly.
+        unexplained: axes of these with slices that are nearer to another one, if not clearly.
         alike: axes of these with slices of which the dense network has several alike.
     """
 
@@ -101,6 +101,7 @@ class _Recovery:
                     self._fixed.add(axis)
         self._votes = np.zeros(len(of), np.int64)
         self._evidence: dict[Axis, Positions] = {}
+        self._known: dict[Axis, Mask] = {}
         self._ordered: dict[tuple[bytes, int], Positions] = {}
         self._margins: dict[Axis, float] = {}
         self._is_assumed = False
@@ -108,10 +109,12 @@ class _Recovery:
     def answer(self) -> Recovered:
         """All that the tensors tell."""
         inferred = [name for name in self._dense if not self._locate(name)]
-        while self._infer(inferred):
+        axes = [axis for name in inferred for axis in self._axes_of(name)]
+        axes = sorted(axes, key=self._values_each, reverse=True)
+        while self._infer(axes):
             pass
         self._is_assumed = True  # what lost nothing kept its order, where nothing tells better
-        while self._infer(inferred):
+        while self._infer(axes):
             pass
         found = {axis: self._filled(axis) for axis in self._classes}
         positions = {axis: own for axis, (own, _) in found.items()}
@@ -124,10 +127,7 @@ class _Recovery:
         unexplained, alike = self._looked_at_again(trained, positions)
         return Recovered(
             positions=positions,
-            known={
-                axis: self._evidence.get(axis, np.full_like(own, -1)) >= 0
-                for axis, own in positions.items()
-            },
+            known={axis: self._known.get(axis, own < 0) for axis, own in positions.items()},
             untold=untold,
             fixed=frozenset(self._fixed),
             margins=self._margins,
@@ -149,6 +149,7 @@ class _Recovery:
             return False
         for axis, positions in zip(self._axes_of(name), found, strict=True):
             self._note(axis, positions)
+            self._known[axis] = positions >= 0
         return True
 
     def _note(self, axis: Axis, positions: Positions) -> None:
@@ -194,30 +195,21 @@ class _Recovery:
         positions, is_told = self._filled(axis)
         return positions if is_told else None
 
-    def _infer(self, names: list[str]) -> bool:
-        """Whether some axis of a trained tensor is told, now that its others are."""
-        is_further = False
-        for axis in (axis for name in names for axis in self._axes_of(name)):
-            if axis in self._evidence:
+    def _values_each(self, axis: Axis) -> int:
+        """Values of each slice along an axis, by which it is told from others."""
+        return self._pruned[axis[0]].size // self._pruned[axis[0]].shape[axis[1]]
+
+    def _infer(self, axes: list[Axis]) -> bool:
+        """Whether one of these axes, the first that can be, is told by what is nearest."""
+        for axis in axes:
+            if self._values_each(axis) < 2 or self._settled(axis) is not None:
                 continue
-            others = [self._settled(other) for other in self._axes_of(axis[0]) if other != axis]
-            if all(each is not None for each in others):
-                near = self._nearest(axis, dict(self._with_others(axis, others)))
-                if near is not None and near.clear.any():
-                    self._note(axis, _told_once(near))
-                    is_further |= axis in self._evidence
-        return is_further
-
-    def _with_others(
-        self, axis: Axis, others: list[Positions | None]
-    ) -> Iterator[tuple[Axis, Positions]]:
-        names = [other for other in self._axes_of(axis[0]) if other != axis]
-        yield from ((one, two) for one, two in zip(names, others, strict=True) if two is not None)
-
-    def _nearest(self, axis: Axis, positions: Mapping[Axis, Positions]) -> Nearest | None:
-        """The slices of a tensor along an axis, compared; None for single values and kernels."""
-        rows, found = self._slices(axis, positions)
-        return None if found.shape[0] < 2 and rows.shape[0] < 2 else nearest(rows, found)
+            others = {other: self._settled(other) for other in self._axes_of(axis[0])}
+            known = {other: own for other, own in others.items() if own is not None}
+            if known.keys() | {axis} == others.keys():
+                self._note(axis, assigned(*self._slices(axis, known)))
+                return True
+        return False
 
     def _slices(self, axis: Axis, positions: Mapping[Axis, Positions]) -> tuple[Array, Array]:
         name, dim = axis
@@ -241,6 +233,7 @@ class _Recovery:
         A slice that is clearly another one than its group says is what it is.
         """
         axes = [axis for name in trained for axis in self._axes_of(name)]
+        axes = [axis for axis in axes if self._values_each(axis) > 1 and self._is_many(axis)]
         for _ in range(_ROUNDS):
             corrected = [self._corrected(axis, positions) for axis in axes]
             if not any(corrected):
@@ -248,30 +241,29 @@ class _Recovery:
         unexplained, alike = [], []
         for axis in axes:
             rows, found = self._slices(axis, positions)
-            if found.shape[1] < 2 or len(rows) < 2:
-                continue
             near, own = nearest(rows, found), positions[axis]
             is_other = near.best != own
             apart = ((rows[near.best] - rows[own]) ** 2).sum(1)
-            is_alike = apart <= _ALIKE * np.maximum((rows**2).sum(1).mean(), 1e-300)
+            is_alike = apart <= _ALIKE * (rows**2).sum(1).mean()
             if (is_other & ~is_alike).any():
                 unexplained.append(axis)
             if (is_other & is_alike).any():
                 alike.append(axis)
+            self._known[axis] = near.clear & ~is_other
             if not is_other.all():
-                ratios = near.further[~is_other] / np.maximum(near.distance[~is_other], 1e-300)
+                ratios = near.further[~is_other] / np.maximum(near.distance[~is_other], _LEAST)
                 self._margins[axis] = float(np.sqrt(ratios.min()))
         return unexplained, alike
 
+    def _is_many(self, axis: Axis) -> bool:
+        return self._dense[axis[0]].shape[axis[1]] > 1
+
     def _corrected(self, axis: Axis, positions: dict[Axis, Positions]) -> bool:
-        near = self._nearest(axis, positions)
-        if near is None:
-            return False
+        """Whether slices are clearly others than those that they were taken for."""
+        near = nearest(*self._slices(axis, positions))
         is_other = near.clear & (near.best != positions[axis])
         if is_other.any():
             positions[axis] = np.where(is_other, near.best, positions[axis])
-        told = np.where(near.clear, near.best, -1)
-        self._evidence[axis] = np.where(told < 0, self._evidence.get(axis, told), told)
         return bool(is_other.any())
 
 
@@ -281,9 +273,5 @@ _ROUNDS = 3
 _ALIKE = 1e-2
 """Squared distance of two slices, of the mean square of all, that counts as none."""
 
-
-def _told_once(near: Nearest) -> Positions:
-    """The dense positions that are clear, and that no other slice is clearly at."""
-    told = np.where(near.clear, near.best, -1)
-    times = np.bincount(told[told >= 0], minlength=1 + int(near.best.max()))
-    return np.where((told >= 0) & (times[np.maximum(told, 0)] > 1), -1, told)
+_LEAST = 1e-300
+"""Stands for a distance of zero."""

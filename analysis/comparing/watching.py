@@ -1,5 +1,6 @@
 """A pruning by hand, watched: the network before it is noted, and compared with what is left."""
 
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
@@ -8,12 +9,13 @@ from torch import nn
 from analysis.comparing.compared import Reference
 from analysis.errors import InputError
 from analysis.network.inference import Inputs, copy_of, left_as_found
+from analysis.network.outputs import only_outputs
 from analysis.records import Comparison, Verification
 
 __all__ = ["Watch", "watch"]
 
 
-def watch(model: nn.Module, example_inputs: Inputs) -> "Watch":
+def watch(model: nn.Module, example_inputs: Inputs, *, outputs: Sequence[str] = ()) -> "Watch":
     """Watch a network being pruned by code of the user's own.
 
     ``with analysis.watch(model, inputs) as pruning: ...`` prunes ``model`` in place, by
@@ -24,8 +26,9 @@ def watch(model: nn.Module, example_inputs: Inputs) -> "Watch":
     Args:
         model: the dense network, which is pruned in the block.
         example_inputs: a tensor, a tuple or a dict.
+        outputs: which outputs count, as in `analysis.verify`.
     """
-    return Watch(model, example_inputs)
+    return Watch(model, example_inputs, outputs)
 
 
 class Watch:
@@ -35,12 +38,12 @@ class Watch:
         model: the network that is pruned.
     """
 
-    def __init__(self, model: nn.Module, example_inputs: Inputs) -> None:
-        self.model, self._inputs = model, example_inputs
+    def __init__(self, model: nn.Module, example_inputs: Inputs, outputs: Sequence[str]) -> None:
+        self.model, self._inputs, self._outputs = model, example_inputs, outputs
         self._comparison: Comparison | None = None
 
     def __enter__(self) -> Self:
-        with left_as_found(self.model):
+        with left_as_found(self.model), only_outputs(self.model, self._outputs):
             self._before = Reference.of(copy_of(self.model), self._inputs)
         return self
 
@@ -51,7 +54,7 @@ class Watch:
         _trace: TracebackType | None,
     ) -> None:
         if kind is None:
-            with left_as_found(self.model):
+            with left_as_found(self.model), only_outputs(self.model, self._outputs):
                 self._comparison = self._before.compared(self.model)
 
     @property
