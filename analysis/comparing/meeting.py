@@ -114,14 +114,14 @@ class _Told:
     def __init__(self, trace: Trace, found: Recovered, first: Mapping[str, str]) -> None:
         self._trace, self._found = trace, found
         self._of = partition(trace, [])
-        self._names = {first[name]: name for name in reversed(first)}
+        self._names = {known: name for name, known in reversed([*first.items()])}
 
     def of(self, module: str, one: int, other: int) -> Conflict:
         """The conflict at a module."""
         mine, theirs = other, one
         if layer_of(self._trace.axis_at(one)[0]) == module:
             mine, theirs = one, other
-        (name, dim), axis = (self._trace.axis_at(each) for each in (mine, theirs))
+        (name, dim), axis = self._trace.axis_at(mine), self._trace.axis_at(theirs)
         if not name or not axis[0]:
             where = f"`{module}`" if module else "the model's own forward"
             return Conflict(module, f"other channels meet in {where} than in the dense network")

@@ -104,6 +104,7 @@ class _Recovery:
         self._known: dict[Axis, Mask] = {}
         self._ordered: dict[tuple[bytes, int], Positions] = {}
         self._margins: dict[Axis, float] = {}
+        self._clear: dict[Axis, float] = {}
         self._is_assumed = False
 
     def answer(self) -> Recovered:
@@ -200,16 +201,35 @@ class _Recovery:
         return self._pruned[axis[0]].size // self._pruned[axis[0]].shape[axis[1]]
 
     def _infer(self, axes: list[Axis]) -> bool:
-        """Whether one of these axes, the first that can be, is told by what is nearest."""
+        """Whether one more of these axes is told by what is nearest, the clearest first.
+
+        Where a tensor's other axis is scrambled its slices are near to none, and what they would
+        tell of a group is better told by another tensor.
+        """
+        clearest, share = None, -1.0
         for axis in axes:
-            if self._values_each(axis) < 2 or self._settled(axis) is not None:
+            known = self._known_beside(axis)
+            if known is None:
                 continue
-            others = {other: self._settled(other) for other in self._axes_of(axis[0])}
-            known = {other: own for other, own in others.items() if own is not None}
-            if known.keys() | {axis} == others.keys():
-                self._note(axis, assigned(*self._slices(axis, known)))
-                return True
-        return False
+            if axis not in self._clear:
+                self._clear[axis] = float(nearest(*self._slices(axis, known)).clear.mean())
+            if self._clear[axis] > share:
+                clearest, share = axis, self._clear[axis]
+            if share == 1:
+                break
+        if clearest is None:
+            return False
+        known = self._known_beside(clearest) or {}
+        self._note(clearest, assigned(*self._slices(clearest, known)))
+        return True
+
+    def _known_beside(self, axis: Axis) -> dict[Axis, Positions] | None:
+        """What is left of a tensor's other axes; None where that, or all, is not to be asked."""
+        if self._values_each(axis) < 2 or self._settled(axis) is not None:
+            return None
+        others = {other: self._settled(other) for other in self._axes_of(axis[0])}
+        known = {other: own for other, own in others.items() if own is not None}
+        return known if known.keys() | {axis} == others.keys() else None
 
     def _slices(self, axis: Axis, positions: Mapping[Axis, Positions]) -> tuple[Array, Array]:
         name, dim = axis

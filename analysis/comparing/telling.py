@@ -27,8 +27,8 @@ def moved_of(
         if dense[name].is_floating_point() or dense[name].is_complex():
             after = values_of(pruned[name]).astype(np.float64)
             before = found.left_of(name, values_of(dense[name])).astype(np.float64)
-            scale = max(np.linalg.norm(before), np.linalg.norm(after), 1e-300)
-            yield name, float(np.linalg.norm(after - before) / scale)
+            lengths = [float(np.linalg.norm(each)) for each in (before, after, after - before)]
+            yield name, lengths[2] / max(*lengths[:2], 1e-300)
 
 
 def ambiguous_of(found: Recovered) -> Iterator[str]:

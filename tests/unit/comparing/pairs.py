@@ -46,9 +46,9 @@ def positions(dense: nn.Module, cut: nn.Module) -> dict[Axis, list[int]]:
     for name, tensor in named_tensors(cut).items():
         if not tensor.is_floating_point() or not tensor.dim():
             continue
-        places = np.unravel_index(tensor.detach().long().numpy(), sizes[name])
+        places = np.unravel_index(tensor.detach().flatten().long().numpy(), sizes[name])
         for dim, place in enumerate(places):
-            rows = np.moveaxis(place, dim, 0).reshape(tensor.shape[dim], -1)
+            rows = np.moveaxis(place.reshape(tensor.shape), dim, 0).reshape(tensor.shape[dim], -1)
             assert (rows == rows[:, :1]).all()
             found[name, dim] = rows[:, 0].tolist()
     return found
