@@ -167,14 +167,14 @@ def check_fits(dense: Mapping[str, Tensor], pruned: Mapping[str, Tensor]) -> Non
     Raises:
         InputError: names the first that is not.
     """
+    masked = any(name.endswith("_mask") for name in pruned.keys() - dense.keys())
+    hint = "; make masks permanent with torch.nn.utils.prune.remove" if masked else ""
     for names, here, there in (
         (dense.keys() - pruned.keys(), "dense", "pruned"),
         (pruned.keys() - dense.keys(), "pruned", "dense"),
     ):
         if names:
             more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-            masked = any(name.endswith(("_mask", "_orig")) for name in names)
-            hint = "; make masks permanent with torch.nn.utils.prune.remove" if masked else ""
             raise InputError(
                 f"the {there} network has no `{min(names)}`{more}, which the {here} one has; "
                 f"expected two networks of one structure, with the same names{hint}"

@@ -1,18 +1,21 @@
 """A pruned network from the tensors in a file: the dense one, cut to them."""
 
 from collections.abc import Mapping
+from itertools import chain
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from analysis.comparing.compared import Reference, check_fits
 from analysis.errors import InputError, OptionError
 from analysis.groups.coupling import partition
+from analysis.groups.inspecting import Labelled, labelled
 from analysis.network.cutting import cut_labels
 from analysis.network.inference import Inputs, copy_of, named_tensors
 from analysis.network.outputs import count_outputs, counted_outputs
 from analysis.network.subjects import build, state_in, subject_of, with_ties
-from analysis.records import Comparison, Network
+from analysis.records import HEADS, Comparison, Network
 
 __all__ = ["compare_with", "network_of"]
 
@@ -69,17 +72,30 @@ def network_of(reference: Reference, state: Mapping[str, Tensor], name: str) -> 
         check_fits(held, state)
     except InputError as error:
         raise InputError(f"{name!r} does not fit: {error}") from error
-    network = copy_of(model)
-    cut_labels(
-        network, reference.followed.trace, _gone(reference, state), reference.followed.repeated
-    )
+    network, gone = copy_of(model), _gone(reference, state)
+    followed = _cut_so(reference, gone)
+    cut_labels(network, followed.trace, gone, followed.repeated)
     others = named_tensors(network)
     for key, value in state.items():
         others[key].data = value.to(others[key].device)
     return network
 
 
-def _gone(reference: Reference, state: Mapping[str, Tensor]) -> np.ndarray:
+def _cut_so(reference: Reference, gone: NDArray[np.bool_]) -> Labelled:
+    """The network with its channels followed, in the way of which whole sets have gone.
+
+    Where attention can lose whole heads or channels of each, this tells which number follows.
+    """
+    yet = (labelled(reference.model, reference.inputs, heads) for heads in HEADS)
+    for followed in chain([reference.followed], yet):
+        of = followed.classes.of[1 : followed.trace.base]
+        went = gone[1 : followed.trace.base]
+        if not np.intersect1d(of[went], of[~went]).size:
+            return followed
+    return reference.followed
+
+
+def _gone(reference: Reference, state: Mapping[str, Tensor]) -> NDArray[np.bool_]:
     """What has gone of the dense network: of tensors that are in no state dict, what meets it."""
     trace = reference.followed.trace
     gone = reference.gone(reference.recovered(state))

@@ -117,7 +117,9 @@ def test_what_does_not_fit_is_refused_in_a_line(models, capsys) -> None:
     save_model(dense, "other.safetensors")
     assert "has no" in refusal(capsys, "own.py:concat", "other.safetensors", *IMAGE)
     assert "has no" in refusal(capsys, "own.py:chain", "own.py:concat", *IMAGE)
-    larger = {name: torch.cat([each, each]) for name, each in dense.state_dict().items() if each.dim()}
+    larger = {
+        name: torch.cat([each, each]) for name, each in dense.state_dict().items() if each.dim()
+    }
     save_file(dense.state_dict() | larger, "larger.safetensors")
     assert "is the dense network the first?" in refusal(
         capsys, "own.py:chain", "larger.safetensors", *IMAGE

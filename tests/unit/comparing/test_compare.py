@@ -44,6 +44,7 @@ def test_every_position_that_stayed_is_found(name: str) -> None:
     assert compare(dense, pruned, inputs).passed
 
 
+@pytest.mark.filterwarnings("ignore:Unwrapped parameters")
 @pytest.mark.parametrize("name", PROVED)
 def test_a_pruning_by_torch_pruning_is_judged_by_the_two_networks_alone(name: str) -> None:
     dense, (_, verdict) = build(name), PROVED[name]
@@ -59,7 +60,9 @@ def test_values_in_half_precision_are_the_dense_ones(name: str) -> None:
     dense = distinct(build(name))
     inputs, other = images(dense), numbered(dense)
     pruned = by_groups(dense, inputs, other)
-    before, after = (compare(dense, each, inputs) for each in (pruned, copy.deepcopy(pruned).half()))
+    before, after = (
+        compare(dense, each, inputs) for each in (pruned, copy.deepcopy(pruned).half())
+    )
     assert (after.verdict, after.kept, after.moved) == (before.verdict, before.kept, ())
     assert after.passed
 
@@ -124,9 +127,12 @@ def readers(dense: nn.Module, pruned: nn.Module) -> Iterator[str]:
     """Tensors of which the inputs were cut, and more than one is left."""
     before = named_tensors(dense)
     for name, tensor in named_tensors(pruned).items():
-        if name.endswith("weight") and tensor.dim() > 1 and tensor.shape[1] > 1:
-            if tensor.shape[1] < before[name].shape[1]:
-                yield name
+        if (
+            name.endswith("weight")
+            and tensor.dim() > 1
+            and (1 < tensor.shape[1] < before[name].shape[1])
+        ):
+            yield name
 
 
 FAULTS = {
@@ -220,7 +226,7 @@ class Wide(nn.Module):
 def trained(model: nn.Module, inputs: Tensor, steps: int) -> nn.Module:
     model = copy.deepcopy(model).train()
     generator = torch.Generator().manual_seed(5)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.02, momentum=0.9)
     for _ in range(steps):
         answers = model(torch.randn(inputs.shape, generator=generator))
         wanted = torch.randint(0, answers.shape[1], (len(answers),), generator=generator)
@@ -249,7 +255,8 @@ def test_a_pruning_that_was_trained_since_is_consistent(steps: int) -> None:
     assert found_of(dense, tuned, inputs) | expected == found_of(dense, tuned, inputs)
     # By hand: how far the head is from what was left of it.
     left = dense.head.weight.data[:, expected["head.weight", 1]]
-    apart = (tuned.head.weight.data - left).norm() / max(left.norm(), tuned.head.weight.norm())
+    now = tuned.head.weight.data
+    apart = (now - left).norm() / max(left.norm(), now.norm())
     assert dict(found.moved)["head.weight"] == pytest.approx(float(apart), rel=1e-5)
     assert {each.tensor for each in found.inferred} >= {"first.weight", "second.weight"}
     assert all(each.margin > 1 for each in found.inferred)
@@ -277,11 +284,10 @@ def test_of_few_values_a_scrambled_layer_is_never_taken_for_trained(name: str, f
         tensor = named_tensors(broken)[reader]
         tensor.data = tensor.data[:, FAULTS[fault](tensor.shape[1])].clone()
         try:
-            found = compare(dense, trained(broken, inputs, 3), inputs)
+            told = compare(dense, trained(broken, inputs, 3), inputs).verdict
         except InputError as error:
-            assert "cannot be told" in str(error)
-        else:
-            assert found.verdict is Verdict.WRONG
+            told = str(error)
+        assert told is Verdict.WRONG or "cannot be told" in told
 
 
 def test_what_has_nothing_to_do_with_the_dense_network_cannot_be_told() -> None:
@@ -317,7 +323,10 @@ def untied() -> tuple[Any, Any]:
         dense = Tied().eval()
     pruned: Any = copy.deepcopy(dense)
     kept = torch.arange(0, 32, 2)
-    pruned.up.weight.data, pruned.up.bias.data = dense.up.weight.data[kept], dense.up.bias.data[kept]
+    pruned.up.weight.data, pruned.up.bias.data = (
+        dense.up.weight.data[kept],
+        dense.up.bias.data[kept],
+    )
     pruned.down.weight.data = dense.down.weight.data[:, kept]
     pruned.up.out_features = pruned.down.in_features = 16
     return dense, pruned
