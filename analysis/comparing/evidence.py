@@ -97,26 +97,38 @@ def nearest(dense: Array, pruned: Array) -> Nearest:
         dense: shape (positions, values).
         pruned: shape (positions left, values).
     """
-    dense, pruned = _sampled(dense), _sampled(pruned)
-    squares = _distances(dense, pruned)
-    rows = np.arange(len(pruned))
-    order = np.argpartition(squares, min(1, len(dense) - 1), axis=1)[:, :2]
-    best = order[rows, squares[rows[:, None], order].argmin(1)]
-    distance = _apart(pruned, dense[best])
-    squares[rows, best] = np.inf
-    other = squares.argmin(1)
-    further = _apart(pruned, dense[other]) if len(dense) > 1 else np.full(len(pruned), np.inf)
+    most = int(np.clip(_PRODUCTS // (len(dense) * len(pruned) + 1), 64, _SMALL))
+    dense, pruned = _sampled(dense, most), _sampled(pruned, most)
+    blocks = -(-len(dense) * len(pruned) // _AT_ONCE)
+    found = [_two_nearest(dense, rows) for rows in np.array_split(pruned, max(blocks, 1))]
+    best, distance, further = (np.concatenate(each) for each in zip(*found, strict=True))
     if pruned.shape[1] < 2:  # numbers alone lie near many others
         return Nearest(best, distance, further, np.zeros(len(best), bool))
     share = min(_CLEAR, (_CHANCE / len(dense)) ** (2 / pruned.shape[1]))
     return Nearest(best, distance, further, (distance <= share * further) & (further > 0))
 
 
+_PRODUCTS, _AT_ONCE = 2**37, 2**24
+"""Products that are taken to compare two tensors, at the most; pairs of slices that are held."""
+
 _CLEAR, _CHANCE = 0.5, 1e-6
 """How much nearer than any other, squared, and how likely that is by accident, at the most.
 
 Of n values that are drawn the share r of others' squared distances has about the chance r^(n/2).
 """
+
+
+def _two_nearest(
+    dense: NDArray[np.float64], pruned: NDArray[np.float64]
+) -> tuple[Positions, NDArray[np.float64], NDArray[np.float64]]:
+    """The nearest dense slice of each, the squared distance to it, and that to the next."""
+    squares, rows = _distances(dense, pruned), np.arange(len(pruned))
+    best = squares.argmin(1)
+    distance = _apart(pruned, dense[best])
+    if len(dense) == 1:
+        return best, distance, np.full(len(pruned), np.inf)
+    squares[rows, best] = np.inf
+    return best, distance, _apart(pruned, dense[squares.argmin(1)])
 
 
 def assigned(dense: Array, pruned: Array) -> Positions:
@@ -126,7 +138,7 @@ def assigned(dense: Array, pruned: Array) -> Positions:
         dense: shape (positions, values).
         pruned: shape (positions left, values).
     """
-    squares = _distances(_sampled(dense), _sampled(pruned))
+    squares = _distances(_sampled(dense, _SMALL), _sampled(pruned, _SMALL))
     found = np.full(len(pruned), -1, np.int64)
     while (found < 0).any():
         left = np.flatnonzero(found < 0)
@@ -138,9 +150,9 @@ def assigned(dense: Array, pruned: Array) -> Positions:
     return found
 
 
-def _sampled(rows: Array) -> NDArray[np.float64]:
+def _sampled(rows: Array, most: int) -> NDArray[np.float64]:
     """Some values of each slice where there are many."""
-    step = -(-rows.shape[1] // _SMALL)
+    step = max(-(-rows.shape[1] // most), 1)
     return rows[:, ::step].astype(np.float64)
 
 

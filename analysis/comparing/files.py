@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from analysis.comparing.archives import tensors_in_archive
 from analysis.comparing.compared import Reference, check_fits
 from analysis.errors import InputError, OptionError
 from analysis.groups.coupling import partition
@@ -41,6 +42,13 @@ def compare_with(dense: nn.Module, inputs: Inputs, pruned: Network | str) -> Com
 
 
 def _read(path: str) -> Mapping[str, Tensor]:
+    if path.endswith(".onnx"):
+        raise InputError(
+            f"{path!r} is an ONNX file, into whose weights exporters merge those of batch norms; "
+            "expected the state dict of the network that was exported, or its torch.export archive"
+        )
+    if path.endswith(".pt2"):
+        return tensors_in_archive(path)
     try:
         state = state_in(path)
     except OptionError as error:

@@ -101,7 +101,7 @@ ROOMS = {
         ("stepping", "mismatch"),
     ),
     "comparing": (
-        ("evidence",),
+        ("archives", "evidence"),
         ("recovering",),
         ("meeting", "telling"),
         ("compared",),

@@ -4,6 +4,7 @@ import copy
 import json
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from safetensors.torch import save_file, save_model
 from torch import nn
 
 from analysis.command_line.main import main
+from analysis.comparing.archives import tensors_in_archive
 
 MODELS = """
 import torch
@@ -125,6 +127,28 @@ def test_what_does_not_fit_is_refused_in_a_line(models, capsys) -> None:
         capsys, "own.py:chain", "larger.safetensors", *IMAGE
     )
     assert "lacking.pt" in refusal(capsys, "own.py:chain", "lacking.pt", *IMAGE)
+
+
+def test_an_archive_of_torch_export_is_read_as_data(models, capsys) -> None:
+    after = pruned(models["chain"]())
+    program = torch.export.export(after, (torch.randn(2, 3, 6, 6),))
+    torch.export.save(program, "pruned.pt2")
+    read = tensors_in_archive("pruned.pt2")
+    assert read.keys() == after.state_dict().keys()
+    assert all(torch.equal(read[name], value) for name, value in after.state_dict().items())
+    status, data = answer(capsys, "own.py:chain", "pruned.pt2", *IMAGE)
+    assert (status, data["verdict"]) == (0, "exact")
+
+
+def test_an_archive_that_holds_a_pickle_or_is_none_is_refused(models, capsys) -> None:
+    config = {"a": {"path_name": "weight_0", "use_pickle": True, "tensor_meta": {}}}
+    with ZipFile("pickled.pt2", "w") as archive:
+        archive.writestr("x/data/weights/model_weights_config.json", json.dumps({"config": config}))
+    assert "as a pickle" in refusal(capsys, "own.py:chain", "pickled.pt2", *IMAGE)
+    torch.save(models["chain"]().state_dict(), "state.pt2")
+    assert "cannot be read" in refusal(capsys, "own.py:chain", "state.pt2", *IMAGE)
+    Path("network.onnx").touch()
+    assert "ONNX" in refusal(capsys, "own.py:chain", "network.onnx", *IMAGE)
 
 
 def test_no_pickle_is_run(models, capsys) -> None:
