@@ -79,12 +79,14 @@ class Nearest:
 
     Attributes:
         best: its position.
-        distance: squared, to it.
+        second: that of the next.
+        distance: squared, to the best.
         further: squared, to the next.
         clear: whether no other comes as near by accident.
     """
 
     best: Positions
+    second: Positions
     distance: NDArray[np.float64]
     further: NDArray[np.float64]
     clear: NDArray[np.bool_]
@@ -101,11 +103,13 @@ def nearest(dense: Array, pruned: Array) -> Nearest:
     dense, pruned = _sampled(dense, most), _sampled(pruned, most)
     blocks = -(-len(dense) * len(pruned) // _AT_ONCE)
     found = [_two_nearest(dense, rows) for rows in np.array_split(pruned, max(blocks, 1))]
-    best, distance, further = (np.concatenate(each) for each in zip(*found, strict=True))
+    best, second = (np.concatenate(each) for each in zip(*found, strict=True))
+    distance = _apart(pruned, dense[best])
+    further = np.where(best == second, np.inf, _apart(pruned, dense[second]))
     if pruned.shape[1] < 2:  # numbers alone lie near many others
-        return Nearest(best, distance, further, np.zeros(len(best), bool))
+        return Nearest(best, second, distance, further, np.zeros(len(best), bool))
     share = min(_CLEAR, (_CHANCE / len(dense)) ** (2 / pruned.shape[1]))
-    return Nearest(best, distance, further, (distance <= share * further) & (further > 0))
+    return Nearest(best, second, distance, further, (distance <= share * further) & (further > 0))
 
 
 _PRODUCTS, _AT_ONCE = 2**37, 2**24
@@ -120,15 +124,12 @@ Of n values that are drawn the share r of others' squared distances has about th
 
 def _two_nearest(
     dense: NDArray[np.float64], pruned: NDArray[np.float64]
-) -> tuple[Positions, NDArray[np.float64], NDArray[np.float64]]:
-    """The nearest dense slice of each, the squared distance to it, and that to the next."""
-    squares, rows = _distances(dense, pruned), np.arange(len(pruned))
+) -> tuple[Positions, Positions]:
+    """The nearest dense slice of each, and the next, which is the same where there is one."""
+    squares = _distances(dense, pruned)
     best = squares.argmin(1)
-    distance = _apart(pruned, dense[best])
-    if len(dense) == 1:
-        return best, distance, np.full(len(pruned), np.inf)
-    squares[rows, best] = np.inf
-    return best, distance, _apart(pruned, dense[squares.argmin(1)])
+    squares[np.arange(len(pruned)), best] = np.inf
+    return best, squares.argmin(1)
 
 
 def assigned(dense: Array, pruned: Array) -> Positions:

@@ -32,7 +32,7 @@ class Recovered:
         margins: of axes told by the nearest slices, how many times as far the next ones are.
         trained: tensors that do not hold values of the dense network.
         unexplained: axes of these with slices that are nearer to another one, if not clearly.
-        alike: axes of these with slices of which the dense network has several alike.
+        alike: axes of these that lost positions, and have slices that two dense ones explain alike.
     """
 
     positions: Mapping[Axis, Positions]
@@ -111,7 +111,8 @@ class _Recovery:
         """All that the tensors tell."""
         inferred = [name for name in self._dense if not self._locate(name)]
         axes = [axis for name in inferred for axis in self._axes_of(name)]
-        axes = sorted(axes, key=self._values_each, reverse=True)
+        axes = [axis for axis in axes if self._values_each(axis) > 1]
+        axes.sort(key=self._values_each, reverse=True)
         while self._infer(axes):
             pass
         self._is_assumed = True  # what lost nothing kept its order, where nothing tells better
@@ -204,8 +205,9 @@ class _Recovery:
         """Whether one more of these axes is told by what is nearest, the clearest first.
 
         Where a tensor's other axis is scrambled its slices are near to none, and what they would
-        tell of a group is better told by another tensor.
+        tell of a group is better told by another tensor. What is told is taken from the list.
         """
+        axes[:] = [axis for axis in axes if self._settled(axis) is None]
         clearest, share = None, -1.0
         for axis in axes:
             known = self._known_beside(axis)
@@ -224,12 +226,15 @@ class _Recovery:
         return True
 
     def _known_beside(self, axis: Axis) -> dict[Axis, Positions] | None:
-        """What is left of a tensor's other axes; None where that, or all, is not to be asked."""
-        if self._values_each(axis) < 2 or self._settled(axis) is not None:
-            return None
-        others = {other: self._settled(other) for other in self._axes_of(axis[0])}
-        known = {other: own for other, own in others.items() if own is not None}
-        return known if known.keys() | {axis} == others.keys() else None
+        """What is left of a tensor's other axes; None where that is not told yet."""
+        others = [other for other in self._axes_of(axis[0]) if other != axis]
+        known: dict[Axis, Positions] = {}
+        for other in others:
+            positions = self._settled(other)
+            if positions is None:
+                return None
+            known[other] = positions
+        return known
 
     def _slices(self, axis: Axis, positions: Mapping[Axis, Positions]) -> tuple[Array, Array]:
         name, dim = axis
@@ -263,11 +268,9 @@ class _Recovery:
             rows, found = self._slices(axis, positions)
             near, own = nearest(rows, found), positions[axis]
             is_other = near.best != own
-            apart = ((rows[near.best] - rows[own]) ** 2).sum(1)
-            is_alike = apart <= _ALIKE * (rows**2).sum(1).mean()
-            if (is_other & ~is_alike).any():
+            if (is_other & ~_alike(rows, near.best, own)).any():
                 unexplained.append(axis)
-            if (is_other & is_alike).any():
+            if len(own) < len(rows) and _alike(rows, near.best, near.second).any():
                 alike.append(axis)
             self._known[axis] = near.clear & ~is_other
             if not is_other.all():
@@ -285,6 +288,12 @@ class _Recovery:
         if is_other.any():
             positions[axis] = np.where(is_other, near.best, positions[axis])
         return bool(is_other.any())
+
+
+def _alike(rows: Array, one: Positions, other: Positions) -> Mask:
+    """Whether slices are as good as equal, or dead."""
+    apart = ((rows[one] - rows[other]) ** 2).sum(1)
+    return np.asarray(apart <= _ALIKE * (rows**2).sum(1).mean())
 
 
 _ROUNDS = 3

@@ -28,7 +28,7 @@ def moved_of(
             after = values_of(pruned[name]).astype(np.float64)
             before = found.left_of(name, values_of(dense[name])).astype(np.float64)
             lengths = [float(np.linalg.norm(each)) for each in (before, after, after - before)]
-            yield name, lengths[2] / max(*lengths[:2], 1e-300)
+            yield name, lengths[2] / (lengths[0] or lengths[1] or 1.0)
 
 
 def ambiguous_of(found: Recovered) -> Iterator[str]:
