@@ -257,13 +257,15 @@ class _Recovery:
 
         A slice that is clearly another one than its group says is what it is.
         """
-        axes = [axis for name in trained for axis in self._axes_of(name)]
-        axes = [axis for axis in axes if self._values_each(axis) > 1 and self._is_many(axis)]
+        every = [axis for name in trained for axis in self._axes_of(name) if self._is_many(axis)]
+        axes = [axis for axis in every if self._values_each(axis) > 1]
         for _ in range(_ROUNDS):
             corrected = [self._corrected(axis, positions) for axis in axes]
             if not any(corrected):
                 break
-        unexplained, alike = [], []
+        vectors = [axis for axis in every if self._values_each(axis) == 1]
+        unexplained = [axis for axis in vectors if self._is_turned(axis, positions)]
+        alike = []
         for axis in axes:
             rows, found = self._slices(axis, positions)
             near, own = nearest(rows, found), positions[axis]
@@ -280,6 +282,14 @@ class _Recovery:
 
     def _is_many(self, axis: Axis) -> bool:
         return self._dense[axis[0]].shape[axis[1]] > 1
+
+    def _is_turned(self, axis: Axis, positions: Mapping[Axis, Positions]) -> bool:
+        """Whether numbers are by far nearer to what they should be in another order."""
+        rows, found = self._slices(axis, positions)
+        before, after = rows[positions[axis], 0].astype(np.float64), found[:, 0]
+        apart = ((after - before) ** 2).sum()
+        sorted_apart = ((np.sort(after) - np.sort(before)) ** 2).sum()
+        return bool(apart > max(_TURNED, len(after)) * sorted_apart)
 
     def _corrected(self, axis: Axis, positions: dict[Axis, Positions]) -> bool:
         """Whether slices are clearly others than those that they were taken for."""
@@ -301,6 +311,12 @@ _ROUNDS = 3
 
 _ALIKE = 1e-2
 """Squared distance of two slices, of the mean square of all, that counts as none."""
+
+_TURNED = 100
+"""How many times less another order must leave unexplained; their count, where that is more.
+
+Of n numbers that moved by as much as they differ, the best order leaves about the n-th part.
+"""
 
 _LEAST = 1e-300
 """Stands for a distance of zero."""

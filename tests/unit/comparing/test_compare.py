@@ -290,6 +290,20 @@ def test_of_few_values_a_scrambled_layer_is_never_taken_for_trained(name: str, f
         assert told is Verdict.WRONG or "cannot be told" in told
 
 
+@pytest.mark.parametrize("vector", ["first.bias", "norm.weight", "third.bias"])
+def test_a_vector_that_was_turned_before_training_is_no_trained_one(vector: str) -> None:
+    dense, _, inputs, _ = wide()
+    distinct(dense)
+    pruned = by_groups(dense, inputs, numbered(dense))
+    tensor = named_tensors(pruned)[vector]
+    tensor.data = tensor.data.roll(1)
+    with torch.no_grad():
+        for each in pruned.parameters():
+            each.mul_(1.001)
+    with pytest.raises(InputError, match=f"cannot be told.*{vector}"):
+        compare(dense, pruned, inputs)
+
+
 def test_what_has_nothing_to_do_with_the_dense_network_cannot_be_told() -> None:
     dense, pruned, inputs, _ = wide()
     with pytest.raises(InputError, match="which channels stayed cannot be told"):
