@@ -8,6 +8,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from analysis.comparing.compared import compare
+    from analysis.comparing.watching import watch
     from analysis.costs.followed import count_macs
     from analysis.costs.predicting import (
         cost_account,
@@ -31,6 +33,7 @@ __all__ = [
     "GroupPruner",
     "Pruned",
     "__version__",
+    "compare",
     "cost_account",
     "cost_of",
     "count_macs",
@@ -48,6 +51,7 @@ __all__ = [
     "save_pruned",
     "verify",
     "verify_steps",
+    "watch",
 ]
 
 __version__ = "0.2.0"
@@ -55,6 +59,7 @@ __version__ = "0.2.0"
 _MODULES = {
     "GroupPruner": "pruning.group_pruner",
     "Pruned": "pruned",
+    "compare": "comparing.compared",
     "cost_account": "costs.predicting",
     "cost_of": "costs.predicting",
     "count_macs": "costs.followed",
@@ -72,6 +77,7 @@ _MODULES = {
     "save_pruned": "saved",
     "verify": "pipeline",
     "verify_steps": "pipeline",
+    "watch": "comparing.watching",
 }
 """Where each door is."""
 

@@ -1,15 +1,17 @@
 """The request that options stand for, refused at once where that takes no import of torch."""
 
 from argparse import Namespace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from analysis.errors import InputError
 from analysis.network import model_names
 from analysis.network.loading import check_reference
 from analysis.records import CUTS, RATIOS, Network, Request, Thresholds
 from analysis.reporting.files import check_writable
 
-__all__ = ["check_outputs", "check_references", "ratios_of", "request_of"]
+__all__ = ["check_outputs", "check_references", "compared_of", "ratios_of", "request_of"]
 
 
 def request_of(options: Namespace, model: str, **usual: Any) -> Request:
@@ -55,6 +57,44 @@ def ratios_of(options: Namespace) -> tuple[float, ...]:
 
 _OF_PRUNERS = ("scope", "importance", "round_to", "max_pruning_ratio", "heads", "widths")
 _OF_CHECKS = ("ratio_tolerance", "max_dropped", "min_channels", "max_lost")
+
+
+def compared_of(options: Namespace) -> tuple[Request, Network | str]:
+    """The request for a dense network, and the pruned one: what builds it, or its file.
+
+    Raises:
+        InputError: something cannot be used, as far as that can be said without torch.
+    """
+    dense, pruned = options.dense, options.pruned
+    if _is_file(dense) and options.factory is None:
+        raise InputError(
+            f"{dense!r} is a file of tensors; say with --factory which MODEL they are of"
+        )
+    if options.factory is not None and not _is_file(dense):
+        raise InputError(
+            f"--factory builds the network of a file of tensors, and {dense!r} is none"
+        )
+    network = Network(
+        options.factory or dense,
+        options.input_size,
+        dense if options.factory else "random",
+        options.seed,
+        options.inputs,
+        options.device,
+        outputs=options.outputs,
+    )
+    request = Request(network)
+    check_references(request)
+    if _is_file(pruned):
+        return request, pruned
+    other = replace(network, name=pruned, weights="random")
+    check_references(Request(other))
+    return request, other
+
+
+def _is_file(name: str) -> bool:
+    """Whether a network is given as the file of its tensors."""
+    return ":" not in name and not name.endswith(".py") and Path(name).suffix != ""
 
 
 def check_references(request: Request) -> None:

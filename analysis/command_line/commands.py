@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from analysis.checks import CATALOGUE, OF_PRUNING, named
 from analysis.command_line import scaffold
-from analysis.command_line.arguments import check_outputs, ratios_of, request_of
+from analysis.command_line.arguments import check_outputs, compared_of, ratios_of, request_of
 from analysis.command_line.options import parser
 from analysis.environment import OWN, explained
 from analysis.errors import BudgetExceededError, InputError
@@ -28,6 +28,7 @@ from analysis.records import (
     MINIMIZING,
     RATIOS,
     SAVED,
+    Comparison,
     Config,
     Counterexample,
     Request,
@@ -35,11 +36,22 @@ from analysis.records import (
     SubjectInfo,
     timed_out,
 )
-from analysis.reporting import as_json, costs_text, dot, files, groups_text, text
+from analysis.reporting import as_json, comparison_text, costs_text, dot, files, groups_text, text
 from analysis.reporting import diff as reporting_diff
 from analysis.reporting.read_back import runs_in
 
-__all__ = ["Answer", "checks", "diff", "groups", "init", "macs", "prune", "report", "verify"]
+__all__ = [
+    "Answer",
+    "checks",
+    "compare",
+    "diff",
+    "groups",
+    "init",
+    "macs",
+    "prune",
+    "report",
+    "verify",
+]
 
 
 @dataclass(frozen=True)
@@ -160,6 +172,15 @@ def prune(options: Namespace) -> Answer:
     data = as_json.verify(given.info, runs) | {"written": written}
     passed = all(run.passed for run in runs)
     return _answer(options, data, text.pruned(runs, written), passed=passed)
+
+
+def compare(options: Namespace) -> Answer:
+    """Tell which channels of one network are left in another; 1 if that is no right pruning."""
+    request, pruned = compared_of(options)
+    with _loaded(options, request, "comparing", 1) as given:
+        found: Comparison = given.ask("compare", pruned)
+    data = as_json.comparison(given.info, options.pruned, found)
+    return _answer(options, data, comparison_text.comparison(found), passed=found.passed)
 
 
 def _named_checks(names: tuple[str, ...] | None) -> tuple[str, ...]:
@@ -335,9 +356,15 @@ class _Given:
 
 @contextmanager
 def _prepared(options: Namespace, title: str, runs: int) -> Iterator[_Given]:
-    """The subject, loaded by a worker that shows its steps on a terminal."""
+    """The subject that the options name, loaded."""
+    with _loaded(options, request_of(options, options.model), title, runs) as given:
+        yield given
+
+
+@contextmanager
+def _loaded(options: Namespace, request: Request, title: str, runs: int) -> Iterator[_Given]:
+    """A subject, loaded by a worker that shows its steps on a terminal."""
     check_outputs(options)
-    request = request_of(options, options.model)
     with (
         tqdm(total=runs, desc=title, unit="run", disable=None, leave=False) as bar,
         Worker("analysis.command_line.jobs", bar.set_postfix_str) as worker,

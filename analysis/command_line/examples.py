@@ -25,6 +25,12 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("prune, prove and save", "my_models.py:net --ratios 0.5 --save pruned"),
         ("for onnxruntime", "resnet18 --ratios 0.5 --round-to 8 --onnx resnet18.onnx"),
     ),
+    "compare": (
+        (
+            "two networks that you hold",
+            "my_models.py:net pruned.safetensors --input-size 3,32,32",
+        ),
+    ),
     "macs": (
         ("each layer, before and after", "resnet18 --ratios 0.5 --json -"),
         ("the ratio that leaves half", "mobilenet_v2 --target 0.5 --ignore residual-blocks"),
@@ -64,7 +70,7 @@ factory takes no argument and returns an nn.Module.
 """
 _STATUS = "exit status: 0 all checks pass, 1 a check fails, 2 bad input or usage, 130 interrupted\n"
 _OF_DIFF = "exit status: 0 nothing got worse, 1 a regression, 2 bad input or usage\n"
-_NAMES_NO_MODEL = ("checks", "diff", "doctor")
+_NAMES_NO_MODEL = ("checks", "compare", "diff", "doctor")
 
 
 def epilog(command: str) -> str:

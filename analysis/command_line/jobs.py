@@ -17,6 +17,7 @@ from analysis.processes import budgets
 from analysis.records import (
     CUTS,
     Audited,
+    Comparison,
     Config,
     CostTable,
     Counterexample,
@@ -37,6 +38,7 @@ from analysis.records import (
 
 __all__ = [
     "audit",
+    "compare",
     "costs",
     "groups",
     "left",
@@ -111,6 +113,14 @@ def audit(request: Request, budget: float) -> tuple[Audited, ...]:
 
 _PART = 0.4
 """Of a budget."""
+
+
+def compare(request: Request, pruned: Network | str) -> Comparison:
+    """Whether a network, or the tensors in a file, are a pruning of the request's network."""
+    from analysis.comparing.files import compare_with
+
+    with budgets.step("comparing"):
+        return compare_with(*loaded(request.network), pruned)
 
 
 def lint(request: Request) -> tuple[tuple[Group, ...], Lint]:

@@ -131,6 +131,11 @@ def _add_report(command: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_compare(command: argparse.ArgumentParser) -> None:
+    _add_comparison(command)
+    _add_json(command)
+
+
 def _add_diff(command: argparse.ArgumentParser) -> None:
     command.add_argument("before", metavar="A/results.json", help="of the earlier report")
     command.add_argument("after", metavar="B/results.json", help="of the later report")
@@ -237,6 +242,26 @@ def _add_model_options(
     )
 
 
+def _add_comparison(command: argparse.ArgumentParser) -> None:
+    """Two networks, and what the first is run on."""
+    add = command.add_argument
+    add("dense", metavar="DENSE", help="the network before: a MODEL, or a file with --factory")
+    add("pruned", metavar="PRUNED", help="the network after: a MODEL, or a file of its tensors")
+    add("--factory", metavar="MODEL", help="builds the network that the tensors of DENSE are of")
+    add("--input-size", metavar="C,H,W", type=size_of, help="of one input (default: the model's)")
+    add("--inputs", metavar="PKG.MOD:FUNCTION|FILE.py:FUNCTION", help="returns what forward takes")
+    add(
+        "--outputs",
+        type=paths_of,
+        default=(),
+        metavar="PATH,PATH",
+        help="which outputs count, as logits, 0 or out.boxes (default: all)",
+    )
+    add("--seed", type=_seed, default=0, metavar="N", help="of weights and inputs (default: 0)")
+    add("--device", default="cpu")
+    add("--budget", type=_seconds, default=BUDGET, metavar="SECONDS", help=f"default: {BUDGET:g}")
+
+
 def _add_files(command: argparse.ArgumentParser) -> None:
     """Where a pruned network is written, once it is proved."""
     add = command.add_argument_group("what is written").add_argument
@@ -328,6 +353,11 @@ _COMMANDS: tuple[tuple[str, str, Callable[[argparse.ArgumentParser], None]], ...
     ),
     ("verify", "prune at each ratio and prove the result", _add_verify),
     ("prune", "prune by the groups as they are, prove it, and save what was pruned", _add_prune),
+    (
+        "compare",
+        "tell which channels of one network are left in another, and prove it",
+        _add_compare,
+    ),
     ("macs", "show where the MACs and parameters are, before and after", _add_macs),
     ("checks", "list the checks: what each means and needs", _add_json),
     (

@@ -39,7 +39,9 @@ __all__ = [
     "load",
     "mobilenet_v2_cifar",
     "resolve",
+    "state_in",
     "subject_of",
+    "with_ties",
 ]
 
 _DEFAULT_SIZE = (3, 224, 224)
@@ -225,16 +227,16 @@ def _default(subject: Subject) -> nn.Module:
 
 
 def _load_weights(model: nn.Module, path: str, name: str) -> None:
-    state = _state_of(path)
+    state = state_in(path)
     try:
-        model.load_state_dict(_with_ties(state, model))
+        model.load_state_dict(with_ties(state, model))
     except Exception as error:
         raise OptionError(
             "weights", f"{path!r} does not fit {name!r}: {_hint(state)}{one_line(error)[:300]}"
         ) from error
 
 
-def _with_ties(state: Any, model: nn.Module) -> Any:
+def with_ties(state: Any, model: nn.Module) -> Any:
     """The state with each tied tensor under all of its names: a file may hold it under one."""
     if not isinstance(state, dict):
         return state
@@ -255,7 +257,7 @@ def _hint(state: Any) -> str:
     return ""
 
 
-def _state_of(path: str) -> Any:
+def state_in(path: str) -> Any:
     """The state dict in a file; nothing in it is executed.
 
     Raises:

@@ -3,6 +3,7 @@
 One module a wing; all names are given here. They need no torch, so that reports need none either.
 """
 
+from analysis.records.comparing import Comparison, Inferred, Untied
 from analysis.records.conventions import (
     CONVENTIONS,
     COUNTERS,
@@ -126,6 +127,7 @@ __all__ = [
     "Axis",
     "Channels",
     "CheckResult",
+    "Comparison",
     "Config",
     "Convention",
     "CostTable",
@@ -142,6 +144,7 @@ __all__ = [
     "GroupSaving",
     "HeadAccount",
     "Holder",
+    "Inferred",
     "LayerCost",
     "Lint",
     "Lock",
@@ -176,6 +179,7 @@ __all__ = [
     "Thresholds",
     "Turn",
     "Unknown",
+    "Untied",
     "Untouched",
     "Verdict",
     "Verification",

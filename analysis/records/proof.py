@@ -27,6 +27,7 @@ class Verdict(StrEnum):
     UNPRUNABLE = "unprunable"
     TIMEOUT = "timeout"
     UNCHANGED = "unchanged"
+    CONSISTENT = "consistent"
 
     @property
     def is_equal(self) -> bool:
@@ -36,7 +37,7 @@ class Verdict(StrEnum):
     @property
     def passes(self) -> bool:
         """Whether CI may go on."""
-        return self.is_equal or self is Verdict.MIXED
+        return self.is_equal or self in (Verdict.MIXED, Verdict.CONSISTENT)
 
 
 CURED = (Verdict.WRONG, Verdict.BROKEN, Verdict.UNPRUNABLE)
@@ -49,6 +50,7 @@ STRENGTH = (
     Verdict.UNPRUNABLE,
     Verdict.TIMEOUT,
     Verdict.UNCHANGED,
+    Verdict.CONSISTENT,
     Verdict.MIXED,
     Verdict.RENORMALIZED,
     Verdict.EXACT,

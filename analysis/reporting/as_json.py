@@ -11,6 +11,7 @@ from analysis.records import (
     COLUMNS,
     OWN_PRUNER,
     Audited,
+    Comparison,
     CostTable,
     CurvePoint,
     DependencyGroup,
@@ -35,7 +36,7 @@ from analysis.records import (
 from analysis.reporting.tables import at_most, why_excluded
 from analysis.reporting.words import at_least
 
-__all__ = ["catalogue", "dump", "groups", "macs", "study", "verify"]
+__all__ = ["catalogue", "comparison", "dump", "groups", "macs", "study", "verify"]
 
 SCHEMA = 1
 
@@ -115,6 +116,25 @@ def _run(run: Run) -> dict[str, Any]:
             }
             for check in run.checks
         ],
+    }
+
+
+def comparison(info: SubjectInfo, pruned: str, found: Comparison) -> dict[str, Any]:
+    """What ``compare --json`` prints."""
+    proof = found.verification
+    return {
+        **_head(info),
+        "pruned": pruned,
+        "verdict": found.verdict,
+        "reason": found.reason,
+        "max_rel_error": _finite(proof.max_rel_error),
+        "first_divergence": proof.first_divergence,
+        "structure": proof.structure,
+        "kept": found.kept,
+        "inferred": [{**asdict(each), "margin": _finite(each.margin)} for each in found.inferred],
+        "moved": dict(found.moved),
+        "ambiguous": list(found.ambiguous),
+        "untied": [asdict(each) for each in found.untied],
     }
 
 

@@ -281,7 +281,8 @@ def test_large_numbers_are_compared_to_the_last_unit() -> None:
 
 
 def test_verdicts_are_ordered_by_what_they_prove() -> None:
-    order = ["wrong", "broken", "unprunable", "timeout", "unchanged", "mixed"]
+    order = ["wrong", "broken", "unprunable", "timeout", "unchanged", "consistent"]
+    order += ["mixed"]
     order += ["renormalized", "exact"]
     for place, verdict in enumerate(order):
         answers = ["REGRESSION"] * place + ["-"] + ["WIN"] * (len(order) - place - 1)

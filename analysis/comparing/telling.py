@@ -1,0 +1,69 @@
+"""What a comparison tells beside its verdict."""
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+from torch import Tensor, nn
+
+from analysis.comparing.evidence import values_of
+from analysis.comparing.recovering import Recovered
+from analysis.network.inference import named_tensors
+from analysis.records import Inferred, Untied, Verification
+
+__all__ = ["ambiguous_of", "inferred_of", "moved_of", "said_of", "untied_of"]
+
+
+def inferred_of(found: Recovered) -> Iterator[Inferred]:
+    """Axes that lost positions and are told by what is nearest."""
+    for (name, dim), margin in found.margins.items():
+        yield Inferred(name, dim, margin)
+
+
+def moved_of(
+    found: Recovered, dense: Mapping[str, Tensor], pruned: Mapping[str, Tensor]
+) -> Iterator[tuple[str, float]]:
+    """How far each trained tensor moved, relative to what it was."""
+    for name in found.trained:
+        if dense[name].is_floating_point() or dense[name].is_complex():
+            after = values_of(pruned[name]).astype(np.float64)
+            before = found.left_of(name, values_of(dense[name])).astype(np.float64)
+            lengths = [float(np.linalg.norm(each)) for each in (before, after, after - before)]
+            yield name, lengths[2] / (lengths[0] or lengths[1] or 1.0)
+
+
+def ambiguous_of(found: Recovered) -> Iterator[str]:
+    """What more than one choice of channels explains."""
+    for name, dim in found.untold:
+        yield f"nothing tells which positions of `{name}` along dimension {dim} stayed"
+    for name, dim in found.alike:
+        yield (
+            f"of `{name}` along dimension {dim} several positions of the dense network are alike, "
+            "or dead"
+        )
+
+
+def untied_of(dense: Mapping[str, Tensor], pruned: Mapping[str, Tensor]) -> Iterator[Untied]:
+    """Tensors that were one and are several, and what that adds."""
+    together: dict[int, list[str]] = {}
+    for name, tensor in dense.items():
+        together.setdefault(id(tensor), []).append(name)
+    for names in together.values():
+        apart = {id(pruned[name]): pruned[name] for name in names}
+        if len(apart) > 1:
+            yield Untied(tuple(names), sum(each.numel() for each in [*apart.values()][1:]))
+
+
+def said_of(found: Recovered, dense: nn.Module, pruned: nn.Module, answer: Verification) -> str:
+    """Why the verdict is that structure is right, and no more."""
+    moved = dict(moved_of(found, named_tensors(dense), named_tensors(pruned)))
+    said = "weights were trained or merged since"
+    if moved:
+        furthest = max(moved, key=lambda name: moved[name])
+        said += f": `{furthest}` moved furthest, by {moved[furthest]:.2g} of what it was"
+    if found.margins:
+        least = min(found.margins.values())
+        said += (
+            f"; which channels stayed is inferred, the next best are {least:.3g} times as far or "
+            "further"
+        )
+    return "; ".join(filter(None, [said, answer.reason]))

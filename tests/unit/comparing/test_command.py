@@ -1,0 +1,156 @@
+"""The command that compares: what it reads, prints and refuses."""
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+from zipfile import ZipFile
+
+import pytest
+import torch
+from pairs import by_groups, distinct, numbered
+from safetensors.torch import save_file, save_model
+from torch import nn
+
+from analysis.command_line.main import main
+from analysis.comparing.archives import tensors_in_archive
+
+MODELS = """
+import torch
+from torch import nn
+from nets import Chain, Concat
+
+class Heads(nn.Module):
+    size = (5, 12)
+    def __init__(self):
+        super().__init__()
+        self.heads = 4
+        self.qkv, self.project, self.head = nn.Linear(12, 24), nn.Linear(8, 6), nn.Linear(6, 2)
+        self.register_buffer("scale", torch.rand(6), persistent=False)
+
+    def forward(self, x):
+        made = self.qkv(x).view(x.shape[0], x.shape[1], 3, self.heads, -1)
+        q, k, v = made.permute(2, 0, 3, 1, 4)
+        mixed = (q @ k.transpose(-2, -1)).softmax(-1) @ v
+        return self.head((self.project(mixed.transpose(1, 2).flatten(2)) * self.scale).mean(1))
+
+def seeded(kind):
+    torch.manual_seed(3)
+    return kind().eval()
+
+def chain(): return seeded(Chain)
+def concat(): return seeded(Concat)
+def heads(): return seeded(Heads)
+"""
+
+IMAGE, WORDS = ("--input-size", "3,6,6"), ("--input-size", "5,12")
+
+
+@pytest.fixture(autouse=True)
+def models(tmp_path: Path, monkeypatch) -> dict[str, Any]:
+    (tmp_path / "own.py").write_text(MODELS)
+    monkeypatch.chdir(tmp_path)
+    namespace: dict[str, Any] = {"__name__": "own"}
+    exec(compile(MODELS, "own.py", "exec"), namespace)
+    return namespace
+
+
+def pruned(dense: Any) -> nn.Module:
+    return by_groups(dense, torch.randn(2, *dense.size), numbered(dense))
+
+
+def answer(capsys, *options: str) -> tuple[int, Any]:
+    status = main(["compare", *options, "--json", "-"])
+    return status, json.loads(capsys.readouterr().out)
+
+
+@pytest.mark.parametrize(("name", "size"), [("chain", IMAGE), ("heads", WORDS)])
+def test_a_file_of_tensors_is_compared_with_a_factory(models, capsys, name, size) -> None:
+    """Of heads an attribute follows the cut, and a buffer that no state dict has."""
+    dense = models[name]()
+    save_model(pruned(dense), "pruned.safetensors")
+    status, data = answer(capsys, f"own.py:{name}", "pruned.safetensors", *size)
+    assert (status, data["verdict"]) == (0, "exact" if name == "chain" else data["verdict"])
+    assert data["verdict"] in ("exact", "renormalized")
+    assert data["kept"]["head"]["in"]
+
+
+def test_two_files_are_compared_with_what_builds_their_network(models, capsys) -> None:
+    dense = distinct(models["chain"]())
+    torch.save(dense.state_dict(), "dense.pt")
+    save_file(pruned(dense).state_dict(), "pruned.safetensors")
+    options = ("dense.pt", "pruned.safetensors", *IMAGE)
+    status, data = answer(capsys, *options, "--factory", "own.py:chain")
+    assert (status, data["verdict"]) == (0, "exact")
+    assert main(["compare", *options]) == 2
+    assert "--factory" in capsys.readouterr().err
+
+
+def test_a_fault_in_a_file_is_wrong_at_the_layer(models, capsys) -> None:
+    dense = models["chain"]()
+    state = pruned(dense).state_dict()
+    state["second.weight"] = state["second.weight"].flip(1).contiguous()
+    save_file(state, "pruned.safetensors")
+    status, data = answer(capsys, "own.py:chain", "pruned.safetensors", *IMAGE)
+    assert (status, data["verdict"], data["first_divergence"]) == (1, "wrong", "second")
+
+
+def test_the_text_says_what_stayed(models, capsys) -> None:
+    save_model(pruned(models["chain"]()), "pruned.safetensors")
+    assert main(["compare", "own.py:chain", "pruned.safetensors", *IMAGE]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("exact")
+    assert "`first` out: 2 left: " in out
+
+
+def test_two_factories_are_compared(capsys) -> None:
+    status, data = answer(capsys, "own.py:chain", "own.py:chain", *IMAGE)
+    assert (status, data["verdict"]) == (1, "unchanged")
+
+
+def refusal(capsys, *options: str) -> str:
+    assert main(["compare", *options]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    return line
+
+
+def test_what_does_not_fit_is_refused_in_a_line(models, capsys) -> None:
+    dense = models["chain"]()
+    save_model(dense, "other.safetensors")
+    assert "has no" in refusal(capsys, "own.py:concat", "other.safetensors", *IMAGE)
+    assert "has no" in refusal(capsys, "own.py:chain", "own.py:concat", *IMAGE)
+    larger = {
+        name: torch.cat([each, each]) for name, each in dense.state_dict().items() if each.dim()
+    }
+    save_file(dense.state_dict() | larger, "larger.safetensors")
+    assert "is the dense network the first?" in refusal(
+        capsys, "own.py:chain", "larger.safetensors", *IMAGE
+    )
+    assert "lacking.pt" in refusal(capsys, "own.py:chain", "lacking.pt", *IMAGE)
+
+
+def test_an_archive_of_torch_export_is_read_as_data(models, capsys) -> None:
+    after = pruned(models["chain"]())
+    program = torch.export.export(after, (torch.randn(2, 3, 6, 6),))
+    torch.export.save(program, "pruned.pt2")
+    read = tensors_in_archive("pruned.pt2")
+    assert read.keys() == after.state_dict().keys()
+    assert all(torch.equal(read[name], value) for name, value in after.state_dict().items())
+    status, data = answer(capsys, "own.py:chain", "pruned.pt2", *IMAGE)
+    assert (status, data["verdict"]) == (0, "exact")
+
+
+def test_an_archive_that_holds_a_pickle_or_is_none_is_refused(models, capsys) -> None:
+    config = {"a": {"path_name": "weight_0", "use_pickle": True, "tensor_meta": {}}}
+    with ZipFile("pickled.pt2", "w") as archive:
+        archive.writestr("x/data/weights/model_weights_config.json", json.dumps({"config": config}))
+    assert "as a pickle" in refusal(capsys, "own.py:chain", "pickled.pt2", *IMAGE)
+    torch.save(models["chain"]().state_dict(), "state.pt2")
+    assert "cannot be read" in refusal(capsys, "own.py:chain", "state.pt2", *IMAGE)
+    Path("network.onnx").touch()
+    assert "ONNX" in refusal(capsys, "own.py:chain", "network.onnx", *IMAGE)
+
+
+def test_no_pickle_is_run(models, capsys) -> None:
+    torch.save(copy.deepcopy(models["chain"]()), "whole.pt")
+    assert "is refused: it is a pickle" in refusal(capsys, "own.py:chain", "whole.pt", *IMAGE)
