@@ -39,4 +39,4 @@ def charged(modules: Mapping[str, nn.Module], caller: str, weights: Sequence[str
 
 def _tensor(modules: Mapping[str, nn.Module], name: str) -> object:
     owner, _, part = name.rpartition(".")
-    return modules[owner]._parameters.get(part) if owner in modules else None
+    return getattr(modules.get(owner), part, None)

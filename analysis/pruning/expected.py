@@ -246,14 +246,14 @@ def _unless_misled(
 
 
 def _turned(group: DependencyGroup) -> str:
-    """A layer at which channels stand in another order than at the root, which needs a rule."""
+    """A layer at which channels arrive in another order than at the root, which needs a rule."""
     for member in group.members:
         channels = [root for root in member.roots if root >= 0]
         turns = sum(one > other for one, other in pairwise(channels))
         # A convolution that reads a tensor twice beside itself reads each as it is made.
         again = member.kind.startswith("Conv") and len(channels) == (turns + 1) * group.width
         if turns and not again:
-            return f"its channels stand at `{member.layer}` in another order, or several times"
+            return f"its channels arrive at `{member.layer}` in another order, or several times"
     return ""
 
 

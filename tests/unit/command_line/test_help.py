@@ -4,6 +4,7 @@ import re
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -45,7 +46,9 @@ def test_the_overview_shows_one_example_of_each_command(capsys) -> None:
 
 
 @pytest.mark.parametrize("command", EXAMPLES)
-def test_examples_are_what_the_options_are_called(capsys, command) -> None:
+def test_examples_are_what_the_options_are_called(capsys, command, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("widths.json").write_text('{"features.0.0": 16}')
     for words in commands_in(told(capsys, command, "--help")):
         options = parser().parse_args(words)
         models = getattr(options, "model", None) or []

@@ -387,7 +387,7 @@ def test_the_suite_looks_at_networks_without_a_test_file(pytester) -> None:
     )
     page = (pytester.path / "told/report.md").read_text()
     assert "### mine.py:Flipped" in page
-    assert re.search(r"mine.py:Flipped .* equivalent_to_masked +\| wrong: ", page)
+    assert re.search(r"mine.py:Flipped .* equivalent_to_masked +\| failed +\| wrong: ", page)
     told = json.loads((pytester.path / "told/results.json").read_text())
     assert told["schema"] == 1
     verdicts = [run["verdict"] for subject in told["subjects"] for run in subject["runs"]]
