@@ -135,13 +135,12 @@ def _conventions(rows: Rows) -> Table:
 
 
 def _every(rows: Rows) -> Table:
-    headers = ("row", "network", "setting", "input", "quantity", "printed", "found")
+    headers = ("network", "setting", "input", "quantity", "printed", "found")
     return Table(
         "every figure",
         (*headers, "convention", "verdict", "source"),
         tuple(
             (
-                row["id"],
                 row["network"],
                 row["setting"],
                 row["input_size"] or "-",
