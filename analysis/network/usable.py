@@ -87,9 +87,8 @@ def writes_undone(model: nn.Module, inputs: Inputs) -> Iterator[None]:
     """
     copied = copy_of(model)
     written = _written(copied, inputs)
-    parameters = {name for name, _ in copied.named_parameters()}
-    first = parameters.intersection(written).difference(_written(copied, inputs))
-    if first:
+    first = {name for name, _ in copied.named_parameters()}.intersection(written)
+    if first and (first := first.difference(_written(copied, inputs))):
         raise InputError(
             f"the first forward pass sets `{min(first)}` of the {type(model).__name__}, from what "
             "it is given; run the model once on its inputs first"
