@@ -37,12 +37,16 @@ __all__ = ["Dense", "analyse"]
 
 @dataclass(frozen=True, eq=False)
 class Dense:
-    """A dense network and what is known of it before any pruning."""
+    """A dense network and what is known of it before any pruning.
+
+    ``written`` are names of its tensors that a forward pass writes to.
+    """
 
     model: nn.Module
     inputs: Inputs
     costs: CostTable
     saved_bytes: int
+    written: tuple[str, ...]
 
     @cached_property
     def _graph(self) -> tuple[DependencyGroup, ...] | Verification:
@@ -155,6 +159,6 @@ def analyse(model: nn.Module, example_inputs: Inputs) -> Dense:
             `analysis.network.usable.check_usable`), or a copy of it computes something else.
     """
     check_usable(model)
-    with left_as_found(model), writes_undone(model, example_inputs):
+    with left_as_found(model), writes_undone(model, example_inputs) as written:
         check_copies(model, example_inputs)
-        return Dense(model, example_inputs, *measure(model, example_inputs))
+        return Dense(model, example_inputs, *measure(model, example_inputs), tuple(written))

@@ -11,7 +11,7 @@ from analysis.groups import policies
 from analysis.groups.departing import cut_copy
 from analysis.network.inference import Inputs, copy_of, left_as_found
 from analysis.network.outputs import only_outputs
-from analysis.network.usable import writes_undone
+from analysis.network.usable import restored
 from analysis.pipeline import Dense, Outcome, analyse, prune_and_prove
 from analysis.processes import budgets
 from analysis.proof.distinct_values import make_distinct
@@ -134,7 +134,7 @@ def pruned_by_groups(dense: Dense, config: Config, ignore: Any, **options: Any) 
     """As `prune`, of a network that was analysed before.
 
     Args:
-        dense: see `analysis.pipeline.analyse`.
+        dense: see `analysis.dense.analyse`.
         config: what is asked.
         ignore: see `GroupPruner`.
         **options: of `GroupPruner`, beside those that the config says.
@@ -143,7 +143,7 @@ def pruned_by_groups(dense: Dense, config: Config, ignore: Any, **options: Any) 
         InputError: as `prune`.
     """
     groups, whole = dense.followed_for(config.heads).groups, dict[int, str]()
-    with writes_undone(dense.model, dense.inputs):
+    with restored(dense.model, dense.written):
         while True:
             pruning = _Pruning(dense, config, ignore, whole, options)
             outcome = pruning.outcome()

@@ -201,20 +201,12 @@ def _add_model_options(
 ) -> None:
     add = command.add_argument
     add("model", metavar="MODEL", nargs="*" if several else None)
-    add("--input-size", metavar="C,H,W", type=size_of, help="of one input (default: the model's)")
+    _add_inputs(command)
     add("--weights", default="random", metavar="random|default|FILE", help="default: random")
     default = "0; of the case study 1, which has no near-ties in it" if several else "0"
     add("--seed", type=_seed, metavar="N", help=f"of weights and inputs (default: {default})")
     if several:
         add("--out", default="reports", metavar="DIR", help="default: reports")
-    add("--inputs", metavar="PKG.MOD:FUNCTION|FILE.py:FUNCTION", help="returns what forward takes")
-    add(
-        "--outputs",
-        type=paths_of,
-        default=(),
-        metavar="PATH,PATH",
-        help="which outputs count, as logits, 0 or out.boxes; others are left out (default: all)",
-    )
     add(
         "--ratios",
         type=ratios_of,
@@ -242,12 +234,9 @@ def _add_model_options(
     )
 
 
-def _add_comparison(command: argparse.ArgumentParser) -> None:
-    """Two networks, and what the first is run on."""
+def _add_inputs(command: argparse.ArgumentParser) -> None:
+    """What forward takes, and what counts of what it returns."""
     add = command.add_argument
-    add("dense", metavar="DENSE", help="the network before: a MODEL, or a file with --factory")
-    add("pruned", metavar="PRUNED", help="the network after: a MODEL, or a file of its tensors")
-    add("--factory", metavar="MODEL", help="builds the network that the tensors of DENSE are of")
     add("--input-size", metavar="C,H,W", type=size_of, help="of one input (default: the model's)")
     add("--inputs", metavar="PKG.MOD:FUNCTION|FILE.py:FUNCTION", help="returns what forward takes")
     add(
@@ -255,8 +244,17 @@ def _add_comparison(command: argparse.ArgumentParser) -> None:
         type=paths_of,
         default=(),
         metavar="PATH,PATH",
-        help="which outputs count, as logits, 0 or out.boxes (default: all)",
+        help="which outputs count, as logits, 0 or out.boxes; others are left out (default: all)",
     )
+
+
+def _add_comparison(command: argparse.ArgumentParser) -> None:
+    """Two networks, and what the first is run on."""
+    add = command.add_argument
+    add("dense", metavar="DENSE", help="the network before: a MODEL, or a file with --factory")
+    add("pruned", metavar="PRUNED", help="the network after: a MODEL, or a file of its tensors")
+    add("--factory", metavar="MODEL", help="builds the network that the tensors of DENSE are of")
+    _add_inputs(command)
     add("--seed", type=_seed, default=0, metavar="N", help="of weights and inputs (default: 0)")
     add("--device", default="cpu")
     add("--budget", type=_seconds, default=BUDGET, metavar="SECONDS", help=f"default: {BUDGET:g}")

@@ -1,6 +1,6 @@
 """Models that can be analysed as they are; what to pass instead of the others."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,7 +17,7 @@ from analysis.network.inference import (
 )
 from analysis.processes import budgets
 
-__all__ = ["check_copies", "check_usable", "writes_undone"]
+__all__ = ["check_copies", "check_usable", "restored", "writes_undone"]
 
 
 def check_usable(model: Any) -> None:
@@ -77,10 +77,13 @@ def check_copies(model: nn.Module, inputs: Inputs) -> None:
 
 
 @contextmanager
-def writes_undone(model: nn.Module, inputs: Inputs) -> Iterator[None]:
+def writes_undone(model: nn.Module, inputs: Inputs) -> Iterator[Sequence[str]]:
     """Undo on the way out what forward passes write to the model's own tensors.
 
     A counter, a table whose rows are held to a norm. What that is, a copy shows.
+
+    Yields:
+        the names of these tensors.
 
     Raises:
         InputError: its first forward pass sets a parameter.
@@ -93,12 +96,12 @@ def writes_undone(model: nn.Module, inputs: Inputs) -> Iterator[None]:
             f"the first forward pass sets `{min(first)}` of the {type(model).__name__}, from what "
             "it is given; run the model once on its inputs first"
         )
-    with _restored(model, written):
-        yield
+    with restored(model, written):
+        yield written
 
 
 @contextmanager
-def _restored(model: nn.Module, names: Iterable[str]) -> Iterator[None]:
+def restored(model: nn.Module, names: Iterable[str]) -> Iterator[None]:
     """Give tensors of a model the values that they have now on the way out."""
     tensors = named_tensors(model)
     held = [(tensors[name], tensors[name].detach().clone()) for name in names]
