@@ -107,8 +107,8 @@ from analysis import parametrize_with_checks
 
 @parametrize_with_checks(
     "zoo.nets:Net",
-    seed=3,
     inputs="zoo.nets:batch",
+    seed=3,
     ratios=(0.25, 0.5),
     ignore="none",
 )
