@@ -78,7 +78,7 @@ class BudgetExceededError(BaseException):
         self.at = ""
 
     @property
-    def story(self) -> str:
+    def reason(self) -> str:
         """The message, and what was running."""
         return f"{self} while {self.step or 'starting'}{self.at}"
 

@@ -83,16 +83,16 @@ def run_of(
                 keep(pruned)
             return run
     except BudgetExceededError as error:
-        story = error.story
+        reason = error.reason
     known = analysed.known(request.network)
     if known is not None:
-        return timed_out(config, story, known.costs, known.saved_bytes, names)
+        return timed_out(config, reason, known.costs, known.saved_bytes, names)
     try:
         with within(request.budget):
-            return timed_out(config, story, *measure(*loaded(request.network)), names)
+            return timed_out(config, reason, *measure(*loaded(request.network)), names)
     except BudgetExceededError:
         name = request.network.name
-        raise InputError(f"{name}: {story}; give it a larger budget") from None
+        raise InputError(f"{name}: {reason}; give it a larger budget") from None
 
 
 @contextmanager

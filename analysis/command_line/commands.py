@@ -126,7 +126,7 @@ def _minimized(given: "_Given", failing: list[Run]) -> Counterexample:
     try:
         found: Counterexample = ask("minimized", given.request, config, verdict, budget=_MINIMIZING)
     except BudgetExceededError as error:
-        return Counterexample(why=error.story)
+        return Counterexample(why=error.reason)
     return found
 
 
@@ -351,7 +351,7 @@ class _Given:
         try:
             return self.worker.call(function, self.request, *arguments, budget=self.budget)
         except BudgetExceededError as error:
-            raise InputError(f"{error.story}; give it more with --budget") from None
+            raise InputError(f"{error.reason}; give it more with --budget") from None
 
 
 @contextmanager
@@ -392,7 +392,7 @@ def _run(given: _Given, config: Config, names: tuple[str, ...], *written: Mappin
     except BudgetExceededError as error:
         ask("prepare", given.request)  # loading it again is no part of the time
         costs, saved_bytes = given.ask("costs")
-        return timed_out(config, error.story, costs, saved_bytes, names)
+        return timed_out(config, error.reason, costs, saved_bytes, names)
     return run
 
 

@@ -82,7 +82,7 @@ def minimized(
             with budgets.limited(seconds if budgets.can_be_held() else None):
                 search = _begun(model, example_inputs, config, ignore, verdict)
         except BudgetExceededError as error:
-            return Counterexample(why=error.story)
+            return Counterexample(why=error.reason)
         except _NoneError as error:
             return Counterexample(why=str(error))
         shrunk(search.smallest, search.fails, until - time.monotonic())

@@ -236,7 +236,7 @@ def _prove_step(
 def verdict_of(failure: UnprunableError | BudgetExceededError) -> Verification:
     """The verdict on a pruner that raised, or did not end."""
     if isinstance(failure, BudgetExceededError):
-        return Verification(Verdict.TIMEOUT, failure.story)
+        return Verification(Verdict.TIMEOUT, failure.reason)
     return Verification(Verdict.UNPRUNABLE, str(failure))
 
 

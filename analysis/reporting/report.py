@@ -13,7 +13,7 @@ from analysis.reporting.coupling import coupled
 from analysis.reporting.evidence import evidence
 from analysis.reporting.figures.drawing import Drawing
 from analysis.reporting.section import Absent, Section
-from analysis.reporting.story import (
+from analysis.reporting.sections import (
     against,
     asked,
     attribution,
@@ -36,7 +36,7 @@ from analysis.reporting.story import (
 )
 from analysis.reporting.tables import slug
 
-__all__ = ["story", "write_report"]
+__all__ = ["sections_of", "write_report"]
 
 _SCHEMA = "results.schema.json"
 
@@ -66,7 +66,8 @@ def write_report(
     study = _with_unique_names(study)
     ended = outcomes.read(directory) if study.is_case_study else {}
     told = [
-        (section, evidence(section, study, ended)) for section in story(study, directory, before)
+        (section, evidence(section, study, ended))
+        for section in sections_of(study, directory, before)
     ]
     made = {
         "index.html": page.render(study, told),
@@ -78,7 +79,9 @@ def write_report(
     return [files.write_text(f"{directory}/{name}", text) for name, text in made.items()]
 
 
-def story(study: Study, directory: str, before: Iterable[NamedRun] | None = None) -> list[Section]:
+def sections_of(
+    study: Study, directory: str, before: Iterable[NamedRun] | None = None
+) -> list[Section]:
     """The sections in their order; the last one names those that have no data."""
     couplings = [coupled(subject, number) for number, subject in enumerate(study.subjects)]
     found: list[Section | Absent] = [

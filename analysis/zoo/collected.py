@@ -40,7 +40,7 @@ def _answer(worker: Worker, name: str, subject: ZooSubject, budget: float, *, to
     try:
         return asdict(worker.call("prove", name, told, budget=budget))
     except BudgetExceededError as error:
-        return _failed(name, subject, Verdict.TIMEOUT, error.story, budget)
+        return _failed(name, subject, Verdict.TIMEOUT, error.reason, budget)
     except WorkerError as error:
         return _failed(name, subject, Verdict.BROKEN, str(error), None)
 
@@ -133,8 +133,8 @@ def _part(worker: Worker, part: str, *arguments: Any, budget: float) -> Record:
         return asdict(worker.call(part, *arguments, budget=budget))
     except BudgetExceededError as error:
         if part in ("pruned", "by_groups"):
-            return asdict(NetworkPruned(Verdict.TIMEOUT, error.story))
-        return {"unanswered": error.story}
+            return asdict(NetworkPruned(Verdict.TIMEOUT, error.reason))
+        return {"unanswered": error.reason}
     except AnalysisError as error:
         return {"unanswered": str(error)}
 

@@ -23,7 +23,7 @@ from analysis.errors import InputError
 from analysis.groups.inspecting import Labelled, labelled
 from analysis.records import CONVENTIONS, COUNTERS, WORDS, Convention
 from analysis.reporting.section import Absent
-from analysis.reporting.story.counters import section
+from analysis.reporting.sections.counters import section
 from analysis.reporting.tables import as_markdown
 
 REPORTS = Path(__file__).parents[3] / "reports"

@@ -273,6 +273,6 @@ def test_a_time_out_names_the_operator_that_depgraph_looks_at() -> None:
     swin = SwinTransformer([4, 4], 16, [2, 2], [2, 2], [4, 4], num_classes=3).eval()
     with pytest.raises(BudgetExceededError) as caught, budgets.limited(3):
         dependency_groups(swin, torch.randn(1, 3, 64, 64))
-    assert "while reading the " in caught.value.story
-    assert ", at operator " in caught.value.story
-    assert "torchvision/models/swin_transformer.py:" in caught.value.story
+    assert "while reading the " in caught.value.reason
+    assert ", at operator " in caught.value.reason
+    assert "torchvision/models/swin_transformer.py:" in caught.value.reason

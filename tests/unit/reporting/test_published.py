@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from analysis.reporting.section import Absent, Section
-from analysis.reporting.story.published import section
+from analysis.reporting.sections.published import section
 
 ROW = {
     "id": "a-1.0-macs", "network": "net", "setting": "x1.0", "input_size": "224", "classes": "10",

@@ -16,8 +16,8 @@ from analysis.records import Network, Request, Sizes, Study, Verdict, Verificati
 from analysis.reporting import files, markdown, page
 from analysis.reporting.report import write_report
 from analysis.reporting.section import Absent, Section
+from analysis.reporting.sections import asked, versions
 from analysis.reporting.stages import stages
-from analysis.reporting.story import asked, versions
 from analysis.reporting.tables import Table, as_markdown, bound, count, left
 from analysis.study import study
 

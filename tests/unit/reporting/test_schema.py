@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator
 
 from analysis.records import COLUMNS, SCOPES, Network, Reason, Request, Verdict
 from analysis.reporting import as_json
-from analysis.reporting.story import cured as story_of_cured
+from analysis.reporting.sections import cured as section_of_cured
 from analysis.study import study
 
 SCHEMA = json.loads(Path(as_json.__file__).with_name("results.schema.json").read_text("utf-8"))
@@ -131,7 +131,7 @@ def test_what_is_right_instead_stands_beside_what_is_not(tmp_path) -> None:
         "wrong",
     ]
     assert cured["verdict"] == "exact"
-    (section,) = story_of_cured.sections(found)
+    (section,) = section_of_cured.sections(found)
     assert section.tables[0].rows[0][4:6] == ("wrong", "exact")
 
 

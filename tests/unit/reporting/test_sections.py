@@ -35,9 +35,9 @@ from analysis.reporting.coupling import coupled, excluded_roots, shares
 from analysis.reporting.evidence import evidence
 from analysis.reporting.figures.graph import fills, graph
 from analysis.reporting.read_back import runs_in
-from analysis.reporting.report import story, write_report
+from analysis.reporting.report import sections_of, write_report
 from analysis.reporting.section import Absent, Section
-from analysis.reporting.story import proof, verdict, zoo
+from analysis.reporting.sections import proof, verdict, zoo
 from analysis.reporting.words import at_least
 
 ROOT = Path(__file__).parents[3]
@@ -137,9 +137,9 @@ def test_what_changed_since_an_earlier_report_is_a_section_of_its_own(tmp_path) 
     write_report(study(before), str(tmp_path / "before"))
     earlier = runs_in(tmp_path / "before" / "results.json")
     # What a report wrote is what a report reads.
-    against = {each.anchor: each for each in story(study(before), str(tmp_path), earlier)}
+    against = {each.anchor: each for each in sections_of(study(before), str(tmp_path), earlier)}
     assert against["against"].gist == "Prunings compared: nothing changed"
-    changed = {each.anchor: each for each in story(study(after), str(tmp_path), earlier)}
+    changed = {each.anchor: each for each in sections_of(study(after), str(tmp_path), earlier)}
     assert changed["against"].tables[0].rows == (
         ("worse", "`net`", "classifier, global, 0.5",
          "verdict exact → wrong (it departs); checks that fail now: equivalent_to_masked"),
@@ -257,7 +257,7 @@ def test_another_policy_than_the_one_asked_for_does_not_decide() -> None:
 
 
 def test_sections_without_data_are_named_at_the_end(tmp_path) -> None:
-    sections = story(study(network(run()), is_case_study=True), str(tmp_path))
+    sections = sections_of(study(network(run()), is_case_study=True), str(tmp_path))
     assert [section.anchor for section in sections] == ["verdict", "proof", "asked", "layers",
                                                         "groups", "made-with"]  # fmt: skip
     absent = {row[0]: row[1] for table in sections[-1].tables for row in table.rows}
@@ -272,7 +272,7 @@ def test_a_page_of_a_users_networks_says_nothing_of_the_case_study(tmp_path) -> 
     for name in ("zoo.json", "counters.json", "networks.json"):
         (tmp_path / name).write_text("{")  # is not even read
     outputs_cut = replace(run(0.5, Verdict.BROKEN), config=Config(0.5, policy="none"))
-    told = story(study(network(run(), outputs_cut)), str(tmp_path))
+    told = sections_of(study(network(run(), outputs_cut)), str(tmp_path))
     of_case = {"mismatch", "zoo", "counters", "versions"}
     assert not {section.anchor for section in told} & of_case
     by_name = {section.anchor: section for section in told}
@@ -418,7 +418,7 @@ def test_a_section_names_its_checks_with_their_outcome() -> None:
 
 def test_every_check_of_the_catalogue_is_cited_by_a_section(tmp_path) -> None:
     checks = tuple(CheckResult(name, True) for name in CATALOGUE)
-    sections = story(study(network(replace(run(), checks=checks))), str(tmp_path))
+    sections = sections_of(study(network(replace(run(), checks=checks))), str(tmp_path))
     assert {name for section in sections for name in section.checks} == set(CATALOGUE)
 
 
@@ -499,7 +499,7 @@ def test_text_that_looks_like_markup_is_harmless_in_a_picture(tmp_path) -> None:
 
 
 def test_every_test_that_is_cited_exists_and_is_run_for_the_report() -> None:
-    sources = (ROOT / "analysis/reporting/story").glob("*.py")
+    sources = (ROOT / "analysis/reporting/sections").glob("*.py")
     cited = {
         name for path in sources for name in re.findall(r'"(tests/.*?\.py)"', path.read_text())
     }

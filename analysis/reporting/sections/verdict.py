@@ -8,7 +8,7 @@ from analysis.reporting.coupling import Coupling, shares
 from analysis.reporting.figures.curves import headline
 from analysis.reporting.figures.drawing import Drawing
 from analysis.reporting.section import Answer, Block, Section
-from analysis.reporting.story.asked import done_caption
+from analysis.reporting.sections.asked import done_caption
 from analysis.reporting.tables import anchor_of, bound, count
 from analysis.reporting.words import asked_of, at_least, listed, percent, scoped
 
