@@ -65,30 +65,45 @@ OPTIONS = (
         metavar="MODEL",
         help="torchvision name, pkg.mod:factory or file.py:factory; may be repeated",
     ),
-    _option("--input-size", metavar="C,H,W", help="of one input (default: 3,224,224)"),
-    _option("--inputs", metavar="PKG.MOD:FUNCTION", help="returns what forward takes"),
-    _option("--outputs", metavar="PATH,PATH", help="which outputs count (default: all)"),
-    _option("--ratios", metavar="R,R,...|START:STOP:STEP", help="default: 0.3,0.5,0.8"),
+    _option("--input-size", metavar="C,H,W", help="size of one input (default: 3,224,224)"),
+    _option(
+        "--inputs", metavar="PKG.MOD:FUNCTION", help="a function that returns what forward takes"
+    ),
+    _option("--outputs", metavar="PATH,PATH", help="the outputs to compare (default: all)"),
+    _option(
+        "--ratios", metavar="R,R,...|START:STOP:STEP", help="pruning ratios (default: 0.3,0.5,0.8)"
+    ),
     _option(
         "--ignore-layers",
         metavar="POLICY|NAME,NAME|PKG.MOD:FUNCTION",
-        help="residual-blocks, skip-channels, classifier (default), none, names of layers, or a "
-        "function; the suite takes a policy from pytest's own --ignore, too",
+        help="layers that keep their outputs: a policy (residual-blocks, skip-channels, "
+        "classifier, none), names of layers, or a function (default: classifier); the suite also "
+        "takes a policy from pytest's own --ignore",
     ),
-    _option("--scope", metavar="|".join(SCOPES), help="default: global"),
-    _option("--importance", metavar="|".join(IMPORTANCES), help="default: l1"),
+    _option(
+        "--scope",
+        metavar="|".join(SCOPES),
+        help="rank channels across all groups, or in each group alone (default: global)",
+    ),
+    _option(
+        "--importance", metavar="|".join(IMPORTANCES), help="how channels are ranked (default: l1)"
+    ),
     _option(
         "--pruner",
         metavar="PKG.MOD:FUNCTION",
-        help="(model, inputs, ratio) -> your own pruner, or that and a function to call "
-        "between its steps",
+        help="a function (model, inputs, ratio) that returns your own pruner, or the pruner and a "
+        "function to call between its steps",
     ),
-    _option("--weights", metavar="random|default|FILE", help="default: random"),
+    _option(
+        "--weights",
+        metavar="random|default|FILE",
+        help="random, torchvision's own (default), or a file (default: random)",
+    ),
     _option("--device", metavar="DEVICE", help="where the networks run (default: cpu)"),
     _option(
         "--report",
         metavar="DIR",
-        help="write index.html, report.md and results.json of what was looked at",
+        help="write a report: index.html, report.md and results.json",
     ),
 )
 """The suite's options, with what argparse gets for each."""
