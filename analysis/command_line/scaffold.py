@@ -126,7 +126,9 @@ _STEPS = """\
 name: pruning
 on: [push, pull_request]
 permissions:
+  actions: read
   contents: read
+  pull-requests: write
 jobs:
   pruning:
     runs-on: ubuntu-latest
@@ -144,4 +146,25 @@ jobs:
         with:
           name: pruning
           path: pruning-report
+      # A pull request is compared with the last report of its base branch, if there is one.
+      - if: always() && github.event_name == 'pull_request'
+        continue-on-error: true
+        env:
+          GH_TOKEN: ${{{{ github.token }}}}
+        run: |
+          last=$(gh run list --workflow pruning.yml --branch "$GITHUB_BASE_REF" --event push \\
+            --status completed --limit 1 --json databaseId --jq '.[0].databaseId')
+          gh run download "$last" --name pruning --dir base
+      - if: always() && hashFiles('base/results.json') != ''
+        run: |
+          .tox/pruning/bin/pruning-analysis diff base/results.json \\
+            pruning-report/results.json > comment.md
+      # The token of a pull request from a fork may not comment; the job's summary holds the same.
+      - if: always() && hashFiles('comment.md') != ''
+        env:
+          GH_TOKEN: ${{{{ github.token }}}}
+          NUMBER: ${{{{ github.event.number }}}}
+        run: |
+          cat comment.md >> "$GITHUB_STEP_SUMMARY"
+          gh pr comment "$NUMBER" --edit-last --create-if-none --body-file comment.md || true
 """

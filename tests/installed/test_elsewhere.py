@@ -5,6 +5,7 @@ Run by ``tox run -e wheel``, whose environment holds the built wheel and not thi
 
 import configparser
 import re
+import shutil
 from pathlib import Path
 
 import yaml
@@ -61,7 +62,7 @@ def workflow() -> list[str]:
 
 def test_the_workflow_gates(folder: Path) -> None:
     (folder / "test_pruning.py").write_text(CI.file("test_pruning.py"))
-    install, doctor, gate, summary = workflow()
+    install, doctor, gate, summary, _, diff, _ = workflow()
     assert install == "pip install -r requirements-pruning.txt"  # done by tox, with the wheel
     accepted = call(folder, gate.replace("--check-baseline", "--update-baseline"))
     assert accepted.returncode == 1, accepted.stdout
@@ -72,6 +73,10 @@ def test_the_workflow_gates(folder: Path) -> None:
     assert {"index.html", "junit.xml", "results.schema.json"} <= {
         path.name for path in (folder / "pruning-report").iterdir()
     }
+    shutil.copytree(folder / "pruning-report", folder / "base")
+    same = call(folder, diff)
+    assert same.returncode == 0, same.stdout + same.stderr
+    assert "nothing changed" in (folder / "comment.md").read_text()
     numbers = folder / "pruning.csv"
     numbers.write_text(re.sub(r"(0.5,params),\d+", r"\1,1", numbers.read_text()))
     worse = call(folder, gate)

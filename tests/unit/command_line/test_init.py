@@ -1,8 +1,10 @@
 """What ``init`` writes runs: it lets a sound network pass and stops a wrong one."""
 
 import configparser
+import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -145,6 +147,59 @@ def test_the_workflow_runs_the_environment_and_keeps_its_page(project) -> None:
     told = outcome(project, "--report=pruning-report", "-k", "0.5-forward_runs")
     assert told.returncode == 0, told.stdout
     assert (project / "pruning-report" / "report.md").is_file()
+
+
+# Stands for GitHub's command: it knows one run, whose report is that of the base branch.
+GH = """#!/bin/sh
+case "$1 $2" in
+    "run list") echo 17 ;;
+    "run download") test "$3" = 17 && cp -r main base ;;
+    "pr comment") echo "$@" > commented && cp comment.md posted.md ;;
+esac
+"""
+
+
+def script(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    path.chmod(0o755)
+
+
+def test_the_workflow_comments_a_pull_request_with_what_changed(project) -> None:
+    assert main(["init", "zoo.nets:Net", *SMALL]) == 0
+    script(project / "bin" / "gh", GH)
+    script(
+        project / ".tox" / "pruning" / "bin" / "pruning-analysis",
+        f'#!/bin/sh\nexec {sys.executable} -m analysis "$@"\n',
+    )
+    outcome(project, "--report=main", "-k", "0.5-forward_runs")
+    shutil.copytree(project / "main", project / "pruning-report")
+    workflow = yaml.safe_load((project / ".github/workflows/pruning.yml").read_text())
+    steps = [step["run"] for step in workflow["jobs"]["pruning"]["steps"] if "run" in step]
+    download, diff, comment = steps[-3:]
+
+    def status(step: str) -> int:
+        shell = ["bash", "-eo", "pipefail", "-c", step]
+        own = {
+            "PATH": f"{project / 'bin'}:{os.environ['PATH']}",
+            "PYTHONPATH": str(Path(__file__).parents[3]),
+            "GITHUB_BASE_REF": "main",
+            "GITHUB_STEP_SUMMARY": str(project / "summary.md"),
+            "NUMBER": "5",
+        }
+        return subprocess.run(shell, cwd=project, env=os.environ | own, check=False).returncode
+
+    assert (status(download), status(diff), status(comment)) == (0, 0, 0)
+    assert "nothing changed" in (project / "posted.md").read_text()
+    # As if the base branch had saved one parameter more.
+    results = json.loads((project / "base" / "results.json").read_text())
+    results["subjects"][0]["runs"][0]["params"]["after"] -= 1
+    (project / "base" / "results.json").write_text(json.dumps(results))
+    assert (status(diff), status(comment)) == (1, 0)
+    posted = (project / "posted.md").read_text()
+    assert "1 worse" in posted
+    assert (project / "summary.md").read_text().endswith(posted)
+    assert (project / "commented").read_text().startswith("pr comment 5 ")
 
 
 @pytest.mark.parametrize("name", FILES)
