@@ -9,7 +9,7 @@ from markupsafe import Markup, escape
 
 from analysis.records import Study, Verdict
 from analysis.reporting.evidence import Evidence
-from analysis.reporting.figures.drawing import THEME, Drawing
+from analysis.reporting.figures.drawing import PAPER, THEME, Drawing
 from analysis.reporting.markdown import TITLE
 from analysis.reporting.section import Section
 from analysis.reporting.tables import RUN_HEADERS, Table
@@ -88,7 +88,9 @@ _GROUP = re.compile(r'id="group:([\d-]+):\d+"')
 
 def _inline(drawing: Drawing) -> Markup:
     """The picture as part of the page: named, in the page's colours, its groups marked."""
-    svg = _COLOUR.sub(lambda found: f"var({THEME[found[0]]})", drawing.svg)
+    # The ground of the page, with its shadow where a picture scrolls, shows through.
+    svg = drawing.svg.replace(f"fill: {PAPER}", "fill: none", 1)
+    svg = _COLOUR.sub(lambda found: f"var({THEME[found[0]]})", svg)
     svg = _GROUP.sub(r'data-group="\1"', svg)
     name = escape(drawing.name)
     wide = ' class="wide"' if float(_WIDTH.findall(svg)[0]) > _WIDEST else ""

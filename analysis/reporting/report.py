@@ -18,7 +18,6 @@ from analysis.reporting.sections import (
     asked,
     attribution,
     compared,
-    counters,
     cured,
     groups,
     layers,
@@ -27,12 +26,10 @@ from analysis.reporting.sections import (
     mutants,
     policies,
     proof,
-    published,
     ranking,
     savings,
     verdict,
     versions,
-    zoo,
 )
 from analysis.reporting.tables import slug
 
@@ -46,9 +43,9 @@ def write_report(
 ) -> list[Path]:
     """Write ``index.html``, ``report.md``, ``results.json`` and the pictures they show.
 
-    Of the case study, what other commands left in the directory becomes sections:
-    ``counters.json``, ``published.json``, ``zoo.json``, the baselines of other versions under
-    ``versions/``; and ``junit.xml`` tells how the tests ended that hold its claims.
+    The report of the case study also reads its directory: the baselines of other versions, in
+    ``versions/``, become a section, and ``junit.xml`` gives the outcomes of the tests that the
+    sections cite.
 
     Every file is made before the first is written, and each replaces its predecessor whole.
 
@@ -106,11 +103,8 @@ def sections_of(
 
 
 def _of_the_case_study(study: Study, directory: str) -> Iterator[Section | Absent]:
-    """What says nothing of a user's own networks."""
+    """The sections that only the case study has."""
     yield mismatch.section(study)
-    yield zoo.section(directory)
-    yield counters.section(directory)
-    yield published.section(directory)
     yield versions.section(directory)
 
 

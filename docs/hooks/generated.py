@@ -8,7 +8,9 @@ import configparser
 import json
 import re
 import sys
+import textwrap
 from collections.abc import Callable, Iterable, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,8 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
+
+from analysis.reporting.tables import Table, escaped
 
 ROOT = Path(__file__).parents[2]
 _JOINT = re.compile(r"[_|:.,](?=\w)")
@@ -291,6 +295,33 @@ def _counters() -> str:
     return _table(["counter", "from", "to"], [[name, *ends(name)] for name in names])
 
 
+def _results(name: str) -> Callable[[], str]:
+    """A page made from a file of ``reports/``: sentences and tables, the long ones folded."""
+
+    def text() -> str:
+        page = import_module(f"analysis.reporting.results.{name}").section(str(ROOT / "reports"))
+        tests = ", ".join(map(_code, page.tests))
+        return "\n\n".join(
+            [
+                *map(escaped, page.paragraphs),
+                *([f"Tests: {tests}."] if tests else []),
+                '<div class="results" markdown>',
+                *map(_results_table, page.tables),
+                "</div>",
+            ]
+        )
+
+    return text
+
+
+def _results_table(table: Table) -> str:
+    rows = _table(table.headers, [[escaped(cell) for cell in row] for row in table.rows])
+    if not table.wide:
+        return f"**{table.caption.capitalize()}**\n\n{rows}"
+    caption = f'??? abstract "{table.caption.capitalize()} ({len(table.rows)} rows)"'
+    return f"{caption}\n\n{textwrap.indent(rows, '    ')}"
+
+
 def _environments() -> str:
     """Every environment of tox, as `tox list` describes it."""
     tox = configparser.ConfigParser(interpolation=None)
@@ -331,6 +362,10 @@ GENERATED: dict[str, Callable[[], str]] = {
     "why curves bend": _bends,
     "counters": _counters,
     "environments": _environments,
+    "results of torchvision": _results("torchvision"),
+    "results of networks": _results("networks"),
+    "results of counters": _results("counters"),
+    "results of printed figures": _results("published"),
     "architecture": _document("ARCHITECTURE.md"),
     "contributing": _document("CONTRIBUTING.md"),
     "changelog": _document("CHANGELOG.md"),

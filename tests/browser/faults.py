@@ -63,6 +63,9 @@ FAULTS = [
     )),
     Fault("folds", "the page is", _style("dd { min-height: 9in }")),
     Fault("wide tables", "wide in a place of", _style("td { min-width: 9in }")),
+    Fault("cues", "no shadow shows that there is more", _style(
+        ".scroll { background: none !important }"
+    )),
     Fault("paper", "a table is not printed", _style(
         "@media print { details::details-content { content-visibility: hidden !important } }"
     )),

@@ -36,7 +36,7 @@ def test_a_filter_leaves_the_rows_that_hold_the_text_and_tells_how_many(page: Pa
 
 
 def test_the_keyboard_alone_types_into_a_filter(page: Page) -> None:
-    unfold(page)
+    keyboard.reveal(page, "input.filter")
     assert keyboard.tab_to(page, "input.filter")
     assert keyboard.shows_focus(page)
     page.keyboard.type("no such row")
@@ -47,7 +47,7 @@ def test_the_keyboard_alone_types_into_a_filter(page: Page) -> None:
 
 
 def test_the_keyboard_alone_reaches_a_heading_and_sorts(page: Page) -> None:
-    unfold(page)
+    keyboard.reveal(page, "button.sort")
     assert keyboard.tab_to(page, "button.sort")
     assert keyboard.shows_focus(page)
     for direction in DIRECTIONS:

@@ -25,13 +25,12 @@ class Look:
     height: int = HEIGHT
 
     def __str__(self) -> str:
-        return f"{self.width if self.media == 'screen' else 'print'}-{self.scheme}"
+        return str(self.width) if self.media == "screen" else "print"
 
 
 LOOKS = [
-    Look(width, scheme, media)
+    Look(width, media=media)
     for width, media in ((1280, "screen"), (360, "screen"), (PAPER, "print"))
-    for scheme in ("light", "dark")
 ]
 
 

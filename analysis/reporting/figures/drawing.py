@@ -77,7 +77,7 @@ _STYLE: dict[Any, Any] = {
     "axes.titlecolor": INK,
     "xtick.color": INK,
     "ytick.color": INK,
-    "axes.facecolor": PAPER,
+    "axes.facecolor": "none",
     "figure.facecolor": PAPER,
     "savefig.facecolor": PAPER,
     "legend.frameon": False,

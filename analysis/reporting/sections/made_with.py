@@ -12,6 +12,10 @@ _ELSEWHERE = (
     "byte, on the same kind of processor; on another, two channels of nearly equal rank may change "
     "places."
 )
+_MORE = (
+    "More results have pages in the documentation (`tox run -e docs`): every model of torchvision, "
+    "networks of other packages, counters compared, and printed figures."
+)
 
 
 def section(study: Study, absent: Iterable[Absent]) -> Section:
@@ -47,6 +51,7 @@ def section(study: Study, absent: Iterable[Absent]) -> Section:
             "`results.json` beside this page holds what was measured of every pruning; "
             "`results.schema.json` says what each field means. `report.md` is this page as "
             "Markdown.",
+            *([_MORE] if study.is_case_study else []),
         ),
         tables=tuple(table for table in tables if table.rows),
         gist=f"`{study.command}`",

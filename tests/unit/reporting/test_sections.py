@@ -1,7 +1,6 @@
 """The sections: their order, what holds them, and numbers worked out by hand."""
 
 import configparser
-import json
 import re
 from dataclasses import replace
 from itertools import pairwise
@@ -36,8 +35,8 @@ from analysis.reporting.evidence import evidence
 from analysis.reporting.figures.graph import fills, graph
 from analysis.reporting.read_back import runs_in
 from analysis.reporting.report import sections_of, write_report
-from analysis.reporting.section import Absent, Section
-from analysis.reporting.sections import proof, verdict, zoo
+from analysis.reporting.section import Section
+from analysis.reporting.sections import proof, verdict
 from analysis.reporting.words import at_least
 
 ROOT = Path(__file__).parents[3]
@@ -244,8 +243,8 @@ def test_a_name_with_dollars_or_an_underscore_is_drawn_as_it_is(tmp_path) -> Non
 
 
 def test_a_damaged_file_of_the_folder_is_refused(tmp_path) -> None:
-    (tmp_path / "zoo.json").write_text("{")
-    with pytest.raises(InputError, match=r"zoo\.json.*expected JSON"):
+    (tmp_path / "junit.xml").write_text("{")
+    with pytest.raises(InputError, match=r"junit\.xml.*expected what pytest"):
         write_report(study(network(run()), is_case_study=True), str(tmp_path))
 
 
@@ -264,21 +263,18 @@ def test_sections_without_data_are_named_at_the_end(tmp_path) -> None:
     assert absent["What a naive cut breaks"] == (
         "no skip connection or depthwise convolution was cut alone"
     )
-    assert "zoo.json" in absent["Every model of torchvision"]
 
 
 def test_a_page_of_a_users_networks_says_nothing_of_the_case_study(tmp_path) -> None:
-    """Neither what other commands left in the folder, nor that it is missing."""
-    for name in ("zoo.json", "counters.json", "networks.json"):
-        (tmp_path / name).write_text("{")  # is not even read
+    """Neither the outcomes of this project's tests, nor other versions of torch-pruning."""
+    (tmp_path / "junit.xml").write_text("{")  # is not even read
     outputs_cut = replace(run(0.5, Verdict.BROKEN), config=Config(0.5, policy="none"))
     told = sections_of(study(network(run(), outputs_cut)), str(tmp_path))
-    of_case = {"mismatch", "zoo", "counters", "versions"}
+    of_case = {"mismatch", "versions"}
     assert not {section.anchor for section in told} & of_case
     by_name = {section.anchor: section for section in told}
     absent = [cell for table in by_name["made-with"].tables for row in table.rows for cell in row]
-    assert "Counters compared" not in absent
-    assert "Every model of torchvision" not in absent
+    assert "What a naive cut breaks" not in absent
     shown = [table for name in ("proof", "asked") for table in by_name[name].tables]
     assert shown
     assert not [row for table in shown for row in table.rows if "none" in row]
@@ -426,69 +422,6 @@ def test_a_damaged_junit_file_is_refused(tmp_path) -> None:
     (tmp_path / "junit.xml").write_text(JUNIT[:100])
     with pytest.raises(InputError, match=r"junit\.xml.*expected what pytest --junit-xml writes"):
         outcomes.read(str(tmp_path))
-
-
-def model(name: str, verdict: str, untold: str | None = None) -> dict:
-    return {
-        "name": name, "task": "classification", "sizes": [[3, 64, 64]], "told": "", "reason": "r",
-        "verdict": verdict, "max_rel_error": 1e-15, "removed": 4, "params_before": 10,
-        "params_after": 4, "seconds": 1.0,
-        **({"untold": {"verdict": untold, "reason": "u"}} if untold else {}),
-    }  # fmt: skip
-
-
-def test_the_zoo_is_held_against_torch_prunings_own_table(tmp_path) -> None:
-    """Of alexnet and vit_b_16 it says that they run, of swin_t that it does not; new is new."""
-    models = [
-        model("alexnet", "exact"),
-        model("vit_b_16", "renormalized", untold="wrong"),
-        model("swin_t", "exact", untold="timeout"),
-        model("new", "mixed"),
-    ]
-    told = {"ratio": 0.5, "scope": "local", "models": models}
-    (tmp_path / "zoo.json").write_text(json.dumps(told))
-    section = zoo.section(str(tmp_path))
-    table = section.tables[0]
-    assert table.rows == (
-        ("runs", "2", "1", "1", "1", "0"),
-        ("fails", "1", "0", "1", "1", "0"),
-        ("not listed", "1", "0", "0", "0", "1"),
-    )
-    assert "77 of 85" in section.paragraphs[1]
-    assert isinstance(zoo.section(str(tmp_path / "none")), Absent)
-
-
-def test_networks_of_other_packages_stand_beside_the_zoo(tmp_path) -> None:
-    """One is cut wrongly, of one nothing is known; without their file only the zoo is told of."""
-    told = {"ratio": 0.5, "scope": "local", "models": [model("alexnet", "exact")]}
-    (tmp_path / "zoo.json").write_text(json.dumps(told))
-    alone = zoo.section(str(tmp_path))
-    networks = [
-        {
-            "name": "bert", "package": "transformers",
-            "groups": {"groups": 1234, "prunable": 6},
-            "audit": {"counts": {"same": 5, "misread": 2}},
-            "costs": {"macs": 40, "macs_left": 13},
-            "pruned": {"verdict": "wrong"},
-        },
-        {
-            "name": "yolo", "package": "ultralytics",
-            **{part: {"unanswered": "u"} for part in ("groups", "audit", "costs", "pruned")},
-        },
-    ]  # fmt: skip
-    (tmp_path / "networks.json").write_text(json.dumps({"models": networks}))
-    both = zoo.section(str(tmp_path))
-    (table,) = (table for table in both.tables if table not in alone.tables)
-    assert table.headers[4:9] == ("same", "misread", "missing", "cannot-be-cut", "cannot-be-told")
-    assert table.rows == (
-        ("bert", "transformers", "1,234", "6", "5", "2", "0", "0", "0", "32.5%", "wrong"),
-        ("yolo", "ultralytics", "-", "-", "-", "-", "-", "-", "-", "-", "-"),
-    )
-    (sentence,) = both.paragraphs[len(alone.paragraphs) :]
-    assert "groups of 1 of 2 are found" in sentence
-    assert "2 misread, 5 same" in sentence
-    assert "0 equal to their masked dense network and 1 that run" in sentence
-    assert "predicted for 1." in sentence
 
 
 def test_text_that_looks_like_markup_is_harmless_in_a_picture(tmp_path) -> None:
