@@ -144,7 +144,7 @@ def _add_diff(command: argparse.ArgumentParser) -> None:
 
 
 def _add_questions(command: argparse.ArgumentParser) -> None:
-    """What may be asked of the groups beside their list."""
+    """Questions about the groups beyond their list."""
     command.add_argument(
         "--audit",
         action="store_true",
@@ -165,7 +165,7 @@ def _add_questions(command: argparse.ArgumentParser) -> None:
 
 
 def _add_predictions(command: argparse.ArgumentParser) -> None:
-    """What may be asked of costs before anything is pruned."""
+    """Questions about costs before pruning."""
     command.add_argument(
         "--target",
         type=_share,
@@ -438,7 +438,7 @@ def paths_of(text: str) -> tuple[str, ...]:
 
 
 def _widths(path: str) -> dict[str, int]:
-    """The widths that a file holds; raises argparse's error for none."""
+    """The widths in a file; raises argparse's error if it cannot be used."""
     try:
         with open(path, encoding="utf-8") as file:
             return checked_widths(json.load(file))
@@ -447,7 +447,7 @@ def _widths(path: str) -> dict[str, int]:
 
 
 def size_of(text: str) -> tuple[int, ...]:
-    """The size that the text of an option stands for; raises argparse's error for none."""
+    """The size that an option's text gives; raises argparse's error if it gives none."""
     try:
         size = tuple(int(part) for part in text.split(","))
     except ValueError:
@@ -458,7 +458,7 @@ def size_of(text: str) -> tuple[int, ...]:
 
 
 def ratios_of(text: str) -> tuple[float, ...]:
-    """The ratios that the text of an option stands for; raises argparse's error for none."""
+    """The ratios that an option's text gives; raises argparse's error if it gives none."""
     try:
         if ":" in text:
             start, stop, step = (Decimal(part) for part in text.split(":"))
