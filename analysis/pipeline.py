@@ -262,7 +262,7 @@ def verify(
     Raises:
         InputError: the pruner was built on another model, or has been stepped to its end; a width
             that a layer cannot have; the model does not run on the inputs, is random in eval mode,
-            puts out infinities, or nothing at one of ``outputs``; or it cannot be analysed as it is
+            returns infinities, or nothing at one of ``outputs``; or it cannot be analysed as it is
             (see `analysis.network.usable.check_usable`).
     """
     if (pruner is None) == (widths is None):

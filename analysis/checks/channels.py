@@ -48,7 +48,7 @@ def check_ratio_met(outcome: "Outcome") -> None:
     if missed:
         channels = outcome.run.channels
         raise CheckFailedError(
-            f"{channels.requested} channels were asked and {channels.removed} removed; "
+            f"{channels.requested} channels were requested and {channels.removed} removed; "
             f"{_of(missed, outcome)} miss by more than {fewer} fewer or {more} more: "
             f"{_some(missed)}"
         )
@@ -80,7 +80,7 @@ def check_no_group_dropped(outcome: "Outcome") -> None:
     most = outcome.thresholds.max_dropped
     if len(dropped) > most:
         raise CheckFailedError(
-            f"{_of(dropped, outcome)} lost nothing of what was asked, at most {most} may: "
+            f"{_of(dropped, outcome)} lost none of the requested channels, at most {most} may: "
             f"{_some(dropped)}"
         )
     left_whole = [
@@ -89,9 +89,9 @@ def check_no_group_dropped(outcome: "Outcome") -> None:
         if _may_be_dropped(group)
     ]
     if left_whole:
-        why = verification.requested_unknown or "it is not known what was asked"
+        why = verification.requested_unknown or "the request is not known"
         raise CheckSkippedError(
-            f"{_of(left_whole, outcome)} lost nothing, and whether that was asked is not known: "
+            f"{_of(left_whole, outcome)} lost nothing, and the request to them is not known: "
             f"{_some(left_whole)}: {why}"
         )
 
@@ -153,7 +153,7 @@ def check_removed_as_ranked(outcome: "Outcome") -> None:
     if outcome.planned is None:
         is_own = outcome.run.config.policy == OWN_PRUNER
         raise CheckSkippedError(
-            "how the user's own pruner ranks is not recomputed"
+            "the ranking of the user's own pruner is not recomputed"
             if is_own
             else outcome.run.verification.requested_unknown or "the network could not be traced"
         )

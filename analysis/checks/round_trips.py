@@ -127,7 +127,7 @@ def _made(
     try:
         (of_dense or make)(copy_of(outcome.dense.model))
     except Exception:
-        raise CheckSkippedError(f"{raised}; the dense network fares no better") from None
+        raise CheckSkippedError(f"{raised}; the dense network fails in the same way") from None
     raise CheckFailedError(f"{raised}; the dense network passes")
 
 

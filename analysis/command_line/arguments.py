@@ -67,13 +67,9 @@ def compared_of(options: Namespace) -> tuple[Request, Network | str]:
     """
     dense, pruned = options.dense, options.pruned
     if _is_file(dense) and options.factory is None:
-        raise InputError(
-            f"{dense!r} is a file of tensors; say with --factory which MODEL they are of"
-        )
+        raise InputError(f"{dense!r} is a file of tensors; name their MODEL with --factory")
     if options.factory is not None and not _is_file(dense):
-        raise InputError(
-            f"--factory builds the network of a file of tensors, and {dense!r} is none"
-        )
+        raise InputError(f"--factory is for a file of tensors, and {dense!r} is not one")
     network = Network(
         options.factory or dense,
         options.input_size,

@@ -66,8 +66,8 @@ def groups(options: Namespace) -> Answer:
     """List the groups, the excluded ones marked; 1 if an audit or the lint fails."""
     if options.lint and options.pruner:
         raise InputError(
-            "--lint looks at the list of --ignore, and a pruner of your own has its own: leave out "
-            "--pruner, and give that list as --ignore file.py:function"
+            "--lint checks the list of --ignore, and your own pruner has its own: leave out "
+            "--pruner, and give its list as --ignore file.py:function"
         )
     if options.dot:
         files.check_writable(options.dot)
@@ -89,7 +89,7 @@ def verify(options: Namespace) -> Answer:
     """Prune at each ratio and prove the result; 1 if a verdict or a check does not pass."""
     ratios, names = ratios_of(options), _named_checks(options.checks)
     if options.minimize and options.widths:
-        raise InputError("--minimize shows what a ratio does; leave out --widths")
+        raise InputError("--minimize needs a ratio; leave out --widths")
     if options.minimize:
         files.check_writable(options.minimize)
     with _prepared(options, options.model, len(ratios)) as given:
@@ -217,8 +217,8 @@ def macs(options: Namespace) -> Answer:
     predicted = [name for name in ("target", "sweep") if getattr(options, name) is not None]
     if predicted and options.pruner:
         raise InputError(
-            f"--{predicted[0]} asks for torch-pruning's MagnitudePruner, and what a ratio asks of "
-            "a pruner of your own is not defined; leave out --pruner, or give --ratios"
+            f"--{predicted[0]} predicts torch-pruning's MagnitudePruner and not your own pruner; "
+            "leave out --pruner, or give --ratios"
         )
     ratios, convention = options.ratios or (), options.convention
     if ratios and convention != "fvcore":

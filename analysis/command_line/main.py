@@ -81,5 +81,5 @@ def _doctor() -> int:
     for trouble in troubles:
         print(trouble, file=sys.stderr)
     if not troubles:
-        print("versions and builds fit together, as far as their metadata tells")
+        print("versions and builds fit together, according to their metadata")
     return 1 if troubles else 0

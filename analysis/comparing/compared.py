@@ -185,7 +185,7 @@ def check_fits(dense: Mapping[str, Tensor], pruned: Mapping[str, Tensor]) -> Non
         if len(before) != len(after) or any(n > m for n, m in zip(after, before, strict=False)):
             raise InputError(
                 f"`{name}` is {after} in the pruned network and {before} in the dense one; "
-                "expected no dimension to be larger: is the dense network the first?"
+                "expected no dimension to be larger: give the dense network first"
             )
 
 

@@ -61,7 +61,7 @@ class Watch:
     def comparison(self) -> Comparison:
         """The comparison with the kept channels; known after the block."""
         if self._comparison is None:
-            raise InputError("the pruning that is watched has not ended; expected this after it")
+            raise InputError("the pruning has not ended; read this after the with block")
         return self._comparison
 
     @property

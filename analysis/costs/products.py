@@ -67,9 +67,7 @@ def counts_of(
         macs.append(Count(row.layer, "rest", rest, ()))
     lost = next((layer for layer, count in done.items() if count), None)
     if lost is not None:
-        raise InputError(
-            f"the cost of layer `{lost}` cannot be expressed: nothing of it is counted"
-        )
+        raise InputError(f"the cost of layer `{lost}` cannot be expressed: none of it is counted")
     elements, copies = (
         tuple(map(count_of, elements_in(followed, terms, rules)))
         for terms in (followed.elements, followed.copies)

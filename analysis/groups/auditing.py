@@ -1,4 +1,4 @@
-"""DepGraph against the groups as they are: what torch-pruning would make of each of them.
+"""Compare DepGraph with the true groups: how torch-pruning would cut each of them.
 
 Where both say the same, torch-pruning cuts a channel of each such group on one copy, and the whole
 is proved at once; only if that fails is it tried which group it was. Where they do not say the
@@ -138,10 +138,12 @@ def _audited(
 ) -> Audited:
     if dependency is None:
         return Audited(
-            group.name, "missing", "torch-pruning begins no group with a layer that makes it"
+            group.name, "missing", "torch-pruning starts no group from a layer that makes it"
         )
     if dependency.frozen:
-        return Audited(group.name, "missing", "its layers are frozen, and a pruner sees none")
+        return Audited(
+            group.name, "missing", "its layers are frozen, and a pruner does not see them"
+        )
     if dependency.untraced:
         return Audited(group.name, "cannot-be-cut", dependency.untraced)
     if misread == () and (group.together or group.is_output):
@@ -178,7 +180,7 @@ def _proved(
         if found.verdict is Verdict.MIXED or not found.verdict.passes:
             return Audited(group.name, "cannot-be-told", _told(found))
     return Audited(
-        group.name, "same", "numbered otherwise, and its cut is proved right" if misread else ""
+        group.name, "same", "numbered differently, and its cut is proved right" if misread else ""
     )
 
 
@@ -204,7 +206,9 @@ def _failing(
     fails = whole.verdict in _FAILING
     said = whole if fails and one.verdict is not Verdict.WRONG else one
     told = said.reason if said.verdict is Verdict.WRONG else _told(said)
-    beside = "" if fails else f"; where {group.together_in_words} go at once, its cut is right"
+    beside = (
+        "" if fails else f"; where {group.together_in_words} are removed together, its cut is right"
+    )
     return Audited(group.name, _FAILING[said.verdict], told + beside, misread)
 
 

@@ -77,7 +77,7 @@ def dependency_groups(
     reader, live, _ = _traced(model, example_inputs)
     groups = [reader.group(items, turn) for turn, items in enumerate(live)]
     seen = tuple(_as_seen(model, example_inputs, groups))
-    # Policies read the groups as they are, whatever DepGraph makes of them.
+    # Policies read the true groups, not DepGraph's.
     found = inspecting.labelled(model, example_inputs).groups if isinstance(chosen, str) else ()
     marked = policies.mark_ignored(seen, policies.ignored_layers(chosen, model, found))
     order = reader.order
@@ -392,8 +392,8 @@ class _Reader:
             if name is not None and width is not None and last >= width:
                 yield (
                     f"DepGraph couples channel {last} of `{name}`, whose "
-                    f"{self._axis(item.dep)}put axis has {width} channels; it came there by "
-                    f"{self._crossed(item, items)}"
+                    f"{self._axis(item.dep)}put axis has {width} channels; it arrives there "
+                    f"through {self._crossed(item, items)}"
                 )
 
     def _member(

@@ -100,7 +100,7 @@ def _learnt(tried: Tried, state: State) -> Learnt:
             break
     if untold:
         rest = np.flatnonzero(classes.held < 0)[1:].astype(np.int32)
-        classes = state.classes(trace, [Hold(-1, f"cannot be told: {why}", rest)])
+        classes = state.classes(trace, [Hold(-1, f"not known: {why}", rest)])
     told = why if untold else ""
     return Learnt(classes, cuts, told, tuple(state.repeated), dict(state.chosen))
 

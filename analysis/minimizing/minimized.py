@@ -171,11 +171,11 @@ class _Search:
         for small, asked in self._found[: -_MOST_RUN - 1 : -1]:
             try:
                 if not asked.is_shown:
-                    raise InputError("no channels of it can be made zero that show what is wrong")
+                    raise InputError("no channels can be set to zero to show the error")
                 text = script(small, asked, self._judge.config)
                 _check(text, asked)
             except InputError as error:
-                why = why or f"the smallest network that fails cannot be handed out: {error}"
+                why = why or f"the smallest network that fails cannot be written: {error}"
             else:
                 return Counterexample(text, asked.failure.verdict)
         return Counterexample(why=why)
@@ -202,7 +202,7 @@ def _check(text: str, asked: Asked) -> None:
                 cwd=folder,
             )
         except subprocess.TimeoutExpired:
-            raise InputError("its script does not end") from None
+            raise InputError("the script does not end") from None
     last = (run.stderr.strip().splitlines() or [""])[-1]
     if run.returncode != 1 or expected not in run.stderr:
         raise InputError(f"its script does not fail with {expected}: {last}")

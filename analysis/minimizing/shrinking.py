@@ -150,7 +150,7 @@ class _Shrinking:
             changed = edited(replace(self._best, inputs={**self._best.inputs, name: value}), edit)
             given = changed.graph.find_nodes(op="placeholder")
             if len(given) > len(self._best.inputs):
-                raise ValueError("more inputs make no smaller network")
+                raise ValueError("more inputs do not make a smaller network")
             return changed
 
         def edit(graph: fx.Graph, nodes: dict[str, fx.Node]) -> None:

@@ -46,7 +46,7 @@ def script(small: Small, asked: Asked, config: Config) -> str:
 def _said(asked: Asked) -> str:
     """What is wrong, in a sentence."""
     failure = asked.failure
-    raises = failure.raised or "puts out another shape"
+    raises = failure.raised or "returns another shape"
     said = {
         Verdict.WRONG: "prunes this network into one that runs and computes something else",
         Verdict.BROKEN: f"prunes this network into one that fails: {raises}",

@@ -74,7 +74,7 @@ def _at(output: Any, path: str) -> Any:
         if entries.get(part) is None:
             there = ", ".join(f"`{name}`" for name, value in entries.items() if value is not None)
             raise InputError(
-                f"outputs: the model puts out nothing at {path!r}; expected, in place of {part!r}, "
+                f"outputs: the model has no output at {path!r}; expected, in place of {part!r}, "
                 f"{there or f'nothing, as that is a {type(found).__name__}'}"
             )
         found = entries[part]

@@ -133,7 +133,7 @@ def _trace(layer: nn.Module, output: Tensor, vectors: dict[int, Tensor]) -> Tens
 
 
 def check_finite(observed: Observation) -> None:
-    """Refuse a dense network that puts out infinities: nothing can be compared with them.
+    """Refuse a dense network that returns infinities: nothing can be compared with them.
 
     Raises:
         InputError: names the first layer whose output is not finite.

@@ -233,7 +233,7 @@ class _Proof:
                 answer,
                 verdict=Verdict.WRONG,
                 reason=f"`{changed}` is not the dense network's, restricted to the kept channels; "
-                "it does not show on the inputs drawn",
+                "the random inputs do not show it",
                 first_divergence=changed.rpartition(".")[0],
             )
         structure = self._structure
@@ -246,7 +246,7 @@ class _Proof:
             return replace(
                 answer,
                 verdict=Verdict.WRONG,
-                reason=f"{told}; it does not show on the inputs drawn",
+                reason=f"{told}; the random inputs do not show it",
                 first_divergence=structure.layer,
             )
         if structure.numbered is not None:
@@ -269,7 +269,7 @@ class _Proof:
     def _told(self, structure: Structure) -> Iterator[str]:
         """What a verdict that passes does not cover."""
         if structure.unknown or structure.held:
-            yield f"shown on drawn inputs alone: {structure.unknown or structure.held}"
+            yield f"shown on random inputs alone: {structure.unknown or structure.held}"
         changed = list(exercised.changed_attributes(self._dense, self._pruned))
         if changed:
             yield _some(changed)

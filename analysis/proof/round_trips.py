@@ -362,7 +362,7 @@ def shipped_departure(network: nn.Module, shipped: Shipped, inputs: Inputs) -> s
             if error <= _ROOM * rounding:
                 continue
             first = _first_departure(network, shipped, drawn, _ROOM * rounding)
-            where = f"`{first}` is the first layer to depart; " if first else ""
+            where = f"`{first}` is the first layer to differ; " if first else ""
             return (
                 f"computes another function: {where}its output {number} is off by a relative error "
                 f"of {error:.2g}, where torch's own rounding is {rounding:.2g}"

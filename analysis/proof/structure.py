@@ -359,7 +359,7 @@ class _Lining:
         gone, others = self._removed[edge.one], self._removed[edge.other]
         if (gone != others).any():
             place = self._dense.trace.steps[edge.step].place
-            raise _DiffersError(f"a channel that went meets one that stays at {place}")
+            raise _DiffersError(f"a removed channel is combined with a kept one at {place}")
         left = self._staying.left_of
         return left(edge.one[~gone]), left(edge.other[~gone])
 

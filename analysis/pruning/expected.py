@@ -1,4 +1,4 @@
-"""What torch-pruning is expected to make of the groups as they are; nothing of it is imported.
+"""How torch-pruning is expected to cut the true groups, without importing it.
 
 torch-pruning ranks the channels of a group one by one, or by the same place in each block of a
 grouped convolution or norm, and takes along what DepGraph couples. Where channels must go together
@@ -156,7 +156,7 @@ def _as_seen(followed: Labelled, own: Expected, true: Group, reached: Reached) -
         return replace(own, otherwise=reached.unread)
     begins = [layer for layer in group.layers if isinstance(modules.get(layer), _ROOTS)]
     if reached.layers.isdisjoint(begins):
-        why = "" if begins else "torch-pruning begins no group with what makes its channels"
+        why = "" if begins else "torch-pruning starts no group from a layer that makes its channels"
         return replace(own, otherwise="", group=replace(group, frozen=True, untraced=why))
     one = next(filter(None, map(reached.beside_one.get, group.layers)), None)
     if one is not None:
@@ -171,7 +171,7 @@ def _as_seen(followed: Labelled, own: Expected, true: Group, reached: Reached) -
     tensors = {member.tensor for member in true.members}
     met = (name for layer in group.layers for name in reached.loose.get(layer, ()))
     if name := next((name for name in met if name not in tensors), ""):
-        why = f"it takes `{name}`, which has none of its channels, for a part of it"
+        why = f"it includes `{name}`, which has none of its channels"
         return replace(own, otherwise=own.otherwise or why)
     return own
 
@@ -281,10 +281,10 @@ def _otherwise(group: Group, truth: Labels, believed: Labels, ranked: Numbers) -
     if group.is_output:
         return ""
     if not group.together:
-        return f"none of its channels may go: {group.held}"
+        return f"none of its channels can be removed: {group.held}"
     stay = group.width - sum(map(len, group.together))
     if stay:
-        return f"{stay} of its channels must stay"
+        return f"{stay} of its channels must be kept"
     if len(np.unique(truth)) == group.width:
         return ""
     more = (
@@ -293,7 +293,7 @@ def _otherwise(group: Group, truth: Labels, believed: Labels, ranked: Numbers) -
     )
     if any(more):
         return (
-            f"its channels go together in {group.together_in_words}, for a reason that "
+            f"its channels are removed together in {group.together_in_words}, for a reason that "
             "DepGraph may not know"
         )
     return ""

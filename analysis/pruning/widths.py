@@ -50,7 +50,7 @@ def _place(found: Sequence[Expected], groups: Sequence[Group], name: str) -> int
         own = ", ".join(f"`{roots[place]}`" for place in places)
         raise InputError(f"widths: `{name}` has channels of several groups; ask for one of {own}")
     known = [*roots, *(layer for group in groups for layer in group.layers)]
-    hint = did_you_mean(name, known, "the command groups lists those that there are")
+    hint = did_you_mean(name, known, "the command groups lists them")
     raise InputError(
         f"widths: no group and no layer that makes channels is called {name!r}; {hint}"
     )

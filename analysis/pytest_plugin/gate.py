@@ -127,7 +127,7 @@ OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
         {
             "dest": "baseline_file",
             "metavar": "FILE",
-            "help": "the accepted numbers (default: reports/baseline.csv under the root directory)",
+            "help": "the accepted numbers (default: reports/baseline.csv below the root directory)",
         },
     ),
     (
@@ -135,7 +135,7 @@ OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
         {
             "dest": "check_baseline",
             "action": "store_true",
-            "help": "fail where a pruning is worse, better, new or missing",
+            "help": "fail if a pruning is worse, better, new or missing",
         },
     ),
     (
@@ -143,7 +143,7 @@ OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
         {
             "dest": "update_baseline",
             "action": "store_true",
-            "help": "accept what is found; exit status 1 if that changes the file",
+            "help": "accept the numbers found; exit with 1 if that changes the file",
         },
     ),
 )
@@ -300,7 +300,7 @@ class _Judge(_Tests):
         self.conclude(complete=not gap)
         unseen = sum(row.key not in self.found for row in self.expected)
         if gap and unseen:
-            self.say(f"{unseen} rows of the baseline were not looked at, because {gap}")
+            self.say(f"{unseen} rows of the baseline were not checked, because {gap}")
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         if self._lines:

@@ -113,7 +113,7 @@ def _way_out(run: Run, ratio: float) -> str:
     if run.verification.verdict not in CURED:
         return ""
     return (
-        f"\ncut by the groups as they are: analysis.prune(model, example_inputs, {ratio:g}), or "
+        f"\nprune by groups instead: analysis.prune(model, example_inputs, {ratio:g}), or "
         f"`{OWN} prune MODEL --ratios {ratio:g}`"
     )
 

@@ -193,7 +193,7 @@ def _requests(config: pytest.Config) -> list[Request]:
         is_ours = hasattr(config.option, "pruning_model")
         how = "--model" if is_ours else "pruning_model in the ini file (--model is a conftest's)"
         raise pytest.UsageError(
-            f"{_SUITE} looks at networks, and none was given; give one with {how}: "
+            f"{_SUITE} needs a network; give one with {how}: "
             "package.module:factory, path/to/file.py:factory or a torchvision name"
         )
 
@@ -379,7 +379,7 @@ class _Teller:
         if not self._folder or session.exitstatus == pytest.ExitCode.INTERRUPTED:
             return
         if not self._found:
-            self._lines.append("no pruning was looked at, so no report was written")
+            self._lines.append("no pruning was analysed, so no report was written")
             return
         try:
             self._lines += [f"wrote {path}" for path in self._write(Path(self._folder))]

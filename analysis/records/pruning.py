@@ -180,8 +180,8 @@ class HeadAccount:
         named = ", ".join(f"`{layer}`" for layer in self.layers[:3])
         more = f" and {len(self.layers) - 3} more" if len(self.layers) > 3 else ""
         return (
-            f"of the {self.heads} heads of {named}{more} {self.requested} were asked to go and "
-            f"{self.removed} went"
+            f"of the {self.heads} heads of {named}{more} {self.requested} were requested and "
+            f"{self.removed} removed"
         )
 
 

@@ -215,7 +215,7 @@ class Request:
             object.__setattr__(self, "ignore", choice)
         widths = tuple(checked_widths(dict(self.widths)).items()) if self.widths else ()
         if widths and self.pruner is not None:
-            raise InputError("widths are left by the cut of the groups; leave out the pruner")
+            raise InputError("widths need a pruning by groups; leave out the pruner")
         object.__setattr__(self, "widths", widths)
         object.__setattr__(self, "ratios", tuple(dict.fromkeys(checked_ratios(self.ratios))))
         self.config(self.ratios[0])  # refuses the other values of the request
@@ -254,7 +254,7 @@ def check_share(target: Any) -> None:
     """
     if not isinstance(target, int | float) or not 0 < target <= 1:
         hint = not_per_cent(target)
-        raise InputError(f"target {target!r}; expected the share that may stay, in (0, 1]{hint}")
+        raise InputError(f"target {target!r}; expected the share that may be left, in (0, 1]{hint}")
 
 
 def label_of(given: Any) -> str:

@@ -112,7 +112,7 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         found: dict[str, Any] = json.loads(path.read_text("utf-8"))
     except ValueError as error:
-        raise InputError(f"{path}: {error}; expected JSON, make it again or remove it") from error
+        raise InputError(f"{path}: {error}; expected JSON, write it again or remove it") from error
     return found
 
 

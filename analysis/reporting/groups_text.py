@@ -46,7 +46,7 @@ def groups(
         ],
     )
     held = [
-        f"group {group.name}: no channel may go: {group.held}"
+        f"group {group.name}: no channel can be removed: {group.held}"
         for group in found
         if group.held and not group.is_output
     ]
@@ -103,13 +103,11 @@ def _linted(lint: Lint) -> str:
             "output, and the network runs without some of their channels"
         )
     reach = [
-        f"out of every ratio's reach, {each.policy}: {share(each.macs)} of the MACs, "
+        f"not changed by any ratio, {each.policy}: {share(each.macs)} of the MACs, "
         f"{share(each.params)} of the parameters"
         for each in lint.untouched
     ]
-    shared = (
-        ["what two groups lock together is in the numbers of both"] if len(lint.locks) > 1 else []
-    )
+    shared = ["MACs that two groups lock together count for both"] if len(lint.locks) > 1 else []
     return "\n".join([*([locks] if lint.locks else []), *shared, *findings, *reach, last])
 
 

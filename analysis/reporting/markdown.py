@@ -9,7 +9,7 @@ from analysis.reporting.tables import Table, as_markdown, cell, escaped
 
 __all__ = ["TITLE", "render"]
 
-TITLE = "What pruning bought, and whether it is right"
+TITLE = "What pruning saved, and whether it is right"
 
 
 def render(told: Iterable[tuple[Section, Sequence[Evidence]]]) -> str:
@@ -50,4 +50,8 @@ def _shown(drawings: Iterable[Drawing], tables: Iterable[Table]) -> Iterator[str
 
 def _evidence(found: Sequence[Evidence]) -> Iterator[str]:
     if found:
-        yield "Held by " + "; ".join(f"`{entry.name}` ({entry.outcome})" for entry in found) + "."
+        yield (
+            "Tests and checks: "
+            + "; ".join(f"`{entry.name}` ({entry.outcome})" for entry in found)
+            + "."
+        )

@@ -89,20 +89,20 @@ _SHOWN = 6
 """Attributes that are listed; a count says how many more there are."""
 
 _WRITTEN = {
-    "save": "make it again with analysis.load_pruned",
+    "save": "load it with analysis.load_pruned",
     "onnx": "an ONNX file",
     "export": "of torch.export",
 }
 
 
 def cured(found: Sequence[Run]) -> str:
-    """The same prunings by the groups as they are; the command that makes them follows."""
+    """The same prunings by groups, and before the command that makes them."""
     return "\n".join(
-        ["the same, cut by the groups as they are:", run_table(found), *run_notes(found), _TO_MAKE]
+        ["the same prunings by groups:", run_table(found), *run_notes(found), _TO_MAKE]
     )
 
 
-_TO_MAKE = "which is what this command makes:"
+_TO_MAKE = "this command makes them:"
 
 
 def run_table(found: Sequence[Run]) -> str:
@@ -217,8 +217,8 @@ def _advice(dropped: Sequence[Run]) -> str:
     is_local = all(run.config.scope == "local" for run in dropped)
     smaller = "a smaller ratio" if is_local else "a smaller ratio or --scope local"
     return (
-        "groups that drop out keep all their channels: macs --sweep shows from which ratio on they "
-        f"do; {smaller} may spare them, --max-dropped lets them"
+        "dropped groups keep all their channels: macs --sweep shows from which ratio on; "
+        f"{smaller} may avoid that, --max-dropped allows it"
     )
 
 

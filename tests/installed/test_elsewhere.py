@@ -37,7 +37,7 @@ def test_four_lines_fail_where_a_network_is_pruned_wrong(folder: Path) -> None:
     (folder / "test_pruning.py").write_text(wrongly)
     wrong = call(folder, "pytest -q -k 0.5-equivalent_to_masked")
     assert wrong.returncode == 1
-    assert "`second` is the first to depart" in wrong.stdout
+    assert "`second` is the first to differ" in wrong.stdout
     assert re.search(r"should carry (none|channel \d+ of `first`) and carries", wrong.stdout)
 
 

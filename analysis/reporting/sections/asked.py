@@ -92,7 +92,7 @@ def _headline_table(subject: SubjectStudy) -> Table:
 
 
 def _unknown(subject: SubjectStudy) -> str:
-    """Why it is not known what was asked, or what went."""
+    """Why the request is not known, or what went."""
     if not subject.headline_runs:
         return ""
     run = subject.headline_runs[-1]
@@ -102,7 +102,7 @@ def _unknown(subject: SubjectStudy) -> str:
     if run.channels.requested is not None:
         return ""
     why = run.verification.requested_unknown or "no reason is given"
-    return f"{at}, it is not known what was asked: {why}."
+    return f"{at}, the request is not known: {why}."
 
 
 def _short(run: Run) -> tuple[GroupAccount, ...]:

@@ -40,9 +40,7 @@ def section(study: Study) -> Section | Absent:
     """Faults planted in pruned networks, and what sees them."""
     found = [fault for fault in study.faults if fault.planted]
     if not found:
-        return Absent(
-            _TITLE, "no fault was planted, for want of a network that is pruned rightly by half"
-        )
+        return Absent(_TITLE, "no fault was planted, because no network is pruned rightly by half")
     names = listed([f"`{name}`" for name in dict.fromkeys(fault.subject for fault in found)])
     planted, shape, changed, proof, located = _counted(found)
     both = Table(

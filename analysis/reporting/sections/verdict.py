@@ -46,14 +46,14 @@ def _sentences(study: Study, judged: Sequence[Run]) -> Iterator[str]:
     keeping = " that keep the outputs" if study.is_case_study else ""
     yield _headline(judged, keeping) if judged else "Nothing was pruned, so nothing was proved."
     if study.refused:
-        yield f"Not looked at, because it could not be used: {'; '.join(study.refused)}."
+        yield f"Not analysed, because it could not be used: {'; '.join(study.refused)}."
 
 
 def _lead(study: Study, judged: Sequence[Run]) -> str:
     if not judged or not all(run.verification.verdict.passes for run in judged):
         return "Not proved."
     if study.refused:
-        return "Proved, but not of all networks."
+        return "Proved, but not for all networks."
     return "Proved." if study.passed else "Proved, but checks failed."
 
 
@@ -109,13 +109,13 @@ def _answers(subject: SubjectStudy, coupling: Coupling) -> Iterator[Answer]:
         return
     last = told[-1]
     yield Answer("Is it safe?", _safe(told))
-    yield Answer(f"What did {percent(last.config.ratio)} buy?", _bought(last))
+    yield Answer(f"What did {percent(last.config.ratio)} save?", _bought(last))
     rest = _rest(subject, coupling, last)
     if rest:
         yield Answer("Which layers hold the rest?", rest)
     half = _half(subject)
     if half:
-        yield Answer("What to ask for to halve the MACs?", half)
+        yield Answer("Which ratio halves the MACs?", half)
 
 
 def _safe(told: Sequence[Run]) -> str:
@@ -137,10 +137,11 @@ def _safe(told: Sequence[Run]) -> str:
 
 def _bought(run: Run) -> str:
     if run.macs.share is None or run.params.share is None:
-        return f"Nothing that can be counted: {run.verification.verdict}."
+        return f"Nothing can be counted: {run.verification.verdict}."
     return (
         f"{1 - run.macs.share:.1%} fewer MACs and {1 - run.params.share:.1%} fewer parameters. "
-        f"{count(run.channels.removed)} of {count(run.channels.prunable)} prunable channels went."
+        f"{count(run.channels.removed)} of {count(run.channels.prunable)} prunable channels were "
+        "removed."
     )
 
 
@@ -155,7 +156,7 @@ def _rest(subject: SubjectStudy, coupling: Coupling, run: Run) -> str:
     start = (
         f"Layers that no ratio touches hold {locked / left:.1%} of what is left. "
         if locked
-        else "No layer is out of reach. "
+        else "No layer is locked. "
     )
     return f"{start}Most is left in {names}."
 

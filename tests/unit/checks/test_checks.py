@@ -60,7 +60,7 @@ def in_steps(**thresholds) -> Outcome:
 def test_a_ratio_that_is_missed_names_the_groups_with_asked_and_done() -> None:
     # Half way int(4 * 0.55) = 2 and int(5 * 0.55) = 2 stay, and so they do in the end.
     told = message("ratio_met", in_steps())
-    assert "9 channels were asked and 5 removed" in told
+    assert "9 channels were requested and 5 removed" in told
     assert "`first` asked 4 of 4, removed 2 (would-empty)" in told
     assert "`second` asked 5 of 5, removed 3 (would-empty)" in told
 

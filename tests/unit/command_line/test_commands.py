@@ -134,7 +134,7 @@ def test_verify_prints_the_json_of_the_contract_and_nothing_else(capsys) -> None
 
 def test_a_wrong_network_exits_1_and_names_the_layer(capsys) -> None:
     assert run("verify", "models:flipped", *SMALL, "--ratios", "0.5", "--scope", "local") == 1
-    assert "`second` is the first to depart" in capsys.readouterr().out
+    assert "`second` is the first to differ" in capsys.readouterr().out
 
 
 def test_beside_a_wrong_pruning_stands_the_same_by_the_groups(capsys) -> None:
@@ -239,15 +239,15 @@ def test_the_table_of_groups_says_why_and_the_members_are_told_on_request(capsys
 def test_what_holds_a_group_is_told_with_the_line(capsys) -> None:
     assert run("groups", "models:neighbours", *SMALL) == 0
     told = capsys.readouterr().out
-    (held,) = (line for line in told.splitlines() if "no channel may go" in line)
-    assert held.startswith("group first: no channel may go: ")
+    (held,) = (line for line in told.splitlines() if "no channel can be removed" in line)
+    assert held.startswith("group first: no channel can be removed: ")
     assert "models.py:" in held
 
 
 WHY = {
     "stem": [
         "`stem` has the 4 channels of group `stem`", "addition: two tensors are added in `block`",
-        "may go together: any one",
+        "removed together: any one",
     ],
     "block.norm": ["`block.norm` has the 8 channels of group `block.expand`", "depthwise: "],
     "block.project": [
@@ -257,7 +257,9 @@ WHY = {
     "stem.bias": ["`stem.bias` has the 4 channels of group `stem`"],
     "block": ["`block` (Block) has no channels of its own: those of `stem`, `block.expand` pass"],
     "": ["the model itself (Residual) has no channels of its own: those of `stem`"],
-    "head": ["`head` reads the 4 channels of group `stem`", "none may go: the model's output"],
+    "head": [
+        "`head` reads the 4 channels of group `stem`", "no channel can be removed: the model's output",
+    ],
 }  # fmt: skip
 
 

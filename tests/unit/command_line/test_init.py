@@ -84,7 +84,7 @@ def test_what_is_written_passes_a_sound_network_and_fails_a_wrong_one(
     test.write_text(test.read_text().replace("Net", "Flipped"))
     wrong = outcome(project, "-k", "equivalent_to_masked")
     assert wrong.returncode == 1, wrong.stdout
-    assert "`second` is the first to depart" in wrong.stdout
+    assert "`second` is the first to differ" in wrong.stdout
 
 
 def test_the_options_are_those_of_the_test(project) -> None:

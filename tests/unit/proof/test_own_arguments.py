@@ -103,7 +103,7 @@ def test_values_that_are_taken_out_of_tensors_are_told_and_not_accused(name: str
 
     found = answer(make)
     assert found.verdict is Verdict.EXACT
-    assert "shown on drawn inputs alone" in found.reason
+    assert "shown on random inputs alone" in found.reason
     assert "taken out of tensors" in found.reason or "by its position" in found.reason
 
 

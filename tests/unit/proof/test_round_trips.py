@@ -184,7 +184,7 @@ def test_a_buffer_that_shares_memory_comes_back() -> None:
 def test_weights_that_no_network_takes_back_are_not_prunings_fault() -> None:
     """torch does not write to a buffer whose elements are one place in memory."""
     reason = skipped("survives_state_dict", outcome(Sharing(torch.rand(1).expand(2)).eval()))
-    assert reason.endswith("the dense network fares no better")
+    assert reason.endswith("the dense network fails in the same way")
 
 
 def test_a_network_that_is_another_when_copied_is_refused() -> None:
@@ -229,7 +229,7 @@ def test_a_weight_that_pickling_changes_is_seen_with_the_layer() -> None:
     found.pruned.is_pruned = True
     message = failure("survives_pickling", found)
     assert message.startswith("the network that came back runs with the right output shape")
-    assert "`second` is the first to depart" in message
+    assert "`second` is the first to differ" in message
 
 
 def test_what_the_history_does_not_tell_is_seen() -> None:
@@ -284,7 +284,7 @@ def test_what_the_dense_network_cannot_do_either_is_skipped_with_the_reason() ->
 
     reason = skipped("survives_pickling", outcome(make(Local)))
     assert reason.startswith("saving the whole module raised")
-    assert reason.endswith("the dense network fares no better")
+    assert reason.endswith("the dense network fails in the same way")
 
 
 def test_what_pruning_alone_spoils_is_a_failure() -> None:

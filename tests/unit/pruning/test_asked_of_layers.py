@@ -84,7 +84,7 @@ def test_heads_of_which_each_step_takes_a_share_of_what_is_left_are_more_than_as
     (heads,) = found.heads
     assert (heads.requested, heads.removed, heads.is_as_asked) == (5, 9, False)
     assert "of the 10 heads" in found.reason
-    assert "5 were asked to go and 9 went" in found.reason
+    assert "5 were requested and 9 removed" in found.reason
 
 
 def test_a_head_is_gone_only_where_all_of_its_channels_are() -> None:
@@ -135,7 +135,7 @@ def test_heads_are_asked_of_an_attention_whose_first_layer_has_no_ratio() -> Non
     found = answer(model, head_pruning_ratio_dict={model.q: 0.3})
     (heads,) = found.heads
     assert (heads.requested, heads.removed) == (3, 0)
-    assert "3 were asked to go and 0 went" in found.reason
+    assert "3 were requested and 0 removed" in found.reason
 
 
 def test_what_is_asked_of_other_groups_is_known_beside_whole_heads() -> None:

@@ -157,7 +157,7 @@ def refused(dense: nn.Module, inputs: Tensor, widths: object) -> str:
     ("kind", "widths", "told"),
     [
         (Chain, {"frist": 2}, "is called 'frist'; did you mean 'first'?"),
-        (Chain, {"zzz": 2}, "is called 'zzz'; the command groups lists those that there are"),
+        (Chain, {"zzz": 2}, "is called 'zzz'; the command groups lists them"),
         (Chain, {"first": 5}, "`first` has 4 channels, and 5 are to be left of it"),
         (Chain, {"first": 0}, "'first' is to have 0 channels; expected a whole number of at"),
         (Chain, {"first": 2.5}, "'first' is to have 2.5 channels; expected a whole number"),

@@ -115,7 +115,7 @@ def test_four_lines_fail_a_network_that_is_cut_wrongly_with_the_layer(session) -
     result.stdout.fnmatch_lines(
         [
             ">*check()",
-            "E*CheckFailedError: wrong: *: `second` is the first to depart,*channels of `second`*",
+            "E*CheckFailedError: wrong: *: `second` is the first to differ,*channels of `second`*",
             "FAILED test_net.py::test_net[[]Flipped-0.5-equivalent_to_masked]*",
         ]
     )

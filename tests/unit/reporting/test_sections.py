@@ -120,8 +120,8 @@ def test_the_four_questions_are_answered_at_the_top() -> None:
     answers = {answer.question: answer.text for answer in section.blocks[0].answers}
     assert answers["Is it safe?"].startswith("Yes, at 0.3 and 0.5 under `classifier`, ranked glob")
     # 400 of 700 MACs and 20 of 30 parameters are left
-    assert "42.9% fewer MACs and 33.3% fewer parameters" in answers["What did 50 % buy?"]
-    assert "4 of 8 prunable channels went" in answers["What did 50 % buy?"]
+    assert "42.9% fewer MACs and 33.3% fewer parameters" in answers["What did 50 % save?"]
+    assert "4 of 8 prunable channels were removed" in answers["What did 50 % save?"]
     rest = answers["Which layers hold the rest?"]
     assert "Layers that no ratio touches hold 25.0% of what is left." in rest
     assert "`first` (50.0%)" in rest
@@ -196,7 +196,7 @@ def test_a_network_that_could_not_be_looked_at_is_named() -> None:
     told = study(subject, refused=("model factory 'bad' raised ValueError",))
     assert not told.passed
     section = verdict.section(told, [coupled(subject, 0)])
-    assert (section.lead, section.passed) == ("Proved, but not of all networks.", False)
+    assert (section.lead, section.passed) == ("Proved, but not for all networks.", False)
     assert any("model factory 'bad' raised" in text for text in section.paragraphs)
 
 
