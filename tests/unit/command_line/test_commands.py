@@ -258,7 +258,8 @@ WHY = {
     "block": ["`block` (Block) has no channels of its own: those of `stem`, `block.expand` pass"],
     "": ["the model itself (Residual) has no channels of its own: those of `stem`"],
     "head": [
-        "`head` reads the 4 channels of group `stem`", "no channel can be removed: the model's output",
+        "`head` reads the 4 channels of group `stem`",
+        "no channel can be removed: the model's output",
     ],
 }  # fmt: skip
 
