@@ -333,8 +333,8 @@ def _read(request: Request) -> Dense:
         with within(request.budget):
             dense = analysed(request.network)
     except BudgetExceededError as error:
-        told = f"{request.network.name}: {error.reason}; give it a larger budget"
-        raise InputError(told) from None
+        message = f"{request.network.name}: {error.reason}; give it a larger budget"
+        raise InputError(message) from None
     if not request.pruner:
         dense.ask_depgraph(request.budget if budgets.can_be_held() else None)
     return dense

@@ -75,8 +75,8 @@ def conflict(
             pair = _apart(edge, staying, doubted)
             if pair is not None:
                 place = after.trace.steps[edge.step].place
-                told = _Told(trace, found, first).of(place.module, *pair)
-                return replace(told, is_sure=doubted is unsure)
+                clash = _Described(trace, found, first).of(place.module, *pair)
+                return replace(clash, is_sure=doubted is unsure)
     return None
 
 
@@ -101,14 +101,14 @@ def _alone(found: Recovered) -> Iterator[Conflict]:
 def _apart(edge: Edge, staying: Staying, unsure: NDArray[np.bool_]) -> tuple[int, int] | None:
     """The first two labels of an edge that are not combined in the dense network."""
     one, other = (staying.translated(row).ravel() for row in (edge.one, edge.other))
-    told = (one > 0) & (other > 0)
-    one, other = one[told], other[told]
+    known = (one > 0) & (other > 0)
+    one, other = one[known], other[known]
     skipped = staying.single[one] | staying.single[other] | unsure[one] | unsure[other]
     apart = np.flatnonzero((staying.of[one] != staying.of[other]) & ~skipped)
     return (int(one[apart[0]]), int(other[apart[0]])) if apart.size else None
 
 
-class _Told:
+class _Described:
     """Describes two labels that are combined, and which should be."""
 
     def __init__(self, trace: Trace, found: Recovered, first: Mapping[str, str]) -> None:

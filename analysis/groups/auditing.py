@@ -3,7 +3,7 @@
 Where both say the same, torch-pruning cuts a channel of each such group on one copy, and the whole
 is proved at once; only if that fails is it tried which group it was. Where they do not say the
 same, or where nothing may go, the cut of that group alone is proved: its verdict is the answer.
-Where channels go together, as whole heads, what a cut of those gives is told as well.
+Where channels are removed together, as whole heads are, the cut of a whole set is audited, too.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -45,7 +45,7 @@ def audit(
     """
     if isinstance(graph, Verification):
         answer = "cannot-be-told" if graph.verdict is Verdict.TIMEOUT else "cannot-be-cut"
-        return tuple(Audited(group.name, answer, _told(graph)) for group in labelled.groups)
+        return tuple(Audited(group.name, answer, _reason_of(graph)) for group in labelled.groups)
     owners = {layer: group for group in graph for layer in group.layers}
     pairs = [
         (group, next((owners[layer] for layer in group.layers if layer in owners), None))
@@ -87,8 +87,8 @@ def _allowed(labelled: Labelled, place: int, dependency: DependencyGroup) -> lis
 def _is_tried(group: Group, dependency: DependencyGroup) -> bool:
     """Whether a channel of a group can be cut to see that it is right."""
     block = dependency.width // dependency.channel_groups
-    told = dependency.frozen or dependency.untraced
-    return bool(group.together) and not group.is_output and not told and block > 1
+    detail = dependency.frozen or dependency.untraced
+    return bool(group.together) and not group.is_output and not detail and block > 1
 
 
 Pair = tuple[Group, DependencyGroup]
@@ -108,7 +108,7 @@ def _faulty(
         return
     if found.verdict is Verdict.TIMEOUT:
         for group, _ in pairs:
-            yield group.name, Audited(group.name, "cannot-be-told", _told(found))
+            yield group.name, Audited(group.name, "cannot-be-told", _reason_of(found))
     elif len(pairs) == 1:
         ((group, dependency),) = pairs
         yield group.name, _proved(group, dependency, (), allowed.get(group.name, []), cut)
@@ -125,7 +125,7 @@ def _first(group: Group, dependency: DependencyGroup) -> list[int]:
     return [channel + block * turn for turn in range(dependency.channel_groups)]
 
 
-def _told(found: Verification) -> str:
+def _reason_of(found: Verification) -> str:
     return f"{found.verdict}: {found.reason}"
 
 
@@ -178,7 +178,7 @@ def _proved(
             wrong = (each for each in (found, several) if each.verdict is Verdict.WRONG)
             return _failing(group, misread, next(wrong, found), whole)
         if found.verdict is Verdict.MIXED or not found.verdict.passes:
-            return Audited(group.name, "cannot-be-told", _told(found))
+            return Audited(group.name, "cannot-be-told", _reason_of(found))
     return Audited(
         group.name, "same", "numbered differently, and its cut is proved right" if misread else ""
     )
@@ -205,11 +205,11 @@ def _failing(
     """
     fails = whole.verdict in _FAILING
     said = whole if fails and one.verdict is not Verdict.WRONG else one
-    told = said.reason if said.verdict is Verdict.WRONG else _told(said)
+    detail = said.reason if said.verdict is Verdict.WRONG else _reason_of(said)
     beside = (
         "" if fails else f"; where {group.together_in_words} are removed together, its cut is right"
     )
-    return Audited(group.name, _FAILING[said.verdict], told + beside, misread)
+    return Audited(group.name, _FAILING[said.verdict], detail + beside, misread)
 
 
 def _compared(
@@ -246,8 +246,8 @@ def _compared(
         seen = np.resize(_NOWHERE if seen is None else seen, len(expected))
         differing = np.flatnonzero(seen != expected)
         if differing.size:
-            told = _numbers(seen[differing]), _numbers(expected[differing])
-            misread = Misread(layer, tuple(differing.tolist()), *told)
+            detail = _numbers(seen[differing]), _numbers(expected[differing])
+            misread = Misread(layer, tuple(differing.tolist()), *detail)
             found.setdefault((layer, axis), misread)
     return tuple(found.values())
 

@@ -35,7 +35,7 @@ class Departing:
     Attributes:
         step: its number in the dense network's pass.
         why: what it does.
-        fixed: whether all that it was told to do with its only operand is as in the dense network.
+        fixed: whether it is called with the dense network's arguments beside its only operand.
         raises: whether it does so at once.
         reads: the planes that an operator reads which only the cut network calls.
     """
@@ -126,7 +126,7 @@ def _is_retraced(tried: Tried, removed: NDArray[np.bool_], repeated: Sequence[Re
             cut = cut_copy(tried.model, tried.trace, removed, repeated)
             return is_retraced(cut, tried.inputs, tried.trace, removed)
     except Exception:
-        return False  # where it raises is told by labels
+        return False  # labels say where it raises
 
 
 def cut_copy(
@@ -217,7 +217,7 @@ class _Check:
 
     @property
     def raises_on_the_same(self) -> bool:
-        """Whether the operator that raised was told to do what the dense network's does."""
+        """Whether the operator that raised has the dense network's arguments."""
         if not self.calls or self.waiting or self.place >= len(self._trace.steps):
             return False
         dense, last = self._trace.steps[self.place], self.calls[-1]
@@ -236,7 +236,7 @@ class _Check:
 
 
 def _is_told_the_same(dense: Step, cut: Step) -> bool:
-    """Whether all that an operator is told to do with its only operand is as before the cut."""
+    """Whether an operator's arguments beside its only operand are as before the cut."""
     return len(cut.sources) == 1 and bool(cut.constants) and cut.constants == dense.constants
 
 

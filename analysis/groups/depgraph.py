@@ -137,7 +137,7 @@ def groups_cut_by(
 ) -> tuple[DependencyGroup, ...]:
     """What the pruner's own graph holds, and the frozen layers that it cannot see.
 
-    These are told by the pass that follows channels: a graph of our own might be another one than
+    These come from the labelled pass: a graph of our own might be another one than
     the pruner's, and may not end where that one does.
     """
     found = _of_own_graph(pruner, *reading)

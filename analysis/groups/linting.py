@@ -350,7 +350,7 @@ def _lock(
 
 
 def _partners(lock: Lock, scene: _Scene) -> Iterator[Finding]:
-    """Norms follow their convolution as a matter of course; what is told has weights of its own."""
+    """Lists only layers with weights of their own, because norms always follow theirs."""
     kin = [
         layer
         for layer in lock.partners

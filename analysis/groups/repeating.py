@@ -41,9 +41,9 @@ def candidates(
     yield from _splits(modules, trace, alike, step, removed)
     for route in (_around_call, _around_made):
         found = _firsts(modules, trace, route, step, removed)
-        told = trace.steps[step].constants
-        # What the operator is told is tried first, and then what is the size itself.
-        likely = sorted(found, key=lambda each: (each[0].value not in told, not _is_size(each[0])))
+        given = trace.steps[step].constants
+        # Arguments of the operator are tried first, and then the size itself.
+        likely = sorted(found, key=lambda each: (each[0].value not in given, not _is_size(each[0])))
         for first, up, plane in likely[:_MOST]:
             others = (_same(trace, modules, route, other, up, plane, first) for other in alike)
             yield [first, *filter(None, others)]
@@ -93,7 +93,7 @@ def one_each(
 
 
 def _place(module: nn.Module, path: Path) -> Hashable:
-    """What tells a number from others: the object that keeps it, and where."""
+    """The identity of a number: the object that holds it, and where."""
     first, *rest = path
     if rest and isinstance(rest[0], str):
         return id(getattr(module, str(first))), *rest

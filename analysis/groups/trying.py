@@ -37,14 +37,14 @@ class Learnt:
     Attributes:
         classes: labels that go together, and those that stay.
         tries: cuts that were made.
-        untold: why the last cut was still not right; empty where it was.
+        failure: why the last cut was still not right; empty if it was.
         repeated: attributes that have to follow a cut.
         chosen: by place of a choice, the option that is taken.
     """
 
     classes: Classes
     tries: int = 0
-    untold: str = ""
+    failure: str = ""
     repeated: tuple[Repeated, ...] = ()
     chosen: Mapping[int, int] = field(default_factory=dict)
 
@@ -72,37 +72,37 @@ def learn(
         return found
     other = _learnt(tried, State(chosen=dict(wanted), wanted=dict(wanted)))
     is_as_free = free(trace, other.classes) >= free(trace, found.classes)
-    return other if is_as_free and not other.untold else found
+    return other if is_as_free and not other.failure else found
 
 
 def _learnt(tried: Tried, state: State) -> Learnt:
     trace = tried.trace
     sites = _sites(tried.model, trace)
     rng = np.random.default_rng(0)
-    why, right, cuts, untold = "", 0, 0, True
+    why, right, cuts, failed = "", 0, 0, True
     may_be_chance = not keeps_order(trace)
     while cuts < _TRIES:
         classes = reconciled(trace, state)
         removed = drawn(trace, classes, rng, right)
         if not removed.any():
-            untold = False
+            failed = False
             break
         failing = departure(tried, classes, removed, state.repeated)
         cuts += 1
         if failing is None:
             right += 1
             if right == 2 or not may_be_chance:
-                untold = False
+                failed = False
                 break
             continue
         right, why = 0, failing.why
         if why == ENDLESS or not _adapt(tried, sites, state, failing, removed, rng):
             break
-    if untold:
+    if failed:
         rest = np.flatnonzero(classes.held < 0)[1:].astype(np.int32)
         classes = state.classes(trace, [Hold(-1, f"not known: {why}", rest)])
-    told = why if untold else ""
-    return Learnt(classes, cuts, told, tuple(state.repeated), dict(state.chosen))
+    failure = why if failed else ""
+    return Learnt(classes, cuts, failure, tuple(state.repeated), dict(state.chosen))
 
 
 def _sites(model: nn.Module, trace: Trace) -> list[Hashable]:

@@ -144,7 +144,7 @@ def _arguments(module: nn.Module) -> dict[str, Any]:
 
 
 def _told(kind: type[nn.Module], options: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments as short as they can be told: no defaults, one number for equal ones."""
+    """Arguments in their shortest form: no defaults, one number for equal ones."""
     short = {}
     for name, default in _signature(kind).items():
         if name in options:

@@ -146,10 +146,10 @@ def _pruned(small: Small, asked: Asked, config: Config) -> list[str]:
         "round_to": config.round_to,
         "max_pruning_ratio": config.max_pruning_ratio if config.max_pruning_ratio < 1 else None,
     }
-    told = ", ".join(
+    arguments = ", ".join(
         ["net", given, *(f"{name}={value}" for name, value in options.items() if value)]
     )
-    lines = textwrap.wrap(f"{told},", 92, initial_indent="    ", subsequent_indent="    ")
+    lines = textwrap.wrap(f"{arguments},", 92, initial_indent="    ", subsequent_indent="    ")
     return [
         "pruner = tp.pruner.MagnitudePruner(",
         *lines,

@@ -117,7 +117,7 @@ def filters_alone(layer: Any) -> bool:
 
 
 def name_of_kind(layer: Any) -> str:
-    """A layer's class, or that it is a parameter; a depthwise convolution is told apart."""
+    """A layer's class, or ``parameter``; depthwise convolutions have a kind of their own."""
     kind = "Parameter" if isinstance(layer, nn.Parameter) else type(layer).__name__
     return f"depthwise {kind}" if filters_alone(layer) else kind
 

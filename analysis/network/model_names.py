@@ -1,4 +1,4 @@
-"""Models and weights that a name stands for, told apart without importing torchvision."""
+"""Names of models and weights, checked without importing torchvision."""
 
 import re
 from importlib import util

@@ -143,7 +143,7 @@ class Operators(FunctionMode):
 def _looking(frames: Sequence[FrameType]) -> Iterator[FrameType]:
     """Those of torch-pruning's, and what it has called; the innermost first.
 
-    What a pruner is told its constructor goes through: that is nothing that it looks at.
+    A pruner's constructor goes through its arguments, which does not count as using them.
     """
     own = [frame.f_globals.get("__name__", "").startswith("torch_pruning.") for frame in frames]
     last = max((place for place, is_own in enumerate(own) if is_own), default=-1)

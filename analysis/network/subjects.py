@@ -120,7 +120,7 @@ def resolve(name: str) -> Subject:
     known = _models().list_models()
     if name not in known:
         raise unknown_model(name, known)
-    # A detector's backbone has trained weights unless it is told to have none.
+    # A detector's backbone has trained weights by default.
     parts = inspect.signature(_models().get_model_builder(name)).parameters
     none = dict.fromkeys({"weights", "weights_backbone"} & {*parts})
     return Subject(name, partial(_models().get_model, name, **{"weights": None, **none}))
@@ -247,7 +247,7 @@ def with_ties(state: Any, model: nn.Module) -> Any:
 
 
 def _hint(state: Any) -> str:
-    """What is around the weights in a file, if it can be told."""
+    """What a file holds beside the weights, as a hint; empty if not known."""
     keys = list(state) if isinstance(state, dict) else []
     inner = next((key for key in keys if isinstance(state[key], dict)), None)
     if inner is not None:

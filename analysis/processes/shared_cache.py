@@ -24,7 +24,7 @@ class SharedCache:
     def compute_once(self, key: str, work: Callable[[], Any]) -> Any:
         """What ``work`` returns, or raises, done once for all processes.
 
-        What is no error of ours is told in words, as `WorkerError`.
+        Errors of other packages become `WorkerError`, with their message.
 
         A process that is ended gives its turn to the next.
 

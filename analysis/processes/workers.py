@@ -86,7 +86,8 @@ class Worker:
 
     Args:
         module: what the functions belong to; imported once, before any budget runs.
-        on_step: told each step of the work as it begins, see `analysis.processes.budgets.step`.
+        on_step: called with each step of the work as it begins, see
+            `analysis.processes.budgets.step`.
         threads: threads for each torch operation; None leaves torch's choice.
     """
 

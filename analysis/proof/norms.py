@@ -1,4 +1,4 @@
-"""Which statistics over channels are those of a norm, told by what is done with them.
+"""Which statistics over channels are those of a norm, judged by how they are used.
 
 A norm divides channels by the root of their mean square, or of their variance once their mean is
 subtracted, whatever its class is called and wherever its lines stand. It is known by two powers:

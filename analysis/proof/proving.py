@@ -111,8 +111,8 @@ def _in_training(expected: MaskedDense, pruned: nn.Module, answer: Verification)
     )
 
 
-def _telling(answer: Verification, told: str) -> Verification:
-    return replace(answer, reason=f"{answer.reason}; {told}" if answer.reason else told)
+def _telling(answer: Verification, text: str) -> Verification:
+    return replace(answer, reason=f"{answer.reason}; {text}" if answer.reason else text)
 
 
 class _Proof:
@@ -242,11 +242,11 @@ class _Proof:
         idle = exercised.unexercised(self._pruned, structure.used) if structure.used else ()
         answer = replace(answer, structure=structure.said, unexercised=tuple(idle))
         if structure.differs:
-            told = dict(structure.conflicts).get(structure.layer, structure.differs)
+            text = dict(structure.conflicts).get(structure.layer, structure.differs)
             return replace(
                 answer,
                 verdict=Verdict.WRONG,
-                reason=f"{told}; the random inputs do not show it",
+                reason=f"{text}; the random inputs do not show it",
                 first_divergence=structure.layer,
             )
         if structure.numbered is not None:
@@ -297,8 +297,8 @@ class _Proof:
         is_function = structure.held.startswith(FUNCTIONS)
         if structure.is_proved or is_function or (structure.held and self._is_equal_where_known):
             return self._over_those_that_stay(answer, place)
-        told = dict(structure.conflicts)
-        why = told.get(answer.first_divergence or "") or next(iter(told.values()), "")
+        text = dict(structure.conflicts)
+        why = text.get(answer.first_divergence or "") or next(iter(text.values()), "")
         why = why or structure.differs or structure.unknown or structure.held
         # What departs first may own no parameters, by which numbers are compared.
         first = structure.layer if structure.differs else answer.first_divergence
@@ -314,8 +314,8 @@ class _Proof:
         ]
         if structure.held or mixing:
             module, what = mixing[0] if mixing else (structure.layer, structure.held)
-            told = "; ".join(filter(None, (_mixed(module, what), _some(scales))))
-            return replace(answer, verdict=Verdict.MIXED, reason=told)
+            text = "; ".join(filter(None, (_mixed(module, what), _some(scales))))
+            return replace(answer, verdict=Verdict.MIXED, reason=text)
         if structure.combined or structure.scaled:
             return replace(
                 answer,

@@ -329,7 +329,7 @@ def _with_layers(
     progress: Progress,
     asked: AskedOfLayers,
 ) -> Verification:
-    """The answer with what single layers were asked; what did not come of that is told."""
+    """The answer with requests for single layers; unmet requests are reported."""
     verification = replace(
         verification,
         heads=asked.head_accounts(groups, progress.removals),
@@ -338,8 +338,8 @@ def _with_layers(
     )
     if not verification.verdict.passes:
         return verification
-    told = "; ".join(filter(None, [verification.reason, *_short_of(verification)]))
-    return replace(verification, reason=told)
+    reasons = "; ".join(filter(None, [verification.reason, *_short_of(verification)]))
+    return replace(verification, reason=reasons)
 
 
 def _short_of(verification: Verification) -> list[str]:

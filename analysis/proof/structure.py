@@ -349,8 +349,8 @@ class _Lining:
         for step in steps:
             for edge in self._meets.get(self._after.get(id(step), -1), []):
                 one, other = (self._staying.translated(row) for row in (edge.one, edge.other))
-                told = (one >= 0) & (other >= 0)
-                if (self._staying.of[one[told]] != self._staying.of[other[told]]).any():
+                known = (one >= 0) & (other >= 0)
+                if (self._staying.of[one[known]] != self._staying.of[other[known]]).any():
                     raise _DiffersError(
                         f"other channels meet at {step.place} than in the dense network"
                     )

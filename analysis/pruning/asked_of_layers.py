@@ -1,7 +1,7 @@
-"""What a pruner was told about single layers: heads that go whole, and ratios of their own.
+"""Requests to a pruner for single layers: whole heads, and ratios of their own.
 
-torch-pruning takes a head's ratio for each step of what the last one left, and passes over ratios
-that no group takes up, without a word.
+At each step torch-pruning applies a ratio of heads to what the last step left. It silently ignores
+ratios that no group uses.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -31,7 +31,7 @@ class AskedOfLayers:
         head_ratios: by layer.
         ratios: of channels, by the layers that share one.
         together: whether all heads are ranked together.
-        prunes_heads: whether the pruner was told to remove any.
+        prunes_heads: whether the pruner is to remove heads.
         is_traced: whether torch-pruning's graph joins any two operators.
     """
 

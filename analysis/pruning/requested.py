@@ -1,9 +1,9 @@
-"""What a pruner is about to ask: who is ranked with whom, at which ratio, by which importances.
+"""The request of a pruner's next step: its scopes, ratios and importances.
 
 These are the rules of torch-pruning's ``BasePruner._prune`` (``base_pruner.py``) written again:
 scopes of the user's own come before isomorphic ones, these before the global one; each step asks
-for what is missing of its share of the channels that the scope had before the first. What a
-pruner does is never looked at, only what it was told and the network.
+for what is missing of its share of the channels that the scope had before the first. This reads
+only the pruner's options and the network, never what the pruner does.
 """
 
 import copy
@@ -50,7 +50,7 @@ class RequestedChannels:
         unknown: why what it asks is not known; empty if it is.
         of_layers: what single layers are asked, their heads among it.
         planned: what is asked up to the last step looked at, and what the rules leave of that. A
-            group of which that cannot be told (one layer makes its q, k and v) is left out.
+            group whose request is not known (one layer makes its q, k and v) is left out.
     """
 
     def __init__(self, pruner: Any) -> None:

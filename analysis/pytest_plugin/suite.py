@@ -111,11 +111,11 @@ OPTIONS = (
 
 def add_defaults(parser: pytest.Parser) -> None:
     """Each option of the suite has a default in the ini file: ``pruning_ratios`` and so on."""
-    for name, told in OPTIONS:
+    for name, entry in OPTIONS:
         kind: Any = "linelist" if name == "--model" else "string"
         default: Any = [] if name == "--model" else ""
-        text = f"default of {name}: {told['help']}"
-        parser.addini(told["dest"], text, type=kind, default=default)
+        text = f"default of {name}: {entry['help']}"
+        parser.addini(entry["dest"], text, type=kind, default=default)
 
 
 def configure(config: pytest.Config) -> None:
@@ -166,10 +166,10 @@ def _value(config: pytest.Config, name: str) -> Any:
     given = getattr(config.option, option, None)
     if given is not None:
         return given
-    told = config.getini(option)
-    if isinstance(told, list):
-        return [_from_here(config, text) for text in told] or None
-    return _from_here(config, told) if told else None
+    entry = config.getini(option)
+    if isinstance(entry, list):
+        return [_from_here(config, text) for text in entry] or None
+    return _from_here(config, entry) if entry else None
 
 
 def _from_here(config: pytest.Config, text: str) -> str:
@@ -364,10 +364,10 @@ class _Teller:
         """Collect what tests looked at, and why they could not."""
         for name, value in report.user_properties:
             if name == _PROPERTY:
-                told = json.loads(str(value))
-                self._found.setdefault(told["key"], told)
+                entry = json.loads(str(value))
+                self._found.setdefault(entry["key"], entry)
                 if report.skipped and hasattr(report, "wasxfail"):
-                    self._known[told["key"], told["check"]] = report.wasxfail
+                    self._known[entry["key"], entry["check"]] = report.wasxfail
             elif name == _REFUSED and value not in self._refused:
                 self._refused.append(str(value))
 
@@ -393,12 +393,12 @@ class _Teller:
         if cache is None:
             raise InputError("--report needs pytest's temporary folder; leave out -p no:tmpdir")
         found: dict[str, SubjectStudy] = {}
-        for told in self._in_order():
-            run = cache.get(told["key"])
+        for entry in self._in_order():
+            run = cache.get(entry["key"])
             if run is not None:
-                run = self._with_known(told["key"], run)
-                network = told["network"]
-                so_far = found.get(network) or cache.get(network) or _bare(told, run)
+                run = self._with_known(entry["key"], run)
+                network = entry["network"]
+                so_far = found.get(network) or cache.get(network) or _bare(entry, run)
                 found[network] = replace(so_far, runs=(*so_far.runs, run))
         # matplotlib takes its time, which sessions without a report are spared.
         write_report = import_module("analysis.reporting.report").write_report
@@ -445,15 +445,15 @@ def _without_report(arguments: Iterable[str]) -> Iterator[str]:
             yield text
 
 
-def _bare(told: dict[str, Any], run: Run) -> SubjectStudy:
+def _bare(entry: dict[str, Any], run: Run) -> SubjectStudy:
     """What is known of a network beside its prunings, where no more could be found out."""
-    size = told["input_size"]
+    size = entry["input_size"]
     info = SubjectInfo(
-        told["subject"],
+        entry["subject"],
         None if size is None else tuple(size),
-        told["weights"],
-        told["seed"],
-        tuple(told["outputs"]),
+        entry["weights"],
+        entry["seed"],
+        tuple(entry["outputs"]),
     )
     dense = CostTable((), run.macs.before, run.params.before, (), ())
     return SubjectStudy(info, (run.config.policy, run.config.scope), dense, ())

@@ -31,7 +31,7 @@ def check_writable(path: str | Path) -> None:
 
 @contextmanager
 def _refusing(path: str | Path, what: str) -> Iterator[None]:
-    """What cannot be written is told in one line, with what to give instead."""
+    """Turn an error of the file system into one line that says what to give instead."""
     try:
         yield
     except OSError as error:

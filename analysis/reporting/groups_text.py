@@ -20,11 +20,9 @@ def groups(
     *,
     members: bool = False,
 ) -> str:
-    """One line a group, the members of each if they are asked for, the audit, the lint.
+    """One line for each group, with its members, the audit or the lint if requested.
 
-    And what is in no group.
-
-    The lint stands alone: it speaks of the ignored layers, not of the groups.
+    Layers in no group are listed, too. The lint stands alone: it is about the ignored layers.
     """
     rest = [f"in no group: {each.layer} ({each.kind}): {each.why}" for each in outside]
     if lint is not None:
@@ -125,7 +123,7 @@ def _audit(audited: Sequence[Audited] | None) -> str:
 
 
 def _audited(alike: Sequence[Audited]) -> Iterator[str]:
-    """What is said of groups for one reason, which is told once."""
+    """One line for all groups with the same reason."""
     first = alike[0]
     named = ", ".join(each.name for each in alike)
     yield f"group{'s' if len(alike) > 1 else ''} {named}: {first.audit}: {first.why}"

@@ -12,10 +12,10 @@ __all__ = ["TITLE", "render"]
 TITLE = "What pruning saved, and whether it is right"
 
 
-def render(told: Iterable[tuple[Section, Sequence[Evidence]]]) -> str:
+def render(shown: Iterable[tuple[Section, Sequence[Evidence]]]) -> str:
     """One document; wide tables are left to the page and the JSON."""
     parts = [f"# {TITLE}"]
-    for section, evidence in told:
+    for section, evidence in shown:
         lead = [f"**{section.lead}**"] if section.lead else []
         lead += [f"{escaped(section.gist)}."] if section.gist else []
         parts += [f"## {section.title}", *lead, *map(escaped, section.paragraphs)]

@@ -17,7 +17,7 @@ from analysis.reporting.tables import RUN_HEADERS, Table
 __all__ = ["render"]
 
 
-def render(study: Study, told: Sequence[tuple[Section, Sequence[Evidence]]]) -> str:
+def render(study: Study, shown: Sequence[tuple[Section, Sequence[Evidence]]]) -> str:
     """The text of ``index.html``: nothing in it is loaded from elsewhere."""
     environment = Environment(
         loader=PackageLoader("analysis.reporting"),
@@ -31,8 +31,10 @@ def render(study: Study, told: Sequence[tuple[Section, Sequence[Evidence]]]) -> 
     only = f"{names[0]}: " if len(names) == 1 else ""
     environment.filters["short"] = lambda text: text.removeprefix(only)
     if only:
-        told = [(_of_one(section), found) for section, found in told]
-    return environment.get_template("page.html").render(title=TITLE, names=names, told=told) + "\n"
+        shown = [(_of_one(section), found) for section, found in shown]
+    return (
+        environment.get_template("page.html").render(title=TITLE, names=names, shown=shown) + "\n"
+    )
 
 
 def _of_one(section: Section) -> Section:

@@ -62,16 +62,16 @@ def write_report(
     """
     study = _with_unique_names(study)
     ended = outcomes.read(directory) if study.is_case_study else {}
-    told = [
+    shown = [
         (section, evidence(section, study, ended))
         for section in sections_of(study, directory, before)
     ]
     made = {
-        "index.html": page.render(study, told),
-        "report.md": markdown.render(told),
+        "index.html": page.render(study, shown),
+        "report.md": markdown.render(shown),
         "results.json": as_json.dump(as_json.study(study)),
         _SCHEMA: package_files("analysis.reporting").joinpath(_SCHEMA).read_text("utf-8"),
-        **{f"{drawing.name}.svg": drawing.svg + "\n" for drawing in _drawings(told)},
+        **{f"{drawing.name}.svg": drawing.svg + "\n" for drawing in _drawings(shown)},
     }
     return [files.write_text(f"{directory}/{name}", text) for name, text in made.items()]
 
@@ -108,8 +108,8 @@ def _of_the_case_study(study: Study, directory: str) -> Iterator[Section | Absen
     yield versions.section(directory)
 
 
-def _drawings(told: Iterable[tuple[Section, object]]) -> Iterator[Drawing]:
-    for section, _ in told:
+def _drawings(shown: Iterable[tuple[Section, object]]) -> Iterator[Drawing]:
+    for section, _ in shown:
         yield from section.drawings
         for block in section.blocks:
             yield from block.drawings

@@ -184,8 +184,8 @@ def run_notes(found: Sequence[Run]) -> list[str]:
         if (roots := [g.root for g in run.verification.groups if g.reason is Reason.FROZEN])
     ]
     dropped = [run for run in found if any(g.is_dropped for g in run.verification.groups)]
-    told = once([*failures, *mixed, *short, *unknown, *frozen, *skipped])
-    return [*told, *([_advice(dropped)] if dropped else [])]
+    all_notes = once([*failures, *mixed, *short, *unknown, *frozen, *skipped])
+    return [*all_notes, *([_advice(dropped)] if dropped else [])]
 
 
 def once(notes: Iterable[tuple[Run, str]]) -> list[str]:

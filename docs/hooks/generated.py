@@ -1,4 +1,4 @@
-"""What the site takes from the code and from the committed results, so that nothing is copied.
+"""Parts of the site that are generated from the code and from the committed results.
 
 A page says ``<!-- generated: NAME -->`` where it wants one of `GENERATED`.
 """
@@ -131,8 +131,8 @@ def _pytest_options() -> str:
     return _table(
         ["option", "meaning"],
         [
-            (f"{_code(name)} {_code(told.get('metavar', ''))}", str(told["help"]))
-            for name, told in (*gate.OPTIONS, *suite.OPTIONS)
+            (f"{_code(name)} {_code(arguments.get('metavar', ''))}", str(arguments["help"]))
+            for name, arguments in (*gate.OPTIONS, *suite.OPTIONS)
         ],
     )
 
@@ -211,8 +211,8 @@ def _fields(name: str, schema: dict[str, Any], level: int = 3) -> str:
         holder = each.get("items", each)
         if "properties" in holder:
             inside.append(_fields(f"{name}.{field}", holder, level + 1))
-        told = each.get("description", "") + ("" if field in needed else " Left out where empty.")
-        rows.append((_code(field), _kind(each), told.strip()))
+        text = each.get("description", "") + ("" if field in needed else " Left out where empty.")
+        rows.append((_code(field), _kind(each), text.strip()))
     table = _table(["field", "value", "meaning"], rows)
     return "\n\n".join([f"{'#' * level} {name}", schema["description"], table, *inside])
 

@@ -157,12 +157,12 @@ def _run_python(text: str, names: dict[str, Any]) -> list[str]:
 
 
 def _run_command(command: str, shown: str, status: int, folder: Path) -> list[str]:
-    told = _called(command, folder)
-    if told.returncode != status:
-        return [f"`{command}` exits with {told.returncode}: {told.stdout}{told.stderr}"]
+    output = _called(command, folder)
+    if output.returncode != status:
+        return [f"`{command}` exits with {output.returncode}: {output.stdout}{output.stderr}"]
     checker = doctest.OutputChecker()
-    if shown.strip() and not checker.check_output(shown, told.stdout + told.stderr, _AS_SHOWN):
-        return [f"`{command}` prints\n{told.stdout}{told.stderr}and not\n{shown}"]
+    if shown.strip() and not checker.check_output(shown, output.stdout + output.stderr, _AS_SHOWN):
+        return [f"`{command}` prints\n{output.stdout}{output.stderr}and not\n{shown}"]
     return []
 
 

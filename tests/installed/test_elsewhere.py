@@ -16,16 +16,16 @@ CI = Page("docs/howto/ci.md")
 
 
 def test_what_is_imported_is_the_wheel(folder: Path) -> None:
-    told = call(folder, "python -c 'import analysis; print(analysis.__file__)'")
-    assert "site-packages" in told.stdout
-    assert not Path(told.stdout.strip()).is_relative_to(ROOT / "analysis")
+    output = call(folder, "python -c 'import analysis; print(analysis.__file__)'")
+    assert "site-packages" in output.stdout
+    assert not Path(output.stdout.strip()).is_relative_to(ROOT / "analysis")
 
 
 def test_the_command_finds_the_package_where_a_module_of_its_name_stands(folder: Path) -> None:
     (folder / "analysis.py").write_text("raise SystemExit('this is the user's own')")
-    told = call(folder, "pruning-analysis --version")
-    assert (told.returncode, told.stderr) == (0, "")
-    assert re.fullmatch(r"pruning-analysis \d+\.\d+\.\d+\n", told.stdout)
+    output = call(folder, "pruning-analysis --version")
+    assert (output.returncode, output.stderr) == (0, "")
+    assert re.fullmatch(r"pruning-analysis \d+\.\d+\.\d+\n", output.stdout)
     for model in ("my_models.py:small_net", "my_models:small_net"):
         proved = call(folder, f"pruning-analysis verify {model} --input-size 3,8,8 --ratios 0.5")
         assert proved.returncode == 0, proved.stderr
@@ -42,13 +42,13 @@ def test_four_lines_fail_where_a_network_is_pruned_wrong(folder: Path) -> None:
 
 
 def test_the_suite_needs_no_test_file(folder: Path) -> None:
-    told = call(
+    output = call(
         folder,
         "pytest --pyargs analysis.suite --model my_models.py:small_net --input-size 3,32,32 "
         "--ratios 0.5 -k forward_runs",
     )
-    assert told.returncode == 0, told.stdout
-    assert "networks: my_models.py:small_net" in told.stdout
+    assert output.returncode == 0, output.stdout
+    assert "networks: my_models.py:small_net" in output.stdout
     nothing = call(folder, "pytest --pyargs analysis.suite")
     assert nothing.returncode == 4
     assert nothing.stderr.strip().count("\n") == 0
@@ -67,8 +67,8 @@ def test_the_workflow_gates(folder: Path) -> None:
     accepted = call(folder, gate.replace("--check-baseline", "--update-baseline"))
     assert accepted.returncode == 1, accepted.stdout
     for command in (doctor, gate, summary):
-        told = call(folder, command, GITHUB_STEP_SUMMARY=str(folder / "summary.md"))
-        assert told.returncode == 0, told.stdout + told.stderr
+        output = call(folder, command, GITHUB_STEP_SUMMARY=str(folder / "summary.md"))
+        assert output.returncode == 0, output.stdout + output.stderr
     assert "| 0.5 | exact" in re.sub(" +", " ", (folder / "summary.md").read_text())
     assert {"index.html", "junit.xml", "results.schema.json"} <= {
         path.name for path in (folder / "pruning-report").iterdir()

@@ -220,7 +220,7 @@ def agreements(model: nn.Module, inputs: Tensor, every: int = 1) -> int:
         for channel, places in enumerate(member.positions)
         for position in places
     }
-    told = 0
+    counted = 0
     with in_double():
         theirs = dependency_groups(model, inputs)
     for other in theirs[::every]:
@@ -240,8 +240,8 @@ def agreements(model: nn.Module, inputs: Tensor, every: int = 1) -> int:
             for member in other.members
         }
         assert followed(group, together) == {k: v for k, v in wanted.items() if v}, other.root
-        told += 1
-    return told
+        counted += 1
+    return counted
 
 
 PLAIN = [

@@ -181,9 +181,9 @@ def by_command(capsys: Any, name: str, inputs: str, *options: str) -> dict[str, 
         ["verify", f"{__name__}:make_{name}", "--inputs", f"{__name__}:{inputs}",
          "--ratios", "0.5", "--budget", "60", "--json", "-", *options]
     )  # fmt: skip
-    told = capsys.readouterr()
-    assert told.out, told.err
-    [run] = json.loads(told.out)["runs"]
+    text = capsys.readouterr()
+    assert text.out, text.err
+    [run] = json.loads(text.out)["runs"]
     return run
 
 
@@ -220,9 +220,9 @@ def printed(capsys: Any, *options: str) -> dict[str, Any]:
     command, *others = options
     model = [f"{__name__}:make_states", "--inputs", f"{__name__}:images"]
     main([command, *model, "--json", "-", *others])
-    told = capsys.readouterr()
-    assert told.out, told.err
-    found: dict[str, Any] = json.loads(told.out)
+    text = capsys.readouterr()
+    assert text.out, text.err
+    found: dict[str, Any] = json.loads(text.out)
     return found
 
 
@@ -233,8 +233,8 @@ def test_which_outputs_count_makes_the_same_difference_in_python_and_in_the_comm
     asked = ["--outputs", ",".join(outputs)] if outputs else []
     model, inputs = factory(WithStates)().eval(), images()
     held = {each.name: each.held for each in inspect_groups(model, inputs, outputs=outputs)}
-    told = printed(capsys, "groups", *asked)
-    assert held == {each["name"]: each["held"] for each in told["groups"]}
+    text = printed(capsys, "groups", *asked)
+    assert held == {each["name"]: each["held"] for each in text["groups"]}
     assert held == {
         "first": "",
         "second": "" if outputs else "the model's output",
@@ -244,8 +244,8 @@ def test_which_outputs_count_makes_the_same_difference_in_python_and_in_the_comm
         finding.layer: finding.kind
         for finding in lint_ignored_layers(model, inputs, ["head"], outputs=outputs).findings
     }
-    told = printed(capsys, "groups", "--lint", "--ignore", f"{__name__}:only_head", *asked)
-    assert forgotten == {each["layer"]: each["kind"] for each in told["lint"]["findings"]}
+    text = printed(capsys, "groups", "--lint", "--ignore", f"{__name__}:only_head", *asked)
+    assert forgotten == {each["layer"]: each["kind"] for each in text["lint"]["findings"]}
     assert ("second" in forgotten) is not bool(outputs)
 
 
@@ -257,11 +257,11 @@ def only_head(model: nn.Module) -> list[nn.Module]:
     "door",
     [
         inspect_groups,
-        lambda *given, **told: lint_ignored_layers(*given, ["head"], **told),
+        lambda *given, **text: lint_ignored_layers(*given, ["head"], **text),
         count_macs,
-        lambda *given, **told: ratio_curve(*given, [0.5], **told),
-        lambda *given, **told: ratio_for_macs(*given, 0.5, **told),
-        lambda *given, **told: ratio_for_params(*given, 0.5, **told),
+        lambda *given, **text: ratio_curve(*given, [0.5], **text),
+        lambda *given, **text: ratio_for_macs(*given, 0.5, **text),
+        lambda *given, **text: ratio_for_params(*given, 0.5, **text),
     ],
     ids=["groups", "lint", "macs", "curve", "for macs", "for params"],
 )
@@ -341,8 +341,8 @@ def test_a_target_that_is_not_known_to_be_met_is_told_shortly_and_why_on_the_nex
 def test_what_is_the_same_of_all_groups_is_told_once_in_an_audit(capsys: Any) -> None:
     model = [f"{__name__}:make_detached", "--inputs", f"{__name__}:images"]
     assert main(["groups", *model, "--audit"]) == 1
-    (told,) = [line for line in capsys.readouterr().out.splitlines() if "has a gradient" in line]
-    assert told.startswith("groups first, second, head: cannot-be-cut: unprunable: ")
+    (text,) = [line for line in capsys.readouterr().out.splitlines() if "has a gradient" in line]
+    assert text.startswith("groups first, second, head: cannot-be-cut: unprunable: ")
 
 
 def test_an_audit_tells_within_its_budget_that_depgraph_does_not_end(capsys: Any) -> None:
@@ -407,9 +407,9 @@ make_sized = factory(Sized)
 def test_a_ratio_that_leaves_no_network_is_a_line_beside_what_is_counted(capsys: Any) -> None:
     model = [f"{__name__}:make_sized", "--inputs", f"{__name__}:images"]
     assert main(["macs", *model, "--ratios", "0.5"]) == 1
-    told = capsys.readouterr().out
-    assert "| first  |" in told
-    (line,) = [line for line in told.splitlines() if "not counted: " in line]
+    text = capsys.readouterr().out
+    assert "| first  |" in text
+    (line,) = [line for line in text.splitlines() if "not counted: " in line]
     assert line.startswith("ratio 0.5: not counted: broken: the model's own forward raised in view")
     assert main(["macs", *model, "--ratios", "0.5", "--json", "-"]) == 1
     (run,) = json.loads(capsys.readouterr().out)["runs"]

@@ -18,5 +18,5 @@ def is_named(module: str, answer: Verification) -> bool:
     """Whether an answer names a module, or a tensor of it, as the place of what is wrong."""
     if answer.first_divergence == module:
         return True
-    told = (f"`{module}`", f"`{module}.") if module else ("the model's own forward", "the output")
-    return any(name in answer.reason for name in told)
+    places = (f"`{module}`", f"`{module}.") if module else ("the model's own forward", "the output")
+    return any(name in answer.reason for name in places)

@@ -51,11 +51,11 @@ def headline(subject: SubjectStudy, table: str) -> Drawing:
         axes.set(xlabel="channels asked to go", ylabel="MACs left", xlim=(0, 1), ylim=(0, 1.12))
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_formatter(PercentFormatter(1))
-    told = ", ".join(f"{share:.1%} at {ratio:g}" for ratio, share, _ in points)
+    marks = ", ".join(f"{share:.1%} at {ratio:g}" for ratio, share, _ in points)
     return Drawing(
         name,
         f"{subject.info.name}: MACs left at each pruning ratio",
-        f"Each mark was pruned and counted: {told}."
+        f"Each mark was pruned and counted: {marks}."
         + (" The line is predicted for every ratio." if predicted[0] else ""),
         made[0],
         table,

@@ -97,7 +97,7 @@ class Legend:
     number: int
     fill: str
     root: str
-    told: str
+    about: str
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What is right instead of prunings that are not."""
+"""Right prunings in place of those that are not."""
 
 from collections.abc import Iterator
 
@@ -40,7 +40,7 @@ def _pairs(subject: SubjectStudy) -> Iterator[_Pair]:
 def _table(pairs: list[_Pair]) -> Table:
     return Table(
         "prunings that are not right, and the same by groups",
-        (*RUN_HEADERS, "verdict", "by the groups", "MACs left", "parameters left", "told"),
+        (*RUN_HEADERS, "verdict", "by groups", "MACs left", "parameters left", "reason"),
         tuple(
             (
                 *run_cells(subject, own),

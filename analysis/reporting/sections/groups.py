@@ -58,8 +58,8 @@ def _block(subject: SubjectStudy, coupling: Coupling) -> Block:
             "joined groups: they stay inside their block and can be cut without touching a skip."
         )
     if subject.outside:
-        told = [f"`{each.layer}` ({each.kind}: {each.why})" for each in subject.outside]
-        sentences.append(f"In none of them, and so never cut by their own: {listed(told)}.")
+        outside = [f"`{each.layer}` ({each.kind}: {each.why})" for each in subject.outside]
+        sentences.append(f"Layers in none of them are never cut: {listed(outside)}.")
     table = _group_table(subject, coupling)
     picture = graph(subject, coupling, _legend(subject, coupling), table.anchor)
     return Block(

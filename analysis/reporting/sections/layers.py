@@ -1,4 +1,4 @@
-"""Which layers hold what is left: layer by layer, before and after."""
+"""Which layers hold what is left, before and after pruning."""
 
 from collections.abc import Sequence
 
@@ -17,7 +17,7 @@ _TITLE = "Which layers hold the rest"
 
 
 def section(study: Study, couplings: Sequence[Coupling]) -> Section | Absent:
-    """Every layer's MACs, those told apart that were cut, could be, and cannot be."""
+    """The MACs of every layer: cut, prunable or locked."""
     blocks = [
         block
         for subject, coupling in zip(study.subjects, couplings, strict=True)
@@ -64,7 +64,7 @@ def _block(subject: SubjectStudy, coupling: Coupling) -> Block | None:
 
 
 def _locked_share(subject: SubjectStudy, coupling: Coupling) -> str:
-    """What part of the rest no ratio touches."""
+    """The share of the rest that no ratio changes."""
     run = next((run for run in reversed(subject.headline_runs) if run.costs), None)
     found = shares(subject, coupling, run) if run else []
     after = sum(entry.after for entry in found)

@@ -59,11 +59,11 @@ _NEAR = 0.01
 
 def _title(study: Study) -> str:
     """The lesson, where the greatest ratio that was pruned at teaches it."""
-    told = [run for subject in study.subjects for run in subject.headline_runs]
-    last = max((run.config.ratio for run in told), default=0.0)
+    runs = [run for subject in study.subjects for run in subject.headline_runs]
+    last = max((run.config.ratio for run in runs), default=0.0)
     differ = any(
         run.macs.share is not None and abs(1 - run.macs.share - last) > _NEAR
-        for run in told
+        for run in runs
         if run.config.ratio == last
     )
     return f"{percent(last)} is not {percent(last)}" if last and differ else _TITLE

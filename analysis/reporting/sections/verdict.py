@@ -104,11 +104,11 @@ def _size(text: str) -> float:
 
 
 def _answers(subject: SubjectStudy, coupling: Coupling) -> Iterator[Answer]:
-    told = subject.headline_runs
-    if not told:
+    runs = subject.headline_runs
+    if not runs:
         return
-    last = told[-1]
-    yield Answer("Is it safe?", _safe(told))
+    last = runs[-1]
+    yield Answer("Is it safe?", _safe(runs))
     yield Answer(f"What did {percent(last.config.ratio)} save?", _bought(last))
     rest = _rest(subject, coupling, last)
     if rest:
@@ -118,15 +118,15 @@ def _answers(subject: SubjectStudy, coupling: Coupling) -> Iterator[Answer]:
         yield Answer("Which ratio halves the MACs?", half)
 
 
-def _safe(told: Sequence[Run]) -> str:
-    bad = [run for run in told if not run.verification.verdict.passes]
-    ratios = listed([f"{run.config.ratio:g}" for run in told])
-    how = f"at {ratios} under {asked_of(told[0])}"
+def _safe(runs: Sequence[Run]) -> str:
+    bad = [run for run in runs if not run.verification.verdict.passes]
+    ratios = listed([f"{run.config.ratio:g}" for run in runs])
+    how = f"at {ratios} under {asked_of(runs[0])}"
     if not bad:
-        errors = {bound(run.verification) for run in told} - {"-"}
+        errors = {bound(run.verification) for run in runs} - {"-"}
         error = f", relative error {max(errors, key=_size)}" if errors else ""
-        verdicts = listed([*dict.fromkeys(f"{run.verification.verdict}" for run in told)])
-        kept = [run for run in told if run.verification.verdict is Verdict.MIXED]
+        verdicts = listed([*dict.fromkeys(f"{run.verification.verdict}" for run in runs)])
+        kept = [run for run in runs if run.verification.verdict is Verdict.MIXED]
         return f"Yes, {how}: {verdicts}{error}." + _mixed(kept)
     first = bad[0]
     return (

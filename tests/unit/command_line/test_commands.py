@@ -200,19 +200,21 @@ def test_an_audit_tells_which_group_would_be_cut_wrongly(capsys) -> None:
     assert (entry["believed"], entry["found"]) == ([0, 1, 2, 3], [3, 2, 1, 0])
     assert all((each["audit"], each["misread"]) == ("same", []) for each in others)
     assert run("groups", "models.py:flipped", *SMALL, "--audit") == 1
-    told = capsys.readouterr().out
-    assert "group first: misread: runs with the right output shape" in told
-    assert "4 positions of second: position 0 is taken for channel 0 and carries channel 3" in told
-    assert told.endswith("audit: 1 misread, 2 same\n")
+    output = capsys.readouterr().out
+    assert "group first: misread: runs with the right output shape" in output
+    assert (
+        "4 positions of second: position 0 is taken for channel 0 and carries channel 3" in output
+    )
+    assert output.endswith("audit: 1 misread, 2 same\n")
     assert run("groups", "models.py:chain", *SMALL, "--audit") == 0
     assert capsys.readouterr().out.endswith("audit: 3 same\n")
 
 
 def test_an_audit_that_cannot_cut_fails_and_one_that_cannot_tell_passes(capsys) -> None:
     assert run("groups", "models.py:buffered", *SMALL, "--audit") == 1
-    told = capsys.readouterr().out
-    assert "group first: cannot-be-cut: broken: the model's own forward raised in mul" in told
-    assert told.endswith("audit: 1 cannot-be-cut, 2 same\n")
+    output = capsys.readouterr().out
+    assert "group first: cannot-be-cut: broken: the model's own forward raised in mul" in output
+    assert output.endswith("audit: 1 cannot-be-cut, 2 same\n")
     assert run("groups", "models.py:neighbours", *SMALL, "--audit") == 0
     assert "group first: cannot-be-told: mixed: " in capsys.readouterr().out
 
@@ -238,8 +240,8 @@ def test_the_table_of_groups_says_why_and_the_members_are_told_on_request(capsys
 
 def test_what_holds_a_group_is_told_with_the_line(capsys) -> None:
     assert run("groups", "models:neighbours", *SMALL) == 0
-    told = capsys.readouterr().out
-    (held,) = (line for line in told.splitlines() if "no channel can be removed" in line)
+    output = capsys.readouterr().out
+    (held,) = (line for line in output.splitlines() if "no channel can be removed" in line)
     assert held.startswith("group first: no channel can be removed: ")
     assert "models.py:" in held
 
@@ -267,11 +269,11 @@ WHY = {
 @pytest.mark.parametrize("layer", WHY)
 def test_why_answers_for_any_layer(layer: str, capsys) -> None:
     assert run("groups", "models:residual", *SMALL, "--why", layer) == 0
-    told = capsys.readouterr().out
-    assert [words for words in WHY[layer] if words not in told] == []
-    assert "excluded" not in told  # the table is not what was asked for
+    output = capsys.readouterr().out
+    assert [words for words in WHY[layer] if words not in output] == []
+    assert "excluded" not in output  # the table is not what was asked for
     assert run("groups", "models:residual", *SMALL, "--why", layer, "--json", "-") == 0
-    assert json.loads(capsys.readouterr().out)["why"] == told.rstrip("\n")
+    assert json.loads(capsys.readouterr().out)["why"] == output.rstrip("\n")
 
 
 def test_why_answers_for_a_layer_that_no_channel_reaches(capsys) -> None:
@@ -290,10 +292,10 @@ def test_groups_and_the_lint_list_what_is_in_no_group(more: tuple[str, ...], cap
 
 def test_why_refuses_a_name_that_is_none_with_the_closest(capsys) -> None:
     assert run("groups", "models:residual", *SMALL, "--why", "block.nrom") == 2
-    told = capsys.readouterr().err
-    assert "no layer 'block.nrom'" in told
-    assert "block.norm" in told
-    assert told.count("\n") == 1
+    output = capsys.readouterr().err
+    assert "no layer 'block.nrom'" in output
+    assert "block.norm" in output
+    assert output.count("\n") == 1
 
 
 EDGE = re.compile(r'^  ("(?:[^"\\\\]|\\\\.)*"|\w+) -> ("(?:[^"\\\\]|\\\\.)*"|\w+);$')
@@ -442,9 +444,9 @@ def test_checks_are_chosen_by_name(capsys) -> None:
 def test_a_pruner_function_may_train_between_its_steps(capsys) -> None:
     own = ("--pruner", "models:trained", "--ratios", "0.6", "--min-channels", "1")
     assert run("verify", "models:chain", *SMALL, *own) == 0
-    told = capsys.readouterr().out
-    assert "skipped kept_weights_are_originals: the network was trained between the steps" in told
-    assert "| exact " in told
+    output = capsys.readouterr().out
+    assert "skipped kept_weights_are_originals: the network was trained between the steps" in output
+    assert "| exact " in output
 
 
 @pytest.fixture
@@ -660,9 +662,9 @@ def test_weights_are_read_from_a_safetensors_file(capsys) -> None:
 def test_a_file_of_a_whole_module_is_refused_with_the_reason(capsys) -> None:
     torch.save(make(Chain), "whole.pt")
     assert run("verify", "models:chain", *SMALL, "--weights", "whole.pt") == 2
-    told = capsys.readouterr().err
-    assert "'whole.pt' is refused: it is a pickle that calls nets.Chain when it is loaded" in told
-    assert "expected weights alone" in told
+    output = capsys.readouterr().err
+    assert "'whole.pt' is refused: it is a pickle that calls nets.Chain when it is loaded" in output
+    assert "expected weights alone" in output
 
 
 def test_an_untrusted_pickle_is_not_executed(capsys, tmp_path) -> None:
@@ -841,7 +843,7 @@ def test_widths_are_asked_by_a_file(tmp_path, capsys) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "output"),
     [
         ('{"frist": 3}', "did you mean 'first'?"),
         ('{"first": 5}', "`first` has 4 channels, and 5 are to be left of it"),
@@ -850,7 +852,7 @@ def test_widths_are_asked_by_a_file(tmp_path, capsys) -> None:
         ("{", "widths.json: Expecting property name"),
     ],
 )
-def test_widths_that_cannot_be_used_take_one_line(tmp_path, capsys, text, told) -> None:
+def test_widths_that_cannot_be_used_take_one_line(tmp_path, capsys, text, output) -> None:
     file = tmp_path / "widths.json"
     file.write_text(text)
     try:
@@ -859,7 +861,7 @@ def test_widths_that_cannot_be_used_take_one_line(tmp_path, capsys, text, told) 
         status = left.code
     assert status == 2
     said = capsys.readouterr().err.strip()
-    assert told in said
+    assert output in said
     assert "\n" not in said
 
 

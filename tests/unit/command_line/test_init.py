@@ -144,8 +144,8 @@ def test_the_workflow_runs_the_environment_and_keeps_its_page(project) -> None:
     workflow = yaml.safe_load((project / ".github/workflows/pruning.yml").read_text())
     runs = [step["run"] for step in workflow["jobs"]["pruning"]["steps"] if "run" in step]
     assert runs[1] == "tox run -e pruning -- --report=pruning-report"
-    told = outcome(project, "--report=pruning-report", "-k", "0.5-forward_runs")
-    assert told.returncode == 0, told.stdout
+    output = outcome(project, "--report=pruning-report", "-k", "0.5-forward_runs")
+    assert output.returncode == 0, output.stdout
     assert (project / "pruning-report" / "report.md").is_file()
 
 
@@ -225,7 +225,7 @@ def test_a_new_folder_takes_the_files_instead(project) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "output"),
     [
         (("zoo.nets:Nut", *SMALL), "did you mean 'Net'?"),
         (("zoo/nets.py:Nut", *SMALL), "did you mean 'Net'?"),
@@ -233,11 +233,11 @@ def test_a_new_folder_takes_the_files_instead(project) -> None:
     ],
 )
 def test_a_network_that_cannot_be_run_is_refused_before_anything_is_written(
-    project, capsys, arguments, told
+    project, capsys, arguments, output
 ) -> None:
     assert main(["init", *arguments]) == 2
     said = capsys.readouterr().err
-    assert told in said
+    assert output in said
     assert len(said.splitlines()) == 1
     assert written(project) == set()
 

@@ -1,4 +1,4 @@
-"""One network told to be a pruning of another one, or not, from the two alone."""
+"""Whether one network is a pruning of another, found from the two networks alone."""
 
 import copy
 from collections.abc import Iterator
@@ -284,10 +284,10 @@ def test_of_few_values_a_scrambled_layer_is_never_taken_for_trained(name: str, f
         tensor = named_tensors(broken)[reader]
         tensor.data = tensor.data[:, FAULTS[fault](tensor.shape[1])].clone()
         try:
-            told = compare(dense, trained(broken, inputs, 3), inputs).verdict
+            output = compare(dense, trained(broken, inputs, 3), inputs).verdict
         except InputError as error:
-            told = str(error)
-        assert told is Verdict.WRONG or "cannot be found" in told
+            output = str(error)
+        assert output is Verdict.WRONG or "cannot be found" in output
 
 
 @pytest.mark.parametrize("vector", ["first.bias", "norm.weight", "third.bias"])
@@ -325,7 +325,7 @@ def test_dead_channels_of_a_trained_network_are_told() -> None:
         tensor.data += 1e-3 * torch.randn(tensor.shape, generator=torch.Generator().manual_seed(1))
     found = compare(dense, tuned, inputs)
     assert found.verdict is Verdict.CONSISTENT
-    assert any("alike" in told and "first.weight" in told for told in found.ambiguous)
+    assert any("alike" in output and "first.weight" in output for output in found.ambiguous)
 
 
 # ---------------------------------------------------------------------- tied weights

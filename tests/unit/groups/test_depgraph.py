@@ -204,7 +204,7 @@ def cut_by(pruner, model: nn.Module, inputs) -> tuple[DependencyGroup, ...]:
 
 @pytest.mark.parametrize("frozen", ["block.expand", "block", "head"])
 def test_frozen_layers_of_a_users_pruner_are_those_of_a_graph_of_our_own(frozen) -> None:
-    """Told by labels, and by DepGraph's second trace."""
+    """Found by labels, and by DepGraph's second trace."""
     model = make(Residual)
     model.get_submodule(frozen).requires_grad_(False)
     found = cut_by(pruner_on(model), model, inputs_for(model))
@@ -218,9 +218,9 @@ def test_a_layer_that_goes_with_a_frozen_one_is_not_cut_rightly() -> None:
     model = make(Residual)
     model.stem.requires_grad_(False)
     found = cut_by(pruner_on(model), model, inputs_for(model))
-    told = {layer: each.untraced for each in found for layer in each.layers if each.untraced}
-    assert told["block.project"].startswith("`stem` is frozen")
-    assert "head" not in told
+    output = {layer: each.untraced for each in found for layer in each.layers if each.untraced}
+    assert output["block.project"].startswith("`stem` is frozen")
+    assert "head" not in output
 
 
 def test_a_norm_that_is_trained_does_not_make_a_frozen_layer_one_that_a_pruner_sees() -> None:

@@ -134,6 +134,6 @@ def test_labels_say_what_sizes_say(name: str, monkeypatch: pytest.MonkeyPatch) -
     by_sizes: Any = learn(model, x, trace)
     monkeypatch.setattr(departing, "sizes_tell", lambda trace: False)
     by_labels = learn(model, x, trace)
-    assert (by_sizes.tries, by_sizes.untold) == (by_labels.tries, by_labels.untold)
+    assert (by_sizes.tries, by_sizes.failure) == (by_labels.tries, by_labels.failure)
     np.testing.assert_array_equal(by_sizes.classes.of, by_labels.classes.of)
     np.testing.assert_array_equal(by_sizes.classes.held, by_labels.classes.held)

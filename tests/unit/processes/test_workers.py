@@ -71,10 +71,10 @@ def test_a_process_whose_answer_nobody_reads_leaves_in_silence(capfd) -> None:
 
 
 def test_steps_are_told_as_they_begin() -> None:
-    told: list[str] = []
-    with Worker("worker_jobs", told.append) as worker, pytest.raises(BudgetExceededError):
+    output: list[str] = []
+    with Worker("worker_jobs", output.append) as worker, pytest.raises(BudgetExceededError):
         worker.call("loop", budget=0.2)
-    assert told == ["going round"]
+    assert output == ["going round"]
 
 
 def test_what_a_worker_is_begun_with_is_not_handed_on() -> None:

@@ -36,19 +36,19 @@ class Telling(nn.Module):
     def forward(self, x: Tensor):
         hidden = self.first(x).relu()
         seen = hidden.flip(1) if self.flips else hidden
-        return self.told(self.head(self.second(seen).mean((2, 3))), hidden)
+        return self.text(self.head(self.second(seen).mean((2, 3))), hidden)
 
-    def told(self, scores: Tensor, hidden: Tensor):
+    def text(self, scores: Tensor, hidden: Tensor):
         return scores, hidden
 
 
 class Named(Telling):
-    def told(self, scores: Tensor, hidden: Tensor):
+    def text(self, scores: Tensor, hidden: Tensor):
         return {"features": [hidden], "out": {"scores": scores}, "cache": None}
 
 
 class Structured(Telling):
-    def told(self, scores: Tensor, hidden: Tensor):
+    def text(self, scores: Tensor, hidden: Tensor):
         return SimpleNamespace(hidden=hidden, heads=Pair(scores, hidden))
 
 
@@ -153,14 +153,14 @@ def test_every_check_looks_at_the_outputs_that_count(name: str) -> None:
 def test_the_command_takes_the_paths(capsys) -> None:
     options = ["tests/unit/proof/test_outputs.py:Telling", "--input-size", "3,6,6"]
     options += ["--ratios", "0.5", "--ignore", "head,", "--json", "-"]
-    told = {}
+    text = {}
     for paths in ([], ["--outputs", "0"]):
         status = main(["verify", *options, *paths])
-        told[len(paths)] = status, json.loads(capsys.readouterr().out)
-    assert (told[0][0], told[0][1]["runs"][0]["verdict"]) == (1, "broken")
-    assert (told[2][0], told[2][1]["runs"][0]["verdict"]) == (0, "exact")
-    assert "outputs" not in told[0][1]["subject"]
-    assert told[2][1]["subject"]["outputs"] == ["0"]
+        text[len(paths)] = status, json.loads(capsys.readouterr().out)
+    assert (text[0][0], text[0][1]["runs"][0]["verdict"]) == (1, "broken")
+    assert (text[2][0], text[2][1]["runs"][0]["verdict"]) == (0, "exact")
+    assert "outputs" not in text[0][1]["subject"]
+    assert text[2][1]["subject"]["outputs"] == ["0"]
     assert main(["verify", *options, "--outputs", "logits"]) == 2
     assert "nothing at 'logits'" in capsys.readouterr().err
 
@@ -183,11 +183,11 @@ def test_the_decorator_takes_the_paths() -> None:
 
 def test_channels_that_leave_by_an_output_that_does_not_count_may_go(capsys) -> None:
     options = ["tests/unit/proof/test_outputs.py:Telling", "--input-size", "3,6,6", "--json", "-"]
-    told = []
+    text = []
     for paths in ([], ["--outputs", "0"]):
         assert main(["groups", *options, *paths]) == 0
         found = json.loads(capsys.readouterr().out)["groups"]
-        told.append(next(group for group in found if group["name"] == "first"))
-    assert told[0]["is_output"]
-    assert not told[1]["is_output"]
-    assert not told[1]["held"]
+        text.append(next(group for group in found if group["name"] == "first"))
+    assert text[0]["is_output"]
+    assert not text[1]["is_output"]
+    assert not text[1]["held"]

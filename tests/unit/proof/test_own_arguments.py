@@ -33,10 +33,10 @@ NUMBERS: dict[str, tuple[Function, str]] = {
 
 @pytest.mark.parametrize("name", NUMBERS)
 def test_a_number_that_the_code_makes_of_a_width_is_no_accusation(name: str) -> None:
-    function, told = NUMBERS[name]
+    function, output = NUMBERS[name]
     model, found = pruned(lambda: Net(function))
     assert (found.verdict, found.structure) == (Verdict.RENORMALIZED, "proved")
-    assert f"the model {told}" in found.reason
+    assert f"the model {output}" in found.reason
     # The pruned network is what its own code makes of a network of these widths.
     assert model.make.out_channels == 4
     cured = prune(Net(function).eval(), images(), 0.5, ignore=["head"])

@@ -36,7 +36,7 @@ def test_each_block_gets_its_verdict(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "output"),
     [
         ("softmax over channels", "the model's own forward calls softmax"),
         ("direction of the channels", "calls normalize, which mixes across channels"),
@@ -48,11 +48,11 @@ def test_each_block_gets_its_verdict(name: str) -> None:
         ("depthwise with a multiplier", "at layer `body.1`"),
     ],
 )
-def test_what_is_said_names_the_place(name: str, told: str) -> None:
+def test_what_is_said_names_the_place(name: str, output: str) -> None:
     import re
 
     answer = answer_for(name)
-    assert re.search(told, answer.reason), answer.reason
+    assert re.search(output, answer.reason), answer.reason
 
 
 def test_a_map_that_is_told_is_the_map_that_is() -> None:
@@ -108,7 +108,7 @@ def test_scrambled_heads_are_wrong_behind_an_operator_that_mixes_too() -> None:
     answer = verify(model, inputs, pruner)
     assert model.project.in_features == 4
     assert answer.verdict is Verdict.WRONG
-    # With heads told, each loses as many, and nothing but the norm's statistic is another.
+    # With the heads given, each loses as many, and only the norm's statistic differs.
     right = Scrambled().eval()
     inputs, pruner = half_pruned(right)
     assert verify(right, inputs, pruner).verdict is Verdict.RENORMALIZED

@@ -219,7 +219,7 @@ def test_an_output_that_depgraph_cannot_take_apart_is_told_with_output_transform
     def bare(model, inputs, ratio):
         return pruner_of(model, inputs, ratio)
 
-    def told(model, inputs, ratio):
+    def text(model, inputs, ratio):
         return pruner_of(model, inputs, ratio, output_transform=lambda output: output["scores"])
 
     def verdict(factory) -> Verification:
@@ -230,7 +230,7 @@ def test_an_output_that_depgraph_cannot_take_apart_is_told_with_output_transform
 
     assert verdict(bare).reason.startswith("the model's output holds None, which DepGraph cannot")
     assert "output_transform" in verdict(bare).reason
-    assert verdict(told).verdict is Verdict.EXACT
+    assert verdict(text).verdict is Verdict.EXACT
 
 
 def test_a_graph_that_joins_nothing_is_why_nothing_goes() -> None:

@@ -39,9 +39,9 @@ def test_every_step_tells_what_went_from_the_first_one_on() -> None:
     inputs = inputs_for(model)
     steps = list(verify_steps(model, inputs, in_steps(model, inputs)))
     assert [step.verdict for step in steps] == [Verdict.EXACT, Verdict.EXACT]
-    told = [[(g.requested, g.removed) for g in step.groups if g.root != "head"] for step in steps]
+    output = [[(g.requested, g.removed) for g in step.groups if g.root != "head"] for step in steps]
     # A quarter and then a half of 4 and 5: 4 - int(4 * .75), 5 - int(5 * .75), and so on.
-    assert told == [[(1, 1), (2, 2)], [(2, 2), (3, 3)]]
+    assert output == [[(1, 1), (2, 2)], [(2, 2), (3, 3)]]
     assert (model.first.out_channels, model.second.out_channels) == (2, 2)
 
 

@@ -173,10 +173,10 @@ def test_a_head_of_train_mode_that_no_longer_fits_is_broken_and_one_that_fits_is
     broken = answer(lambda: Auxiliary(lambda m, x: x, extra=nn.Conv2d(8, 2, 1)))
     assert broken.verdict is Verdict.BROKEN
     assert "in train mode `extra`" in broken.reason
-    told = answer(lambda: Net(lambda m, x: x, extra=nn.Linear(5, 5)))
-    assert told.verdict is Verdict.EXACT
-    assert told.unexercised == ("extra",)
-    assert "not exercised in eval mode: `extra`" in told.reason
+    output = answer(lambda: Net(lambda m, x: x, extra=nn.Linear(5, 5)))
+    assert output.verdict is Verdict.EXACT
+    assert output.unexercised == ("extra",)
+    assert "not exercised in eval mode: `extra`" in output.reason
 
 
 def test_a_function_of_train_mode_that_no_longer_fits_is_broken() -> None:
@@ -441,7 +441,7 @@ def rotated(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 
 def without_a_head(model: Heads, channels: list[int], **after: Any) -> Verification:
-    """Cut by hand, as torch-pruning cuts whole heads that it is told of."""
+    """Cut by hand, as torch-pruning cuts whole heads if they are given."""
     from analysis.network.inference import copy_of
     from analysis.proof.proving import prove
     from analysis.records import Cut, Removal

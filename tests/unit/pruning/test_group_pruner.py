@@ -29,11 +29,11 @@ SAME = [
         name
         for name, (_, verdict) in PROVED.items()
         if verdict in (Verdict.EXACT, Verdict.RENORMALIZED)
-        # torch-pruning has to be told the heads, and then prunes these otherwise.
+        # torch-pruning needs the heads given, and then prunes them differently.
         and "attention" not in name and name != "transformer layer"
     ),
 ]  # fmt: skip
-"""Small networks that torch-pruning reads rightly when it is told nothing."""
+"""Small networks that torch-pruning reads rightly without options."""
 
 RANKS: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
     "l1": (lambda: "l1", lambda: importances.MagnitudeImportance(p=1)),
@@ -195,10 +195,10 @@ def test_the_account_says_what_stays_so_that_no_layer_is_emptied() -> None:
     pruner = GroupPruner(model, inputs_for(model), 0.99, ignore=["head"])
     found = verify(model, inputs_for(model), pruner)
     assert found.verdict is Verdict.EXACT
-    told = {each.root: (each.requested, each.removed, each.reason) for each in found.groups}
+    output = {each.root: (each.requested, each.removed, each.reason) for each in found.groups}
     # 12 - int(12 * 0.01) and 10 - int(10 * 0.01) are asked for.
-    assert told["first"] == (12, 11, Reason.WOULD_EMPTY)
-    assert told["second"] == (10, 9, Reason.WOULD_EMPTY)
+    assert output["first"] == (12, 11, Reason.WOULD_EMPTY)
+    assert output["second"] == (10, 9, Reason.WOULD_EMPTY)
 
 
 @pytest.mark.parametrize("steps", [1, 2, 5])

@@ -206,8 +206,8 @@ def test_the_report_tells_asked_from_done(small_study: Study) -> None:
     found = asked.section(replace(small_study, is_case_study=True))
     table = found.tables[0]
     assert len(table.rows) == len(subject.runs)
-    told = [dict(zip(table.headers, row, strict=True)) for row in table.rows]
-    for run, row in zip(subject.runs, told, strict=True):
+    output = [dict(zip(table.headers, row, strict=True)) for row in table.rows]
+    for run, row in zip(subject.runs, output, strict=True):
         groups = run.verification.groups
         assert row["asked"] == str(sum(group.requested for group in groups))
         assert row["removed"] == str(sum(group.removed for group in groups))
@@ -246,7 +246,7 @@ def test_what_differs_between_versions_stands_in_a_table(tmp_path) -> None:
     section = versions.section(str(tmp_path))
     (table,) = section.tables
     assert table.headers[-2:] == ("1.0.0", "2.0.0")
-    # Where the verdict differs the numbers do; where it does not they are told.
+    # If the verdict differs, so do the numbers; otherwise the numbers are listed.
     assert [(row[0], *row[-3:]) for row in table.rows] == [
         ("net", "verdict", "wrong", "exact"), ("third", "macs", "5", "7"),
     ]  # fmt: skip

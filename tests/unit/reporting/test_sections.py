@@ -193,9 +193,9 @@ def test_what_cannot_be_equal_is_not_said_to_be() -> None:
 
 def test_a_network_that_could_not_be_looked_at_is_named() -> None:
     subject = network(run())
-    told = study(subject, refused=("model factory 'bad' raised ValueError",))
-    assert not told.passed
-    section = verdict.section(told, [coupled(subject, 0)])
+    output = study(subject, refused=("model factory 'bad' raised ValueError",))
+    assert not output.passed
+    section = verdict.section(output, [coupled(subject, 0)])
     assert (section.lead, section.passed) == ("Proved, but not for all networks.", False)
     assert any("model factory 'bad' raised" in text for text in section.paragraphs)
 
@@ -269,10 +269,10 @@ def test_a_page_of_a_users_networks_says_nothing_of_the_case_study(tmp_path) -> 
     """Neither the outcomes of this project's tests, nor other versions of torch-pruning."""
     (tmp_path / "junit.xml").write_text("{")  # is not even read
     outputs_cut = replace(run(0.5, Verdict.BROKEN), config=Config(0.5, policy="none"))
-    told = sections_of(study(network(run(), outputs_cut)), str(tmp_path))
+    output = sections_of(study(network(run(), outputs_cut)), str(tmp_path))
     of_case = {"mismatch", "versions"}
-    assert not {section.anchor for section in told} & of_case
-    by_name = {section.anchor: section for section in told}
+    assert not {section.anchor for section in output} & of_case
+    by_name = {section.anchor: section for section in output}
     absent = [cell for table in by_name["made-with"].tables for row in table.rows for cell in row]
     assert "What a naive cut breaks" not in absent
     shown = [table for name in ("proof", "asked") for table in by_name[name].tables]
@@ -283,10 +283,10 @@ def test_a_page_of_a_users_networks_says_nothing_of_the_case_study(tmp_path) -> 
 def test_what_failed_has_one_word_and_one_colour_wherever_it_is_shown(tmp_path) -> None:
     write_report(study(network(run(0.3), run(0.5, Verdict.WRONG))), str(tmp_path))
     page = (tmp_path / "index.html").read_text().partition("<main>")[2]
-    told = re.findall(r'<span class="failed">([^<]*)</span>', page)
+    output = re.findall(r'<span class="failed">([^<]*)</span>', page)
     # Once in the line of the section, then by pruning, and by check.
-    assert told.count("1 failed") == 3
-    assert {"1 wrong", "wrong", "failed"} <= {*told}
+    assert output.count("1 failed") == 3
+    assert {"1 wrong", "wrong", "failed"} <= {*output}
     rest = re.sub(r'<span class="failed">.*?</span>', "", page)
     assert [text for text in re.findall(r">([^<]*)<", rest) if re.search(r"\bfailed\b", text)] == [
         "checks that failed, and those that are expected to"  # a caption
@@ -339,8 +339,8 @@ def test_the_groups_are_drawn_with_kinds_joins_and_colours_that_differ_in_sight(
     )
     subject = replace(network(run()), groups=(stage, inner, *chain), costs=table)
     coupling = coupled(subject, 0)
-    told = graph(subject, coupling, (), "table").svg
-    words = re.findall(r"<text[^>]*>([^<]+)</text>", told)
+    output = graph(subject, coupling, (), "table").svg
+    words = re.findall(r"<text[^>]*>([^<]+)</text>", output)
     kinds = dict(pairwise(words))
     assert kinds["stem"] == "convolution"
     assert kinds["b.wide"] == "pointwise"
@@ -395,8 +395,8 @@ def test_a_section_names_its_tests_with_their_outcome(tmp_path) -> None:
     )  # fmt: skip
     assert (two.outcome, two.passed) == ("1 passed", True)
     assert (three.outcome, three.passed) == ("not run in this run", None)
-    told = markdown.render([(section, (one, two, three))])
-    assert "`tests/unit/test_b.py` (1 passed)" in told
+    output = markdown.render([(section, (one, two, three))])
+    assert "`tests/unit/test_b.py` (1 passed)" in output
 
 
 def test_our_tests_are_not_said_to_hold_another_network(tmp_path) -> None:

@@ -152,9 +152,9 @@ def test_a_run_looks_at_what_has_no_record(gathered, tmp_path, monkeypatch, caps
 def test_a_verdict_that_is_not_known_ends_with_1(gathered, tmp_path, capsys) -> None:
     gathered.known.write_text('{"a": {"verdict": "wrong", "reason": "of old"}}')
     assert run(gathered, [], str(tmp_path / "out.json"), 5) == 1
-    told = capsys.readouterr().out
-    assert "a (verdict): passes, and known as wrong\n" in told
-    assert "b (verdict): wrong, and known as passing\n" in told
+    output = capsys.readouterr().out
+    assert "a (verdict): passes, and known as wrong\n" in output
+    assert "b (verdict): wrong, and known as passing\n" in output
 
 
 def test_what_cannot_start_is_told_in_a_line(gathered, tmp_path, capsys) -> None:

@@ -86,6 +86,6 @@ def test_a_model_with_what_it_needs_is_proved(name: str, verdict: Verdict) -> No
     ],
 )
 def test_a_model_without_what_it_needs_is_not(name: str, verdict: Verdict, reason: str) -> None:
-    record = prove(name, told=False)
+    record = prove(name, with_recipe=False)
     assert record.verdict is verdict
     assert reason in record.reason
