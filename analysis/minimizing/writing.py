@@ -1,4 +1,4 @@
-"""A network that fails, as a script of a user of torch-pruning that shows the failure."""
+"""Write a failing network as a script that uses torch-pruning alone."""
 
 import re
 import textwrap
@@ -23,7 +23,7 @@ def script(small: Small, asked: Asked, config: Config) -> str:
     """The script.
 
     Raises:
-        InputError: something of the network cannot be written; says what.
+        InputError: a part of the network cannot be written; names it.
     """
     parts = [
         _said(asked),
@@ -44,7 +44,7 @@ def script(small: Small, asked: Asked, config: Config) -> str:
 
 
 def _said(asked: Asked) -> str:
-    """What is wrong, in a sentence."""
+    """The failure in a sentence."""
     failure = asked.failure
     raises = failure.raised or "returns another shape"
     said = {

@@ -1,4 +1,4 @@
-"""Networks given on the command line, and what a session says of the prunings it looked at."""
+"""Networks given on the command line, and the summary of a session's prunings."""
 
 import argparse
 import json
@@ -40,16 +40,16 @@ from analysis.reporting.files import check_writable
 __all__ = ["OPTIONS", "PRUNINGS", "add_defaults", "configure"]
 
 PRUNINGS: pytest.StashKey[list[Any]] = pytest.StashKey()
-"""What the session was given to look at, each an `analysis.pytest_plugin.prunings.Pruning`."""
+"""The session's prunings, each an `analysis.pytest_plugin.prunings.Pruning`."""
 
 _PROPERTY = "pruning-analysis-run"
-"""The property of a test that tells which pruning it looked at; junit's file shows it."""
+"""The property of a test with its pruning, which is in junit's file."""
 
 _REFUSED = "pruning-analysis-bad-input"
-"""The property of a test that could not look: why not."""
+"""The property of a test that could not run: why not."""
 
 _FOLDER = "pruning-analysis"
-"""In pytest's own temporary folder: what its processes share."""
+"""The folder that processes share, in pytest's temporary folder."""
 
 _SUITE = "analysis.suite"
 
@@ -119,7 +119,7 @@ def add_defaults(parser: pytest.Parser) -> None:
 
 
 def configure(config: pytest.Config) -> None:
-    """Load every network that is given, so that bad input is refused before any test runs.
+    """Load every network, so that bad input is refused before any test runs.
 
     Raises:
         pytest.UsageError: says what was given, and what is expected.
@@ -144,7 +144,7 @@ def configure(config: pytest.Config) -> None:
 
 
 def _asks_for_suite(config: pytest.Config) -> bool:
-    """Whether the suite is among what is collected; to give networks for nothing is an error.
+    """Whether the suite is collected; networks without the suite are an error.
 
     Raises:
         pytest.UsageError: a network was given on the command line, and no suite.
@@ -161,7 +161,7 @@ def _asks_for_suite(config: pytest.Config) -> bool:
 
 
 def _value(config: pytest.Config, name: str) -> Any:
-    """Of an option: what was given, else what the ini file says; None if neither."""
+    """The value of an option, else that of the ini file; None if neither has one."""
     option = f"pruning_{name}"
     given = getattr(config.option, option, None)
     if given is not None:
@@ -251,11 +251,11 @@ def _policy(config: pytest.Config) -> str:
 
 
 class _Looked:
-    """In every process that runs tests: shares what is expensive, and notes what was looked at."""
+    """In every process that runs tests: shares expensive work, and records the prunings."""
 
     @pytest.hookimpl(wrapper=True)
     def pytest_pycollect_makeitem(self, collector: pytest.Collector) -> Generator[None, Any, Any]:
-        """Hold prunings to a baseline where that is asked, and collect no test of it elsewhere."""
+        """Compare prunings with a baseline if requested, and collect such tests only then."""
         made = yield
         if not isinstance(made, list) or gate.is_asked(collector.config):
             return made
@@ -267,7 +267,7 @@ class _Looked:
             bound.baseline = gate.baseline_of(item)
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Only the checks that are left are worth their time, and one process is enough."""
+        """Run only the checks of selected tests, in one process."""
         if session.config.option.collectonly:
             return
         wanted: dict[Any, set[str]] = {}
@@ -294,7 +294,7 @@ class _Looked:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, Any, Any]:
-        """Say what the test has looked at, whether it passes or not."""
+        """Record the pruning of the test, whether it passes or not."""
         try:
             return (yield)
         finally:
@@ -339,7 +339,7 @@ def _told(pruning: Any, check: str) -> str:
 
 
 class _Teller:
-    """In the process that the user started: a header, a table, and the files of a report."""
+    """In the process that the user started: prints a header and a table, writes the report."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
@@ -361,7 +361,7 @@ class _Teller:
         return [f"pruning-analysis: {installed}", f"networks: {names}"]
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Collect what tests looked at, and why they could not."""
+        """Collect the prunings of tests, and why some could not run."""
         for name, value in report.user_properties:
             if name == _PROPERTY:
                 entry = json.loads(str(value))
@@ -422,7 +422,7 @@ class _Teller:
         )
 
     def _in_order(self) -> list[dict[str, Any]]:
-        """As the tests stand, whichever process was done first."""
+        """In the order of the tests, whichever process finished first."""
         return [self._found[key] for key in sorted(self._found)]
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
@@ -436,7 +436,7 @@ class _Teller:
 
 
 def _without_report(arguments: Iterable[str]) -> Iterator[str]:
-    """What else a session was called with: where a report goes does not change it."""
+    """The session's other arguments; the folder of the report does not matter."""
     rest = iter(arguments)
     for text in rest:
         if text == "--report":
@@ -446,7 +446,7 @@ def _without_report(arguments: Iterable[str]) -> Iterator[str]:
 
 
 def _bare(entry: dict[str, Any], run: Run) -> SubjectStudy:
-    """What is known of a network beside its prunings, where no more could be found out."""
+    """The network's entry without further analysis."""
     size = entry["input_size"]
     info = SubjectInfo(
         entry["subject"],
