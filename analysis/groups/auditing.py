@@ -1,9 +1,9 @@
 """Compare DepGraph with the true groups: how torch-pruning would cut each of them.
 
-Where both say the same, torch-pruning cuts a channel of each such group on one copy, and the whole
-is proved at once; only if that fails is it tried which group it was. Where they do not say the
-same, or where nothing may go, the cut of that group alone is proved: its verdict is the answer.
-Where channels are removed together, as whole heads are, the cut of a whole set is audited, too.
+Where both agree, torch-pruning cuts a channel of each group on one copy, and all cuts are proved at
+once. Only if that fails are the groups tried one by one. Where they disagree, or no channel can be
+removed, the cut of that group alone is proved, and its verdict is the answer. Where channels are
+removed together, as whole heads are, the cut of a whole set is audited, too.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,7 +28,7 @@ Cut = Callable[[Mapping[str, Sequence[int]]], Verification]
 """Cuts channels of some layers' groups on a copy by torch-pruning, and proves the cuts."""
 
 _TRIED = 2
-"""Cuts of a group that are proved, where its numbering differs."""
+"""How many cuts of a group are proved if its channel indices differ."""
 
 
 def audit(
@@ -36,10 +36,10 @@ def audit(
     graph: Sequence[DependencyGroup] | Verification,
     cut: Cut,
 ) -> tuple[Audited, ...]:
-    """What torch-pruning makes of each group.
+    """How torch-pruning would cut each group.
 
     Args:
-        labelled: the network with its channels followed.
+        labelled: the labelled pass of the network.
         graph: DepGraph's groups of it, or why it has none.
         cut: see `Cut`.
     """
@@ -76,7 +76,7 @@ def audit(
 
 
 def _allowed(labelled: Labelled, place: int, dependency: DependencyGroup) -> list[int]:
-    """The channels of DepGraph's root that are the first which may go at once."""
+    """The channels of DepGraph's root that form the first removable set."""
     root, of = _channels_of(labelled, dependency), labelled.classes.of
     if root is None:
         return []
@@ -97,9 +97,9 @@ Pair = tuple[Group, DependencyGroup]
 def _faulty(
     pairs: Sequence[Pair], allowed: Mapping[str, Sequence[int]], cut: Cut
 ) -> Iterator[tuple[str, Audited]]:
-    """Of groups that both sides read alike, those that torch-pruning cuts wrongly all the same.
+    """Groups that both sides read alike and torch-pruning still cuts wrongly.
 
-    What it leaves uncut, as an attribute that repeats a size, no map shows.
+    For example, it does not set an attribute that repeats a size.
     """
     if not pairs:
         return
@@ -119,7 +119,7 @@ def _faulty(
 
 
 def _first(group: Group, dependency: DependencyGroup) -> list[int]:
-    """A channel that may go, with its like in the other blocks."""
+    """A removable channel, with its counterparts in other blocks."""
     block = dependency.width // dependency.channel_groups
     channel = group.together[0][0] % block if group.name == dependency.root else 0
     return [channel + block * turn for turn in range(dependency.channel_groups)]
@@ -158,7 +158,7 @@ def _proved(
     allowed: Sequence[int],
     cut: Cut,
 ) -> Audited:
-    """What torch-pruning's own cut of the group is worth, and that of what may go at once."""
+    """The verdicts on torch-pruning's cut of the group, and on the cut of a removable set."""
     block = dependency.width // dependency.channel_groups
 
     def proof(number: int, count: int = 1) -> Verification:
@@ -189,19 +189,19 @@ _FAILING = {
     Verdict.BROKEN: "cannot-be-cut",
     Verdict.UNPRUNABLE: "cannot-be-cut",
 }
-"""What is said of a group by the verdict on its cut."""
+"""The answer for a group by the verdict on its cut."""
 
 
 def _failing(
     group: Group, misread: tuple[Misread, ...], one: Verification, whole: Verification
 ) -> Audited:
-    """What is said where a cut of channels fails that torch-pruning may choose.
+    """The answer if a cut that torch-pruning may choose fails.
 
     Args:
         group: that is cut.
-        misread: where DepGraph numbers channels otherwise.
-        one: what is wrong with that cut.
-        whole: with one of what may go at once.
+        misread: where DepGraph's channel indices differ.
+        one: the answer on that cut.
+        whole: the answer on the cut of a removable set.
     """
     fails = whole.verdict in _FAILING
     said = whole if fails and one.verdict is not Verdict.WRONG else one
@@ -215,10 +215,10 @@ def _failing(
 def _compared(
     labelled: Labelled, group: Group, dependency: DependencyGroup
 ) -> tuple[Misread, ...] | None:
-    """Where DepGraph would cut another position than the ones that go together.
+    """Where DepGraph would cut other positions than those that belong together.
 
-    torch-pruning takes channels in the same place of each of a group's blocks at once; these sets
-    of channels are what both sides are asked about. None where nobody knows which they are.
+    torch-pruning removes channels in the same place of each block of a group at once, so these sets
+    are compared. None if they are not known.
     """
     of = labelled.classes.of
     block = dependency.width // dependency.channel_groups
@@ -262,7 +262,7 @@ _NOWHERE = np.array([-1])
 
 
 def _believed(dependency: DependencyGroup, block: int) -> dict[tuple[str, str], NDArray[np.int64]]:
-    """By axis the channel of the root that DepGraph says arrives at each position."""
+    """By axis, the channel of the root at each position according to DepGraph."""
     believed: dict[tuple[str, str], NDArray[np.int64]] = {}
     for member in dependency.members:
         roots = np.asarray(member.roots, np.int64)

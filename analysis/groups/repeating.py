@@ -1,4 +1,4 @@
-"""Attributes that may repeat a size which a forward pass reads, as the number of heads does."""
+"""Attributes that may repeat a size that a forward pass reads, such as a number of heads."""
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import Any
@@ -19,7 +19,7 @@ Path = tuple[str | int, ...]
 Route = Callable[[Trace, int], Iterator[str]]
 
 _MOST = 12
-"""Attributes that are tried for one operator."""
+"""How many attributes are tried for one operator."""
 
 
 def candidates(
@@ -197,9 +197,9 @@ def _around(module: str) -> Iterator[str]:
 
 
 def _numbers(module: nn.Module) -> Iterator[tuple[Path, int]]:
-    """The numbers that a module's attributes hold, in tuples and objects of its own as well.
+    """The numbers in a module's attributes, also in tuples and objects.
 
-    Those that PyTorch's own layers keep of their tensors follow these anyway.
+    Those of PyTorch's own layers follow their tensors anyway.
     """
     for name, held in own_attributes(module).items():
         if not says_itself(module, name):
@@ -219,7 +219,7 @@ def _inside(path: Path, held: Any, *, objects: bool) -> Iterator[tuple[Path, int
 
 
 _LONG = 16
-"""Longer ones are no sizes."""
+"""The greatest length of a tuple of sizes."""
 
 
 def _may_repeat(each: Repeated, removed: NDArray[np.bool_]) -> bool:

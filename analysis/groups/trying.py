@@ -1,9 +1,9 @@
-"""What one pass cannot tell: cut the network and follow its channels once more.
+"""Settle what one pass leaves open: cut the network and run the labelled pass again.
 
-A view with a written-out size, a chunk, a slice: whether these follow a cut shows when the network
-is run after one. Every operator of the cut network must then carry the channels of the dense
-network's, in the same order, without those that went. The first that raises or does not is the
-one that a cut has to respect; what it asks for is learnt, and tried again.
+Whether a view with a constant size, a chunk or a slice follows a cut shows when the network runs
+after one. Every operator of the cut network must then carry the dense network's channels, in the
+same order, without the removed ones. The first one that raises or does not is a constraint on cuts,
+which is learnt and tried again.
 """
 
 from collections import Counter
@@ -27,19 +27,19 @@ from analysis.network.labels.records import Hold, Step, Trace
 __all__ = ["Learnt", "learn"]
 
 _TRIES = 40
-"""Cuts that are tried at most; what has not been seen to be right by then is held."""
+"""The greatest number of cuts that are tried; what is not right by then cannot be removed."""
 
 
 @dataclass
 class Learnt:
-    """What cuts have shown.
+    """The result of trying cuts.
 
     Attributes:
-        classes: labels that go together, and those that stay.
-        tries: cuts that were made.
+        classes: labels that are removed together, and those that cannot be removed.
+        tries: how many cuts were made.
         failure: why the last cut was still not right; empty if it was.
-        repeated: attributes that have to follow a cut.
-        chosen: by place of a choice, the option that is taken.
+        repeated: attributes that must follow a cut.
+        chosen: the option of each choice, by its index.
     """
 
     classes: Classes
@@ -261,7 +261,7 @@ def _failing(
 
 
 _DRAWS = 3
-"""Cuts that are drawn at most to see an operator fail."""
+"""The greatest number of random cuts to see an operator fail."""
 
 
 def _drawn(
@@ -431,7 +431,7 @@ def _choose(
     *,
     holding: bool,
 ) -> bool:
-    """Take the next option of what an operator left open; whether there is one."""
+    """Take the next option of an operator's choices; whether there is one."""
     steps = set(alike)
     moved = False
     for place, choice in enumerate(trace.choices):

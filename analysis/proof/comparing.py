@@ -1,4 +1,4 @@
-"""Two networks, one answer: do they compute the same function?"""
+"""Compare two networks: do they compute the same function?"""
 
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
@@ -174,7 +174,7 @@ def compare(
         tolerance: greatest relative error that counts as rounding.
 
     Returns:
-        ``exact``, ``wrong`` with the first layer that departs, or ``broken``.
+        ``exact``, ``wrong`` with the first layer that differs, or ``broken``.
     """
     outputs = expected.outputs
     out_cuts = {cut.layer: cut for cut in cuts if cut.axis == "out"}
@@ -279,7 +279,7 @@ def _kept_output(expected: Tensor, found: Tensor, cut: Cut) -> Tensor | None:
 def changed_tensors(dense: nn.Module, pruned: nn.Module, cuts: Collection[Cut]) -> Iterator[str]:
     """Names of the pruned network's parameters and buffers that are not the dense ones, restricted.
 
-    A surviving value must be the original one, bit for bit, at the place the cuts give it.
+    A kept value must be the original one, bit for bit, at the place that the cuts give it.
     """
     originals, found = (
         {name: tensor.detach() for name, tensor in named_tensors(model).items()}

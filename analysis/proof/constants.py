@@ -1,4 +1,4 @@
-"""Numbers that operators are given: the same in both networks, or following a width."""
+"""Compare arguments of operators: equal in both networks, or following a width."""
 
 from math import isclose, log, prod
 

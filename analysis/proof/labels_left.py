@@ -1,4 +1,4 @@
-"""The channels of a dense network that the positions of a pruned one's tensors hold."""
+"""The dense channels at the positions of a pruned network's tensors."""
 
 from collections.abc import Collection, Sequence
 from math import prod

@@ -1,4 +1,4 @@
-"""The masked dense network's values, each computed once for all networks compared with it."""
+"""The masked dense network's values, computed once for all networks compared with it."""
 
 from collections.abc import Collection
 from contextlib import AbstractContextManager

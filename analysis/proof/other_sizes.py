@@ -1,4 +1,4 @@
-"""Another batch and image size, at which a network may go another way.
+"""Other batch and image sizes, at which a network may take another path.
 
 Layers and functions that only other sizes reach are in no graph that the example inputs make, so a
 pruner does not know of them.

@@ -37,7 +37,7 @@ def prove(
         pruned: the network after them.
         removals: the groups that were cut, with indices of ``dense``.
         example_inputs: gives the shapes of the random inputs, which may be smaller.
-        noted: what the dense network does, before foreign code ran; None runs it.
+        noted: the operators of the dense network, recorded before foreign code ran; None runs it.
 
     Raises:
         InputError: the dense network cannot be compared: it does not run in float64, its outputs
@@ -50,7 +50,7 @@ def prove(
 
 @collector_paused()
 def prove_against(expected: MaskedDense, pruned: nn.Module) -> Verification:
-    """As `prove`, of several networks that are compared with one masked dense network."""
+    """Like `prove`, for several networks that are compared with one masked dense network."""
     with left_as_found(expected.dense), left_as_found(pruned):
         expected.dense.eval()
         pruned.eval()
@@ -359,7 +359,7 @@ def _some(texts: Sequence[str]) -> str:
 
 
 _SHOWN = 3
-"""Things that are listed; a count says how many more there are."""
+"""How many entries a reason lists."""
 
 
 def _mixed(module: str, what: str) -> str:

@@ -1,4 +1,4 @@
-"""A pruner, iterative or not, stepped to its end: every step proved, asked against done.
+"""Step a pruner to its end, prove every step, and compare requested and removed channels.
 
 The chain of steps proves the whole, since each starts from the network that the last one left.
 """
@@ -47,7 +47,7 @@ __all__ = [
 
 @dataclass
 class Progress:
-    """What the steps of a pruner have done so far, and what they were asked for.
+    """The cuts of a pruner's steps so far, and their requests.
 
     ``reading`` is of its groups before the first step, which is asked for no more after that.
     """
@@ -88,7 +88,7 @@ def stepped(
     budget: float | None,
     noted: Noted | None = None,
 ) -> Verification:
-    """Build, step to the end and prove; what raises or does not end becomes a verdict.
+    """Build a pruner, step it to its end and prove; errors and time-outs become verdicts.
 
     Each step is proved against the network that it starts from; the chain proves the whole.
 

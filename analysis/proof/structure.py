@@ -1,4 +1,4 @@
-"""Whether a pruned network is the dense one without some channels, operator by operator.
+"""Line up a pruned network with the dense one, operator by operator.
 
 Numbers on drawn inputs cannot see what these do not reach: a threshold that none of them passes, a
 channel that is dead on all of them. Both networks are therefore run with labelled channels, and
@@ -54,7 +54,7 @@ class Recording:
 
 @dataclass(frozen=True)
 class Structure:
-    """What lining up two networks shows.
+    """The result of lining up two networks.
 
     Attributes:
         differs: how the pruned network is another one; empty if it is not.
