@@ -93,7 +93,7 @@ def _factory(pruner: Any) -> Any:
 
 
 def _named_as(reference: Any, choice: Any) -> Any:
-    """A function that a reference stands for, under the name that reports give it."""
+    """The function of a reference, with its name in reports."""
     if not (isinstance(reference, str) and callable(choice)):
         return reference
 

@@ -416,7 +416,7 @@ def _check_ratios(ratios: Sequence[float]) -> None:
 
 
 def _ranges(ratios: Sequence[float], obstacles: Sequence[str]) -> Iterator[Unknown]:
-    """Neighbouring ratios of unknown cost; each ratio stands for those up to the next."""
+    """Neighbouring ratios of unknown cost; each ratio represents those up to the next."""
     starts = groupby(zip(ratios, obstacles, strict=True), lambda each: bool(each[1]))
     runs = [(is_unknown, list(each)) for is_unknown, each in starts]
     for (is_unknown, run), (_, following) in pairwise([*runs, (False, [(1.0, "")])]):

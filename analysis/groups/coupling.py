@@ -67,7 +67,7 @@ def classes_of(
 
 
 def _parts(trace: Trace, of: NDArray[np.int32]) -> Iterator[Block]:
-    """What stands for several labels that do not go together."""
+    """Labels that represent several labels of different classes."""
     for block in trace.blocks:
         parted = ~_is_whole(block, of)
         if parted.any():
@@ -85,7 +85,7 @@ def partition(trace: Trace, ties: Sequence[tuple[Labels, Labels]]) -> NDArray[np
     other = [edge.other for edge in trace.edges] + [tie[1] for tie in ties]
     of = components(trace.count, _joined(one), _joined(other))
     while trace.blocks:
-        # What stands for several labels goes with them where they go together.
+        # A label that represents several of one class is removed with them.
         whole = [(block, _is_whole(block, of)) for block in trace.blocks]
         one.append(_joined([block.labels[fits] for block, fits in whole]))
         other.append(_joined([block.rows[fits, 0] for block, fits in whole]))

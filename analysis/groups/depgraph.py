@@ -170,7 +170,7 @@ def _of_own_graph(pruner: Any, reader: "_Reader", live: list[Any]) -> tuple[Depe
     """The groups that a pruner cuts, as its own graph has them, and the layers it excludes.
 
     Additions and outputs are not known of a graph that somebody else built. A layer in none of the
-    pruner's groups is ignored, or coupled with one that is, and stands alone.
+    pruner's groups is ignored, or coupled with one that is, and is listed alone.
     """
     graph, model = pruner.DG, pruner.model
     groups = [reader.group(items, turn) for turn, items in enumerate(live)]

@@ -1,6 +1,6 @@
 """What a list of ignored layers really excludes, found before anything is pruned.
 
-torch-pruning takes any list without a word. A module stands for all modules inside it; a type or a
+torch-pruning accepts any list. A module means all modules inside it; a type or a
 name is discarded; a module that DepGraph does not see excludes nothing. One ignored layer among the
 output members of a dependency group excludes the whole group, while the *input* channels of ignored
 layers are cut all the same.

@@ -113,7 +113,7 @@ def _attributes_restored(model: nn.Module) -> Iterator[None]:
                     del attributes[key]
                 attributes.update(own)
             for owned, before in buffers:
-                owned.update(before)  # another tensor may stand under the name
+                owned.update(before)  # the name may hold another tensor
             for value, before in held:
                 value.clear()
                 (value.update if isinstance(value, dict) else value.extend)(before)

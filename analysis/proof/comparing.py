@@ -170,7 +170,7 @@ def compare(
         found: what was observed of the pruned network on the same inputs.
         dense: the dense network, for the axes of its layers.
         cuts: every axis that was cut.
-        unknown: whether NaN in ``expected`` stands for what is not known, and is passed over.
+        unknown: whether NaN in ``expected`` means not known, and is skipped.
         tolerance: greatest relative error that counts as rounding.
 
     Returns:

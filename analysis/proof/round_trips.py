@@ -80,7 +80,7 @@ def _silently() -> Iterator[None]:
 
 
 def in_single(network: nn.Module, inputs: Inputs) -> tuple[nn.Module, Inputs]:
-    """A network of 16 bits and its inputs in float32, in which a fault stands out of the rounding.
+    """A network of 16 bits and its inputs in float32, where a fault is clearly above rounding.
 
     The network itself is changed.
     """

@@ -237,7 +237,7 @@ def _name_of(factory: Any) -> str:
 
 
 def _builder(factory: Any) -> Callable[[], Any] | None:
-    """The function that builds the network; None where a name stands for it."""
+    """The function that builds the network; None if it is given by name."""
     if isinstance(factory, str):
         return None
     if isinstance(factory, nn.Module) or not callable(factory):

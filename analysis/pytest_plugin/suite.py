@@ -285,7 +285,7 @@ class _Looked:
         # A session without prunings needs no folder.
         cache = _cache_of(session.config) if wanted else None
         for number, (pruning, checks) in enumerate(wanted.items()):
-            # Every process numbers them alike: keys sort as the tests stand.
+            # Every process numbers them alike: keys sort in the order of the tests.
             key = f"{number:06} {places[pruning]}"
             network = (
                 networks.setdefault(id(pruning.request), f"network of {key}") if is_told else ""

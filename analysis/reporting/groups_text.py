@@ -22,7 +22,8 @@ def groups(
 ) -> str:
     """One line for each group, with its members, the audit or the lint if requested.
 
-    Layers in no group are listed, too. The lint stands alone: it is about the ignored layers.
+    Layers in no group are listed, too. The lint is printed alone, because it is about the ignored
+    layers.
     """
     rest = [f"in no group: {each.layer} ({each.kind}): {each.why}" for each in outside]
     if lint is not None:

@@ -49,7 +49,7 @@ def _nameless(table: Table) -> Table:
 
 
 def _code(text: str) -> Markup:
-    """Escape the text, then set what stands between backticks as code."""
+    """Escape the text, then set parts between backticks as code."""
     return Markup(re.sub(r"`([^`]*)`", r"<code>\1</code>", str(escape(text))))
 
 
@@ -62,7 +62,7 @@ _OUTCOMES = re.compile(
 
 
 def _outcome(text: str) -> Markup:
-    """Text in which what failed has the one colour for it, if it tells how something ended."""
+    """Text in which failures have their colour, if it is an outcome."""
     if not _OUTCOMES.fullmatch(text):
         return _code(text)
     return Markup(_FAILED.sub(r'<span class="failed">\g<0></span>', str(escape(text))))

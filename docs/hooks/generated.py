@@ -117,7 +117,7 @@ def _option(action: argparse.Action) -> tuple[str, str]:
 
 
 def _value(action: argparse.Action) -> str:
-    """What stands for the value of an option; empty for a switch."""
+    """The placeholder of an option's value; empty for a switch."""
     if action.nargs == 0:
         return ""
     if action.choices and not action.metavar:
@@ -259,7 +259,7 @@ def _left(sizes: dict[str, Any]) -> str:
 
 
 def _bends() -> str:
-    """What falls with the square of what is left, with what is left, and not at all."""
+    """The three terms of the costs, by policy."""
     results = json.loads((ROOT / "reports" / "results.json").read_text("utf-8"))
     study = results["subjects"][0]
     return _table(
@@ -370,4 +370,4 @@ GENERATED: dict[str, Callable[[], str]] = {
     "contributing": _document("CONTRIBUTING.md"),
     "changelog": _document("CHANGELOG.md"),
 }
-"""What there is, by the name that pages use."""
+"""The generated parts, by the name that pages use."""

@@ -30,7 +30,7 @@ def test_every_kind_of_column_was_among_those_sorted(visitor: Visitor, committed
     assert seen == {"text", "number", "dash", "percent", "thousands"}
 
 
-def test_a_filter_leaves_the_rows_that_hold_the_text_and_tells_how_many(page: Page) -> None:
+def test_a_filter_shows_the_rows_with_the_text_and_their_number(page: Page) -> None:
     unfold(page)
     assert filtering.findings(page) == []
 

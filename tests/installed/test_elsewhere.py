@@ -21,7 +21,7 @@ def test_what_is_imported_is_the_wheel(folder: Path) -> None:
     assert not Path(output.stdout.strip()).is_relative_to(ROOT / "analysis")
 
 
-def test_the_command_finds_the_package_where_a_module_of_its_name_stands(folder: Path) -> None:
+def test_the_command_finds_the_package_beside_a_module_of_the_same_name(folder: Path) -> None:
     (folder / "analysis.py").write_text("raise SystemExit('this is the user's own')")
     output = call(folder, "pruning-analysis --version")
     assert (output.returncode, output.stderr) == (0, "")

@@ -107,7 +107,7 @@ def test_every_block(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", named(OVERHELD))
-def test_something_may_go_of_every_group_of_every_block(name: str) -> None:
+def test_every_group_of_every_block_has_removable_channels(name: str) -> None:
     model = build(name)
     if name == "response norm":
         pytest.skip("a norm over neighbours fixes its channels")

@@ -157,7 +157,7 @@ def test_a_sweep_marks_the_groups_that_a_pruning_drops(kind, config: Config) -> 
         names=[group.root for group in groups],
     )
     curve = account.curve([0.1, config.ratio])
-    # A global scope's name stands in the account of a pruning and of a prediction alike.
+    # A global scope has the same name in the account of a pruning and of a prediction.
     assert curve.dropped[1] == tuple(group for group in groups if group.is_dropped)
 
 

@@ -137,7 +137,7 @@ def test_a_wrong_network_exits_1_and_names_the_layer(capsys) -> None:
     assert "`second` is the first to differ" in capsys.readouterr().out
 
 
-def test_beside_a_wrong_pruning_stands_the_same_by_the_groups(capsys) -> None:
+def test_a_wrong_pruning_is_followed_by_the_same_pruning_by_groups(capsys) -> None:
     asked = ("models:flipped", *SMALL, "--ratios", "0,0.5", "--scope", "local")
     assert run("verify", *asked, "--json", "-") == 1
     data = json.loads(capsys.readouterr().out)
@@ -190,7 +190,7 @@ def test_the_json_of_groups_holds_every_map(capsys) -> None:
     assert (head["together"], head["held"], head["is_output"]) == ([], "the model's output", True)
 
 
-def test_an_audit_tells_which_group_would_be_cut_wrongly(capsys) -> None:
+def test_an_audit_names_the_group_that_would_be_cut_wrongly(capsys) -> None:
     assert run("groups", "models.py:flipped", *SMALL, "--audit", "--json", "-") == 1
     first, *others = json.loads(capsys.readouterr().out)["groups"]
     assert first["audit"] == "misread"
@@ -210,7 +210,7 @@ def test_an_audit_tells_which_group_would_be_cut_wrongly(capsys) -> None:
     assert capsys.readouterr().out.endswith("audit: 3 same\n")
 
 
-def test_an_audit_that_cannot_cut_fails_and_one_that_cannot_tell_passes(capsys) -> None:
+def test_an_audit_fails_on_a_cut_that_raises_and_passes_on_an_unknown_one(capsys) -> None:
     assert run("groups", "models.py:buffered", *SMALL, "--audit") == 1
     output = capsys.readouterr().out
     assert "group first: cannot-be-cut: broken: the model's own forward raised in mul" in output
@@ -219,7 +219,7 @@ def test_an_audit_that_cannot_cut_fails_and_one_that_cannot_tell_passes(capsys) 
     assert "group first: cannot-be-told: mixed: " in capsys.readouterr().out
 
 
-def test_the_table_of_groups_says_why_and_the_members_are_told_on_request(capsys) -> None:
+def test_the_table_of_groups_says_why_and_lists_members_on_request(capsys) -> None:
     assert run("groups", "models:residual", *SMALL) == 0
     brief = capsys.readouterr().out
     (stem,) = (line for line in brief.splitlines() if line.startswith("| stem "))
@@ -238,7 +238,7 @@ def test_the_table_of_groups_says_why_and_the_members_are_told_on_request(capsys
     assert {line for line in brief.splitlines() if line} <= set(full.splitlines())
 
 
-def test_what_holds_a_group_is_told_with_the_line(capsys) -> None:
+def test_the_reason_that_excludes_a_group_names_the_line(capsys) -> None:
     assert run("groups", "models:neighbours", *SMALL) == 0
     output = capsys.readouterr().out
     (held,) = (line for line in output.splitlines() if "no channel can be removed" in line)
@@ -690,7 +690,7 @@ def test_the_module_runs_as_a_command_without_a_progress_bar_in_a_pipe() -> None
     assert "exact" in done.stdout
 
 
-def test_macs_tells_columns_calls_and_shapes(capsys) -> None:
+def test_macs_prints_columns_calls_and_shapes(capsys) -> None:
     assert run("macs", "models:chain", *SMALL, "--json", "-") == 0
     dense = json.loads(capsys.readouterr().out)["dense"]
     rows = {row["layer"]: row for row in dense["layers"]}

@@ -176,7 +176,7 @@ def test_a_branch_with_another_kept_set_is_wrong() -> None:
     assert found.verification.first_divergence == "block"
 
 
-def test_a_channel_that_stands_twice_is_wrong() -> None:
+def test_a_duplicate_channel_is_wrong() -> None:
     dense, pruned = by_hand()
     pruned.first.weight.data[0] = pruned.first.weight.data[1]
     found = compare(dense, pruned, inputs_for(dense))
@@ -304,13 +304,13 @@ def test_a_vector_that_was_turned_before_training_is_no_trained_one(vector: str)
         compare(dense, pruned, inputs)
 
 
-def test_what_has_nothing_to_do_with_the_dense_network_cannot_be_told() -> None:
+def test_an_unrelated_network_is_refused() -> None:
     dense, pruned, inputs, _ = wide()
     with pytest.raises(InputError, match="the kept channels cannot be found"):
         compare(dense, distinct(pruned, seed=7), inputs)
 
 
-def test_dead_channels_of_a_trained_network_are_told() -> None:
+def test_dead_channels_of_a_trained_network_are_reported() -> None:
     """Two filters of zeros, of which training leaves one: which one it was nothing tells."""
     dense, _, inputs, _ = wide()
     first: Any = dense.first
@@ -346,7 +346,7 @@ def untied() -> tuple[Any, Any]:
     return dense, pruned
 
 
-def test_tensors_that_are_tied_no_longer_are_told() -> None:
+def test_tensors_that_are_no_longer_tied_are_reported() -> None:
     dense, pruned = untied()
     assert compare(dense, pruned, words()).untied == ()
     pruned.head.weight = nn.Parameter(pruned.table.weight.detach().clone())

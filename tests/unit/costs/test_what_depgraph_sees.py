@@ -261,7 +261,7 @@ def test_a_ratio_costs_what_torch_pruning_leaves_or_has_no_price(kind, scope) ->
         (Gru, "DepGraph has no rule for the recurrent layer `steps`"),
     ],
 )
-def test_why_a_cut_has_no_price_is_told(kind, why) -> None:
+def test_a_cut_without_a_cost_has_a_reason(kind, why) -> None:
     inputs = torch.randn(2, 3, 7, 7)
     with pytest.raises(InputError, match=why):
         ratio_curve(made(kind), inputs, [0.5], ignored_layers=["head"])

@@ -138,7 +138,7 @@ def test_conventions_are_rows_over_columns_that_have_words_and_units() -> None:
     assert set(COUNTERS.values()) < set(CONVENTIONS)
 
 
-def test_an_unknown_convention_is_told_of_with_the_nearest() -> None:
+def test_an_unknown_convention_is_refused_with_the_nearest() -> None:
     with pytest.raises(InputError, match="convention 'thopp' is not known; did you mean 'thop'"):
         count_macs(Small(), example(2), convention="thopp")
 

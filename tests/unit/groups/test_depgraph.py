@@ -50,7 +50,7 @@ def test_a_product_of_activations_is_of_the_group_that_it_joins_and_no_other() -
     assert not [group for group in groups if group.additions]
 
 
-def test_a_convolution_of_one_position_is_told_apart() -> None:
+def test_a_pointwise_convolution_has_its_own_kind() -> None:
     groups = dependency_groups(Gated(), torch.randn(1, 3, 6, 6))
     found = {member.layer: member.pointwise for group in groups for member in group.members}
     assert found == {"stem": False, "squeeze": True, "excite": True, "wide": False, "head": False}

@@ -146,7 +146,7 @@ def between(layer):
 # What is given: a type, a stranger, a name.
 
 
-def test_a_list_that_holds_what_it_says_passes_in_silence() -> None:
+def test_a_list_without_findings_passes() -> None:
     model = make(Chain)
     answer = linted(model, [model.head])
     assert answer.passed
@@ -165,7 +165,7 @@ def test_a_type_is_an_error_that_says_how_many_modules_it_misses() -> None:
     assert held_by(answer) == {"head"} == kept_by_torch_pruning(model, [nn.Conv2d, model.head])
 
 
-def test_the_modules_that_the_message_tells_to_pass_are_held() -> None:
+def test_the_modules_that_the_message_names_are_excluded() -> None:
     model = make(Chain)
     ignored = [m for m in model.modules() if isinstance(m, nn.Conv2d)] + [model.head]
     answer = linted(model, ignored)
@@ -173,7 +173,7 @@ def test_the_modules_that_the_message_tells_to_pass_are_held() -> None:
     assert held_by(answer) == kept_by_torch_pruning(model, ignored)
 
 
-def test_a_type_among_the_layers_of_another_door_is_refused_with_what_to_pass() -> None:
+def test_a_type_among_the_ignored_layers_is_refused_with_what_to_pass() -> None:
     with pytest.raises(InputError, match=r"is a type, .* isinstance\(m, Conv2d\)\]") as error:
         names_of([nn.Conv2d], make(Chain))
     assert "<class Conv2d>" in str(error.value)
@@ -265,7 +265,7 @@ def test_the_output_layer_inside_torchs_attention_is_accused_of_nothing(inner) -
     assert "out_proj" not in str(linted(model, [first, "head"]))
 
 
-def test_layers_without_channels_hold_nothing_and_are_told_together() -> None:
+def test_layers_without_channels_exclude_nothing_and_are_reported_together() -> None:
     model = between(nn.Sequential(nn.ReLU(), nn.ReLU(), nn.Dropout()))
     first, second, dropout = model.body[1]
     answer = linted(model, [first, second, dropout, model.head])
@@ -310,7 +310,7 @@ def test_a_parameter_of_a_group_that_goes_keeps_its_size_and_breaks_the_network(
     assert verify(model, inputs_for(model), pruner).verdict is Verdict.BROKEN
 
 
-def test_a_parameter_of_a_group_that_is_held_is_told_nothing() -> None:
+def test_a_parameter_of_an_excluded_group_is_no_finding() -> None:
     model = Encoder().eval()
     ignored = [model.position, model.embed, model.head]
     assert not findings_of(linted(model, ignored), "parameter")
@@ -321,7 +321,7 @@ def test_a_parameter_of_a_group_that_is_held_is_told_nothing() -> None:
 # What holds more than was named.
 
 
-def test_a_container_stands_for_the_layers_inside_it() -> None:
+def test_a_container_means_the_layers_inside_it() -> None:
     model = make(Residual)
     answer = linted(model, [model.block, model.head])
     (finding,) = findings_of(answer, "container")
@@ -330,13 +330,13 @@ def test_a_container_stands_for_the_layers_inside_it() -> None:
     assert held_by(answer) == kept_by_torch_pruning(model, [model.block, model.head])
 
 
-def test_a_container_of_one_layer_is_told_as_well() -> None:
+def test_a_container_of_one_layer_is_reported_as_well() -> None:
     model = between(nn.Sequential(nn.Conv2d(8, 8, 1), nn.ReLU()))
     (finding,) = findings_of(linted(model, [model.body[1], model.head]), "container")
     assert finding.message.endswith("inside it, 1: `body.1.0`")
 
 
-def test_the_model_itself_stands_for_everything() -> None:
+def test_the_model_itself_means_all_its_layers() -> None:
     model = make(Residual)
     answer = linted(model, [model])
     (finding,) = findings_of(answer, "container")
@@ -344,7 +344,7 @@ def test_the_model_itself_stands_for_everything() -> None:
     assert held_by(answer) == set(widths(model)) == kept_by_torch_pruning(model, [model])
 
 
-def test_what_lies_inside_another_entry_is_told_once() -> None:
+def test_a_layer_inside_another_entry_is_reported_once() -> None:
     model = make(Unused)
     model.extra = nn.Sequential(nn.Conv2d(4, 4, 1), nn.ReLU())
     assert [
@@ -371,7 +371,7 @@ def test_one_layer_holds_its_whole_group(layer: str) -> None:
     assert finding.layer == min(group - {layer, "block.norm"}, key=list(widths(model)).index)
 
 
-def test_partners_of_an_addition_are_told_unless_they_are_named_too() -> None:
+def test_partners_of_an_addition_are_reported_unless_they_are_named_too() -> None:
     model = make(Residual)
     (finding,) = findings_of(linted(model, ["block.project", "head"]), "locked-partners")
     assert finding.layer == "stem"
@@ -405,7 +405,9 @@ def test_a_layer_behind_a_concatenation_is_cut_by_every_group_it_reads() -> None
     ("kind", "layer"),
     [(Chain, "first"), (Residual, "stem"), (Residual, "block.norm"), (Concat, "left")],
 )
-def test_a_group_that_need_not_be_held_prunes_exactly_once_it_is_free(kind, layer: str) -> None:
+def test_a_group_that_is_excluded_without_need_is_pruned_exactly_once_it_is_free(
+    kind, layer: str
+) -> None:
     model = make(kind)
     answer = linted(model, [layer, "head"])
     (finding,) = findings_of(answer, "unneeded")
@@ -442,7 +444,7 @@ MISCUT = {
 
 
 @pytest.mark.parametrize("name", MISCUT)
-def test_what_torch_pruning_makes_of_a_free_group_is_the_audits_to_tell(name: str) -> None:
+def test_the_audit_judges_torch_prunings_cut_of_a_free_group(name: str) -> None:
     factory, layer, audit, verdict = MISCUT[name]
     model = factory()
     answer = linted(model, [layer, "head"])
@@ -452,7 +454,7 @@ def test_what_torch_pruning_makes_of_a_free_group_is_the_audits_to_tell(name: st
     assert freed(model) is verdict
 
 
-def test_a_group_of_which_nothing_may_go_is_needed_and_says_where() -> None:
+def test_a_group_without_removable_channels_is_needed_and_says_where() -> None:
     model = between(nn.LocalResponseNorm(3))
     answer = linted(model, ["body.0", "head"])
     (lock,) = (lock for lock in answer.locks if lock.root != "head")
@@ -472,7 +474,7 @@ def test_a_layer_of_one_channel_could_not_go_and_locks_nothing() -> None:
     assert "second" in kept_by_torch_pruning(model, [model.head])
 
 
-def test_a_frozen_group_may_go_but_is_none_of_torch_prunings() -> None:
+def test_a_frozen_group_can_be_pruned_but_not_by_torch_pruning() -> None:
     model = make(Chain)
     model.first.requires_grad_(False)
     model.norm.requires_grad_(False)

@@ -140,7 +140,7 @@ class Asserting(nn.Module):
 @pytest.mark.parametrize(
     ("message", "output"), [("", "AssertionError"), ("too wide", "ValueError: too wide")]
 )
-def test_what_python_raises_is_told_with_its_line_and_without_operands(message, output) -> None:
+def test_an_error_of_python_is_reported_with_its_line_and_without_operands(message, output) -> None:
     lines = Path(__file__).read_text().splitlines()
     raised = "ValueError(self.message)" if message else "AssertionError"
     number = lines.index(f"            raise {raised}") + 1
@@ -150,7 +150,7 @@ def test_what_python_raises_is_told_with_its_line_and_without_operands(message, 
     assert f"{Path(__file__).name}:{number}: raise {raised}" in str(failure)
 
 
-def test_an_operation_without_operands_is_told_without_shapes() -> None:
+def test_an_operation_without_operands_is_reported_without_shapes() -> None:
     class Filled(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
             return torch.zeros(-1)

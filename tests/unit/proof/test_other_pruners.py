@@ -85,7 +85,7 @@ class WholeHeads(tp.pruner.MagnitudePruner):
 @pytest.mark.parametrize(
     "name", ["attention, fused, fixed scale", "attention, separate, torch scale"]
 )
-def test_whole_heads_may_go(name: str) -> None:
+def test_whole_heads_can_be_removed(name: str) -> None:
     model = build(name)
     assert isinstance(model, Attention)
     inputs = (torch.randn(2, *model.size),)

@@ -117,12 +117,12 @@ def test_each_step_is_proved_on_the_outputs_that_count() -> None:
     ("path", "there"),
     [("2", "`0`, `1`"), ("logits", "`0`, `1`"), ("0.x", "nothing, as that is a Tensor")],
 )
-def test_a_path_that_leads_nowhere_is_told_of_before_anything_is_pruned(path, there) -> None:
+def test_a_path_to_no_output_is_refused_before_anything_is_pruned(path, there) -> None:
     model = make(Telling)
     inputs = inputs_for(model)
-    for door in (verify, verify_steps):
+    for function in (verify, verify_steps):
         with pytest.raises(InputError, match=f"nothing at '{path}'.*{there}"):
-            door(model, inputs, half_pruner(model, inputs), outputs=[path])
+            function(model, inputs, half_pruner(model, inputs), outputs=[path])
     assert model.first.out_channels == 6
 
 
@@ -181,7 +181,7 @@ def test_the_decorator_takes_the_paths() -> None:
         assert check.run.verification.verdict is Verdict.EXACT
 
 
-def test_channels_that_leave_by_an_output_that_does_not_count_may_go(capsys) -> None:
+def test_channels_of_outputs_that_are_not_compared_can_be_removed(capsys) -> None:
     options = ["tests/unit/proof/test_outputs.py:Telling", "--input-size", "3,6,6", "--json", "-"]
     text = []
     for paths in ([], ["--outputs", "0"]):

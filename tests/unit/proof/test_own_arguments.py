@@ -93,7 +93,7 @@ VALUES: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 @pytest.mark.parametrize("name", VALUES)
-def test_values_that_are_taken_out_of_tensors_are_told_and_not_accused(name: str) -> None:
+def test_values_that_are_taken_out_of_tensors_are_reported_and_not_wrong(name: str) -> None:
     # They are others in the pruned network, as `middle` reads half of its channels there.
     def make() -> Net:
         net = Net(lambda m, x: VALUES[name](m.middle(x)), middle=nn.Conv2d(8, 8, 1))

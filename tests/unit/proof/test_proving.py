@@ -55,7 +55,7 @@ def test_what_is_said_names_the_place(name: str, output: str) -> None:
     assert re.search(output, answer.reason), answer.reason
 
 
-def test_a_map_that_is_told_is_the_map_that_is() -> None:
+def test_the_reported_map_of_channels_is_the_true_one() -> None:
     """Removed channels of a flip by hand: place p of the reader carries channel 7 - p."""
     model = build("flip")
     inputs, pruner = half_pruned(model)
@@ -129,7 +129,7 @@ def test_a_fault_behind_an_operator_that_mixes_is_named_not_the_operator() -> No
     assert answer.first_divergence == "norm"
 
 
-def test_a_network_that_refuses_nan_is_told_by_its_operators() -> None:
+def test_a_network_that_refuses_nan_is_judged_by_its_operators() -> None:
     def checked(module, x):
         if x.isnan().any():
             raise ValueError("no numbers")
@@ -154,7 +154,7 @@ def test_shared_constants_are_as_they_were_under_both_names() -> None:
 
 
 @pytest.mark.parametrize("at", [1, 2])
-def test_a_pruner_that_writes_between_its_steps_is_told(at: int) -> None:
+def test_a_pruner_that_writes_between_its_steps_is_reported(at: int) -> None:
     class Writing(tp.pruner.MagnitudePruner):
         def step(self, interactive: bool = False):
             if self.current_step + 1 == at:

@@ -1,4 +1,4 @@
-"""What becomes of a pruned network when it leaves the process; each way to go wrong is planted."""
+"""Saving, exporting and moving a pruned network; each possible fault is planted."""
 
 import logging
 
@@ -159,7 +159,7 @@ def test_an_infinite_output_hides_no_fault() -> None:
     assert "its output 0 is off" in round_trips.shipped_departure(model, form, inputs_for(model))
 
 
-def test_the_dense_network_is_told_of_where_it_departs_as_well() -> None:
+def test_a_dense_network_that_differs_as_well_is_reported() -> None:
     assert failure("survives_export", outcome(make(Shipped))).endswith(
         "; so does that of the dense network"
     )
@@ -232,7 +232,7 @@ def test_a_weight_that_pickling_changes_is_seen_with_the_layer() -> None:
     assert "`second` is the first to differ" in message
 
 
-def test_what_the_history_does_not_tell_is_seen() -> None:
+def test_a_difference_that_the_history_does_not_record_is_detected() -> None:
     """An attribute that a pruner's step sets is not set where the structure is rebuilt."""
 
     class Viewed(Chain):

@@ -34,7 +34,7 @@ def train(model: nn.Module) -> None:
         optimizer.step()
 
 
-def test_every_step_tells_what_went_from_the_first_one_on() -> None:
+def test_every_step_lists_what_was_removed_since_the_first() -> None:
     model = make(Chain)
     inputs = inputs_for(model)
     steps = list(verify_steps(model, inputs, in_steps(model, inputs)))
@@ -266,7 +266,7 @@ class Halves(nn.Module):
         return self.head(self.second(value * gate.sigmoid()))
 
 
-def test_a_step_that_raises_behind_others_is_told_by_its_number() -> None:
+def test_a_step_that_raises_after_others_is_named_by_its_number() -> None:
     model = make(Halves)
     inputs = inputs_for(model)
     *_, last = verify_steps(model, inputs, in_steps(model, inputs, steps=5))

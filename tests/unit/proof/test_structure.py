@@ -160,7 +160,7 @@ def test_the_greatest_channel_itself_is_one_of_those_that_stay() -> None:
     assert found.verdict is Verdict.MIXED
 
 
-def test_a_head_of_train_mode_that_no_longer_fits_is_broken_and_one_that_fits_is_told() -> None:
+def test_a_head_of_train_mode_that_does_not_fit_is_broken_and_one_that_fits_is_reported() -> None:
     class Auxiliary(Net):
         def forward(self, x: Tensor) -> Any:
             x = self.make(x).relu()
@@ -188,7 +188,7 @@ def test_a_function_of_train_mode_that_no_longer_fits_is_broken() -> None:
     assert "in train mode" in found.reason
 
 
-def test_an_attribute_that_nothing_here_reads_is_told() -> None:
+def test_an_attribute_that_no_operator_reads_is_reported() -> None:
     def function(m: Net, x: Tensor) -> Tensor:
         return x if x.shape[-1] < m.most else x.relu()
 

@@ -92,7 +92,7 @@ class Counting:
 
 
 @pytest.mark.filterwarnings("ignore:Unwrapped parameters detected")
-def test_parameters_of_the_model_itself_that_nothing_uses_are_told_in_words() -> None:
+def test_unused_parameters_of_the_model_itself_are_reported_in_words() -> None:
     found = answer(lambda: Net(lambda m, x: x, unused=nn.Parameter(torch.ones(3))))
     assert found.unexercised == ("",)
     assert found.reason == "not exercised in eval mode: parameters of the model itself"

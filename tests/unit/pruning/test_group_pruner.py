@@ -241,7 +241,7 @@ def test_a_cap_holds_against_rounding() -> None:
 @pytest.mark.parametrize("steps", [1, 4])
 @pytest.mark.parametrize("scope", ["local", "global"])
 @pytest.mark.parametrize("least", [1, 3, 10, 11, 50])
-def test_each_group_keeps_as_many_channels_as_it_is_told_to(
+def test_each_group_keeps_the_requested_number_of_channels(
     least: int, scope: str, steps: int
 ) -> None:
     model = cut(Wide, 0.99, steps, scope=scope, min_channels=least)
@@ -325,7 +325,7 @@ def test_a_ratio_of_a_layer_that_cannot_be_asked_is_one_clear_line(
 # ---------------------------------------------------------------------- steps
 
 
-def test_an_interactive_step_cuts_only_the_groups_that_it_is_told_to() -> None:
+def test_an_interactive_step_cuts_only_marked_groups() -> None:
     model = make(Wide)
     dense = copy.deepcopy(model)
     pruner = GroupPruner(model, inputs_for(model), 0.5, ignore=["head"])
@@ -404,7 +404,7 @@ def test_every_step_is_proved_also_with_training_in_between(
         )  # fmt: skip
 
 
-def test_verify_takes_it_and_asked_is_held_against_done() -> None:
+def test_verify_takes_it_and_compares_requested_and_removed() -> None:
     model = make(Flipped)
     inputs = inputs_for(model)
     found = verify(model, inputs, GroupPruner(model, inputs, 0.5, ignore=["head"]))

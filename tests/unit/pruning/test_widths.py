@@ -137,7 +137,7 @@ def test_parameters_follow_the_convention_too() -> None:
 
 
 def refused(dense: nn.Module, inputs: Tensor, widths: object) -> str:
-    """What every door says alike of these widths."""
+    """The message of every function on these widths."""
     said = set()
     for ask in (
         partial(cost_of, dense, inputs),

@@ -235,7 +235,9 @@ def pytest_collection_modifyitems(config, items):
         ("test_two.py", "--deselect", "test_two.py::test_most"),
     ],
 )
-def test_a_narrowed_run_does_not_miss_what_it_did_not_look_at(project, narrowing) -> None:
+def test_a_run_of_some_tests_does_not_report_the_rows_of_others_as_missing(
+    project, narrowing
+) -> None:
     write(project, HEADER + HALF + MOST)
     (project.path / "reports" / "baseline.new.csv").write_text("of a whole run")
     result = check(project, *narrowing)
@@ -335,7 +337,7 @@ def test_an_update_keeps_tolerances_and_directions_and_drops_what_is_gone(projec
     assert len(changed) == 1 + PER_RUN + 1
 
 
-def test_a_narrowed_update_keeps_what_it_did_not_look_at(project) -> None:
+def test_an_update_by_some_tests_keeps_the_rows_of_others(project) -> None:
     write(project, HEADER + HALF.replace("300", "1") + MOST + OLD)
     result = update(project, "-k", "half")
     assert result.ret == 1

@@ -241,7 +241,7 @@ UNUSABLE = {
 
 
 @pytest.mark.parametrize(("arguments", "message"), UNUSABLE.values(), ids=UNUSABLE)
-def test_what_cannot_be_looked_at_is_one_line_and_a_usage_error(
+def test_a_network_that_cannot_be_analysed_is_a_usage_error_of_one_line(
     session, arguments: str, message: str
 ) -> None:
     result = session(f"{arguments}, ratios=[0.5]", "-k", "forward_runs or something")
@@ -284,7 +284,7 @@ def test_two_tests_of_a_folder_with_brackets_have_each_its_own(session, pytester
     result.stdout.fnmatch_lines(["FAILED *test_net*", "*1 failed, 1 passed*"])
 
 
-def test_a_factory_that_takes_longer_than_the_budget_is_told_of(session, pytester) -> None:
+def test_a_factory_that_takes_longer_than_the_budget_is_named(session, pytester) -> None:
     result = session(
         "lambda: __import__('time').sleep(30), ratios=[0.5], budget=1", "-k", "forward_runs"
     )

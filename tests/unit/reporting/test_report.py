@@ -61,7 +61,7 @@ def test_others_may_read_what_was_written(tmp_path) -> None:
     assert target.stat().st_mode & 0o777 == 0o666 & ~mask
 
 
-def test_numbers_stand_to_the_right_and_words_to_the_left() -> None:
+def test_numbers_are_aligned_right_and_words_left() -> None:
     assert as_markdown(("layer", "MACs"), [("a", "1,200"), ("bcdefg", "7")]).splitlines() == [
         "| layer  |  MACs |",
         "| ------ | ----: |",
@@ -74,7 +74,7 @@ def test_numbers_stand_to_the_right_and_words_to_the_left() -> None:
     ("error", "text"),
     [(6e-16, "<= 1e-12"), (1e-12, "<= 1e-12"), (3e-11, "<= 1e-09"), (0.25, "0.2"), (None, "-")],
 )
-def test_errors_at_rounding_level_stand_as_a_bound(error, text) -> None:
+def test_errors_at_rounding_level_are_written_as_a_bound(error, text) -> None:
     assert bound(Verification(Verdict.EXACT, max_rel_error=error)) == text
 
 
@@ -170,7 +170,7 @@ def test_a_network_with_an_evil_name_makes_a_page_and_files(small_study: Study, 
     assert "&lt;script&gt;alert(1)" in text
 
 
-def test_networks_of_one_name_are_told_apart(small_study: Study, tmp_path) -> None:
+def test_networks_of_one_name_are_distinguished(small_study: Study, tmp_path) -> None:
     twice = replace(small_study, subjects=small_study.subjects * 2)
     write_report(twice, str(tmp_path))
     text = (tmp_path / "index.html").read_text()
@@ -199,7 +199,7 @@ def test_wide_tables_are_left_out_of_the_markdown_with_a_line() -> None:
     assert "| a" not in text
 
 
-def test_the_report_tells_asked_from_done(small_study: Study) -> None:
+def test_the_report_lists_requested_and_removed_channels(small_study: Study) -> None:
     """Of the case study every run; of a user's networks those that were asked for."""
     (subject,) = small_study.subjects
     assert asked.section(small_study).tables == ()
@@ -231,7 +231,7 @@ def test_a_ratio_at_which_groups_drop_out_is_marked_in_picture_and_table(
 HEAD = "model,policy,scope,ratio,metric,expected,tolerance,better\n"
 
 
-def test_what_differs_between_versions_stands_in_a_table(tmp_path) -> None:
+def test_differences_between_versions_are_in_a_table(tmp_path) -> None:
     folder = tmp_path / "versions"
     folder.mkdir()
     assert isinstance(versions.section(str(tmp_path)), Absent)

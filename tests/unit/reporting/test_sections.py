@@ -165,7 +165,7 @@ def test_a_wrong_pruning_is_said_to_be_wrong_with_its_reason() -> None:
     assert shown.gist == "1 exact, 1 wrong; checks: 1 passed, 1 failed, 2 expected to fail"
 
 
-def test_a_right_pruning_that_fails_a_check_is_told_apart() -> None:
+def test_a_right_pruning_that_fails_a_check_is_distinguished() -> None:
     missed = replace(run(), checks=(CheckResult("ratio_met", False, "missed"),))
     subject = network(missed)
     section = verdict.section(study(subject), [coupled(subject, 0)])
@@ -191,7 +191,7 @@ def test_what_cannot_be_equal_is_not_said_to_be() -> None:
     assert "softmax mixes" in section.paragraphs[0]
 
 
-def test_a_network_that_could_not_be_looked_at_is_named() -> None:
+def test_a_network_that_could_not_be_analysed_is_named() -> None:
     subject = network(run())
     output = study(subject, refused=("model factory 'bad' raised ValueError",))
     assert not output.passed
@@ -349,7 +349,7 @@ def test_the_groups_are_drawn_with_kinds_joins_and_colours_that_differ_in_sight(
     assert kinds["b.back"] == "pointwise"
     assert (kinds["b"], kinds["b.gate"]) == ("addition", "product")
     assert ("8 → 24" in words, "24 → 8" in words) == (True, True)
-    # Each number stands in every box of its group: 1 is made twice, and read once.
+    # Each number is in every box of its group: 1 is made twice, and read once.
     assert words.count("1") == 3
     colours = fills(subject, coupling)
     order = list(colours)

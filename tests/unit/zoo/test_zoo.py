@@ -44,7 +44,7 @@ def test_the_committed_verdicts_are_the_known_ones() -> None:
     assert all(entry["reason"] for entry in KNOWN_FAILURES.values())
 
 
-def test_a_failure_that_is_not_listed_and_a_listed_one_that_passes_are_both_told() -> None:
+def test_an_unlisted_failure_and_a_listed_one_that_passes_are_both_reported() -> None:
     records = [
         {"name": "a", "verdict": "wrong", "by_groups": {"local": {"verdict": "mixed"}}},
         {"name": "b", "verdict": "exact", "untold": {"verdict": "exact"}, "by_groups": {}},
