@@ -107,7 +107,7 @@ def _named_as(reference: Any, choice: Any) -> Any:
 def info_of(network: Network) -> SubjectInfo:
     """The network's entry in reports; given inputs have no single size."""
     size = subjects.subject_of(network).input_size if network.inputs is None else None
-    # Nobody knows whether a function of the user's own draws its weights or loads them.
+    # It is not known whether a user's factory draws its weights or loads them.
     is_own = network.factory is not None or ":" in network.name or network.name.endswith(".py")
     weights = "as built" if is_own and network.weights == "random" else network.weights
     return SubjectInfo(network.name, size, weights, network.seed, network.outputs)

@@ -130,8 +130,8 @@ class _Proof:
     def _on_smaller_inputs(self) -> Verification | None:
         """The verdict where both networks are one operator by operator on the example inputs.
 
-        Numbers add to that what they add on any inputs that take the same way. None where more is
-        to be told.
+        Numbers are then compared on inputs that take the same path. None if there is more to
+        report.
         """
         smaller = self._expected.smaller
         if smaller is None:

@@ -102,7 +102,7 @@ def ranked_sets(
 
 
 def _by_sets(found: Sequence[Expected], followed: Labelled) -> Iterator[Expected]:
-    """The groups as they are cut, with sets of channels that are removed together."""
+    """The groups with sets of channels that are removed together."""
     for each, group in zip(found, followed.groups, strict=True):
         members = tuple(replace(member, channel_groups=1) for member in each.group.members)
         yield replace(

@@ -16,7 +16,7 @@ def widths_of(
     """How many channels of each group to keep, by root.
 
     Args:
-        found: the groups as they are cut, with excluded ones marked.
+        found: the groups in the form in which they are cut, with excluded ones marked.
         groups: the true groups.
         asked: by group or layer, how many channels to keep.
 

@@ -164,7 +164,7 @@ def _groups(accounts: Iterable[GroupAccount]) -> list[dict[str, Any]]:
 
 
 def _scope(scope: ScopeAccount) -> dict[str, Any]:
-    """MACs and parameters as saved, in whole ones: what was asked to go, and went."""
+    """Saved MACs and parameters, in whole numbers: requested and removed."""
     return {
         "name": scope.name,
         "ratio": scope.ratio,

@@ -16,11 +16,12 @@ from analysis.records import Reason, Verdict
 LANGUAGES = {"console", "ini", "python", "text", "toml", "yaml"}
 
 RIDDLES = (
-    "told of",
+    " told ",
+    " door",
     "what becomes of",
     "stands in",
     "the story",
-    "further door",
+    "the groups as they are",
     "numbers that nothing found",
 )
 

@@ -48,7 +48,7 @@ def headline(subject: SubjectStudy, table: str) -> Drawing:
                           fontsize=13, fontweight="bold", textcoords="offset points",
                           color=INK if verdict.passes else FAILED,
                           bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 1})  # fmt: skip
-        axes.set(xlabel="channels asked to go", ylabel="MACs left", xlim=(0, 1), ylim=(0, 1.12))
+        axes.set(xlabel="channels requested", ylabel="MACs left", xlim=(0, 1), ylim=(0, 1.12))
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_formatter(PercentFormatter(1))
     marks = ", ".join(f"{share:.1%} at {ratio:g}" for ratio, share, _ in points)

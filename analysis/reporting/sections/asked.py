@@ -39,9 +39,7 @@ def section(study: Study) -> Section:
             "removed_as_ranked",
             "ignored_layers_keep_outputs",
         ),
-        gist=f"{whole} of {len(known)} prunings removed all channels that were asked to go"
-        if known
-        else "",
+        gist=f"{whole} of {len(known)} prunings removed all requested channels" if known else "",
     )
 
 

@@ -90,7 +90,7 @@ _EQUAL = "equal to the masked dense network"
 
 
 def _mixed(found: Sequence[Run]) -> str:
-    """The warning that goes with a verdict that passes without equality."""
+    """The warning on verdicts that pass without equality."""
     if not found:
         return ""
     return (

@@ -37,7 +37,7 @@ PROVED = Row("net", "classifier", "global", 0.5, "verdict", "exact", 0, "higher"
 
 
 def a_run(**changed) -> Run:
-    """Of 100 channels 60 were asked to go and 50 went; one group of four lost nothing of these."""
+    """Of 100 channels 60 were requested and 50 removed; one group of four lost none of these."""
     groups = (
         GroupAccount("cut", 60, 50, 50, Reason.PRUNED),
         GroupAccount("dropped", 10, 10, 0, Reason.WOULD_EMPTY),
