@@ -176,6 +176,18 @@ class StandardisedConv(nn.Conv2d):
         return F.conv2d(x, self.weight - mean, self.bias, self.stride, self.padding)
 
 
+class ConvOfNormalisedWeights(nn.Conv2d):
+    """A convolution whose weights a batch norm standardises, a filter as a channel.
+
+    As in networks without norms of activations.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows = self.weight.reshape(1, len(self.weight), -1)
+        weight = F.batch_norm(rows, None, None, training=True).reshape_as(self.weight)
+        return self._conv_forward(x, weight, self.bias)
+
+
 class SequenceFirst(nn.Module):
     """A softmax over channels on (T, N, C): the items of a batch are not on the first axis."""
 
@@ -288,6 +300,9 @@ PROVED: dict[str, tuple[Factory, Verdict]] = {
     "response norm": (_around(lambda n: nn.LocalResponseNorm(3)), Verdict.MIXED),
     "softmax with the sequence first": (SequenceFirst, Verdict.MIXED),
     "weights standardised": (_around(lambda n: StandardisedConv(n, n, 1)), Verdict.MIXED),
+    "weights normalised over 3 x 3": (
+        _around(lambda n: ConvOfNormalisedWeights(n, n, 3, padding=1)), Verdict.RENORMALIZED,
+    ),
     "layer norm by another forward": (_around(OtherLayerNorm2d), Verdict.RENORMALIZED),
     "divisor for each channel": (
         lambda: Between(lambda m, x: x / m.divisor, divisor=nn.Parameter(torch.rand(8, 1, 1) + 1)),

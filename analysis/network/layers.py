@@ -483,9 +483,9 @@ READS = frozenset(
 
 COMBINE = frozenset(
     {
-        "amax", "amin", "layer_norm", "linalg_norm", "linalg_vector_norm", "local_response_norm",
-        "log_softmax", "logsumexp", "max", "mean", "min", "norm", "normalize", "prod", "rms_norm",
-        "softmax", "std", "std_mean", "sum", "var", "var_mean",
+        "amax", "amin", "batch_norm", "layer_norm", "linalg_norm", "linalg_vector_norm",
+        "local_response_norm", "log_softmax", "logsumexp", "max", "mean", "min", "norm",
+        "normalize", "prod", "rms_norm", "softmax", "std", "std_mean", "sum", "var", "var_mean",
     }
 )  # fmt: skip
 """Functions that may combine channels and can be taken over some of them alone."""

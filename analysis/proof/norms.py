@@ -28,7 +28,7 @@ _ROOTS = {"sqrt": 0.5, "rsqrt": -0.5, "reciprocal": -1.0}
 
 _SHIFTS = frozenset({"add", "clamp", "clamp_min", "maximum"})
 
-_FUSED = frozenset({"native_layer_norm", "native_group_norm", "_fused_rms_norm"})
+_FUSED = operators.PER_CHANNEL | {"native_layer_norm", "native_group_norm", "_fused_rms_norm"}
 
 Removed = NDArray[np.bool_]
 
@@ -132,12 +132,13 @@ class _Uses:
         pending, seen = deque(step.sources[:1]), set[Source]()
         while pending:
             source = pending.popleft()
-            if isinstance(source, tuple) and source not in seen:
-                seen.add(source)
-                yield source
-                before = self._trace.calls[source[0]]
-                if before.place.operator in _ALIKE | _STEPS:
-                    pending.extend(before.sources)
+            if source is None or source in seen:
+                continue
+            seen.add(source)
+            yield source
+            before = self._trace.calls[source[0]] if isinstance(source, tuple) else None
+            if before is not None and before.place.operator in _ALIKE | _STEPS:
+                pending.extend(before.sources)
 
     def uses(self, source: Source) -> Sequence[Step]:
         return self._uses[source]
@@ -209,9 +210,9 @@ class _Norm:
         return True
 
     def _power(self, source: Source) -> _Operand:
-        if not isinstance(source, tuple) or source[0] < self._first:
-            return _CONSTANT
         if source not in self._powers:
+            if not isinstance(source, tuple) or source[0] < self._first:
+                return _CONSTANT
             self._powers[source] = self._made(self._uses.call(source[0]), source[1])
         return self._powers[source]
 

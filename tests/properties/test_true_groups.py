@@ -34,7 +34,9 @@ EXACT = 1e-9
 COMBINED = {"first": {
     "softmax over channels", "mean over channels", "direction of the channels",
     "softmax with the sequence first", "flip behind a softmax",
-}, "body.0": {"response norm", "weights standardised"}}  # fmt: skip
+}, "body.0": {
+    "response norm", "weights standardised", "weights normalised over 3 x 3",
+}}  # fmt: skip
 """Blocks that take something over the channels that a layer makes."""
 
 FAULTS: dict[str, str] = {}

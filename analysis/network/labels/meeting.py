@@ -8,7 +8,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from analysis.network.labels.planes import Labels, Planes, axes_of, is_full, labels_of
+from analysis.network.labels.planes import (
+    Labels,
+    Planes,
+    axes_of,
+    compact,
+    distinct,
+    is_full,
+    labels_of,
+)
 from analysis.network.labels.records import Block, Choice, Combining, Edge, Hold, Option, Trace
 
 __all__ = ["Meeting", "Operand"]
@@ -40,6 +48,7 @@ class Meeting:
         self._blocks: dict[bytes, int] = {}
         self._known: set[bytes] = set()
         self._chosen: set[tuple[str, bytes]] = set()
+        self._halves: dict[int, tuple[int, int]] = {}
 
     @property
     def step(self) -> int:
@@ -152,6 +161,7 @@ class Meeting:
         pairs = list(zip(one[both].tolist(), other[both].tolist(), strict=True))
         fresh = [pair for pair in dict.fromkeys(pairs) if pair not in self.trace.pairs]
         for pair in fresh:
+            self._halves[self.trace.count] = pair
             self.trace.pairs[pair] = self.trace.count
             self.trace.count += 1
         made[both] = torch.tensor([self.trace.pairs[pair] for pair in pairs], dtype=torch.int32)
@@ -161,7 +171,7 @@ class Meeting:
             # Channels themselves before what stands for several, and of these the most.
             finest = sorted(
                 (1, 0),
-                key=lambda n: (parts[n].max() >= self.trace.base, -len(np.unique(parts[n]))),
+                key=lambda n: (self._is_block(int(parts[n].max())), -len(np.unique(parts[n]))),
             )
             ways = [
                 Option(
@@ -175,6 +185,26 @@ class Meeting:
             ]
             self.choose(labels, [*ways, _held(np.concatenate([labels, *parts]), "flattened")])
         return made
+
+    def _is_block(self, label: int) -> bool:
+        """Whether it stands for several labels, and not for a pair of positions."""
+        if label in self._halves:
+            return any(map(self._is_block, self._halves[label]))
+        return label >= self.trace.base
+
+    def parted(self, plane: Tensor) -> list[Tensor]:
+        """The planes that were flattened into one, where each lies along dimensions of its own."""
+        labels = labels_of(plane)
+        if labels.ndim < 2 or not all(label in self._halves for label in distinct(labels)):
+            return [plane]
+        halves = np.zeros((self.trace.count, 2), np.int32)
+        for label in distinct(labels):
+            halves[label] = self._halves[label]
+        found = [compact(torch.from_numpy(halves[plane.numpy(), n])) for n in (0, 1)]
+        one, other = (half for half in found if half is not None)
+        if axes_of(one) & axes_of(other):
+            return [plane]
+        return [*self.parted(one), *self.parted(other)]
 
     def _unfollowed(self, plane: Tensor, axis: int, is_loose: bool) -> None:
         labels = labels_of(self.over(plane, frozenset({axis})))

@@ -41,9 +41,9 @@ def _reshape(call: Call) -> None:
     found = []
     for plane in call.planes(0):
         made = reshaped(plane, before, after)
-        if made is not None:
-            found.append(made)
-            call.meeting.layout(made, was_one=len(axes_of(plane)) < 2)
+        for part in call.meeting.parted(made) if made is not None else ():
+            found.append(part)
+            call.meeting.layout(part, was_one=len(axes_of(plane)) < 2)
     call.put(0, found)
 
 
@@ -206,9 +206,14 @@ def _per_channel(call: Call) -> None:
     for other in call.operands[1:]:
         if other.numel() > 1:
             operands.append(call.on_axis(other, dims, 1))
-    call.put(0, call.meeting.joined(operands, "normalisation"))
+    planes = call.meeting.joined(operands, "normalisation")
+    call.put(0, planes)
     of_batch = call.bound.get("training") or "running_mean" not in call.bound
     kind = "norm" if of_batch else "batch norm"
+    for plane in planes if of_batch else ():
+        # As of a weight that is standardised over what each of its filters reads.
+        if axes_of(plane) - {1}:
+            call.meeting.combine(plane, "batch norm")
     _visit(call, call.made_planes(0), value.shape, call.within or kind)
 
 

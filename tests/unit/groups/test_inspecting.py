@@ -569,6 +569,13 @@ CASES: dict[str, Case] = {
         between(lambda m, x: m.c(x), read=5, c=parametrizations.weight_norm(conv(8, 5))),
         {"a": each(8), "c": each(5), "b": each(6)},
     ),
+    "weights flattened and put back": Case(
+        between(
+            lambda m, x: F.conv2d(x, F.softmax(m.c.flatten(1), 1).view_as(m.c)),
+            read=5, c=nn.Parameter(torch.randn(5, 8, 3, 3)),
+        ),
+        {"a": each(8), "c": each(5), "b": each(6)}, mixed=True,
+    ),
     "flattened": Case(
         lambda: Net(
             lambda m, x: m.head(m.b(m.a(x).flatten(1)).relu()), a=conv(3, 4), b=nn.Linear(144, 6),
