@@ -203,7 +203,12 @@ def _add_model_options(
     command: argparse.ArgumentParser, *, several: bool = False, own_pruner: bool = True
 ) -> None:
     add = command.add_argument
-    add("model", metavar="MODEL", nargs="*" if several else None, help="see below")
+    add(
+        "model",
+        metavar="MODEL",
+        nargs="*" if several else None,
+        help="a torchvision name, package.module:factory or file.py:factory",
+    )
     _add_inputs(command)
     add(
         "--weights",

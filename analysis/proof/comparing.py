@@ -198,7 +198,7 @@ def compare(
     return Verification(
         Verdict.WRONG,
         f"runs with the right output shape and computes another function: {where} is the first "
-        f"to depart, by a relative error of {error:.2g} (at most {tolerance:.2g} is rounding)",
+        f"to differ, by a relative error of {error:.2g} (at most {tolerance:.2g} is rounding)",
         max_rel_error=greatest,
         first_divergence=diverged,
     )

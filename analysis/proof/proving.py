@@ -191,7 +191,7 @@ class _Proof:
             is_known_equal = known.verdict is Verdict.EXACT and not expected.functions.scrambled
             self._is_equal_where_known |= is_known_equal
             if known.verdict is Verdict.WRONG:
-                # Behind an operator that mixes, what is masked alone departs at once.
+                # After an operator that mixes, the masked network alone differs at once.
                 self._sharper = self._sharper or known
         return None
 
@@ -300,7 +300,7 @@ class _Proof:
         text = dict(structure.conflicts)
         why = text.get(answer.first_divergence or "") or next(iter(text.values()), "")
         why = why or structure.differs or structure.unknown or structure.held
-        # What departs first may own no parameters, by which numbers are compared.
+        # The first difference may be in a module without parameters, whose output is not compared.
         first = structure.layer if structure.differs else answer.first_divergence
         return replace(answer, reason=f"{answer.reason}{place}; {why}", first_divergence=first)
 

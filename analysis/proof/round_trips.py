@@ -270,7 +270,7 @@ def _module_of(node: Any) -> str:
 
 @torch.no_grad()
 def departure(network: nn.Module, other: nn.Module, inputs: Inputs) -> str:
-    """Where a network that came back departs from the one that stayed; empty if it does not.
+    """Where a loaded network differs from the original; empty if it does not.
 
     Args:
         network: the one that stayed.
@@ -282,7 +282,7 @@ def departure(network: nn.Module, other: nn.Module, inputs: Inputs) -> str:
 
 @torch.no_grad()
 def departure_on_gpu(pruned: nn.Module, dense: nn.Module, inputs: Inputs) -> str:
-    """Where a pruned network on a GPU departs from itself on the CPU; empty if it does not.
+    """Where a pruned network on a GPU differs from itself on the CPU; empty if it does not.
 
     Some kernels keep constants in single precision, whatever they compute in (CUDA's hardswish its
     sixth), so that a network may be as far from itself as a few times what the dense one is.
@@ -339,7 +339,7 @@ def _on_cpu(observed: comparing.Observation) -> comparing.Observation:
 
 @torch.no_grad()
 def shipped_departure(network: nn.Module, shipped: Shipped, inputs: Inputs) -> str:
-    """Where another form of a network departs from it; empty if it does not.
+    """Where another form of a network differs from it; empty if it does not.
 
     Args:
         network: the one that stayed, in single precision or better.
