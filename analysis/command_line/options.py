@@ -1,15 +1,23 @@
-"""The options of the commands, and how their values are read. They need no torch."""
+"""The options of the commands. They need no torch."""
 
 import argparse
-import json
 from collections.abc import Callable
-from decimal import Decimal, InvalidOperation
 from typing import Any, NoReturn
 
 from analysis.command_line.completion import PrintCompletion
 from analysis.command_line.examples import epilog, overview
+from analysis.command_line.values import (
+    paths_of,
+    positive,
+    ratios_of,
+    seconds_of,
+    seed_of,
+    share_of,
+    size_of,
+    whole,
+    widths_in,
+)
 from analysis.environment import OWN
-from analysis.errors import InputError
 from analysis.records import (
     BUDGET,
     CONVENTIONS,
@@ -17,13 +25,9 @@ from analysis.records import (
     HEADS,
     IMPORTANCES,
     SCOPES,
-    checked_widths,
-    not_per_cent,
 )
 
-__all__ = ["parser", "paths_of", "ratios_of", "size_of"]
-
-_MOST_RATIOS = 1000
+__all__ = ["parser"]
 
 
 class _Parser(argparse.ArgumentParser):
@@ -168,7 +172,7 @@ def _add_predictions(command: argparse.ArgumentParser) -> None:
     """Questions about costs before pruning."""
     command.add_argument(
         "--target",
-        type=_share,
+        type=share_of,
         metavar="SHARE",
         help="find the smallest ratio that leaves at most this share, in (0, 1]",
     )
@@ -219,7 +223,7 @@ def _add_model_options(
     default = "0; of the case study 1, which has no near-ties in it" if several else "0"
     add(
         "--seed",
-        type=_seed,
+        type=seed_of,
         metavar="N",
         help=f"for random weights and inputs (default: {default})",
     )
@@ -252,7 +256,7 @@ def _add_model_options(
     _add_device(command)
     add(
         "--budget",
-        type=_seconds,
+        type=seconds_of,
         default=BUDGET,
         metavar="SECONDS",
         help=f"time limit for each pruning (default: {BUDGET:g})",
@@ -301,7 +305,7 @@ def _add_comparison(command: argparse.ArgumentParser) -> None:
     _add_inputs(command)
     add(
         "--seed",
-        type=_seed,
+        type=seed_of,
         default=0,
         metavar="N",
         help="for random weights and inputs (default: 0)",
@@ -309,7 +313,7 @@ def _add_comparison(command: argparse.ArgumentParser) -> None:
     _add_device(command)
     add(
         "--budget",
-        type=_seconds,
+        type=seconds_of,
         default=BUDGET,
         metavar="SECONDS",
         help=f"time limit (default: {BUDGET:g})",
@@ -339,10 +343,10 @@ def _add_pruner_options(command: argparse.ArgumentParser, scope: str = "global")
         choices=IMPORTANCES,
         help="how channels are ranked (default: l1)",
     )
-    add("--round-to", type=_positive, metavar="N", help="keep channel counts a multiple of N")
+    add("--round-to", type=positive, metavar="N", help="keep channel counts a multiple of N")
     add(
         "--max-pruning-ratio",
-        type=_share,
+        type=share_of,
         default=1.0,
         metavar="R",
         help="greatest share of a group to remove, in (0, 1] (default: 1); torch-pruning tests it "
@@ -353,7 +357,7 @@ def _add_pruner_options(command: argparse.ArgumentParser, scope: str = "global")
 def _add_widths(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--widths",
-        type=_widths,
+        type=widths_in,
         default={},
         metavar="FILE.json",
         help='remove by groups until these channels are left, as {"layer": 24}',
@@ -379,28 +383,28 @@ def _add_thresholds(command: argparse.ArgumentParser) -> None:
     add = command.add_argument_group("limits of the checks").add_argument
     add(
         "--ratio-tolerance",
-        type=_whole,
+        type=whole,
         metavar="N",
         help="how many channels more or fewer than asked a group may lose (default: 1; N-1 more "
         "with --round-to N)",
     )
     add(
         "--max-dropped",
-        type=_whole,
+        type=whole,
         default=0,
         metavar="N",
         help="how many groups may lose none of the channels asked of them (default: 0)",
     )
     add(
         "--min-channels",
-        type=_positive,
+        type=positive,
         default=2,
         metavar="N",
         help="fewest channels that a pruned group may keep (default: 2)",
     )
     add(
         "--max-lost",
-        type=_share,
+        type=share_of,
         default=0.99,
         metavar="SHARE",
         help="greatest share of its channels that a group may lose, in (0, 1] (default: 0.99)",
@@ -435,91 +439,3 @@ _COMMANDS: tuple[tuple[str, str, Callable[[argparse.ArgumentParser], None]], ...
     ),
     ("doctor", "check that the installed packages work together", lambda _: None),
 )
-
-
-def paths_of(text: str) -> tuple[str, ...]:
-    """Names with commas between them."""
-    return tuple(name for part in text.split(",") if (name := part.strip()))
-
-
-def _widths(path: str) -> dict[str, int]:
-    """The widths in a file; raises argparse's error if it cannot be used."""
-    try:
-        with open(path, encoding="utf-8") as file:
-            return checked_widths(json.load(file))
-    except (OSError, ValueError, InputError) as error:
-        raise argparse.ArgumentTypeError(f"{path}: {error}") from error
-
-
-def size_of(text: str) -> tuple[int, ...]:
-    """The size that an option's text gives; raises argparse's error if it gives none."""
-    try:
-        size = tuple(int(part) for part in text.split(","))
-    except ValueError:
-        size = ()
-    if not size or min(size) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a size; expected e.g. 3,224,224")
-    return size
-
-
-def ratios_of(text: str) -> tuple[float, ...]:
-    """The ratios that an option's text gives; raises argparse's error if it gives none."""
-    try:
-        if ":" in text:
-            start, stop, step = (Decimal(part) for part in text.split(":"))
-            if step <= 0:
-                raise argparse.ArgumentTypeError(f"{text!r} has a step that is not positive")
-            count = min(int((stop - start) / step), _MOST_RATIOS) + 1
-            ratios = tuple(float(start + index * step) for index in range(count))
-        else:
-            ratios = tuple(float(Decimal(part)) for part in text.split(","))
-    except (InvalidOperation, ArithmeticError, ValueError):
-        ratios = ()
-    if not 0 < len(ratios) <= _MOST_RATIOS or not all(0 <= ratio < 1 for ratio in ratios):
-        per_cent = 0 < len(ratios) <= _MOST_RATIOS and all(1 < ratio < 100 for ratio in ratios)
-        meant = ",".join(f"{ratio / 100:g}" for ratio in ratios) if per_cent else ""
-        raise argparse.ArgumentTypeError(
-            f"{text!r}: ratios are numbers in [0, 1), at most {_MOST_RATIOS}; "
-            + (f"did you mean {meant}?" if meant else "expected e.g. 0.3,0.5,0.8 or 0:0.9:0.1")
-        )
-    return ratios
-
-
-def _seed(text: str) -> int:
-    if not text.isdigit() or int(text) >= 2**63:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to 2**63 - 1")
-    return int(text)
-
-
-def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
-    return int(text)
-
-
-def _whole(text: str) -> int:
-    if not text.isdigit():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 0")
-    return int(text)
-
-
-def _share(text: str) -> float:
-    value = _number(text)
-    if not 0 < value <= 1:
-        hint = not_per_cent(value)
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number in (0, 1]{hint}")
-    return value
-
-
-def _seconds(text: str) -> float:
-    value = _number(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number of seconds")
-    return value
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return float("nan")

@@ -374,7 +374,7 @@ def test_networks_of_other_families_are_refused() -> None:
 
 def test_a_pruned_network_that_is_larger_is_refused() -> None:
     dense, pruned = by_hand()
-    assert "is the dense network the first?" in refused(pruned, dense, inputs_for(dense))
+    assert "give the dense network first" in refused(pruned, dense, inputs_for(dense))
 
 
 def test_masks_that_were_left_are_named() -> None:

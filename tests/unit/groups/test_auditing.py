@@ -118,7 +118,7 @@ def test_heads_that_are_not_given_to_torch_pruning_are_misread() -> None:
 def test_a_removable_set_is_tried_and_reported_as_well() -> None:
     """Where any channels are asked the cut is wrong, and right where the same goes of each head."""
     found = entry(build("attention, fused, torch scale"), "qkv")
-    assert found.why.endswith("go at once, its cut is right")
+    assert found.why.endswith("are removed together, its cut is right")
 
 
 class WrittenHeads(torch.nn.Module):

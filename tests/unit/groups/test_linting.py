@@ -340,7 +340,7 @@ def test_the_model_itself_means_all_its_layers() -> None:
     model = make(Residual)
     answer = linted(model, [model])
     (finding,) = findings_of(answer, "container")
-    assert finding.message.startswith("the model itself (Residual) stands for")
+    assert finding.message.startswith("the model itself (Residual) means")
     assert held_by(answer) == set(widths(model)) == kept_by_torch_pruning(model, [model])
 
 
