@@ -292,7 +292,7 @@ def accounted(
     planned: tuple[PlannedGroup, ...] | None,
     ratio: float | None,
 ) -> Verification:
-    """The answer with asked against done; a run that did not end has no account.
+    """The answer with requested and removed channels; a run that did not end has none.
 
     Args:
         verification: of all steps.

@@ -55,12 +55,12 @@ def catalogue(found: Sequence[tuple[str, str, str, bool]]) -> str:
 
 
 def runs(found: Sequence[Run]) -> str:
-    """What was asked of all, one line a run, then what failed."""
+    """The common request, one line for each run, and failures."""
     return "\n".join([asked_alike(found), run_table(found), *scopes(found), *run_notes(found)])
 
 
 def pruned(found: Sequence[Run], written: Mapping[str, str]) -> str:
-    """As `runs`, and what a cut by the groups set, left whole, and was written to."""
+    """Like `runs`, with attributes that were set, groups left whole, and written files."""
     lines = [runs(found)]
     for run in found:
         at, verification = f"ratio {run.config.ratio:g}: ", run.verification
@@ -79,14 +79,14 @@ def pruned(found: Sequence[Run], written: Mapping[str, str]) -> str:
 
 
 def counterexample(found: Counterexample, path: str) -> str:
-    """Where the script is that shows a failure, or why there is none."""
+    """The path of the script that shows a failure, or why there is none."""
     if not found.script:
         return f"no script, and nothing written: {found.why}"
     return f"wrote {path} (shows `{found.verdict}` without this package)"
 
 
 _SHOWN = 6
-"""Attributes that are listed; a count says how many more there are."""
+"""How many attributes are listed."""
 
 _WRITTEN = {
     "save": "load it with analysis.load_pruned",
@@ -144,7 +144,7 @@ def run_table(found: Sequence[Run]) -> str:
 
 
 def run_notes(found: Sequence[Run]) -> list[str]:
-    """What the table does not say: what failed, and what is short of what was asked."""
+    """Notes below the table: failures, and groups that lost less than requested."""
     failures = [
         (
             run,
@@ -223,7 +223,7 @@ def _advice(dropped: Sequence[Run]) -> str:
 
 
 def asked_alike(found: Sequence[Run]) -> str:
-    """What all runs were asked alike, in a line."""
+    """The request that all runs share, in a line."""
     config = found[0].config
     parts = [f"ignore: {config.policy}", f"ranked {config.scope}ly"]
     if config.policy != OWN_PRUNER:
@@ -238,7 +238,7 @@ def asked_alike(found: Sequence[Run]) -> str:
 
 
 def scopes(found: Sequence[Run]) -> list[str]:
-    """Asked against done where several scopes rank several groups each."""
+    """Requested and removed channels by scope, if several scopes rank several groups."""
     rows = [
         (
             f"{run.config.ratio:g}",
@@ -274,7 +274,7 @@ def scopes(found: Sequence[Run]) -> list[str]:
 
 
 def failures(study: Study) -> list[str]:
-    """Why a study does not pass: the checks that fail and are not known to; see `Study.passed`."""
+    """Why a study does not pass: unexpected failures of checks; see `Study.passed`."""
     return [
         f"{subject.info.name}, {run.config.policy}, {run.config.scope}, {run.config.ratio:g}: "
         f"{check.name}: {check.message}"

@@ -29,10 +29,10 @@ def section(study: Study, couplings: Sequence[Coupling]) -> Section | Absent:
         "layers",
         _TITLE,
         (
-            "A layer falls with the channels that it makes and with those that it reads. It is "
-            "locked if the policy excludes both: then no ratio touches it, and what is locked is "
-            "the floor under every curve. A layer whose own channels are excluded but whose input "
-            "narrows is still cut.",
+            "The cost of a layer falls with its output channels and with its input channels. A "
+            "layer is locked if the policy excludes both: no ratio changes it, and the locked "
+            "layers bound every curve from below. A layer with excluded outputs is still cut if "
+            "its input loses channels.",
         ),
         blocks=tuple(blocks),
         tests=("tests/case_study/test_attribution.py", "tests/unit/costs/test_counting.py"),
@@ -97,13 +97,13 @@ def _spread(subject: SubjectStudy) -> str:
     macs = sum(stage.macs for stage in found[:half]) / (subject.costs.macs or 1)
     params = sum(stage.params for stage in found[:half]) / (subject.costs.params or 1)
     return (
-        f"MACs and parameters lie in different places: the first {half} of {len(found)} blocks "
+        f"MACs and parameters are in different layers: the first {half} of {len(found)} blocks "
         f"hold {macs:.1%} of the MACs and {params:.1%} of the parameters."
     )
 
 
 def _lint(subject: SubjectStudy) -> str:
-    """What need not be excluded, and what would be in reach without it."""
+    """Groups that are excluded without need, and what other policies would change."""
     lint = subject.lint
     free = sum(not lock.needed for lock in lint.locks) if lint else 0
     if lint is None or not lint.untouched or not free:
@@ -183,8 +183,8 @@ def _stage_table(subject: SubjectStudy) -> Table:
 
 def _lock_table(subject: SubjectStudy) -> Table:
     return Table(
-        f"{subject.info.name}: what the groups that {subject.headline[0]} excludes lock; what two "
-        "lock together is in the numbers of both",
+        f"{subject.info.name}: what the groups that {subject.headline[0]} excludes lock; MACs that "
+        "two groups lock together count for both",
         LOCK_HEADERS,
         tuple(lock_cells(lock) for lock in (subject.lint.locks if subject.lint else ())),
         wide=True,

@@ -154,7 +154,7 @@ def _rest(subject: SubjectStudy, coupling: Coupling, run: Run) -> str:
     names = listed([f"`{entry.name}` ({entry.after / left:.1%})" for entry in most])
     locked = sum(entry.after for entry in found if entry.is_locked)
     start = (
-        f"Layers that no ratio touches hold {locked / left:.1%} of what is left. "
+        f"Layers that no ratio changes hold {locked / left:.1%} of what is left. "
         if locked
         else "No layer is locked. "
     )

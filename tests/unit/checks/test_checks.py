@@ -1,4 +1,4 @@
-"""The checks on asked against done: each fault is planted, seen, and allowed by its option."""
+"""The checks on requested channels: each fault is planted, detected, and allowed by its option."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Whole heads and ratios of single layers: asked against done, of heads that are counted here."""
+"""Whole heads and ratios of single layers: requested and removed, of heads that are counted here."""
 
 import pytest
 import torch
@@ -176,7 +176,7 @@ CHECKS = ("ratio_met", "heads_as_asked", "no_group_dropped")
 
 
 def failed(**options) -> dict[str, str]:
-    """What fails of the checks of asked against done, with the message."""
+    """The failing checks on requested channels, with the message."""
 
     def build(model, inputs, ratio):
         shares = {getattr(model, name): share for name, share in options.get("of", {}).items()}

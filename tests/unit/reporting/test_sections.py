@@ -123,7 +123,7 @@ def test_the_four_questions_are_answered_at_the_top() -> None:
     assert "42.9% fewer MACs and 33.3% fewer parameters" in answers["What did 50 % save?"]
     assert "4 of 8 prunable channels were removed" in answers["What did 50 % save?"]
     rest = answers["Which layers hold the rest?"]
-    assert "Layers that no ratio touches hold 25.0% of what is left." in rest
+    assert "Layers that no ratio changes hold 25.0% of what is left." in rest
     assert "`first` (50.0%)" in rest
     assert (section.lead, section.passed) == ("Proved.", True)
     assert section.paragraphs[0] == (
