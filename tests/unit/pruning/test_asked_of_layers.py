@@ -1,4 +1,4 @@
-"""Whole heads and ratios of single layers: requested and removed, of heads that are counted here."""
+"""Whole heads, and ratios of single layers: requested and removed."""
 
 import pytest
 import torch
