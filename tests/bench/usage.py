@@ -1,4 +1,4 @@
-"""Processor seconds and peak memory of a command with everything that it starts (Linux)."""
+"""Processor seconds and peak memory of a command and its children (Linux)."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""What axe-core finds wrong for readers with a screen reader or weak eyes."""
+"""Violations of accessibility that axe-core finds."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Faults to plant in a page: who must find each, in which words, and what is done to the page."""
+"""Faults to plant in a page: the finder, its words, and the change of the page."""
 
 import re
 from dataclasses import dataclass

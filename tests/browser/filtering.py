@@ -1,4 +1,4 @@
-"""Typing into the filter of a table, held to a search of the cells' texts made here."""
+"""Typing into the filter of a table, compared with a search of the cells' texts."""
 
 import re
 from typing import Any

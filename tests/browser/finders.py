@@ -1,4 +1,4 @@
-"""Each look at a page as one function: what it finds amiss, in a page that it opens itself."""
+"""Each check of a page as a function that opens the page and lists what is wrong."""
 
 from collections.abc import Callable
 from pathlib import Path

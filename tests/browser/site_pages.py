@@ -1,4 +1,4 @@
-"""The documentation site, served, and what to find amiss in a page of it."""
+"""Serve the documentation site, and check its pages."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

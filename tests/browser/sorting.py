@@ -1,4 +1,4 @@
-"""Sorting a table by its headings, held to a sort of the cells' texts made here."""
+"""Sorting a table by its headings, compared with a sort of the cells' texts."""
 
 import re
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Dependency groups that light up wherever they are on the page."""
+"""Dependency groups that are highlighted wherever they are on the page."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Every look at the page finds the faults that it looks for, planted in a copy one at a time."""
+"""Every check of the page finds its faults, planted in a copy one at a time."""
 
 import shutil
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Opening a page, with an eye on what it raises and what it asks for."""
+"""Open a page, and record its errors and requests."""
 
 from dataclasses import dataclass, field
 from pathlib import Path

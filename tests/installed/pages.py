@@ -1,10 +1,10 @@
-"""Pages of documentation, read as what they tell a reader to do, and done.
+"""Run the commands and the Python of documentation pages.
 
 A page is done block by block in one folder:
 
 - a block whose first line is a comment with a path (``# test_pruning.py``) is that file;
 - in a ``console`` block each line after ``$ `` is a command, and what follows it is its output, of
-  which ``...`` stands for what is left out;
+  which ``...`` matches anything;
 - other ``python`` blocks run one after another in one namespace, as in a session;
 - blocks of other languages are shown, and are neither commands nor Python.
 

@@ -1,4 +1,4 @@
-"""The package as a wheel, in folders that are not ours, gates networks as the pages say.
+"""The package as a wheel, in other folders, gates networks as the pages say.
 
 Run by ``tox run -e wheel``, whose environment holds the built wheel and not this checkout.
 """

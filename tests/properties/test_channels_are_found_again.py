@@ -1,4 +1,4 @@
-"""Of a drawn network and its pruning, the two alone tell which channels stayed."""
+"""The kept channels of a drawn network are found from it and its pruning alone."""
 
 import torch
 from drawn import BLOCKS, MORE_BLOCKS, Drawn, note_network, rows_of

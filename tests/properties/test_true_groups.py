@@ -1,4 +1,4 @@
-"""A network cut by its groups is the dense one without the channels that went."""
+"""A network cut by its groups is the dense one without the removed channels."""
 
 import copy
 from typing import Any

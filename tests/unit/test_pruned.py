@@ -1,4 +1,4 @@
-"""A network pruned by its groups: what is handed back, and what is left alone."""
+"""A network pruned by its groups: the result, and what is not changed."""
 
 import copy
 import functools

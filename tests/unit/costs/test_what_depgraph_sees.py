@@ -1,4 +1,4 @@
-"""A price of torch-pruning's cut is that of what it really cuts, or there is none."""
+"""The predicted cost of torch-pruning's cut is that of its real cut, or there is none."""
 
 from typing import Any
 

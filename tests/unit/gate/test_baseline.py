@@ -1,4 +1,4 @@
-"""Rows of accepted numbers: what they are made of, what differs, and what no file may say."""
+"""Rows of accepted numbers: their fields, differences, and refused files."""
 
 from dataclasses import replace
 

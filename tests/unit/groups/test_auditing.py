@@ -1,4 +1,4 @@
-"""What torch-pruning makes of each group, before pruning."""
+"""How torch-pruning would cut each group, before pruning."""
 
 from dataclasses import replace
 

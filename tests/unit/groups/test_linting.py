@@ -1,4 +1,4 @@
-"""What a list of ignored layers holds, against what torch-pruning does with the same list."""
+"""What a list of ignored layers excludes, against torch-pruning with the same list."""
 
 import numpy as np
 import pytest

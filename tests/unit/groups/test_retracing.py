@@ -1,4 +1,4 @@
-"""When sizes alone show that a cut network is the dense one without the channels that went."""
+"""When sizes alone show that a cut network is the dense one without the removed channels."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""What cuts of a network show."""
+"""Learning groups from cuts of a network."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""Which outputs count: hidden states beside the logits are cut in a right pruning as well."""
+"""Selected outputs: a right pruning also cuts hidden states beside the logits."""
 
 import json
 from collections import namedtuple

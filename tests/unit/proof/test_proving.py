@@ -1,4 +1,4 @@
-"""The verdict on every kind of block, by the real pruner, and what is said of those that fail."""
+"""The verdict on every kind of block, by the real pruner, and the reasons of failures."""
 
 import pytest
 import torch

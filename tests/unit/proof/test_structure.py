@@ -1,4 +1,4 @@
-"""What lining two networks up shows that numbers on drawn inputs do not."""
+"""Faults that lining up shows and random inputs do not."""
 
 import copy
 import math

@@ -1,4 +1,4 @@
-"""The pruner of groups as they are: torch-pruning's own ranking, and none of its traps."""
+"""`GroupPruner`: torch-pruning's ranking without its traps."""
 
 import copy
 import sys

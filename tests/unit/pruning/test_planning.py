@@ -1,4 +1,4 @@
-"""What is asked of each group, by hand and against what torch-pruning does."""
+"""The request to each group, by hand and against torch-pruning."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""What a pruner asks, worked out by hand and held against what torch-pruning then does."""
+"""The request of a pruner, worked out by hand and compared with torch-pruning."""
 
 import random
 

@@ -1,4 +1,4 @@
-"""Weights that are made of others, or of which one row stands for several channels, are pruned."""
+"""Weights that are computed from others, or with one row for several channels, are pruned."""
 
 from collections.abc import Callable
 

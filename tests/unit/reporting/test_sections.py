@@ -1,4 +1,4 @@
-"""The sections: their order, what holds them, and numbers worked out by hand."""
+"""The sections: their order, their tests and checks, and numbers worked out by hand."""
 
 import configparser
 import re

@@ -1,4 +1,4 @@
-"""The zoo's committed results, what is known of it, and some of its models proved again."""
+"""The zoo's committed results, its expected failures, and some of its models proved again."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What elements carry, against numbers that a network itself moves about."""
+"""The labels of elements, against numbers that a network moves itself."""
 
 from collections.abc import Callable
 from typing import Any
