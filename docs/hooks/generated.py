@@ -258,7 +258,7 @@ def _left(sizes: dict[str, Any]) -> str:
     return f"{sizes['after'] / sizes['before']:.1%}"
 
 
-def _bends() -> str:
+def _scaling() -> str:
     """The three terms of the costs, by policy."""
     results = json.loads((ROOT / "reports" / "results.json").read_text("utf-8"))
     study = results["subjects"][0]
@@ -359,7 +359,7 @@ GENERATED: dict[str, Callable[[], str]] = {
     "records": _records,
     "results.json": _results_json,
     "case study": _case_study,
-    "why curves bend": _bends,
+    "how costs fall": _scaling,
     "counters": _counters,
     "environments": _environments,
     "results of torchvision": _results("torchvision"),
