@@ -91,9 +91,9 @@ def curve(subject: SubjectStudy, table: str) -> Drawing:
         f"{subject.info.name}: what each pruning ratio leaves",
         f"Share of MACs (left) and of parameters (right) that {subject.info.name} keeps at each "
         "pruning ratio, with one colour for each policy. Full lines rank all groups together, "
-        "dashed lines each group alone. On the dotted diagonal the ratio would be the saving. Dots are "
-        f"prunings that were counted (at {points}), crosses ratios at which torch-pruning drops "
-        "whole groups, triangles ratios at which the curve is non-monotonic.",
+        "dashed lines each group alone. On the dotted diagonal the ratio would be the saving. Dots "
+        f"are prunings that were counted (at {points}), crosses ratios at which torch-pruning "
+        "drops whole groups, triangles ratios at which the curve is non-monotonic.",
         made[0],
         table,
     )
