@@ -157,6 +157,7 @@ class _Check:
         self._removed = removed
         self._dense = {(step.place, step.turn): n for n, step in enumerate(trace.steps)}
         self._base = trace.base
+        self._numbered = _numbered(trace, removed)
         self._other: set[tuple[str, str]] = set()
         self._met: set[int] = set()
         self._site = ("", "")
@@ -187,7 +188,7 @@ class _Check:
             return
         self.place, self._site = number, site
         dense = self._trace.steps[number]
-        self.waiting = _departure(dense, step, self._removed, self._base)
+        self.waiting = _departure(dense, step, self._removed, self._numbered)
         self.fixed = bool(self.waiting) and _is_told_the_same(dense, step)
         if not self.waiting:
             self.place += 1
@@ -240,7 +241,22 @@ def _is_told_the_same(dense: Step, cut: Step) -> bool:
     return len(cut.sources) == 1 and bool(cut.constants) and cut.constants == dense.constants
 
 
-def _departure(dense: Step, cut: Step, removed: NDArray[np.bool_], base: int) -> str:
+def _numbered(trace: Trace, removed: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The labels that are the same in the cut network's pass.
+
+    What stands for several is numbered anew in each, and the only position of an axis has none.
+    """
+    found = np.arange(trace.count) < trace.base
+    for axis in trace.starts:
+        own = trace.labels(*axis)
+        left = own[~removed[own]]
+        found[left] &= len(left) > 1
+    return found
+
+
+def _departure(
+    dense: Step, cut: Step, removed: NDArray[np.bool_], numbered: NDArray[np.bool_]
+) -> str:
     """How an operator after the cut is not the dense one's without what went; empty if it is."""
     if not cut.planes:  # a single channel is left, which is followed no further
         return ""
@@ -255,7 +271,7 @@ def _departure(dense: Step, cut: Step, removed: NDArray[np.bool_], base: int) ->
             continue  # a single channel is left, which is followed no further
         if _elements(dense, cut, place, expected) not in (None, prod(cut.shapes[place])):
             return f"returns {cut.shapes[place]} where {shape} was, and not the channels that stay"
-        if not _same(expected, found, base):
+        if not _same(expected, found, numbered):
             return "other channels, or in another order"
     return ""
 
@@ -283,15 +299,20 @@ def _repeated(step: Step) -> list[int]:
     return [dim for dim in range(len(made)) if dim < more or given[dim - more] == 1]
 
 
-def _same(expected: Sequence[Labels], found: Sequence[Labels], base: int) -> bool:
-    wanted, seen = _followed(expected, base), _followed(found, base)
+def _same(expected: Sequence[Labels], found: Sequence[Labels], numbered: NDArray[np.bool_]) -> bool:
+    wanted, seen = _followed(expected, numbered), _followed(found, numbered)
     return len(wanted) == len(seen) and all(
-        one.shape == other.shape and bool(((one == other) | (one >= base)).all())
+        one.shape == other.shape and bool(((one == other) | ~numbered[one]).all())
         for one, other in zip(wanted, seen, strict=True)
     )
 
 
-def _followed(planes: Sequence[Labels], base: int) -> list[Labels]:
-    """Planes of channels; what stands for several is numbered anew in each pass."""
-    along = map(varying, planes)
-    return [labels for labels in along if labels.size > 1 and (labels < base).any()]
+def _followed(planes: Sequence[Labels], numbered: NDArray[np.bool_]) -> list[Labels]:
+    """Planes of channels that have the same numbers in both passes."""
+    known = np.append(numbered, False)  # beyond is what the other pass has numbered anew
+    known[0] = False
+    return [
+        labels
+        for labels in map(varying, planes)
+        if labels.size > 1 and known[np.minimum(labels, len(numbered))].any()
+    ]

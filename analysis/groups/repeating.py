@@ -1,6 +1,8 @@
 """Attributes that may repeat a size that a forward pass reads, such as a number of heads."""
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice, product
 from typing import Any
 
 import numpy as np
@@ -39,7 +41,7 @@ def candidates(
     """
     modules = dict(model.named_modules())
     yield from _splits(modules, trace, alike, step, removed)
-    for route in (_around_call, _around_made):
+    for route in (_around_call, _around_made, _around_held):
         found = _firsts(modules, trace, route, step, removed)
         given = trace.steps[step].constants
         # Arguments of the operator are tried first, and then the size itself.
@@ -70,7 +72,7 @@ def _firsts(
 
 
 def one_each(
-    model: nn.Module, known: Sequence[Repeated], found: Iterable[Repeated]
+    model: nn.Module, known: Sequence[Repeated], found: Iterable[Repeated], of: Labels
 ) -> tuple[list[Repeated], list[tuple[Labels, Labels]]]:
     """Each number once, and the channels that go together as they are counted by the same one.
 
@@ -80,6 +82,7 @@ def one_each(
         model: the dense network.
         known: those that follow already.
         found: more of them.
+        of: for each label what goes together so far.
     """
     modules = dict(model.named_modules())
     numbers: dict[Hashable, Repeated] = {}
@@ -88,8 +91,16 @@ def one_each(
         first = numbers.setdefault(_place(modules[each.module], each.path), each)
         fewer, more = sorted((first.labels, each.labels), key=len)
         if not np.array_equal(fewer, more) and not len(more) % len(fewer):
-            ties.append((more, np.tile(fewer, len(more) // len(fewer))))
+            ties.append((more, fewer[_counted(of[more], len(fewer))]))
     return list(numbers.values()), ties
+
+
+def _counted(together: Labels, count: int) -> Labels:
+    """For each label which of so many it is: a head, where all of it goes together."""
+    heads = list(dict.fromkeys(together.tolist()))
+    if len(heads) != count:
+        return np.arange(len(together), dtype=np.int32) % count
+    return np.array([heads.index(head) for head in together.tolist()], np.int32)
 
 
 def _place(module: nn.Module, path: Path) -> Hashable:
@@ -134,6 +145,19 @@ def _around_made(trace: Trace, step: int) -> Iterator[str]:
                 yield from (name for name in _around(call.place.module) if name not in own)
 
 
+def _around_held(trace: Trace, step: int) -> Iterator[str]:
+    """The modules that hold the tensors that it is given, and those around them.
+
+    A method that is no forward may lay out a table of the layer's own.
+    """
+    own = {*_around_call(trace, step)}
+    for source in trace.steps[step].sources:
+        calls = [*_made_by(trace, source)]
+        first = next(iter(calls[-1].sources), None) if calls else source
+        if isinstance(first, str):
+            yield from (name for name in _around(first.rpartition(".")[0]) if name not in own)
+
+
 def _made_by(trace: Trace, source: Source) -> Iterator[Step]:
     """The calls that a tensor comes of, each by its first operand."""
     while isinstance(source, tuple):
@@ -151,41 +175,79 @@ def _splits(
 ) -> Iterator[list[Repeated]]:
     """Attributes that hold the sizes of all parts of what arrives, which follow together."""
     for up, owner in enumerate(_around_call(trace, step)):
-        for path in dict.fromkeys(path[:-1] for path, _ in _numbers(modules[owner])):
+        for kept in _kept(modules[owner], trace.steps[step]):
             for plane in range(len(trace.steps[step].arriving)):
-                parts = _parts(trace, modules, step, up, plane, path)
+                parts = _parts(trace, modules, step, up, plane, kept)
                 left = [each.left(removed) for each in parts]
                 if all(left) and left != [each.value for each in parts]:
                     others = (
                         each
                         for other in alike
-                        for each in _parts(trace, modules, other, up, plane, path)
+                        for each in _parts(trace, modules, other, up, plane, kept)
                         if each.module != owner
                     )
                     yield [*parts, *others]
 
 
+@dataclass(frozen=True)
+class _Kept:
+    """Where a module keeps the sizes of parts, and that of all of them; None where it does not."""
+
+    parts: Sequence[Path | None]
+    whole: Path | None = None
+
+
+def _kept(module: nn.Module, step: Step) -> Iterator[_Kept]:
+    """Attributes that may hold the sizes of parts: a tuple, or one for each given size.
+
+    A part without an attribute is the rest of the whole.
+    """
+    numbers = dict(_numbers(module))
+    for tuple_of in dict.fromkeys(path[:-1] for path in numbers if isinstance(path[-1], int)):
+        yield _Kept([path for path in numbers if path[:-1] == tuple_of])
+    given = _given_sizes(step)
+    for count in range(2, len(given) + 1):
+        sizes = given[:count]
+        wholes = [None, *(path for path, value in numbers.items() if value == sum(sizes))]
+        ways = product(wholes, *(_holding(numbers, size) for size in sizes))
+        yield from (_Kept(parts, whole) for whole, *parts in islice(ways, _MOST) if any(parts))
+
+
+def _holding(numbers: Mapping[Path, int], size: int) -> list[Path | None]:
+    """Where a number is kept; None where it is nowhere."""
+    found: list[Path | None] = [path for path, value in numbers.items() if value == size]
+    return found or [None]
+
+
+def _given_sizes(step: Step) -> list[int]:
+    return [each for each in step.constants if type(each) is int]
+
+
 def _parts(
-    trace: Trace, modules: dict[str, nn.Module], step: int, up: int, plane: int, path: Path
+    trace: Trace, modules: dict[str, nn.Module], step: int, up: int, plane: int, kept: _Kept
 ) -> list[Repeated]:
-    """The numbers of a tuple as sizes of the parts of what arrives; none where they are not."""
+    """The numbers of a module as sizes of the parts of what arrives; none where they are not."""
     owners, arriving = [*_around_call(trace, step)], _arriving(trace, step)
     if up >= len(owners) or plane >= len(arriving):
         return []
-    labels = arriving[plane]
-    numbers = [
-        (each, value)
-        for each, value in _numbers(modules[owners[up]])
-        if each[:-1] == path and isinstance(each[-1], int)
+    owner, labels = owners[up], arriving[plane]
+    numbers, given = dict(_numbers(modules[owner])), _given_sizes(trace.steps[step])
+    sizes = [
+        given[place] if path is None and place < len(given) else numbers.get(path or (), 0)
+        for place, path in enumerate(kept.parts)
     ]
-    if not labels.size or sum(value for _, value in numbers) != len(labels):
+    if not labels.size or sum(sizes) != len(labels):
         return []
-    ends = np.cumsum([value for _, value in numbers])
-    return [
-        Repeated(owners[up], each, value, labels[end - value : end])
-        for (each, value), end in zip(numbers, ends.tolist(), strict=True)
-        if value
+    ends = np.cumsum(sizes).tolist()
+    found = [
+        Repeated(owner, path, size, labels[end - size : end])
+        for path, size, end in zip(kept.parts, sizes, ends, strict=True)
+        if size and path is not None
     ]
+    whole = numbers.get(kept.whole or ())
+    if kept.whole is not None and whole == len(labels):
+        found.append(Repeated(owner, kept.whole, whole, labels))
+    return found
 
 
 def _around(module: str) -> Iterator[str]:

@@ -221,7 +221,7 @@ def _counts(
         return True
     classes, removed = drawing
     for found in candidates(tried.model, trace, alike, failing, removed):
-        numbers, ties = one_each(tried.model, state.repeated, found)
+        numbers, ties = one_each(tried.model, state.repeated, found, classes.of)
         state.counted = [*before, *ties]
         with_ties = _drawn(tried, state, rng) if ties else (classes, removed)
         is_new = len(numbers) > len(state.repeated)

@@ -96,7 +96,8 @@ def test_a_table_that_shows_no_sign_of_more_is_found(page: Page, address: str) -
 
 @pytest.mark.parametrize("name", LOOKED_AT)
 def test_axe_finds_nothing_serious(page: Page, dark_page: Page, address: str, name: str) -> None:
-    for size in SIZES:
+    # A phone changes what is around every page, and tables of results.
+    for size in SIZES if name in ("", "results/torchvision") else ("desk",):
         page.set_viewport_size(SIZES[size])
         page.goto(f"{address}{name}/" if name else address)
         keep(page, f"{name.replace('/', '-') or 'home'}-{size}")

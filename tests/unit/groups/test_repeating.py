@@ -92,6 +92,46 @@ class Split(Tokens):
         return self.left(left) + self.right(right)
 
 
+class PartOfChannels(Tokens):
+    """A layer reads a part of the channels; both sizes are attributes, as in FasterNet."""
+
+    def __init__(self) -> None:
+        super().__init__(8)
+        self.mixed, self.untouched = 2, 6
+        self.first, self.mix = nn.Linear(12, 8), nn.Linear(2, 2)
+
+    def body(self, x: Tensor) -> Tensor:
+        mixed, rest = self.first(x).split([self.mixed, self.untouched], -1)
+        return torch.cat((self.mix(mixed), rest), -1)
+
+
+class Table(nn.Module):
+    """A bias for each head and pair of positions, which no forward of its own lays out."""
+
+    def __init__(self, heads: int, tokens: int) -> None:
+        super().__init__()
+        self.shape = (tokens, tokens, heads)
+        self.bias = nn.Parameter(torch.randn(tokens * tokens, heads))
+
+    def of_heads(self) -> Tensor:
+        return self.bias.view(self.shape).permute(2, 0, 1)
+
+
+class TableOfHeads(Tokens):
+    """Heads first, each with its q, k and v, and a table's method adds a bias: as in CoAtNet."""
+
+    def __init__(self) -> None:
+        super().__init__(6)
+        self.num_heads, self.table = 4, Table(4, 5)
+        self.qkv, self.project = nn.Linear(12, 36), nn.Linear(12, 6)
+
+    def body(self, x: Tensor) -> Tensor:
+        made = self.qkv(x).view(x.shape[0], -1, self.num_heads, 9).transpose(1, 2)
+        q, k, v = made.chunk(3, -1)
+        scores = (q @ k.transpose(-2, -1) + self.table.of_heads()).softmax(-1)
+        return self.project((scores @ v).transpose(1, 2).flatten(2))
+
+
 class Settings:
     """A configuration, as of a model hub."""
 
@@ -281,6 +321,12 @@ CASES = {
     "asserted width": Case(Asserted, {"hidden_size": (8, 4)}, {"first": 4}, "first"),
     "sizes of a split": Case(
         Split, {"sizes[0]": (8, 4), "sizes[1]": (4, 2)}, {"first": 6}, "first"
+    ),
+    "sizes of two parts, each an attribute": Case(
+        PartOfChannels, {"mixed": (2, 1), "untouched": (6, 3)}, {"first": 4, "mix": 1}, "first"
+    ),
+    "a table that a method lays out": Case(
+        TableOfHeads, {"num_heads": (4, 2), "table.shape[2]": (4, 2)}, {"qkv": 18}, "qkv"
     ),
     "a configuration": Case(
         Configured, {"attend.config.heads": (4, 2)}, {"attend.qkv": 18}, "attend.qkv"
