@@ -1,7 +1,7 @@
-"""Prove that a structurally pruned network is right, and explain what pruning bought.
+"""Prove that a structurally pruned network is right, and show what it saves.
 
-The doors are imported when first used: what asks nothing of torch or torch-pruning does not wait
-for them.
+The public functions are imported on first use, so that code which does not need torch or
+torch-pruning does not wait for them.
 """
 
 from importlib import import_module
@@ -79,7 +79,7 @@ _MODULES = {
     "verify_steps": "pipeline",
     "watch": "comparing.watching",
 }
-"""Where each door is."""
+"""The module of each public name."""
 
 
 def __getattr__(name: str) -> Any:

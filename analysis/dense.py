@@ -39,7 +39,7 @@ __all__ = ["Dense", "analyse"]
 class Dense:
     """A dense network and what is known of it before any pruning.
 
-    ``written`` are names of its tensors that a forward pass writes to.
+    ``written`` are the names of its tensors that a forward pass writes to.
     """
 
     model: nn.Module
@@ -57,10 +57,10 @@ class Dense:
             return Verification(Verdict.UNPRUNABLE, str(failure))
 
     def ask_depgraph(self, budget: float | None) -> None:
-        """Have DepGraph trace the network now, once for all.
+        """Let DepGraph trace the network now and keep the result.
 
         Args:
-            budget: seconds; that it does not end in them is its answer. None is no limit.
+            budget: time limit in seconds; a time-out is kept as the result. None is no limit.
         """
         try:
             with budgets.limited(budget):
@@ -70,7 +70,7 @@ class Dense:
 
     @property
     def dependency_groups(self) -> tuple[DependencyGroup, ...]:
-        """torch-pruning's own, which is asked the first time; none where it cannot trace it."""
+        """torch-pruning's groups, traced on first use; none if it cannot trace the network."""
         return () if isinstance(self._graph, Verification) else self._graph
 
     @property
@@ -80,13 +80,13 @@ class Dense:
 
     @cached_property
     def followed(self) -> inspecting.Labelled:
-        """The network with its channels followed, once for all that is asked of it."""
+        """The labelled pass of the network, run once."""
         with budgets.step("following the channels"):
             return inspecting.labelled(self.model, self.inputs)
 
     @cached_property
     def noted(self) -> Noted:
-        """What it does, noted once for all its prunings, before anybody's code has seen it."""
+        """The operators of the network, recorded once and before any pruner has seen it."""
         with left_as_found(self.model), budgets.step("following the channels"):
             return Noted.of(self.model, self.inputs, self.followed.trace)
 
@@ -104,12 +104,12 @@ class Dense:
 
     @property
     def groups(self) -> tuple[Group, ...]:
-        """What goes together, whatever torch-pruning makes of it."""
+        """The groups of the network, independent of torch-pruning."""
         return self.followed.groups
 
     @cached_property
     def reached(self) -> Reached:
-        """What DepGraph sees of it."""
+        """The layers that DepGraph reaches."""
         return reached_layers(self.model, self.inputs)
 
     def account_of(
@@ -152,7 +152,7 @@ def _priced(account: Callable[[], Account]) -> Account | None:
 
 
 def analyse(model: nn.Module, example_inputs: Inputs) -> Dense:
-    """Count the costs of a dense network, once for all its runs.
+    """Count the costs of a dense network, once for all of its runs.
 
     Raises:
         InputError: the model cannot be analysed as it is (see

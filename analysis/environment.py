@@ -8,7 +8,7 @@ from pathlib import Path
 __all__ = ["MISSING", "OWN", "PACKAGES", "diagnose", "explained", "versions"]
 
 OWN = "pruning-analysis"
-"""The name that this package is installed by."""
+"""The name of this package."""
 
 PACKAGES = ("torch", "torchvision", "torch-pruning", "fvcore")
 
@@ -16,7 +16,7 @@ _TOGETHER = "pip install --force-reinstall torch torchvision"
 
 
 MISSING = "missing"
-"""In place of the version of a package that is not installed."""
+"""The version of a package that is not installed."""
 
 
 def versions(packages: Iterable[str] = PACKAGES) -> dict[str, str]:
@@ -28,7 +28,7 @@ def versions(packages: Iterable[str] = PACKAGES) -> dict[str, str]:
 
 
 def diagnose() -> list[str]:
-    """Troubles of the environment, each one line that says what to do; empty if there is none."""
+    """Problems of the environment, one line each that says what to do; empty if there are none."""
     missing = [
         f"{package} is not installed: pip install {package}"
         for package in PACKAGES
@@ -45,7 +45,7 @@ def _version(package: str) -> str | None:
 
 
 def _unmet() -> Iterator[str]:
-    """What the packages require of what is installed, and do not find."""
+    """Requirements of the packages that the installed versions do not meet."""
     # Every command imports this module, and the doctor alone asks this.
     from packaging.requirements import Requirement
     from packaging.utils import canonicalize_name
@@ -82,7 +82,7 @@ _VERSION = re.compile(r"""^__version__(?:: \w+)? = ['"]([^'"]*\+[^'"]+)['"]""", 
 
 
 _PUBLISHED = re.compile(r"cpu|cu\d+|rocm[\d.]+|xpu")
-"""Builds as the package indexes label them."""
+"""Labels of builds on package indexes."""
 
 
 def _build(package: str) -> str | None:
@@ -92,7 +92,7 @@ def _build(package: str) -> str | None:
         return None
     found = _VERSION.search(stated.read_text(encoding="utf-8", errors="replace"))
     build = found[1].partition("+")[2] if found else ""
-    # A build of one's own is labelled by its commit, of which nothing follows.
+    # A local build is labelled by its commit, which says nothing of CUDA.
     return build if _PUBLISHED.fullmatch(build) else None
 
 

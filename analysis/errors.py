@@ -1,4 +1,4 @@
-"""What can go wrong, one class per kind of trouble.
+"""Errors, one class for each kind of problem.
 
 Every message is one line that says what was given, what was expected and what to do.
 """
@@ -27,29 +27,29 @@ class AnalysisError(Exception):
 
 
 class InputError(AnalysisError):
-    """The user gave something that cannot be used: a model, an option, an input, an output path."""
+    """A model, an option, an input or an output path cannot be used."""
 
 
 class OptionError(InputError):
-    """An option's value cannot be used; each door names the option in its own words.
+    """An option's value cannot be used. Python and the command line name the option differently.
 
     Args:
-        option: as Python calls it.
-        told: the value, and why.
+        option: its name in Python.
+        detail: the value, and why it cannot be used.
     """
 
-    def __init__(self, option: str, told: str) -> None:
-        super().__init__(option, told)
-        self.option, self.told = option, told
+    def __init__(self, option: str, detail: str) -> None:
+        super().__init__(option, detail)
+        self.option, self.detail = option, detail
 
     def __str__(self) -> str:
-        return f"{self.option}={self.told}"
+        return f"{self.option}={self.detail}"
 
 
 def in_options(error: AnalysisError) -> str:
-    """What an error says where options are words of a command."""
+    """The error's message with options as the command line names them."""
     if isinstance(error, OptionError):
-        return f"--{error.option.replace('_', '-')} {error.told}"
+        return f"--{error.option.replace('_', '-')} {error.detail}"
     return str(error)
 
 
@@ -58,17 +58,17 @@ class UnprunableError(AnalysisError):
 
 
 class WorkerError(AnalysisError):
-    """The process that does the work died, or raised what is no error of ours."""
+    """The worker process died, or raised an error that is not one of this package."""
 
 
 class BudgetExceededError(BaseException):
     """The work did not end within its time budget.
 
-    Like KeyboardInterrupt it is no Exception: code that handles a failing forward or copy must
-    not take the end of the time for one.
+    Like KeyboardInterrupt it is not an Exception, so that code which handles a failing forward or
+    copy does not catch it.
 
-    ``step`` names what was running; it is filled in on the way up by
-    `analysis.processes.budgets.step`. ``at`` says what was looked at, if that is known.
+    ``step`` names what was running; `analysis.processes.budgets.step` sets it. ``at`` says what was
+    being analysed, if that is known.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -78,8 +78,8 @@ class BudgetExceededError(BaseException):
         self.at = ""
 
     @property
-    def story(self) -> str:
-        """The message, and what was running."""
+    def reason(self) -> str:
+        """The message, and the step that was running."""
         return f"{self} while {self.step or 'starting'}{self.at}"
 
 
@@ -91,10 +91,10 @@ def did_you_mean(name: str, known: Iterable[str], otherwise: str, *, cutoff: flo
 
 @contextmanager
 def upstream(step: str, blame: Callable[[BaseException], str] | None = None) -> Iterator[None]:
-    """Turn whatever foreign code raises inside the block into `UnprunableError`.
+    """Turn any exception of foreign code inside the block into `UnprunableError`.
 
-    Only calls into that code belong inside: an error of our own must not look like a verdict.
-    ``blame`` names what the code was looking at.
+    Only calls into that code belong inside, because an error of this package must not become a
+    verdict. ``blame`` names what the code was processing.
     """
     try:
         yield
@@ -107,7 +107,7 @@ def upstream(step: str, blame: Callable[[BaseException], str] | None = None) -> 
 
 
 def _message(error: BaseException) -> str:
-    """What an error says; of one that says nothing, as an assertion, the line that raised it."""
+    """The error's message; if it is empty, as of a bare assertion, the line that raised."""
     said = " ".join(str(error).split())
     if said:
         return f": {said}"

@@ -1,6 +1,6 @@
-"""The network that a request names, opened; each process keeps the last that it was asked for.
+"""Load the network that a request names. Each process keeps the last one.
 
-Nothing here asks anything of torch-pruning, which takes as long to import as torch itself.
+Nothing here imports torch-pruning, which takes longer than torch.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ Made = TypeVar("Made")
 
 
 class Last(Generic[Made]):
-    """Keeps what was made for the last network; its fields need not be hashable.
+    """A cache of one entry, for the last network. Its fields need not be hashable.
 
     Args:
         make: makes it.
@@ -56,7 +56,7 @@ def loaded(network: Network) -> tuple[nn.Module, Inputs]:
 
 @Last
 def labelled(network: Network) -> inspecting.Labelled:
-    """The network with its channels followed.
+    """The labelled pass of the network.
 
     Raises:
         InputError: as `loaded`, or it cannot be analysed as it is.
@@ -65,7 +65,7 @@ def labelled(network: Network) -> inspecting.Labelled:
 
 
 def resolved(request: Request) -> Request:
-    """The request with the functions that it refers to, so that none is looked up later.
+    """The request with its references resolved to functions.
 
     The network is not built.
 
@@ -93,7 +93,7 @@ def _factory(pruner: Any) -> Any:
 
 
 def _named_as(reference: Any, choice: Any) -> Any:
-    """A function that a reference stands for, under the name that reports give it."""
+    """The function of a reference, with its name in reports."""
     if not (isinstance(reference, str) and callable(choice)):
         return reference
 
@@ -105,9 +105,9 @@ def _named_as(reference: Any, choice: Any) -> Any:
 
 
 def info_of(network: Network) -> SubjectInfo:
-    """What reports say of the network; inputs that were given have no one size."""
+    """The network's entry in reports; given inputs have no single size."""
     size = subjects.subject_of(network).input_size if network.inputs is None else None
-    # Nobody knows whether a function of the user's own draws its weights or loads them.
+    # It is not known whether a user's factory draws its weights or loads them.
     is_own = network.factory is not None or ":" in network.name or network.name.endswith(".py")
     weights = "as built" if is_own and network.weights == "random" else network.weights
     return SubjectInfo(network.name, size, weights, network.seed, network.outputs)

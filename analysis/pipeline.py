@@ -1,4 +1,4 @@
-"""The one place where the order is written: groups, plan, surgery, verification, costs."""
+"""The order of the steps: groups, plan, surgery, verification, costs."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -71,17 +71,17 @@ class Outcome:
     """One pruning with its live networks, and the evidence that the checks judge.
 
     Attributes:
-        dense: the network before it, and what is known of that.
-        pruned: the network after it.
-        ignored: names of the layers whose outputs were to stay.
-        planned: the channels that the recomputed importances rank lowest; None for a pruner of the
-            user's own, whose importances are not known.
-        removals: the groups that went, with the indices of the dense network.
+        dense: the network before pruning, with its groups and costs.
+        pruned: the network after pruning.
+        ignored: names of the ignored layers.
+        planned: the channels that the recomputed importances rank lowest; None for the user's own
+            pruner, whose importances are not known.
+        removals: the cuts, with indices of the dense network.
         run: its record.
         rebuild: gives a copy of the dense network the structure of the pruned one, from
             torch-pruning's history of the pruning; None if the pruner keeps none.
         trained: whether the weights were trained between the steps.
-        thresholds: where the checks draw the line.
+        thresholds: the limits of the checks.
     """
 
     dense: Dense
@@ -110,7 +110,7 @@ class Outcome:
 
     @cached_property
     def changed_tensors(self) -> list[str]:
-        """Parameters and buffers that are not the dense network's, restricted to what is kept."""
+        """Parameters and buffers whose kept values differ from the dense network's."""
         cuts = merge_cuts(self.removals)
         return list(comparing.changed_tensors(self.dense.model, self.pruned, cuts))
 
@@ -149,9 +149,9 @@ def prune_and_prove(
         dense: see `analyse`.
         config: what is asked; its policy is only a name, for a function.
         policy: the layers whose output channels stay, see `analysis.records.excluded`.
-        pruner_factory: the user's own pruner instead of torch-pruning's MagnitudePruner; what it
-            ignores then counts instead of the policy, and its scope instead of the config's.
-            ``round_to`` and cap are its own, unless the config names any to hold it to.
+        pruner_factory: the user's own pruner instead of torch-pruning's MagnitudePruner. Its
+            ignored layers replace the policy, and its scope that of the config. Its ``round_to``
+            and cap are used unless the config names them.
 
     Raises:
         InputError: an unknown policy, or a pruner function that returns something else.
@@ -202,7 +202,7 @@ def _with_attributes(answer: Verification, pruner: Any) -> Verification:
 
 
 def _label(policy: Any, config: Config, model: nn.Module) -> str:
-    """What the run calls its policy: the one that was used, whatever the config says."""
+    """The name of the policy that was used."""
     if isinstance(policy, str):
         return label_of(excluded(policy))
     if config.policy not in policies.POLICIES:  # what the request calls a list or a function
@@ -216,7 +216,7 @@ def _label(policy: Any, config: Config, model: nn.Module) -> str:
 def _asked_by_us(
     dense: Dense, config: Config, ignored: tuple[str, ...]
 ) -> tuple[tuple[DependencyGroup, ...], tuple[PlannedGroup, ...] | None, Verification | None]:
-    """DepGraph's groups, what torch-pruning is asked to cut of them, and why nothing can be."""
+    """DepGraph's groups, the plan for torch-pruning, and why there is none."""
     groups = policies.mark_ignored(dense.dependency_groups, ignored)
     planned = None if dense.error else _planned(dense.model, groups, config)
     return groups, planned, dense.error
@@ -225,7 +225,7 @@ def _asked_by_us(
 def _planned(
     model: nn.Module, groups: tuple[DependencyGroup, ...], config: Config
 ) -> tuple[PlannedGroup, ...] | None:
-    """What the ratio asks; None where channels are numbered wrongly, so that it is not defined."""
+    """The plan at the ratio; None if DepGraph's channel indices do not define it."""
     if any(group.untraced and group.prunable for group in groups):
         return None
     scores = importances.group_importances(model, groups, config.importance)
@@ -247,22 +247,22 @@ def verify(
 
     Args:
         model: the network ``pruner`` was built on, not stepped yet.
-        example_inputs: a tensor, a tuple or a dict; the proof draws random values of these shapes,
-            or of smaller ones where the networks are the same operator by operator.
-        pruner: any torch-pruning pruner whose ``step(interactive=True)`` yields groups, and ranks
-            a step before it yields the step's first one, as torch-pruning's own do.
-        widths: in place of a pruner, what `GroupPruner` is asked to leave of layers.
-        budget: seconds for pruning and proof; None is no limit.
-        outputs: which outputs count, as paths of keys, places and attributes (``logits``, ``0``,
-            ``out.boxes``); none lets all count. Leave out hidden states beside the logits.
+        example_inputs: a tensor, a tuple or a dict. The proof draws random values of these shapes,
+            or of smaller ones if both networks are the same operator by operator.
+        pruner: any torch-pruning pruner whose ``step(interactive=True)`` yields groups and ranks a
+            step before it yields the first one, as torch-pruning's own do.
+        widths: in place of a pruner, the channels that `GroupPruner` leaves, by layer.
+        budget: time limit for pruning and proof in seconds; None is no limit.
+        outputs: the outputs to compare, as paths of keys, indices and attributes (``logits``,
+            ``0``, ``out.boxes``); empty is all. Leave out hidden states beside the logits.
 
     Returns:
-        The verdict with its evidence; ``groups`` holds what each group lost.
+        The verdict with its evidence; ``groups`` holds the requested and removed channels.
 
     Raises:
         InputError: the pruner was built on another model, or has been stepped to its end; a width
             that a layer cannot have; the model does not run on the inputs, is random in eval mode,
-            puts out infinities, or nothing at one of ``outputs``; or it cannot be analysed as it is
+            returns infinities, or nothing at one of ``outputs``; or it cannot be analysed as it is
             (see `analysis.network.usable.check_usable`).
     """
     if (pruner is None) == (widths is None):
@@ -297,8 +297,8 @@ def verify_steps(
     """Step a torch-pruning pruner and prove each step before the next: train in between.
 
     ``for step in verify_steps(model, inputs, pruner): train(model)``. Each step is proved against
-    the network that it starts from, so that what is done between two of them does not count as
-    pruning. While the caller has the word, train/eval flags and the random state are its own.
+    the network that it starts from, so training between two steps does not count as pruning.
+    Between steps, train/eval flags and the random state are the caller's.
 
     Args:
         model: as `verify`.
@@ -308,8 +308,8 @@ def verify_steps(
         outputs: as `verify`.
 
     Yields:
-        The verdict on the step; ``groups`` holds what was asked and went from the first step on.
-        The first that does not pass is the last.
+        The verdict on the step; ``groups`` holds the channels requested and removed since the first
+        step. A verdict that does not pass is the last one.
 
     Raises:
         InputError: as `verify`.
@@ -350,10 +350,10 @@ def audit_groups(
     inputs: Inputs,
     budget: float | None = None,
 ) -> tuple[Audited, ...]:
-    """What torch-pruning would make of each group of a network; copies are cut.
+    """How torch-pruning would cut each group of a network; tried on copies.
 
     Args:
-        labelled: the network with its channels followed.
+        labelled: the labelled pass of the network.
         model: the dense network; not changed.
         inputs: example inputs.
         budget: seconds for DepGraph to read the network, and for the proof of each cut; None is no

@@ -1,4 +1,4 @@
-"""A right pruning of a network: cut by its groups as they are, and proved."""
+"""Prune a network right: by its groups, and proved."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -37,9 +37,10 @@ class Pruned:
 
     Attributes:
         model: the copy, in the train or eval mode of the network that it was made of.
-        verification: whether it is right; ``groups`` holds what was asked, what went and why.
-        axes: by tensor and dimension the positions that are left, of those of which some have gone.
-        outcome: the same with what checks look at.
+        verification: the proof; ``groups`` holds the requested and removed channels, and why they
+            differ.
+        axes: for each axis that lost positions, by tensor and dimension, those that are left.
+        outcome: the evidence that checks judge.
     """
 
     model: nn.Module
@@ -49,22 +50,22 @@ class Pruned:
 
     @property
     def kept(self) -> dict[str, dict[str, tuple[int, ...]]]:
-        """By layer and axis (``out``, ``in``): which channel of the dense network each one was."""
+        """The dense index of each channel, by layer and axis (``out``, ``in``)."""
         return self.verification.kept
 
     @property
     def attributes(self) -> tuple[Attribute, ...]:
-        """Numbers that modules keep of sizes, and that were set."""
+        """The attributes of modules that hold sizes and were set."""
         return self.verification.attributes
 
     @property
     def macs(self) -> int | None:
-        """Multiply-accumulates of the copy on the example inputs; None where it does not run."""
+        """Multiply-accumulates of the copy on the example inputs; None if it does not run."""
         return self.outcome.run.macs.after
 
     @property
     def params(self) -> int | None:
-        """Parameters of the copy; None where it does not run."""
+        """Parameters of the copy; None if it does not run."""
         return self.outcome.run.params.after
 
 
@@ -84,27 +85,27 @@ def prune(
     min_channels: int = 1,
     outputs: Sequence[str] = (),
 ) -> Pruned:
-    """Prune a copy of a network by its groups as they are, and prove it.
+    """Prune a copy of a network by its groups, and prove it.
 
-    A cut of a group that is not proved is not made: the group stays whole, and the verification's
-    reason says so.
+    A cut that is not proved is not made. The group stays whole, and the verification's reason says
+    why.
 
     Args:
         model: the dense network; not changed.
         example_inputs: as `analysis.verify`.
-        ratio: share of the channels that go, in [0, 1).
-        ignore: layers whose output channels stay: a policy's name, a list of layers or of their
-            names, or a function of the model.
+        ratio: share of the channels to remove, in [0, 1).
+        ignore: layers that keep their output channels: a policy's name, a list of layers or of
+            their names, or a function of the model.
         scope: ``local`` ranks inside each group, ``global`` across groups.
         importance: ``l1``, ``l2``, or an importance of torch-pruning's.
         round_to: keep channel counts a multiple of this, or None.
         max_pruning_ratio: greatest share of its channels that a group loses, in (0, 1].
-        ratios_by_layer: by layer, name of one, or tuple of these, a ratio of its own.
-        widths: by layer, or group, the channels that are left of it, whatever the ratio.
-        heads: whether ``whole`` heads of attention go, or as many channels of each (``alike``),
-            where the network's code takes either.
-        min_channels: channels that each group keeps at the least.
-        outputs: which outputs count, as in `analysis.verify`.
+        ratios_by_layer: ratios of single layers, by layer, name, or tuple of these.
+        widths: how many channels are left, by layer or group, whatever the ratio is.
+        heads: whether ``whole`` heads of attention are removed, or as many channels of each
+            (``alike``), if the network's code allows both.
+        min_channels: fewest channels that a group keeps.
+        outputs: the outputs to compare, as in `analysis.verify`.
 
     Raises:
         InputError: something that cannot be asked; the model does not run on the inputs, or cannot
@@ -137,7 +138,7 @@ def pruned_by_groups(dense: Dense, config: Config, ignore: Any, **options: Any) 
         dense: see `analysis.dense.analyse`.
         config: what is asked.
         ignore: see `GroupPruner`.
-        **options: of `GroupPruner`, beside those that the config says.
+        **options: of `GroupPruner`, beyond those of the config.
 
     Raises:
         InputError: as `prune`.
@@ -164,7 +165,7 @@ def pruned_by_groups(dense: Dense, config: Config, ignore: Any, **options: Any) 
 
 
 class _Pruning:
-    """One try, in which some groups are left whole."""
+    """One attempt, with some groups left whole."""
 
     def __init__(
         self,
@@ -197,7 +198,7 @@ class _Pruning:
         return self.pruner
 
     def refuted(self) -> dict[int, str]:
-        """Places of groups whose cut is not proved without that of the others, and why."""
+        """Indices of the groups whose cut is not proved by itself, and why."""
         assert self.pruner is not None
         sets, gone = self.pruner.sets, self.pruner.gone
         inputs, followed = self._dense.inputs, sets.followed
@@ -217,7 +218,7 @@ class _Pruning:
             if len(places) == 1:
                 return {places[0]: found.reason}
             half = len(places) // 2
-            # What fails only with others is held by what comes later in the network.
+            # A cut that fails only together with others depends on later layers.
             return among(places[:half]) | among(places[half:]) or dict.fromkeys(
                 places[half:], found.reason
             )

@@ -1,7 +1,6 @@
-"""What a request asks for, done: its network loaded once, pruned, proved and checked.
+"""Carry out a request: load its network once, prune it, prove it and run the checks.
 
-The command line, pytest and the report look at prunings through this one door. Each process keeps
-the network that it was last asked for.
+The command line, pytest and the report all use this module. Each process keeps the last network.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -54,13 +53,14 @@ def run_of(
 ) -> Run:
     """Prune as the config says, prove it, and run these checks.
 
-    What a pruner, or training between its steps, draws is the same in every process.
+    Random numbers that a pruner, or training between its steps, draws are the same in every
+    process.
 
     Args:
-        request: which network, and what the run is held to.
-        config: what is asked of this run.
-        names: of the catalogue.
-        keep: called with what was cut by its groups and proved, before its time is up.
+        request: the network, and the limits of the checks.
+        config: the request to this run.
+        names: of the checks.
+        keep: called with a network that was pruned by its groups and proved, within the budget.
 
     Raises:
         InputError: as `analysed`, or the policy or the pruner cannot be used.
@@ -83,20 +83,20 @@ def run_of(
                 keep(pruned)
             return run
     except BudgetExceededError as error:
-        story = error.story
+        reason = error.reason
     known = analysed.known(request.network)
     if known is not None:
-        return timed_out(config, story, known.costs, known.saved_bytes, names)
+        return timed_out(config, reason, known.costs, known.saved_bytes, names)
     try:
         with within(request.budget):
-            return timed_out(config, story, *measure(*loaded(request.network)), names)
+            return timed_out(config, reason, *measure(*loaded(request.network)), names)
     except BudgetExceededError:
         name = request.network.name
-        raise InputError(f"{name}: {story}; give it a larger budget") from None
+        raise InputError(f"{name}: {reason}; give it a larger budget") from None
 
 
 @contextmanager
 def within(seconds: float | None) -> Iterator[None]:
-    """A time limit, where one can be set."""
+    """A time limit, if one can be set here."""
     with budgets.limited(seconds if budgets.can_be_held() else None):
         yield

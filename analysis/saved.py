@@ -29,11 +29,11 @@ _SCHEMA = 1
 
 
 def save_pruned(pruned: Pruned, folder: str | Path) -> Path:
-    """Write a pruned network, from which `load_pruned` makes it again in another process.
+    """Save a pruned network, so that `load_pruned` can load it in another process.
 
-    ``weights.safetensors`` has its state dict; ``pruning.json`` what was cut and proved: for every
-    tensor that lost positions the indices that are left, the attributes that were set, the
-    verification, the versions; ``inputs.safetensors`` the tensors of the example inputs.
+    ``weights.safetensors`` has its state dict. ``pruning.json`` has the cuts and the proof: the
+    indices left of every tensor that lost positions, the attributes that were set, the verification
+    and the versions. ``inputs.safetensors`` has the tensors of the example inputs.
 
     Args:
         pruned: what `prune` returned.
@@ -43,8 +43,8 @@ def save_pruned(pruned: Pruned, folder: str | Path) -> Path:
         the folder.
 
     Raises:
-        InputError: the pruning was not proved; the folder holds something else, or cannot be
-            written, or the example inputs cannot: what was there is untouched.
+        InputError: the pruning was not proved, the folder holds other files, or the folder or the
+            example inputs cannot be written. Existing files are left as they are.
     """
     check_folder(folder, SAVED)
     found, tensors = pruned.verification, dict[str, Tensor]()
@@ -95,7 +95,7 @@ def _list(values: list[Any]) -> str:
 
 
 def keeper(files: Mapping[str, str]) -> Callable[[Pruned], None]:
-    """What writes a pruned network: ``save`` to a folder, ``onnx`` and ``export`` to files."""
+    """The writers of a pruned network: ``save`` to a folder, ``onnx`` and ``export`` to files."""
 
     def keep(pruned: Pruned) -> None:
         network, inputs = copy_of(pruned.model), pruned.outcome.dense.inputs
@@ -115,7 +115,7 @@ def keeper(files: Mapping[str, str]) -> Callable[[Pruned], None]:
 
 
 _LONG = 300
-"""Of the message of an exporter."""
+"""The greatest length of an exporter's message."""
 
 
 def _save_weights(model: nn.Module, file: Path) -> None:
@@ -136,7 +136,7 @@ def _save_tensors(tensors: dict[str, Tensor], file: Path) -> None:
 
 
 def _taken_apart(value: Any, tensors: dict[str, Tensor]) -> Any:
-    """Example inputs as JSON, whose tensors are numbered.
+    """Example inputs as JSON, with numbers in place of tensors.
 
     Raises:
         InputError: they hold something that JSON does not have.
@@ -170,10 +170,10 @@ def _put_together(data: Any, tensors: dict[str, Tensor]) -> Any:
 
 
 def load_pruned(factory: str | Callable[[], nn.Module], folder: str | Path) -> nn.Module:
-    """Make a saved pruned network again, and prove the pruning once more.
+    """Load a saved pruned network, and prove the pruning once more.
 
-    What the factory builds is cut as the folder says, which is proved as `prune` did; then the
-    saved weights are loaded. No pickle is read.
+    The factory's network is cut as the folder says and proved as `prune` does. Then the saved
+    weights are loaded. No pickle is read.
 
     Args:
         factory: builds the dense network, without arguments; or a reference to such a function,
@@ -181,11 +181,11 @@ def load_pruned(factory: str | Callable[[], nn.Module], folder: str | Path) -> n
         folder: that of `save_pruned`.
 
     Returns:
-        the pruned network, in the train or eval mode in which the factory leaves its own.
+        the pruned network, in the train or eval mode of the factory's.
 
     Raises:
-        InputError: the folder holds no pruned network, or one that the factory's does not fit; or
-            the pruning is not proved of it.
+        InputError: the folder holds no pruned network, the factory's network does not fit it, or
+            the pruning is not proved of that network.
     """
     from safetensors.torch import load_file
 
@@ -227,7 +227,7 @@ def _load_weights(pruned: nn.Module, file: Path) -> None:
 
 @dataclass(frozen=True)
 class _Axis:
-    """What is left of one dimension of a tensor."""
+    """The indices left of one dimension of a tensor."""
 
     tensor: str
     dim: int

@@ -1,6 +1,6 @@
-"""The whole account of a subject: every policy, scope and ratio, and the evidence beside it.
+"""The study of a subject: every policy, scope and ratio, with evidence.
 
-The work is cut into parts that need only names and numbers, so that processes can share it.
+The work is split into parts that take only names and numbers, so that processes can share it.
 """
 
 import multiprocessing
@@ -71,7 +71,7 @@ CURVE_RATIOS = tuple(step / 40 for step in range(39))
 """0 to 0.95 in steps of 0.025."""
 
 TARGET = 0.5
-"""The share of the MACs that the report looks for the ratio of."""
+"""The share of the MACs for which the report finds the ratio."""
 
 _CASE = "residual-blocks"
 """The policy of the case study."""
@@ -79,23 +79,23 @@ _CASE = "residual-blocks"
 SEED = 1
 """The first seed whose rankings have no near-tie at a published threshold.
 
-torch-pruning ranks in float32, so a near-tie could fall the other way on another processor; with
-this seed every relative gap is over 5e-7, and a test holds that.
+torch-pruning ranks in float32, so another processor could rank a near-tie the other way. With this
+seed every relative gap is over 5e-7, which a test asserts.
 """
 
 CASE_STUDY = tuple(
     Request(Network(subject.name, subject.input_size, seed=SEED), ignore=_CASE)
     for subject in subjects.CASE_STUDY
 )
-"""What the report is about where nobody asks for another network."""
+"""The networks of the report if none is given."""
 
 FAULTY = tuple(
     Request(Network(name, (3, 64, 64), seed=SEED)) for name in ("resnet18", "squeezenet1_1")
 )
-"""Networks besides the subjects that faults are planted in."""
+"""Further networks in which faults are planted."""
 
 Progress = Callable[[Iterable[Any], int], Iterable[Any]]
-"""Wraps the finished parts, told how many there will be."""
+"""Wraps the iteration over finished parts; gets their number."""
 
 
 def _silently(parts: Iterable[Any], total: int) -> Iterable[Any]:
@@ -116,9 +116,9 @@ def study(
     A network with a pruner of the user's own is pruned by that alone.
 
     Args:
-        requests: what to study; the policy of each is the one that the report is about.
-        ratios: at which each is pruned.
-        command: makes the study again.
+        requests: the networks; the policy of each is that of the report's summary.
+        ratios: the pruning ratios.
+        command: the command that makes the study again.
         budget: seconds for each pruning, where they can be counted; None is no limit.
         progress: wraps the iteration over finished parts, as tqdm does.
         workers: processes; 0 takes one for each core.
@@ -159,7 +159,7 @@ _NAIVE = ("residual", "depthwise")
 
 
 def _policies(request: Request, is_case_study: bool) -> tuple[str, ...]:
-    """What a network is pruned under: every policy, or what its own pruner chose.
+    """The policies of a network: all, or the one of its own pruner.
 
     That ``none`` cuts the outputs, too, is the case study's to show.
     """
@@ -170,7 +170,7 @@ def _policies(request: Request, is_case_study: bool) -> tuple[str, ...]:
 
 
 def _costed(names: Iterable[str]) -> list[str]:
-    """The policies whose costs are predicted: with the outputs cut, what is saved is no saving."""
+    """The policies whose costs are predicted; cutting the outputs is not a saving."""
     return [policy for policy in names if policy not in ("none", OWN_PRUNER)]
 
 
@@ -223,7 +223,7 @@ def _gather(request: Request, done: dict[Any, Any], names: Sequence[str]) -> Sub
 
 
 def _cured(request: Request, done: dict[Any, Any], names: Sequence[str]) -> Iterator[Run]:
-    """The headline's prunings that are not right, by the groups as they are."""
+    """The prunings of the headline that are not right, pruned by groups instead."""
     own = names[0] if request.pruner else request.policy
     for run in done[_runs, request, own]:
         is_told = request.pruner or run.config.scope == SCOPES[0]
@@ -242,7 +242,7 @@ def _groups(request: Request, dense: Dense) -> tuple[DependencyGroup, ...]:
 
 
 def _pruner(request: Request, dense: Dense, model: nn.Module) -> Any:
-    """What cuts half of a copy of the network as the request says."""
+    """A pruner for half of the channels of a copy, as the request says."""
     ignored = () if request.pruner else policies.ignored_layers("classifier", model, dense.groups)
     build = builder(Config(0.5, "local"), dense.inputs, ignored, load_factory(request.pruner))
     with random_state_kept():
@@ -250,7 +250,7 @@ def _pruner(request: Request, dense: Dense, model: nn.Module) -> Any:
 
 
 def _outside(dense: Dense, groups: Sequence[DependencyGroup]) -> tuple[Outside, ...]:
-    """What torch-pruning reads no group with; nothing is said where it cannot read any."""
+    """Layers of which torch-pruning finds no group; empty if it finds none at all."""
     if not groups:
         return ()
     members = {each.layer for group in groups for each in group.members}
@@ -288,7 +288,7 @@ def with_size(request: Request) -> Request:
 
 
 def outline(request: Request) -> SubjectStudy:
-    """What a page says of a network whose prunings are known from elsewhere.
+    """The page's entry of a network whose prunings are known already.
 
     Raises:
         InputError: as `analysis.runs.analysed`.
@@ -333,8 +333,8 @@ def _read(request: Request) -> Dense:
         with within(request.budget):
             dense = analysed(request.network)
     except BudgetExceededError as error:
-        told = f"{request.network.name}: {error.story}; give it a larger budget"
-        raise InputError(told) from None
+        message = f"{request.network.name}: {error.reason}; give it a larger budget"
+        raise InputError(message) from None
     if not request.pruner:
         dense.ask_depgraph(request.budget if budgets.can_be_held() else None)
     return dense
@@ -349,7 +349,7 @@ def _accounts(request: Request, policy: str, ratio: float) -> list[PolicyAccount
 
 
 def _account(dense: Dense, ignored: tuple[str, ...], config: Config) -> PolicyAccount:
-    """The costs of all ratios under one policy and scope, and who saves what at this one.
+    """The costs of all ratios under one policy and scope, and the saving by group at one.
 
     Only the curve, empty, if they are not expressible.
     """

@@ -1,7 +1,7 @@
 """A network with a layer and a parameter of its own, which neither side can know.
 
-torch-pruning is told how the layer is cut (``customized_pruners``) and which axis of the parameter
-holds channels (``unwrapped_parameters``); the proof is told how the layer holds its channels.
+``customized_pruners`` describes to torch-pruning how the layer is cut, and ``unwrapped_parameters``
+which axis of the parameter holds channels. `register_layer` describes the layer to the proof.
 """
 
 import torch
@@ -57,7 +57,7 @@ class Gated(nn.Module):
         return self.head(x.relu().mean((2, 3)))
 
 
-def told(model: nn.Module, inputs: torch.Tensor, ratio: float):
+def described(model: nn.Module, inputs: torch.Tensor, ratio: float):
     return tp.pruner.MagnitudePruner(
         model,
         inputs,
@@ -70,6 +70,6 @@ def told(model: nn.Module, inputs: torch.Tensor, ratio: float):
     )
 
 
-@parametrize_with_checks(Gated, input_size=(3, 16, 16), ratios=[0.5], pruner=told)
+@parametrize_with_checks(Gated, input_size=(3, 16, 16), ratios=[0.5], pruner=described)
 def test_gated(check) -> None:
     check()

@@ -32,7 +32,7 @@ def in_steps(model: nn.Module, inputs: torch.Tensor, ratio: float):
 
 
 def fine_tune(model: nn.Module, steps: int = 2) -> None:
-    """A few steps on noise stand for your training."""
+    """A few steps on noise, in place of your training."""
     model.train()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
     for _ in range(steps):

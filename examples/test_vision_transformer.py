@@ -1,6 +1,6 @@
 """A vision transformer: heads stay whole, and an attribute that its forward reads follows the cut.
 
-torch-pruning must be told that every head loses the same channels; and torchvision's forward
+torch-pruning needs an option so that every head loses the same channels; and torchvision's forward
 reshapes by ``hidden_dim``, which pruning knows nothing of, so the pruner's step sets it.
 """
 

@@ -1,4 +1,4 @@
-"""A tiny network with a function of the test's own in it, pruned by half and altered."""
+"""A tiny network around a function of a test, pruned by half and altered."""
 
 from collections.abc import Callable, Sequence
 from typing import Any

@@ -355,7 +355,7 @@ PROVED: dict[str, tuple[Factory, Verdict]] = {
 
 
 def half_pruner(model: nn.Module, inputs: tuple[Tensor, ...], kind=MagnitudePruner, **options):
-    """The pruner for half of each group, told the heads as torch-pruning's examples tell it."""
+    """The pruner for half of each group, with the heads given as in torch-pruning's examples."""
     common = {
         "importance": MagnitudeImportance(p=1),
         "pruning_ratio": 0.5,

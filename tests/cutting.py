@@ -57,7 +57,7 @@ def numbers_of(groups: Sequence[Group], chosen: Sequence[set[int]]) -> Numbers:
 
 
 def _set(held: Any, name: str, value: int) -> None:
-    """Set what a name of attributes and places in tuples stands for, as ``sizes[0]``."""
+    """Set the value at a path of attributes and indices, such as ``sizes[0]``."""
     *way, last = re.findall(r"\w+", name)
     if last.isdigit():
         *way, whole = way

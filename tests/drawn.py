@@ -259,7 +259,7 @@ class Drawn(nn.Module):
         return OUTPUTS[self.output](self.head(self.blocks(x).mean((2, 3))))
 
 
-def told(chosen: list[tuple[str, int]], seed: int, *output: str) -> None:
+def note_network(chosen: list[tuple[str, int]], seed: int, *output: str) -> None:
     """Print, with a failing example, the lines that build its network."""
     args = ", ".join(map(repr, (chosen, seed, *output)))
     note(f"from drawn import Drawn\nmodel = Drawn({args}).eval()")

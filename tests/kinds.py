@@ -1,4 +1,4 @@
-"""Networks that make, tie and move channels in every way that a cost depends on."""
+"""Networks that make, tie and move channels in every way that affects a cost."""
 
 from collections.abc import Callable
 

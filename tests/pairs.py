@@ -1,4 +1,4 @@
-"""Dense networks, prunings of them, and which positions stayed, read from a numbered copy.
+"""Dense networks, prunings of them, and the kept positions, read from a numbered copy.
 
 Nothing here compares networks: every element of a copy holds its own number, the copy is cut as the
 network is, and what is left of the numbers says where they were.

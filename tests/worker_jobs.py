@@ -1,4 +1,4 @@
-"""What the tests of the worker have it do."""
+"""Jobs for the tests of the worker."""
 
 import gc
 import os

@@ -1,4 +1,4 @@
-"""Named properties that a sound pruning has: one module a theme, one catalogue of all."""
+"""The checks: one module for each theme, and the catalogue of all."""
 
 from analysis.checks.catalogue import CATALOGUE, OF_PRUNING, Check, evaluate, named
 from analysis.checks.outcomes import CheckFailedError, CheckSkippedError

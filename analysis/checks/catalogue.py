@@ -1,9 +1,9 @@
-"""The catalogue of properties that a sound pruning has, by name.
+"""The catalogue of checks, by name.
 
-Each is a plain function of one `analysis.pipeline.Outcome` that returns when the property holds,
-raises `CheckFailedError` with the reason when it does not, and `CheckSkippedError` where it cannot
-be looked at. Pytest, the command line and Python run the same ones. A check judges the evidence
-that the outcome gathers, so that the catalogue is listed without torch.
+Each check is a function of one `analysis.pipeline.Outcome`. It returns if the property holds,
+raises `CheckFailedError` with the reason if it does not, and `CheckSkippedError` if it cannot be
+checked. Pytest, the command line and Python run the same checks. A check judges the evidence of the
+outcome, so that the catalogue can be listed without torch.
 """
 
 import warnings
@@ -27,14 +27,14 @@ __all__ = ["CATALOGUE", "OF_PRUNING", "Check", "evaluate", "named"]
 
 @dataclass(frozen=True)
 class Check:
-    """A property, and what it takes to look at it.
+    """A check, and what it needs.
 
     Attributes:
         run: the function; it takes an `analysis.pipeline.Outcome`.
-        of_pruning: whether it is about the pruning itself; else about its use.
-        modules: what must be installed beyond the package's own dependencies.
-        torch: the oldest torch that it can be looked at with; empty for any.
-        needs: what else it takes, in words.
+        of_pruning: whether it is about the pruning itself, and not about its use.
+        modules: modules that it needs beyond the package's own dependencies.
+        torch: the oldest torch that it runs with; empty for any.
+        needs: other requirements, in words.
     """
 
     run: Callable[["Outcome"], None]
@@ -45,17 +45,17 @@ class Check:
 
     @property
     def name(self) -> str:
-        """As reports and test ids have it."""
+        """Its name in reports and test ids."""
         return self.run.__name__.removeprefix("check_")
 
     @property
     def meaning(self) -> str:
-        """In one line."""
+        """Its meaning in one line."""
         return (self.run.__doc__ or "").partition("\n")[0]
 
     @property
     def missing(self) -> str:
-        """What is not installed, or too old, and what to install; empty if nothing is."""
+        """What is missing or too old, and what to install; empty if nothing is."""
         if self.torch and _is_older(version("torch"), self.torch):
             return f"needs torch {self.torch} or newer, and {version('torch')} is installed"
         absent = [module for module in self.modules if find_spec(module) is None]
@@ -107,10 +107,10 @@ CATALOGUE: dict[str, Check] = {
         Check(round_trips.check_survives_gpu, of_pruning=False, needs="a CUDA device"),
     )
 }
-"""Every property by name; the first line of each function's docstring is its meaning."""
+"""Every check by name; the first line of each function's docstring is its meaning."""
 
 OF_PRUNING = tuple(name for name, check in CATALOGUE.items() if check.of_pruning)
-"""The names of those that are about the pruning itself, which take little time."""
+"""The names of the checks about the pruning itself, which take little time."""
 
 
 def named(names: Iterable[str]) -> tuple[str, ...]:
@@ -139,10 +139,10 @@ def _result(name: str, check: Check, outcome: "Outcome") -> CheckResult:
         return CheckResult(name, True, skipped=check.missing)
     verification = outcome.run.verification
     if verification.verdict in (Verdict.UNPRUNABLE, Verdict.TIMEOUT):
-        # What is left of a network that was cut in part tells nothing of the cause.
+        # A half-cut network says nothing about the cause.
         return CheckResult(name, False, f"{verification.verdict}: {verification.reason}")
     try:
-        # What third parties warn of is not what is looked at, and no error under -W error.
+        # Warnings of third parties are not checked, and are no errors under -W error.
         with budgets.step(f"checking {name}"), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             check.run(outcome)

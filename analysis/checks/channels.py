@@ -1,4 +1,4 @@
-"""Asked against done: the channels that each group lost, and the heads of each attention."""
+"""Checks on requested and removed channels and heads."""
 
 from typing import TYPE_CHECKING
 
@@ -29,9 +29,9 @@ _NAMED = 8
 
 
 def check_ratio_met(outcome: "Outcome") -> None:
-    """Every group that was cut lost as many channels as asked, within `ratio_tolerance`.
+    """Every group that was cut lost as many channels as requested, within `ratio_tolerance`.
 
-    Groups that lost none of what was asked are judged by `no_group_dropped`.
+    `no_group_dropped` judges groups that lost none of the requested channels.
     """
     given = outcome.thresholds.ratio_tolerance
     fewer = 1 if given is None else given
@@ -48,14 +48,14 @@ def check_ratio_met(outcome: "Outcome") -> None:
     if missed:
         channels = outcome.run.channels
         raise CheckFailedError(
-            f"{channels.requested} channels were asked and {channels.removed} removed; "
+            f"{channels.requested} channels were requested and {channels.removed} removed; "
             f"{_of(missed, outcome)} miss by more than {fewer} fewer or {more} more: "
             f"{_some(missed)}"
         )
 
 
 def check_heads_as_asked(outcome: "Outcome") -> None:
-    """Every attention lost as many whole heads as asked, where any were asked for."""
+    """Every attention lost as many whole heads as requested, if any were requested."""
     verification = outcome.run.verification
     amiss = [str(each) for each in verification.heads if not each.is_as_asked]
     if verification.unmet_heads:
@@ -65,9 +65,9 @@ def check_heads_as_asked(outcome: "Outcome") -> None:
 
 
 def check_no_group_dropped(outcome: "Outcome") -> None:
-    """No more than `max_dropped` groups were asked for channels and lost none.
+    """No more than `max_dropped` groups lost none of the requested channels.
 
-    Nor was anything asked of single layers that no group takes up.
+    Also, no request for a single layer was ignored.
     """
     verification = outcome.run.verification
     if verification.unmet:
@@ -80,7 +80,7 @@ def check_no_group_dropped(outcome: "Outcome") -> None:
     most = outcome.thresholds.max_dropped
     if len(dropped) > most:
         raise CheckFailedError(
-            f"{_of(dropped, outcome)} lost nothing of what was asked, at most {most} may: "
+            f"{_of(dropped, outcome)} lost none of the requested channels, at most {most} may: "
             f"{_some(dropped)}"
         )
     left_whole = [
@@ -89,21 +89,21 @@ def check_no_group_dropped(outcome: "Outcome") -> None:
         if _may_be_dropped(group)
     ]
     if left_whole:
-        why = verification.requested_unknown or "it is not known what was asked"
+        why = verification.requested_unknown or "the request is not known"
         raise CheckSkippedError(
-            f"{_of(left_whole, outcome)} lost nothing, and whether that was asked is not known: "
+            f"{_of(left_whole, outcome)} lost nothing, and the request to them is not known: "
             f"{_some(left_whole)}: {why}"
         )
 
 
 def _may_be_dropped(group: GroupAccount) -> bool:
-    """Whether a group is whole and nobody knows what was asked of it."""
+    """Whether a group is whole and the request to it is not known."""
     excluded = group.reason in (Reason.IGNORED, Reason.FROZEN, Reason.SINGLE_CHANNEL)
     return group.requested is None and not group.removed and not excluded
 
 
 def check_nothing_collapsed(outcome: "Outcome") -> None:
-    """Every pruned group has `min_channels` left, and lost no greater share than `max_lost`."""
+    """Every pruned group keeps `min_channels` and lost a share of at most `max_lost`."""
     fewest, most = outcome.thresholds.min_channels, outcome.thresholds.max_lost
     collapsed = [
         f"`{group.root}` keeps {group.left} of {group.width}"
@@ -118,9 +118,9 @@ def check_nothing_collapsed(outcome: "Outcome") -> None:
 
 
 def check_cap_held(outcome: "Outcome") -> None:
-    """After the cut, no group has lost a greater share than `max_pruning_ratio`.
+    """No group lost a greater share than `max_pruning_ratio`.
 
-    torch-pruning tests its cap before a cut, so that a cut may go beyond it.
+    torch-pruning tests its cap before a cut, so that a cut can exceed it.
     """
     cap = outcome.run.config.max_pruning_ratio
     beyond = [
@@ -135,7 +135,7 @@ def check_cap_held(outcome: "Outcome") -> None:
 
 
 def check_channels_divisible(outcome: "Outcome") -> None:
-    """Every group that was asked for channels has a multiple of `round_to` left."""
+    """Every group that was asked for channels keeps a multiple of `round_to`."""
     multiple = outcome.run.config.round_to or 1
     uneven = [
         f"`{group.root}` keeps {group.left} of {group.width} ({group.reason})"
@@ -153,11 +153,11 @@ def check_removed_as_ranked(outcome: "Outcome") -> None:
     if outcome.planned is None:
         is_own = outcome.run.config.policy == OWN_PRUNER
         raise CheckSkippedError(
-            "how the user's own pruner ranks is not recomputed"
+            "the ranking of the user's own pruner is not recomputed"
             if is_own
             else outcome.run.verification.requested_unknown or "the network could not be traced"
         )
-    by_groups = outcome.run.config.cut == "groups"  # it ranks in float64, and says what goes
+    by_groups = outcome.run.config.cut == "groups"  # it ranks in float64 and says what it removes
     removed = {removal.root: set(removal.removed) for removal in outcome.removals}
     for planned in outcome.planned:
         if planned.reason is Reason.UNTRACED:

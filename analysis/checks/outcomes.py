@@ -1,4 +1,4 @@
-"""How a check ends other than by passing."""
+"""How a check ends if it does not pass."""
 
 __all__ = ["CheckFailedError", "CheckSkippedError"]
 
@@ -8,4 +8,4 @@ class CheckFailedError(AssertionError):
 
 
 class CheckSkippedError(Exception):
-    """A property cannot be looked at here; the message says why."""
+    """A property cannot be checked here; the message says why."""

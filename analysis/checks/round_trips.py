@@ -1,6 +1,6 @@
-"""Whether a pruned network survives leaving the process."""
+"""Checks on saving, exporting and moving a pruned network."""
 
-# What needs torch is imported where it is used, so that the catalogue can be listed without it.
+# torch is imported where it is used, so that the catalogue can be listed without it.
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
@@ -26,7 +26,7 @@ Made = TypeVar("Made")
 
 
 def check_survives_state_dict(outcome: "Outcome") -> None:
-    """Saved weights, loaded into a dense network pruned by the same history, are the network."""
+    """Saved weights load into a dense network that is pruned by the same history."""
     check_forward_runs(outcome)
     if outcome.rebuild is None:
         raise CheckSkippedError("the pruner keeps no history from which to rebuild the structure")
@@ -55,7 +55,7 @@ def check_survives_pickling(outcome: "Outcome") -> None:
 
 
 def check_survives_export(outcome: "Outcome") -> None:
-    """What torch.export makes of the network, saved and loaded, computes the same."""
+    """A program of torch.export, saved and loaded, computes the same."""
     from analysis.proof.round_trips import exported
 
     _exports(outcome, exported, "torch.export")
@@ -89,7 +89,7 @@ def _comes_back(outcome: "Outcome", loaded: "nn.Module") -> None:
 
 
 def _exports(outcome: "Outcome", export: "Callable[..., Shipped]", what: str) -> None:
-    """Compare what an exporter makes; where it departs, look at the dense network's as well."""
+    """Compare an exported network; if it differs, compare the dense network's as well."""
     from analysis.network.inference import copy_of
     from analysis.proof.round_trips import in_single, shipped_departure
 
@@ -127,7 +127,7 @@ def _made(
     try:
         (of_dense or make)(copy_of(outcome.dense.model))
     except Exception:
-        raise CheckSkippedError(f"{raised}; the dense network fares no better") from None
+        raise CheckSkippedError(f"{raised}; the dense network fails in the same way") from None
     raise CheckFailedError(f"{raised}; the dense network passes")
 
 

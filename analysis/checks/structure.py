@@ -1,4 +1,4 @@
-"""What is left of a network: it runs, and its outputs are as they were."""
+"""Checks on the structure: the network runs, and its outputs have the same shapes."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ __all__ = [
 
 
 def check_something_removed(outcome: "Outcome") -> None:
-    """Channels went, if any were asked to go."""
+    """Channels were removed, if any were requested."""
     is_unchanged = outcome.run.verification.verdict is Verdict.UNCHANGED
     if is_unchanged or (outcome.run.config.ratio and not outcome.removals):
         raise CheckFailedError(outcome.run.verification.reason)
@@ -41,7 +41,7 @@ def check_output_shape_stays(outcome: "Outcome") -> None:
 
 
 def check_ignored_layers_keep_outputs(outcome: "Outcome") -> None:
-    """No output channel of an ignored layer went."""
+    """No ignored layer lost an output channel."""
     lost = {
         cut.layer: len(cut.removed)
         for removal in outcome.removals
@@ -60,7 +60,7 @@ def check_ignored_layers_keep_outputs(outcome: "Outcome") -> None:
 
 
 def check_ties_kept(outcome: "Outcome") -> None:
-    """Tensors that several layers share are still one: torch-pruning unties what it cuts."""
+    """Tied tensors are still tied: torch-pruning unties those that it cuts."""
     from analysis.network.inference import named_tensors
 
     after = named_tensors(outcome.pruned)
@@ -78,7 +78,7 @@ def check_ties_kept(outcome: "Outcome") -> None:
 
 
 def check_structure_lines_up(outcome: "Outcome") -> None:
-    """Every operator is the dense network's, over the channels that stay."""
+    """Every operator is the dense network's, over the kept channels."""
     verification = outcome.run.verification
     if not verification.verdict.is_equal:
         raise CheckSkippedError(f"the verdict is {verification.verdict}")

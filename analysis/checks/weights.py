@@ -1,4 +1,4 @@
-"""What the pruned network computes, and whether it can be trained."""
+"""Checks on what the pruned network computes, and whether it can be trained."""
 
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ __all__ = [
 
 
 def check_kept_weights_are_originals(outcome: "Outcome") -> None:
-    """Every surviving parameter and buffer is the dense network's, bit for bit."""
+    """Every kept value of parameters and buffers is the dense network's, bit for bit."""
     if outcome.trained:
         raise CheckSkippedError(
             "the network was trained between the steps; each step's weights were compared with "

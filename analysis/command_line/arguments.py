@@ -1,4 +1,4 @@
-"""The request that options stand for, refused at once where that takes no import of torch."""
+"""Turn options into a request, and refuse what can be refused without importing torch."""
 
 from argparse import Namespace
 from dataclasses import replace
@@ -20,7 +20,7 @@ def request_of(options: Namespace, model: str, **usual: Any) -> Request:
     Args:
         options: of a command.
         model: as the user names it.
-        **usual: ``input_size``, ``seed`` and ``ignore`` where the options give none.
+        **usual: defaults of ``input_size``, ``seed`` and ``ignore``.
 
     Raises:
         InputError: something cannot be used, as far as that can be said without torch.
@@ -51,7 +51,7 @@ def request_of(options: Namespace, model: str, **usual: Any) -> Request:
 
 
 def ratios_of(options: Namespace) -> tuple[float, ...]:
-    """The ratios of the options; where there are none, the usual ones, or none beside widths."""
+    """The ratios of the options; by default the usual ones, or none with widths."""
     return options.ratios or ((0.0,) if getattr(options, "widths", None) else RATIOS)
 
 
@@ -60,20 +60,16 @@ _OF_CHECKS = ("ratio_tolerance", "max_dropped", "min_channels", "max_lost")
 
 
 def compared_of(options: Namespace) -> tuple[Request, Network | str]:
-    """The request for a dense network, and the pruned one: what builds it, or its file.
+    """The request for a dense network, and the pruned one: a model or a file.
 
     Raises:
         InputError: something cannot be used, as far as that can be said without torch.
     """
     dense, pruned = options.dense, options.pruned
     if _is_file(dense) and options.factory is None:
-        raise InputError(
-            f"{dense!r} is a file of tensors; say with --factory which MODEL they are of"
-        )
+        raise InputError(f"{dense!r} is a file of tensors; name their MODEL with --factory")
     if options.factory is not None and not _is_file(dense):
-        raise InputError(
-            f"--factory builds the network of a file of tensors, and {dense!r} is none"
-        )
+        raise InputError(f"--factory is for a file of tensors, and {dense!r} is not one")
     network = Network(
         options.factory or dense,
         options.input_size,
@@ -98,7 +94,7 @@ def _is_file(name: str) -> bool:
 
 
 def check_references(request: Request) -> None:
-    """Refuse what a request refers to and is not there, without importing torch.
+    """Refuse references to what does not exist, without importing torch.
 
     Raises:
         InputError: a file, a name in it, a package or a model of torchvision is missing.

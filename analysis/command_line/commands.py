@@ -1,4 +1,4 @@
-"""What each command does with its options, and what it prints.
+"""The commands: what each does with its options, and what it prints.
 
 The work is done by a child process, so that it can be ended, and this one needs no torch; a report
 has processes of its own.
@@ -56,7 +56,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Answer:
-    """What a command says, and the exit status."""
+    """The exit status of a command."""
 
     status: int
     text: str
@@ -66,13 +66,13 @@ def groups(options: Namespace) -> Answer:
     """List the groups, the excluded ones marked; 1 if an audit or the lint fails."""
     if options.lint and options.pruner:
         raise InputError(
-            "--lint looks at the list of --ignore, and a pruner of your own has its own: leave out "
-            "--pruner, and give that list as --ignore file.py:function"
+            "--lint checks the list of --ignore, and your own pruner has its own: leave out "
+            "--pruner, and give its list as --ignore file.py:function"
         )
     if options.dot:
         files.check_writable(options.dot)
     with _prepared(options, "reading groups", 1) as given:
-        # A list that is wrong is what the lint is for; the groups alone refuse it.
+        # The lint explains a wrong list; the groups alone refuse it.
         found, lint = given.ask("lint") if options.lint else (given.ask("groups"), None)
         outside = given.ask("outside")
         audited = given.ask("audit", given.budget) if options.audit else None
@@ -89,7 +89,7 @@ def verify(options: Namespace) -> Answer:
     """Prune at each ratio and prove the result; 1 if a verdict or a check does not pass."""
     ratios, names = ratios_of(options), _named_checks(options.checks)
     if options.minimize and options.widths:
-        raise InputError("--minimize shows what a ratio does; leave out --widths")
+        raise InputError("--minimize needs a ratio; leave out --widths")
     if options.minimize:
         files.check_writable(options.minimize)
     with _prepared(options, options.model, len(ratios)) as given:
@@ -126,16 +126,16 @@ def _minimized(given: "_Given", failing: list[Run]) -> Counterexample:
     try:
         found: Counterexample = ask("minimized", given.request, config, verdict, budget=_MINIMIZING)
     except BudgetExceededError as error:
-        return Counterexample(why=error.story)
+        return Counterexample(why=error.reason)
     return found
 
 
 _MINIMIZING = 3 * MINIMIZING
-"""Seconds for cutting down and for running what comes of it; what does not end is ended."""
+"""Time limits for minimizing and for running the result, in seconds."""
 
 
 def _pruning_by_groups(options: Namespace) -> str:
-    """The command that asks the same of a pruning by the groups as they are."""
+    """The command for the same pruning by groups."""
     usual = parser().parse_args(["prune", options.model])
     words = [
         word
@@ -149,7 +149,7 @@ def _pruning_by_groups(options: Namespace) -> str:
 
 
 def prune(options: Namespace) -> Answer:
-    """Prune by the groups as they are and prove it; 1 if a verdict or a check does not pass."""
+    """Prune by groups and prove it; 1 if a verdict or a check does not pass."""
     ratios, names = ratios_of(options), _named_checks(options.checks)
     targets = {
         name: path
@@ -175,7 +175,7 @@ def prune(options: Namespace) -> Answer:
 
 
 def compare(options: Namespace) -> Answer:
-    """Tell which channels of one network are left in another; 1 if that is no right pruning."""
+    """Find the channels of one network that another kept; 1 if the pruning is not right."""
     request, pruned = compared_of(options)
     with _loaded(options, request, "comparing", 1) as given:
         found: Comparison = given.ask("compare", pruned)
@@ -184,7 +184,7 @@ def compare(options: Namespace) -> Answer:
 
 
 def _named_checks(names: tuple[str, ...] | None) -> tuple[str, ...]:
-    """Those that are about the pruning itself where none is named; ``all`` is every one."""
+    """The named checks; by default those about the pruning itself, with ``all`` every one."""
     if names is None:
         return OF_PRUNING
     return tuple(CATALOGUE) if names == ("all",) else named(names)
@@ -212,13 +212,13 @@ def diff(options: Namespace) -> Answer:
 def macs(options: Namespace) -> Answer:
     """Show where the MACs and parameters are, before and after each ratio, and find a ratio.
 
-    1 where the network that a ratio leaves does not run, and so has none.
+    1 if the network that a ratio leaves does not run.
     """
     predicted = [name for name in ("target", "sweep") if getattr(options, name) is not None]
     if predicted and options.pruner:
         raise InputError(
-            f"--{predicted[0]} asks for torch-pruning's MagnitudePruner, and what a ratio asks of "
-            "a pruner of your own is not defined; leave out --pruner, or give --ratios"
+            f"--{predicted[0]} predicts torch-pruning's MagnitudePruner and not your own pruner; "
+            "leave out --pruner, or give --ratios"
         )
     ratios, convention = options.ratios or (), options.convention
     if ratios and convention != "fvcore":
@@ -242,10 +242,10 @@ def macs(options: Namespace) -> Answer:
 
 
 def report(options: Namespace) -> Answer:
-    """Write the whole report; 1 if a run does not pass that is asked to (see `Study.judged`)."""
+    """Write the report; 1 if a run that must pass does not (see `Study.judged`)."""
     files.check_writable(f"{options.out}/results.json")
     before = None if options.against is None else runs_in(options.against)
-    # What is wrong with the options is wrong for every network, the case study's too.
+    # Wrong options are wrong for every network, including the case study's.
     models = dict.fromkeys(options.model or BUILT_IN)
     requests = [request_of(options, model) for model in models]
     # Torch, and what draws, are imported once the arguments are known to be good.
@@ -282,7 +282,7 @@ def report(options: Namespace) -> Answer:
 
 
 def init(options: Namespace) -> Answer:
-    """Write what gates a network in a project; the network is built and run first."""
+    """Write the files that gate a network; the network is built and run first."""
     scaffold.check_new(options.out)
     with _prepared(options, options.model, 0):
         pass
@@ -295,7 +295,7 @@ def init(options: Namespace) -> Answer:
 def _imported(module: str) -> Any:
     """A module that imports torch or draws.
 
-    An interrupt waits until it is imported: inside, compiled code makes an ImportError of it.
+    An interrupt waits until the import ends: inside it, compiled code turns it into an ImportError.
 
     Raises:
         InputError: the installed packages do not import.
@@ -308,11 +308,11 @@ def _imported(module: str) -> Any:
 
 
 _SILENT = ("command", "model", "out")
-"""Options that what is written does not depend on, and the networks, which are named first."""
+"""Options that do not change the report, and the networks, which are named first."""
 
 
 def _not_usual(options: Namespace, named: list[str]) -> Iterator[tuple[str, Any]]:
-    """Options that have another value than where only the networks are named."""
+    """Options that differ from their defaults."""
     usual = parser().parse_args([options.command, *named])
     for name, value in vars(options).items():
         if name not in _SILENT and value != getattr(usual, name):
@@ -343,15 +343,15 @@ class _Given:
     budget: float
 
     def ask(self, function: str, *arguments: Any) -> Any:
-        """What a function of `analysis.command_line.jobs` answers within the budget.
+        """The result of a function of `analysis.command_line.jobs` within the budget.
 
         Raises:
-            InputError: it did not; says in which step it was.
+            InputError: it did not end; names the step.
         """
         try:
             return self.worker.call(function, self.request, *arguments, budget=self.budget)
         except BudgetExceededError as error:
-            raise InputError(f"{error.story}; give it more with --budget") from None
+            raise InputError(f"{error.reason}; give it more with --budget") from None
 
 
 @contextmanager
@@ -376,7 +376,7 @@ def _loaded(options: Namespace, request: Request, title: str, runs: int) -> Iter
 def _runs(
     given: _Given, ratios: Iterable[float], names: tuple[str, ...], *written: Mapping[str, str]
 ) -> list[Run]:
-    """One run a ratio; a run that does not end within the budget is a verdict as well."""
+    """One run for each ratio; one that exceeds the budget has the verdict ``timeout``."""
     runs = []
     for ratio in ratios:
         runs.append(_run(given, given.request.config(ratio), names, *written))
@@ -390,9 +390,9 @@ def _run(given: _Given, config: Config, names: tuple[str, ...], *written: Mappin
     try:
         run: Run = ask("run", given.request, config, names, *written, budget=given.budget)
     except BudgetExceededError as error:
-        ask("prepare", given.request)  # loading it again is no part of the time
+        ask("prepare", given.request)  # loading it again does not count
         costs, saved_bytes = given.ask("costs")
-        return timed_out(config, error.story, costs, saved_bytes, names)
+        return timed_out(config, error.reason, costs, saved_bytes, names)
     return run
 
 

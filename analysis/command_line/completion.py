@@ -10,11 +10,11 @@ __all__ = ["PrintCompletion"]
 
 _FILES = ("FILE", "MODEL", ".json")
 _FOLDERS = ("DIR",)
-"""What the placeholder of an option holds whose value is a path."""
+"""Words in the metavar of options whose value is a path."""
 
 
 class PrintCompletion(argparse.Action):
-    """Prints the script and leaves; shtab, which writes it, is an extra."""
+    """Prints the script and exits; shtab, which writes it, is an extra."""
 
     def __call__(
         self, parser: argparse.ArgumentParser, _namespace: Any, shell: Any, *_: Any

@@ -1,4 +1,4 @@
-"""What ``--help`` shows of each command: commands to copy."""
+"""The examples that ``--help`` shows of each command."""
 
 from analysis.environment import OWN
 
@@ -14,7 +14,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "verify": (
         ("prove a pruning", "mobilenet_v2 --ratios 0.3,0.5,0.8 --ignore residual-blocks"),
         ("your network, every check", "my_models.py:net --input-size 1,28,28 --checks all"),
-        ("inputs that are no image", "my_models.py:detector --inputs my_models.py:batch"),
+        ("inputs other than one image", "my_models.py:detector --inputs my_models.py:batch"),
         ("your own pruner", "my_models.py:net --pruner my_models.py:pruner --ratios 0.5"),
         (
             "a failure as a short script, for an issue upstream",
@@ -27,7 +27,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "compare": (
         (
-            "two networks that you hold",
+            "two networks",
             "my_models.py:net pruned.safetensors --input-size 3,32,32",
         ),
     ),
@@ -36,7 +36,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("the ratio that leaves half", "mobilenet_v2 --target 0.5 --ignore residual-blocks"),
         ("what each ratio leaves", "mobilenet_v2 --sweep 0.05:0.95:0.05"),
         (
-            "a printed architecture, counted as its table counts",
+            "a published architecture, counted as its table counts",
             "mobilenet_v2 --widths widths.json --convention conv-linear",
         ),
     ),
@@ -48,7 +48,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
             "my_models.py:net resnet18 --input-size 3,64,64 --out my-report",
         ),
         (
-            "with what changed since the last one",
+            "with the differences to an earlier report",
             "my_models.py:net --against main/results.json --out my-report",
         ),
     ),
@@ -62,7 +62,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "doctor": (("before anything else", ""),),
 }
-"""By command: what for, and the words behind its name."""
+"""By command: the purpose of each example, and its arguments."""
 
 _MODEL = """\
 MODEL is a torchvision name (mobilenet_v2), package.module:factory or path/to/file.py:factory; a
@@ -74,7 +74,7 @@ _NAMES_NO_MODEL = ("checks", "compare", "diff", "doctor")
 
 
 def epilog(command: str) -> str:
-    """Below the options of one command."""
+    """The text below the options of one command."""
     examples = [_example(command, *each) for each in EXAMPLES[command]]
     parts = ["examples:\n" + "".join(examples)]
     if command not in _NAMES_NO_MODEL:
@@ -83,7 +83,7 @@ def epilog(command: str) -> str:
 
 
 def overview() -> str:
-    """Below the list of commands: one example of each."""
+    """The text below the list of commands: one example of each."""
     examples = [_example(command, *found[0]) for command, found in EXAMPLES.items()]
     return "\n".join(
         [

@@ -1,6 +1,6 @@
-"""What a working process does for a command: each function takes and returns plain records.
+"""The work of a command in a child process: each function takes and returns records.
 
-What asks something of torch-pruning imports it there: it takes longer to load than torch.
+Functions that need torch-pruning import it themselves, because that takes longer than torch.
 """
 
 from collections.abc import Mapping, Sequence
@@ -62,7 +62,7 @@ def prepare(request: Request) -> SubjectInfo:
 
 
 def groups(request: Request) -> tuple[Group, ...]:
-    """The groups, those marked that the request excludes."""
+    """The groups, with those marked that the request excludes."""
     model, _ = loaded(request.network)
     choice = policies.choice_of(request.ignore, model)
     with budgets.step("following the channels"):
@@ -86,7 +86,7 @@ def _ignored_by_pruner(request: Request) -> tuple[str, ...]:
 
 
 _RATIO = 0.5
-"""What a pruner is built for where only its list of ignored layers is read."""
+"""The ratio of a pruner of which only the ignored layers are read."""
 
 
 def why(request: Request, layer: str) -> str:
@@ -102,17 +102,17 @@ def outside(request: Request) -> tuple[Outside, ...]:
 
 
 def audit(request: Request, budget: float) -> tuple[Audited, ...]:
-    """What torch-pruning would make of each group, told within these seconds."""
+    """How torch-pruning would cut each group, within a time limit in seconds."""
     from analysis.pipeline import audit_groups
 
-    # What DepGraph does not answer in its part of the time is said of each group.
+    # If DepGraph does not end in its share of the time, every group says so.
     part = budget * _PART if budgets.can_be_held() else None
     with budgets.step("auditing the groups"):
         return audit_groups(labelled(request.network), *loaded(request.network), part)
 
 
 _PART = 0.4
-"""Of a budget."""
+"""The share of a budget that DepGraph gets."""
 
 
 def compare(request: Request, pruned: Network | str) -> Comparison:
@@ -142,7 +142,7 @@ def costs(request: Request, convention: str = "fvcore") -> tuple[CostTable, int]
 def reach(
     request: Request, target: float, quantity: Quantity, cut: str, convention: str
 ) -> tuple[Reach, Savings]:
-    """The ratio that leaves so much, and where the saving there, or at the least, comes from."""
+    """The ratio that leaves this share, and the saving by group at it or at the least."""
     with budgets.step("predicting costs"):
         account = _account(request, cut, convention)
         failing = predicting.failing(account, *loaded(request.network))
@@ -151,13 +151,13 @@ def reach(
 
 
 def sweep(request: Request, ratios: Sequence[float], cut: str, convention: str) -> RatioCurve:
-    """What each ratio leaves, and the groups that drop out; nothing is pruned."""
+    """The costs at each ratio, and dropped groups, without pruning."""
     with budgets.step("predicting costs"):
         return _account(request, cut, convention).curve(ratios)
 
 
 def left(request: Request, widths: Mapping[str, int], convention: str) -> CurvePoint:
-    """What these widths leave; nothing is pruned."""
+    """The costs at these widths, without pruning."""
     with budgets.step("predicting costs"):
         return _account(request, CUTS[1], convention).point_at(widths)
 
@@ -187,15 +187,15 @@ def _account(request: Request, cut: str, convention: str) -> Account:
 
 
 def ready() -> None:
-    """Import what pruning takes, so that it counts for no budget."""
+    """Import what pruning needs, so that it does not count for a budget."""
     import analysis.costs.counting
     import analysis.runs  # noqa: F401
 
 
 def minimized(request: Request, config: Config, verdict: Verdict) -> Counterexample:
-    """A short script that shows that the network is not pruned right so."""
+    """A short script that reproduces the failing pruning."""
     if request.pruner is not None:
-        return Counterexample(why="it could not build a pruner of your own; leave out --pruner")
+        return Counterexample(why="a script cannot build your own pruner; leave out --pruner")
     from analysis.minimizing.minimized import minimized
 
     with budgets.step("cutting the network down"):
@@ -217,10 +217,10 @@ def run(
     """One pruning with its proof, its costs and the outcome of these checks.
 
     Args:
-        request: which network, and what the run is held to.
-        config: what is asked.
+        request: the network, and the limits of the checks.
+        config: the request to this run.
         names: of the checks.
-        files: where what was proved is written: ``save`` a folder, ``onnx`` and ``export`` files.
+        files: where a proved network is written: ``save`` a folder, ``onnx`` and ``export`` files.
     """
     from analysis.runs import run_of
 

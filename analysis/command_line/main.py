@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         0 if all checks pass, 1 if one fails, 2 on bad input, 130 if interrupted, 143 if terminated.
     """
-    # What third parties warn of while tracing is not the user's to mend, and errors are ours.
+    # Users cannot fix warnings of third parties while tracing.
     warnings.simplefilter("ignore")
     command = ""
     before = _hear(_terminated)
@@ -50,7 +50,7 @@ class _TerminatedError(BaseException):
 
 
 def _hear(handler: Any) -> Any:
-    """Handle SIGTERM so, as Ctrl-C: what works for this process is ended, and its folder goes."""
+    """Handle SIGTERM like Ctrl-C: child processes end, and temporary folders are removed."""
     with suppress(ValueError):  # not the main thread
         return signal.signal(signal.SIGTERM, handler)
 
@@ -62,14 +62,14 @@ def _terminated(_signal: int, _frame: FrameType | None) -> NoReturn:
 def _run(options: argparse.Namespace) -> int:
     from analysis.command_line import commands  # what the doctor does not need
 
-    # The user's own code may print; standard output holds the answer alone.
+    # The user's code may print; standard output is for the result alone.
     with redirect_stdout(sys.stderr):
         answer = getattr(commands, options.command)(options)
     status: int = answer.status
     try:
         print(answer.text, flush=True)
     except BrokenPipeError:
-        # The reader of a pipe has left; Python would complain again while it flushes.
+        # The reader of the pipe is gone; flushing would raise again.
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
     return status
 
@@ -81,5 +81,5 @@ def _doctor() -> int:
     for trouble in troubles:
         print(trouble, file=sys.stderr)
     if not troubles:
-        print("versions and builds fit together, as far as their metadata tells")
+        print("versions and builds fit together, according to their metadata")
     return 1 if troubles else 0

@@ -1,15 +1,23 @@
-"""The options of the commands, and how their values are read. They need no torch."""
+"""The options of the commands. They need no torch."""
 
 import argparse
-import json
 from collections.abc import Callable
-from decimal import Decimal, InvalidOperation
 from typing import Any, NoReturn
 
 from analysis.command_line.completion import PrintCompletion
 from analysis.command_line.examples import epilog, overview
+from analysis.command_line.values import (
+    paths_of,
+    positive,
+    ratios_of,
+    seconds_of,
+    seed_of,
+    share_of,
+    size_of,
+    whole,
+    widths_in,
+)
 from analysis.environment import OWN
-from analysis.errors import InputError
 from analysis.records import (
     BUDGET,
     CONVENTIONS,
@@ -17,13 +25,9 @@ from analysis.records import (
     HEADS,
     IMPORTANCES,
     SCOPES,
-    checked_widths,
-    not_per_cent,
 )
 
-__all__ = ["parser", "paths_of", "ratios_of", "size_of"]
-
-_MOST_RATIOS = 1000
+__all__ = ["parser"]
 
 
 class _Parser(argparse.ArgumentParser):
@@ -47,16 +51,17 @@ def parser() -> argparse.ArgumentParser:
     """The parser of every command; bad usage exits with 2 and one line."""
     root = _Parser(
         prog="pruning-analysis",
-        description="Prove that a structurally pruned network is right, and what pruning bought.",
+        description="Prove that a structurally pruned network is right, and show what it saves.",
         epilog=overview(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    root.add_argument("--version", action=_Version, nargs=0, help="print the version and leave")
+    root.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
     root.add_argument(
         "--print-completion",
         action=PrintCompletion,
         metavar="SHELL",
-        help="print what completes commands and options in bash, zsh, tcsh, fish or powershell",
+        help="print a script that completes commands and options in bash, zsh, tcsh, fish or "
+        "powershell",
     )
     commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, meaning, add_options in _COMMANDS:
@@ -101,8 +106,8 @@ def _add_prune(command: argparse.ArgumentParser) -> None:
         "--heads",
         choices=HEADS,
         default=HEADS[0],
-        help="of attention whose code takes either: whole heads go, or as many channels of "
-        "each (default: whole)",
+        help="what attention loses where its code allows both: whole heads, or as many channels "
+        "of each head (default: whole)",
     )
     _add_files(command)
 
@@ -118,7 +123,7 @@ def _add_macs(command: argparse.ArgumentParser) -> None:
 def _add_init(command: argparse.ArgumentParser) -> None:
     _add_model_options(command)
     command.add_argument(
-        "--out", default=".", metavar="DIR", help="where the files go (default: this folder)"
+        "--out", default=".", metavar="DIR", help="folder for the files (default: this one)"
     )
 
 
@@ -127,7 +132,7 @@ def _add_report(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--against",
         metavar="FILE",
-        help="results.json of an earlier report: the page shows what changed since",
+        help="results.json of an earlier report; the page shows the differences",
     )
 
 
@@ -137,35 +142,37 @@ def _add_compare(command: argparse.ArgumentParser) -> None:
 
 
 def _add_diff(command: argparse.ArgumentParser) -> None:
-    command.add_argument("before", metavar="A/results.json", help="of the earlier report")
-    command.add_argument("after", metavar="B/results.json", help="of the later report")
+    command.add_argument("before", metavar="A/results.json", help="the earlier report")
+    command.add_argument("after", metavar="B/results.json", help="the later report")
     _add_json(command)
 
 
 def _add_questions(command: argparse.ArgumentParser) -> None:
-    """What may be asked of the groups beside their list."""
+    """Questions about the groups beyond their list."""
     command.add_argument(
         "--audit",
         action="store_true",
-        help="compare with torch-pruning's DepGraph: which would it cut wrongly, or not at all",
+        help="list the groups that torch-pruning's DepGraph would cut wrongly, or not at all",
     )
     command.add_argument(
         "--lint",
         action="store_true",
-        help="tell what the ignored layers exclude, fail to exclude, and need not exclude",
+        help="list what the ignored layers exclude, fail to exclude, and exclude without need",
     )
-    command.add_argument("--why", metavar="LAYER", help="tell why a layer is in its group, or none")
     command.add_argument(
-        "--members", action="store_true", help="list every layer of every group as well"
+        "--why", metavar="LAYER", help="explain why a layer is in its group, or in none"
+    )
+    command.add_argument(
+        "--members", action="store_true", help="also list every layer of every group"
     )
     command.add_argument("--dot", metavar="FILE", help="write the groups as a Graphviz graph")
 
 
 def _add_predictions(command: argparse.ArgumentParser) -> None:
-    """What may be asked of costs before anything is pruned."""
+    """Questions about costs before pruning."""
     command.add_argument(
         "--target",
-        type=_share,
+        type=share_of,
         metavar="SHARE",
         help="find the smallest ratio that leaves at most this share, in (0, 1]",
     )
@@ -185,14 +192,14 @@ def _add_predictions(command: argparse.ArgumentParser) -> None:
         "--cut",
         choices=CUTS,
         default=CUTS[0],
-        help="whose cut --target and --sweep predict: torch-pruning's own, which has no cost where "
-        "it is not right, or the right one, by the groups (default: torch-pruning)",
+        help="the cut that --target and --sweep predict: torch-pruning's, or that of prune "
+        "(default: torch-pruning; no cost is predicted where its cut is not right)",
     )
     command.add_argument(
         "--convention",
         choices=tuple(CONVENTIONS),
         default="fvcore",
-        help="what counts, as a counter or a printed table has it (default: fvcore)",
+        help="what is counted as a MAC: that of a counter or of a printed table (default: fvcore)",
     )
 
 
@@ -200,143 +207,204 @@ def _add_model_options(
     command: argparse.ArgumentParser, *, several: bool = False, own_pruner: bool = True
 ) -> None:
     add = command.add_argument
-    add("model", metavar="MODEL", nargs="*" if several else None)
+    add(
+        "model",
+        metavar="MODEL",
+        nargs="*" if several else None,
+        help="a torchvision name, package.module:factory or file.py:factory",
+    )
     _add_inputs(command)
-    add("--weights", default="random", metavar="random|default|FILE", help="default: random")
+    add(
+        "--weights",
+        default="random",
+        metavar="random|default|FILE",
+        help="random, torchvision's own (default), or a file (default: random)",
+    )
     default = "0; of the case study 1, which has no near-ties in it" if several else "0"
-    add("--seed", type=_seed, metavar="N", help=f"of weights and inputs (default: {default})")
+    add(
+        "--seed",
+        type=seed_of,
+        metavar="N",
+        help=f"for random weights and inputs (default: {default})",
+    )
     if several:
-        add("--out", default="reports", metavar="DIR", help="default: reports")
+        add(
+            "--out",
+            default="reports",
+            metavar="DIR",
+            help="folder of the report (default: reports)",
+        )
     add(
         "--ratios",
         type=ratios_of,
         metavar="R,R,...|START:STOP:STEP",
-        help="in [0, 1) (verify and report: 0.3,0.5,0.8)",
+        help="pruning ratios in [0, 1) (default of verify and report: 0.3,0.5,0.8)",
     )
     add(
         "--ignore",
         default=None if several else "classifier",
         metavar="POLICY|NAME,NAME|PKG.MOD:FUNCTION",
-        help="layers whose outputs stay: residual-blocks, skip-channels, classifier (default), "
-        "none, names of layers, or your own function",
+        help="layers that keep their outputs: a policy (residual-blocks, skip-channels, "
+        "classifier, none), names of layers, or a function of the model (default: classifier)",
     )
     if own_pruner:
         add(
-            "--pruner", metavar="PKG.MOD:FUNCTION", help="(model, inputs, ratio) -> your own pruner"
+            "--pruner",
+            metavar="PKG.MOD:FUNCTION",
+            help="a function (model, inputs, ratio) that returns your own pruner",
         )
-    add("--device", default="cpu")
+    _add_device(command)
     add(
         "--budget",
-        type=_seconds,
+        type=seconds_of,
         default=BUDGET,
         metavar="SECONDS",
-        help=f"for each run (default: {BUDGET:g})",
+        help=f"time limit for each pruning (default: {BUDGET:g})",
+    )
+
+
+def _add_device(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--device", default="cpu", help="where the network runs, such as cuda (default: cpu)"
     )
 
 
 def _add_inputs(command: argparse.ArgumentParser) -> None:
-    """What forward takes, and what counts of what it returns."""
+    """What forward takes, and which of its outputs are compared."""
     add = command.add_argument
-    add("--input-size", metavar="C,H,W", type=size_of, help="of one input (default: the model's)")
-    add("--inputs", metavar="PKG.MOD:FUNCTION|FILE.py:FUNCTION", help="returns what forward takes")
+    add(
+        "--input-size",
+        metavar="C,H,W",
+        type=size_of,
+        help="size of one input (default: the model's)",
+    )
+    add(
+        "--inputs",
+        metavar="PKG.MOD:FUNCTION|FILE.py:FUNCTION",
+        help="a function that returns what forward takes",
+    )
     add(
         "--outputs",
         type=paths_of,
         default=(),
         metavar="PATH,PATH",
-        help="which outputs count, as logits, 0 or out.boxes; others are left out (default: all)",
+        help="the outputs to compare, such as logits, 0 or out.boxes (default: all)",
     )
 
 
 def _add_comparison(command: argparse.ArgumentParser) -> None:
-    """Two networks, and what the first is run on."""
+    """Two networks, and the inputs of the first one."""
     add = command.add_argument
-    add("dense", metavar="DENSE", help="the network before: a MODEL, or a file with --factory")
-    add("pruned", metavar="PRUNED", help="the network after: a MODEL, or a file of its tensors")
-    add("--factory", metavar="MODEL", help="builds the network that the tensors of DENSE are of")
+    add(
+        "dense",
+        metavar="DENSE",
+        help="the dense network: a MODEL, or a file of its tensors with --factory",
+    )
+    add("pruned", metavar="PRUNED", help="the pruned network: a MODEL, or a file of its tensors")
+    add("--factory", metavar="MODEL", help="builds the network whose tensors DENSE holds")
     _add_inputs(command)
-    add("--seed", type=_seed, default=0, metavar="N", help="of weights and inputs (default: 0)")
-    add("--device", default="cpu")
-    add("--budget", type=_seconds, default=BUDGET, metavar="SECONDS", help=f"default: {BUDGET:g}")
+    add(
+        "--seed",
+        type=seed_of,
+        default=0,
+        metavar="N",
+        help="for random weights and inputs (default: 0)",
+    )
+    _add_device(command)
+    add(
+        "--budget",
+        type=seconds_of,
+        default=BUDGET,
+        metavar="SECONDS",
+        help=f"time limit (default: {BUDGET:g})",
+    )
 
 
 def _add_files(command: argparse.ArgumentParser) -> None:
     """Where a pruned network is written, once it is proved."""
-    add = command.add_argument_group("what is written").add_argument
-    add("--save", metavar="DIR", help="weights, and the pruning as data, for load_pruned")
-    add("--onnx", metavar="FILE", help="an ONNX file")
-    add("--export", metavar="FILE", help="what torch.export writes")
+    add = command.add_argument_group("files to write").add_argument
+    add("--save", metavar="DIR", help="write weights and what was removed, for load_pruned")
+    add("--onnx", metavar="FILE", help="write an ONNX file")
+    add("--export", metavar="FILE", help="write a file of torch.export")
 
 
 def _add_pruner_options(command: argparse.ArgumentParser, scope: str = "global") -> None:
-    """What a pruner is asked; a report tries all policies and scopes."""
+    """The request to a pruner; a report tries all policies and scopes."""
     add = command.add_argument
     add(
         "--scope",
         default=scope,
         choices=SCOPES,
-        help=f"what is ranked together: all groups, or each alone (default: {scope})",
+        help=f"rank channels across all groups, or in each group alone (default: {scope})",
     )
-    add("--importance", default="l1", choices=IMPORTANCES, help="the norm (default: l1)")
-    add("--round-to", type=_positive, metavar="N", help="keep channel counts a multiple of N")
+    add(
+        "--importance",
+        default="l1",
+        choices=IMPORTANCES,
+        help="how channels are ranked (default: l1)",
+    )
+    add("--round-to", type=positive, metavar="N", help="keep channel counts a multiple of N")
     add(
         "--max-pruning-ratio",
-        type=_share,
+        type=share_of,
         default=1.0,
         metavar="R",
-        help="in (0, 1]; torch-pruning tests it before a cut, so one step of it may go beyond it",
+        help="greatest share of a group to remove, in (0, 1] (default: 1); torch-pruning tests it "
+        "before a cut, so a single step can exceed it",
     )
 
 
 def _add_widths(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--widths",
-        type=_widths,
+        type=widths_in,
         default={},
         metavar="FILE.json",
-        help='channels that are left, as {"layer": 24}, of groups that are cut as they are',
+        help='remove by groups until these channels are left, as {"layer": 24}',
     )
 
 
 def _add_json(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "--json", metavar="FILE|-", help="write JSON; - is standard output, and nothing else"
+        "--json",
+        metavar="FILE|-",
+        help="write JSON to a file, or with - to standard output and nothing else",
     )
 
 
 def _add_thresholds(command: argparse.ArgumentParser) -> None:
-    """Where the checks on asked against done draw the line."""
+    """The limits of the checks that compare what was asked with what was removed."""
     command.add_argument(
         "--checks",
         type=paths_of,
         metavar="NAME,NAME|all",
-        help="which checks run (default: those about the pruning itself; see the command checks)",
+        help="the checks to run (default: those about the pruning itself; see the command checks)",
     )
-    add = command.add_argument_group("what may be missed").add_argument
+    add = command.add_argument_group("limits of the checks").add_argument
     add(
         "--ratio-tolerance",
-        type=_whole,
+        type=whole,
         metavar="N",
-        help="channels a group may lose more or fewer than asked (default: 1; N-1 more with "
-        "--round-to N)",
+        help="how many channels more or fewer than asked a group may lose (default: 1; N-1 more "
+        "with --round-to N)",
     )
     add(
         "--max-dropped",
-        type=_whole,
+        type=whole,
         default=0,
         metavar="N",
-        help="groups that may be asked for channels and lose none (default: 0)",
+        help="how many groups may lose none of the channels asked of them (default: 0)",
     )
     add(
         "--min-channels",
-        type=_positive,
+        type=positive,
         default=2,
         metavar="N",
-        help="fewest channels that a pruned group may have left (default: 2)",
+        help="fewest channels that a pruned group may keep (default: 2)",
     )
     add(
         "--max-lost",
-        type=_share,
+        type=share_of,
         default=0.99,
         metavar="SHARE",
         help="greatest share of its channels that a group may lose, in (0, 1] (default: 0.99)",
@@ -350,20 +418,20 @@ _COMMANDS: tuple[tuple[str, str, Callable[[argparse.ArgumentParser], None]], ...
         _add_groups,
     ),
     ("verify", "prune at each ratio and prove the result", _add_verify),
-    ("prune", "prune by the groups as they are, prove it, and save what was pruned", _add_prune),
+    ("prune", "prune a copy by its groups, prove it, and save it", _add_prune),
     (
         "compare",
-        "tell which channels of one network are left in another, and prove it",
+        "find which channels of one network another one kept, and prove the pruning",
         _add_compare,
     ),
-    ("macs", "show where the MACs and parameters are, before and after", _add_macs),
-    ("checks", "list the checks: what each means and needs", _add_json),
+    ("macs", "show where the MACs and parameters are, before and after pruning", _add_macs),
+    ("checks", "list the checks, and what each means and needs", _add_json),
     (
         "report",
-        "write a page on networks (without MODEL: the MobileNetV2 case study)",
+        "write a report on networks (without MODEL: the MobileNetV2 case study)",
         _add_report,
     ),
-    ("diff", "compare two reports: what got worse or better, what is new or gone", _add_diff),
+    ("diff", "compare two reports: what got worse, better, is new or is gone", _add_diff),
     (
         "init",
         "write a test, a tox environment and a GitHub workflow that gate a network",
@@ -371,91 +439,3 @@ _COMMANDS: tuple[tuple[str, str, Callable[[argparse.ArgumentParser], None]], ...
     ),
     ("doctor", "check that the installed packages work together", lambda _: None),
 )
-
-
-def paths_of(text: str) -> tuple[str, ...]:
-    """Names with commas between them."""
-    return tuple(name for part in text.split(",") if (name := part.strip()))
-
-
-def _widths(path: str) -> dict[str, int]:
-    """The widths that a file holds; raises argparse's error for none."""
-    try:
-        with open(path, encoding="utf-8") as file:
-            return checked_widths(json.load(file))
-    except (OSError, ValueError, InputError) as error:
-        raise argparse.ArgumentTypeError(f"{path}: {error}") from error
-
-
-def size_of(text: str) -> tuple[int, ...]:
-    """The size that the text of an option stands for; raises argparse's error for none."""
-    try:
-        size = tuple(int(part) for part in text.split(","))
-    except ValueError:
-        size = ()
-    if not size or min(size) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a size; expected e.g. 3,224,224")
-    return size
-
-
-def ratios_of(text: str) -> tuple[float, ...]:
-    """The ratios that the text of an option stands for; raises argparse's error for none."""
-    try:
-        if ":" in text:
-            start, stop, step = (Decimal(part) for part in text.split(":"))
-            if step <= 0:
-                raise argparse.ArgumentTypeError(f"{text!r} has a step that is not positive")
-            count = min(int((stop - start) / step), _MOST_RATIOS) + 1
-            ratios = tuple(float(start + index * step) for index in range(count))
-        else:
-            ratios = tuple(float(Decimal(part)) for part in text.split(","))
-    except (InvalidOperation, ArithmeticError, ValueError):
-        ratios = ()
-    if not 0 < len(ratios) <= _MOST_RATIOS or not all(0 <= ratio < 1 for ratio in ratios):
-        per_cent = 0 < len(ratios) <= _MOST_RATIOS and all(1 < ratio < 100 for ratio in ratios)
-        meant = ",".join(f"{ratio / 100:g}" for ratio in ratios) if per_cent else ""
-        raise argparse.ArgumentTypeError(
-            f"{text!r}: ratios are numbers in [0, 1), at most {_MOST_RATIOS}; "
-            + (f"did you mean {meant}?" if meant else "expected e.g. 0.3,0.5,0.8 or 0:0.9:0.1")
-        )
-    return ratios
-
-
-def _seed(text: str) -> int:
-    if not text.isdigit() or int(text) >= 2**63:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to 2**63 - 1")
-    return int(text)
-
-
-def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
-    return int(text)
-
-
-def _whole(text: str) -> int:
-    if not text.isdigit():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 0")
-    return int(text)
-
-
-def _share(text: str) -> float:
-    value = _number(text)
-    if not 0 < value <= 1:
-        hint = not_per_cent(value)
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number in (0, 1]{hint}")
-    return value
-
-
-def _seconds(text: str) -> float:
-    value = _number(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number of seconds")
-    return value
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return float("nan")

@@ -18,7 +18,7 @@ _WORKFLOW = ".github/workflows/pruning.yml"
 _NAMES = (TEST, _TOX, _WORKFLOW)
 
 _PINNED = ("torch", "torchvision", "torch-pruning", "fvcore", "pytest", "pytest-xdist")
-"""What a verdict depends on, and what runs it."""
+"""The packages that a verdict depends on, and those that run the test."""
 
 
 def check_new(folder: str | Path) -> None:
@@ -40,7 +40,7 @@ def write_new(folder: str | Path, written: Mapping[str, str]) -> list[Path]:
     """Write all of the files or none.
 
     Raises:
-        InputError: a file cannot be written, or is there by now; those before it are taken back.
+        InputError: a file cannot be written or exists by now; files written before it are removed.
     """
     check_new(folder)
     made: list[Path] = []
@@ -55,7 +55,7 @@ def write_new(folder: str | Path, written: Mapping[str, str]) -> list[Path]:
 
 
 def texts(model: str, given: Mapping[str, Any]) -> dict[str, str]:
-    """By name, what each file says.
+    """The text of each file, by name.
 
     Args:
         model: as the decorator takes it.
@@ -76,7 +76,7 @@ def _arguments(model: str, given: Mapping[str, Any]) -> str:
 
 
 def _literal(value: Any) -> str:
-    """As Python writes it, with the quotes that formatters put around text."""
+    """A Python literal, with the quotes that formatters use."""
     return json.dumps(value) if isinstance(value, str) else repr(value)
 
 
@@ -86,7 +86,7 @@ def _is_project() -> bool:
 
 
 def _pins() -> Iterable[str]:
-    # The part behind a plus is a build, which no index but its own knows.
+    # The part after a plus is a build, which only its own index has.
     found = versions((OWN, *_PINNED)).items()
     return (f"{package}=={version.partition('+')[0]}" for package, version in found)
 
@@ -126,7 +126,9 @@ _STEPS = """\
 name: pruning
 on: [push, pull_request]
 permissions:
+  actions: read
   contents: read
+  pull-requests: write
 jobs:
   pruning:
     runs-on: ubuntu-latest
@@ -144,4 +146,25 @@ jobs:
         with:
           name: pruning
           path: pruning-report
+      # A pull request is compared with the last report of its base branch, if there is one.
+      - if: always() && github.event_name == 'pull_request'
+        continue-on-error: true
+        env:
+          GH_TOKEN: ${{{{ github.token }}}}
+        run: |
+          last=$(gh run list --workflow pruning.yml --branch "$GITHUB_BASE_REF" --event push \\
+            --status completed --limit 1 --json databaseId --jq '.[0].databaseId')
+          gh run download "$last" --name pruning --dir base
+      - if: always() && hashFiles('base/results.json') != ''
+        run: |
+          .tox/pruning/bin/pruning-analysis diff base/results.json \\
+            pruning-report/results.json > comment.md
+      # The token of a pull request from a fork may not comment; the job's summary holds the same.
+      - if: always() && hashFiles('comment.md') != ''
+        env:
+          GH_TOKEN: ${{{{ github.token }}}}
+          NUMBER: ${{{{ github.event.number }}}}
+        run: |
+          cat comment.md >> "$GITHUB_STEP_SUMMARY"
+          gh pr comment "$NUMBER" --edit-last --create-if-none --body-file comment.md || true
 """

@@ -1,3 +1,3 @@
-"""Two networks compared: which channels of the one are left in the other, and whether rightly."""
+"""Compare two networks: which channels were kept, and whether the pruning is right."""
 
 __all__: list[str] = []

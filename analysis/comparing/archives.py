@@ -1,4 +1,4 @@
-"""The tensors of an archive that torch.export wrote, read as data: no pickle, and no program."""
+"""Read the tensors of a torch.export archive as data, without pickle or a program."""
 
 import json
 from pathlib import Path
@@ -26,10 +26,10 @@ _CONFIG = "data/weights/model_weights_config.json"
 def tensors_in_archive(path: str) -> dict[str, Tensor]:
     """The parameters and buffers in a ``.pt2`` file by name.
 
-    ``torch.export.load`` would make a program of the archive, which parses expressions in it.
+    ``torch.export.load`` would build a program from the archive and parse its expressions.
 
     Raises:
-        InputError: there is no such file, it is no such archive, or keeps a tensor as a pickle.
+        InputError: there is no such file, it is not such an archive, or it holds a pickled tensor.
     """
     if not Path(path).is_file():
         raise InputError(f"there is no file {path!r}")

@@ -1,4 +1,4 @@
-"""Whether one network is a pruning of another one: the map recovered, then proved."""
+"""Whether one network is a pruning of another: recover the map of channels, then prove it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -49,27 +49,27 @@ def compare(
     *,
     outputs: Sequence[str] = (),
 ) -> Comparison:
-    """Whether ``pruned`` is a right pruning of ``dense``, and which channels stayed.
+    """Whether ``pruned`` is a right pruning of ``dense``, and which channels it kept.
 
-    Nothing is asked of how it was pruned: what is left of every tensor is told by the values that
-    both hold, or by those that are nearest where the weights were trained since. Neither network is
-    changed.
+    It does not matter how the network was pruned. The kept channels are found by the values that
+    both networks share or, if the weights were trained since, by the nearest values. Neither
+    network is changed.
 
     Args:
-        dense: the network before.
-        pruned: the network after, with the same names of its tensors.
+        dense: the dense network.
+        pruned: the pruned network, whose tensors have the same names.
         example_inputs: a tensor, a tuple or a dict.
-        outputs: which outputs count, as in `analysis.verify`.
+        outputs: the outputs to compare, as in `analysis.verify`.
 
     Returns:
-        ``exact`` and the verdicts of `analysis.verify` where the weights are the dense network's;
-        ``consistent`` where they were trained since and the dense network's own weights, cut the
-        same way, are proved; ``wrong`` where no one choice of channels serves all tensors.
+        ``exact`` and the verdicts of `analysis.verify` if the weights are the dense network's;
+        ``consistent`` if they were trained since, and the dense network's own weights, cut the same
+        way, are proved; ``wrong`` if no choice of channels explains all tensors.
 
     Raises:
-        InputError: the networks are not of one structure, or the pruned one is larger; the dense
-            one does not run on the inputs; or the weights have moved so far that nothing tells
-            which channels stayed.
+        InputError: the networks have different structures, the pruned one is larger, the dense one
+            does not run on the inputs, or the weights moved so far that the kept channels cannot be
+            found.
     """
     check_usable(pruned)
     with (
@@ -86,10 +86,10 @@ class Reference:
     """A dense network that others are compared with.
 
     Attributes:
-        model: it.
+        model: the network.
         inputs: example inputs.
-        followed: it with its channels followed.
-        noted: what it does on them.
+        followed: its labelled pass.
+        noted: its operators on the inputs.
     """
 
     model: nn.Module
@@ -99,7 +99,7 @@ class Reference:
 
     @classmethod
     def of(cls, model: nn.Module, inputs: Inputs) -> "Reference":
-        """Follow a network, which is not changed.
+        """Run the labelled pass of a network, which is not changed.
 
         Raises:
             InputError: it cannot be analysed as it is, or does not run on the inputs.
@@ -110,7 +110,7 @@ class Reference:
 
     @cached_property
     def first(self) -> dict[str, str]:
-        """By name of a tensor that under which it was followed: tied ones have one."""
+        """The name of each tensor in the labelled pass; tied ones share one."""
         tensors = named_tensors(self.model)
         known = {id(tensor): name for name, tensor in state_of(self.model).items()}
         return {name: known.get(id(tensor), name) for name, tensor in tensors.items()}
@@ -118,7 +118,7 @@ class Reference:
     def compared(self, pruned: nn.Module) -> Comparison:
         """Compare a network with it, in eval mode; see `compare`.
 
-        Neither is changed but for its train/eval flags and the random state.
+        Only train/eval flags and the random state change.
         """
         tensors, others = named_tensors(self.model), named_tensors(pruned)
         check_fits(tensors, others)
@@ -135,7 +135,7 @@ class Reference:
         )
 
     def recovered(self, others: Mapping[str, Tensor]) -> Recovered:
-        """What is left of each tensor in others of the same names."""
+        """The kept positions of each tensor, given other tensors of the same names."""
         tensors = named_tensors(self.model)
         kept = {
             name: tensor
@@ -149,11 +149,11 @@ class Reference:
 
     @cached_property
     def floating(self) -> frozenset[str]:
-        """Names of the tensors whose channels are followed."""
+        """Names of the tensors in the labelled pass."""
         return frozenset(state_of(self.model))
 
     def gone(self, found: Recovered) -> NDArray[np.bool_]:
-        """For each label of the pass over it whether its position has gone."""
+        """For each label of the pass, whether its position was removed."""
         trace = self.followed.trace
         gone = np.zeros(trace.count, bool)
         for (name, dim), own in found.positions.items():
@@ -163,7 +163,7 @@ class Reference:
 
 
 def check_fits(dense: Mapping[str, Tensor], pruned: Mapping[str, Tensor]) -> None:
-    """Refuse tensors that are no part of a dense network's.
+    """Refuse tensors that cannot be parts of a dense network's.
 
     Raises:
         InputError: names the first that is not.
@@ -185,7 +185,7 @@ def check_fits(dense: Mapping[str, Tensor], pruned: Mapping[str, Tensor]) -> Non
         if len(before) != len(after) or any(n > m for n, m in zip(after, before, strict=False)):
             raise InputError(
                 f"`{name}` is {after} in the pruned network and {before} in the dense one; "
-                "expected no dimension to be larger: is the dense network the first?"
+                "expected no dimension to be larger: give the dense network first"
             )
 
 
@@ -198,19 +198,21 @@ class _Pruning:
 
     @cached_property
     def removals(self) -> list[Removal]:
-        """What has gone, as the proof takes it."""
+        """The removed positions, in the form that the proof takes."""
         reference = self._reference
         followed, gone = reference.followed, reference.gone(self._found)
         removals = removals_of(RankedSets(followed, expected(followed, ()), {}), gone)
         of_none = gone & (followed.group_of < 0)
         for name, dim in followed.trace.starts:
             own = of_none[followed.trace.labels(name, dim)]
-            if own.any():  # what no layer makes: inputs of the network, taps of a kernel
+            if (
+                own.any()
+            ):  # axes without channels of a layer: inputs of the network, taps of a kernel
                 removals.append(self._alone(name, dim, tuple(np.flatnonzero(own).tolist())))
         return removals
 
     def _alone(self, name: str, dim: int, places: tuple[int, ...]) -> Removal:
-        """An axis that is in no group, as its layer is cut, or as its tensor is alone."""
+        """The cut of an axis that is in no group, of its layer or of its tensor alone."""
         followed = self._reference.followed
         layer, tensor = layer_of(name), named_tensors(self._reference.model)[name]
         width = tensor.shape[dim]
@@ -227,7 +229,7 @@ class _Pruning:
 
     @cached_property
     def kept(self) -> dict[str, dict[str, tuple[int, ...]]]:
-        """By layer and axis what is left, in the order of the pruned network."""
+        """The kept channels by layer and axis, in the order of the pruned network."""
         kept = Verification(Verdict.EXACT, cuts=self.cuts).kept
         for group in self._reference.followed.groups if self._orders else ():
             for member in group.members:
@@ -247,23 +249,23 @@ class _Pruning:
     def _doubted_order(self) -> tuple[str, int] | None:
         """An axis of a trained tensor in another order, of which not every slice is clear.
 
-        Of channels in their own order much less has to be shown.
+        For channels in their dense order weaker evidence is enough.
         """
         found = self._found
         axes = (axis for axis in self._orders if axis in found.margins)
         return next((axis for axis in axes if not found.known[axis].all()), None)
 
     def verification(self) -> Verification:
-        """The verdict, with what it does not cover."""
+        """The verdict and its limits."""
         reference, found = self._reference, self._found
         trace = reference.followed.trace
         clash = conflict(trace, self._pruned, reference.inputs, found, reference.first)
         if clash is not None and clash.is_sure:
             return Verification(
                 Verdict.WRONG,
-                f"no one choice of channels serves all layers: {clash.told}",
+                f"no choice of channels explains all layers: {clash.text}",
                 first_divergence=clash.layer,
-                structure=f"not lined up: {clash.told}",
+                structure=f"not lined up: {clash.text}",
             )
         unsure = clash is not None and found.trained
         if unsure or found.unexplained or self._doubted_order is not None:
@@ -276,7 +278,7 @@ class _Pruning:
         return answer
 
     def _original(self) -> Verification:
-        """The verdict where all values are the dense network's, to the precision of the pruned."""
+        """The verdict if all values are the dense network's, to the precision of the pruned."""
         reference = self._reference
         dense = _in_types_of(reference.model, _in_types_of(self._given, reference.model))
         return prove(
@@ -332,12 +334,12 @@ class _Pruning:
                 max_rel_error=error,
                 first_divergence=layer,
             )
-        told = f"channels are in another order than in the dense network, first those of `{layer}`"
-        return replace(answer, reason="; ".join(filter(None, [answer.reason, told])))
+        order = f"channels are in another order than in the dense network, first those of `{layer}`"
+        return replace(answer, reason="; ".join(filter(None, [answer.reason, order])))
 
 
 def _computed(model: nn.Module, inputs: Inputs) -> Sequence[Tensor]:
-    """What a network puts out in float64 on random inputs, or on its own if it refuses these."""
+    """The outputs in float64 on random inputs, or on the example inputs if it refuses those."""
     network = aliased(model, requires_grad=False)
     with in_float64(network):
         try:
@@ -347,7 +349,7 @@ def _computed(model: nn.Module, inputs: Inputs) -> Sequence[Tensor]:
 
 
 def _in_types_of(other: nn.Module, model: nn.Module) -> nn.Module:
-    """A copy of a model whose tensors have the types of another one's; itself if they do."""
+    """A copy of a model with the dtypes of another one; itself if they are the same."""
     types = {name: tensor.dtype for name, tensor in named_tensors(other).items()}
     if all(tensor.dtype == types[name] for name, tensor in named_tensors(model).items()):
         return model
@@ -358,7 +360,7 @@ def _in_types_of(other: nn.Module, model: nn.Module) -> nn.Module:
 
 
 def _too_far(found: Recovered, clash: Conflict | None, order: tuple[str, int] | None) -> str:
-    """Why it cannot be told which channels stayed."""
+    """Why the kept channels cannot be found."""
     if found.unexplained:
         name, dim = found.unexplained[0]
         count = len(found.unexplained) - 1
@@ -368,7 +370,7 @@ def _too_far(found: Recovered, clash: Conflict | None, order: tuple[str, int] | 
             "the dense network than to those that they should be"
         )
     elif clash is not None:
-        why = clash.told
+        why = clash.text
     else:
         assert order is not None
         why = (
@@ -376,6 +378,6 @@ def _too_far(found: Recovered, clash: Conflict | None, order: tuple[str, int] | 
             "slices are not clearly nearer to some of the dense network than to others"
         )
     return (
-        f"which channels stayed cannot be told: {why}; expected a pruned network that was trained "
+        f"the kept channels cannot be found: {why}; expected a pruned network that was trained "
         "less since it was cut"
     )

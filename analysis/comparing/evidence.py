@@ -1,4 +1,4 @@
-"""What a single tensor tells of the positions that are left of it."""
+"""Evidence of a single tensor on its kept positions."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ __all__ = ["Array", "Nearest", "Positions", "assigned", "located", "nearest", "v
 Array = NDArray[np.floating]
 
 Positions = NDArray[np.int64]
-"""For each position of an axis of the pruned tensor that of the dense one; -1 for not known."""
+"""For each position of a pruned axis, the dense position; -1 if not known."""
 
 
 def values_of(tensor: Tensor) -> Array:
@@ -26,10 +26,10 @@ def values_of(tensor: Tensor) -> Array:
 
 
 def located(dense: Array, pruned: Array) -> list[Positions] | None:
-    """Where the values of a pruned tensor stand in the dense one, for each axis.
+    """The positions of a pruned tensor's values in the dense one, for each axis.
 
-    Values that the dense tensor holds once tell the positions of all axes at once. -1 where none
-    of a position's does; None where the pruned tensor holds values that the dense one does not.
+    A value that the dense tensor holds once identifies the positions of all axes. -1 if no value of
+    a position does; None if the pruned tensor holds values that the dense one does not.
     """
     places = _looked_up(pruned.shape)
     asked, which = np.unique(pruned.ravel()[places], return_inverse=True)
@@ -66,7 +66,7 @@ _SMALL, _LINES = 4096, 16
 
 
 def _agreed(here: Positions, there: Positions, size: int) -> Positions:
-    """For each position the one that all of its values are at; -1 where they do not agree."""
+    """For each position, the dense one of all its values; -1 if they do not agree."""
     agreed = np.full(size, -1, np.int64)
     agreed[here] = there
     agreed[here[agreed[here] != there]] = -1
@@ -75,14 +75,14 @@ def _agreed(here: Positions, there: Positions, size: int) -> Positions:
 
 @dataclass(frozen=True, eq=False)
 class Nearest:
-    """For each slice of a pruned tensor the dense one that it is nearest to.
+    """For each slice of a pruned tensor, the nearest dense slice.
 
     Attributes:
         best: its position.
-        second: that of the next.
-        distance: squared, to the best.
-        further: squared, to the next.
-        clear: whether no other comes as near by accident.
+        second: the position of the second nearest.
+        distance: squared distance of the nearest.
+        further: squared distance of the second nearest.
+        clear: whether it is unlikely that the nearest is so near by chance.
     """
 
     best: Positions
@@ -106,7 +106,7 @@ def nearest(dense: Array, pruned: Array) -> Nearest:
     best, second = (np.concatenate(each) for each in zip(*found, strict=True))
     distance = _apart(pruned, dense[best])
     further = np.where(best == second, np.inf, _apart(pruned, dense[second]))
-    if pruned.shape[1] < 2:  # numbers alone lie near many others
+    if pruned.shape[1] < 2:  # single numbers are near many others
         return Nearest(best, second, distance, further, np.zeros(len(best), bool))
     share = min(_CLEAR, (_CHANCE / len(dense)) ** (2 / pruned.shape[1]))
     return Nearest(best, second, distance, further, (distance <= share * further) & (further > 0))
@@ -116,9 +116,9 @@ _PRODUCTS, _AT_ONCE = 2**37, 2**24
 """Products that are taken to compare two tensors, at the most; pairs of slices that are held."""
 
 _CLEAR, _CHANCE = 0.5, 1e-6
-"""How much nearer than any other, squared, and how likely that is by accident, at the most.
+"""The greatest ratio of squared distances, and the greatest probability by chance.
 
-Of n values that are drawn the share r of others' squared distances has about the chance r^(n/2).
+The probability of a ratio r of squared distances of n random values is about r^(n/2).
 """
 
 

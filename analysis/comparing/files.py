@@ -1,4 +1,4 @@
-"""A pruned network from the tensors in a file: the dense one, cut to them."""
+"""Build a pruned network from the tensors in a file: cut the dense one to them."""
 
 from collections.abc import Mapping
 from itertools import chain
@@ -22,13 +22,13 @@ __all__ = ["compare_with", "network_of"]
 
 
 def compare_with(dense: nn.Module, inputs: Inputs, pruned: Network | str) -> Comparison:
-    """As `analysis.compare`, of a network that is built, or of the file of its tensors.
+    """Like `analysis.compare`, for a network or a file of its tensors.
 
     Args:
-        dense: the network before.
+        dense: the dense network.
         inputs: example inputs.
-        pruned: what builds the network after; or the path of its state dict, of which no pickle is
-            run, and to which the dense network is cut.
+        pruned: a function that builds the pruned network; or the path of its state dict, to which
+            the dense network is cut. No pickle is run.
 
     Raises:
         InputError: as `analysis.compare`; or the file cannot be read, or does not fit.
@@ -52,24 +52,24 @@ def _read(path: str) -> Mapping[str, Tensor]:
     try:
         state = state_in(path)
     except OptionError as error:
-        raise InputError(error.told) from error
+        raise InputError(error.detail) from error
     if not isinstance(state, dict) or not all(isinstance(each, Tensor) for each in state.values()):
         raise InputError(f"{path!r} holds more than weights; expected a state dict alone")
     return state
 
 
 def network_of(reference: Reference, state: Mapping[str, Tensor], name: str) -> nn.Module:
-    """The dense network, cut to the tensors of a pruned one, with these in it.
+    """The dense network, cut to the tensors of a pruned one, with these loaded.
 
-    What modules keep of sizes follows, as it does where the network is cut by its groups.
+    Attributes of modules that hold sizes follow, as in a pruning by groups.
 
     Args:
         reference: the dense network.
         state: tensors of the pruned one by name.
-        name: where they are from, for errors.
+        name: their source, for errors.
 
     Raises:
-        InputError: they are no part of the dense network's.
+        InputError: they cannot be parts of the dense network's.
     """
     model = reference.model
     state = with_ties(state, model)
@@ -90,9 +90,10 @@ def network_of(reference: Reference, state: Mapping[str, Tensor], name: str) -> 
 
 
 def _cut_so(reference: Reference, gone: NDArray[np.bool_]) -> Labelled:
-    """The network with its channels followed, in the way of which whole sets have gone.
+    """The labelled pass of the network, for the kind of cut by which whole sets were removed.
 
-    Where attention can lose whole heads or channels of each, this tells which number follows.
+    If attention can lose whole heads or channels of each head, this decides which attribute
+    follows.
     """
     yet = (labelled(reference.model, reference.inputs, heads) for heads in HEADS)
     for followed in chain([reference.followed], yet):
@@ -104,14 +105,14 @@ def _cut_so(reference: Reference, gone: NDArray[np.bool_]) -> Labelled:
 
 
 def _gone(reference: Reference, state: Mapping[str, Tensor]) -> NDArray[np.bool_]:
-    """What has gone of the dense network: of tensors that are in no state dict, what meets it."""
+    """The removed labels; tensors outside the state dict follow their couplings."""
     trace = reference.followed.trace
     gone = reference.gone(reference.recovered(state))
     of = partition(trace, [])
     met = np.isin(of, np.setdiff1d(of[gone], 0))
-    told = {reference.first[name] for name in state}
+    given = {reference.first[name] for name in state}
     for name, dim in trace.starts:
-        if name not in told:
+        if name not in given:
             labels = trace.labels(name, dim)
             gone[labels] = met[labels]
     return gone

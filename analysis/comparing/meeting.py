@@ -1,4 +1,4 @@
-"""Channels that meet in a pruned network and do not in the dense one."""
+"""Channels that are combined in a pruned network and are not in the dense one."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -21,16 +21,16 @@ __all__ = ["Conflict", "conflict"]
 
 @dataclass(frozen=True)
 class Conflict:
-    """Where tensors are told to hold channels that do not belong together.
+    """A place at which tensors hold channels that do not belong together.
 
     Attributes:
-        layer: the module at which it shows.
-        told: in words.
-        is_sure: whether both tensors tell their channels beyond doubt.
+        layer: the module.
+        text: the conflict in words.
+        is_sure: whether the channels of both tensors are known for certain.
     """
 
     layer: str
-    told: str
+    text: str
     is_sure: bool = True
 
 
@@ -41,14 +41,14 @@ def conflict(
     found: Recovered,
     first: Mapping[str, str],
 ) -> Conflict | None:
-    """The first place at which the channels that are left do not fit; None if they all do.
+    """The first place at which the kept channels do not fit; None if they all do.
 
     Args:
         trace: a pass over the dense network.
         pruned: the pruned one; not changed.
         inputs: example inputs.
         found: what is left of each axis.
-        first: by name of a tensor that which it has in the pass over the dense network.
+        first: the name of each tensor in the labelled pass of the dense network.
     """
     alone = next(_alone(found), None)
     if alone is not None:
@@ -75,13 +75,13 @@ def conflict(
             pair = _apart(edge, staying, doubted)
             if pair is not None:
                 place = after.trace.steps[edge.step].place
-                told = _Told(trace, found, first).of(place.module, *pair)
-                return replace(told, is_sure=doubted is unsure)
+                clash = _Described(trace, found, first).of(place.module, *pair)
+                return replace(clash, is_sure=doubted is unsure)
     return None
 
 
 def _alone(found: Recovered) -> Iterator[Conflict]:
-    """What one axis shows by itself."""
+    """The conflict that one axis shows by itself."""
     for (name, dim), own in found.positions.items():
         where = f"`{name}` along dimension {dim}"
         known = own[found.known[name, dim]]
@@ -99,17 +99,17 @@ def _alone(found: Recovered) -> Iterator[Conflict]:
 
 
 def _apart(edge: Edge, staying: Staying, unsure: NDArray[np.bool_]) -> tuple[int, int] | None:
-    """The first two labels of an edge that do not meet in the dense network."""
+    """The first two labels of an edge that are not combined in the dense network."""
     one, other = (staying.translated(row).ravel() for row in (edge.one, edge.other))
-    told = (one > 0) & (other > 0)
-    one, other = one[told], other[told]
+    known = (one > 0) & (other > 0)
+    one, other = one[known], other[known]
     skipped = staying.single[one] | staying.single[other] | unsure[one] | unsure[other]
     apart = np.flatnonzero((staying.of[one] != staying.of[other]) & ~skipped)
     return (int(one[apart[0]]), int(other[apart[0]])) if apart.size else None
 
 
-class _Told:
-    """Says of two labels that meet which should."""
+class _Described:
+    """Describes two labels that are combined, and which should be."""
 
     def __init__(self, trace: Trace, found: Recovered, first: Mapping[str, str]) -> None:
         self._trace, self._found = trace, found

@@ -1,4 +1,4 @@
-"""Which positions of every tensor of a dense network are left, told by the tensors themselves."""
+"""Recover the kept positions of every tensor of a dense network from the values of the tensors."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,22 +22,23 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True, eq=False)
 class Recovered:
-    """The positions that are left of each axis, in the order in which they are.
+    """The kept positions of each axis, in their order in the pruned network.
 
     Attributes:
         positions: by tensor and dimension.
-        known: the same, whether the tensor itself tells each beyond doubt.
-        untold: axes that lost positions of which some are told by nothing.
-        fixed: axes of which no position may go, as they are the network's inputs or outputs.
-        margins: of axes told by the nearest slices, how many times as far the next ones are.
+        known: for each of them, whether the tensor itself identifies it for certain.
+        unknown: axes with positions that nothing identifies.
+        fixed: axes that cannot lose positions, because they are inputs or outputs of the network.
+        margins: for axes identified by the nearest slices, the ratio of the distances of the second
+            nearest and the nearest.
         trained: tensors that do not hold values of the dense network.
-        unexplained: axes of these with slices that are nearer to another one, if not clearly.
-        alike: axes of these that lost positions, and have slices that two dense ones explain alike.
+        unexplained: axes of these with slices that are slightly nearer to another one.
+        alike: axes of these that lost positions and have slices that two dense ones explain alike.
     """
 
     positions: Mapping[Axis, Positions]
     known: Mapping[Axis, Mask]
-    untold: tuple[Axis, ...]
+    unknown: tuple[Axis, ...]
     fixed: frozenset[Axis]
     margins: Mapping[Axis, float]
     trained: tuple[str, ...]
@@ -45,7 +46,7 @@ class Recovered:
     alike: tuple[Axis, ...]
 
     def left_of(self, name: str, dense: Array) -> Array:
-        """The part of a dense tensor that is left."""
+        """The kept part of a dense tensor."""
         return _left(dense, [self.positions[name, dim] for dim in range(dense.ndim)])
 
 
@@ -55,13 +56,13 @@ def recovered(
     pruned: Mapping[str, Array],
     first: Mapping[str, str],
 ) -> Recovered:
-    """Find what is left of every tensor.
+    """Find the kept positions of every tensor.
 
     Args:
-        followed: the dense network with its channels followed.
-        dense: its tensors by name, a tied one under each.
+        followed: the labelled pass of the dense network.
+        dense: its tensors by name; a tied one has an entry for each of its names.
         pruned: those of the pruned network, none larger along any dimension.
-        first: by name of a tensor that which it has in the pass over the dense network.
+        first: the name of each tensor in the labelled pass of the dense network.
     """
     return _Recovery(followed, dense, pruned, first).answer()
 
@@ -71,10 +72,10 @@ def _left(dense: Array, positions: list[Positions]) -> Array:
 
 
 class _Recovery:
-    """Evidence is gathered tensor by tensor, and held together by what operators couple.
+    """Collects evidence tensor by tensor, and combines it over coupled axes.
 
-    Channels that meet stay or go at once, so each axis that tells which of them are left tells it
-    of every axis that they are on.
+    Coupled channels are kept or removed together, so an axis that identifies them does so for every
+    axis that they are on.
     """
 
     def __init__(
@@ -108,29 +109,31 @@ class _Recovery:
         self._is_assumed = False
 
     def answer(self) -> Recovered:
-        """All that the tensors tell."""
+        """The kept positions of all axes."""
         inferred = [name for name in self._dense if not self._locate(name)]
         axes = [axis for name in inferred for axis in self._axes_of(name)]
         axes = [axis for axis in axes if self._values_each(axis) > 1]
         axes.sort(key=self._values_each, reverse=True)
         while self._infer(axes):
             pass
-        self._is_assumed = True  # what lost nothing kept its order, where nothing tells better
+        self._is_assumed = (
+            True  # an axis that lost nothing kept its order, unless a tensor says otherwise
+        )
         while self._infer(axes):
             pass
         found = {axis: self._filled(axis) for axis in self._classes}
         positions = {axis: own for axis, (own, _) in found.items()}
-        untold = tuple(
+        unknown = tuple(
             axis
-            for axis, (own, told) in found.items()
-            if not told and len(own) < self._dense[axis[0]].shape[axis[1]]
+            for axis, (own, is_known) in found.items()
+            if not is_known and len(own) < self._dense[axis[0]].shape[axis[1]]
         )
         trained = tuple(name for name in self._dense if not self._is_original(name, positions))
         unexplained, alike = self._looked_at_again(trained, positions)
         return Recovered(
             positions=positions,
             known={axis: self._known.get(axis, own < 0) for axis, own in positions.items()},
-            untold=untold,
+            unknown=unknown,
             fixed=frozenset(self._fixed),
             margins=self._margins,
             trained=trained,
@@ -142,7 +145,7 @@ class _Recovery:
         return [(name, dim) for dim in range(self._dense[name].ndim)]
 
     def _locate(self, name: str) -> bool:
-        """Whether a tensor holds values of the dense one, which tell where they were."""
+        """Whether a tensor holds values of the dense one, which identify its positions."""
         dense, pruned = self._dense[name], self._pruned[name]
         if not pruned.ndim or not pruned.size:
             return True
@@ -155,7 +158,7 @@ class _Recovery:
         return True
 
     def _note(self, axis: Axis, positions: Positions) -> None:
-        """Take what a tensor tells of one of its axes."""
+        """Record the positions that a tensor identifies on one of its axes."""
         known = positions[positions >= 0]
         if not known.size:
             return
@@ -170,7 +173,7 @@ class _Recovery:
             self._ordered.setdefault((classes.tobytes(), positions.size), positions)
 
     def _filled(self, axis: Axis) -> tuple[Positions, bool]:
-        """The positions left of an axis, and whether its tensor or its group tells them all."""
+        """The kept positions of an axis, and whether all of them are known."""
         name, dim = axis
         width, size = self._dense[name].shape[dim], self._pruned[name].shape[dim]
         own = self._evidence.get(axis, np.full(size, -1, np.int64))
@@ -194,18 +197,18 @@ class _Recovery:
         return filled, is_whole or (int((votes > 0).sum()) == slots)
 
     def _settled(self, axis: Axis) -> Positions | None:
-        positions, is_told = self._filled(axis)
-        return positions if is_told else None
+        positions, is_known = self._filled(axis)
+        return positions if is_known else None
 
     def _values_each(self, axis: Axis) -> int:
-        """Values of each slice along an axis, by which it is told from others."""
+        """The values of each slice along an axis."""
         return self._pruned[axis[0]].size // self._pruned[axis[0]].shape[axis[1]]
 
     def _infer(self, axes: list[Axis]) -> bool:
-        """Whether one more of these axes is told by what is nearest, the clearest first.
+        """Whether the nearest slices identify one more of these axes, the clearest first.
 
-        Where a tensor's other axis is scrambled its slices are near to none, and what they would
-        tell of a group is better told by another tensor. What is told is taken from the list.
+        If another axis of a tensor is scrambled, its slices are near to none, and another tensor of
+        the group identifies it better. An identified axis is removed from the list.
         """
         axes[:] = [axis for axis in axes if self._settled(axis) is None]
         clearest, share = None, -1.0
@@ -226,7 +229,7 @@ class _Recovery:
         return True
 
     def _known_beside(self, axis: Axis) -> dict[Axis, Positions] | None:
-        """What is left of a tensor's other axes; None where that is not told yet."""
+        """The kept positions of a tensor's other axes; None if one is not identified yet."""
         others = [other for other in self._axes_of(axis[0]) if other != axis]
         known: dict[Axis, Positions] = {}
         for other in others:
@@ -253,9 +256,9 @@ class _Recovery:
     def _looked_at_again(
         self, trained: tuple[str, ...], positions: dict[Axis, Positions]
     ) -> tuple[list[Axis], list[Axis]]:
-        """Hold every axis of trained tensors against what is now known of their others.
+        """Compare every axis of trained tensors with what is now known of their other axes.
 
-        A slice that is clearly another one than its group says is what it is.
+        A slice that is clearly another dense slice than its group says is taken as that one.
         """
         every = [axis for name in trained for axis in self._axes_of(name) if self._is_many(axis)]
         axes = [axis for axis in every if self._values_each(axis) > 1]
@@ -284,7 +287,7 @@ class _Recovery:
         return self._dense[axis[0]].shape[axis[1]] > 1
 
     def _is_turned(self, axis: Axis, positions: Mapping[Axis, Positions]) -> bool:
-        """Whether numbers are by far nearer to what they should be in another order."""
+        """Whether values are by far nearer to the expected ones in another order."""
         rows, found = self._slices(axis, positions)
         before, after = rows[positions[axis], 0].astype(np.float64), found[:, 0]
         apart = ((after - before) ** 2).sum()
@@ -292,7 +295,7 @@ class _Recovery:
         return bool(apart > max(_TURNED, len(after)) * sorted_apart)
 
     def _corrected(self, axis: Axis, positions: dict[Axis, Positions]) -> bool:
-        """Whether slices are clearly others than those that they were taken for."""
+        """Whether slices are clearly other dense slices than assumed."""
         near = nearest(*self._slices(axis, positions))
         is_other = near.clear & (near.best != positions[axis])
         if is_other.any():
@@ -301,22 +304,22 @@ class _Recovery:
 
 
 def _alike(rows: Array, one: Positions, other: Positions) -> Mask:
-    """Whether slices are as good as equal, or dead."""
+    """Whether slices are nearly equal, or zero."""
     apart = ((rows[one] - rows[other]) ** 2).sum(1)
     return np.asarray(apart <= _ALIKE * (rows**2).sum(1).mean())
 
 
 _ROUNDS = 3
-"""How often axes are held against each other, at the most."""
+"""The greatest number of rounds of comparing axes."""
 
 _ALIKE = 1e-2
-"""Squared distance of two slices, of the mean square of all, that counts as none."""
+"""Squared distance of two slices, relative to the mean square of all, that counts as zero."""
 
 _TURNED = 100
-"""How many times less another order must leave unexplained; their count, where that is more.
+"""How many times less another order must leave unexplained; at least the number of values.
 
-Of n numbers that moved by as much as they differ, the best order leaves about the n-th part.
+If n values moved as far as they differ, the best order leaves about the n-th part.
 """
 
 _LEAST = 1e-300
-"""Stands for a distance of zero."""
+"""The value used for a distance of zero."""

@@ -1,4 +1,4 @@
-"""What a comparison tells beside its verdict."""
+"""The findings of a comparison beyond its verdict."""
 
 from collections.abc import Iterator, Mapping
 
@@ -14,7 +14,7 @@ __all__ = ["ambiguous_of", "inferred_of", "moved_of", "said_of", "untied_of"]
 
 
 def inferred_of(found: Recovered) -> Iterator[Inferred]:
-    """Axes that lost positions and are told by what is nearest."""
+    """Axes that lost positions and were identified by the nearest slices."""
     for (name, dim), margin in found.margins.items():
         yield Inferred(name, dim, margin)
 
@@ -32,9 +32,9 @@ def moved_of(
 
 
 def ambiguous_of(found: Recovered) -> Iterator[str]:
-    """What more than one choice of channels explains."""
-    for name, dim in found.untold:
-        yield f"nothing tells which positions of `{name}` along dimension {dim} stayed"
+    """The axes that more than one choice of channels explains."""
+    for name, dim in found.unknown:
+        yield f"the kept positions of `{name}` along dimension {dim} are not known"
     for name, dim in found.alike:
         yield (
             f"of `{name}` along dimension {dim} several positions of the dense network are alike, "
@@ -43,7 +43,7 @@ def ambiguous_of(found: Recovered) -> Iterator[str]:
 
 
 def untied_of(dense: Mapping[str, Tensor], pruned: Mapping[str, Tensor]) -> Iterator[Untied]:
-    """Tensors that were one and are several, and what that adds."""
+    """Tensors that are no longer tied, and the parameters that adds."""
     together: dict[int, list[str]] = {}
     for name, tensor in dense.items():
         together.setdefault(id(tensor), []).append(name)
@@ -54,7 +54,7 @@ def untied_of(dense: Mapping[str, Tensor], pruned: Mapping[str, Tensor]) -> Iter
 
 
 def said_of(found: Recovered, dense: nn.Module, pruned: nn.Module, answer: Verification) -> str:
-    """Why the verdict is that structure is right, and no more."""
+    """Why the verdict covers only the structure."""
     moved = dict(moved_of(found, named_tensors(dense), named_tensors(pruned)))
     said = "weights were trained or merged since"
     if moved:

@@ -1,4 +1,4 @@
-"""A pruning by hand, watched: the network before it is noted, and compared with what is left."""
+"""Prove a pruning by hand: record the network before it, and compare the result."""
 
 from collections.abc import Sequence
 from types import TracebackType
@@ -16,12 +16,12 @@ __all__ = ["Watch", "watch"]
 
 
 def watch(model: nn.Module, example_inputs: Inputs, *, outputs: Sequence[str] = ()) -> "Watch":
-    """Watch a network being pruned by code of the user's own.
+    """Prove whatever prunes a network inside a ``with`` block.
 
     ``with analysis.watch(model, inputs) as pruning: ...`` prunes ``model`` in place, by
     torch-pruning's ``DependencyGraph``, by hand, or otherwise; afterwards ``pruning.verification``
-    is the proof, and ``pruning.comparison`` says which channels stayed. What the block raises
-    passes through.
+    is the proof, and ``pruning.comparison`` says which channels were kept. Exceptions of the block
+    pass through.
 
     Args:
         model: the dense network, which is pruned in the block.
@@ -59,9 +59,9 @@ class Watch:
 
     @property
     def comparison(self) -> Comparison:
-        """Which channels stayed, and whether rightly; known once the block has ended."""
+        """The comparison with the kept channels; known after the block."""
         if self._comparison is None:
-            raise InputError("the pruning that is watched has not ended; expected this after it")
+            raise InputError("the pruning has not ended; read this after the with block")
         return self._comparison
 
     @property

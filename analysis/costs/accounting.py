@@ -1,4 +1,4 @@
-"""One network's account: MACs and parameters by ratio, layer and group, from widths alone."""
+"""MACs and parameters by ratio, layer and group, computed from widths alone."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cached_property
@@ -40,10 +40,10 @@ __all__ = ["Account"]
 Removed = NDArray[np.float64]
 
 _AT_ONCE = 512
-"""Ratios that are looked at together; more only takes more memory."""
+"""How many ratios are computed at once; more take more memory."""
 
 _HOLDERS = 8
-"""Layers that are named as holding up what is left."""
+"""How many layers are named as holding most of what is left."""
 
 
 class Account:
@@ -51,8 +51,8 @@ class Account:
 
     Args:
         table: the dense network's count.
-        followed: the network with its channels followed.
-        found: its groups as torch-pruning is expected to cut them, the excluded ones marked.
+        followed: the labelled pass of the network.
+        found: its groups as torch-pruning is expected to cut them, with excluded ones marked.
         importances: by root, shape (width,).
         config: scope and ``round_to``; its ratio is not read.
         limits: of the cut by the groups, see `analysis.pruning.rules.Ranking`; None is
@@ -61,9 +61,8 @@ class Account:
     Raises:
         InputError: the costs cannot be expressed in the widths of the groups; names the layer.
 
-    What is asked of an account at a ratio raises InputError, with the place, where the ratio is not
-    in [0, 1), the pruned network does not run, or what a cut takes with it is not known before it
-    is made.
+    A method raises InputError, with the place, if a ratio is not in [0, 1), the pruned network does
+    not run at it, or the extent of a cut is not known before it is made.
     """
 
     def __init__(
@@ -99,7 +98,7 @@ class Account:
             if each.otherwise and each.group.prunable
         }
         self._several = {each.group.root for each in found if each.several}
-        # torch-pruning cuts an output that it is not told to keep.
+        # torch-pruning cuts an output that is not ignored.
         moving = {
             each.group.root
             for each, group in zip(found, followed.groups, strict=True)
@@ -117,7 +116,7 @@ class Account:
         self._convention = table.convention
 
     def curve(self, ratios: Sequence[float]) -> RatioCurve:
-        """MACs and parameters left at each ratio, where it is non-monotonic, what drops out."""
+        """MACs and parameters left at each ratio, with non-monotonic points and dropped groups."""
         points: list[CurvePoint] = []
         dropped: list[tuple[GroupAccount, ...]] = []
         unknown: list[tuple[float, str]] = []
@@ -149,9 +148,9 @@ class Account:
 
         Args:
             target: the share.
-            quantity: of what.
-            failing: why the network without these labels does not run, empty if it does; asked
-                once, of the ratio that would be the answer. None asks nothing.
+            quantity: ``macs`` or ``params``.
+            failing: why the network does not run without these labels, empty if it does; called
+                once, for the ratio found. None calls nothing.
 
         Raises:
             InputError: a target outside (0, 1].
@@ -181,22 +180,22 @@ class Account:
         )
 
     def _gone(self, ratio: float) -> NDArray[np.bool_]:
-        """Which labels of the pass go at a ratio."""
+        """The labels of the pass that are removed at a ratio."""
         ((_, _, found),) = self._expected([ratio])
         return gone_labels(self.followed, self._found, found, 0)
 
     def savings(self, ratio: float) -> Savings:
-        """Each group's share of what is saved at a ratio."""
+        """Each group's share of the saving at a ratio."""
         ((_, removed, _),) = self._expected([ratio])
         return self._shared_out(ratio, removed)
 
     def savings_of(self, channels: Mapping[str, Collection[int]]) -> Savings:
-        """Each group's share of what is saved when these channels of the roots are gone.
+        """Each group's share of the saving if these channels of the roots are removed.
 
-        What is left may be nothing at all of a layer. The ratio of the answer is 0.
+        A layer may be left empty. The ratio of the result is 0.
 
         Raises:
-            InputError: a root that is no group's, or the cost is not known.
+            InputError: no group has this root, or the cost is not known.
         """
         channels = self._own(channels)
         for root in channels:
@@ -211,15 +210,15 @@ class Account:
         return self._shared_out(0.0, removed)
 
     def point_at(self, widths: Mapping[str, int]) -> CurvePoint:
-        """What is left where groups, or layers of them, are left with so many channels.
+        """MACs and parameters left if groups, or layers of them, keep these numbers of channels.
 
-        The groups that are not named are left whole. The ratio of the answer is 0.
+        Groups that are not named are left whole. The ratio of the result is 0.
 
         Args:
             widths: see `analysis.cost_of`; of an account of the cut by the groups.
 
         Raises:
-            InputError: a group cannot have such a width; names the layer, and what it can have.
+            InputError: a group cannot have this width; names the layer and the possible widths.
         """
         asked = widths_of(self._found, self.followed.groups, widths)
         found = self._ranking.outlooks([0.0], asked)
@@ -228,7 +227,7 @@ class Account:
         return point
 
     def _own(self, channels: Mapping[str, Collection[int]]) -> dict[str, Collection[int]]:
-        """The channels as those of the groups: torch-pruning may name a group by another layer."""
+        """The channels by group; torch-pruning may name a group by another layer."""
         own: dict[str, Collection[int]] = {}
         for layer, removed in channels.items():
             if layer not in self._owner:
@@ -272,7 +271,7 @@ class Account:
         return Savings(point, tuple(rows))
 
     def scaling(self, quantity: Quantity = "macs") -> Scaling | None:
-        """a, b and c of the quadratic that explains the curve's bend; None where it is none."""
+        """a, b and c of the quadratic in the ratio; None if the costs are not quadratic."""
         terms = getattr(self.model, quantity).scaled(self.model.widths)
         return terms and Scaling(*terms)
 
@@ -284,7 +283,7 @@ class Account:
     def _expected(
         self, ratios: Sequence[float]
     ) -> Iterator[tuple[Sequence[float], Removed, Mapping[str, Outlook]]]:
-        """As `_ahead`, for ratios that have to have an answer."""
+        """Like `_ahead`, for ratios whose cost must be known."""
         _check_ratios(ratios)
         for part, removed, found, obstacles in self._ahead(ratios):
             for ratio, obstacle in zip(part, obstacles, strict=True):
@@ -295,7 +294,7 @@ class Account:
     def _ahead(
         self, ratios: Sequence[float]
     ) -> Iterator[tuple[Sequence[float], Removed, Mapping[str, Outlook], list[str]]]:
-        """What each class loses, shape (classes, ratios), and why a ratio has no cost."""
+        """The channels lost, shape (classes, ratios), and why a ratio has no cost."""
         for start in range(0, len(ratios), _AT_ONCE):
             part = ratios[start : start + _AT_ONCE]
             found = self._ranking.outlooks(part)
@@ -308,7 +307,7 @@ class Account:
             yield part, removed, found, obstacles
 
     def _is_cut(self, root: str, outlook: Outlook, ratios: Sequence[float]) -> NDArray[np.bool_]:
-        """At which ratios channels are asked of a group whose cut is not known."""
+        """The ratios that request channels of a group whose cut is not known."""
         if not outlook.is_ranked or root in self._several:
             return np.array(ratios) > 0  # not even its rank is known
         return outlook.asked > 0
@@ -323,7 +322,7 @@ class Account:
     def _dropped(
         self, ratios: Sequence[float], found: Mapping[str, Outlook]
     ) -> list[tuple[GroupAccount, ...]]:
-        """For each ratio the groups that lose nothing of what is asked."""
+        """For each ratio, the groups that lose none of the requested channels."""
         dropped: list[list[GroupAccount]] = [[] for _ in ratios]
         for group in self._groups:
             outlook = found[group.root]
@@ -342,7 +341,7 @@ class Account:
         return [tuple(groups) for groups in dropped]
 
     def _turns(self, points: Sequence[CurvePoint]) -> Iterator[Turn]:
-        """Neighbouring ratios, the larger of which leaves more MACs."""
+        """Neighbouring ratios of which the larger one leaves more MACs."""
         order = sorted(range(len(points)), key=lambda place: points[place].ratio)
         pairs = [
             (points[low], points[high])
@@ -364,7 +363,7 @@ class Account:
     def _every(
         self,
     ) -> tuple[NDArray[np.float64], dict[str, NDArray[np.int64]], tuple[Unknown, ...]]:
-        """Each ratio at which something changes, what it leaves, and where that is not known."""
+        """The ratios at which a width changes, what they leave, and where that is not known."""
         ratios = self._ranking.first_ratios()
         left: dict[str, list[NDArray[np.int64]]] = {"macs": [], "params": []}
         obstacles: list[str] = []
@@ -386,7 +385,7 @@ class Account:
         )
 
     def _holders(self, ratio: float, quantity: Quantity) -> tuple[Holder, ...]:
-        """The layers that keep most at a ratio."""
+        """The layers that keep the most at a ratio."""
         ((_, removed, found),) = self._expected([ratio])
         costs = self.model.by_layer(removed[:, 0])
         place = ("macs", "params").index(quantity)
@@ -417,7 +416,7 @@ def _check_ratios(ratios: Sequence[float]) -> None:
 
 
 def _ranges(ratios: Sequence[float], obstacles: Sequence[str]) -> Iterator[Unknown]:
-    """Neighbours of which something is not known; each ratio stands for those up to the next."""
+    """Neighbouring ratios of unknown cost; each ratio represents those up to the next."""
     starts = groupby(zip(ratios, obstacles, strict=True), lambda each: bool(each[1]))
     runs = [(is_unknown, list(each)) for is_unknown, each in starts]
     for (is_unknown, run), (_, following) in pairwise([*runs, (False, [(1.0, "")])]):

@@ -265,7 +265,7 @@ def _dense(lines: Sequence[Line], size: int) -> Numbers:
 
 
 def refined(classes: ChannelClasses, footprints: Iterable[NDArray[np.int64]]) -> ChannelClasses:
-    """The classes of a group's channels, those told apart that these sizes hold differently."""
+    """The classes of a group's channels, split where these sizes depend on them differently."""
     # The same sizes come from many layers; np.unique along an axis compares all of them each time.
     different = {row.tobytes(): row.tolist() for row in (classes.of_channel, *footprints)}
     rows = np.array(sorted(different.values()), np.int64)

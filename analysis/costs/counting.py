@@ -1,11 +1,11 @@
-"""Where the MACs and parameters are, counted by fvcore. The only module that imports it.
+"""Count MACs and parameters with fvcore. The only module that imports it.
 
 Convention: one multiply-accumulate (MAC) is one fused multiply and add, which fvcore calls a
 flop. Convolutions, products with weights and products of activations (attention) cost one for each
 element of the result and each element summed over; these three agree with other counters. By
 fvcore's rules a batch norm costs two an element with scale and shift, other norms five, adaptive
-average pooling one. What has no rule (residual additions, activations, bias) is listed beside the
-total; what has none and multiplies matrices is an error.
+average pooling one. Operators without a rule (residual additions, activations, bias) are listed
+beside the total; one that multiplies matrices is an error.
 """
 
 import io
@@ -48,8 +48,8 @@ _HANDLES = {**_DEFAULT_SUPPORTED_OPS, **op_handles.ADDED}
 def by_fvcore(model: nn.Module, example_inputs: Inputs) -> CostTable:
     """MACs and parameters of each module of ``model``, without its children's, or an error.
 
-    A module is charged for what is done with its weights, wherever they are called from, and for
-    what its own forward calls besides. The model is not changed: a copy is traced, in eval mode.
+    A module is charged for all operators on its weights, wherever they are called, and for the
+    other operators of its own forward. The model is not changed: a copy is traced, in eval mode.
 
     Args:
         model: the network.
@@ -74,7 +74,7 @@ def _traced(
     """Trace the model, show every operator that has a rule to its handle; return the others."""
     analysis = FlopCountAnalysis(model, inputs)
     analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
-    # Whom an operator belongs to is found by its weights, not by fvcore.
+    # The layer of an operator is found by its weights, not by fvcore.
     analysis.tracer_warnings("none").ancestor_mode("caller").clear_op_handles()
     analysis.set_op_handle(**{kind: handle_for(kind, rule) for kind, rule in rules.items()})
     analysis.by_operator()
@@ -82,7 +82,7 @@ def _traced(
 
 
 def _may_hide_work(kind: str) -> bool:
-    """Whether an operator without a rule is known to multiply matrices, or is nobody's to know."""
+    """Whether an operator without a rule multiplies matrices, or may do so."""
     return kind in op_handles.MATRIX_LIKE or not kind.startswith("aten::")
 
 
@@ -90,7 +90,7 @@ def _may_hide_work(kind: str) -> bool:
 def _of_tensors_alone(model: nn.Module, example_inputs: Inputs) -> Iterator[tuple[Any, ...]]:
     """Inputs as fvcore takes them, tensors by position; ``model`` returns its tensors alone.
 
-    What else it may put out, as a cache, cannot be traced.
+    Other outputs, such as a cache, cannot be traced.
     """
     args, kwargs = as_arguments(example_inputs)
     given = {name: value for name, value in kwargs.items() if list(walk(value))}
@@ -120,7 +120,7 @@ def _written_out() -> Iterator[None]:
 
 
 class Count:
-    """A count that is made while somebody runs the model: what the handles see of its trace.
+    """A count of one run of the model, from what the handles see of its trace.
 
     Args:
         model: a copy in eval mode, which is run once, by `run`.
@@ -173,7 +173,7 @@ class Count:
             ) from error
 
     def _counting(self, operator: str, handle: Any) -> Any:
-        """The handle, its answer noted with the layer and the sizes that it is a product of."""
+        """The handle, with its result recorded by layer and as a product of sizes."""
 
         def count(inputs: Sequence[Any], outputs: Sequence[Any]) -> Any:
             if not self._names:
@@ -209,7 +209,7 @@ class Count:
                 hook.remove()
 
     def _enter(self, block: Any) -> None:
-        """Learn which values of the trace are the model's own tensors."""
+        """Find which values of the trace are tensors of the model."""
         values = list(block.paramNode().outputs())
         names = _unique_names(self._model)
         held = zip(values[len(values) - len(names) :], names, strict=True)
@@ -250,13 +250,13 @@ class Count:
         self._shape[layer] = op_handles.shape_of(outputs[0]) or ()
 
     def _weights(self, inputs: Sequence[Any]) -> list[str]:
-        """Names of the model's tensors among operands, those of most dimensions first."""
+        """Names of the model's tensors among the operands, by number of dimensions."""
         held = {value: self._weight(value) for value in op_handles.operands(inputs)}
         found = sorted(held, key=lambda value: -len(op_handles.shape_of(value) or ()))
         return [name for value in found for name in [held[value]] if name]
 
     def _weight(self, value: Any) -> str:
-        """Name of the model's tensor that a value is, or is moved from; empty for others."""
+        """Name of the model's tensor that a value is or is a view of; empty for others."""
         while value.debugName() not in self._names:
             moved = op_handles.moved(value)
             if moved is None:
@@ -265,7 +265,7 @@ class Count:
         return self._names[value.debugName()]
 
     def table(self) -> CostTable:
-        """What was counted, by layer, with the parameters of those that do nothing."""
+        """The counts by layer, with the parameters of layers that count nothing."""
         rows = list(self._rows())
         return CostTable(
             layers=tuple(rows),
@@ -288,7 +288,8 @@ class Count:
             if not operators and not elements[name]:
                 continue
             columns = self._columns[name]
-            # What has no parameters, or is used by its weights alone, is called once an operator.
+            # A module without parameters, or used by its weights alone, has one call for each
+            # operator.
             uses = max(self._uses[name].values(), default=0)
             yield LayerCost(
                 layer=name,
@@ -310,7 +311,7 @@ def place_of(node: Any) -> str:
 
 
 def _unique_names(model: nn.Module) -> list[str]:
-    """Names of the tensors that a trace takes as inputs, each once, in its order."""
+    """Names of the tensors that are inputs of a trace, each once, in order."""
     seen: set[int] = set()
     names = []
     for name, tensor in model.state_dict(keep_vars=True).items():

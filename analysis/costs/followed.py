@@ -1,4 +1,4 @@
-"""The costs of a network: by fvcore or, where it cannot, from the pass that follows channels."""
+"""The costs of a network, by fvcore or, if fvcore cannot count it, from the labelled pass."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
@@ -27,20 +27,21 @@ def count_macs(
 ) -> CostTable:
     """MACs and parameters of each module of ``model``, without its children's.
 
-    fvcore counts, see `analysis.costs.counting`. Where it cannot, ``not_traced`` says why, and the
-    pass that follows channels counts by its rules, as it does by those of any other convention.
-    The model is not changed.
+    fvcore counts, see `analysis.costs.counting`. If it cannot, ``not_traced`` says why, and its
+    rules are applied to the labelled pass. Other conventions are always applied to that pass. The
+    model is not changed.
 
     Args:
         model: the network.
         example_inputs: a tensor, a tuple or a dict; the count is for exactly these.
-        outputs: which outputs count, as in `analysis.verify`; what makes the others is counted too.
-        convention: what counts, a name of `analysis.records.CONVENTIONS`; ``unit`` of the answer
-            says whether the numbers are MACs or FLOPs.
+        outputs: the outputs that are used, as in `analysis.verify`; the work for others is counted
+            too.
+        convention: a name of `analysis.records.CONVENTIONS`; ``unit`` of the result says whether
+            the numbers are MACs or FLOPs.
 
     Raises:
-        InputError: the model cannot be analysed as it is, does not run on the inputs, or puts out
-            nothing at one of ``outputs``; or there is no such convention.
+        InputError: the model cannot be analysed as it is, does not run on the inputs, or has no
+            output at one of ``outputs``; or there is no such convention.
     """
     check_convention(convention)
     check_usable(model)
@@ -67,7 +68,7 @@ def _counted_by_any(model: nn.Module, example_inputs: Inputs) -> CostTable:
 
 
 def counted(followed: Labelled, why: str, convention: str = "fvcore") -> CostTable:
-    """What `count_macs` would count, of a network whose channels were followed.
+    """The count of `count_macs`, from the labelled pass of a network.
 
     Args:
         followed: the network.
@@ -120,7 +121,7 @@ def _rows(followed: Labelled, convention: str) -> Iterator[LayerCost]:
 
 
 def _column(column: str) -> str:
-    """Which of `COLUMNS` a column of a convention is shown in."""
+    """The one of `COLUMNS` in which a column of a convention is shown."""
     if column in PRODUCTS:
         return _SHOWN.get(column, "linear")
     return "normalization" if "norm" in column else "elementwise"

@@ -87,7 +87,7 @@ def einsum_letters(inputs: Sequence[Any]) -> tuple[list[str], str]:
 
 
 class Product:
-    """A product of two operands: where they stand, and the dimension of the first summed over."""
+    """A product of two operands: their positions, and the summed dimension of the first."""
 
     def __init__(self, first: int, second: int) -> None:
         self.first, self.second = first, second

@@ -1,4 +1,4 @@
-"""`ratio_curve` and the other doors that predict what a ratio leaves; nothing is pruned."""
+"""`ratio_curve` and the other functions that predict costs without pruning."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, TypedDict, Unpack
@@ -44,7 +44,7 @@ __all__ = [
 
 
 class PruningOptions(TypedDict, total=False):
-    """How torch-pruning's MagnitudePruner is told to prune; see `cost_account`."""
+    """Options of a prediction; see `cost_account`."""
 
     ignored_layers: Any
     scope: str
@@ -61,11 +61,11 @@ def ratio_curve(
     ratios: Iterable[float],
     **options: Unpack[PruningOptions],
 ) -> RatioCurve:
-    """MACs and parameters left at each ratio, as pruning a copy and counting it would give them.
+    """MACs and parameters left at each ratio, as counted after pruning a copy.
 
-    Nothing is pruned and torch-pruning is not asked: the widths follow from its importance, which
-    is computed from the weights, the costs from one count and the groups. A few seconds for any
-    number of ratios. A ratio at which torch-pruning's own cut would not be right has no cost; with
+    Nothing is pruned. The widths follow from torch-pruning's importance, recomputed from the
+    weights, and the costs from one count and the groups. This takes a few seconds for any number of
+    ratios. A ratio at which torch-pruning's own cut would not be right has no cost; with
     ``cut="groups"`` it has that of the right cut.
 
     Args:
@@ -92,21 +92,21 @@ def cost_of(
     heads: str = "whole",
     outputs: Sequence[str] = (),
 ) -> CurvePoint:
-    """MACs and parameters that are left where layers are left with so many channels.
+    """MACs and parameters left if layers keep these numbers of channels.
 
-    As `ratio_curve`, of widths in place of ratios: nothing is pruned. What goes together keeps as
-    many channels in all of its layers; groups that are not named are left whole.
+    Like `ratio_curve`, for widths in place of ratios: nothing is pruned. All layers of a group keep
+    the same number of channels; groups that are not named are left whole.
 
     Args:
         model: the dense network; not changed.
         example_inputs: a tensor, a tuple or a dict.
-        widths: by layer that makes channels, or group, the channels that are left of it.
-        convention: what counts, see `analysis.count_macs`.
-        heads: how attention is cut where its code leaves that open, see `analysis.prune`.
-        outputs: which outputs count, as in `analysis.verify`.
+        widths: how many channels are left, by layer or group.
+        convention: the counting convention, see `analysis.count_macs`.
+        heads: how attention is cut if its code allows several ways, see `analysis.prune`.
+        outputs: the outputs to compare, as in `analysis.verify`.
 
     Raises:
-        InputError: a layer that is not known, or cannot have such a width; says what it can have.
+        InputError: a layer is not known, or cannot have this width; names the possible widths.
     """
     account = cost_account(
         model, example_inputs, cut="groups", convention=convention, heads=heads, outputs=outputs
@@ -119,13 +119,14 @@ def ratio_for_macs(
 ) -> Reach:
     """The smallest pruning ratio that leaves at most ``target`` of the MACs, or why none does.
 
-    Ratios whose cost is not known are in the answer's ``unknown``: one of them may meet it too. A
-    copy is cut as the answer says and run once; if it does not run, it is no answer.
+    Ratios whose cost is not known are in ``unknown`` of the result: one of them may meet the
+    target, too. A copy is cut at the ratio found and run once; a ratio at which it does not run is
+    not returned.
 
     Args:
         model: the dense network; not changed.
         example_inputs: a tensor, a tuple or a dict.
-        target: share of the dense MACs that may stay, in (0, 1].
+        target: greatest share of the dense MACs that may be left, in (0, 1].
         **options: as in `ratio_curve`.
 
     Raises:
@@ -149,7 +150,7 @@ def ratio_for_params(
 def failing(
     account: Account, model: nn.Module, example_inputs: Inputs
 ) -> Callable[[NDArray[np.bool_]], str]:
-    """What says why a network does not run without the positions that labels stand for."""
+    """A function that says why a network does not run without the positions of some labels."""
 
     def run(removed: NDArray[np.bool_]) -> str:
         with left_as_found(model):
@@ -176,23 +177,23 @@ def cost_account(
     convention: str = "fvcore",
     heads: str | None = None,
 ) -> Account:
-    """What every ratio costs, from one count, one reading of the groups and one importance pass.
+    """The costs of every ratio, from one count, one set of groups and one pass of importances.
 
     Args:
         model: the dense network; not changed.
         example_inputs: a tensor, a tuple or a dict.
-        ignored_layers: whose output channels must stay: modules or names, a policy's name, or a
-            function of the model.
+        ignored_layers: layers that keep their output channels: modules or names, a policy's name,
+            or a function of the model.
         scope: ``global`` or ``local``.
         importance: ``l1`` or ``l2``.
         round_to: keep channel counts a multiple of this.
-        cut: whose cut is priced: ``torch-pruning``, which has no price where it would not be
-            right, or ``groups``: the same rules, but what is ranked are the sets of channels that
-            may go at once (see `Group.together`), so that it is right everywhere.
-        names: a group of which one of these layers makes the channels is called by it.
-        outputs: which outputs count, as in `analysis.verify`; none lets all count.
-        convention: what counts, see `analysis.count_macs`.
-        heads: how attention is cut where its code leaves that open, see `analysis.prune`.
+        cut: who cuts: ``torch-pruning``, which has no cost where its cut would not be right, or
+            ``groups``, with the same rules applied to the sets of channels that are removed
+            together (see `Group.together`), which is right everywhere.
+        names: layers after which groups are named, if they make their channels.
+        outputs: the outputs to compare, as in `analysis.verify`; empty is all.
+        convention: the counting convention, see `analysis.count_macs`.
+        heads: how attention is cut if its code allows several ways, see `analysis.prune`.
 
     Raises:
         InputError: another scope, importance or cut; the model cannot be analysed as it is; or its
@@ -225,12 +226,12 @@ def account_of(
 
     Args:
         model: the dense network; not changed.
-        followed: it with its channels followed.
+        followed: its labelled pass.
         table: its count.
         ignored_layers: as `cost_account`.
-        config: scope, importance, ``round_to`` and whose cut; its ratio is not read.
+        config: scope, importance, ``round_to`` and who cuts; its ratio is not read.
         names: as `cost_account`.
-        reached: what DepGraph sees of it, for a price of torch-pruning's cut; None is everything.
+        reached: the layers that DepGraph reaches, for the cost of torch-pruning's cut; None is all.
 
     Raises:
         InputError: as `cost_account`.

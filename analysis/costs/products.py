@@ -1,4 +1,4 @@
-"""What the costs of a network are products of, in channels of its groups."""
+"""The costs of a network as products of channels of its groups."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -20,9 +20,9 @@ __all__ = ["counts_of"]
 def counts_of(
     followed: Labelled, found: Sequence[Expected], table: CostTable
 ) -> tuple[tuple[Count, ...], tuple[Count, ...], tuple[Count, ...]]:
-    """What the MACs and the parameters of a network are products of, in channels of its groups.
+    """The MACs and the parameters of a network as products of channels of its groups.
 
-    And what its tied parameters have once more where they are untied.
+    Also the elements that tied parameters add once a cut unties them.
 
     Raises:
         InputError: the products are more than were counted; names the layer.
@@ -63,13 +63,11 @@ def counts_of(
                 f"the cost of layer `{row.layer}` cannot be expressed in the widths of the groups: "
                 f"{row.macs} MACs are counted, and its products are {row.macs - rest}"
             )
-        # What no channel arrives at.
+        # Axes that no channel reaches.
         macs.append(Count(row.layer, "rest", rest, ()))
     lost = next((layer for layer, count in done.items() if count), None)
     if lost is not None:
-        raise InputError(
-            f"the cost of layer `{lost}` cannot be expressed: nothing of it is counted"
-        )
+        raise InputError(f"the cost of layer `{lost}` cannot be expressed: none of it is counted")
     elements, copies = (
         tuple(map(count_of, elements_in(followed, terms, rules)))
         for terms in (followed.elements, followed.copies)

@@ -1,4 +1,4 @@
-"""The costs of one pruning: dense, pruned, and had all gone that was asked; also by scope."""
+"""The costs of one pruning: dense, pruned, and as requested; also by scope."""
 
 from collections.abc import Callable, Collection, Mapping
 
@@ -35,7 +35,7 @@ __all__ = ["costed_run", "measure"]
 def measure(model: nn.Module, example_inputs: Inputs) -> tuple[CostTable, int]:
     """MACs and parameters of a network, and the size of its saved weights in bytes.
 
-    What fvcore cannot trace, the pass that follows channels counts by fvcore's rules.
+    If fvcore cannot trace the network, its rules are applied to the labelled pass.
     """
     with budgets.step("counting MACs"):
         return count_macs(model, example_inputs), counting.saved_bytes(model)
@@ -51,21 +51,20 @@ def costed_run(
     planned: tuple[PlannedGroup, ...] | None,
     removals: Collection[Removal],
 ) -> Run:
-    """The run of one pruning, with what it left and what it was asked to leave.
+    """The run of one pruning, with what it left and what was requested.
 
     Args:
         dense: see `measure`.
-        account_of: gives what cuts of the dense network's groups cost, which takes its time; None
-            where that cannot be expressed.
+        account_of: returns the account of costs, which takes time; None if it cannot be expressed.
         pruned: the network after the pruning.
         inputs: a tensor, a tuple or a dict.
-        config: what was asked.
-        verification: with asked against done of each group.
-        planned: the channels that were asked; None where that is not known.
-        removals: the groups that went.
+        config: the request.
+        verification: the proof, with requested and removed channels.
+        planned: the requested channels; None if they are not known.
+        removals: the cuts.
     """
     table, saved_bytes = dense
-    # What is proved has been run.
+    # A proved network has been run.
     runs = verification.verdict.passes or (
         verification.verdict not in (Verdict.UNPRUNABLE, Verdict.TIMEOUT)
         and locate_failure(pruned, inputs) is None
@@ -93,7 +92,7 @@ def costed_run(
 
 
 def _savings(account: Account, channels: Mapping[str, Collection[int]]) -> Savings | None:
-    """What these channels take along; None where that is not known."""
+    """The saving of removing these channels; None if it is not known."""
     try:
         return account.savings_of(channels)
     except InputError:

@@ -1,3 +1,3 @@
-"""What was accepted: the baseline of numbers, and the failures that are expected."""
+"""The gate: accepted numbers, expected failures, and comparisons."""
 
 __all__: list[str] = []

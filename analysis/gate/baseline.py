@@ -1,6 +1,6 @@
-"""What was measured once and accepted, and what differs from it today.
+"""Accepted numbers, and how today's numbers differ.
 
-Pure: rows of names and whole numbers. `analysis.gate.baseline_csv` is their text, and
+Rows of names and whole numbers, without files. `analysis.gate.baseline_csv` is their text, and
 `analysis.pytest_plugin` reads and writes the file.
 """
 
@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 Better = Literal["lower", "higher", "equal"]
-"""Which way a metric improves; ``equal``: any change is for the worse."""
+"""Which way a metric improves; ``equal``: any change is a regression."""
 
 _QUOTED = 60
 """Characters of a field that a message repeats."""
@@ -44,12 +44,12 @@ Key = tuple[str, str, str, float, str]
 
 @dataclass(frozen=True)
 class Metric:
-    """One number (or verdict) of a run that must not drift unseen.
+    """A number or verdict of a run that is compared.
 
     Attributes:
         kind: ``count`` is a whole number of at least 0, ``verdict`` a value of `Verdict`.
         better: which way it improves, unless a row of the file says otherwise.
-        of: what a run has of it; None where it has none.
+        of: its value for a run; None if the run has none.
     """
 
     kind: Literal["count", "verdict"]
@@ -58,7 +58,7 @@ class Metric:
 
 
 def _groups_dropped(run: Run) -> int:
-    """Groups of which something was asked and nothing went."""
+    """How many groups lost none of the requested channels."""
     return sum(group.is_dropped for group in run.verification.groups)
 
 
@@ -76,7 +76,7 @@ METRICS: dict[str, Metric] = {
     "bytes": Metric("count", "lower", lambda run: run.bytes_.after),
     "checks_failed": Metric("count", "lower", _checks_failed),
 }
-"""What a run is held to. Only what every processor finds alike: no times, no rounding errors."""
+"""The metrics: only those that do not depend on the processor, so no times or rounding errors."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class Row:
         ratio: in [0, 1).
         metric: a name of `METRICS`.
         value: a whole number, or the text of a verdict.
-        tolerance: greatest change that is none, in the metric's own unit.
+        tolerance: greatest change that is accepted, in the metric's unit.
         better: which way the value improves.
     """
 
@@ -105,7 +105,7 @@ class Row:
 
     @property
     def key(self) -> Key:
-        """What tells a row from all others, and orders them."""
+        """The fields that identify a row and order rows."""
         return (self.model, self.policy, self.scope, self.ratio, self.metric)
 
     @property
@@ -127,7 +127,7 @@ class Kind(StrEnum):
 class Difference:
     """One row that is not as expected; ``expected`` is None for a new one, ``found`` for a missing.
 
-    A better value is a difference too: accepted, it cannot be lost again unseen.
+    A better value is a difference, too. Once accepted, losing it again is a regression.
     """
 
     kind: Kind
@@ -147,7 +147,7 @@ class Difference:
 
 
 def rows_of(model: str, run: Run) -> tuple[Row, ...]:
-    """What a run has to say, one row for each metric that it has.
+    """The rows of a run, one for each metric that it has.
 
     Raises:
         InputError: the model's or the policy's name is no line of text.
@@ -164,12 +164,12 @@ def rows_of(model: str, run: Run) -> tuple[Row, ...]:
 def compare(
     expected: Iterable[Row], found: Iterable[Row], *, complete: bool
 ) -> tuple[Difference, ...]:
-    """What differs by more than its row tolerates, ordered by key.
+    """The differences beyond the tolerances, ordered by key.
 
     Args:
         expected: the accepted rows, whose tolerance and direction count.
         found: the rows of today.
-        complete: whether all that is expected had to be found.
+        complete: whether every expected row had to be found.
     """
     old, new = _by_key(expected), _by_key(found)
     pairs = ((old.get(key), new.get(key)) for key in sorted(old.keys() | new.keys()))
@@ -201,7 +201,7 @@ def merge(expected: Iterable[Row], found: Iterable[Row], *, complete: bool) -> t
     Args:
         expected: the accepted rows.
         found: the rows of today.
-        complete: whether a row that was not found is to go; else it stays.
+        complete: whether a row that was not found is removed.
     """
     old = _by_key(expected)
     fresh = {
@@ -213,7 +213,7 @@ def merge(expected: Iterable[Row], found: Iterable[Row], *, complete: bool) -> t
 
 
 def changes(before: Iterable[Row], after: Iterable[Row]) -> tuple[str, ...]:
-    """A line for each value that is not the same, whatever it tolerates."""
+    """A line for each value that changed, whatever its tolerance."""
     old, new = _by_key(before), _by_key(after)
     pairs = ((key, old.get(key), new.get(key)) for key in sorted(old.keys() | new.keys()))
     return tuple(
@@ -262,5 +262,5 @@ def one_line_name(what: str, given: str) -> str:
 
 
 def quoted(given: str) -> str:
-    """What was given, in one line of bearable length."""
+    """The given value, in one short line."""
     return repr(given if len(given) <= _QUOTED else f"{given[:_QUOTED]}...")

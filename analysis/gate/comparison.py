@@ -1,6 +1,6 @@
-"""What changed from one set of prunings to another: better, worse, new, gone.
+"""Compare two sets of prunings: what is better, worse, new or gone.
 
-Pure: two sets of named runs in, one entry for each run that is not the same in both.
+Takes two sets of named runs and returns an entry for each run that differs.
 """
 
 from collections.abc import Iterable, Iterator
@@ -35,7 +35,7 @@ _CHANGES = {
 
 @dataclass(frozen=True)
 class RunChange:
-    """What went one way in one pruning.
+    """The changes of one pruning in one direction.
 
     Attributes:
         change: which way.
@@ -53,7 +53,7 @@ class RunChange:
 
     @property
     def config(self) -> Config:
-        """What the run was asked."""
+        """The request to the run."""
         run = self.after or self.before
         assert run is not None
         return run.config
@@ -65,10 +65,10 @@ class RunChange:
 
 
 def compared(before: Iterable[NamedRun], after: Iterable[NamedRun]) -> tuple[RunChange, ...]:
-    """What changed, the regressions first, then what fails, then by change.
+    """The changes: regressions first, then failing runs, then by kind of change.
 
-    A run is the same in both if network, policy, scope and ratio are. What only one side has is new
-    or gone, never better or worse: of the other nothing is known.
+    Runs correspond if network, policy, scope and ratio are the same. A run that only one side has
+    is new or gone, never better or worse.
     """
     old, new = _by_place(before), _by_place(after)
     found = [change for place in (new | old) for change in _of_run(old.get(place), new.get(place))]
@@ -110,7 +110,7 @@ def _of_run(before: NamedRun | None, after: NamedRun | None) -> Iterator[RunChan
 
 
 def _rows(name: str, run: Run) -> list[Row]:
-    """What the gate holds a run to, with the checks one by one; a skipped one says nothing."""
+    """The values of a run that are compared, with each check; skipped checks are left out."""
     numbers = [row for row in rows_of(name, run) if row.metric != "checks_failed"]
     config = run.config
     place = (name, config.policy, config.scope, config.ratio)

@@ -1,6 +1,6 @@
-"""What is expected to fail of the case study, and why: data, strict both ways.
+"""The expected failures of the case study, with reasons. They are strict both ways.
 
-A failure that is listed is no news; one that is not listed is, and so is a listed one that passes.
+A failure that is not listed fails, and so does a listed one that passes.
 """
 
 import json

@@ -1,3 +1,3 @@
-"""What must be cut together, whether DepGraph is right about it, and what policies exclude."""
+"""Dependency groups, whether DepGraph is right about them, and policies."""
 
 __all__: list[str] = []

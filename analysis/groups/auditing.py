@@ -1,9 +1,9 @@
-"""DepGraph against the groups as they are: what torch-pruning would make of each of them.
+"""Compare DepGraph with the true groups: how torch-pruning would cut each of them.
 
-Where both say the same, torch-pruning cuts a channel of each such group on one copy, and the whole
-is proved at once; only if that fails is it tried which group it was. Where they do not say the
-same, or where nothing may go, the cut of that group alone is proved: its verdict is the answer.
-Where channels go together, as whole heads, what a cut of those gives is told as well.
+Where both agree, torch-pruning cuts a channel of each group on one copy, and all cuts are proved at
+once. Only if that fails are the groups tried one by one. Where they disagree, or no channel can be
+removed, the cut of that group alone is proved, and its verdict is the answer. Where channels are
+removed together, as whole heads are, the cut of a whole set is audited, too.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,7 +28,7 @@ Cut = Callable[[Mapping[str, Sequence[int]]], Verification]
 """Cuts channels of some layers' groups on a copy by torch-pruning, and proves the cuts."""
 
 _TRIED = 2
-"""Cuts of a group that are proved, where its numbering differs."""
+"""How many cuts of a group are proved if its channel indices differ."""
 
 
 def audit(
@@ -36,16 +36,16 @@ def audit(
     graph: Sequence[DependencyGroup] | Verification,
     cut: Cut,
 ) -> tuple[Audited, ...]:
-    """What torch-pruning makes of each group.
+    """How torch-pruning would cut each group.
 
     Args:
-        labelled: the network with its channels followed.
+        labelled: the labelled pass of the network.
         graph: DepGraph's groups of it, or why it has none.
         cut: see `Cut`.
     """
     if isinstance(graph, Verification):
         answer = "cannot-be-told" if graph.verdict is Verdict.TIMEOUT else "cannot-be-cut"
-        return tuple(Audited(group.name, answer, _told(graph)) for group in labelled.groups)
+        return tuple(Audited(group.name, answer, _reason_of(graph)) for group in labelled.groups)
     owners = {layer: group for group in graph for layer in group.layers}
     pairs = [
         (group, next((owners[layer] for layer in group.layers if layer in owners), None))
@@ -76,7 +76,7 @@ def audit(
 
 
 def _allowed(labelled: Labelled, place: int, dependency: DependencyGroup) -> list[int]:
-    """The channels of DepGraph's root that are the first which may go at once."""
+    """The channels of DepGraph's root that form the first removable set."""
     root, of = _channels_of(labelled, dependency), labelled.classes.of
     if root is None:
         return []
@@ -87,8 +87,8 @@ def _allowed(labelled: Labelled, place: int, dependency: DependencyGroup) -> lis
 def _is_tried(group: Group, dependency: DependencyGroup) -> bool:
     """Whether a channel of a group can be cut to see that it is right."""
     block = dependency.width // dependency.channel_groups
-    told = dependency.frozen or dependency.untraced
-    return bool(group.together) and not group.is_output and not told and block > 1
+    detail = dependency.frozen or dependency.untraced
+    return bool(group.together) and not group.is_output and not detail and block > 1
 
 
 Pair = tuple[Group, DependencyGroup]
@@ -97,9 +97,9 @@ Pair = tuple[Group, DependencyGroup]
 def _faulty(
     pairs: Sequence[Pair], allowed: Mapping[str, Sequence[int]], cut: Cut
 ) -> Iterator[tuple[str, Audited]]:
-    """Of groups that both sides read alike, those that torch-pruning cuts wrongly all the same.
+    """Groups that both sides read alike and torch-pruning still cuts wrongly.
 
-    What it leaves uncut, as an attribute that repeats a size, no map shows.
+    For example, it does not set an attribute that repeats a size.
     """
     if not pairs:
         return
@@ -108,7 +108,7 @@ def _faulty(
         return
     if found.verdict is Verdict.TIMEOUT:
         for group, _ in pairs:
-            yield group.name, Audited(group.name, "cannot-be-told", _told(found))
+            yield group.name, Audited(group.name, "cannot-be-told", _reason_of(found))
     elif len(pairs) == 1:
         ((group, dependency),) = pairs
         yield group.name, _proved(group, dependency, (), allowed.get(group.name, []), cut)
@@ -119,13 +119,13 @@ def _faulty(
 
 
 def _first(group: Group, dependency: DependencyGroup) -> list[int]:
-    """A channel that may go, with its like in the other blocks."""
+    """A removable channel, with its counterparts in other blocks."""
     block = dependency.width // dependency.channel_groups
     channel = group.together[0][0] % block if group.name == dependency.root else 0
     return [channel + block * turn for turn in range(dependency.channel_groups)]
 
 
-def _told(found: Verification) -> str:
+def _reason_of(found: Verification) -> str:
     return f"{found.verdict}: {found.reason}"
 
 
@@ -138,10 +138,12 @@ def _audited(
 ) -> Audited:
     if dependency is None:
         return Audited(
-            group.name, "missing", "torch-pruning begins no group with a layer that makes it"
+            group.name, "missing", "torch-pruning starts no group from a layer that makes it"
         )
     if dependency.frozen:
-        return Audited(group.name, "missing", "its layers are frozen, and a pruner sees none")
+        return Audited(
+            group.name, "missing", "its layers are frozen, and a pruner does not see them"
+        )
     if dependency.untraced:
         return Audited(group.name, "cannot-be-cut", dependency.untraced)
     if misread == () and (group.together or group.is_output):
@@ -156,7 +158,7 @@ def _proved(
     allowed: Sequence[int],
     cut: Cut,
 ) -> Audited:
-    """What torch-pruning's own cut of the group is worth, and that of what may go at once."""
+    """The verdicts on torch-pruning's cut of the group, and on the cut of a removable set."""
     block = dependency.width // dependency.channel_groups
 
     def proof(number: int, count: int = 1) -> Verification:
@@ -176,9 +178,9 @@ def _proved(
             wrong = (each for each in (found, several) if each.verdict is Verdict.WRONG)
             return _failing(group, misread, next(wrong, found), whole)
         if found.verdict is Verdict.MIXED or not found.verdict.passes:
-            return Audited(group.name, "cannot-be-told", _told(found))
+            return Audited(group.name, "cannot-be-told", _reason_of(found))
     return Audited(
-        group.name, "same", "numbered otherwise, and its cut is proved right" if misread else ""
+        group.name, "same", "numbered differently, and its cut is proved right" if misread else ""
     )
 
 
@@ -187,34 +189,36 @@ _FAILING = {
     Verdict.BROKEN: "cannot-be-cut",
     Verdict.UNPRUNABLE: "cannot-be-cut",
 }
-"""What is said of a group by the verdict on its cut."""
+"""The answer for a group by the verdict on its cut."""
 
 
 def _failing(
     group: Group, misread: tuple[Misread, ...], one: Verification, whole: Verification
 ) -> Audited:
-    """What is said where a cut of channels fails that torch-pruning may choose.
+    """The answer if a cut that torch-pruning may choose fails.
 
     Args:
         group: that is cut.
-        misread: where DepGraph numbers channels otherwise.
-        one: what is wrong with that cut.
-        whole: with one of what may go at once.
+        misread: where DepGraph's channel indices differ.
+        one: the answer on that cut.
+        whole: the answer on the cut of a removable set.
     """
     fails = whole.verdict in _FAILING
     said = whole if fails and one.verdict is not Verdict.WRONG else one
-    told = said.reason if said.verdict is Verdict.WRONG else _told(said)
-    beside = "" if fails else f"; where {group.together_in_words} go at once, its cut is right"
-    return Audited(group.name, _FAILING[said.verdict], told + beside, misread)
+    detail = said.reason if said.verdict is Verdict.WRONG else _reason_of(said)
+    beside = (
+        "" if fails else f"; where {group.together_in_words} are removed together, its cut is right"
+    )
+    return Audited(group.name, _FAILING[said.verdict], detail + beside, misread)
 
 
 def _compared(
     labelled: Labelled, group: Group, dependency: DependencyGroup
 ) -> tuple[Misread, ...] | None:
-    """Where DepGraph would cut another position than the ones that go together.
+    """Where DepGraph would cut other positions than those that belong together.
 
-    torch-pruning takes channels in the same place of each of a group's blocks at once; these sets
-    of channels are what both sides are asked about. None where nobody knows which they are.
+    torch-pruning removes channels in the same place of each block of a group at once, so these sets
+    are compared. None if they are not known.
     """
     of = labelled.classes.of
     block = dependency.width // dependency.channel_groups
@@ -242,8 +246,8 @@ def _compared(
         seen = np.resize(_NOWHERE if seen is None else seen, len(expected))
         differing = np.flatnonzero(seen != expected)
         if differing.size:
-            told = _numbers(seen[differing]), _numbers(expected[differing])
-            misread = Misread(layer, tuple(differing.tolist()), *told)
+            detail = _numbers(seen[differing]), _numbers(expected[differing])
+            misread = Misread(layer, tuple(differing.tolist()), *detail)
             found.setdefault((layer, axis), misread)
     return tuple(found.values())
 
@@ -258,7 +262,7 @@ _NOWHERE = np.array([-1])
 
 
 def _believed(dependency: DependencyGroup, block: int) -> dict[tuple[str, str], NDArray[np.int64]]:
-    """By axis the channel of the root that DepGraph says arrives at each position."""
+    """By axis, the channel of the root at each position according to DepGraph."""
     believed: dict[tuple[str, str], NDArray[np.int64]] = {}
     for member in dependency.members:
         roots = np.asarray(member.roots, np.int64)

@@ -1,4 +1,4 @@
-"""Which labels of a labelled pass go together, and which cannot go."""
+"""Which labels of a labelled pass are removed together, and which cannot be removed."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ class Classes:
     """A partition of the labels of a pass.
 
     Attributes:
-        of: for each label its class, the smallest label in it; 0 for no channel.
-        held: for each label the hold that keeps its class, as an index into ``holds``; -1 for a
-            class that may go.
+        of: for each label, its class: the smallest label in it; 0 for no channel.
+        held: for each label, the hold on its class, as an index into ``holds``; -1 for a removable
+            class.
         holds: every hold.
         everything: labels whose class is a whole axis of some tensor.
-        parts: what stands for several labels that do not go together.
+        parts: labels that represent several labels of different classes.
     """
 
     of: NDArray[np.int32]
@@ -32,7 +32,7 @@ class Classes:
     parts: tuple[Block, ...] = ()
 
     def why(self, label: int) -> Hold | None:
-        """What keeps a label, if anything does."""
+        """The hold on a label, if there is one."""
         place = self.held[label]
         return None if place < 0 else self.holds[place]
 
@@ -47,9 +47,9 @@ def classes_of(
 
     Args:
         trace: a pass over the dense network.
-        chosen: by place of a choice the option that is taken; the first where none is given.
-        ties: further labels that go together.
-        holds: further labels that stay.
+        chosen: the option of each choice by its index; by default the first.
+        ties: further labels that are removed together.
+        holds: further labels that cannot be removed.
     """
     options = [choice.options[chosen.get(place, 0)] for place, choice in enumerate(trace.choices)]
     of = partition(trace, [*((option.one, option.other) for option in options), *ties])
@@ -67,7 +67,7 @@ def classes_of(
 
 
 def _parts(trace: Trace, of: NDArray[np.int32]) -> Iterator[Block]:
-    """What stands for several labels that do not go together."""
+    """Labels that represent several labels of different classes."""
     for block in trace.blocks:
         parted = ~_is_whole(block, of)
         if parted.any():
@@ -75,7 +75,7 @@ def _parts(trace: Trace, of: NDArray[np.int32]) -> Iterator[Block]:
 
 
 def partition(trace: Trace, ties: Sequence[tuple[Labels, Labels]]) -> NDArray[np.int32]:
-    """For each label of a pass the smallest that goes with it.
+    """For each label of a pass, the smallest label of its class.
 
     Args:
         trace: a pass over the dense network.
@@ -85,7 +85,7 @@ def partition(trace: Trace, ties: Sequence[tuple[Labels, Labels]]) -> NDArray[np
     other = [edge.other for edge in trace.edges] + [tie[1] for tie in ties]
     of = components(trace.count, _joined(one), _joined(other))
     while trace.blocks:
-        # What stands for several labels goes with them where they go together.
+        # A label that represents several of one class is removed with them.
         whole = [(block, _is_whole(block, of)) for block in trace.blocks]
         one.append(_joined([block.labels[fits] for block, fits in whole]))
         other.append(_joined([block.rows[fits, 0] for block, fits in whole]))

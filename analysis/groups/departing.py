@@ -1,4 +1,4 @@
-"""Whether a cut network is the dense one without the channels that went, operator by operator."""
+"""Whether a cut network is the dense one without the removed channels, operator by operator."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ __all__ = ["ENDLESS", "Departing", "Tried", "cut_copy", "departure"]
 ENDLESS = "its forward does not end after a cut"
 
 _MOST = 20
-"""Operators that a cut network may call, as a multiple of the dense one's, beside a thousand."""
+"""How many operators a cut network may call, as a multiple of the dense one's, plus a thousand."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Departing:
     Attributes:
         step: its number in the dense network's pass.
         why: what it does.
-        fixed: whether all that it was told to do with its only operand is as in the dense network.
+        fixed: whether it is called with the dense network's arguments beside its only operand.
         raises: whether it does so at once.
         reads: the planes that an operator reads which only the cut network calls.
     """
@@ -48,7 +48,7 @@ class Departing:
 
 
 class _DepartsError(Exception):
-    """An operator of the cut network is not the dense one's without the channels that went."""
+    """An operator of the cut network is not the dense one's without the removed channels."""
 
     def __init__(self, why: str, reads: tuple[Labels, ...] = ()) -> None:
         super().__init__(why)
@@ -57,7 +57,7 @@ class _DepartsError(Exception):
 
 @dataclass(frozen=True, eq=False)
 class Tried:
-    """What is cut to see what follows.
+    """The network that is cut to test operators.
 
     Attributes:
         model: the dense network; copies are cut.
@@ -78,12 +78,12 @@ def departure(
     removed: NDArray[np.bool_],
     repeated: Sequence[Repeated] = (),
 ) -> Departing | None:
-    """The first operator that does not follow a cut, and what it does; None if all do.
+    """The first operator that does not follow a cut, and why; None if all do.
 
     Args:
         tried: the dense network.
-        classes: labels that go together.
-        removed: for each label whether it goes.
+        classes: labels that are removed together.
+        removed: for each label, whether it is removed.
         repeated: attributes that follow the cut.
     """
     trace, seconds = tried.trace, tried.seconds
@@ -126,7 +126,7 @@ def _is_retraced(tried: Tried, removed: NDArray[np.bool_], repeated: Sequence[Re
             cut = cut_copy(tried.model, tried.trace, removed, repeated)
             return is_retraced(cut, tried.inputs, tried.trace, removed)
     except Exception:
-        return False  # where it raises is told by labels
+        return False  # labels say where it raises
 
 
 def cut_copy(
@@ -135,7 +135,7 @@ def cut_copy(
     removed: NDArray[np.bool_],
     repeated: Sequence[Repeated] = (),
 ) -> nn.Module:
-    """A copy without the positions whose labels go."""
+    """A copy without the positions of removed labels."""
     cut = aliased(model, requires_grad=False)
     cut_labels(cut, trace, removed, repeated)
     return cut
@@ -218,7 +218,7 @@ class _Check:
 
     @property
     def raises_on_the_same(self) -> bool:
-        """Whether the operator that raised was told to do what the dense network's does."""
+        """Whether the operator that raised has the dense network's arguments."""
         if not self.calls or self.waiting or self.place >= len(self._trace.steps):
             return False
         dense, last = self._trace.steps[self.place], self.calls[-1]
@@ -237,7 +237,7 @@ class _Check:
 
 
 def _is_told_the_same(dense: Step, cut: Step) -> bool:
-    """Whether all that an operator is told to do with its only operand is as before the cut."""
+    """Whether an operator's arguments beside its only operand are as before the cut."""
     return len(cut.sources) == 1 and bool(cut.constants) and cut.constants == dense.constants
 
 

@@ -77,7 +77,7 @@ def dependency_groups(
     reader, live, _ = _traced(model, example_inputs)
     groups = [reader.group(items, turn) for turn, items in enumerate(live)]
     seen = tuple(_as_seen(model, example_inputs, groups))
-    # Policies read the groups as they are, whatever DepGraph makes of them.
+    # Policies read the true groups, not DepGraph's.
     found = inspecting.labelled(model, example_inputs).groups if isinstance(chosen, str) else ()
     marked = policies.mark_ignored(seen, policies.ignored_layers(chosen, model, found))
     order = reader.order
@@ -137,7 +137,7 @@ def groups_cut_by(
 ) -> tuple[DependencyGroup, ...]:
     """What the pruner's own graph holds, and the frozen layers that it cannot see.
 
-    These are told by the pass that follows channels: a graph of our own might be another one than
+    These come from the labelled pass: a graph of our own might be another one than
     the pruner's, and may not end where that one does.
     """
     found = _of_own_graph(pruner, *reading)
@@ -170,7 +170,7 @@ def _of_own_graph(pruner: Any, reader: "_Reader", live: list[Any]) -> tuple[Depe
     """The groups that a pruner cuts, as its own graph has them, and the layers it excludes.
 
     Additions and outputs are not known of a graph that somebody else built. A layer in none of the
-    pruner's groups is ignored, or coupled with one that is, and stands alone.
+    pruner's groups is ignored, or coupled with one that is, and is listed alone.
     """
     graph, model = pruner.DG, pruner.model
     groups = [reader.group(items, turn) for turn, items in enumerate(live)]
@@ -392,8 +392,8 @@ class _Reader:
             if name is not None and width is not None and last >= width:
                 yield (
                     f"DepGraph couples channel {last} of `{name}`, whose "
-                    f"{self._axis(item.dep)}put axis has {width} channels; it came there by "
-                    f"{self._crossed(item, items)}"
+                    f"{self._axis(item.dep)}put axis has {width} channels; it arrives there "
+                    f"through {self._crossed(item, items)}"
                 )
 
     def _member(

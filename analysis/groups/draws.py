@@ -19,7 +19,7 @@ def drawn(
     The fewer stay, the faster the cut network runs. As many of each would hide that sizes depend
     on each other.
     """
-    # Classes that the same axes have are told by the sum of what stands for these axes.
+    # Classes on the same axes are distinguished by the sum of random numbers of these axes.
     marks = rng.integers(1, 2**62, len(trace.starts))
     signature = np.zeros(len(classes.of), np.int64)
     for mark, axis in zip(marks.tolist(), trace.starts, strict=True):

@@ -58,9 +58,9 @@ def _of_group(group: Group, layer: str) -> Iterator[str]:
             yield f"  with {_listed(others)}"
         yield from (f"  {_said(each)}" for each in group.couplings)
         if group.held:
-            yield f"  none may go: {group.held}"
+            yield f"  no channel can be removed: {group.held}"
         else:
-            yield f"  may go together: {group.together_in_words}"
+            yield f"  removed together: {group.together_in_words}"
 
 
 def _said(coupling: Coupling) -> str:

@@ -1,6 +1,6 @@
 """What a list of ignored layers really excludes, found before anything is pruned.
 
-torch-pruning takes any list without a word. A module stands for all modules inside it; a type or a
+torch-pruning accepts any list. A module means all modules inside it; a type or a
 name is discarded; a module that DepGraph does not see excludes nothing. One ignored layer among the
 output members of a dependency group excludes the whole group, while the *input* channels of ignored
 layers are cut all the same.
@@ -223,7 +223,7 @@ def _foreign(entry: Any, layer: str, scene: _Scene) -> str:
     if isinstance(entry, str):
         close = difflib.get_close_matches(entry, scene.modules, n=1)
         hint = f"did you mean `{close[0]}`?" if close else "see model.named_modules()"
-        return f"`{layer}` is no module of the model, so that nothing is excluded; {hint}"
+        return f"`{layer}` is not a module of the model, so nothing is excluded; {hint}"
     if isinstance(entry, nn.Module | nn.Parameter):
         return (
             f"a `{layer}` is not part of the model: torch-pruning keeps it in its list, where it "
@@ -247,7 +247,7 @@ def _parameters(
             "network breaks if it has a value for each channel; to exclude the group, ignore "
             f"`{root}`"
             if root
-            else f"`{name}` is no parameter that torch-pruning cuts by itself, so that nothing is "
+            else f"`{name}` is not a parameter that torch-pruning cuts by itself, so nothing is "
             "excluded; ignore the layer whose channels must stay"
         )
         if root or not groups:
@@ -268,12 +268,10 @@ _ENTRIES = {
         "excluded; ignore the layer that makes the channels"
     ),
     "unlisted": (
-        "{names} ({kind}): torch-pruning may exclude a group for it, which cannot be told here; "
+        "{names} ({kind}): torch-pruning may exclude a group for it, which is not known here; "
         "ignore the layer that makes the channels"
     ),
-    "container": (
-        "{names} ({kind}) stands for the channel-owning layers inside it, {count}: {owned}"
-    ),
+    "container": ("{names} ({kind}) means the layers with channels inside it, {count}: {owned}"),
 }
 """What is said of entries that exclude nothing, or more than one layer."""
 
@@ -316,7 +314,7 @@ def _forgotten(marked: tuple[Group, ...]) -> Iterator[Finding]:
     for group in marked:
         if group.is_output and not group.ignored:
             message = (
-                f"nothing excludes group `{group.name}`, whose {group.width} channels are the "
+                f"no layer excludes group `{group.name}`, whose {group.width} channels are the "
                 f"model's output: they will be cut; ignore `{group.name}`"
             )
             yield Finding("forgotten-output", group.name, message, is_error=True)
@@ -352,7 +350,7 @@ def _lock(
 
 
 def _partners(lock: Lock, scene: _Scene) -> Iterator[Finding]:
-    """Norms follow their convolution as a matter of course; what is told has weights of its own."""
+    """Lists only layers with weights of their own, because norms always follow theirs."""
     kin = [
         layer
         for layer in lock.partners
@@ -369,10 +367,10 @@ def _partners(lock: Lock, scene: _Scene) -> Iterator[Finding]:
 def _cut_inputs(lock: Lock, readers: Mapping[str, Sequence[str]]) -> Iterator[Finding]:
     if lock.cut_inputs:
         sources = dict.fromkeys(root for layer in lock.cut_inputs for root in readers[layer])
+        several = "group" if len(sources) == 1 else "groups"
         message = (
-            f"{_some(lock.cut_inputs)}: output channels stay, but those of the input still go with "
-            f"{'group' if len(sources) == 1 else 'groups'} {_some(tuple(sources))}, so that the "
-            "weights change shape"
+            f"{_some(lock.cut_inputs)}: output channels are kept, but input channels are still "
+            f"removed with {several} {_some(tuple(sources))}, so the weights change shape"
         )
         yield Finding("input-still-cut", lock.cut_inputs[0], message, is_error=False)
 

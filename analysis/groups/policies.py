@@ -83,7 +83,7 @@ POLICIES: dict[str, Policy] = {
 
 
 def resolve(given: Any) -> Any:
-    """A policy's name, a list of layers and names, or a function, from what a door was given.
+    """A policy's name, a list of layers and names, or a function, from an argument.
 
     Args:
         given: see `analysis.records.excluded`.

@@ -1,4 +1,4 @@
-"""Attributes that may repeat a size which a forward pass reads, as the number of heads does."""
+"""Attributes that may repeat a size that a forward pass reads, such as a number of heads."""
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ Path = tuple[str | int, ...]
 Route = Callable[[Trace, int], Iterator[str]]
 
 _MOST = 12
-"""Attributes that are tried for one operator."""
+"""How many attributes are tried for one operator."""
 
 
 def candidates(
@@ -43,9 +43,9 @@ def candidates(
     yield from _splits(modules, trace, alike, step, removed)
     for route in (_around_call, _around_made, _around_held):
         found = _firsts(modules, trace, route, step, removed)
-        told = trace.steps[step].constants
-        # What the operator is told is tried first, and then what is the size itself.
-        likely = sorted(found, key=lambda each: (each[0].value not in told, not _is_size(each[0])))
+        given = trace.steps[step].constants
+        # Arguments of the operator are tried first, and then the size itself.
+        likely = sorted(found, key=lambda each: (each[0].value not in given, not _is_size(each[0])))
         for first, up, plane in likely[:_MOST]:
             others = (_same(trace, modules, route, other, up, plane, first) for other in alike)
             yield [first, *filter(None, others)]
@@ -104,7 +104,7 @@ def _counted(together: Labels, count: int) -> Labels:
 
 
 def _place(module: nn.Module, path: Path) -> Hashable:
-    """What tells a number from others: the object that keeps it, and where."""
+    """The identity of a number: the object that holds it, and where."""
     first, *rest = path
     if rest and isinstance(rest[0], str):
         return id(getattr(module, str(first))), *rest
@@ -203,16 +203,16 @@ class _Kept:
 
 
 def _kept(module: nn.Module, step: Step) -> Iterator[_Kept]:
-    """Attributes that may hold the sizes of parts: a tuple, or one for each size that is told.
+    """Attributes that may hold the sizes of parts: a tuple, or one for each given size.
 
-    A part that none holds is what the others leave of the whole.
+    A part without an attribute is the rest of the whole.
     """
     numbers = dict(_numbers(module))
     for tuple_of in dict.fromkeys(path[:-1] for path in numbers if isinstance(path[-1], int)):
         yield _Kept([path for path in numbers if path[:-1] == tuple_of])
-    told = _told(step)
-    for count in range(2, len(told) + 1):
-        sizes = told[:count]
+    given = _given_sizes(step)
+    for count in range(2, len(given) + 1):
+        sizes = given[:count]
         wholes = [None, *(path for path, value in numbers.items() if value == sum(sizes))]
         ways = product(wholes, *(_holding(numbers, size) for size in sizes))
         yield from (_Kept(parts, whole) for whole, *parts in islice(ways, _MOST) if any(parts))
@@ -224,7 +224,7 @@ def _holding(numbers: Mapping[Path, int], size: int) -> list[Path | None]:
     return found or [None]
 
 
-def _told(step: Step) -> list[int]:
+def _given_sizes(step: Step) -> list[int]:
     return [each for each in step.constants if type(each) is int]
 
 
@@ -236,9 +236,9 @@ def _parts(
     if up >= len(owners) or plane >= len(arriving):
         return []
     owner, labels = owners[up], arriving[plane]
-    numbers, told = dict(_numbers(modules[owner])), _told(trace.steps[step])
+    numbers, given = dict(_numbers(modules[owner])), _given_sizes(trace.steps[step])
     sizes = [
-        told[place] if path is None and place < len(told) else numbers.get(path or (), 0)
+        given[place] if path is None and place < len(given) else numbers.get(path or (), 0)
         for place, path in enumerate(kept.parts)
     ]
     if not labels.size or sum(sizes) != len(labels):
@@ -264,9 +264,9 @@ def _around(module: str) -> Iterator[str]:
 
 
 def _numbers(module: nn.Module) -> Iterator[tuple[Path, int]]:
-    """The numbers that a module's attributes hold, in tuples and objects of its own as well.
+    """The numbers in a module's attributes, also in tuples and objects.
 
-    Those that PyTorch's own layers keep of their tensors follow these anyway.
+    Those of PyTorch's own layers follow their tensors anyway.
     """
     for name, held in own_attributes(module).items():
         if not says_itself(module, name):
@@ -286,7 +286,7 @@ def _inside(path: Path, held: Any, *, objects: bool) -> Iterator[tuple[Path, int
 
 
 _LONG = 16
-"""Longer ones are no sizes."""
+"""The greatest length of a tuple of sizes."""
 
 
 def _may_repeat(each: Repeated, removed: NDArray[np.bool_]) -> bool:

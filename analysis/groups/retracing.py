@@ -1,4 +1,4 @@
-"""Whether sizes alone show that a cut network is the dense one without the channels that went.
+"""Whether sizes alone show that a cut network is the dense one without the removed channels.
 
 What an operator does to channels follows from what it is, what it is given and from sizes. Where
 none of the dense network's may move channels or leaves open how it follows, a cut network that
@@ -46,7 +46,7 @@ def sizes_tell(trace: Trace) -> bool:
 
 
 def is_retraced(cut: nn.Module, inputs: Inputs, trace: Trace, removed: NDArray[np.bool_]) -> bool:
-    """Whether a cut network is the dense one operator by operator; False where sizes do not tell.
+    """Whether a cut network is the dense one operator by operator; False if sizes do not show it.
 
     Args:
         cut: the network after the cut.
@@ -92,7 +92,7 @@ class _Retrace:
         )
 
     def _left(self, dense: Step, place: int) -> tuple[int, ...]:
-        """The shape of a result without the channels that went."""
+        """The shape of a result without the removed channels."""
         shape = [*dense.shapes[place]]
         for plane in dense.planes[place] if dense.planes else ():
             (axis,) = axes_of(plane)

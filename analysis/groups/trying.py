@@ -1,9 +1,9 @@
-"""What one pass cannot tell: cut the network and follow its channels once more.
+"""Settle what one pass leaves open: cut the network and run the labelled pass again.
 
-A view with a written-out size, a chunk, a slice: whether these follow a cut shows when the network
-is run after one. Every operator of the cut network must then carry the channels of the dense
-network's, in the same order, without those that went. The first that raises or does not is the
-one that a cut has to respect; what it asks for is learnt, and tried again.
+Whether a view with a constant size, a chunk or a slice follows a cut shows when the network runs
+after one. Every operator of the cut network must then carry the dense network's channels, in the
+same order, without the removed ones. The first one that raises or does not is a constraint on cuts,
+which is learnt and tried again.
 """
 
 from collections import Counter
@@ -27,24 +27,24 @@ from analysis.network.labels.records import Hold, Step, Trace
 __all__ = ["Learnt", "learn"]
 
 _TRIES = 40
-"""Cuts that are tried at most; what has not been seen to be right by then is held."""
+"""The greatest number of cuts that are tried; what is not right by then cannot be removed."""
 
 
 @dataclass
 class Learnt:
-    """What cuts have shown.
+    """The result of trying cuts.
 
     Attributes:
-        classes: labels that go together, and those that stay.
-        tries: cuts that were made.
-        untold: why the last cut was still not right; empty where it was.
-        repeated: attributes that have to follow a cut.
-        chosen: by place of a choice, the option that is taken.
+        classes: labels that are removed together, and those that cannot be removed.
+        tries: how many cuts were made.
+        failure: why the last cut was still not right; empty if it was.
+        repeated: attributes that must follow a cut.
+        chosen: the option of each choice, by its index.
     """
 
     classes: Classes
     tries: int = 0
-    untold: str = ""
+    failure: str = ""
     repeated: tuple[Repeated, ...] = ()
     chosen: Mapping[int, int] = field(default_factory=dict)
 
@@ -72,37 +72,37 @@ def learn(
         return found
     other = _learnt(tried, State(chosen=dict(wanted), wanted=dict(wanted)))
     is_as_free = free(trace, other.classes) >= free(trace, found.classes)
-    return other if is_as_free and not other.untold else found
+    return other if is_as_free and not other.failure else found
 
 
 def _learnt(tried: Tried, state: State) -> Learnt:
     trace = tried.trace
     sites = _sites(tried.model, trace)
     rng = np.random.default_rng(0)
-    why, right, cuts, untold = "", 0, 0, True
+    why, right, cuts, failed = "", 0, 0, True
     may_be_chance = not keeps_order(trace)
     while cuts < _TRIES:
         classes = reconciled(trace, state)
         removed = drawn(trace, classes, rng, right)
         if not removed.any():
-            untold = False
+            failed = False
             break
         failing = departure(tried, classes, removed, state.repeated)
         cuts += 1
         if failing is None:
             right += 1
             if right == 2 or not may_be_chance:
-                untold = False
+                failed = False
                 break
             continue
         right, why = 0, failing.why
         if why == ENDLESS or not _adapt(tried, sites, state, failing, removed, rng):
             break
-    if untold:
+    if failed:
         rest = np.flatnonzero(classes.held < 0)[1:].astype(np.int32)
-        classes = state.classes(trace, [Hold(-1, f"cannot be told: {why}", rest)])
-    told = why if untold else ""
-    return Learnt(classes, cuts, told, tuple(state.repeated), dict(state.chosen))
+        classes = state.classes(trace, [Hold(-1, f"not known: {why}", rest)])
+    failure = why if failed else ""
+    return Learnt(classes, cuts, failure, tuple(state.repeated), dict(state.chosen))
 
 
 def _sites(model: nn.Module, trace: Trace) -> list[Hashable]:
@@ -261,7 +261,7 @@ def _failing(
 
 
 _DRAWS = 3
-"""Cuts that are drawn at most to see an operator fail."""
+"""The greatest number of random cuts to see an operator fail."""
 
 
 def _drawn(
@@ -431,7 +431,7 @@ def _choose(
     *,
     holding: bool,
 ) -> bool:
-    """Take the next option of what an operator left open; whether there is one."""
+    """Take the next option of an operator's choices; whether there is one."""
     steps = set(alike)
     moved = False
     for place, choice in enumerate(trace.choices):

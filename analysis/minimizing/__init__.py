@@ -1,3 +1,3 @@
-"""A failing pruning cut down to a short script that shows it without this package."""
+"""Minimize a failing pruning to a short script that reproduces it without this package."""
 
 __all__: list[str] = []

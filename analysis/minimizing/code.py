@@ -1,4 +1,4 @@
-"""The code of a graph as a person would write it."""
+"""Readable code for a graph."""
 
 import ast
 from typing import Any
@@ -9,9 +9,9 @@ _LONGEST = 80
 
 
 def readable(source: str) -> str:
-    """The function that torch.fx writes, operators put into each other where lines stay short.
+    """The function that torch.fx writes, with nested operators if lines stay short.
 
-    What is computed keeps its order: a value goes into the next line alone, unless it is an
+    The order of computation is kept: a value moves only into the next line, unless it is an
     attribute of the network.
     """
     tree = ast.parse(source)
@@ -29,7 +29,7 @@ def readable(source: str) -> str:
 
 
 def _put(body: list[Any], place: int) -> list[Any] | None:
-    """The lines with the value of one put where it is read; None if it is not to be."""
+    """The lines with the value of one inlined where it is read; None if it must not be."""
     line = body[place]
     readers = [other for other in body[place + 1 :] if _reads(other, line.targets[0])]
     is_attribute = isinstance(line.value, ast.Attribute)

@@ -1,8 +1,8 @@
-"""Whether a network fails as another one did, judged by this package's own proof.
+"""Whether a network fails like another one, judged by this package's proof.
 
-What shows a wrong pruning without the proof: some channels are made to put out zero. A right
-pruning of these leaves the output as it is, which is proved and run; torch-pruning's, of the very
-same channels, does not.
+A wrong pruning is shown without the proof by setting some channels to zero. A right pruning of
+these channels does not change the output, which is proved and run. torch-pruning's pruning of the
+same channels does.
 """
 
 import re
@@ -24,7 +24,7 @@ from analysis.records import Config, Verdict, Verification
 __all__ = ["SHOWN", "Asked", "Failure", "Judge", "is_turned", "verified"]
 
 SHOWN = 1e-3
-"""Relative difference of outputs that is no rounding, in float32."""
+"""Relative difference of outputs above rounding, in float32."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Failure:
     Attributes:
         verdict: ``wrong``, ``broken`` or ``unprunable``.
         raised: the type of the exception; empty if there is none.
-        at: what else tells it from other failures of its verdict.
+        at: a further distinction from other failures of its verdict.
     """
 
     verdict: Verdict
@@ -44,14 +44,13 @@ class Failure:
 
 @dataclass(frozen=True)
 class Asked:
-    """A network that fails, and what shows it.
+    """A network that fails, and how to show it.
 
     Attributes:
         failure: how.
-        reason: what the proof says.
-        ignored: layers whose outputs stay.
-        silent: by layer, channels that put out zero in what is shown of a wrong pruning; empty if
-            nothing shows it.
+        reason: the reason of the proof.
+        ignored: ignored layers.
+        silent: by layer, channels that are set to zero to show a wrong pruning; empty if none do.
     """
 
     failure: Failure
@@ -66,7 +65,7 @@ class Asked:
 
 
 class Judge:
-    """Prunes networks as asked, and tells how each fails.
+    """Prunes networks as requested, and finds how each fails.
 
     Args:
         config: what torch-pruning is asked.
@@ -79,7 +78,7 @@ class Judge:
         self._ignored = ignored
 
     def asked(self, small: Small) -> Asked | Verification:
-        """How it fails; if it does not, or in no way that can be shown, what the proof says.
+        """How it fails; if it does not, or not visibly, the reason of the proof.
 
         Raises:
             InputError: it cannot be judged.
@@ -95,7 +94,7 @@ class Judge:
         return Asked(failure, found.reason, ignored, silent)
 
     def failure(self, small: Small) -> Failure:
-        """How it seems to fail, before any proof: what runs may be wrong."""
+        """How it seems to fail, before any proof; a network that runs may be wrong."""
         network, inputs = small.drawn()
         return self._failure(network, inputs, self._kept(small, network, inputs))
 
@@ -135,7 +134,7 @@ class Judge:
     def _silent(
         self, network: nn.Module, inputs: tuple[Tensor, ...], ignored: tuple[str, ...]
     ) -> dict[str, tuple[int, ...]]:
-        """Channels that show a wrong pruning when they put out zero; none if they do not."""
+        """Channels that show a wrong pruning when they are zero; none if they do not."""
         by_groups = replace(self.config, cut="groups")
         right, _ = verified(network, inputs, by_groups, ignored)
         silent = _made(right, network)
@@ -148,7 +147,7 @@ class Judge:
             return {}
 
         def departs(config: Config) -> tuple[bool, bool]:
-            """Whether the output does, and whether the very channels went that put out zero."""
+            """Whether the output shows it, and exactly the zero channels were removed."""
             found, pruned = verified(muted, inputs, config, ignored)
             with torch.no_grad():
                 difference = (pruned(*inputs) - before).abs().max() / before.abs().max()
@@ -161,7 +160,7 @@ class Judge:
 def verified(
     network: nn.Module, inputs: Inputs, config: Config, ignored: Collection[str]
 ) -> tuple[Verification, nn.Module]:
-    """What the proof says of a copy that is pruned, and the copy."""
+    """The proof of a pruned copy, and the copy."""
     copy = copy_of(network)
     try:
         pruner, _ = builder(config, inputs, ignored, None)(copy, None)
@@ -172,7 +171,7 @@ def verified(
 
 @torch.no_grad()
 def _muted(network: nn.Module, silent: Mapping[str, Collection[int]]) -> nn.Module:
-    """A copy in which channels put out zero."""
+    """A copy in which channels are zero."""
     muted = copy_of(network)
     for name, channels in silent.items():
         layer = muted.get_submodule(name)
@@ -189,7 +188,7 @@ def is_turned(layer: nn.Module, tensor: Tensor) -> bool:
 
 
 def _made(found: Verification, network: nn.Module) -> dict[str, tuple[int, ...]]:
-    """By layer, the channels that are made no more."""
+    """By layer, the removed output channels."""
     return {
         cut.layer: cut.removed
         for name, layer in network.named_modules()

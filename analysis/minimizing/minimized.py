@@ -1,4 +1,4 @@
-"""From a network that is not pruned right to a short script that shows it and has been run."""
+"""Minimize a failing network to a short script, and run the script."""
 
 import subprocess
 import sys
@@ -35,7 +35,7 @@ _SECONDS_TO_RUN = 120.0
 _MOST_RUN = 3
 _FAULTS = (Verdict.WRONG, Verdict.BROKEN, Verdict.UNPRUNABLE)
 _SEEDS = 3
-"""Fresh weights that the first network is tried with."""
+"""How many sets of fresh weights the first network is tried with."""
 
 
 def minimized(
@@ -51,10 +51,10 @@ def minimized(
     verdict: Verdict | None = None,
     seconds: float = MINIMIZING,
 ) -> Counterexample:
-    """Cut a network that torch-pruning does not prune right down to a script that shows it.
+    """Minimize a network that torch-pruning does not prune right to a script that shows it.
 
-    The script's network has fresh weights; each network on the way is judged by the proof, and the
-    script is run in a process of its own before it is returned.
+    The script's network has fresh weights. The proof judges each smaller network, and the script is
+    run in its own process before it is returned.
 
     Args:
         model: the dense network; not changed.
@@ -65,11 +65,11 @@ def minimized(
         importance: ``l1`` or ``l2``.
         round_to: see there.
         max_pruning_ratio: see there.
-        verdict: of a proof of this pruning; None proves it.
-        seconds: for all but running the script.
+        verdict: that of this pruning, if it is known; None proves it.
+        seconds: time limit, without running the script.
 
     Raises:
-        InputError: something that cannot be asked, or a network that cannot be analysed as it is.
+        InputError: an argument cannot be used, or the network cannot be analysed as it is.
     """
     config = Config(
         ratio, scope, importance, round_to=round_to, max_pruning_ratio=max_pruning_ratio
@@ -82,7 +82,7 @@ def minimized(
             with budgets.limited(seconds if budgets.can_be_held() else None):
                 search = _begun(model, example_inputs, config, ignore, verdict)
         except BudgetExceededError as error:
-            return Counterexample(why=error.story)
+            return Counterexample(why=error.reason)
         except _NoneError as error:
             return Counterexample(why=str(error))
         shrunk(search.smallest, search.fails, until - time.monotonic())
@@ -107,7 +107,7 @@ def _begun(
 
 
 class _NoneError(Exception):
-    """There is no script; says why."""
+    """There is no script; the message says why."""
 
 
 def _traced(model: nn.Module, inputs: Inputs) -> Small:
@@ -118,7 +118,7 @@ def _traced(model: nn.Module, inputs: Inputs) -> Small:
 
 
 def _named(model: nn.Module, ignored: Collection[str]) -> Collection[str]:
-    """Names that the graph has for ignored layers, and for what is inside of them."""
+    """Names in the graph of ignored layers and of the layers inside them."""
     return {
         flat(f"{name}.{inside}" if inside else name)
         for name in ignored
@@ -152,7 +152,7 @@ class _Search:
         return self._found[-1][0]
 
     def fails(self, small: Small) -> bool:
-        """Whether a network fails as the last one: once that is shown, it stays shown."""
+        """Whether a network fails like the last one; if that was visible, it must stay visible."""
         was_shown = bool(self._found) and self._found[-1][1].is_shown
         try:
             asked = self._judge.asked(small)
@@ -166,16 +166,16 @@ class _Search:
         return True
 
     def result(self) -> Counterexample:
-        """The script of the smallest that shows it when it is run."""
+        """The script of the smallest network that fails when it is run."""
         why = ""
         for small, asked in self._found[: -_MOST_RUN - 1 : -1]:
             try:
                 if not asked.is_shown:
-                    raise InputError("no channels of it can be made zero that show what is wrong")
+                    raise InputError("no channels can be set to zero to show the error")
                 text = script(small, asked, self._judge.config)
                 _check(text, asked)
             except InputError as error:
-                why = why or f"the smallest network that fails cannot be handed out: {error}"
+                why = why or f"the smallest network that fails cannot be written: {error}"
             else:
                 return Counterexample(text, asked.failure.verdict)
         return Counterexample(why=why)
@@ -185,7 +185,7 @@ def _check(text: str, asked: Asked) -> None:
     """Run a script as a user does.
 
     Raises:
-        InputError: it does not fail as it says.
+        InputError: it does not fail as expected.
     """
     expected = asked.failure.raised or "AssertionError"
     with tempfile.TemporaryDirectory() as folder:
@@ -202,7 +202,7 @@ def _check(text: str, asked: Asked) -> None:
                 cwd=folder,
             )
         except subprocess.TimeoutExpired:
-            raise InputError("its script does not end") from None
+            raise InputError("the script does not end") from None
     last = (run.stderr.strip().splitlines() or [""])[-1]
     if run.returncode != 1 or expected not in run.stderr:
         raise InputError(f"its script does not fail with {expected}: {last}")

@@ -1,4 +1,4 @@
-"""Modules of torch.nn as the calls that make them, so that one can be made anew in another size."""
+"""Modules of torch.nn as constructor calls, so that they can be built in another size."""
 
 import inspect
 from collections.abc import Mapping
@@ -12,10 +12,10 @@ from analysis.network.inference import copy_of
 __all__ = ["WIDTHS", "Kept", "Maker", "Remade", "maker_of"]
 
 WIDTHS = ("out_channels", "out_features")
-"""Arguments that say how many channels a layer makes."""
+"""Arguments with the number of output channels."""
 
 _READ = {"in_channels": 1, "in_features": -1, "num_features": 1, "num_channels": 1, "embed_dim": -1}
-"""Arguments that say how many channels a layer reads, and the axis of its input that has them."""
+"""Arguments with the number of input channels, and the axis of the input."""
 
 _PLAIN = {"kernel_size": 1, "stride": 1, "padding": 0, "dilation": 1, "groups": 1}
 """The simplest convolution."""
@@ -39,7 +39,7 @@ class Remade:
 
     @property
     def text(self) -> str:
-        """The call as Python spells it; required arguments stand without their names."""
+        """The call as Python code; required arguments without names."""
         required = _signature(self.kind)
         words = [
             repr(value) if required[name] is inspect.Parameter.empty else f"{name}={value!r}"
@@ -91,13 +91,13 @@ class Remade:
 
 @dataclass(frozen=True, eq=False)
 class Kept:
-    """A module of the user's own that cannot be looked into: kept as it is, in no script."""
+    """A user's module that cannot be traced: kept as it is, and never written to a script."""
 
     module: nn.Module
 
     @property
     def text(self) -> str:
-        """How it is made, which nobody knows."""
+        """The call is not known."""
         return ""
 
     @property
@@ -118,7 +118,7 @@ Maker = Remade | Kept
 
 
 def maker_of(module: nn.Module) -> Remade | None:
-    """The call that makes such a module; None if its attributes do not tell.
+    """The call that builds a module; None if its attributes do not show it.
 
     torch.nn keeps most arguments of a constructor as attributes of the same name.
     """
@@ -144,7 +144,7 @@ def _arguments(module: nn.Module) -> dict[str, Any]:
 
 
 def _told(kind: type[nn.Module], options: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments as short as they can be told: no defaults, one number for equal ones."""
+    """Arguments in their shortest form: no defaults, one number for equal ones."""
     short = {}
     for name, default in _signature(kind).items():
         if name in options:

@@ -1,4 +1,4 @@
-"""A network cut down, step by step, as long as it fails in the same way."""
+"""Shrink a network step by step while it fails in the same way."""
 
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -18,16 +18,16 @@ from analysis.processes import budgets
 __all__ = ["coarser", "shrunk"]
 
 _SIZES = (1, 2, 3, 4, 6, 8)
-"""What a size becomes, the smallest that fails."""
+"""Candidates for a size, the smallest first."""
 
 _FEWEST = 4
-"""Channels of a layer: where one of two is left, what does not fit may be broadcast."""
+"""Candidates for channels: with one channel left, a mismatch could be broadcast."""
 
 
 def coarser(small: Small) -> Iterator[Small]:
-    """A network and those that are much smaller all over, the smallest first.
+    """A network and much smaller versions of it, the smallest first.
 
-    A large one takes long to judge; that a small one fails as well is likely, and soon known.
+    A large one takes long to judge. A small one probably fails as well, and is judged fast.
     """
     widths = {width for width in _widths(small) if width > _FEWEST}
     for width, size in product((_FEWEST, 4 * _FEWEST, None), (1, 8, 32, None)):
@@ -47,21 +47,20 @@ def _cut(inputs: Mapping[str, Tensor], size: int) -> dict[str, Tensor]:
 
 
 _SEEDS, _FEW = 3, 6
-"""Seeds that are tried of a network of a few operators."""
+"""How many seeds are tried for a network of a few operators."""
 
 
 class _OverError(Exception):
-    """The time is up."""
+    """The time limit is reached."""
 
 
 def shrunk(small: Small, fails: Callable[[Small], bool], seconds: float) -> None:
-    """Cut a network down, each time that ``fails`` says that a smaller one fails as well.
+    """Shrink a network as long as ``fails`` says that a smaller one fails, too.
 
     Args:
         small: fitted.
-        fails: judges a fitted network; hears of every smaller one, the last it affirms is the
-            smallest.
-        seconds: for all of it.
+        fails: judges a fitted network; the last one that it accepts is the smallest.
+        seconds: time limit.
     """
     shrinking = _Shrinking(small, fails, time.monotonic() + seconds)
     try:
@@ -93,7 +92,7 @@ class _Shrinking:
                 cut()
 
     def _takes(self, make: Callable[[], Small]) -> bool:
-        """Whether a change leaves a network that fails as well, which is then the best."""
+        """Whether a changed network still fails; then it is the new best."""
         left = self._until - time.monotonic()
         if left <= 0:
             raise _OverError
@@ -118,14 +117,14 @@ class _Shrinking:
         return fails
 
     def _seeds(self, candidate: Small) -> range:
-        """Of a few channels those that go may happen to be those that a fault does not move."""
+        """With few channels, the removed ones may happen not to show the fault."""
         return range(_SEEDS if len(candidate.nodes) <= _FEW else 1)
 
     def _changed(self, edit: Callable[[fx.Graph, dict[str, fx.Node]], None]) -> bool:
         return self._takes(lambda: edited(self._best, edit))
 
     def _ends_earlier(self) -> None:
-        """Half of what follows goes, then a quarter: each node may put out the network's output."""
+        """Remove the second half of the nodes, then a quarter: any node can be the output."""
         while any(self._puts_out(node) for node in _from_the_middle(self._best.nodes)):
             pass
 
@@ -137,7 +136,7 @@ class _Shrinking:
         return shape_of(node) is not None and self._changed(edit)
 
     def _begins_later(self) -> None:
-        """The same from the other end: what a node puts out may be given."""
+        """The same from the other end: any node can be an input."""
         while any(self._is_given(node) for node in _from_the_middle(self._best.nodes[::-1])):
             pass
 
@@ -150,7 +149,7 @@ class _Shrinking:
             changed = edited(replace(self._best, inputs={**self._best.inputs, name: value}), edit)
             given = changed.graph.find_nodes(op="placeholder")
             if len(given) > len(self._best.inputs):
-                raise ValueError("more inputs make no smaller network")
+                raise ValueError("more inputs do not make a smaller network")
             return changed
 
         def edit(graph: fx.Graph, nodes: dict[str, fx.Node]) -> None:
@@ -161,7 +160,7 @@ class _Shrinking:
         return self._takes(make)
 
     def _without(self) -> None:
-        """Operators replaced by what they are given: halves of them, quarters, each alone."""
+        """Replace operators by their input: halves of them, quarters, each alone."""
         size = len(self._best.nodes)
         while size := size // 2:
             place = 0
@@ -179,7 +178,7 @@ class _Shrinking:
         return bool(places) and self._changed(_bypass(places))
 
     def _plainer(self) -> None:
-        """Each layer made with plainer arguments."""
+        """Build each layer with simpler arguments."""
         for name, maker in list(self._best.makers.items()):
             any(self._takes(partial(self._with_maker, name, other)) for other in maker.plainer)
 
@@ -187,7 +186,7 @@ class _Shrinking:
         return replace(self._best, makers={**self._best.makers, name: maker})
 
     def _smaller_inputs(self) -> None:
-        """Each size of the inputs, of all that share it."""
+        """Shrink each size of the inputs, for all inputs that share it."""
         for name in list(self._best.inputs):
             for axis in range(self._best.inputs[name].dim()):
                 width = self._best.inputs[name].shape[axis]
@@ -206,12 +205,12 @@ class _Shrinking:
         return replace(self._best, inputs=inputs)
 
     def _all_narrower(self) -> None:
-        """All widths alike."""
+        """Shrink all widths at once."""
         widths = {width for width in _widths(self._best) if width > _FEWEST}
         self._scale(widths, min(widths, default=0))
 
     def _narrower(self) -> None:
-        """Each width, wherever the network says it or a part of it; then of one layer alone."""
+        """Shrink each width, wherever it or a part of it occurs; then in one layer alone."""
         for width in sorted(_widths(self._best), reverse=True):
             self._scale({width}, width)
         for name, maker in list(self._best.makers.items()):
@@ -229,7 +228,7 @@ class _Shrinking:
         )
 
     def _numbers(self) -> None:
-        """Sizes that the forward computes, written out."""
+        """Replace computed sizes by numbers."""
         for node in self._best.nodes:
             value = node.meta.get("value")
             if type(value) is int:
@@ -285,7 +284,7 @@ def _widths(small: Small) -> set[int]:
 
 
 def _scaled(small: Small, widths: Collection[int], part: Fraction) -> Small:
-    """Widths made smaller in layers, tensors and numbers of the forward, with what divides them."""
+    """Shrink widths in layers, tensors and numbers of the forward, with their divisors."""
 
     def scaled(number: Any) -> Any:
         if type(number) is not int or number < 2 or (number * part).denominator > 1:
@@ -316,7 +315,7 @@ def _scaled(small: Small, widths: Collection[int], part: Fraction) -> Small:
 
 
 def _written(small: Small) -> str:
-    """What tells a network from others."""
+    """The identity of a network."""
     makers = {name: maker.text for name, maker in small.makers.items()}
     sizes = [
         (name, tuple(value.shape))

@@ -1,4 +1,4 @@
-"""A network as its graph and the calls that make its modules: what is cut down, step by step."""
+"""A network as its graph and the constructor calls of its modules, which is shrunk."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -20,7 +20,7 @@ class Small:
 
     Attributes:
         graph: of its operators; each node's ``meta["value"]`` is what it computed when fitted.
-        makers: what makes its modules, by the names that nodes call them.
+        makers: constructor calls of its modules, by the names in the graph.
         tensors: its own parameters and buffers, by name.
         inputs: example inputs, by name.
         seed: of its weights and inputs.
@@ -34,11 +34,11 @@ class Small:
 
     @property
     def nodes(self) -> list[fx.Node]:
-        """What is computed, in order."""
+        """The nodes that compute, in order."""
         return [n for n in self.graph.nodes if n.op not in ("placeholder", "output", "get_attr")]
 
     def drawn(self) -> tuple[nn.Module, tuple[Tensor, ...]]:
-        """The network and its inputs with the random values that the script gives them."""
+        """The network and its inputs, with the random values of the script."""
         torch.manual_seed(self.seed)
         code = self.graph.python_code("self")
         names = dict(code.globals)
@@ -51,10 +51,10 @@ class Small:
         return root.eval(), tuple(redrawn(value) for value in self.inputs.values())
 
     def fitted(self) -> "Small":
-        """The same with every module made for what arrives at it.
+        """The same, with every module built for its input.
 
         Raises:
-            Exception: whatever an operator raises on sizes that do not fit.
+            Exception: an operator raises on sizes that do not fit.
         """
         root, makers, copied = nn.Module(), {}, edited(self).graph
         for name, tensor in self.tensors.items():
@@ -81,7 +81,7 @@ class Small:
 
 
 def redrawn(value: Tensor) -> Tensor:
-    """Random values where values are real; others stay, as indices mean something."""
+    """Random values for real inputs; others, such as indices, are kept."""
     return torch.randn(value.shape) if value.is_floating_point() else value
 
 
@@ -118,7 +118,7 @@ def small_of(model: nn.Module, inputs: Inputs) -> Small:
 
 
 def flat(name: str) -> str:
-    """A name without dots that Python takes."""
+    """A valid Python name without dots."""
     flat = name.replace(".", "_")
     return f"layer{flat}" if flat[0].isdigit() else flat
 

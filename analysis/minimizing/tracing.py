@@ -1,7 +1,7 @@
-"""A network as a graph of its operators, sizes kept as what is computed from inputs.
+"""Trace a network to a graph of its operators, with sizes computed from inputs.
 
-torch.fx cannot follow a network that looks at values; here values are at hand, since each operator
-is also run on the example inputs.
+torch.fx cannot trace a network that depends on values. Here each operator also runs on the example
+inputs, so that values are known.
 """
 
 import inspect
@@ -19,7 +19,7 @@ __all__ = ["Tracer", "called"]
 
 
 def called(root: nn.Module, node: fx.Node, args: Any, kwargs: Any) -> Any:
-    """What a node of a graph computes from values."""
+    """The value of a graph node, computed from values."""
     target: Any = node.target
     if node.op == "call_method":
         return getattr(args[0], target)(*args[1:], **kwargs)
@@ -32,7 +32,7 @@ def called(root: nn.Module, node: fx.Node, args: Any, kwargs: Any) -> Any:
 
 
 class _Valued(fx.Proxy):
-    """Stands for a value that is known for the example inputs."""
+    """A proxy whose value on the example inputs is known."""
 
     value: Any = None
 
@@ -63,9 +63,9 @@ class _Valued(fx.Proxy):
 
 
 class Tracer(fx.Tracer):
-    """Follows a network on given values of its inputs, by name.
+    """Traces a network on given inputs, by name.
 
-    A module that cannot be looked into stays a node of its own.
+    A module that cannot be traced stays one node.
     """
 
     proxy_buffer_attributes = True
@@ -85,7 +85,7 @@ class Tracer(fx.Tracer):
     def create_args_for_root(
         self, root_fn: Any, is_module: bool, concrete_args: Any = None
     ) -> tuple[Any, list[Any]]:
-        """The tensors among the inputs are followed, others are as they are; and what counts."""
+        """Trace the tensors among the inputs, keep other inputs, and select the outputs."""
         del is_module, concrete_args
         for name in self.inputs:
             self._given.arguments[name] = self.create_proxy("placeholder", name, (), {})
@@ -97,7 +97,7 @@ class Tracer(fx.Tracer):
         return what_counts, [self.root, *self._given.args]
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        """Whether it is one call that can be made anew."""
+        """Whether it can be built by one constructor call."""
         return maker_of(m) is not None
 
     def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
@@ -107,7 +107,7 @@ class Tracer(fx.Tracer):
         return super().getattr(attr, attr_val, parameter_proxy_cache)
 
     def call_module(self, m: nn.Module, forward: Any, args: Any, kwargs: Any) -> Any:
-        """What can be looked into is, up to layers that can be made anew."""
+        """Trace into modules, down to layers that can be built again."""
         if self._runs:
             return forward(*args, **kwargs)
         if self.is_leaf_module(m, ""):
@@ -135,7 +135,7 @@ class Tracer(fx.Tracer):
 
     @torch.no_grad()
     def _run(self, node: fx.Node, args: Any, kwargs: Any) -> Any:
-        """What a node computes; what the modules do inside is no part of the graph."""
+        """The value of a node; operators inside of modules are not in the graph."""
         self._runs = True
         try:
             return called(self.root, node, args, kwargs)
@@ -143,7 +143,7 @@ class Tracer(fx.Tracer):
             self._runs = False
 
     def create_arg(self, a: Any) -> Any:
-        """A proxy that says it is a tensor is still one."""
+        """A proxy that claims to be a tensor is still a proxy."""
         return a.node if issubclass(type(a), fx.Proxy) else super().create_arg(a)
 
     def to_bool(self, obj: Any) -> bool:

@@ -1,4 +1,4 @@
-"""A network that fails, as a script of a user of torch-pruning that shows the failure."""
+"""Write a failing network as a script that uses torch-pruning alone."""
 
 import re
 import textwrap
@@ -23,7 +23,7 @@ def script(small: Small, asked: Asked, config: Config) -> str:
     """The script.
 
     Raises:
-        InputError: something of the network cannot be written; says what.
+        InputError: a part of the network cannot be written; names it.
     """
     parts = [
         _said(asked),
@@ -44,9 +44,9 @@ def script(small: Small, asked: Asked, config: Config) -> str:
 
 
 def _said(asked: Asked) -> str:
-    """What is wrong, in a sentence."""
+    """The failure in a sentence."""
     failure = asked.failure
-    raises = failure.raised or "puts out another shape"
+    raises = failure.raised or "returns another shape"
     said = {
         Verdict.WRONG: "prunes this network into one that runs and computes something else",
         Verdict.BROKEN: f"prunes this network into one that fails: {raises}",
@@ -146,10 +146,10 @@ def _pruned(small: Small, asked: Asked, config: Config) -> list[str]:
         "round_to": config.round_to,
         "max_pruning_ratio": config.max_pruning_ratio if config.max_pruning_ratio < 1 else None,
     }
-    told = ", ".join(
+    arguments = ", ".join(
         ["net", given, *(f"{name}={value}" for name, value in options.items() if value)]
     )
-    lines = textwrap.wrap(f"{told},", 92, initial_indent="    ", subsequent_indent="    ")
+    lines = textwrap.wrap(f"{arguments},", 92, initial_indent="    ", subsequent_indent="    ")
     return [
         "pruner = tp.pruner.MagnitudePruner(",
         *lines,

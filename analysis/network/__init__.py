@@ -1,3 +1,3 @@
-"""What a network is and does: loaded, run, watched; how its layers hold their channels."""
+"""Load, run and watch networks; how layers hold their channels."""
 
 __all__: list[str] = []

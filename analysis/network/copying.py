@@ -18,7 +18,7 @@ __all__ = ["duplicated"]
 def duplicated(module: nn.Module, memo: dict[int, Any]) -> nn.Module:
     """What ``copy.deepcopy(module, memo)`` returns.
 
-    A class that copies itself in a way of its own is asked to.
+    A class with its own way of copying uses that.
     """
     if id(module) in memo:
         return memo[id(module)]
@@ -31,7 +31,7 @@ def duplicated(module: nn.Module, memo: dict[int, Any]) -> nn.Module:
 
 
 def _state_of(module: nn.Module) -> dict[Any, Any] | None:
-    """What a copy's attributes are made of; None where there is more to it."""
+    """The attributes of a copy; None if the class has its own way of copying."""
     own: Any = type(module)
     if own in copyreg.dispatch_table:
         return None
@@ -46,7 +46,7 @@ def _state_of(module: nn.Module) -> dict[Any, Any] | None:
 
 @cache
 def _is_plain(own: type[Any]) -> bool:
-    """Whether a class says nothing of how it is copied, so that its attributes are all of it."""
+    """Whether a class has the default way of copying, so that its attributes are all of it."""
     return not (
         any(hasattr(own, name) for name in ("__deepcopy__", "__getnewargs__", "__getnewargs_ex__"))
         or any(getattr(own, name) is not getattr(object, name) for name in _SAID_BY_OBJECT)
@@ -55,7 +55,7 @@ def _is_plain(own: type[Any]) -> bool:
 
 
 _SAID_BY_OBJECT = ("__reduce_ex__", "__reduce__", "__getstate__")
-"""What a class may replace to say how it is copied."""
+"""Methods by which a class defines how it is copied."""
 
 
 def _each(values: dict[Any, Any], memo: dict[int, Any]) -> dict[Any, Any]:

@@ -1,4 +1,4 @@
-"""A network without some positions of its tensors' axes: the cut itself, by index."""
+"""Cut positions of a network's tensors by index."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ _SIZES: dict[str, tuple[tuple[str, int], ...]] = {
     "kdim": (("in_proj_weight", 1), ("k_proj_weight", 1)),
     "vdim": (("in_proj_weight", 1), ("v_proj_weight", 1)),
 }
-"""Attributes in which PyTorch's layers repeat a size: that of the first tensor that they have."""
+"""Attributes in which PyTorch's layers repeat a size of their first tensor."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +43,7 @@ class Repeated:
         module: name of the module.
         path: names of attributes and places in tuples, from the module to the number.
         value: the number in the dense network.
-        labels: of the size that it repeats, or of a multiple or a divisor of it.
+        labels: the labels of the size that it repeats, or of a multiple or a divisor of it.
     """
 
     module: str
@@ -53,17 +53,17 @@ class Repeated:
 
     @property
     def name(self) -> str:
-        """The path, as it is written in Python."""
+        """The path as Python code."""
         return Attribute(self.module, self.path, self.value, self.value).name
 
     def left(self, gone: NDArray[np.bool_]) -> int | None:
-        """The number when labels have gone; None where that would be none."""
+        """The number once labels are removed; None if it is not a whole number."""
         stay = self.value * int(np.count_nonzero(~gone[self.labels]))
         return None if stay % len(self.labels) else stay // len(self.labels)
 
 
 def _set_attributes(model: nn.Module, attributes: Iterable[Attribute]) -> None:
-    """Give modules of a model the numbers that are those of the pruned network."""
+    """Set attributes of a model to their values in the pruned network."""
     modules = dict(model.named_modules())
     for each in attributes:
         first, *rest = each.path
@@ -72,7 +72,7 @@ def _set_attributes(model: nn.Module, attributes: Iterable[Attribute]) -> None:
 
 
 def _with(held: Any, path: Sequence[str | int], value: int) -> Any:
-    """What is held, with another number at the end of a path."""
+    """The held value with another number at the end of a path."""
     if not path:
         return value
     first, *rest = path
@@ -87,12 +87,12 @@ def _with(held: Any, path: Sequence[str | int], value: int) -> Any:
 def cut_labels(
     model: nn.Module, trace: Trace, gone: NDArray[np.bool_], repeated: Iterable[Repeated] = ()
 ) -> list[Attribute]:
-    """Take the positions that labels of a pass over a model stand for from it, in place.
+    """Remove the positions of some labels from a model, in place.
 
     Args:
         model: changed.
         trace: a pass over it.
-        gone: for each label whether its position goes.
+        gone: for each label, whether its position is removed.
         repeated: attributes that repeat sizes.
 
     Returns:
@@ -116,12 +116,12 @@ def recut(
     axes: Mapping[tuple[str, int], Sequence[int]],
     attributes: Iterable[Attribute],
 ) -> None:
-    """Cut a network as another one of its structure was, in place.
+    """Cut a network like another one of its structure, in place.
 
     Args:
         model: changed.
-        axes: by name of a tensor and dimension, the indices that stay.
-        attributes: the numbers that were set.
+        axes: by name of a tensor and dimension, the kept indices.
+        attributes: the attributes that were set.
     """
     _set_attributes(model, attributes)
     cut_axes(model, {axis: torch.tensor(left) for axis, left in axes.items()})
@@ -130,11 +130,11 @@ def recut(
 def cut_axes(model: nn.Module, kept: Mapping[tuple[str, int], Tensor]) -> None:
     """Keep these positions of a model's parameters and buffers, in place.
 
-    What PyTorch's own layers repeat of their tensors' sizes in attributes follows.
+    Attributes of PyTorch's own layers that repeat sizes of their tensors follow.
 
     Args:
         model: changed.
-        kept: by name and dimension, the indices that stay.
+        kept: by name and dimension, the kept indices.
     """
     touched: set[int] = set()
     for name, tensor in state_of(model).items():
@@ -208,7 +208,7 @@ def _own(layer: nn.Module, name: str) -> Any:
 
 
 def _say_channels(layer: Any) -> None:
-    """Groups that read one channel each go with it; any others stay, each with fewer channels."""
+    """Groups that read one channel each are removed with it; others keep fewer channels."""
     out_axis, in_axis = (1, 0) if layer.transposed else (0, 1)
     shape = _own(layer, "weight").shape
     made, read = shape[out_axis], shape[in_axis]

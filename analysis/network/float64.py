@@ -24,14 +24,14 @@ _WIDER = {
     **dict.fromkeys((torch.float32, torch.float16, torch.bfloat16), torch.float64),
     **dict.fromkeys((torch.complex64, torch.complex32), torch.complex128),
 }
-"""For each shorter type the one that stands for it."""
+"""The replacement of each shorter type."""
 
 _CASTS = frozenset({Tensor.float, Tensor.half, Tensor.bfloat16})
 
 
 @contextmanager
 def in_float64(model: nn.Module) -> Iterator[None]:
-    """Compute in float64 inside the block; afterwards every tensor is the one it was.
+    """Compute in float64 inside the block; afterwards every tensor is restored.
 
     Far cheaper than a converted copy: copying a module costs more than running it once.
     """
@@ -68,7 +68,7 @@ def widened(tensor: Tensor) -> Tensor:
 
 
 class _Double(FunctionMode):
-    """What is asked for in a shorter type comes in float64; depthwise convolutions run fast."""
+    """Replaces shorter types by float64, and runs depthwise convolutions fast."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -101,7 +101,7 @@ def _multiply_grouped(
 
 
 _WRITES = frozenset({"__set__", "__setitem__"})
-"""Functions that write to what they are given, besides those whose name ends in ``_``."""
+"""Functions that write to their arguments, besides those whose name ends in ``_``."""
 
 
 def _widened(value: Any) -> Any:

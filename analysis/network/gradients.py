@@ -1,4 +1,4 @@
-"""What DepGraph can trace backward from in a model's output."""
+"""The outputs of a model from which DepGraph can trace backward."""
 
 from typing import Any
 
@@ -17,15 +17,15 @@ NO_GRADIENT = (
 def differentiable_outputs(output: Any) -> list[Tensor]:
     """The tensors of a model's output from which DepGraph can trace backward, for torch-pruning.
 
-    It takes nested outputs apart itself, but for objects and what is no tensor, as None.
+    It unpacks nested outputs itself, except for objects and values that are not tensors, like None.
     """
     return [tensor for tensor in tensors_of(output) if tensor.requires_grad]
 
 
 def untraceable(output: Any) -> str:
-    """What in a model's output DepGraph cannot trace backward from, in words; empty for nothing.
+    """The part of an output from which DepGraph cannot trace backward, in words; empty if none.
 
-    It takes lists, tuples and dicts apart, and wants a gradient of all that is inside.
+    It unpacks lists, tuples and dicts, and needs a gradient of every entry.
     """
     if isinstance(output, Tensor):
         return "" if output.requires_grad else "a tensor without a gradient"

@@ -1,4 +1,4 @@
-"""How a model is called, watched and left as it was found.
+"""Call and watch a model, and restore it.
 
 Example inputs are a tensor (the only argument), a tuple (positional) or a dict (by name).
 """
@@ -70,15 +70,15 @@ def as_arguments(inputs: Inputs) -> tuple[tuple[Any, ...], dict[str, Any]]:
 
 
 def forward(model: nn.Module, inputs: Inputs) -> Any:
-    """What counts of a model's output on example inputs, see `analysis.network.outputs`.
+    """The selected outputs of a model on example inputs, see `analysis.network.outputs`.
 
-    What the call keeps on the model as attributes, a table say, is taken away again.
+    Attributes that the call sets on the model, such as a table, are removed again.
     """
     return counted(model, _called(model, inputs))
 
 
 def hookable(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """The modules of a model that take hooks, by name; those of TorchScript refuse them."""
+    """The modules of a model that accept hooks, by name; those of TorchScript do not."""
     return (
         (name, module)
         for name, module in model.named_modules()
@@ -87,7 +87,7 @@ def hookable(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
 
 def _called(model: nn.Module, inputs: Inputs) -> Any:
-    """The model's output; a warning is no failure, under ``-W error`` either."""
+    """The model's output; a warning is not an error, even with ``-W error``."""
     args, kwargs = as_arguments(inputs)
     with _attributes_restored(model), warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -113,14 +113,14 @@ def _attributes_restored(model: nn.Module) -> Iterator[None]:
                     del attributes[key]
                 attributes.update(own)
             for owned, before in buffers:
-                owned.update(before)  # another tensor may stand under the name
+                owned.update(before)  # the name may hold another tensor
             for value, before in held:
                 value.clear()
                 (value.update if isinstance(value, dict) else value.extend)(before)
 
 
 def own_attributes(module: nn.Module) -> dict[str, Any]:
-    """What a module holds beside what every `nn.Module` does."""
+    """A module's attributes beyond those of every `nn.Module`."""
     return {key: value for key, value in vars(module).items() if key not in _OF_EVERY_MODULE}
 
 
@@ -130,20 +130,20 @@ _OF_EVERY_MODULE = frozenset(vars(nn.Module()))
 
 @torch.no_grad()
 def outputs_of(model: nn.Module, inputs: Inputs) -> list[Tensor]:
-    """The tensors that a model puts out for example inputs; no gradient is kept."""
+    """The output tensors of a model for example inputs, without gradients."""
     return output_tensors(forward(model, inputs))
 
 
 @torch.no_grad()
 def counted_places(model: nn.Module, inputs: Inputs) -> list[int]:
-    """Which of all the tensors that a model puts out count."""
+    """Which of a model's output tensors are selected."""
     output = _called(model, inputs)
     everything = [id(tensor) for tensor in tensors_of(output)]
     return [everything.index(id(tensor)) for tensor in tensors_of(counted(model, output))]
 
 
 def output_tensors(output: Any) -> list[Tensor]:
-    """The tensors of a model's output in order: nested or not, or an object's own.
+    """The tensors of a model's output in order, also if nested or in an object.
 
     Raises:
         InputError: the output holds no tensor.
@@ -207,7 +207,7 @@ def relative_error(expected: Tensor, found: Tensor) -> float:
 
 
 def _error_beside_infinities(expected: Tensor, found: Tensor) -> float:
-    """An infinity is equal to itself alone; NaN departs, as it compares false with every bound."""
+    """An infinity equals only itself; NaN differs from everything."""
     finite = expected.isfinite()
     if not bool((expected == found)[~finite].all() and found[finite].isfinite().all()):
         return inf
@@ -271,7 +271,7 @@ def _copied(model: nn.Module, memo: dict[int, Any]) -> nn.Module:
 
 
 def aliased(model: nn.Module, *, requires_grad: bool) -> nn.Module:
-    """A copy in eval mode whose parameters share their values with the model's, for looking only.
+    """A copy in eval mode that shares its parameters' values with the model, for reading only.
 
     Raises:
         InputError: see `copy_of`.
@@ -301,7 +301,7 @@ def called_modules(model: nn.Module, inputs: Inputs) -> frozenset[str]:
 
 
 def run_hooked(model: nn.Module, inputs: Inputs, hook: Callable[[str, Any, Any], None]) -> None:
-    """Run a model once, and tell of each call of a module: its name, what it is given, returns."""
+    """Run a model once, and report each call of a module: name, arguments and result."""
     handles = [
         module.register_forward_hook(
             lambda _module, given, returned, name=name: hook(name, given, returned)
@@ -350,8 +350,8 @@ def names_of(
 
     Args:
         layers: modules, or their names.
-        model: which they are part of.
-        what: they are, for the error.
+        model: the model they belong to.
+        what: what they are, for the error.
 
     Raises:
         InputError: a layer is not part of the model.
@@ -383,8 +383,8 @@ def names_of(
 def random_state_kept() -> Iterator[None]:
     """Restore torch's random state on the way out, on every device that is in use.
 
-    And whether gradients are recorded, the default type and the modes that operators are
-    dispatched through: a budget that ends inside of what switches these leaves them switched.
+    Also restore gradient recording, the default dtype and the dispatch modes, which an interrupted
+    block could leave changed.
     """
     state = torch.get_rng_state()
     graded, default = torch.is_grad_enabled(), torch.get_default_dtype()
@@ -470,7 +470,7 @@ def module_scope(model: nn.Module) -> Iterator[list[str]]:
 
 
 class FunctionMode(TorchFunctionMode):
-    """One that is left whatever is on the stack of modes.
+    """A mode that is removed whatever is on the stack of modes.
 
     While torch hands a call to a mode it takes it off, and a budget may end in between.
     """
@@ -496,4 +496,4 @@ def one_line(error: BaseException) -> str:
 
 
 _COLOUR = re.compile("\x1b\\[[0-9;]*m")
-"""What turns colours on and off on a terminal, as torch.export does in its messages."""
+"""Colour codes of terminals, which torch.export has in its messages."""

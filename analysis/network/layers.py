@@ -1,9 +1,8 @@
 """How each kind of layer holds its channels: a new kind is one row of `KINDS`.
 
 The proof asks four things of a layer: on which axis its inputs and outputs hold their channels,
-what is left of its tensors when channels go, what it computes when a statistic over channels is
-taken over the kept ones only, and what its weights are while removed channels are masked inside
-it. Nothing here knows the pruner.
+the kept part of its tensors, its output if a statistic over channels is taken over the kept ones
+only, and its weights while removed channels are masked inside it. Nothing here knows the pruner.
 """
 
 from collections.abc import Callable, Collection, Iterator
@@ -41,7 +40,7 @@ __all__ = [
 ]
 
 Kept = Tensor | None
-"""Indices of the channels that stay on an axis, shape (kept,); None where nothing was cut."""
+"""Indices of the kept channels of an axis, shape (kept,); None if it was not cut."""
 
 
 @dataclass(frozen=True)
@@ -51,13 +50,13 @@ class Kind:
     Attributes:
         axis: (layer) -> the axis of inputs and outputs that holds the channels; negative ones
             count from the end.
-        restrict: (layer, name, tensor, out, into) -> the part of a parameter or buffer that stays
-            when only the channels ``out`` are made and only ``into`` are read.
+        restrict: (layer, name, tensor, out, into) -> the part of a parameter or buffer for the
+            output channels ``out`` and the input channels ``into``.
         mixes: whether an output channel depends on more than one input channel.
         over_kept: for a layer with a statistic over channels: (layer, input, kept) -> its output
             for the kept channels, the statistic taken over them alone.
-        masked: for a layer that reads what it makes itself: (layer, name, tensor, removed) ->
-            the tensor that leaves the removed channels out of every inner sum.
+        masked: for a layer that reads its own output: (layer, name, tensor, removed) -> the tensor
+            without the removed channels in every inner sum.
         coupled: whether its inputs and outputs are the same channels, and it scales by their
             number.
     """
@@ -71,12 +70,12 @@ class Kind:
 
     @property
     def renormalizes(self) -> bool:
-        """Whether a cut changes what the layer makes of the channels that stay."""
+        """Whether a cut changes the layer's output on the kept channels."""
         return self.over_kept is not None or self.coupled
 
 
 def kind_of(layer: nn.Module | None) -> Kind | None:
-    """The row of a layer; None for a kind that has none."""
+    """The row of a layer; None if its kind has none."""
     own: Any = type(layer)
     return _row_of(own)
 
@@ -112,12 +111,12 @@ def is_pointwise(layer: Any) -> bool:
 
 
 def filters_alone(layer: Any) -> bool:
-    """Whether torch-pruning takes a convolution for a depthwise one: each channel has its group."""
+    """Whether torch-pruning treats a convolution as depthwise: each channel has its group."""
     return isinstance(layer, nn.modules.conv._ConvNd) and layer.groups == layer.out_channels > 1
 
 
 def name_of_kind(layer: Any) -> str:
-    """A layer's class, or that it is a parameter; a depthwise convolution is told apart."""
+    """A layer's class, or ``parameter``; depthwise convolutions have a kind of their own."""
     kind = "Parameter" if isinstance(layer, nn.Parameter) else type(layer).__name__
     return f"depthwise {kind}" if filters_alone(layer) else kind
 
@@ -136,7 +135,7 @@ def is_normalisation(layer: nn.Module) -> bool:
 
 
 def has_own_forward(layer: nn.Module) -> bool:
-    """Whether a layer computes what its row says: a class that derives from it may not."""
+    """Whether a layer computes what its row says; a derived class may not."""
     own: Any = type(layer)
     return _is_forward_of_row(own)
 
@@ -364,8 +363,8 @@ def per_channel(axis: int, dim: int = -1) -> Kind:
     """The row of a layer that treats every channel alone, with one value a channel.
 
     Args:
-        axis: of its inputs and outputs, which holds the channels.
-        dim: of its parameters and buffers, which does.
+        axis: the axis of inputs and outputs that holds the channels.
+        dim: the dimension of parameters and buffers that does.
     """
 
     def restrict(layer: nn.Module, name: str, tensor: Tensor, out: Kept, into: Kept) -> Tensor:
@@ -377,14 +376,14 @@ def per_channel(axis: int, dim: int = -1) -> Kind:
 
 
 def register_layer(layer: type[nn.Module], kind: Kind) -> None:
-    """Let the proof know a kind of layer of your own; torch-pruning wants a pruner for it as well.
+    """Describe your own layer to the proof; torch-pruning also needs a pruner for it.
 
     Args:
         layer: the class; classes that derive from it, with their own forward or not, are known too.
         kind: how it holds its channels, see `Kind`, or `per_channel` for the simplest.
 
     Raises:
-        InputError: ``layer`` is no class of modules, or ``kind`` no `Kind`.
+        InputError: ``layer`` is not a class of modules, or ``kind`` is not a `Kind`.
     """
     if not (isinstance(layer, type) and issubclass(layer, nn.Module)):
         raise InputError(f"register_layer was given {layer!r}; expected a class of torch.nn.Module")
@@ -421,7 +420,7 @@ KINDS: dict[tuple[type[nn.Module] | str, ...], Kind] = {
     (nn.LayerNorm,): Kind(_last, _each_channel, over_kept=_layer_norm),
     (nn.RMSNorm,): Kind(_last, _each_channel, over_kept=_rms_norm),
 }
-"""Every kind of layer that can be proved; the first row that fits is taken."""
+"""Every kind of layer that can be proved; the first row that fits is used."""
 
 _SCALED_BY_WIDTH = (
     "torchvision.models.swin_transformer.ShiftedWindowAttention",

@@ -1,4 +1,4 @@
-"""Lines of the user's code: neither torch's nor ours."""
+"""Lines of the user's code, not of torch or this package."""
 
 import linecache
 import os
@@ -23,14 +23,14 @@ def frames_of(trace: TracebackType | None) -> list[FrameType]:
 
 
 def line_of_user(frame: FrameType | None) -> tuple[str, int]:
-    """The file and line of the innermost frame of the user's; no name where there is none."""
+    """The file and line of the innermost frame of the user's code; empty if there is none."""
     while frame is not None and not _is_users(frame.f_code.co_filename):
         frame = frame.f_back
     return ("", 0) if frame is None else (frame.f_code.co_filename, frame.f_lineno)
 
 
 def raised_at(error: BaseException) -> str:
-    """The line of the user's code in which an error was raised; empty where there is none."""
+    """The line of the user's code that raised an error; empty if there is none."""
     trace, last = error.__traceback__, ("", 0)
     while trace is not None:
         file = trace.tb_frame.f_code.co_filename

@@ -1,4 +1,4 @@
-"""Fetch what the user names: ``package.module:attribute`` or ``path/to/file.py:attribute``."""
+"""Import what the user names: ``package.module:attribute`` or ``path/to/file.py:attribute``."""
 
 import ast
 import importlib
@@ -19,7 +19,7 @@ def load_callable(reference: str, what: str) -> Any:
 
     Args:
         reference: ``package.module:attribute`` or ``path/to/file.py:attribute``.
-        what: what it is for, as the error message should call it ("model factory").
+        what: its purpose, for the error message ("model factory").
 
     Raises:
         InputError: malformed, no such module, file or attribute, the import raised, or the
@@ -41,7 +41,7 @@ def load_callable(reference: str, what: str) -> Any:
 def check_reference(reference: str, what: str) -> None:
     """Refuse at once what `load_callable` would refuse after an import of torch.
 
-    Nothing is imported: the source is read, and where that cannot tell, nothing is refused.
+    Nothing is imported: the source is read, and if it is not conclusive, nothing is refused.
 
     Args:
         reference: as `load_callable`.
@@ -72,7 +72,7 @@ def check_reference(reference: str, what: str) -> None:
 
 
 def _defined(tree: ast.Module) -> list[str] | None:
-    """The names that a module defines; None where its source does not tell them all."""
+    """The names that a module defines; None if its source does not show all of them."""
     names: list[str] = []
     pending: list[ast.AST] = list(tree.body)
     while pending:

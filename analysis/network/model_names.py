@@ -1,4 +1,4 @@
-"""Models and weights that a name stands for, told apart without importing torchvision."""
+"""Names of models and weights, checked without importing torchvision."""
 
 import re
 from importlib import util
@@ -16,13 +16,13 @@ __all__ = [
 ]
 
 BUILT_IN = ("mobilenet_v2_cifar",)
-"""Built here, beside torchvision's."""
+"""The models of this package."""
 
 _REGISTERED = re.compile(
     r"""^@register_model\((?:name=["'](?P<given>\w+)["'])?\).*?^def (?P<function>\w+)""",
     re.MULTILINE | re.DOTALL,
 )
-"""A builder in torchvision's source: it goes by its own name, or one that it is given."""
+"""A builder in torchvision's source, with its own or a given name."""
 
 
 def torchvision_names() -> list[str]:
@@ -40,7 +40,7 @@ def torchvision_names() -> list[str]:
 
 
 def check_name(name: str) -> None:
-    """Refuse a name that stands for no model.
+    """Refuse a name of no model.
 
     Raises:
         InputError: says which is closest.
@@ -51,7 +51,7 @@ def check_name(name: str) -> None:
 
 
 def unknown_model(name: str, known: list[str]) -> InputError:
-    """The error for a name that is neither torchvision's nor ours."""
+    """The error for an unknown model."""
     hint = did_you_mean(name, [*known, *BUILT_IN], "see torchvision.models.list_models()")
     return InputError(
         f"unknown model {name!r}; expected a torchvision name, package.module:factory or "
@@ -60,7 +60,7 @@ def unknown_model(name: str, known: list[str]) -> InputError:
 
 
 def no_default_weights(name: str) -> InputError:
-    """The error for a network of the user's own, which torchvision has no weights for."""
+    """The error for the user's own network, for which torchvision has no weights."""
     return OptionError(
         "weights",
         f"default: torchvision publishes none for {name!r}; use random, or the path of "

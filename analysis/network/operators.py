@@ -1,4 +1,4 @@
-"""Which operator of the model's code made what, so that trouble can be traced to its line."""
+"""Which operator of the model's code made a result, so that errors name its line."""
 
 import re
 import sys
@@ -49,8 +49,7 @@ class Operators(FunctionMode):
     Args:
         model: the network.
         scope: the modules whose forward is running, see `analysis.network.inference.module_scope`.
-        inputs: with them the model is run once more, where a node of a graph is asked for that was
-            built before anybody watched.
+        inputs: for another run of the model, if a node belongs to a graph that was built before.
     """
 
     def __init__(self, model: nn.Module, scope: list[str], inputs: Inputs | None = None) -> None:
@@ -89,7 +88,7 @@ class Operators(FunctionMode):
         }
 
     def of(self, node: Any) -> str:
-        """What a node of torch-pruning's graph stands for, in words; empty if it is not known."""
+        """The operator of a node of torch-pruning's graph, in words; empty if it is not known."""
         name = self._names.get(node.module)
         if name is not None:
             return _layer(name, node.module)
@@ -125,7 +124,7 @@ class Operators(FunctionMode):
                 pending += inner
 
     def blamed(self, error: BaseException) -> str:
-        """What torch-pruning was looking at when it raised, in words; empty if it is not known."""
+        """What torch-pruning was processing when it raised, in words; empty if it is not known."""
         for frame in _looking(frames_of(error.__traceback__)):
             for value in frame.f_locals.values():
                 node = getattr(value, "target", value)
@@ -143,7 +142,7 @@ class Operators(FunctionMode):
 def _looking(frames: Sequence[FrameType]) -> Iterator[FrameType]:
     """Those of torch-pruning's, and what it has called; the innermost first.
 
-    What a pruner is told its constructor goes through: that is nothing that it looks at.
+    A pruner's constructor goes through its arguments, which does not count as using them.
     """
     own = [frame.f_globals.get("__name__", "").startswith("torch_pruning.") for frame in frames]
     last = max((place for place, is_own in enumerate(own) if is_own), default=-1)
@@ -177,9 +176,9 @@ def watched(
 
 
 def _origin(node: Any, known: dict[Any, Any]) -> int:
-    """What an autograd node is computed from: two passes of one network give the same.
+    """The key of an autograd node by its inputs: equal in two passes of one network.
 
-    ``known`` keeps what was asked before; a graph is as deep as its network.
+    ``known`` caches keys; a graph is as deep as its network.
     """
     pending = [node]
     while pending:
@@ -197,7 +196,7 @@ def _origin(node: Any, known: dict[Any, Any]) -> int:
 
 
 def _layer(name: str, module: nn.Module) -> str:
-    """A layer in words, with what torch-pruning cannot cut of it."""
+    """A layer in words, with its tensor that torch-pruning cannot cut."""
     if parametrize.is_parametrized(module):
         tensor = next(iter(module.parametrizations))  # type: ignore[arg-type]
         return (
@@ -208,6 +207,6 @@ def _layer(name: str, module: nn.Module) -> str:
 
 
 def _function(node: str) -> str:
-    """PyTorch's function that an autograd node is of: ``split`` of ``UnsafeSplitBackward0``."""
+    """PyTorch's function of an autograd node: ``split`` of ``UnsafeSplitBackward0``."""
     stem = re.sub(r"Backward\d*$", "", node).removeprefix("Unsafe")
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", stem).lower()

@@ -1,6 +1,6 @@
-"""Which of a model's outputs count: hidden states beside the logits may be left out.
+"""Select outputs of a model: hidden states beside the logits can be left out.
 
-The choice is kept on the model, so that its copies have it, and whoever runs one sees the same.
+The selection is stored on the model, so that its copies have it.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,21 +17,21 @@ _COUNTED = "_outputs_that_count"
 
 
 def counted_outputs(model: nn.Module) -> tuple[str, ...]:
-    """The paths of the outputs that count; none where all do."""
+    """The paths of the selected outputs; empty is all."""
     paths: tuple[str, ...] = vars(model).get(_COUNTED, ())
     return paths
 
 
 def count_outputs(model: nn.Module, outputs: Sequence[str]) -> None:
-    """Let these outputs of a model count alone.
+    """Select outputs of a model.
 
     Args:
         model: its forward is not changed.
-        outputs: paths of keys, places and attributes, as ``logits``, ``0`` or ``out.boxes``; none
-            lets all count.
+        outputs: paths of keys, indices and attributes, such as ``logits``, ``0`` or ``out.boxes``;
+            empty is all.
 
     Raises:
-        InputError: one path is given, and no list of them.
+        InputError: a single path is given instead of a list.
     """
     if isinstance(outputs, str):
         raise InputError(f"outputs {outputs!r}; expected a list of paths, such as [{outputs!r}]")
@@ -44,7 +44,7 @@ def count_outputs(model: nn.Module, outputs: Sequence[str]) -> None:
 
 @contextmanager
 def only_outputs(model: nn.Module, outputs: Sequence[str]) -> Iterator[None]:
-    """Inside the block these outputs count alone, if any are given; then it is as it was.
+    """Select outputs inside the block, if any are given, and restore the selection after it.
 
     Raises:
         InputError: as `count_outputs`.
@@ -58,10 +58,10 @@ def only_outputs(model: nn.Module, outputs: Sequence[str]) -> Iterator[None]:
 
 
 def counted(model: nn.Module, output: Any) -> Any:
-    """What counts of an output of the model.
+    """The selected parts of an output.
 
     Raises:
-        InputError: there is nothing at a path; says what there is.
+        InputError: there is nothing at a path; lists what there is.
     """
     paths = counted_outputs(model)
     return [_at(output, path) for path in paths] if paths else output
@@ -74,7 +74,7 @@ def _at(output: Any, path: str) -> Any:
         if entries.get(part) is None:
             there = ", ".join(f"`{name}`" for name, value in entries.items() if value is not None)
             raise InputError(
-                f"outputs: the model puts out nothing at {path!r}; expected, in place of {part!r}, "
+                f"outputs: the model has no output at {path!r}; expected, in place of {part!r}, "
                 f"{there or f'nothing, as that is a {type(found).__name__}'}"
             )
         found = entries[part]
@@ -82,7 +82,7 @@ def _at(output: Any, path: str) -> Any:
 
 
 def _entries(value: Any) -> dict[str, Any]:
-    """The parts of an output by the names that a path gives them."""
+    """The parts of an output, by their names in paths."""
     if isinstance(value, Mapping):
         return {str(key): item for key, item in value.items()}
     if isinstance(value, Tensor | str):

@@ -1,4 +1,4 @@
-"""Which layer a tensor belongs to, and which is charged for what is done with it."""
+"""The layer that a tensor belongs to, and the layer that an operator is charged to."""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,7 +10,7 @@ __all__ = ["charged", "layer_of", "owner_of"]
 def owner_of(tensor: str) -> str:
     """The module that a tensor belongs to; a parametrized layer's own is in one below it.
 
-    What the parametrization itself keeps, as the vectors of spectral norm, is not the layer's.
+    Tensors of the parametrization itself, such as vectors of spectral norm, are not the layer's.
     """
     owner = tensor.rpartition(".")[0]
     layer, _, below = owner.partition(".parametrizations.")
@@ -27,9 +27,9 @@ def charged(modules: Mapping[str, nn.Module], caller: str, weights: Sequence[str
 
     Args:
         modules: of the network, by name.
-        caller: in whose forward it is called.
-        weights: names of the network's tensors among its operands, as they are or moved: what is
-            computed from some is no one layer's any more.
+        caller: the module whose forward calls it.
+        weights: names of the network's tensors among its operands, or of which they are views. A
+            tensor computed from several belongs to none.
     """
     held = [_tensor(modules, name) for name in weights]
     own = modules[caller]._parameters.values() if caller in modules else ()

@@ -1,4 +1,4 @@
-"""What DepGraph sees of a network: the layers on the way of a gradient, and what meets there."""
+"""The layers that DepGraph reaches: those on the path of a gradient."""
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -25,15 +25,15 @@ __all__ = ["Reached", "reached_layers"]
 
 @dataclass(frozen=True)
 class Reached:
-    """What DepGraph sees of a network.
+    """The layers that DepGraph reaches.
 
     Attributes:
-        layers: those that a gradient of an output goes through.
-        beside_one: layers whose channels meet the only channel that another layer makes, as in a
-            gate that is broadcast, and that other; DepGraph couples them all.
-        loose: by layer the parameters of no layer that DepGraph knows which its channels meet; it
-            couples them along their last dimension.
-        unread: why it cannot read the network at all; empty where it can, as far as is known.
+        layers: those that a gradient of an output passes through.
+        beside_one: layers that are combined with the single channel of another layer, as in a
+            broadcast gate, and that layer; DepGraph couples them all.
+        loose: by layer, the parameters outside known layers that its channels are combined with;
+            DepGraph couples them along their last dimension.
+        unread: why DepGraph cannot read the network at all; empty if it can, as far as is known.
     """
 
     layers: frozenset[str]
@@ -83,7 +83,7 @@ def _foreign(layers: Mapping[str, nn.Module]) -> str:
 
 
 _FOREIGN = (nn.GRU, nn.RNN, nn.RNNCellBase)
-"""Layers whose insides DepGraph takes for operators of the network, and does not follow."""
+"""Layers whose operators DepGraph does not follow."""
 
 
 def _loose(model: nn.Module) -> dict[int, str]:
@@ -112,7 +112,7 @@ Made = Mapping[Any, Sequence[tuple[str, nn.Module]]]
 
 @contextmanager
 def _made_by(model: nn.Module) -> Iterator[Made]:
-    """What the layers of a network make, while it runs."""
+    """The results of a network's layers while it runs."""
     made: dict[Any, list[tuple[str, nn.Module]]] = defaultdict(list)
 
     def noting(name: str) -> Callable[[nn.Module, Any, Any], None]:
@@ -132,7 +132,7 @@ def _made_by(model: nn.Module) -> Iterator[Made]:
 
 
 class _Ways:
-    """The ways of gradients between layers; what meets on one way is coupled in DepGraph."""
+    """Paths of gradients between layers; DepGraph couples the layers of one path."""
 
     def __init__(self, made: Made, loose: Mapping[int, str]) -> None:
         self._made = made
@@ -147,7 +147,7 @@ class _Ways:
         self._met: dict[Any, Any] = {}
 
     def back_from(self, nodes: Collection[Any]) -> set[str]:
-        """Names of the layers that are met from these nodes on."""
+        """Names of the layers that are reached from these nodes."""
         pending, seen = list(nodes), set()
         while pending:
             node = pending.pop()

@@ -1,4 +1,4 @@
-"""The models under study: where they come from, their weights, and what they are fed."""
+"""The models under study: their source, weights and inputs."""
 
 import inspect
 import re
@@ -69,7 +69,7 @@ class Subject:
 
 
 def _models() -> Any:
-    """Torchvision's models; importing them takes longer than torch, so only they who ask do."""
+    """Torchvision's models, imported on use because that takes longer than torch."""
     return import_module("torchvision.models")
 
 
@@ -104,7 +104,7 @@ def resolve(name: str) -> Subject:
     """The subject for a torchvision name, ``package.module:factory`` or ``file.py:factory``.
 
     Raises:
-        InputError: nothing by that name.
+        InputError: there is no model of that name.
     """
     for subject in CASE_STUDY:
         if subject.name == name:
@@ -120,14 +120,14 @@ def resolve(name: str) -> Subject:
     known = _models().list_models()
     if name not in known:
         raise unknown_model(name, known)
-    # A detector's backbone has trained weights unless it is told to have none.
+    # A detector's backbone has trained weights by default.
     parts = inspect.signature(_models().get_model_builder(name)).parameters
     none = dict.fromkeys({"weights", "weights_backbone"} & {*parts})
     return Subject(name, partial(_models().get_model, name, **{"weights": None, **none}))
 
 
 def subject_of(network: Network) -> Subject:
-    """The subject that a request names, or whose builder it holds.
+    """The subject of a request, by name or factory.
 
     Raises:
         InputError: see `resolve`.
@@ -139,7 +139,7 @@ def subject_of(network: Network) -> Subject:
 
 
 def load(network: Network) -> tuple[Subject, nn.Module, Inputs]:
-    """The subject, its network on the device asked for, and its inputs.
+    """The subject, its network on the requested device, and its inputs.
 
     Raises:
         InputError: see `subject_of`, `build`, `given_inputs` and `example_inputs`; or there is no
@@ -193,10 +193,10 @@ def built_by(factory: Callable[[], Any], name: str) -> nn.Module:
 
     Args:
         factory: takes no argument.
-        name: of it, for the error.
+        name: its name, for the error.
 
     Raises:
-        InputError: it fails, or returns no module, or one that cannot be analysed as it is.
+        InputError: it fails, or its result is not a module that can be analysed.
     """
     try:
         model = factory()
@@ -247,7 +247,7 @@ def with_ties(state: Any, model: nn.Module) -> Any:
 
 
 def _hint(state: Any) -> str:
-    """What is around the weights in a file, if it can be told."""
+    """What a file holds beside the weights, as a hint; empty if not known."""
     keys = list(state) if isinstance(state, dict) else []
     inner = next((key for key in keys if isinstance(state[key], dict)), None)
     if inner is not None:
@@ -258,7 +258,7 @@ def _hint(state: Any) -> str:
 
 
 def state_in(path: str) -> Any:
-    """The state dict in a file; nothing in it is executed.
+    """The state dict in a file; no code in it is executed.
 
     Raises:
         InputError: there is no such file, or it is no state dict.
@@ -287,11 +287,11 @@ def state_in(path: str) -> Any:
 
 
 def given_inputs(given: str | Callable[[], Any], seed: int = 0) -> Any:
-    """What a user's function returns, as inputs of a forward pass.
+    """The result of a user's function, as inputs of a forward pass.
 
     Args:
         given: a function without arguments, or its reference.
-        seed: of what the function draws, which is the same in every process.
+        seed: of the function's random numbers, which are the same in every process.
 
     Raises:
         InputError: there is no such function, it raised, or returned None.

@@ -1,4 +1,4 @@
-"""Models that can be analysed as they are; what to pass instead of the others."""
+"""Refuse models that cannot be analysed as they are, and name what to pass instead."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -55,17 +55,17 @@ _WRAPPERS: tuple[tuple[Callable[[nn.Module], bool], str], ...] = (
     (lambda model: hasattr(model, "_orig_mod"), "model._orig_mod, which was compiled"),
     (lambda model: isinstance(model, torch.jit.ScriptModule), "the one that was scripted"),
 )
-"""What stands around a module, and what to pass instead."""
+"""Wrappers of modules, and what to pass instead."""
 
 
 def check_copies(model: nn.Module, inputs: Inputs) -> None:
-    """Refuse a model that is another one where it is copied, as for each run."""
+    """Refuse a model whose copy computes something else, because each run uses a copy."""
     outputs = []
     for network in (model.eval(), copy_of(model)):
         try:
             outputs.append(_seeded(network, inputs))
         except Exception:
-            return  # whoever runs it next says so
+            return  # the next run reports it
     if any(
         bool(pair[0].isfinite().all()) and relative_error(*pair) > _COPIED
         for pair in zip(*outputs, strict=True)
@@ -80,7 +80,7 @@ def check_copies(model: nn.Module, inputs: Inputs) -> None:
 def writes_undone(model: nn.Module, inputs: Inputs) -> Iterator[Sequence[str]]:
     """Undo on the way out what forward passes write to the model's own tensors.
 
-    A counter, a table whose rows are held to a norm. What that is, a copy shows.
+    Examples are a counter, or a table with a maximal norm of its rows. A copy shows which they are.
 
     Yields:
         the names of these tensors.
@@ -102,7 +102,7 @@ def writes_undone(model: nn.Module, inputs: Inputs) -> Iterator[Sequence[str]]:
 
 @contextmanager
 def restored(model: nn.Module, names: Iterable[str]) -> Iterator[None]:
-    """Give tensors of a model the values that they have now on the way out."""
+    """Restore the present values of a model's tensors on the way out."""
     tensors = named_tensors(model)
     held = [(tensors[name], tensors[name].detach().clone()) for name in names]
     try:

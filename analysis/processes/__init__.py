@@ -1,3 +1,3 @@
-"""Work in other processes: ended when out of time, done once for all of them."""
+"""Work in other processes: with a time limit, and shared between processes."""
 
 __all__: list[str] = []

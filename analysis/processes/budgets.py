@@ -1,6 +1,6 @@
-"""A time budget inside one process, and the names of the steps that it ends in.
+"""A time budget inside one process, and the names of steps.
 
-Building the graph of some networks does not end; the budget turns that into an answer.
+For some networks, building the graph does not end. The budget turns that into a verdict.
 """
 
 import signal
@@ -17,7 +17,7 @@ __all__ = ["announce_to", "announced_to", "can_be_held", "limited", "step", "und
 _listeners: list[Callable[[str], None]] = []
 
 _undisturbed: list[None] = []
-"""One entry for each block that no budget ends."""
+"""One entry for each block that a budget must not interrupt."""
 
 _REPEAT_SECONDS = 1.0
 _SOON = 1e-3
@@ -29,7 +29,7 @@ def limited(seconds: float | None, *, of_processor: bool = False) -> Iterator[No
 
     Args:
         seconds: by the clock.
-        of_processor: whether they are those that this process computes, however busy the machine.
+        of_processor: whether to count processor time of this process instead.
 
     Raises:
         InputError: not called from the main thread, where POSIX delivers the alarm; or
@@ -62,14 +62,14 @@ def limited(seconds: float | None, *, of_processor: bool = False) -> Iterator[No
     finally:
         signal.setitimer(timer, 0)
         signal.signal(alarm, previous)
-        if before:  # somebody else's alarm goes off when it would have
+        if before:  # restore the alarm of other code
             left = before - (now() - start)
             signal.setitimer(timer, max(left, _SOON), interval)
 
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """No budget ends inside the block, as where a network is given back what it had."""
+    """Let no budget end inside the block, for example while a network is restored."""
     _undisturbed.append(None)
     try:
         yield
@@ -84,13 +84,13 @@ def can_be_held() -> bool:
 
 
 def announce_to(listener: Callable[[str], None]) -> None:
-    """Tell ``listener`` the name of every step that begins in this process from now on."""
+    """Call ``listener`` with the name of every step that begins in this process from now on."""
     _listeners.append(listener)
 
 
 @contextmanager
 def announced_to(listener: Callable[[str], None]) -> Iterator[None]:
-    """Tell ``listener`` the name of every step that begins inside the block."""
+    """Call ``listener`` with the name of every step that begins inside the block."""
     _listeners.append(listener)
     try:
         yield
@@ -100,7 +100,7 @@ def announced_to(listener: Callable[[str], None]) -> Iterator[None]:
 
 @contextmanager
 def step(name: str) -> Iterator[None]:
-    """Name the work of the block, for the answer when the budget runs out in it."""
+    """Name the work of the block, for the message if the budget ends inside it."""
     for listener in _listeners:
         listener(name)
     try:

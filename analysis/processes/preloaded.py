@@ -1,6 +1,6 @@
-"""What the server that workers are forked from imports, so that each new worker has it at once.
+"""Imports of the server that workers are forked from.
 
-Only that server may import this: it does what the environment says.
+Only that server may import this module, whose imports depend on the environment.
 """
 
 import gc
@@ -15,7 +15,7 @@ __all__: list[str] = []
 # third off the time of the import.
 gc.disable()
 
-# What does not import ends no server: the worker that needs it meets it again, and says so.
+# A failing import does not end the server: the worker that needs the module reports it.
 with suppress(Exception):
     import_module(os.environ["PRUNING_ANALYSIS_PRELOADED"])
 

@@ -1,4 +1,4 @@
-"""Work that several processes need is done by the first that asks, and read by the others."""
+"""Share work between processes: the first does it, the others read the result."""
 
 import pickle
 from collections.abc import Callable
@@ -22,11 +22,11 @@ class SharedCache:
     folder: Path
 
     def compute_once(self, key: str, work: Callable[[], Any]) -> Any:
-        """What ``work`` returns, or raises, done once for all processes.
+        """The result, or the error, of ``work``, computed once for all processes.
 
-        What is no error of ours is told in words, as `WorkerError`.
+        Errors of other packages become `WorkerError`, with their message.
 
-        A process that is ended gives its turn to the next.
+        If a process is ended, the next one does the work.
 
         Args:
             key: names the work; the same in every process.
@@ -44,7 +44,7 @@ class SharedCache:
         return answer
 
     def get(self, key: str) -> Any:
-        """What has been answered; None if nothing has."""
+        """The stored result; None if there is none."""
         file = self._file(key)
         return pickle.loads(file.read_bytes())[0] if file.exists() else None
 

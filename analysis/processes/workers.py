@@ -1,4 +1,4 @@
-"""A child process that does the work, and is killed when its time budget runs out.
+"""A child process that does the work and is killed when its time budget ends.
 
 An alarm inside the process would not interrupt a loop in compiled code, and a network that takes
 all memory would take the answer with it. The parent imports no torch.
@@ -33,9 +33,9 @@ _SECONDS_TO_END = 5.0
 
 @contextmanager
 def deaf_to_interrupts() -> Iterator[None]:
-    """Processes begun inside the block hear no Ctrl-C, which a terminal sends to all of them.
+    """Processes started inside the block ignore Ctrl-C, which a terminal sends to all of them.
 
-    They are ended by the one that began them, which hears it after the block.
+    The process that started them ends them; it handles Ctrl-C after the block.
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield
@@ -51,7 +51,7 @@ def deaf_to_interrupts() -> Iterator[None]:
 
 @contextmanager
 def _environment(**values: str | None) -> Iterator[None]:
-    """Environment variables for what is begun inside the block; None is one that is not set."""
+    """Environment variables for processes started inside the block; None unsets one."""
     before = {name: os.environ.get(name) for name in values}
     _set(values)
     try:
@@ -77,16 +77,17 @@ _PRELOADED = "PRUNING_ANALYSIS_PRELOADED"
 
 
 def _ours() -> dict[str, str | None]:
-    """What the variables were that the server is begun with."""
+    """The original values of the variables that the server is started with."""
     return {name: os.environ.get(name) for name in (_SAFE_PATH, _PRELOADED)}
 
 
 class Worker:
-    """Runs functions in one child process, one at a time; begins a fresh one when it was ended.
+    """Runs functions in one child process, one at a time; starts a new one after it was ended.
 
     Args:
-        module: what the functions belong to; imported once, before any budget runs.
-        on_step: told each step of the work as it begins, see `analysis.processes.budgets.step`.
+        module: the module of the functions; imported once, before any budget starts.
+        on_step: called with each step of the work as it begins, see
+            `analysis.processes.budgets.step`.
         threads: threads for each torch operation; None leaves torch's choice.
     """
 
@@ -125,7 +126,7 @@ class Worker:
         self._folder.cleanup()
 
     def call(self, function: str, *arguments: Any, budget: float | None = None) -> Any:
-        """What ``function`` of the module returns for these arguments.
+        """The result of ``function`` of the module for these arguments.
 
         Args:
             function: its name.
@@ -134,7 +135,7 @@ class Worker:
 
         Raises:
             BudgetExceededError: no answer within the budget; ``step`` names what was running.
-            WorkerError: the child died, or raised something that is no error of ours.
+            WorkerError: the child died, or raised an error that is not this package's.
             AnalysisError: what the function raised.
         """
         if self._process is None:
@@ -212,11 +213,11 @@ def _serve(
     environment: Mapping[str, str | None],
 ) -> None:
     gc.enable()  # see `analysis.processes.preloaded`
-    _set(environment)  # what the user's code starts is not ours
+    _set(environment)  # processes of the user's code are not ours
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # where it could not be blocked
     tempfile.tempdir = os.environ["TMPDIR"] = folder
-    os.dup2(2, 1)  # standard output holds the answer alone, which the parent prints
-    # What third parties warn of while tracing is not the user's to mend.
+    os.dup2(2, 1)  # standard output is for the result, which the parent prints
+    # Users cannot fix warnings of third parties while tracing.
     warnings.simplefilter("ignore")
     try:
         functions = importlib.import_module(module)
@@ -241,7 +242,7 @@ def _outcome(function: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[
 
 
 def portable(error: Exception) -> AnalysisError:
-    """Our own error as it is; anything else in words, with the place it came from."""
+    """An error of this package unchanged; any other as text, with its place."""
     try:
         if isinstance(error, AnalysisError):
             pickle.loads(pickle.dumps(error))

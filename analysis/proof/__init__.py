@@ -1,3 +1,3 @@
-"""Whether a pruning is right: the masked dense network, and the pruned one compared with it."""
+"""The proof: compare the pruned network with the masked dense one."""
 
 __all__: list[str] = []

@@ -1,4 +1,4 @@
-"""Two networks, one answer: do they compute the same function?"""
+"""Compare two networks: do they compute the same function?"""
 
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
@@ -133,7 +133,7 @@ def _trace(layer: nn.Module, output: Tensor, vectors: dict[int, Tensor]) -> Tens
 
 
 def check_finite(observed: Observation) -> None:
-    """Refuse a dense network that puts out infinities: nothing can be compared with them.
+    """Refuse a dense network that returns infinities: nothing can be compared with them.
 
     Raises:
         InputError: names the first layer whose output is not finite.
@@ -170,11 +170,11 @@ def compare(
         found: what was observed of the pruned network on the same inputs.
         dense: the dense network, for the axes of its layers.
         cuts: every axis that was cut.
-        unknown: whether NaN in ``expected`` stands for what is not known, and is passed over.
+        unknown: whether NaN in ``expected`` means not known, and is skipped.
         tolerance: greatest relative error that counts as rounding.
 
     Returns:
-        ``exact``, ``wrong`` with the first layer that departs, or ``broken``.
+        ``exact``, ``wrong`` with the first layer that differs, or ``broken``.
     """
     outputs = expected.outputs
     out_cuts = {cut.layer: cut for cut in cuts if cut.axis == "out"}
@@ -198,7 +198,7 @@ def compare(
     return Verification(
         Verdict.WRONG,
         f"runs with the right output shape and computes another function: {where} is the first "
-        f"to depart, by a relative error of {error:.2g} (at most {tolerance:.2g} is rounding)",
+        f"to differ, by a relative error of {error:.2g} (at most {tolerance:.2g} is rounding)",
         max_rel_error=greatest,
         first_divergence=diverged,
     )
@@ -279,7 +279,7 @@ def _kept_output(expected: Tensor, found: Tensor, cut: Cut) -> Tensor | None:
 def changed_tensors(dense: nn.Module, pruned: nn.Module, cuts: Collection[Cut]) -> Iterator[str]:
     """Names of the pruned network's parameters and buffers that are not the dense ones, restricted.
 
-    A surviving value must be the original one, bit for bit, at the place the cuts give it.
+    A kept value must be the original one, bit for bit, at the place that the cuts give it.
     """
     originals, found = (
         {name: tensor.detach() for name, tensor in named_tensors(model).items()}

@@ -1,4 +1,4 @@
-"""Layers of a pruned network that read other channels than they should."""
+"""Layers of a pruned network that read the wrong channels."""
 
 from collections.abc import Iterator, Sequence
 
@@ -11,13 +11,13 @@ from analysis.proof.staying import Staying
 __all__ = ["conflicts"]
 
 _SHOWN = 3
-"""Channels that an explanation lists; a count says how many more there are."""
+"""How many channels an explanation lists."""
 
 
 def conflicts(
     dense: Trace, here: Sequence[Step], there: Sequence[Step], staying: Staying
 ) -> Iterator[tuple[str, str]]:
-    """Layers that read other channels, and which, as far as both networks call the same.
+    """Layers that read the wrong channels, with an explanation, as far as both networks line up.
 
     Args:
         dense: the pass over the dense network.

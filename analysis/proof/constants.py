@@ -1,4 +1,4 @@
-"""Numbers that operators are given: the same in both networks, or following a width."""
+"""Compare arguments of operators: equal in both networks, or following a width."""
 
 from math import isclose, log, prod
 
@@ -127,7 +127,7 @@ _TAKES_SIZES = operators.RESHAPES | {
 """Operators that are given sizes, or bounds of parts."""
 
 _PARTS = frozenset({"narrow", "select", "slice"})
-"""Operators that are given bounds of a part along one dimension, which is told first."""
+"""Operators that take bounds along one dimension, which is their first argument."""
 
 _TURNS = frozenset({"movedim", "permute", "transpose"})
 

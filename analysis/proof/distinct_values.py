@@ -137,7 +137,8 @@ def copy_values(source: nn.Module, target: nn.Module) -> None:
 def _named_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
     """Parameters, and the buffers of layers: what else a buffer holds may be no value of a channel.
 
-    A shared one stands under each of its names, as torch-pruning gives each its own when it cuts.
+    A shared one has an entry for each of its names, as torch-pruning gives each its own when it
+    cuts.
     """
     yield from model.named_parameters(remove_duplicate=False)
     for name, layer in model.named_modules(remove_duplicate=False):

@@ -1,4 +1,4 @@
-"""What of a network the example inputs do not exercise, and what is not a tensor."""
+"""Parts of a network that the example inputs do not use, and attributes that are not tensors."""
 
 from collections.abc import Collection, Iterable, Iterator
 from functools import cache
@@ -54,7 +54,7 @@ def fails_in_training(
 
 
 def unexercised(model: nn.Module, used: Collection[str]) -> list[str]:
-    """Modules that own parameters of which none is used.
+    """Modules with parameters of which none is used.
 
     Args:
         model: a network.
@@ -73,7 +73,7 @@ _PLAIN = (bool, int, float, str, type(None))
 
 
 def changed_attributes(dense: nn.Module, pruned: nn.Module) -> Iterator[str]:
-    """What differs between modules beside their tensors, in words.
+    """Differences of modules beside their tensors, in words.
 
     A number may follow a width of the network, or be a part of one of a tensor inside its module.
     """

@@ -1,4 +1,4 @@
-"""Whether what meets at an operator was made by the same operators in both networks."""
+"""Whether the operands of an operator were made by the same operators in both networks."""
 
 from collections.abc import Sequence
 

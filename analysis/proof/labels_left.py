@@ -1,4 +1,4 @@
-"""The channels of a dense network that the positions of a pruned one's tensors hold."""
+"""The dense channels at the positions of a pruned network's tensors."""
 
 from collections.abc import Collection, Sequence
 from math import prod
@@ -44,9 +44,7 @@ def labels_after(
                 continue
             known = rows.setdefault((original, dim), row)
             if not np.array_equal(known, row):
-                raise NotOneCutError(
-                    f"`{name}` and `{original}` were one tensor, and are cut apart"
-                )
+                raise NotOneCutError(f"`{name}` and `{original}` were tied and are cut differently")
             own = trace.starts[original, dim] + row
             labels[name, dim] = torch.from_numpy(own)
             removed[own] = False
@@ -67,7 +65,7 @@ def _rows(restricted: Restriction, name: str, tensor: Tensor) -> dict[int, Label
         sizes = shape
         left = restricted(name, _places(sizes)).numpy()
     if left.ndim != len(shape) or not left.size:
-        raise NotOneCutError(f"what is left of `{name}` has other dimensions")
+        raise NotOneCutError(f"the dimensions of `{name}` are not those of its kept part")
     found = np.zeros((), np.int32)
     for dim in (dim for dim, size in enumerate(sizes) if size > 1):
         step = prod(sizes[dim + 1 :])

@@ -1,4 +1,4 @@
-"""The masked dense network's values, each computed once for all networks compared with it."""
+"""The masked dense network's values, computed once for all networks compared with it."""
 
 from collections.abc import Collection
 from contextlib import AbstractContextManager
@@ -73,7 +73,7 @@ class MaskedDense:
     def smaller(self) -> "MaskedDense | None":
         """The same on smaller inputs, on which it goes the same way; None where there are none.
 
-        And where several networks are compared, which are told by the example inputs.
+        Also where several networks are compared, which the example inputs distinguish.
         """
         inputs = self.examples if self._shared else self.noted.fewer(self.examples)
         if inputs is self.examples:

@@ -168,7 +168,7 @@ def _is_scaled(model: nn.Module, cut: Cut) -> bool:
 def _located(model: nn.Module, cuts: Iterable[Cut]) -> Iterator[tuple[Cut, nn.Module, Kind]]:
     """Each cut of a layer of a known kind, with how that holds channels.
 
-    A layer of another kind is the tensors that it owns, whose cuts stand beside.
+    A layer of another kind is covered by the cuts of its tensors.
     """
     modules = dict(model.named_modules())
     for cut in cuts:
@@ -231,7 +231,7 @@ def _tag_output(axis: int, removed: Tensor, width: int) -> Any:
     """A hook that makes the removed channels NaN; a recurrent layer puts out several tensors."""
 
     def tagged(output: Tensor) -> Tensor:
-        # Both directions stand side by side.
+        # Both directions are side by side.
         blocks = range(output.shape[axis] // width)
         places = torch.cat([removed[:0], *(removed + block * width for block in blocks)])
         return output.index_fill(axis, places.to(output.device), torch.nan)

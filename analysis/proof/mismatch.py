@@ -1,4 +1,4 @@
-"""The shape mismatch that a naive cut causes, reproduced beside the cut of the whole group."""
+"""Reproduce the shape mismatch of a naive cut, beside the cut of the whole group."""
 
 from torch import nn
 
@@ -18,7 +18,7 @@ def reproduce_residual_mismatch(
 ) -> tuple[Mismatch, ...]:
     """For each skip connection: the error when the block's projection alone is cut.
 
-    Beside it stands the proof of torch-pruning's own group for the same layer and channels. The
+    Each entry also has the proof of torch-pruning's own group for the same layer and channels. The
     model is not changed.
 
     Args:

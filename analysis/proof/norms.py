@@ -1,7 +1,7 @@
-"""Which statistics over channels are those of a norm, told by what is done with them.
+"""Which statistics over channels are those of a norm, judged by how they are used.
 
 A norm divides channels by the root of their mean square, or of their variance once their mean is
-subtracted, whatever its class is called and wherever its lines stand. It is known by two powers:
+subtracted, whatever its class is called and wherever its code is. It is known by two powers:
 channels twice as large leave it as it is, and so do twice as many. A mean that is added, or a
 softmax, changes with the first; channels of length one with the second.
 """

@@ -1,4 +1,4 @@
-"""Another batch and image size, at which a network may go another way.
+"""Other batch and image sizes, at which a network may take another path.
 
 Layers and functions that only other sizes reach are in no graph that the example inputs make, so a
 pruner does not know of them.
@@ -116,7 +116,7 @@ def _calls(model: nn.Module, inputs: Inputs) -> Sequence[Step]:
 def _go_one_way(calls: Sequence[Step], others: Sequence[Step]) -> bool:
     """Whether two passes call the same operators, in the same lines, with the same but for sizes.
 
-    A product may be written out otherwise at other sizes; that is told apart by lining up.
+    A product may use other operators at other sizes; lining up recognizes that.
     """
     constants = Constants()
     for here, there in zip_longest(chain(*by_line(calls)), chain(*by_line(others))):

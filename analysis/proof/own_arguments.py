@@ -1,4 +1,4 @@
-"""What the dense network's own code gives its operators once it is cut.
+"""The arguments that the dense network's own code computes once it is cut.
 
 A forward pass makes numbers of widths in ways that no table lists: a ratio of two, a share of one.
 The dense network is therefore cut as the pruned one was, with its own attributes, and run: what it

@@ -37,7 +37,7 @@ def prove(
         pruned: the network after them.
         removals: the groups that were cut, with indices of ``dense``.
         example_inputs: gives the shapes of the random inputs, which may be smaller.
-        noted: what the dense network does, before foreign code ran; None runs it.
+        noted: the operators of the dense network, recorded before foreign code ran; None runs it.
 
     Raises:
         InputError: the dense network cannot be compared: it does not run in float64, its outputs
@@ -50,7 +50,7 @@ def prove(
 
 @collector_paused()
 def prove_against(expected: MaskedDense, pruned: nn.Module) -> Verification:
-    """As `prove`, of several networks that are compared with one masked dense network."""
+    """Like `prove`, for several networks that are compared with one masked dense network."""
     with left_as_found(expected.dense), left_as_found(pruned):
         expected.dense.eval()
         pruned.eval()
@@ -111,8 +111,8 @@ def _in_training(expected: MaskedDense, pruned: nn.Module, answer: Verification)
     )
 
 
-def _telling(answer: Verification, told: str) -> Verification:
-    return replace(answer, reason=f"{answer.reason}; {told}" if answer.reason else told)
+def _telling(answer: Verification, text: str) -> Verification:
+    return replace(answer, reason=f"{answer.reason}; {text}" if answer.reason else text)
 
 
 class _Proof:
@@ -130,8 +130,8 @@ class _Proof:
     def _on_smaller_inputs(self) -> Verification | None:
         """The verdict where both networks are one operator by operator on the example inputs.
 
-        Numbers add to that what they add on any inputs that take the same way. None where more is
-        to be told.
+        Numbers are then compared on inputs that take the same path. None if there is more to
+        report.
         """
         smaller = self._expected.smaller
         if smaller is None:
@@ -191,7 +191,7 @@ class _Proof:
             is_known_equal = known.verdict is Verdict.EXACT and not expected.functions.scrambled
             self._is_equal_where_known |= is_known_equal
             if known.verdict is Verdict.WRONG:
-                # Behind an operator that mixes, what is masked alone departs at once.
+                # After an operator that mixes, the masked network alone differs at once.
                 self._sharper = self._sharper or known
         return None
 
@@ -233,7 +233,7 @@ class _Proof:
                 answer,
                 verdict=Verdict.WRONG,
                 reason=f"`{changed}` is not the dense network's, restricted to the kept channels; "
-                "it does not show on the inputs drawn",
+                "the random inputs do not show it",
                 first_divergence=changed.rpartition(".")[0],
             )
         structure = self._structure
@@ -242,11 +242,11 @@ class _Proof:
         idle = exercised.unexercised(self._pruned, structure.used) if structure.used else ()
         answer = replace(answer, structure=structure.said, unexercised=tuple(idle))
         if structure.differs:
-            told = dict(structure.conflicts).get(structure.layer, structure.differs)
+            text = dict(structure.conflicts).get(structure.layer, structure.differs)
             return replace(
                 answer,
                 verdict=Verdict.WRONG,
-                reason=f"{told}; it does not show on the inputs drawn",
+                reason=f"{text}; the random inputs do not show it",
                 first_divergence=structure.layer,
             )
         if structure.numbered is not None:
@@ -269,7 +269,7 @@ class _Proof:
     def _told(self, structure: Structure) -> Iterator[str]:
         """What a verdict that passes does not cover."""
         if structure.unknown or structure.held:
-            yield f"shown on drawn inputs alone: {structure.unknown or structure.held}"
+            yield f"shown on random inputs alone: {structure.unknown or structure.held}"
         changed = list(exercised.changed_attributes(self._dense, self._pruned))
         if changed:
             yield _some(changed)
@@ -297,10 +297,10 @@ class _Proof:
         is_function = structure.held.startswith(FUNCTIONS)
         if structure.is_proved or is_function or (structure.held and self._is_equal_where_known):
             return self._over_those_that_stay(answer, place)
-        told = dict(structure.conflicts)
-        why = told.get(answer.first_divergence or "") or next(iter(told.values()), "")
+        text = dict(structure.conflicts)
+        why = text.get(answer.first_divergence or "") or next(iter(text.values()), "")
         why = why or structure.differs or structure.unknown or structure.held
-        # What departs first may own no parameters, by which numbers are compared.
+        # The first difference may be in a module without parameters, whose output is not compared.
         first = structure.layer if structure.differs else answer.first_divergence
         return replace(answer, reason=f"{answer.reason}{place}; {why}", first_divergence=first)
 
@@ -314,8 +314,8 @@ class _Proof:
         ]
         if structure.held or mixing:
             module, what = mixing[0] if mixing else (structure.layer, structure.held)
-            told = "; ".join(filter(None, (_mixed(module, what), _some(scales))))
-            return replace(answer, verdict=Verdict.MIXED, reason=told)
+            text = "; ".join(filter(None, (_mixed(module, what), _some(scales))))
+            return replace(answer, verdict=Verdict.MIXED, reason=text)
         if structure.combined or structure.scaled:
             return replace(
                 answer,
@@ -359,7 +359,7 @@ def _some(texts: Sequence[str]) -> str:
 
 
 _SHOWN = 3
-"""Things that are listed; a count says how many more there are."""
+"""How many entries a reason lists."""
 
 
 def _mixed(module: str, what: str) -> str:

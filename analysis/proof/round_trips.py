@@ -80,7 +80,7 @@ def _silently() -> Iterator[None]:
 
 
 def in_single(network: nn.Module, inputs: Inputs) -> tuple[nn.Module, Inputs]:
-    """A network of 16 bits and its inputs in float32, in which a fault stands out of the rounding.
+    """A network of 16 bits and its inputs in float32, where a fault is clearly above rounding.
 
     The network itself is changed.
     """
@@ -270,7 +270,7 @@ def _module_of(node: Any) -> str:
 
 @torch.no_grad()
 def departure(network: nn.Module, other: nn.Module, inputs: Inputs) -> str:
-    """Where a network that came back departs from the one that stayed; empty if it does not.
+    """Where a loaded network differs from the original; empty if it does not.
 
     Args:
         network: the one that stayed.
@@ -282,7 +282,7 @@ def departure(network: nn.Module, other: nn.Module, inputs: Inputs) -> str:
 
 @torch.no_grad()
 def departure_on_gpu(pruned: nn.Module, dense: nn.Module, inputs: Inputs) -> str:
-    """Where a pruned network on a GPU departs from itself on the CPU; empty if it does not.
+    """Where a pruned network on a GPU differs from itself on the CPU; empty if it does not.
 
     Some kernels keep constants in single precision, whatever they compute in (CUDA's hardswish its
     sixth), so that a network may be as far from itself as a few times what the dense one is.
@@ -339,7 +339,7 @@ def _on_cpu(observed: comparing.Observation) -> comparing.Observation:
 
 @torch.no_grad()
 def shipped_departure(network: nn.Module, shipped: Shipped, inputs: Inputs) -> str:
-    """Where another form of a network departs from it; empty if it does not.
+    """Where another form of a network differs from it; empty if it does not.
 
     Args:
         network: the one that stayed, in single precision or better.
@@ -362,7 +362,7 @@ def shipped_departure(network: nn.Module, shipped: Shipped, inputs: Inputs) -> s
             if error <= _ROOM * rounding:
                 continue
             first = _first_departure(network, shipped, drawn, _ROOM * rounding)
-            where = f"`{first}` is the first layer to depart; " if first else ""
+            where = f"`{first}` is the first layer to differ; " if first else ""
             return (
                 f"computes another function: {where}its output {number} is off by a relative error "
                 f"of {error:.2g}, where torch's own rounding is {rounding:.2g}"

@@ -1,4 +1,4 @@
-"""The labels of a dense network's pass that are left by a cut, as both networks carry them."""
+"""The labels of a dense network's pass that a cut leaves, as both networks carry them."""
 
 from collections.abc import Iterable, Mapping
 

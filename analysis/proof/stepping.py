@@ -1,4 +1,4 @@
-"""A pruner, iterative or not, stepped to its end: every step proved, asked against done.
+"""Step a pruner to its end, prove every step, and compare requested and removed channels.
 
 The chain of steps proves the whole, since each starts from the network that the last one left.
 """
@@ -47,7 +47,7 @@ __all__ = [
 
 @dataclass
 class Progress:
-    """What the steps of a pruner have done so far, and what they were asked for.
+    """The cuts of a pruner's steps so far, and their requests.
 
     ``reading`` is of its groups before the first step, which is asked for no more after that.
     """
@@ -88,7 +88,7 @@ def stepped(
     budget: float | None,
     noted: Noted | None = None,
 ) -> Verification:
-    """Build, step to the end and prove; what raises or does not end becomes a verdict.
+    """Build a pruner, step it to its end and prove; errors and time-outs become verdicts.
 
     Each step is proved against the network that it starts from; the chain proves the whole.
 
@@ -236,7 +236,7 @@ def _prove_step(
 def verdict_of(failure: UnprunableError | BudgetExceededError) -> Verification:
     """The verdict on a pruner that raised, or did not end."""
     if isinstance(failure, BudgetExceededError):
-        return Verification(Verdict.TIMEOUT, failure.story)
+        return Verification(Verdict.TIMEOUT, failure.reason)
     return Verification(Verdict.UNPRUNABLE, str(failure))
 
 
@@ -292,7 +292,7 @@ def accounted(
     planned: tuple[PlannedGroup, ...] | None,
     ratio: float | None,
 ) -> Verification:
-    """The answer with asked against done; a run that did not end has no account.
+    """The answer with requested and removed channels; a run that did not end has none.
 
     Args:
         verification: of all steps.
@@ -329,7 +329,7 @@ def _with_layers(
     progress: Progress,
     asked: AskedOfLayers,
 ) -> Verification:
-    """The answer with what single layers were asked; what did not come of that is told."""
+    """The answer with requests for single layers; unmet requests are reported."""
     verification = replace(
         verification,
         heads=asked.head_accounts(groups, progress.removals),
@@ -338,8 +338,8 @@ def _with_layers(
     )
     if not verification.verdict.passes:
         return verification
-    told = "; ".join(filter(None, [verification.reason, *_short_of(verification)]))
-    return replace(verification, reason=told)
+    reasons = "; ".join(filter(None, [verification.reason, *_short_of(verification)]))
+    return replace(verification, reason=reasons)
 
 
 def _short_of(verification: Verification) -> list[str]:

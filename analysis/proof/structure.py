@@ -1,4 +1,4 @@
-"""Whether a pruned network is the dense one without some channels, operator by operator.
+"""Line up a pruned network with the dense one, operator by operator.
 
 Numbers on drawn inputs cannot see what these do not reach: a threshold that none of them passes, a
 channel that is dead on all of them. Both networks are therefore run with labelled channels, and
@@ -54,7 +54,7 @@ class Recording:
 
 @dataclass(frozen=True)
 class Structure:
-    """What lining up two networks shows.
+    """The result of lining up two networks.
 
     Attributes:
         differs: how the pruned network is another one; empty if it is not.
@@ -349,8 +349,8 @@ class _Lining:
         for step in steps:
             for edge in self._meets.get(self._after.get(id(step), -1), []):
                 one, other = (self._staying.translated(row) for row in (edge.one, edge.other))
-                told = (one >= 0) & (other >= 0)
-                if (self._staying.of[one[told]] != self._staying.of[other[told]]).any():
+                known = (one >= 0) & (other >= 0)
+                if (self._staying.of[one[known]] != self._staying.of[other[known]]).any():
                     raise _DiffersError(
                         f"other channels meet at {step.place} than in the dense network"
                     )
@@ -359,7 +359,7 @@ class _Lining:
         gone, others = self._removed[edge.one], self._removed[edge.other]
         if (gone != others).any():
             place = self._dense.trace.steps[edge.step].place
-            raise _DiffersError(f"a channel that went meets one that stays at {place}")
+            raise _DiffersError(f"a removed channel is combined with a kept one at {place}")
         left = self._staying.left_of
         return left(edge.one[~gone]), left(edge.other[~gone])
 

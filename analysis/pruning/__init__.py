@@ -1,3 +1,3 @@
-"""What goes: importances, what a ratio asks, the rules that drop a cut, the surgery."""
+"""Importances, plans, the rules that drop a cut, and the surgery."""
 
 __all__: list[str] = []

@@ -1,4 +1,4 @@
-"""What the steps of any pruner ask of each group."""
+"""The requests of any pruner's steps."""
 
 from collections.abc import Collection
 from typing import Any, Protocol
@@ -13,17 +13,17 @@ __all__ = ["Requested", "requested_of"]
 
 
 class Requested(Protocol):
-    """What the steps of a pruner ask of each group; see `RequestedChannels`."""
+    """The requests of a pruner's steps; see `RequestedChannels`."""
 
     unknown: str
 
     @property
     def of_layers(self) -> AskedOfLayers | None:
-        """What single layers are asked, if any are."""
+        """The requests for single layers, if there are any."""
 
     @property
     def planned(self) -> tuple[PlannedGroup, ...]:
-        """What is asked up to the last step looked at, and what the rules leave of that."""
+        """The plan up to the last step."""
 
     def look_ahead(
         self,
@@ -31,19 +31,19 @@ class Requested(Protocol):
         removals: Collection[Removal],
         reading: depgraph.Reading | None = None,
     ) -> None:
-        """Note what the coming step asks for."""
+        """Record the request of the next step."""
 
     def refuted_by(self, removals: Collection[Removal]) -> str:
-        """Why the pruner did not ask for what is planned; empty if it may have."""
+        """Why the pruner did not request the plan; empty if it may have."""
 
 
 def requested_of(pruner: Any) -> Requested:
-    """What is asked by a pruner of torch-pruning's, or by one that cuts groups as they are."""
+    """The requests of a pruner, torch-pruning's or a `GroupPruner`."""
     return _RequestedSets(pruner) if isinstance(pruner, GroupPruner) else RequestedChannels(pruner)
 
 
 class _RequestedSets:
-    """What a `GroupPruner` asks, as it says itself."""
+    """The requests of a `GroupPruner`, which it reports itself."""
 
     def __init__(self, pruner: GroupPruner) -> None:
         self.unknown = ""
@@ -51,7 +51,7 @@ class _RequestedSets:
 
     @property
     def of_layers(self) -> None:
-        """What has a ratio of its own is ranked alone, as the groups say."""
+        """Layers with their own ratio are ranked alone, as the groups say."""
 
     @property
     def planned(self) -> tuple[PlannedGroup, ...]:
@@ -64,8 +64,8 @@ class _RequestedSets:
         removals: Collection[Removal],
         reading: depgraph.Reading | None = None,
     ) -> None:
-        """Its importance need not be asked twice."""
+        """Its importance is not called twice."""
 
     def refuted_by(self, removals: Collection[Removal]) -> str:
-        """It cuts what it says."""
+        """It removes what it plans."""
         return ""

@@ -1,7 +1,7 @@
-"""What a pruner was told about single layers: heads that go whole, and ratios of their own.
+"""Requests to a pruner for single layers: whole heads, and ratios of their own.
 
-torch-pruning takes a head's ratio for each step of what the last one left, and passes over ratios
-that no group takes up, without a word.
+At each step torch-pruning applies a ratio of heads to what the last step left. It silently ignores
+ratios that no group uses.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -16,22 +16,22 @@ __all__ = ["AskedOfLayers", "prunes_heads"]
 
 
 def prunes_heads(pruner: Any) -> bool:
-    """Whether whole heads go."""
+    """Whether whole heads are removed."""
     ratios = [pruner.per_step_head_pruning_ratio, *pruner.head_pruning_ratio_dict.values()]
     return bool(pruner.prune_num_heads and any(max(each) > 0 for each in ratios))
 
 
 @dataclass(frozen=True)
 class AskedOfLayers:
-    """What is asked by the last step, by names of layers.
+    """The request of the last step, by names of layers.
 
     Attributes:
-        heads: of each layer of attention.
-        head_ratio: of heads, where a layer has none of its own.
+        heads: number of heads of each layer of attention.
+        head_ratio: ratio of heads of layers without their own.
         head_ratios: by layer.
         ratios: of channels, by the layers that share one.
         together: whether all heads are ranked together.
-        prunes_heads: whether the pruner was told to remove any.
+        prunes_heads: whether the pruner is to remove heads.
         is_traced: whether torch-pruning's graph joins any two operators.
     """
 
@@ -69,7 +69,7 @@ class AskedOfLayers:
     def head_accounts(
         self, groups: Sequence[DependencyGroup], removals: Collection[Removal]
     ) -> tuple[HeadAccount, ...]:
-        """Heads asked against heads gone; none where no layer of attention is asked for any."""
+        """Requested and removed heads; none if no heads are requested."""
         gone = {cut.layer: set(cut.removed) for cut in merge_cuts(removals) if cut.axis == "out"}
         accounts = [self._attention(widths, gone) for widths in self._attentions(groups)]
         if self.together and accounts:
@@ -86,7 +86,7 @@ class AskedOfLayers:
         return tuple(each for each in accounts if each.requested or each.removed)
 
     def _attentions(self, groups: Sequence[DependencyGroup]) -> list[dict[str, int]]:
-        """Widths of the layers of each attention; keys that queries share are of the greater."""
+        """Widths of the layers of each attention; keys that queries share have the greater one."""
         found: list[dict[str, int]] = [
             {
                 each.layer: each.width
@@ -121,7 +121,7 @@ class AskedOfLayers:
         )
 
     def unmet_heads(self, groups: Sequence[DependencyGroup]) -> str:
-        """Why a ratio of heads that is asked takes none; empty if it does."""
+        """Why a requested ratio of heads removes none; empty if it removes some."""
         asked = self.head_ratio or any(self.head_ratios.values())
         own = {layer for group in groups for layer in group.layers} & self.heads.keys()
         if asked and not own:
@@ -139,7 +139,7 @@ class AskedOfLayers:
         return ""
 
     def unmet(self, groups: Sequence[DependencyGroup]) -> Iterator[str]:
-        """What was asked of layers and no group takes up, in words."""
+        """Requests for layers that have no effect, in words."""
         if not self.is_traced:
             yield NO_GRADIENT
         taken = {key for group in groups if (key := self._taken_by(group)) is not None}
@@ -150,7 +150,7 @@ class AskedOfLayers:
                 )
 
     def _taken_by(self, group: DependencyGroup) -> tuple[str, ...] | None:
-        """The layers whose ratio a group takes: those of its first one that has any."""
+        """The layers whose ratio a group uses: those of its first layer with a ratio."""
         if not group.prunable:
             return None
         return next(

@@ -1,4 +1,4 @@
-"""The right cut: which sets of channels go, of groups of which each set may go at once."""
+"""The right cut: rank the sets of channels that are removed together, and choose some."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -36,17 +36,17 @@ __all__ = [
 ]
 
 Importance = Callable[[Expected], Tensor | None]
-"""The score of each channel of a group, shape (width,); None where it has none: the group stays."""
+"""The score of each channel of a group, shape (width,); None leaves the group whole."""
 
 
 @dataclass(frozen=True, eq=False)
 class RankedSets:
-    """The groups of a network, of which whole sets of channels are ranked.
+    """The groups of a network, with scores of their sets of channels.
 
     Attributes:
-        followed: the network with its channels followed.
-        found: by group what is ranked, and what goes with each position.
-        scores: by root the score of each set, shape (sets,); none for a group that stays.
+        followed: the labelled pass of the network.
+        found: for each group, the sets that are ranked, and the channels of each.
+        scores: by root, the score of each set, shape (sets,); none for a group that is left whole.
     """
 
     followed: Labelled
@@ -60,7 +60,7 @@ class RankedSets:
         return [group.root for group in groups if group.prunable and group.root in self.scores]
 
     def widths(self, asked: Mapping[str, int]) -> dict[str, int]:
-        """By root the channels that stay where these of groups or layers do, see `widths_of`."""
+        """How many channels are kept for these widths, by root; see `widths_of`."""
         return widths_of(self.found, self.followed.groups, asked) if asked else {}
 
 
@@ -71,7 +71,7 @@ def ranked_sets(
     importance: str | Importance,
     names: Collection[str] = (),
 ) -> RankedSets:
-    """Score the sets of channels that may go at once, each by the mean of its channels.
+    """Score the sets of channels that are removed together, each by the mean of its channels.
 
     Args:
         model: the dense network.
@@ -95,14 +95,14 @@ def ranked_sets(
         each.group.root: set_importances(group, followed.parameters, own, norm)
         for each, group in zip(found, followed.groups, strict=True)
         for own in [by_channel.get(each.group.root)]
-        # What an importance has no score for is not ranked by another one.
+        # A group without scores of this importance is not ranked by another one.
         if group.together and (own is not None or isinstance(importance, str))
     }
     return RankedSets(followed, found, scores)
 
 
 def _by_sets(found: Sequence[Expected], followed: Labelled) -> Iterator[Expected]:
-    """The groups, of which those channels go at once that may, and whose cut is right."""
+    """The groups with sets of channels that are removed together."""
     for each, group in zip(found, followed.groups, strict=True):
         members = tuple(replace(member, channel_groups=1) for member in each.group.members)
         yield replace(
@@ -120,18 +120,18 @@ def limits_of(
     least: int = 1,
     before: Mapping[str, int] | None = None,
 ) -> dict[str, Limits]:
-    """How many channels of each group may go.
+    """How many channels of each group can be removed.
 
     Args:
         sets: of the network as it is.
         config: with the greatest ratio.
-        least: channels that every group keeps.
-        before: by root the channels that it had before the first step; those of now otherwise.
+        least: fewest channels that a group keeps.
+        before: by root, how many channels it had before the first step; by default those of now.
     """
     found = {}
     for group in (each.group for each in sets.found):
         width = (before or {}).get(group.root, group.width)
-        # 8 of 10 may go at 0.8, whatever 10 * 0.8 is in floating point.
+        # At 0.8, 8 of 10 can be removed, whatever 10 * 0.8 is in floating point.
         most = floor(width * config.max_pruning_ratio + _ROUNDING)
         found[group.root] = Limits(max(most - width + group.width, 0), max(group.width - least, 0))
     return found
@@ -153,7 +153,7 @@ def scopes_of(
             is global.
 
     Raises:
-        InputError: a layer that is not part of the model, or no channel of which may go; no ratio.
+        InputError: a layer is not part of the model or has no prunable channels; or not a ratio.
     """
     if not isinstance(ratios, Mapping):
         raise InputError(
@@ -190,11 +190,11 @@ def _scopes(
 
 @dataclass(frozen=True, eq=False)
 class Chosen:
-    """What goes at one ratio.
+    """The channels that are removed at one ratio.
 
     Attributes:
-        planned: by group what is asked and what goes, with the reason.
-        gone: for each label of the pass whether its position goes.
+        planned: by group, how many channels are requested and removed, with the reason.
+        gone: for each label of the pass, whether its position is removed.
     """
 
     planned: tuple[PlannedGroup, ...]
@@ -204,7 +204,7 @@ class Chosen:
 def choose(
     sets: RankedSets, config: Config, scopes: Sequence[Scope], limits: Mapping[str, Limits]
 ) -> Chosen:
-    """Which channels go at a ratio.
+    """Choose the channels that are removed at a ratio.
 
     Args:
         sets: see `ranked_sets`.
@@ -213,7 +213,7 @@ def choose(
         limits: see `limits_of`.
 
     Raises:
-        InputError: a group cannot have the width that is asked of it.
+        InputError: a group cannot have the requested width.
     """
     groups = [each.group for each in sets.found]
     classes = {group.root: classes_of(group) for group in groups}
@@ -257,7 +257,7 @@ def removals_of(sets: RankedSets, gone: NDArray[np.bool_]) -> list[Removal]:
 
     Args:
         sets: of the network that is cut.
-        gone: for each label of the pass over it whether its position goes.
+        gone: for each label of the pass over it, whether its position is removed.
     """
     followed, found = sets.followed, []
     odd, origins = _used_otherwise(followed), Origins(followed.trace)
@@ -282,10 +282,10 @@ def _members(followed: Labelled, group: Group) -> Iterator[Member]:
 
 
 def _used_otherwise(followed: Labelled) -> set[str]:
-    """Layers of which a tensor is not used as their class does.
+    """Layers with a tensor that is not used as their class uses it.
 
-    A table that is multiplied makes nothing; an `nn.MultiheadAttention` makes queries of some
-    channels and reads others.
+    Examples are an embedding whose table is multiplied, and an `nn.MultiheadAttention`, whose
+    queries have other channels than its inputs.
     """
     tensors = state_of(followed.modules[""])
     return {
@@ -300,7 +300,7 @@ def _used_otherwise(followed: Labelled) -> set[str]:
 def _cut(
     followed: Labelled, origins: Origins, member: Member, gone: NDArray[np.bool_], *, alone: bool
 ) -> Cut:
-    """What a member loses: an axis of its layer, or of its tensor alone."""
+    """The cut of a member: of an axis of its layer, or of its tensor alone."""
     labels = followed.trace.labels(member.tensor, member.dim)
     if alone:
         # What is masked in a tensor is what it multiplies; a norm of weights is not that of a part.

@@ -1,4 +1,4 @@
-"""Channels of a group that cost the same, so that their number is all a cost depends on.
+"""Classes of channels of a group that cost the same.
 
 Mostly that is the whole group. Where a concatenation, a chunk or a flattening lets some channels
 of a group reach layers that others do not, the group falls into several classes.
@@ -22,7 +22,7 @@ class ChannelClasses:
     Attributes:
         of_channel: for each channel of the root, its class, shape (width,).
         widths: channels of each class, shape (classes,).
-        taken: for each axis, how many of its channels go with one of each class, shape
+        taken: for each axis, how many of its channels are removed with one of each class, shape
             (classes,).
     """
 
@@ -32,7 +32,7 @@ class ChannelClasses:
 
 
 def classes_of(group: DependencyGroup) -> ChannelClasses:
-    """The classes of a group, from where its members' channels come from."""
+    """The classes of a group, from the origins of its members' channels."""
     footprints = {}
     for member in group.members:
         roots = np.asarray(member.roots, np.int64)

@@ -1,7 +1,7 @@
-"""Groups that torch-pruning drops because their cut would empty a layer, as it says itself.
+"""Groups that torch-pruning drops because their cut would empty a layer, by its own test.
 
-What a cut takes along is not always known before it is made: where channels are in one layer
-several times (halves of a gate, q, k and v of one layer), torch-pruning counts each.
+The extent of a cut is not always known before it is made: if channels are in one layer several
+times (halves of a gate, q, k and v of one layer), torch-pruning counts each of them.
 """
 
 from collections.abc import Iterable, Iterator
@@ -14,7 +14,7 @@ __all__ = ["with_emptying"]
 
 
 def with_emptying(pruner: Any, planned: Iterable[PlannedGroup]) -> Iterator[PlannedGroup]:
-    """The plan, with ``would-empty`` where torch-pruning drops what is planned of a group.
+    """The plan, with ``would-empty`` for groups that torch-pruning drops.
 
     Args:
         pruner: before the step that is planned.
@@ -35,5 +35,5 @@ def _would_empty(graph: Any, module: Any, channels: Iterable[int]) -> bool:
     try:
         cut = graph.get_pruner_of_module(module).prune_out_channels
         return not graph.check_pruning_group(graph.get_pruning_group(module, cut, list(channels)))
-    except Exception:  # it cannot tell, or raises as the step will
+    except Exception:  # its test fails, or raises as the step will
         return False

@@ -1,9 +1,9 @@
-"""What torch-pruning is expected to make of the groups as they are; nothing of it is imported.
+"""How torch-pruning is expected to cut the true groups, without importing it.
 
 torch-pruning ranks the channels of a group one by one, or by the same place in each block of a
-grouped convolution or norm, and takes along what DepGraph couples. Where channels must go together
-for a reason that DepGraph does not know (heads, a chunk, a slice), or none may go, its cut does not
-give the network without these channels.
+grouped convolution or norm, and also removes what DepGraph couples. If channels must be removed
+together for a reason that DepGraph does not know (heads, a chunk, a slice), or none can be removed,
+its cut is not right.
 """
 
 from collections import Counter
@@ -39,11 +39,10 @@ class Expected:
 
     Attributes:
         group: what is ranked.
-        going: for each position that is ranked the channels that go with it.
-        otherwise: why torch-pruning's cut would not be right; empty where it is.
-        several: whether DepGraph makes several groups of it, so that their ranks are not known.
-        channel_of: for each label of the pass the channel of the group that it goes with; -1 for
-            one of another group.
+        going: for each ranked position, the channels that are removed with it.
+        otherwise: why torch-pruning's cut would not be right; empty if it is.
+        several: whether DepGraph splits it into several groups, so that their ranks are not known.
+        channel_of: for each label of the pass, its channel of the group; -1 for other groups.
     """
 
     group: DependencyGroup
@@ -103,7 +102,7 @@ def _with_axis(root: str, group: Group) -> str:
 
 
 Partitions = tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]
-"""What goes together, what DepGraph knows of that, and what operators couple one by one."""
+"""The classes of channels: true, as DepGraph sees them, and as single operators couple them."""
 
 
 def _expected(
@@ -150,13 +149,13 @@ _ROOTS = (nn.modules.conv._ConvNd, nn.Linear, nn.LSTM)
 
 
 def _as_seen(followed: Labelled, own: Expected, true: Group, reached: Reached) -> Expected:
-    """The group, of which DepGraph may see no layer that it begins with, or not all of them."""
+    """The group, if DepGraph reaches none or not all of the layers that it starts from."""
     group, modules = own.group, followed.modules
     if reached.unread:
         return replace(own, otherwise=reached.unread)
     begins = [layer for layer in group.layers if isinstance(modules.get(layer), _ROOTS)]
     if reached.layers.isdisjoint(begins):
-        why = "" if begins else "torch-pruning begins no group with what makes its channels"
+        why = "" if begins else "torch-pruning starts no group from a layer that makes its channels"
         return replace(own, otherwise="", group=replace(group, frozen=True, untraced=why))
     one = next(filter(None, map(reached.beside_one.get, group.layers)), None)
     if one is not None:
@@ -171,7 +170,7 @@ def _as_seen(followed: Labelled, own: Expected, true: Group, reached: Reached) -
     tensors = {member.tensor for member in true.members}
     met = (name for layer in group.layers for name in reached.loose.get(layer, ()))
     if name := next((name for name in met if name not in tensors), ""):
-        why = f"it takes `{name}`, which has none of its channels, for a part of it"
+        why = f"it includes `{name}`, which has none of its channels"
         return replace(own, otherwise=own.otherwise or why)
     return own
 
@@ -183,7 +182,7 @@ def _with_one(group: DependencyGroup, layer: str) -> DependencyGroup:
 
 
 def _is_several(followed: Labelled, group: Group, coupled: NDArray[np.int32]) -> bool:
-    """Whether layers make its channels that operators do not couple."""
+    """Whether several layers make its channels without an operator that couples them."""
     own = [(each.tensor, each.dim) for each in group.members]
     makers = [axis for axis in followed.makers if axis in own]
     return len(list(joined([coupled[followed.trace.labels(*axis)] for axis in makers]))) > 1
@@ -197,9 +196,9 @@ _LAYERS = (
 
 
 def _left_whole(followed: Labelled, group: Group) -> str:
-    """A tensor that torch-pruning leaves as it is, or cuts along another dimension.
+    """A tensor that torch-pruning does not cut, or cuts along another dimension.
 
-    Of what is no layer's that it knows it cuts parameters, along the last dimension that is not 1.
+    Outside the layers that it knows, it cuts parameters along the last dimension that is not 1.
     """
     made = {*followed.makers}
     for member in group.members:
@@ -232,7 +231,7 @@ def _left_as_it_is(group: Group) -> str:
 def _unless_misled(
     place: int, found: Sequence[Expected], axes: Sequence[Collection[tuple[str, int]]]
 ) -> Expected:
-    """The group, marked where one of which the cut is not known is concatenated with it.
+    """The group, marked if it is concatenated with a group whose cut is not known.
 
     DepGraph finds the channels of one part of a concatenation by counting those of the others: it
     may then make other groups, of other ranks, of both.
@@ -266,7 +265,7 @@ def _across(group: DependencyGroup) -> str:
 
 
 def _channels(labels: Labels, parts: Partitions) -> Numbers:
-    """By label the channel that it is, is coupled with, or goes with."""
+    """For each label, its channel of the group."""
     found = np.full(len(parts[0]), -1, np.int64)
     for of in parts:
         first = np.full(len(of), -1, np.int64)
@@ -281,10 +280,10 @@ def _otherwise(group: Group, truth: Labels, believed: Labels, ranked: Numbers) -
     if group.is_output:
         return ""
     if not group.together:
-        return f"none of its channels may go: {group.held}"
+        return f"none of its channels can be removed: {group.held}"
     stay = group.width - sum(map(len, group.together))
     if stay:
-        return f"{stay} of its channels must stay"
+        return f"{stay} of its channels must be kept"
     if len(np.unique(truth)) == group.width:
         return ""
     more = (
@@ -293,14 +292,14 @@ def _otherwise(group: Group, truth: Labels, believed: Labels, ranked: Numbers) -
     )
     if any(more):
         return (
-            f"its channels go together in {group.together_in_words}, for a reason that "
+            f"its channels are removed together in {group.together_in_words}, for a reason that "
             "DepGraph may not know"
         )
     return ""
 
 
 def _alike(classes: Labels, ranked: Numbers) -> Iterator[Numbers]:
-    """For each position that is ranked, the channels of the classes of its own."""
+    """For each ranked position, the channels of its classes."""
     _, place, counts = np.unique(classes, return_inverse=True, return_counts=True)
     if len(counts) == len(classes) == ranked.size and len(ranked) == 1:
         yield from ranked.T  # any one alone
@@ -354,7 +353,7 @@ def owned(followed: Labelled, member: Member) -> Iterator[Member]:
 def gone_labels(
     followed: Labelled, found: Sequence[Expected], outlooks: Mapping[str, Outlook], place: int
 ) -> NDArray[np.bool_]:
-    """Which labels of the pass go at one of several ratios."""
+    """The labels of the pass that are removed at one of several ratios."""
     gone = np.zeros(followed.trace.count, bool)
     for each in found:
         outlook = outlooks[each.group.root]

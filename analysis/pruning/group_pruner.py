@@ -1,4 +1,4 @@
-"""A pruner that cuts the groups of a network as they are, and is stepped as torch-pruning's."""
+"""A pruner that cuts by true groups and steps like those of torch-pruning."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -39,12 +39,12 @@ __all__ = ["GroupCut", "GroupPruner"]
 
 @dataclass(eq=False)
 class GroupCut:
-    """One group that a step is about to cut.
+    """A group that a step is about to cut.
 
     Attributes:
-        removal: what goes, in the numbers of the network as the step found it.
-        since_start: the same, in the numbers of the network before the first step.
-        pruned: whether it is to be cut.
+        removal: the cut, with indices of the network before the step.
+        since_start: the same, with indices of the network before the first step.
+        pruned: whether it will be cut.
     """
 
     removal: Removal
@@ -52,50 +52,47 @@ class GroupCut:
     pruned: bool = False
 
     def prune(self) -> None:
-        """Have it cut, once the step has yielded all of its groups."""
+        """Mark it to be cut once the step has yielded all groups."""
         self.pruned = True
 
 
 class GroupPruner:
-    """Prunes a network by its groups as they are.
+    """Prunes a network by its groups.
 
-    What is ranked are the sets of channels that may go at once (see `Group.together`), each by the
-    mean score of its channels, and otherwise as torch-pruning ranks channels. Where torch-pruning
-    drops a cut that would empty a layer, the highest ranked channels stay; ``max_pruning_ratio``
-    holds of what has gone after the last step; ``round_to`` leaves the nearest multiple that can be
-    reached.
+    It ranks the sets of channels that are removed together (see `Group.together`) by the mean score
+    of their channels, and otherwise ranks like torch-pruning. Where torch-pruning drops a cut that
+    would empty a layer, it keeps the highest ranked channels. ``max_pruning_ratio`` holds after the
+    last step. ``round_to`` leaves the nearest possible multiple.
 
     Args:
         model: the network that is pruned, in place.
         example_inputs: a tensor, a tuple or a dict.
-        ratio: share of the channels that go, in [0, 1); None is a half, or none where widths are
+        ratio: share of the channels to remove, in [0, 1); None is a half, or no ratio if widths are
             given.
-        ignore: layers whose output channels stay: a policy's name, a list of layers or of their
-            names, or a function of the model.
+        ignore: layers that keep their output channels: a policy's name, a list of layers or of
+            their names, or a function of the model.
         scope: ``local`` ranks inside each group, ``global`` across groups.
         importance: ``l1`` or ``l2``, as torch-pruning's ``MagnitudeImportance``; or one of
             torch-pruning's importances, a function of a group that returns a score a channel.
         round_to: keep channel counts a multiple of this, or None.
         max_pruning_ratio: greatest share of its channels that a group loses, in (0, 1].
-        ratios_by_layer: by layer, name of one, or tuple of these, a ratio of its own.
-        widths: by layer that makes channels, or group, the channels that are left of it, whatever
-            the ratio; they are left in one step.
-        heads: whether ``whole`` heads of attention go, or as many channels of each (``alike``),
-            where the network's code takes either.
-        min_channels: channels that each group keeps at the least.
-        iterative_steps: steps in which the ratio is reached, by equal shares.
-        left_whole: further layers, and parameters that none owns, whose groups stay.
-        followed: the model, or one that it is a copy of, with its channels followed; None follows
-            them.
+        ratios_by_layer: ratios of single layers, by layer, name, or tuple of these.
+        widths: how many channels are left, by layer or group, whatever the ratio is; in one step.
+        heads: whether ``whole`` heads of attention are removed, or as many channels of each
+            (``alike``), if the network's code allows both.
+        min_channels: fewest channels that a group keeps.
+        iterative_steps: number of steps to reach the ratio, in equal shares.
+        left_whole: further layers and parameters whose groups are left whole.
+        followed: the labelled pass of the model, or of a model that it is a copy of; None runs it.
 
     Attributes:
         groups: the groups before the first step, the excluded ones marked.
-        planned: what was asked, and went, up to the last step, in the numbers of the network
-            before the first.
-        attributes: numbers that modules keep of sizes, and that were set.
+        planned: the requested and removed channels up to the last step, with indices of the network
+            before the first step.
+        attributes: the attributes of modules that hold sizes and were set.
 
     Raises:
-        InputError: something that cannot be asked; the model does not run on the inputs, or cannot
+        InputError: an argument cannot be used, the model does not run on the inputs, or it cannot
             be analysed as it is.
     """
 
@@ -158,7 +155,7 @@ class GroupPruner:
     def asked_by(
         cls, config: Config, model: nn.Module, example_inputs: Inputs, **options: Any
     ) -> "GroupPruner":
-        """One that is asked what a config says, and further ``options`` of its own."""
+        """A pruner with the request of a config, and further ``options``."""
         asked = {
             "scope": config.scope,
             "importance": config.importance,
@@ -171,7 +168,7 @@ class GroupPruner:
 
     @property
     def axes(self) -> dict[tuple[str, int], list[int]]:
-        """By tensor and dimension the positions that are left, of those of which some have gone."""
+        """The positions left of each axis that lost some, by tensor and dimension."""
         return self._first.axes
 
     @property
@@ -181,11 +178,11 @@ class GroupPruner:
 
     @property
     def gone(self) -> NDArray[np.bool_]:
-        """For each label of the pass over the first network whether its position has gone."""
+        """For each label of the pass over the first network, whether its position was removed."""
         return self._first.gone_labels
 
     def repeat_on(self, model: nn.Module) -> None:
-        """Cut another network of the same structure, as it was before the first step, likewise."""
+        """Cut another network of the same structure in the same way."""
         recut(model, self.axes, self.attributes)
 
     @property
@@ -194,7 +191,7 @@ class GroupPruner:
         return [self.model.get_submodule(name) for name in self.ignored]
 
     def step(self, interactive: bool = False) -> Iterator[GroupCut] | None:
-        """Take the next step.
+        """Run the next step.
 
         Args:
             interactive: yield each group; those whose ``prune()`` was called are cut at the end.
@@ -246,7 +243,7 @@ class GroupPruner:
         return ranked_sets(self.model, followed, self._staying, importance)
 
     def _chosen(self, numbers: "_Numbers") -> Chosen:
-        """Which channels go at this step's share of the ratios."""
+        """The channels that are removed at this step's share of the ratios."""
         share = self.current_step / self.iterative_steps
         ranked = self._sets.ranked
         scopes = [
@@ -264,7 +261,7 @@ class GroupPruner:
         return choose(self._sets, config, scopes, limits)
 
     def _note(self, chosen: Chosen, numbers: "_Numbers") -> None:
-        """Add what is asked now to what has gone, in the numbers of the first network."""
+        """Add this step's plan to what was removed, with indices of the first network."""
         found = {each.root: each for each in self.planned}
         for entry in chosen.planned:
             root, channels = numbers.roots[entry.root], numbers.channels[entry.root]
@@ -280,7 +277,7 @@ class GroupPruner:
 
 
 def _joined(before: Iterable[Attribute], now: Iterable[Attribute]) -> Iterator[Attribute]:
-    """Each attribute once: what it was before the first step, and is after the last."""
+    """Each attribute once, with its value before the first step and after the last."""
     found = {(each.module, each.path): each for each in before}
     for each in now:
         key = each.module, each.path
@@ -290,7 +287,7 @@ def _joined(before: Iterable[Attribute], now: Iterable[Attribute]) -> Iterator[A
 
 @dataclass(frozen=True, eq=False)
 class _Numbers:
-    """The groups of a network in the numbers of what it was before the first step.
+    """The groups of a network, with indices of the network before the first step.
 
     Attributes:
         origins: for each label of its pass that of the first one.
@@ -305,7 +302,7 @@ class _Numbers:
     channels: dict[str, NDArray[np.int64]]
 
     def first(self, gone: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """The labels of the first pass that stand for what these do."""
+        """The labels of the first pass that correspond to these."""
         found = np.zeros(self.count, bool)
         found[self.origins[gone]] = True
         found[0] = False
@@ -313,7 +310,7 @@ class _Numbers:
 
 
 class _First:
-    """The network before the first step, and what is left of its axes.
+    """The network before the first step, and the positions left of its axes.
 
     Args:
         sets: of it.
@@ -327,7 +324,7 @@ class _First:
 
     @property
     def axes(self) -> dict[tuple[str, int], list[int]]:
-        """By tensor and dimension what is left of those of which something has gone."""
+        """The positions left of each axis that lost some, by tensor and dimension."""
         sizes = self.sets.followed.trace.sizes
         return {
             axis: left.tolist() for axis, left in self._alive.items() if len(left) < sizes[axis]
@@ -335,7 +332,7 @@ class _First:
 
     @property
     def gone_labels(self) -> NDArray[np.bool_]:
-        """For each label whether its position has gone."""
+        """For each label, whether its position was removed."""
         trace = self.sets.followed.trace
         gone = np.zeros(trace.count, bool)
         for axis, left in self._alive.items():
@@ -343,7 +340,7 @@ class _First:
         return gone
 
     def numbers(self, sets: RankedSets) -> _Numbers:
-        """The numbers of what is left of it."""
+        """The indices of the positions left."""
         trace, first = sets.followed.trace, self.sets.followed
         origins = np.zeros(trace.count, np.int32)
         for axis in trace.starts:
@@ -365,7 +362,7 @@ class _First:
         return np.setdiff1d(np.arange(self.widths[root]), left).tolist()
 
     def take(self, sets: RankedSets, gone: NDArray[np.bool_]) -> None:
-        """Note what a step has cut."""
+        """Record the cuts of a step."""
         trace = sets.followed.trace
         for axis in trace.starts:
             self._alive[axis] = self._alive[axis][~gone[trace.labels(*axis)]]

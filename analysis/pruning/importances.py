@@ -1,9 +1,9 @@
-"""What the importance of a channel is, recomputed from the weights.
+"""Importances of channels, recomputed from the weights.
 
 torch-pruning's ``MagnitudeImportance(p)`` with its defaults averages |w|^p over the coupled
 layers and divides by the group's mean (``GroupMagnitudeImportance`` in its ``importance.py``).
-This is that rule written again from its definition, in float64, so that what was *asked* is
-known independently of what the pruner did.
+This module implements the same definition in float64, so that the *request* is known independently
+of what the pruner did.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -35,7 +35,7 @@ def group_importances(
         float64 tensors of shape (width,); groups with no contributing layer are left out.
 
     Raises:
-        InputError: a weight is not a number, which ranks nowhere.
+        InputError: a weight is NaN, which cannot be ranked.
     """
     power, modules = POWERS[importance], dict(model.named_modules())
     found = {group.root: _average(modules, group, power) for group in groups}
@@ -52,7 +52,7 @@ def group_importances(
 def set_importances(
     group: Group, tensors: Mapping[str, Tensor], scores: Tensor | None, importance: str = "l1"
 ) -> Tensor:
-    """The mean importance of each set of channels that may go at once.
+    """The mean importance of each set of channels that are removed together.
 
     Args:
         group: the channels.

@@ -1,4 +1,4 @@
-"""torch-pruning's importances, asked of the groups of a network as they are."""
+"""Apply torch-pruning's importances to the true groups of a network."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,10 +16,10 @@ __all__ = ["scored_by"]
 
 
 def scored_by(importance: Callable[[Any], Any], model: nn.Module) -> Importance:
-    """The scores that an importance of torch-pruning's gives the channels of a group.
+    """The scores that an importance of torch-pruning gives the channels of a group.
 
-    It is handed a `torch_pruning.Group` of every layer of the group that torch-pruning knows, with
-    all of their positions and the channel that each goes with.
+    It gets a `torch_pruning.Group` with every layer that torch-pruning knows, all of their
+    positions and the channel of each.
 
     Args:
         importance: a function of such a group, as ``torch_pruning.importance`` has.

@@ -1,4 +1,4 @@
-"""The plan of one pruning, and asked against done."""
+"""The plan of one pruning, and requested against removed channels."""
 
 from collections.abc import Collection, Mapping, Sequence
 
@@ -29,7 +29,7 @@ def plan(
     scopes: Sequence[Scope] | None = None,
     spent: Mapping[str, Reason] | None = None,
 ) -> tuple[PlannedGroup, ...]:
-    """The channels that one ratio asks of each group, and those that go; see `Ranking`.
+    """The channels that one ratio requests and removes of each group; see `Ranking`.
 
     Args:
         groups: the dependency groups, excluded ones marked ``ignored``.
@@ -71,9 +71,9 @@ def _channels(group: DependencyGroup, size: int, positions: Counts) -> tuple[int
 def threshold_gap(
     groups: tuple[DependencyGroup, ...], importances: Mapping[str, Tensor], config: Config
 ) -> float:
-    """Relative gap between the last score that goes and the first that stays, globally ranked.
+    """Relative gap between the last removed score and the first kept one, globally ranked.
 
-    Rounding of the scores can change what goes only where it is greater than this.
+    Only a rounding error above this gap can change which channels are removed.
     """
     scores = [scores_of(group, importances) for group in groups]
     pool = torch.cat(scores).sort().values
@@ -86,14 +86,14 @@ def account(
     removals: Collection[Removal],
     planned: tuple[PlannedGroup, ...] | None,
 ) -> tuple[GroupAccount, ...]:
-    """Asked against done, one entry a group.
+    """Requested and removed channels, one entry for each group.
 
     Args:
         groups: the dependency groups, excluded ones marked ``ignored``.
-        removals: what the pruner did.
-        planned: what was asked; None where that is not defined (a pruner of the user's own).
+        removals: the cuts of the pruner.
+        planned: the request; None if it is not known (the user's own pruner).
 
-    Where the groups could not be read there is one entry for each cut instead.
+    If the groups could not be read, there is one entry for each cut instead.
     """
     if not groups:
         return tuple(
@@ -115,7 +115,7 @@ def account(
 
 
 def removed_channels(removals: Collection[Removal]) -> dict[str, tuple[int, ...]]:
-    """By root the channels of each group that went."""
+    """The removed channels of each group, by root."""
     if any(not removal.by_group for removal in removals):
         # A pruner may have taken another layer of the group as its root.
         cuts = (cut for cut in merge_cuts(removals) if cut.axis == "out")

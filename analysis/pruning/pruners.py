@@ -1,4 +1,4 @@
-"""The pruner that a run steps: torch-pruning's own as it was asked for, or the user's."""
+"""The pruner of a run: torch-pruning's with the requested options, or the user's."""
 
 import inspect
 from collections.abc import Callable, Collection, Iterator
@@ -30,17 +30,17 @@ __all__ = [
 ]
 
 Between = Callable[[nn.Module], Any]
-"""What is done with the network between two steps: as a rule, training."""
+"""A function that is called between two steps, usually to train."""
 
 Blame = Callable[[BaseException], str]
-"""Names what foreign code was looking at when it raised, see `analysis.errors.upstream`."""
+"""Names what foreign code was processing when it raised, see `analysis.errors.upstream`."""
 
 PrunerFactory = Callable[[nn.Module, Inputs, float], Any]
 """The user's own pruner: (model, example inputs, ratio) -> a torch-pruning pruner on that model,
 or that and a function of the model to call between its steps."""
 
 Build = Callable[[nn.Module, Blame | None], tuple[Any, Between | None]]
-"""(model, who is to blame if it raises) -> a pruner on the model, what is done between its steps"""
+"""(model, blame) -> a pruner on the model, and a function between its steps"""
 
 
 def load_factory(given: str | PrunerFactory | None) -> PrunerFactory | None:
@@ -68,7 +68,7 @@ def load_factory(given: str | PrunerFactory | None) -> PrunerFactory | None:
 def builder(
     config: Config, inputs: Inputs, ignored: Collection[str], factory: PrunerFactory | None
 ) -> Build:
-    """What builds the pruner that the config asks for, torch-pruning's or ours, or the user's."""
+    """A function that builds the pruner of a config, or the user's."""
 
     def magnitude(model: nn.Module, blame: Blame | None) -> tuple[Any, Between | None]:
         return surgery.build_pruner(model, inputs, config, ignored, blame), None
@@ -90,7 +90,7 @@ def builder(
 
 @contextmanager
 def _output_told(model: nn.Module, inputs: Inputs) -> Iterator[None]:
-    """Where a graph cannot be built because of what the model puts out, say so first."""
+    """If an output of the model prevents building a graph, say so first."""
     try:
         yield
     except UnprunableError as error:
@@ -108,7 +108,7 @@ def _output_told(model: nn.Module, inputs: Inputs) -> Iterator[None]:
 
 
 def rebuilder(build: Build, pruner: Any) -> Callable[[nn.Module], None] | None:
-    """What repeats a pruning on a copy of the dense network; None if there is no history of it."""
+    """A function that repeats a pruning on a copy; None if the pruner has no history."""
     if isinstance(pruner, GroupPruner):
         return pruner.repeat_on
     if not hasattr(pruner, "pruning_history"):
@@ -123,7 +123,7 @@ def rebuilder(build: Build, pruner: Any) -> Callable[[nn.Module], None] | None:
 
 
 def as_stated(config: Config, pruner: Any) -> Config:
-    """What a pruner of the user's own was built with, as far as a config can say it."""
+    """The options of the user's own pruner, as far as a config has them."""
     cap = pruner.max_pruning_ratio
     return replace(
         config,
@@ -158,7 +158,7 @@ def check_pruner(pruner: Any, model: nn.Module) -> Any:
 
 
 def _unpacked(answer: Any, model: nn.Module) -> tuple[Any, Between | None]:
-    """A pruner, and what is done between its steps, from what a pruner function returned.
+    """The pruner and the function between its steps, from the result of a pruner function.
 
     Raises:
         InputError: it is neither a pruner nor a pruner and a function; or as `check_pruner`.

@@ -1,4 +1,4 @@
-"""One group's channels in the order in which they go, and what several ratios do to it."""
+"""Rank one group's channels, and apply several ratios to it."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,11 +20,11 @@ Counts = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Limits:
-    """How many channels of a group may go.
+    """How many channels of a group can be removed.
 
     Attributes:
-        capped: as the greatest ratio allows.
-        guarded: as leaves those that have to stay.
+        capped: at most by the greatest ratio.
+        guarded: at most by the channels that must be kept.
     """
 
     capped: int
@@ -33,18 +33,18 @@ class Limits:
 
 @dataclass(frozen=True, eq=False)
 class Outlook:
-    """What several ratios do to one group.
+    """The effect of several ratios on one group.
 
     Attributes:
         asked: positions that rank below the threshold, shape (ratios,).
         requested: their channels, shape (ratios,).
-        allowed: those of them that the cap on the ratio lets go, shape (ratios,).
-        going: positions that go once the pruner's rules have acted, shape (ratios,).
-        removed: channels that go, by class, shape (classes, ratios).
+        allowed: those of them that the cap allows, shape (ratios,).
+        going: positions that are removed after the pruner's rules, shape (ratios,).
+        removed: channels that are removed, by class, shape (classes, ratios).
         empties: whether what is allowed would empty a layer without any rounding, shape (ratios,).
-        lowest: the positions that go where so many do; none for a group that is not ranked.
+        lowest: the positions in the order of removal; none for a group that is not ranked.
         is_ranked: whether the group is.
-        excluded: why nothing is taken of the group at any ratio, or None.
+        excluded: why nothing is removed of the group at any ratio, or None.
     """
 
     asked: Counts
@@ -58,7 +58,7 @@ class Outlook:
     excluded: Reason | None
 
     def reason(self, place: int) -> Reason:
-        """Why the group loses what it loses at one of the ratios."""
+        """The reason at one of the ratios."""
         asked, going = self.asked[place], self.going[place]
         if self.excluded is not None and (asked or not self.is_ranked):
             return self.excluded
@@ -74,7 +74,7 @@ class Outlook:
 def scores_of(
     group: DependencyGroup, importances: Mapping[str, Tensor], spent: Collection[str] = ()
 ) -> Tensor:
-    """One score for each set of channels that go together; none for a group that is not ranked."""
+    """One score for each set of channels; none for a group that is not ranked."""
     scores = importances.get(group.root)
     if scores is None or not (group.prunable or group.root in spent):
         return torch.empty(0, dtype=torch.float64)
@@ -96,7 +96,7 @@ def _adding_up_to(sizes: Sequence[int], total: int) -> list[int] | None:
 
 
 class Ranked:
-    """One group's channels in the order in which they go."""
+    """One group's channels in the order of removal."""
 
     def __init__(
         self,
@@ -121,23 +121,22 @@ class Ranked:
         self._lost = self._per_count.sum(0)
 
     def _table(self, classes: ChannelClasses, going: Sequence[Counts] | None) -> Counts:
-        """Channels lost by class when so many positions go, shape (classes, positions + 1)."""
+        """Removed channels by number of removed positions, shape (classes, positions + 1)."""
         if going is None:
             return self._lost_by_class(classes)
         return self._lost_together(classes, going)
 
     def lowest(self, going: int) -> Counts:
-        """The positions that go where so many do.
+        """The first positions in the order of removal.
 
-        Among equal scores torch.topk, by which torch-pruning ranks inside a group, has its own
-        order.
+        torch.topk, by which torch-pruning ranks inside a group, has its own order of equal scores.
         """
         if self._by_topk and going:
             return self.scores.topk(going, largest=False).indices.numpy()
         return self.order[:going]
 
     def _lost_by_class(self, classes: ChannelClasses) -> Counts:
-        """The same where the position in each block goes, and nothing else with it."""
+        """A ranking where only the same position of each block is removed."""
         blocks, count = self.group.channel_groups, len(self.scores)
         if len(classes.widths) == 1:
             return np.arange(count + 1, dtype=np.int64)[None] * blocks
@@ -152,7 +151,7 @@ class Ranked:
         return lost
 
     def _lost_together(self, classes: ChannelClasses, going: Sequence[Counts]) -> Counts:
-        """The same where what goes with a position may go with others too."""
+        """A ranking where channels can be removed with several positions."""
         count = len(self.scores)
         lost = np.zeros((len(classes.widths), count + 1), dtype=np.int64)
         if not self._by_topk:
@@ -205,14 +204,14 @@ class Ranked:
 
 
 class Guarded(Ranked):
-    """The same where what was meant is done: a cut is made as far as it may be, and never dropped.
+    """A ranking that limits a cut where torch-pruning drops it.
 
-    The channels that would empty a layer stay, so that the highest ranked are left; the cap holds
-    of what has gone; ``round_to`` leaves the nearest multiple that sets of channels can leave.
+    Channels that would empty a layer are kept, the highest ranked ones. The cap holds after the
+    cut. ``round_to`` leaves the nearest multiple that the sets of channels allow.
 
     Args:
-        going: for each position the channels that go with it; no channel goes with two.
-        limits: channels that may go.
+        going: for each position, the channels that are removed with it; no channel has two.
+        limits: how many channels can be removed.
     """
 
     def __init__(
@@ -230,7 +229,7 @@ class Guarded(Ranked):
         self._capped = int(np.flatnonzero(self._lost <= limits.capped)[-1])
 
     def _table(self, classes: ChannelClasses, going: Sequence[Counts] | None) -> Counts:
-        """The same, once sets that have to stay have been put last."""
+        """The same, with the sets that must be kept in last place."""
         width = len(classes.widths)
         by_set = np.stack(
             [np.bincount(classes.of_channel[each], minlength=width) for each in going or ()]
@@ -264,7 +263,7 @@ class Guarded(Ranked):
         return may_go
 
     def outlook(self, asked: Counts, allowed: Counts, left: Counts) -> Outlook:
-        """Apply cap, guard and rounding; what other groups share an axis with is no matter."""
+        """Apply cap, guard and rounding, independent of other groups on the same axis."""
         capped = np.minimum(allowed, self._capped)
         going = np.minimum(capped, self._most)
         if self._round_to:
@@ -272,10 +271,10 @@ class Guarded(Ranked):
         return self._outlook(asked, capped, going)
 
     def leaving(self, width: int, ratios: int) -> Outlook:
-        """What leaves so many channels, whatever the ratios are.
+        """The effect of a width, whatever the ratios are.
 
         Raises:
-            InputError: nothing does without leaving a layer with too few; says what is nearest.
+            InputError: no choice has this width without emptying a layer; names the nearest.
         """
         by_set = np.diff(self._per_count)
         sizes, total = by_set.sum(0).tolist(), self.group.width - width
@@ -296,7 +295,7 @@ class Guarded(Ranked):
         )
 
     def _may_go(self, lost: Counts) -> bool:
-        """Whether these channels of each class leave something of each layer, and enough."""
+        """Whether removing these channels of each class leaves enough of each layer."""
         loss = self._taken @ lost
         return (
             int(lost.sum()) <= self._limits.guarded
@@ -317,7 +316,7 @@ class Guarded(Ranked):
         )
 
     def _nearest(self, going: Counts, multiple: int) -> Counts:
-        """The number of sets that leaves the multiple nearest to what so many would; else none."""
+        """The number of sets that leaves the nearest multiple; else none."""
         left = self.group.width - self._lost[: min(self._most, self._capped) + 1]
         fits = np.flatnonzero(left % multiple == 0)
         if not fits.size:

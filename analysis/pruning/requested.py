@@ -1,9 +1,9 @@
-"""What a pruner is about to ask: who is ranked with whom, at which ratio, by which importances.
+"""The request of a pruner's next step: its scopes, ratios and importances.
 
 These are the rules of torch-pruning's ``BasePruner._prune`` (``base_pruner.py``) written again:
 scopes of the user's own come before isomorphic ones, these before the global one; each step asks
-for what is missing of its share of the channels that the scope had before the first. What a
-pruner does is never looked at, only what it was told and the network.
+for what is missing of its share of the channels that the scope had before the first. This reads
+only the pruner's options and the network, never what the pruner does.
 """
 
 import copy
@@ -37,20 +37,20 @@ _RULES = (
     "estimate_importance",
     "get_target_pruning_ratio",
 )
-"""The methods that decide what goes."""
+"""The methods that decide what is removed."""
 
 
 class RequestedChannels:
-    """What the steps of one pruner ask of each group, numbered as before the first step.
+    """The requests of one pruner's steps, with indices of the network before the first step.
 
     Args:
         pruner: any torch-pruning pruner.
 
     Attributes:
-        unknown: why what it asks is not known; empty if it is.
-        of_layers: what single layers are asked, their heads among it.
-        planned: what is asked up to the last step looked at, and what the rules leave of that. A
-            group of which that cannot be told (one layer makes its q, k and v) is left out.
+        unknown: why its request is not known; empty if it is.
+        of_layers: the requests for single layers and heads.
+        planned: the plan up to the last step. A
+            group whose request is not known (one layer makes its q, k and v) is left out.
     """
 
     def __init__(self, pruner: Any) -> None:
@@ -65,7 +65,7 @@ class RequestedChannels:
         removals: Collection[Removal],
         reading: depgraph.Reading | None = None,
     ) -> None:
-        """Note what the coming step asks for.
+        """Record the request of the next step.
 
         The pruner's importance is called once for each group, as the step itself will.
 
@@ -119,7 +119,7 @@ def _as_they_are(model: Any) -> dict[int, Any]:
 
 
 class _UndefinedError(Exception):
-    """What is asked has no meaning of its own."""
+    """The request cannot be defined."""
 
 
 def _words(error: Exception) -> str:
@@ -128,7 +128,7 @@ def _words(error: Exception) -> str:
 
 
 def _gone(removals: Collection[Removal]) -> dict[str, set[int]]:
-    """By layer, the output channels that are gone."""
+    """By layer, the removed output channels."""
     cuts = merge_cuts(removals)
     return {cut.layer: set(cut.removed) for cut in cuts if cut.axis == "out"}
 
@@ -152,15 +152,15 @@ def _is_upstream(method: Any) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class _Contender:
-    """A group of the coming step that is ranked.
+    """A group that the next step ranks.
 
     Attributes:
         group: as it is.
         ranked: as it is ranked; for attention, numbered by the layer that reads it.
         scores: importance of each channel of ``ranked``.
         scope: the one it is ranked in, as if alone there.
-        key: what tells the scope apart.
-        spent: why torch-pruning will not rank it any more, or None.
+        key: identifies the scope.
+        spent: why torch-pruning does not rank it any more, or None.
     """
 
     group: DependencyGroup
@@ -177,10 +177,10 @@ def _asked(
     initial: dict[Any, int],
     reading: depgraph.Reading | None,
 ) -> Iterator[PlannedGroup]:
-    """The plan of the coming step on top of what earlier ones removed.
+    """The plan of the next step, added to what earlier ones removed.
 
-    ``initial`` keeps, by what tells a scope apart, how many positions were ranked in it first; a
-    group that has dropped out since still counts.
+    ``initial`` keeps for each scope how many positions it ranked first; a group that has dropped
+    out since still counts.
     """
     contenders: list[_Contender] = []
     is_first = pruner.current_step == 1 or bool(initial)
@@ -219,10 +219,10 @@ def _asked(
 
 
 def _each_alone(contenders: list[_Contender]) -> list[_Contender]:
-    """Those that rank alone, the ones marked that torch-pruning loses.
+    """The groups that are ranked alone, with those marked that torch-pruning loses.
 
-    It keeps local rankings by the name of their first layer; attention is ranked from the layer
-    that reads it, whose own group then takes its place, or gives up its own.
+    torch-pruning stores local rankings by the name of their first layer. Attention is ranked from
+    the layer that reads it, so one of the two groups overwrites the other.
 
     Raises:
         _UndefinedError: several share one ratio of the user's.
@@ -324,7 +324,7 @@ def _blocks(pruner: Any, items: Any) -> int:
 
 
 def _why_spent(pruner: Any, group: DependencyGroup, items: Any) -> Reason | None:
-    """Why a group is not ranked any more: a single channel, or more lost than the cap allows."""
+    """Why a group is not ranked any more: a single channel, or the cap is reached."""
     if not group.prunable:
         return Reason.SINGLE_CHANNEL
     graph, stays = pruner.DG, 1 - pruner.max_pruning_ratio
@@ -340,7 +340,7 @@ def _why_spent(pruner: Any, group: DependencyGroup, items: Any) -> Reason | None
 
 
 def _scope_of(pruner: Any, items: Any, root: str) -> tuple[Any, str, float, float]:
-    """What tells a group's scope apart, its name, what is asked of it and the most it may lose."""
+    """A group's scope: its key, its name, its ratio and its cap."""
     step = pruner.current_step
     given = _given_scope(pruner, items)
     if given is not None:
@@ -369,7 +369,7 @@ def _given_scope(pruner: Any, items: Any) -> tuple[Any, str, Any] | None:
 
 
 def _pattern(pruner: Any, items: Any) -> Any:
-    """What isomorphic groups have in common: the kinds of their layers and of their cuts."""
+    """The key of isomorphic groups: the kinds of their layers and of their cuts."""
     return tuple(
         (
             type(dep.source.module),
@@ -421,14 +421,14 @@ def _as_numbered(pruner: Any, contender: _Contender, planned: PlannedGroup) -> P
 
 
 def _share(contender: _Contender, initial: Mapping[Any, int]) -> int:
-    """Channels that the ratio asks of a group that is ranked alone, since the first step."""
+    """Channels requested of a group that is ranked alone, since the first step."""
     blocks = contender.ranked.channel_groups
     positions, ratio = initial[contender.key], contender.scope.ratio or 0.0
     return (positions - int(positions * (1 - ratio))) * blocks
 
 
 def _since_start(planned: PlannedGroup, gone: set[int], all_asked: int | None) -> PlannedGroup:
-    """The plan of a step with what earlier steps removed, as they numbered it."""
+    """The plan of a step and earlier ones, with indices of the first network."""
     width = planned.width + len(gone)
     alive = [channel for channel in range(width) if channel not in gone]
     before = sorted(gone)

@@ -1,4 +1,4 @@
-"""torch-pruning's rules: which channels a ratio asks for, and why a cut is dropped."""
+"""torch-pruning's rules: which channels a ratio requests, and why a cut is dropped."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -33,11 +33,12 @@ class Scope:
     """Groups that are ranked together.
 
     Attributes:
-        name: ``global``, the root of a group that is ranked alone, or what tells the scope apart.
+        name: ``global``, the root of a group that is ranked alone, or a name that distinguishes the
+            scope.
         roots: its groups.
-        ratio: asked of it; None is what is asked of the network.
-        bound: the pruner takes no greater ratio, whatever is asked.
-        initial: positions that it had before the first step; None is those that it has.
+        ratio: the ratio requested of it; None is that of the network.
+        bound: the greatest ratio that the pruner uses.
+        initial: how many positions it had before the first step; None is its present number.
     """
 
     name: str
@@ -48,7 +49,7 @@ class Scope:
 
 
 class Ranking:
-    """The channels of all groups, in the order in which they go.
+    """The channels of all groups in the order of removal.
 
     The rules are torch-pruning's for a single step: a scope of n channels loses
     n - int(n (1 - ratio)) of them; ties with the threshold go too; ``round_to`` floors what is
@@ -61,11 +62,12 @@ class Ranking:
         importances: by root, shape (width,).
         config: scope and ``round_to``; its ratio is not read.
         scopes: which groups are ranked together; None is what ``config`` says: all, or none.
-        spent: groups that earlier steps have brought to where nothing more may go, and why; they
-            are ranked against the threshold of the others.
-        going: by root, for each position that is ranked the channels that go with it; where none
-            are given, those in the same place of each block.
-        limits: by root how many channels may go, see `Guarded`; None is torch-pruning's own rule.
+        spent: groups that can lose nothing more after earlier steps, and why; they are ranked
+            against the threshold of the others.
+        going: by root, for each ranked position, the channels that are removed with it; by default
+            those in the same place of each block.
+        limits: by root, how many channels can be removed, see `Guarded`; None is torch-pruning's
+            rule.
     """
 
     def __init__(
@@ -86,7 +88,8 @@ class Ranking:
         widths = {(each.layer, each.axis): each.width for group in groups for each in group.members}
         axes = {axis: row for row, axis in enumerate(widths)}
         self._widths = np.array(list(widths.values()), dtype=np.int64)
-        # Axes that several groups share empty up in the order in which the pruner visits them.
+        # Axes that several groups share are emptied in the order in which the pruner visits the
+        # groups.
         for group in sorted(groups, key=lambda group: group.turn):
             found, scores = classes[group.root], scores_of(group, importances, spent)
             if len(scores):
@@ -116,14 +119,14 @@ class Ranking:
     def outlooks(
         self, ratios: Sequence[float], widths: Mapping[str, int] | None = None
     ) -> dict[str, Outlook]:
-        """What these ratios, each in [0, 1), do to every group, by root.
+        """The effect of these ratios, each in [0, 1), on every group, by root.
 
         Args:
-            ratios: asked.
-            widths: of groups that are held to `Limits`, the channels that stay at every ratio.
+            ratios: the requested ratios.
+            widths: of groups with `Limits`, how many channels are kept at every ratio.
 
         Raises:
-            InputError: a group cannot have such a width; says which are nearest.
+            InputError: a group cannot have this width; names the nearest ones.
         """
         widths = widths or {}
         asked: dict[str, Counts] = {}
@@ -146,9 +149,9 @@ class Ranking:
         return found
 
     def first_ratios(self) -> list[float]:
-        """Every ratio at which a further channel is asked for, and 0, in order.
+        """Every ratio at which a further channel is requested, and 0, in order.
 
-        Between two of them nothing changes, so what holds at these holds at every ratio.
+        Between two of them nothing changes.
         """
         found = [np.zeros(1)]
         for pool in {len(pool.scores) for pool in self._pools}:
@@ -172,7 +175,7 @@ def _scopes(scope: str, roots: tuple[str, ...]) -> list[Scope]:
 
 
 class _Pool:
-    """The channels of one scope, and the threshold below which they are asked to go."""
+    """The channels of one scope, and the threshold below which they are requested."""
 
     def __init__(self, scope: Scope, groups: Sequence["Ranked"], with_ties: bool) -> None:
         self._scope = scope
@@ -187,7 +190,7 @@ class _Pool:
     def rank(
         self, ratios: NDArray[np.float64], asked: dict[str, Counts], allowed: dict[str, Counts]
     ) -> None:
-        """Write how many positions of each group are asked for, and allowed, at each ratio."""
+        """Set how many positions of each group are requested and allowed at each ratio."""
         if self._scope.ratio is not None:
             ratios = np.full_like(ratios, self._scope.ratio)
         bounded = np.minimum(ratios, self._scope.bound)
@@ -206,13 +209,13 @@ class _Pool:
         return np.where(counts, below, 0)
 
     def _count(self, ratios: NDArray[np.float64]) -> Counts:
-        """Positions that a ratio asks for: torch-pruning's own rounding."""
+        """How many positions a ratio requests, with torch-pruning's rounding."""
         initial = self._scope.initial or len(self.scores)
         return np.maximum(len(self.scores) - kept_of(initial, ratios), 0)
 
 
 def kept_of(count: int, ratios: NDArray[np.float64]) -> Counts:
-    """Of so many positions, those that a ratio leaves."""
+    """How many of these positions a ratio leaves."""
     return (count * (1 - ratios)).astype(np.int64)
 
 
@@ -228,8 +231,8 @@ def _why_held(group: DependencyGroup) -> Reason:
 def is_followed(group: DependencyGroup) -> bool:
     """Whether every root channel is one that some layer reads.
 
-    Where q, k and v are made by one layer, DepGraph couples three channels of it with each that is
-    read, and keeps the number of one: what a cut takes with it cannot be known before it is made.
+    If one layer makes q, k and v, DepGraph couples three of its channels with each that is read and
+    keeps the index of one. Then the extent of a cut is not known before it is made.
     """
     reads = [np.asarray(member.roots, np.int64) for member in group.members if member.axis == "in"]
     if group.is_output or not reads:
@@ -239,9 +242,9 @@ def is_followed(group: DependencyGroup) -> bool:
 
 
 def cut_across(group: DependencyGroup) -> str:
-    """A grouped convolution whose blocks would not read the same channels any more; else empty.
+    """A grouped convolution whose blocks would no longer read the same channels; else empty.
 
-    Behind a concatenation torch-pruning takes the channels at other places from each block.
+    After a concatenation torch-pruning removes channels at different places of each block.
     """
     for member in group.members:
         if member.axis == "in" and member.channel_groups > 1:

@@ -1,4 +1,4 @@
-"""What is cut by torch-pruning's pruners and groups, and the naive cut."""
+"""Cuts by torch-pruning's pruners and groups, and the naive cut."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -50,8 +50,8 @@ def build_pruner(
     Args:
         model: the network that will be pruned.
         example_inputs: a tensor, a tuple or a dict.
-        config: what is asked.
-        ignored: names of the layers whose output channels must stay.
+        config: the request.
+        ignored: names of the ignored layers.
         blame: see `analysis.errors.upstream`.
 
     Raises:
@@ -86,12 +86,12 @@ def step(
 
     Args:
         pruner: any torch-pruning pruner.
-        history: the ledger of a run of several steps; without one the step stands alone.
+        history: the ledger of a run of several steps; None for a single step.
         blame: see `analysis.errors.upstream`.
 
     Yields:
-        The group with the indices of the network as the step found it, and with those of the
-        network that ``history`` began with.
+        The group with indices of the network before the step, and of the network that ``history``
+        started from.
 
     Raises:
         InputError: the pruner's step cannot be run group by group.
@@ -155,7 +155,7 @@ def prune_groups(
     Args:
         model: the network that is pruned, in place.
         example_inputs: a tensor, a tuple or a dict.
-        channels: by layer, the indices of the output channels that go.
+        channels: by layer, the indices of the output channels to remove.
 
     Raises:
         UnprunableError: torch-pruning raised.
@@ -182,7 +182,7 @@ def prune_groups(
 
 
 class Ledger:
-    """Keeps, for each axis cut so far, the original indices that survive."""
+    """Keeps, for each axis cut so far, the original indices that are left."""
 
     def __init__(self, graph: Any) -> None:
         self._graph = graph
@@ -240,9 +240,9 @@ class Ledger:
 def _cut_of_tensors(
     layer: nn.Module, prune: Callable[[nn.Module, list[int]], Any], idxs: list[int]
 ) -> Iterator[tuple[str, int, int, list[int]]]:
-    """What a pruner of the user's own takes of a layer's tensors: name, dimension, size, indices.
+    """What the user's own pruner removes of a layer's tensors: name, dimension, size, indices.
 
-    It cuts a copy whose elements are numbered; whether that is right is for the proof to say.
+    It cuts a copy whose elements are numbered. The proof judges whether that is right.
     """
     trial = copy_of(layer)
     shapes = {name: tuple(tensor.shape) for name, tensor in named_tensors(trial).items()}
@@ -262,10 +262,10 @@ def _cut_of_tensors(
 
 @torch.no_grad()
 def cut_alone(model: nn.Module, layers: Collection[str], channels: Collection[int]) -> None:
-    """Cut output channels of these layers and nothing else: pruning as it goes wrong.
+    """Cut output channels of these layers and nothing else, as a naive script does.
 
     Convolutions (depthwise ones with their channel groups), linear layers and batch norms are
-    cut; what reads them is left as it was.
+    cut; the layers that read them are not.
 
     Raises:
         InputError: a layer of another kind.

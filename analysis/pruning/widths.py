@@ -1,4 +1,4 @@
-"""Widths that are asked for: how many channels are to be left of a group, by any of its layers."""
+"""Requested widths: how many channels to leave of a group, by any of its layers."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,15 +13,15 @@ __all__ = ["widths_of"]
 def widths_of(
     found: Sequence[Expected], groups: Sequence[Group], asked: Mapping[str, Any]
 ) -> dict[str, int]:
-    """By root of a group the channels of it that are to stay.
+    """How many channels of each group to keep, by root.
 
     Args:
-        found: the groups as they are cut, the excluded ones marked.
-        groups: the same as they are.
-        asked: by group, or layer that makes channels of one, the channels that are to stay.
+        found: the groups in the form in which they are cut, with excluded ones marked.
+        groups: the true groups.
+        asked: by group or layer, how many channels to keep.
 
     Raises:
-        InputError: what is asked cannot be had; names the layer, and what can.
+        InputError: a width is not possible; names the layer and possible widths.
     """
     named: dict[str, tuple[str, int]] = {}
     for name, width in checked_widths(asked).items():
@@ -50,14 +50,14 @@ def _place(found: Sequence[Expected], groups: Sequence[Group], name: str) -> int
         own = ", ".join(f"`{roots[place]}`" for place in places)
         raise InputError(f"widths: `{name}` has channels of several groups; ask for one of {own}")
     known = [*roots, *(layer for group in groups for layer in group.layers)]
-    hint = did_you_mean(name, known, "the command groups lists those that there are")
+    hint = did_you_mean(name, known, "the command groups lists them")
     raise InputError(
         f"widths: no group and no layer that makes channels is called {name!r}; {hint}"
     )
 
 
 def _of_group(each: Expected, group: Group, name: str, width: int) -> int:
-    """The channels of the group that stay where so many of a layer do."""
+    """How many channels of the group are kept for this width of a layer."""
     own = [member for member in group.members if member.layer == name and member.axis == "out"]
     times, rest = (
         divmod(own[0].width, each.group.width) if own and name != each.group.root else (1, 0)
@@ -86,7 +86,7 @@ def _of_group(each: Expected, group: Group, name: str, width: int) -> int:
 
 
 def _left_by_sets(group: Group) -> list[int]:
-    """How many channels may be left of a group, in order: sets of them go in one piece."""
+    """The possible widths of a group, in order, as sets are removed whole."""
     gone = 1  # bit n is set where n channels may go
     for channels in group.together:
         gone |= gone << len(channels)

@@ -1,7 +1,7 @@
-"""pytest's doors: the gate's fixture, the options of the suite, and what a session says at its end.
+"""The pytest plugin: the gate's fixture, the options of the suite, and the session's summary.
 
-Every pytest run of an environment that has this package loads it, so nothing heavy is imported
-before it is needed, and an option that a conftest or another plugin has taken is left to it.
+Every pytest run in an environment with this package loads it, so nothing heavy is imported before
+it is needed, and an option that a conftest or another plugin has taken is left to it.
 """
 
 import argparse
@@ -39,16 +39,16 @@ def pytest_load_initial_conftests(
     names = {name for name, _ in _OPTIONS}
     places = early_config.known_args_namespace.file_or_dir
     for option, value in pairwise(args):
-        # Not known yet, the option's value passes for a place to look for tests and conftests in.
+        # The option is not known yet, so pytest would take its value for a path of tests.
         if option in names and value in places:
             places.remove(value)
     result = yield
     group = parser.getgroup("pruning-analysis", "prunings proved, and held to a baseline")
-    for name, told in _OPTIONS:
+    for name, arguments in _OPTIONS:
         try:
-            group.addoption(name, **told)
+            group.addoption(name, **arguments)
         except (ValueError, argparse.ArgumentError):
-            continue  # it belongs to somebody else; the suite's have a default in the ini file
+            continue  # another plugin's; the suite's options have defaults in the ini file
     return result
 
 

@@ -1,7 +1,7 @@
-"""The gate: a fixture that records what a test found, and a judge of the whole.
+"""The gate: a fixture that records results of tests, and the comparison at the end.
 
-Workers of pytest-xdist hold their own tests to the baseline; the process that started them reads
-and writes the file and judges what all of them recorded.
+Workers of pytest-xdist compare their own tests with the baseline. The process that started them
+reads and writes the file, and compares what all of them recorded.
 """
 
 from dataclasses import dataclass
@@ -29,10 +29,10 @@ from analysis.reporting.files import check_writable, write_text
 __all__ = ["OPTIONS", "Baseline", "baseline", "baseline_of", "configure", "is_asked"]
 
 _PROPERTY = "pruning-analysis-baseline"
-"""The property of a test that holds its rows; junit's file shows it."""
+"""The property of a test with its rows, which is in junit's file."""
 
 _HANDED = "pruning-analysis-baseline"
-"""Under which the workers get the file, and say that they left tests out."""
+"""The key under which workers get the file and report left-out tests."""
 
 _NARROWING = (
     "keyword",
@@ -50,14 +50,14 @@ _ENDED = (
     pytest.ExitCode.TESTS_FAILED,
     pytest.ExitCode.NO_TESTS_COLLECTED,
 )
-"""How a session ends that ran all the tests it found."""
+"""Exit codes of a session that ran all tests it collected."""
 
 _NOTHING = "no test recorded anything for the baseline: use the baseline fixture"
 
 
 @dataclass(frozen=True)
 class _Held:
-    """The rows that tests are held to, and what to do where they differ."""
+    """The expected rows, and the hint for differences."""
 
     rows: tuple[Row, ...]
     accept: str
@@ -68,7 +68,7 @@ _HELD: pytest.StashKey[_Held] = pytest.StashKey()
 
 
 class Baseline:
-    """Records what a test found and, with ``--check-baseline``, holds it to what was accepted."""
+    """Records the numbers of a test and, with ``--check-baseline``, compares them."""
 
     def __init__(self, properties: list[tuple[str, object]], held: _Held | None) -> None:
         self._properties = properties
@@ -76,9 +76,9 @@ class Baseline:
         self._rows: tuple[Row, ...] = ()
 
     def check(self, model: str, run: Run) -> None:
-        """Record a run; where the baseline is checked, compare it.
+        """Record a run and, with ``--check-baseline``, compare it.
 
-        What a test has still to record when a check raises counts as not found: one run a test.
+        Check one run in each test: runs after a failing one count as missing.
 
         Args:
             model: the name of the network, as the file has it.
@@ -112,12 +112,12 @@ class Baseline:
 
 @pytest.fixture
 def baseline(request: pytest.FixtureRequest) -> Baseline:
-    """Hold a pruning to the accepted numbers: ``baseline.check("mobilenet_v2", run)``."""
+    """Compare a pruning with the accepted numbers: ``baseline.check("mobilenet_v2", run)``."""
     return baseline_of(request.node)
 
 
 def baseline_of(item: pytest.Item) -> Baseline:
-    """What a test holds its prunings to."""
+    """The baseline of a test."""
     return Baseline(item.user_properties, item.config.stash.get(_HELD, None))
 
 
@@ -127,7 +127,7 @@ OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
         {
             "dest": "baseline_file",
             "metavar": "FILE",
-            "help": "the accepted numbers (default: reports/baseline.csv under the root directory)",
+            "help": "the accepted numbers (default: reports/baseline.csv below the root directory)",
         },
     ),
     (
@@ -135,7 +135,7 @@ OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
         {
             "dest": "check_baseline",
             "action": "store_true",
-            "help": "fail where a pruning is worse, better, new or missing",
+            "help": "fail if a pruning is worse, better, new or missing",
         },
     ),
     (
@@ -143,7 +143,7 @@ OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
         {
             "dest": "update_baseline",
             "action": "store_true",
-            "help": "accept what is found; exit status 1 if that changes the file",
+            "help": "accept the numbers found; exit with 1 if that changes the file",
         },
     ),
 )
@@ -156,7 +156,7 @@ def is_asked(config: pytest.Config) -> bool:
 
 
 def _given(config: pytest.Config, option: str) -> Any:
-    """The value of an option; None if a conftest has taken its name for an option of its own."""
+    """The value of an option; None if a conftest uses its name for another option."""
     return getattr(config.option, option, None)
 
 
@@ -179,7 +179,7 @@ def configure(config: pytest.Config) -> None:
 
 
 class _Tests:
-    """Marks the tests that may record something, so that one is known that was skipped."""
+    """Marks the tests that may record something, so that skipped ones are known."""
 
     def pytest_itemcollected(self, item: pytest.Item) -> None:
         holds = any(map(holds_baseline, bound_to(item)))
@@ -188,7 +188,7 @@ class _Tests:
 
 
 class _Worker(_Tests):
-    """In a process of pytest-xdist: holds its tests, and tells if it left some out."""
+    """In a worker of pytest-xdist: compares its tests, and reports left-out ones."""
 
     def __init__(self, config: Any) -> None:
         self._output = config.workeroutput
@@ -201,17 +201,17 @@ class _Worker(_Tests):
 
 
 class _Judge(_Tests):
-    """Collects what all tests recorded, and has the last word on the session.
+    """Collects what all tests recorded, and compares it at the end of the session.
 
     Attributes:
         path: of the file.
-        name: of the file, as the user knows it.
+        name: of the file, as the user gave it.
         text: of the file; None if there is none.
         expected: its rows.
         found: what tests recorded, by key.
         conflicts: rows that were recorded with two values.
-        stopped: whether tests that were to run did not.
-        distrusts_failures: whether a test that failed may have had more to record.
+        stopped: whether some collected tests did not run.
+        distrusts_failures: whether a failed test may not have recorded everything.
     """
 
     distrusts_failures = False
@@ -234,7 +234,7 @@ class _Judge(_Tests):
         raise NotImplementedError
 
     def say(self, *lines: str, passed: bool = True) -> None:
-        """Add to the summary; what has not passed fails the session."""
+        """Add to the summary; differences fail the session."""
         self._lines += lines
         self._passed &= passed
 
@@ -281,11 +281,11 @@ class _Judge(_Tests):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def _gap(self, session: pytest.Session) -> str:
-        """Why expected rows need not have been found; empty if they had to be."""
+        """Why expected rows may be missing; empty if they must be found."""
         asked = any(getattr(session.config.option, name, None) for name in _NARROWING)
         if self.stopped:
             return "the run was stopped"
-        # A folder may be all there is to run; a file or a test is a choice among others.
+        # A folder may hold all tests; a file or a test is a part.
         named = any("::" in each or each.endswith(".py") for each in session.config.args)
         if asked or named or self._left_out:
             return "the run was narrowed"
@@ -300,7 +300,7 @@ class _Judge(_Tests):
         self.conclude(complete=not gap)
         unseen = sum(row.key not in self.found for row in self.expected)
         if gap and unseen:
-            self.say(f"{unseen} rows of the baseline were not looked at, because {gap}")
+            self.say(f"{unseen} rows of the baseline were not checked, because {gap}")
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         if self._lines:
@@ -310,7 +310,7 @@ class _Judge(_Tests):
 
 
 class _Checker(_Judge):
-    """Holds the session to the file, and leaves what it found beside it."""
+    """Compares the session with the file, and writes the found rows beside it."""
 
     def __init__(self, config: pytest.Config) -> None:
         super().__init__(config)
@@ -326,7 +326,7 @@ class _Checker(_Judge):
         found, beside = self.found.values(), _beside(self.path)
         differences = compare(self.expected, found, complete=complete)
         self.say(*(difference.text for difference in differences), passed=not differences)
-        if self.conflicts:  # there is no one value to accept
+        if self.conflicts:  # there are several values
             return
         if differences:
             _write(beside, dump(merge(self.expected, found, complete=complete)))
@@ -338,7 +338,7 @@ class _Checker(_Judge):
 
 
 class _Updater(_Judge):
-    """Makes the file say what the session found."""
+    """Writes the found rows to the file."""
 
     distrusts_failures = True
 

@@ -1,4 +1,4 @@
-"""What a test was given by `analysis.parametrize_with_checks`, or by the suite."""
+"""The arguments that a test got from `analysis.parametrize_with_checks` or the suite."""
 
 import sys
 from typing import Any
@@ -9,7 +9,7 @@ __all__ = ["bound_to", "holds_baseline"]
 
 
 def bound_to(item: pytest.Item) -> list[Any]:
-    """Its checks and baselines; nothing is imported to say that there are none."""
+    """Its checks and baselines; imports nothing if there are none."""
     parametrizing = sys.modules.get("analysis.pytest_plugin.parametrizing")
     if parametrizing is None:
         return []
@@ -19,5 +19,5 @@ def bound_to(item: pytest.Item) -> list[Any]:
 
 
 def holds_baseline(bound: Any) -> bool:
-    """Whether it holds a pruning to a baseline, rather than to a check."""
+    """Whether it compares a pruning with a baseline and does not run a check."""
     return hasattr(bound, "baseline")

@@ -1,7 +1,7 @@
 """The decorator `parametrize_with_checks`: one test for each check and ratio.
 
-What is expensive, pruning and proof, is done once for all checks of a network at a ratio, also
-where several processes share the tests.
+A network is pruned and proved once at each ratio for all checks, even if several processes share
+the tests.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -37,11 +37,11 @@ __all__ = [
 
 
 class _Bound:
-    """What a test is given to call.
+    """The base of the callables that tests get.
 
     Attributes:
-        name: of what it looks at.
-        pruning: whose.
+        name: of the check or the baseline.
+        pruning: the pruning that it judges.
     """
 
     def __init__(self, name: str, pruning: Pruning) -> None:
@@ -63,7 +63,7 @@ class _Bound:
 
     @property
     def run(self) -> Run:
-        """The pruning that the check looks at, shared by all checks of this network and ratio.
+        """The pruning, shared by all checks of this network and ratio.
 
         Raises:
             pytest.fail.Exception: the network, its inputs or the pruner cannot be used.
@@ -109,20 +109,20 @@ class BoundCheck(_Bound):
 
 
 def _way_out(run: Run, ratio: float) -> str:
-    """What leads from a pruning that is not right to one that is."""
+    """A hint that leads from a wrong pruning to a right one."""
     if run.verification.verdict not in CURED:
         return ""
     return (
-        f"\ncut by the groups as they are: analysis.prune(model, example_inputs, {ratio:g}), or "
+        f"\nprune by groups instead: analysis.prune(model, example_inputs, {ratio:g}), or "
         f"`{OWN} prune MODEL --ratios {ratio:g}`"
     )
 
 
 class BoundBaseline(_Bound):
-    """One pruning held to the accepted numbers: call it in a test.
+    """One pruning compared with the accepted numbers: call it in a test.
 
     Attributes:
-        baseline: what it is held to; the plugin sets it where a session checks or updates one.
+        baseline: the accepted numbers; the plugin sets it if the session checks or updates them.
     """
 
     def __init__(self, pruning: Pruning) -> None:
@@ -165,8 +165,8 @@ def parametrize_with_checks(
 ) -> Any:
     """Decorate a test that takes ``check`` and calls it: one test for each check and ratio.
 
-    With ``--check-baseline`` or ``--update-baseline`` there is one more for each ratio, which holds
-    its numbers to those that were accepted.
+    With ``--check-baseline`` or ``--update-baseline`` there is one more test for each ratio, which
+    compares its numbers with the accepted ones.
 
     Args:
         factory: builds the network, without arguments; or a torchvision name,
@@ -174,11 +174,11 @@ def parametrize_with_checks(
         input_size: channels, height, width of one input; None is 3, 224, 224.
         inputs: what forward takes (a tensor, a tuple, a dict), or a function without arguments
             that returns it; None is a standard normal image.
-        outputs: which outputs count, see `analysis.verify`; none lets all count.
+        outputs: the outputs to compare, see `analysis.verify`; empty is all.
         ratios: in [0, 1).
-        widths: by layer that makes channels, or group, the channels that are left of it by a cut of
-            the groups; one run, where no ratios are given.
-        ignore: the layers whose output channels stay: a policy's name, a list of layers or of
+        widths: how many channels are left, by layer or group, pruned by groups; one run if no
+            ratios are given.
+        ignore: layers that keep their output channels: a policy's name, a list of layers or of
             their names, a function of the model that returns one, or ``package.module:function``.
         scope: ``global`` or ``local``.
         importance: ``l1`` or ``l2``.
@@ -187,12 +187,12 @@ def parametrize_with_checks(
         pruner: the user's own, a function of (model, inputs, ratio), or
             ``package.module:function``; see `analysis.pruning.pruners.PrunerFactory`.
         expected_failures: by check (``"no_group_dropped"``), or by ratio and check
-            (``"0.8-no_group_dropped"``), the reason why it fails. One that passes all the same
-            fails the test, and so does one that is of no test.
+            (``"0.8-no_group_dropped"``), the reason why it fails. An entry that passes fails the
+            test, and so does one that names no test.
         weights: ``random``, ``default`` (torchvision's own) or the path of a state dict.
-        seed: of random weights and inputs, and of what a pruner or its training draws.
+        seed: of random weights and inputs, and of random numbers of a pruner or its training.
         device: where the network runs.
-        thresholds: where the checks on asked against done draw the line.
+        thresholds: the limits of the checks on requested and removed channels.
         budget: seconds for each ratio, its pruning, proof and checks; None is no limit.
 
     Raises:
@@ -237,7 +237,7 @@ def _name_of(factory: Any) -> str:
 
 
 def _builder(factory: Any) -> Callable[[], Any] | None:
-    """The function that builds the network; None where a name stands for it."""
+    """The function that builds the network; None if it is given by name."""
     if isinstance(factory, str):
         return None
     if isinstance(factory, nn.Module) or not callable(factory):
@@ -249,7 +249,7 @@ def _builder(factory: Any) -> Callable[[], Any] | None:
 
 
 def _as_function(inputs: Any) -> Any:
-    """Inputs that are given as they are, as a function that returns them."""
+    """Given inputs as a function that returns them."""
     return (
         inputs if inputs is None or isinstance(inputs, str) or callable(inputs) else lambda: inputs
     )
@@ -261,7 +261,7 @@ def parameters(
     """Every check of every pruning, and its numbers, as pytest's parameters with readable ids.
 
     Raises:
-        InputError: an expected failure has no reason, or is of no check and ratio.
+        InputError: an expected failure has no reason, or names no check and ratio.
     """
     reasons = _reasons([pruning.ratio for pruning in prunings], expected_failures)
     return [

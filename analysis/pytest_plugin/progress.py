@@ -1,6 +1,6 @@
-"""What a test is waiting for: pruning and proof take seconds to minutes in the first of its tests.
+"""Show what a test is waiting for: pruning and proof take seconds to minutes in the first test.
 
-On a terminal alone, on standard error, behind what pytest has written there.
+Only on a terminal, on standard error, after what pytest has written there.
 """
 
 import sys
@@ -13,26 +13,26 @@ from analysis.pytest_plugin.items import bound_to
 
 __all__ = ["configure"]
 
-# The cursor is kept, and no line is broken: what pytest writes next takes the place of it.
+# The cursor stays, and no line is broken: pytest's next output replaces this one.
 _SHOWN = "\x1b7\x1b[?7l {}\x1b[K\x1b[?7h\x1b8"
 _NOTHING = "\x1b[K"
 
 
 def configure(config: pytest.Config) -> None:
-    """Show progress, but for processes that pytest-xdist started."""
+    """Show progress, except in workers of pytest-xdist."""
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(_Progress(config), "pruning-analysis-progress")
 
 
 class _Progress:
-    """Names the network, the ratio and the step that is going on."""
+    """Shows the network, the ratio and the current step."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._capture = config.pluginmanager.getplugin("capturemanager")
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, Any, Any]:
-        """Follow the steps of a test whose pruning is yet to be done."""
+        """Show the steps of a test whose pruning is not done yet."""
         waiting = [bound for bound in bound_to(item) if not bound.pruning.is_done]
         if not waiting:
             return (yield)

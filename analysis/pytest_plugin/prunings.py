@@ -31,15 +31,15 @@ def load(request: Request) -> None:
 
 
 class Pruning:
-    """What a request asks at one ratio: everything is done when it is first asked for.
+    """A request at one ratio; the work is done on first use.
 
     Attributes:
-        request: what is pruned, how, and what it is held to; the same for each of its ratios.
+        request: the network, the pruning and the limits of the checks; shared by its ratios.
         ratio: the pruning ratio.
-        refused: why the network, its inputs or the pruner could not be used, once that is known.
+        refused: why the network, its inputs or the pruner could not be used, if so.
         names: the checks that are run.
-        key: under which other processes find the answer; empty if it is not shared.
-        network: under which they find what a page says of the network; empty if none is made.
+        key: under which other processes find the result; empty if it is not shared.
+        network: under which they find the page's entry of the network; empty if there is none.
     """
 
     def __init__(self, request: Request, ratio: float) -> None:
@@ -59,7 +59,7 @@ class Pruning:
 
     @property
     def info(self) -> SubjectInfo:
-        """What reports say of the network."""
+        """The network's entry in reports."""
         return info_of(self.request.network)
 
     @property
@@ -69,7 +69,7 @@ class Pruning:
 
     @property
     def run(self) -> Run:
-        """What was asked, proved, counted and checked.
+        """The run: request, proof, costs and checks.
 
         Raises:
             InputError: the network, its inputs or the pruner cannot be used.
@@ -88,7 +88,7 @@ class Pruning:
     def share(
         self, cache: SharedCache | None, key: str, names: Iterable[str], network: str = ""
     ) -> None:
-        """Look only at these checks, and let other processes have the answer if they may."""
+        """Run only these checks, and share the result with other processes."""
         wanted = set(names)
         self._cache, self.key, self.network = cache, key, network
         self._run, self.refused = None, ""
@@ -98,7 +98,7 @@ class Pruning:
         with _quietly():
             run = run_of(self.request, self.request.config(self.ratio), self.names)
             if self._cache and self.network:
-                # What a page says of the network; without it, the page says less.
+                # The page's entry of the network; without it the page is shorter.
                 with suppress(AnalysisError, BudgetExceededError):
                     self._cache.compute_once(self.network, self._outline)
         return run
@@ -110,7 +110,7 @@ class Pruning:
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """What third parties warn of while they trace is no failure, under ``-W error`` either."""
+    """Warnings of third parties while tracing are no failures, even with ``-W error``."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

@@ -1,4 +1,4 @@
-"""Networks given on the command line, and what a session says of the prunings it looked at."""
+"""Networks given on the command line, and the summary of a session's prunings."""
 
 import argparse
 import json
@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from analysis.command_line.arguments import check_references
-from analysis.command_line.options import paths_of, ratios_of, size_of
+from analysis.command_line.values import paths_of, ratios_of, size_of
 from analysis.environment import versions
 from analysis.errors import AnalysisError, InputError, in_options
 from analysis.processes.shared_cache import SharedCache
@@ -40,16 +40,16 @@ from analysis.reporting.files import check_writable
 __all__ = ["OPTIONS", "PRUNINGS", "add_defaults", "configure"]
 
 PRUNINGS: pytest.StashKey[list[Any]] = pytest.StashKey()
-"""What the session was given to look at, each an `analysis.pytest_plugin.prunings.Pruning`."""
+"""The session's prunings, each an `analysis.pytest_plugin.prunings.Pruning`."""
 
 _PROPERTY = "pruning-analysis-run"
-"""The property of a test that tells which pruning it looked at; junit's file shows it."""
+"""The property of a test with its pruning, which is in junit's file."""
 
 _REFUSED = "pruning-analysis-bad-input"
-"""The property of a test that could not look: why not."""
+"""The property of a test that could not run: why not."""
 
 _FOLDER = "pruning-analysis"
-"""In pytest's own temporary folder: what its processes share."""
+"""The folder that processes share, in pytest's temporary folder."""
 
 _SUITE = "analysis.suite"
 
@@ -65,30 +65,45 @@ OPTIONS = (
         metavar="MODEL",
         help="torchvision name, pkg.mod:factory or file.py:factory; may be repeated",
     ),
-    _option("--input-size", metavar="C,H,W", help="of one input (default: 3,224,224)"),
-    _option("--inputs", metavar="PKG.MOD:FUNCTION", help="returns what forward takes"),
-    _option("--outputs", metavar="PATH,PATH", help="which outputs count (default: all)"),
-    _option("--ratios", metavar="R,R,...|START:STOP:STEP", help="default: 0.3,0.5,0.8"),
+    _option("--input-size", metavar="C,H,W", help="size of one input (default: 3,224,224)"),
+    _option(
+        "--inputs", metavar="PKG.MOD:FUNCTION", help="a function that returns what forward takes"
+    ),
+    _option("--outputs", metavar="PATH,PATH", help="the outputs to compare (default: all)"),
+    _option(
+        "--ratios", metavar="R,R,...|START:STOP:STEP", help="pruning ratios (default: 0.3,0.5,0.8)"
+    ),
     _option(
         "--ignore-layers",
         metavar="POLICY|NAME,NAME|PKG.MOD:FUNCTION",
-        help="residual-blocks, skip-channels, classifier (default), none, names of layers, or a "
-        "function; the suite takes a policy from pytest's own --ignore, too",
+        help="layers that keep their outputs: a policy (residual-blocks, skip-channels, "
+        "classifier, none), names of layers, or a function (default: classifier); the suite also "
+        "takes a policy from pytest's own --ignore",
     ),
-    _option("--scope", metavar="|".join(SCOPES), help="default: global"),
-    _option("--importance", metavar="|".join(IMPORTANCES), help="default: l1"),
+    _option(
+        "--scope",
+        metavar="|".join(SCOPES),
+        help="rank channels across all groups, or in each group alone (default: global)",
+    ),
+    _option(
+        "--importance", metavar="|".join(IMPORTANCES), help="how channels are ranked (default: l1)"
+    ),
     _option(
         "--pruner",
         metavar="PKG.MOD:FUNCTION",
-        help="(model, inputs, ratio) -> your own pruner, or that and a function to call "
-        "between its steps",
+        help="a function (model, inputs, ratio) that returns your own pruner, or the pruner and a "
+        "function to call between its steps",
     ),
-    _option("--weights", metavar="random|default|FILE", help="default: random"),
+    _option(
+        "--weights",
+        metavar="random|default|FILE",
+        help="random, torchvision's own (default), or a file (default: random)",
+    ),
     _option("--device", metavar="DEVICE", help="where the networks run (default: cpu)"),
     _option(
         "--report",
         metavar="DIR",
-        help="write index.html, report.md and results.json of what was looked at",
+        help="write a report: index.html, report.md and results.json",
     ),
 )
 """The suite's options, with what argparse gets for each."""
@@ -96,15 +111,15 @@ OPTIONS = (
 
 def add_defaults(parser: pytest.Parser) -> None:
     """Each option of the suite has a default in the ini file: ``pruning_ratios`` and so on."""
-    for name, told in OPTIONS:
+    for name, entry in OPTIONS:
         kind: Any = "linelist" if name == "--model" else "string"
         default: Any = [] if name == "--model" else ""
-        text = f"default of {name}: {told['help']}"
-        parser.addini(told["dest"], text, type=kind, default=default)
+        text = f"default of {name}: {entry['help']}"
+        parser.addini(entry["dest"], text, type=kind, default=default)
 
 
 def configure(config: pytest.Config) -> None:
-    """Load every network that is given, so that bad input is refused before any test runs.
+    """Load every network, so that bad input is refused before any test runs.
 
     Raises:
         pytest.UsageError: says what was given, and what is expected.
@@ -129,7 +144,7 @@ def configure(config: pytest.Config) -> None:
 
 
 def _asks_for_suite(config: pytest.Config) -> bool:
-    """Whether the suite is among what is collected; to give networks for nothing is an error.
+    """Whether the suite is collected; networks without the suite are an error.
 
     Raises:
         pytest.UsageError: a network was given on the command line, and no suite.
@@ -146,15 +161,15 @@ def _asks_for_suite(config: pytest.Config) -> bool:
 
 
 def _value(config: pytest.Config, name: str) -> Any:
-    """Of an option: what was given, else what the ini file says; None if neither."""
+    """The value of an option, else that of the ini file; None if neither has one."""
     option = f"pruning_{name}"
     given = getattr(config.option, option, None)
     if given is not None:
         return given
-    told = config.getini(option)
-    if isinstance(told, list):
-        return [_from_here(config, text) for text in told] or None
-    return _from_here(config, told) if told else None
+    entry = config.getini(option)
+    if isinstance(entry, list):
+        return [_from_here(config, text) for text in entry] or None
+    return _from_here(config, entry) if entry else None
 
 
 def _from_here(config: pytest.Config, text: str) -> str:
@@ -178,7 +193,7 @@ def _requests(config: pytest.Config) -> list[Request]:
         is_ours = hasattr(config.option, "pruning_model")
         how = "--model" if is_ours else "pruning_model in the ini file (--model is a conftest's)"
         raise pytest.UsageError(
-            f"{_SUITE} looks at networks, and none was given; give one with {how}: "
+            f"{_SUITE} needs a network; give one with {how}: "
             "package.module:factory, path/to/file.py:factory or a torchvision name"
         )
 
@@ -236,11 +251,11 @@ def _policy(config: pytest.Config) -> str:
 
 
 class _Looked:
-    """In every process that runs tests: shares what is expensive, and notes what was looked at."""
+    """In every process that runs tests: shares expensive work, and records the prunings."""
 
     @pytest.hookimpl(wrapper=True)
     def pytest_pycollect_makeitem(self, collector: pytest.Collector) -> Generator[None, Any, Any]:
-        """Hold prunings to a baseline where that is asked, and collect no test of it elsewhere."""
+        """Compare prunings with a baseline if requested, and collect such tests only then."""
         made = yield
         if not isinstance(made, list) or gate.is_asked(collector.config):
             return made
@@ -252,7 +267,7 @@ class _Looked:
             bound.baseline = gate.baseline_of(item)
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Only the checks that are left are worth their time, and one process is enough."""
+        """Run only the checks of selected tests, in one process."""
         if session.config.option.collectonly:
             return
         wanted: dict[Any, set[str]] = {}
@@ -270,7 +285,7 @@ class _Looked:
         # A session without prunings needs no folder.
         cache = _cache_of(session.config) if wanted else None
         for number, (pruning, checks) in enumerate(wanted.items()):
-            # Every process numbers them alike: keys sort as the tests stand.
+            # Every process numbers them alike: keys sort in the order of the tests.
             key = f"{number:06} {places[pruning]}"
             network = (
                 networks.setdefault(id(pruning.request), f"network of {key}") if is_told else ""
@@ -279,7 +294,7 @@ class _Looked:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, Any, Any]:
-        """Say what the test has looked at, whether it passes or not."""
+        """Record the pruning of the test, whether it passes or not."""
         try:
             return (yield)
         finally:
@@ -324,7 +339,7 @@ def _told(pruning: Any, check: str) -> str:
 
 
 class _Teller:
-    """In the process that the user started: a header, a table, and the files of a report."""
+    """In the process that the user started: prints a header and a table, writes the report."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
@@ -346,13 +361,13 @@ class _Teller:
         return [f"pruning-analysis: {installed}", f"networks: {names}"]
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Collect what tests looked at, and why they could not."""
+        """Collect the prunings of tests, and why some could not run."""
         for name, value in report.user_properties:
             if name == _PROPERTY:
-                told = json.loads(str(value))
-                self._found.setdefault(told["key"], told)
+                entry = json.loads(str(value))
+                self._found.setdefault(entry["key"], entry)
                 if report.skipped and hasattr(report, "wasxfail"):
-                    self._known[told["key"], told["check"]] = report.wasxfail
+                    self._known[entry["key"], entry["check"]] = report.wasxfail
             elif name == _REFUSED and value not in self._refused:
                 self._refused.append(str(value))
 
@@ -364,7 +379,7 @@ class _Teller:
         if not self._folder or session.exitstatus == pytest.ExitCode.INTERRUPTED:
             return
         if not self._found:
-            self._lines.append("no pruning was looked at, so no report was written")
+            self._lines.append("no pruning was analysed, so no report was written")
             return
         try:
             self._lines += [f"wrote {path}" for path in self._write(Path(self._folder))]
@@ -378,12 +393,12 @@ class _Teller:
         if cache is None:
             raise InputError("--report needs pytest's temporary folder; leave out -p no:tmpdir")
         found: dict[str, SubjectStudy] = {}
-        for told in self._in_order():
-            run = cache.get(told["key"])
+        for entry in self._in_order():
+            run = cache.get(entry["key"])
             if run is not None:
-                run = self._with_known(told["key"], run)
-                network = told["network"]
-                so_far = found.get(network) or cache.get(network) or _bare(told, run)
+                run = self._with_known(entry["key"], run)
+                network = entry["network"]
+                so_far = found.get(network) or cache.get(network) or _bare(entry, run)
                 found[network] = replace(so_far, runs=(*so_far.runs, run))
         # matplotlib takes its time, which sessions without a report are spared.
         write_report = import_module("analysis.reporting.report").write_report
@@ -407,7 +422,7 @@ class _Teller:
         )
 
     def _in_order(self) -> list[dict[str, Any]]:
-        """As the tests stand, whichever process was done first."""
+        """In the order of the tests, whichever process finished first."""
         return [self._found[key] for key in sorted(self._found)]
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
@@ -421,7 +436,7 @@ class _Teller:
 
 
 def _without_report(arguments: Iterable[str]) -> Iterator[str]:
-    """What else a session was called with: where a report goes does not change it."""
+    """The session's other arguments; the folder of the report does not matter."""
     rest = iter(arguments)
     for text in rest:
         if text == "--report":
@@ -430,15 +445,15 @@ def _without_report(arguments: Iterable[str]) -> Iterator[str]:
             yield text
 
 
-def _bare(told: dict[str, Any], run: Run) -> SubjectStudy:
-    """What is known of a network beside its prunings, where no more could be found out."""
-    size = told["input_size"]
+def _bare(entry: dict[str, Any], run: Run) -> SubjectStudy:
+    """The network's entry without further analysis."""
+    size = entry["input_size"]
     info = SubjectInfo(
-        told["subject"],
+        entry["subject"],
         None if size is None else tuple(size),
-        told["weights"],
-        told["seed"],
-        tuple(told["outputs"]),
+        entry["weights"],
+        entry["seed"],
+        tuple(entry["outputs"]),
     )
     dense = CostTable((), run.macs.before, run.params.before, (), ())
     return SubjectStudy(info, (run.config.policy, run.config.scope), dense, ())

@@ -1,6 +1,7 @@
 """The records that pass between the steps: names, integers and floats, never live modules.
 
-One module a wing; all names are given here. They need no torch, so that reports need none either.
+Each wing has a module, and this package exports all names. Records do not import torch, so reports
+do not need it.
 """
 
 from analysis.records.comparing import Comparison, Inferred, Untied

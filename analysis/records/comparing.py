@@ -1,4 +1,4 @@
-"""What two networks, compared, say of each other."""
+"""The result of comparing two networks."""
 
 from dataclasses import dataclass
 
@@ -9,12 +9,12 @@ __all__ = ["Comparison", "Inferred", "Untied"]
 
 @dataclass(frozen=True)
 class Inferred:
-    """An axis of a tensor of which the weights were trained, and which is told by what is nearest.
+    """An axis of a trained tensor whose kept channels were found as the nearest dense ones.
 
     Attributes:
         tensor: its name.
         dim: the dimension.
-        margin: how many times as far the next best channel is, at the least.
+        margin: the least ratio of the distance of the next best channel to that of the nearest.
     """
 
     tensor: str
@@ -24,10 +24,10 @@ class Inferred:
 
 @dataclass(frozen=True)
 class Untied:
-    """Tensors that were one in the dense network, and are several in the pruned one.
+    """Tensors that share memory in the dense network and not in the pruned one.
 
     Attributes:
-        names: theirs.
+        names: of these tensors.
         added: parameters of the copies.
     """
 
@@ -37,16 +37,17 @@ class Untied:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Whether one network is a pruning of another one, and which channels stayed.
+    """Whether one network is a pruning of another one, and which channels it kept.
 
     Attributes:
         verification: the proof, as `analysis.verify` gives it.
-        kept: by layer and axis (``out``, ``in``) which dense channel each one that is left was, in
-            the order of the pruned network; of the axes that were cut.
-        inferred: axes that the nearest slices tell, as their values are not the dense network's.
-        moved: by tensor that was trained how far it moved, relative to what it was.
-        ambiguous: what more than one choice of channels explains, in words.
-        untied: tensors that were tied and are not.
+        kept: for each axis that was cut, by layer and axis (``out``, ``in``): the dense index of
+            each channel of the pruned network, in its order.
+        inferred: axes whose kept channels were found as the nearest slices, because their values
+            are not the dense network's.
+        moved: for each trained tensor, how far it moved relative to its norm.
+        ambiguous: sentences on what more than one choice of channels explains.
+        untied: tensors that were tied and no longer are.
     """
 
     verification: Verification
@@ -58,12 +59,12 @@ class Comparison:
 
     @property
     def verdict(self) -> Verdict:
-        """That of the proof."""
+        """The verdict of the proof."""
         return self.verification.verdict
 
     @property
     def reason(self) -> str:
-        """One line."""
+        """The reason of the verdict, in one line."""
         return self.verification.reason
 
     @property

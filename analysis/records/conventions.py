@@ -1,6 +1,6 @@
-"""What counts: conventions of counters and of published tables, one row each.
+"""The counting conventions of counters and of published tables, one row each.
 
-A row says how much one unit of each column costs; what it does not name costs nothing.
+A row gives the cost of one unit of each column. A column that it does not name costs nothing.
 """
 
 from collections.abc import Mapping
@@ -30,7 +30,7 @@ FVCORE: Mapping[str, int] = {
     "upsample_bilinear2d": 4,
     "grid_sampler_2d": 4,
 }
-"""MACs of each product, and of each element of what else fvcore has a handle for."""
+"""MACs of each product, and of each element of the other operators that fvcore counts."""
 
 PRODUCTS: Mapping[str, str] = {
     "convolution": "product of a convolution",
@@ -41,7 +41,7 @@ PRODUCTS: Mapping[str, str] = {
     "free attention": "product of attention outside nn.MultiheadAttention",
     "einsum": "product of an einsum",
 }
-"""The columns of products, and what one of them is."""
+"""The columns of products, and their units."""
 
 WORDS: Mapping[str, str] = {
     **PRODUCTS,
@@ -89,12 +89,12 @@ _NO_NORM: Mapping[str, int] = MappingProxyType({"weight": 1, "bias": 1})
 
 @dataclass(frozen=True)
 class Convention:
-    """How a counter, or who printed a table, counts.
+    """How a counter or the author of a table counts.
 
     Attributes:
         unit: ``MACs`` or ``FLOPs``.
-        counts: by column of `WORDS`, what one unit costs.
-        params: by kind of parameter, how many times it is counted.
+        counts: for each column of `WORDS`, the cost of one unit.
+        params: for each kind of parameter, how many times it is counted.
         says: what is counted, in words.
     """
 
@@ -108,11 +108,11 @@ _EVERY = dict.fromkeys(PRODUCTS, 1)
 _ATTENTION = ("attention", "free attention", "einsum")
 _LAYERS = {column: 1 for column in PRODUCTS if column not in _ATTENTION}
 _CALLED = {"convolution": 1, "linear": 1}
-"""Products of modules that are called; those of functions and of attention are missed."""
+"""The products of called modules. Products of functions and of attention are missed."""
 
 
 def _norm(cost: int) -> Mapping[str, int]:
-    """Of each element of a batch norm, whether it has a scale or not."""
+    """For each element of a batch norm, with or without a scale."""
     return {"batch norm": cost, "batch norm without scale": cost}
 
 
@@ -321,7 +321,7 @@ def check_convention(name: str) -> Convention:
     """The convention of this name.
 
     Raises:
-        InputError: there is none; says which there are.
+        InputError: there is none of this name; lists the names.
     """
     if name not in CONVENTIONS:
         hint = did_you_mean(str(name), CONVENTIONS, f"expected one of {', '.join(CONVENTIONS)}")

@@ -31,8 +31,8 @@ Quantity = Literal["macs", "params"]
 
 
 COLUMNS = ("convolution", "linear", "attention", "normalization", "elementwise")
-"""What MACs are told apart by: convolutions, products with weights, products of activations,
-normalisations, and pooling with all else that is done element by element."""
+"""The columns of MACs: convolutions, products with weights, products of activations,
+normalisations, and pooling with all other elementwise work."""
 
 
 _PRODUCT_COLUMNS = 3
@@ -40,7 +40,7 @@ _PRODUCT_COLUMNS = 3
 
 @dataclass(frozen=True)
 class LayerCost:
-    """MACs and parameters that one module owns itself, without its children.
+    """The MACs and parameters of one module, without its children.
 
     Attributes:
         layer: module name; empty for what the model's own forward calls.
@@ -49,7 +49,7 @@ class LayerCost:
         params: number of parameters.
         operators: MACs by operator, e.g. ``(("conv", 9633792),)``.
         columns: MACs by column, one for each of `COLUMNS`.
-        shape: of the output of the layer's last operator; empty where none is counted.
+        shape: the output shape of the layer's last operator; empty if none is counted.
         calls: how often it is called in one forward pass.
     """
 
@@ -74,8 +74,8 @@ class CostTable:
         uncounted: operators fvcore has no rule for, with how often each is called.
         uncalled: modules that own parameters and were never called.
         modules: the names of all modules of the model.
-        not_traced: why fvcore could not count the model, so that its rules were applied to the pass
-            that follows channels; empty if it counted.
+        not_traced: why fvcore could not count the model; its rules were then applied to the
+            labelled pass. Empty if it counted.
         convention: by which it is counted, see `analysis.records.CONVENTIONS`.
     """
 
@@ -94,7 +94,7 @@ class CostTable:
         return CONVENTIONS[self.convention].unit
 
     def by_layer(self) -> dict[str, LayerCost]:
-        """Rows by module name."""
+        """The rows by module name."""
         return {row.layer: row for row in self.layers}
 
     @property
@@ -106,11 +106,11 @@ class CostTable:
 
     @property
     def products(self) -> int:
-        """MACs of convolutions, linear layers and attention: what every counter should agree on."""
+        """The MACs of convolutions, linear layers and attention, on which counters agree."""
         return sum(self.columns[:_PRODUCT_COLUMNS])
 
     def macs_of(self, module: str) -> int:
-        """MACs of a module with everything inside it.
+        """The MACs of a module and of its children.
 
         Raises:
             InputError: the model has no such module.
@@ -118,7 +118,7 @@ class CostTable:
         return sum(row.macs for row in self._inside(module))
 
     def params_of(self, module: str) -> int:
-        """Parameters of a module with everything inside it.
+        """The parameters of a module and of its children.
 
         Raises:
             InputError: the model has no such module.
@@ -138,7 +138,7 @@ class CostTable:
 
 @dataclass(frozen=True)
 class CurvePoint:
-    """What one ratio leaves."""
+    """The MACs and parameters left at one ratio."""
 
     ratio: float
     macs: int
@@ -147,12 +147,12 @@ class CurvePoint:
 
 @dataclass(frozen=True)
 class Turn:
-    """Two neighbouring ratios of a curve, the larger of which leaves more.
+    """Two neighbouring ratios of a curve of which the larger one leaves more.
 
     Attributes:
         before: the smaller ratio's point.
         after: the larger ratio's point.
-        groups: those that keep more channels at the larger ratio, with how many more and why.
+        groups: those that keep more channels at the larger ratio, by how many, and why.
     """
 
     before: CurvePoint
@@ -167,7 +167,7 @@ class Unknown:
     Attributes:
         first: the smallest of them.
         until: the next larger ratio whose cost is known; 1 where there is none.
-        why: the group whose cut cannot be told, and the place.
+        why: the group whose cut cannot be predicted, and the place.
     """
 
     first: float
@@ -175,7 +175,7 @@ class Unknown:
     why: str
 
     def __str__(self) -> str:
-        # The first ratio at which anything is asked for is the smallest number above 0.
+        # The first ratio that asks for a channel is the smallest number above 0.
         start = "above 0" if self.first < _SMALLEST else f"{self.first:.6g}"
         return f"from {start} to {self.until:.6g}"
 
@@ -185,14 +185,14 @@ _SMALLEST = 1e-12
 
 @dataclass(frozen=True)
 class RatioCurve:
-    """MACs and parameters left for each ratio asked, beside the dense network's.
+    """The MACs and parameters left at each ratio, and those of the dense network.
 
     Attributes:
         dense_macs: before pruning.
         dense_params: before pruning.
         points: one for each ratio whose cost is known, in the order given.
-        turns: where a larger ratio leaves more MACs, by ratio.
-        dropped: for each of these, the groups that are asked for channels and lose none.
+        turns: by ratio, where a larger ratio leaves more MACs.
+        dropped: for each point, the groups that are asked for channels and lose none.
         unknown: the other ratios, and why their costs are not known.
         convention: by which it is counted, see `analysis.records.CONVENTIONS`.
     """
@@ -232,7 +232,7 @@ class RatioCurve:
 
     @property
     def more_params(self) -> dict[float, float]:
-        """By ratio the next smaller one, where that leaves fewer parameters."""
+        """For each ratio, the next smaller one if it leaves fewer parameters."""
         order = sorted(self.points, key=lambda point: point.ratio)
         return {
             after.ratio: before.ratio
@@ -243,12 +243,12 @@ class RatioCurve:
 
 @dataclass(frozen=True)
 class Scaling:
-    """a (1 - r)^2 + b (1 - r) + c: what is left if every prunable group lost the share r.
+    """a (1 - r)^2 + b (1 - r) + c: the share left if every prunable group lost the share r.
 
     Attributes:
-        square: a, where both the channels made and those read go.
-        line: b, where one of them goes.
-        constant: c, what the policy and the outputs keep.
+        square: a, of layers whose input and output channels are both pruned.
+        line: b, of layers of which only one is pruned.
+        constant: c, of layers that the policy or the outputs exclude.
     """
 
     square: float
@@ -256,20 +256,20 @@ class Scaling:
     constant: float
 
     def at(self, ratio: float) -> float:
-        """What is left at a ratio, before channels are rounded to whole ones and ranked."""
+        """The share left at a ratio, before rounding to whole channels and ranking."""
         return self.square * (1 - ratio) ** 2 + self.line * (1 - ratio) + self.constant
 
 
 @dataclass(frozen=True)
 class Holder:
-    """A layer that keeps MACs or parameters where least of them are left.
+    """A layer that keeps many MACs or parameters at the ratio that leaves the least.
 
     Attributes:
         layer: module name.
         left: MACs or parameters that it keeps.
         share: of all that is left.
-        why: of the group that makes its channels: the root and the reason that it keeps them;
-            empty where no group holds them.
+        why: the root of the group of its channels and the reason that they stay; empty if they are
+            in no group.
     """
 
     layer: str
@@ -280,18 +280,18 @@ class Holder:
 
 @dataclass(frozen=True)
 class Reach:
-    """The answer to "which ratio leaves at most this share?".
+    """The answer to the question which ratio leaves at most a share.
 
     Attributes:
-        quantity: what is to be left.
-        target: the share of the dense network's that may stay.
+        quantity: ``macs`` or ``params``.
+        target: the greatest share of the dense network's that may be left.
         dense: the dense network's point, at ratio 0.
-        point: at the smallest ratio that is known to meet the target; None if none is.
-        least: the point that leaves least of all ratios whose cost is known.
-        holders: the layers that keep most there.
-        scaling: what falls with the ratio, and what no ratio touches; None where that is not
-            told by squares and products of two widths.
-        unknown: ratios whose cost is not known, so that they may meet the target or not.
+        point: the smallest ratio that is known to meet the target; None if none is.
+        least: of the ratios whose cost is known, the point that leaves the least.
+        holders: the layers that keep the most at that point.
+        scaling: what falls with the ratio and what does not; None if costs are not a sum of squares
+            and products of two widths.
+        unknown: ratios whose cost is not known; they may meet the target.
     """
 
     quantity: Quantity
@@ -310,12 +310,12 @@ class Reach:
 
     @property
     def reason(self) -> str:
-        """Why no ratio meets the target, or none is known to; empty if one is."""
+        """Why no ratio is known to meet the target; empty if one is."""
         return "" if self.point else "; ".join(filter(None, [self.falls_short, self.gap]))
 
     @property
     def falls_short(self) -> str:
-        """By how much every ratio that is known misses the target; empty if one meets it."""
+        """By how much every known ratio misses the target; empty if one meets it."""
         if self.point:
             return ""
         left = getattr(self.least, self.quantity) / getattr(self.dense, self.quantity)
@@ -329,7 +329,7 @@ class Reach:
 
     @property
     def gap(self) -> str:
-        """Which ratios, smaller than the answer, have no known cost, and why; empty if none."""
+        """The smaller ratios whose cost is not known, and why; empty if there are none."""
         before = [each for each in self.unknown if not self.point or each.first < self.point.ratio]
         if not before:
             return ""
@@ -339,21 +339,21 @@ class Reach:
 
 
 _SHOWN = 3
-"""Ranges of ratios that a sentence names."""
+"""How many ranges of ratios a sentence names."""
 
 
 @dataclass(frozen=True)
 class GroupSaving:
-    """What one group has to do with a saving.
+    """The share of one group in a saving.
 
     Attributes:
         root: the group.
         width: its channels.
-        removed: those that go.
+        removed: how many are removed.
         macs: its share of the MACs saved; the shares sum to the saving.
         params: its share of the parameters saved.
-        macs_of_one: MACs that the first of its channels takes along.
-        params_of_one: parameters that the first of its channels takes along.
+        macs_of_one: MACs that are saved by removing its first channel alone.
+        params_of_one: parameters that are saved by removing its first channel alone.
     """
 
     root: str
@@ -367,7 +367,7 @@ class GroupSaving:
 
 @dataclass(frozen=True)
 class Savings:
-    """Where the saving at one ratio comes from."""
+    """The saving at one ratio, by group."""
 
     point: CurvePoint
     groups: tuple[GroupSaving, ...]
@@ -379,9 +379,9 @@ class Sizes:
 
     Attributes:
         before: of the dense network.
-        after: of the pruned one; None where it cannot be known.
-        requested: what would be left had every channel gone that was asked to; None where that
-            cannot be known.
+        after: of the pruned network; None if it is not known.
+        requested: what would be left if every requested channel were removed; None if that is not
+            known.
     """
 
     before: int
@@ -390,12 +390,12 @@ class Sizes:
 
     @property
     def share(self) -> float | None:
-        """What is left, as a share of what was."""
+        """What is left, as a share of the dense network's."""
         return None if self.after is None or not self.before else self.after / self.before
 
     @property
     def share_requested(self) -> float | None:
-        """What would be left had all gone that was asked to, as a share of what was."""
+        """What would be left if all requested channels were removed, as a share."""
         if self.requested is None or not self.before:
             return None
         return self.requested / self.before
@@ -403,7 +403,7 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Saved:
-    """MACs or parameters that a scope was asked to save, and saved; None where not known."""
+    """The MACs or parameters that a scope was asked to save and did save; None if not known."""
 
     requested: float | None
     removed: float | None

@@ -1,4 +1,4 @@
-"""Dependency groups, what is wrong with them, and what keeps them from being cut."""
+"""Dependency groups, findings on them, and what excludes them."""
 
 from dataclasses import dataclass
 
@@ -33,7 +33,7 @@ class Coupling:
             ``product`` (of two activations), ``normalisation``, ``shared`` (one tensor, used
             several times), ``flattening``, ``layout`` (positions that a view, a chunk or a step
             ties), ``elementwise`` or ``equal sizes``.
-        operator: ATen's name of the operator; empty for what no single one does.
+        operator: ATen's name of the operator; empty if it is not a single one.
         module: the module in whose forward it is called; empty for the model's own.
         line: ``file.py:12`` of the code that calls it, if it is known.
         times: operators of this kind in the module.
@@ -53,12 +53,12 @@ class Member:
     Attributes:
         layer: name of the module that owns the tensor, or of a parameter that the model itself
             owns.
-        kind: class of the layer; a depthwise convolution is told apart.
-        axis: ``out`` for what is made, or held per channel; ``in`` for what is read.
+        kind: class of the layer; depthwise convolutions have a kind of their own.
+        axis: ``out`` for output and per-channel parameters; ``in`` for input channels.
         tensor: name of the parameter or buffer, as in the state dict.
         dim: the dimension of it.
         width: its positions.
-        positions: for each channel of the group those that go with it.
+        positions: for each channel of the group, its positions on this axis.
     """
 
     layer: str
@@ -72,15 +72,15 @@ class Member:
 
 @dataclass(frozen=True)
 class Repeats:
-    """A number that a module keeps of a group's channels, and that its forward reads.
+    """An attribute of a module that holds a number of channels and that its forward reads.
 
-    A cut must set it to ``value * n / len(channels)``, n the number of ``channels`` that stay.
+    A cut must set it to ``value * n / len(channels)``, where n of ``channels`` stay.
 
     Attributes:
         module: its name; empty for the model itself.
-        name: of the attribute, as it is written in Python (``num_heads``, ``sizes[0]``).
+        name: of the attribute in Python (``num_heads``, ``sizes[0]``).
         value: the number in the dense network.
-        channels: of the group, those that it counts or that it is a part or a multiple of.
+        channels: the channels of the group that it counts, or is a part or a multiple of.
     """
 
     module: str
@@ -91,20 +91,20 @@ class Repeats:
 
 @dataclass(frozen=True)
 class Group:
-    """Channels that go together because of what the network does with them.
+    """Channels that must be removed together because of what the network does with them.
 
     Attributes:
         name: the layer that makes the channels, the first one called.
         width: the channels that it makes of this group.
-        members: every axis that is cut along, that of ``name`` first.
-        couplings: why, the first operator of each kind in each module.
-        together: sets of channels that may go; none may be taken apart.
-        held: why no channel may go, with the place; empty if some may.
+        members: every axis that is cut with them, that of ``name`` first.
+        couplings: why they belong together: the first operator of each kind in each module.
+        together: sets of channels that can be removed; a set is removed as a whole.
+        held: why no channel can be removed, with the place; empty if some can.
         is_output: whether channels leave the model.
         ignored: whether a policy keeps one of its layers, and so the whole group.
-        macs: of the dense network, those that exist only because of these channels.
+        macs: MACs of the dense network that exist only because of these channels.
         params: the same for parameters.
-        repeats: numbers that modules keep of the channels, and that have to follow a cut.
+        repeats: attributes that hold numbers of these channels and must follow a cut.
     """
 
     name: str
@@ -133,12 +133,12 @@ class Group:
 
     @property
     def prunable(self) -> bool:
-        """Whether some of its channels may go, and no policy keeps them."""
+        """Whether some of its channels can be removed and no policy ignores them."""
         return bool(self.together) and not self.ignored
 
     @property
     def together_in_words(self) -> str:
-        """Which channels may go at once."""
+        """The sets of channels that are removed together."""
         if not self.together:
             return "none"
         sizes = sorted(set(map(len, self.together)))
@@ -152,7 +152,7 @@ class Group:
 
     @property
     def alike(self) -> int:
-        """Channels that go at once, at the least; 0 where none may."""
+        """The smallest number of channels that can be removed at once; 0 if none can."""
         return min(map(len, self.together), default=0)
 
 
@@ -162,8 +162,8 @@ class DependencyMember:
 
     Attributes:
         layer: module name, as in ``model.named_modules()``.
-        kind: class name of the module; a depthwise convolution is told apart.
-        axis: ``out`` (filters, and everything per channel) or ``in`` (what the layer reads).
+        kind: class name of the module; depthwise convolutions have a kind of their own.
+        axis: ``out`` (filters and per-channel parameters) or ``in`` (input channels).
         width: number of channels on that axis.
         coupling: why it belongs to the group: ``root``, ``sequence``, ``batch norm``,
             ``depthwise``, ``residual addition``, ``classifier input``, ``concatenation``,
@@ -202,11 +202,11 @@ class DependencyGroup:
         additions: modules whose forward adds two tensors of this group, in forward order.
         is_output: whether the group's channels are the model's output.
         ignored: whether a policy keeps one of its layers, and so the whole group.
-        frozen: whether DepGraph cannot see it because no gradient reaches its layers, or none of
-            them is one that it begins with.
-        untraced: where DepGraph's numbering of the channels does not fit a layer, or why it begins
-            with none; else empty.
-        turn: place in the order in which torch-pruning visits the groups.
+        frozen: whether DepGraph has no such group, because no gradient reaches its layers or none
+            of them is a layer that DepGraph starts from.
+        untraced: the layer that DepGraph's channel indices do not fit, or why DepGraph starts from
+            no layer of it; else empty.
+        turn: its place in the order in which torch-pruning prunes the groups.
         products: modules whose forward multiplies two tensors of this group, in forward order.
     """
 
@@ -228,27 +228,27 @@ class DependencyGroup:
 
     @property
     def prunable(self) -> bool:
-        """Whether a pruner may cut it: it is not excluded, and no axis has a single channel."""
+        """Whether a pruner can cut it: it is not excluded, and no axis has a single channel."""
         excluded = self.ignored or self.frozen
         return not excluded and all(member.width > 1 for member in self.members)
 
     @property
     def channel_groups(self) -> int:
-        """Blocks of channels that must be cut alike, as the pruner ranks them."""
+        """The number of blocks of channels that the pruner ranks and cuts alike."""
         return max(member.channel_groups for member in self.members)
 
 
 @dataclass(frozen=True)
 class Audited:
-    """What torch-pruning makes of one group.
+    """How torch-pruning would cut one group.
 
     Attributes:
         name: the group.
-        audit: ``same``; ``misread``: it would cut other channels than go together; ``missing``:
-            its graph has no such group; ``cannot-be-cut``: its cut raises, or leaves a network
-            that does not run; ``cannot-be-told``.
-        why: in words; empty for the same.
-        misread: the layers that would be cut at other channels than those that arrive there.
+        audit: ``same``; ``misread``: it would cut channels that do not belong together;
+            ``missing``: its graph has no such group; ``cannot-be-cut``: its cut raises, or leaves a
+            network that does not run; ``cannot-be-told``: not known.
+        why: the reason; empty for ``same``.
+        misread: the layers that would be cut at the wrong channels.
     """
 
     name: str
@@ -258,20 +258,20 @@ class Audited:
 
     @property
     def passed(self) -> bool:
-        """Whether torch-pruning cuts the group rightly, or nobody knows better."""
+        """Whether the cut is right or not known to be wrong."""
         return self.audit not in ("misread", "cannot-be-cut")
 
 
 @dataclass(frozen=True)
 class Misread:
-    """A layer that DepGraph would cut at other channels than those that arrive there.
+    """A layer that DepGraph would cut at the wrong channels.
 
     Attributes:
         layer: the layer that reads.
         places: the input channels that differ.
-        believed: for each, the channel of the group's root that DepGraph says arrives; None where
-            it does not follow the channel.
-        found: for each, the one that does arrive; None where several do.
+        believed: for each of them, the channel of the group's root that it reads according to
+            DepGraph; None if DepGraph does not follow the channel.
+        found: for each of them, the channel that it does read; None if there are several.
     """
 
     layer: str
@@ -297,16 +297,16 @@ class Outside:
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that a list of ignored layers does, or fails to do.
+    """A finding on a list of ignored layers.
 
     Attributes:
         kind: ``type``, ``foreign``, ``untraced`` and ``forgotten-output`` are errors;
             ``no-channels``, ``unlisted``, ``parameter``, ``container``, ``locked-partners``,
             ``input-still-cut`` and ``unneeded`` are not.
-        layer: the module or parameter it is about; for what is not part of the model, its class
+        layer: the module or parameter that it is about; if it is not part of the model, its class
             or the name that was given.
         message: one line: what was given, what torch-pruning does with it, what to do.
-        is_error: whether the list fails to exclude what it names, or what it should have named.
+        is_error: whether the list fails to exclude a layer that it names or should name.
     """
 
     kind: str
@@ -324,13 +324,13 @@ class Lock:
         width: its channels.
         layers: the ignored layers among its output members.
         partners: its other output members, which are excluded with them.
-        cut_inputs: those of ``layers`` that read a prunable group, so that their weights
-            change shape all the same.
-        macs: of the dense network, those that exist only because of the group's channels (a product
+        cut_inputs: those of ``layers`` that read a prunable group: their weights still change
+            shape.
+        macs: MACs of the dense network that exist only because of the group's channels (a product
             of two groups' channels counts for both).
         params: the same for the parameters.
-        needed: why no channel of the group may go: ``output``, or what holds it, with the place;
-            empty where some may.
+        needed: why no channel of the group can be removed: ``output``, or the operator with its
+            place; empty if some can.
     """
 
     root: str
@@ -345,7 +345,7 @@ class Lock:
 
 @dataclass(frozen=True)
 class Untouched:
-    """What no ratio touches under a policy: shares of the dense network's MACs and parameters."""
+    """The shares of MACs and parameters that no ratio changes under a policy."""
 
     policy: str
     macs: float
@@ -354,12 +354,12 @@ class Untouched:
 
 @dataclass(frozen=True)
 class Lint:
-    """What a list of ignored layers excludes, and what is wrong with it.
+    """What a list of ignored layers excludes, and findings on it.
 
     Attributes:
         findings: the errors first, each in model order.
         locks: one for each group that the list excludes.
-        untouched: what the list and other policies leave out of every ratio's reach; empty where
+        untouched: for this list and other policies, the shares that no ratio changes; empty if
             costs are not known.
     """
 

@@ -36,12 +36,12 @@ class Verdict(StrEnum):
 
     @property
     def passes(self) -> bool:
-        """Whether CI may go on."""
+        """Whether CI passes."""
         return self.is_equal or self in (Verdict.MIXED, Verdict.CONSISTENT)
 
 
 CURED = (Verdict.WRONG, Verdict.BROKEN, Verdict.UNPRUNABLE)
-"""Verdicts that a cut by the groups as they are may do better than."""
+"""Verdicts that a pruning by the groups can improve on."""
 
 
 STRENGTH = (
@@ -55,7 +55,7 @@ STRENGTH = (
     Verdict.RENORMALIZED,
     Verdict.EXACT,
 )
-"""Verdicts by how much they prove, the least first."""
+"""The verdicts, the one that proves the least first."""
 
 
 @dataclass(frozen=True)
@@ -67,18 +67,19 @@ class Verification:
         reason: one line; empty when exact.
         max_rel_error: greatest absolute difference of the outputs over the greatest absolute
             output of the masked dense network, in float64; None where no comparison was made.
-        first_divergence: the first module, in forward order, whose output departs; None if none.
-        groups: asked against done, one entry a group.
-        heads: asked against done where whole heads of attention were asked for, or went.
-        unmet_heads: why a ratio of heads that was asked takes none; empty if it does.
-        unmet: what was asked of single layers and no group takes up, in words.
-        requested_unknown: why what was asked of the groups is not known; empty if it is.
+        first_divergence: the first module, in forward order, whose output differs; None if none
+            does.
+        groups: requested and removed channels, one entry for each group.
+        heads: requested and removed heads of attention, if whole heads were requested or removed.
+        unmet_heads: why a requested ratio of heads removes none; empty if it removes some.
+        unmet: requests for single layers that apply to no group, in words.
+        requested_unknown: why the request to the groups is not known; empty if it is.
         structure: ``proved``: every operator is the dense network's, over the channels that stay,
             so that both compute the same for all inputs that take the path of the example inputs;
             or ``not lined up: `` and why; empty where no comparison was made.
-        unexercised: modules that own parameters of which eval mode uses none on the example inputs.
-        cuts: every axis that lost channels, numbered as before the first step.
-        attributes: numbers that modules keep of sizes, and that the pruner set.
+        unexercised: modules whose parameters are not used on the example inputs in eval mode.
+        cuts: every axis that lost channels, with indices of the dense network.
+        attributes: attributes of modules that hold sizes and that the pruner set.
     """
 
     verdict: Verdict
@@ -97,16 +98,16 @@ class Verification:
 
     @property
     def idle(self) -> tuple[str, ...]:
-        """What is not exercised, in words."""
+        """The modules that the example inputs do not use, in words."""
         itself = "parameters of the model itself"
         return tuple(f"`{name}`" if name else itself for name in self.unexercised)
 
     @property
     def kept(self) -> dict[str, dict[str, tuple[int, ...]]]:
-        """By layer and axis (``out``, ``in``): which dense channel each one that is left was.
+        """The dense index of each channel left, by layer and axis (``out``, ``in``).
 
-        Of the axes that were cut. What treats channels alone (a norm, a depthwise convolution) has
-        its channels under ``out``; a parameter that no layer owns stands under its own name.
+        Only axes that were cut are listed. A norm or a depthwise convolution has its channels under
+        ``out``; a parameter that no layer owns has its own name.
         """
         kept: dict[str, dict[str, tuple[int, ...]]] = {}
         for cut in self.cuts:
@@ -117,11 +118,11 @@ class Verification:
 
 @dataclass(frozen=True)
 class Counterexample:
-    """A short script that shows a pruning that does not pass, or why there is none.
+    """A short script that reproduces a failing pruning, or why there is none.
 
     Attributes:
         script: Python text that imports torch and torch-pruning alone; empty if there is none.
-        verdict: what it shows; None if there is none.
+        verdict: the verdict that it reproduces; None if there is none.
         why: why there is none, in a line; empty if there is one.
     """
 
@@ -132,15 +133,15 @@ class Counterexample:
 
 @dataclass(frozen=True)
 class Mismatch:
-    """What happens when one layer is cut without its group, and when its group is cut.
+    """The result of cutting one layer without its group, and of cutting its group.
 
     Attributes:
         block: the module that owns the layer (the residual block).
         layers: the layers that were cut alone.
         channels: how many of their channels were cut.
-        raised_in: the module whose forward raised; empty if nothing did.
-        function: the operation that refused, e.g. ``add``.
-        shapes: shapes of the tensors it refused.
+        raised_in: the module whose forward raised; empty if none did.
+        function: the operation that raised, e.g. ``add``.
+        shapes: shapes of its tensors.
         error: the message of the error.
         group: verification of DepGraph's own group for the same root and channels.
     """
@@ -157,17 +158,17 @@ class Mismatch:
 
 @dataclass(frozen=True)
 class FaultCount:
-    """How many faults of one kind were planted in one network, and what saw them.
+    """How many faults of one kind were planted in one network, and what detected them.
 
     Attributes:
         subject: the network.
         kind: what was planted.
-        of_weights: whether that is in the weights of a layer, and not in what else a module is.
-        planted: in how many modules, one at a time.
-        seen_by_shape: noticed by running the network and looking at its output shape.
-        changed: made a layer's output or the network's differ, on random inputs in float64.
-        seen_by_proof: noticed by the proof.
-        located: of those, how many were traced to the very module.
+        of_weights: whether the fault is in the weights of a layer.
+        planted: in how many modules it was planted, one at a time.
+        seen_by_shape: how many the output shape, or an error, shows.
+        changed: how many change a layer's output or the network's, on random inputs in float64.
+        seen_by_proof: how many the proof detects.
+        located: of how many of those the proof names the module.
     """
 
     subject: str

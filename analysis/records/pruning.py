@@ -1,4 +1,4 @@
-"""What goes: planned, cut, and asked against done."""
+"""What is removed: the plan, the cuts, and requested against removed channels."""
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
@@ -20,11 +20,11 @@ __all__ = [
 ]
 
 SAVED = ("weights.safetensors", "inputs.safetensors", "pruning.json")
-"""The files of a pruned network on disk: its weights, the example inputs, what was pruned."""
+"""The files of a saved pruned network: its weights, the example inputs, and the cuts."""
 
 
 class Reason(StrEnum):
-    """Why a group lost what it lost."""
+    """Why a group lost as many channels as it did."""
 
     PRUNED = "pruned"
     KEPT = "kept"
@@ -39,14 +39,15 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True)
 class PlannedGroup:
-    """What a ratio asks of one group, and what torch-pruning's rules leave of that.
+    """What a ratio requests of one group, and what torch-pruning's rules let it remove.
 
     Attributes:
         root: the group's root layer.
         width: its channels.
         requested: root channels that rank below the threshold.
-        expected: root channels that go once cap, rounding and the emptiness guard have acted.
-        reason: why ``expected`` is what it is.
+        expected: root channels that are removed after the cap, rounding and the guard against empty
+            layers.
+        reason: why ``expected`` differs from ``requested``, or does not.
         scope: name of the scope that the group is ranked in; empty for one that is not ranked.
         ratio: what is asked of that scope.
     """
@@ -62,10 +63,10 @@ class PlannedGroup:
 
 @dataclass(frozen=True)
 class Cut:
-    """Channels removed from one axis of one layer, as indices of that axis before the run.
+    """The channels removed from one axis of one layer, as indices of that axis before the run.
 
-    ``dim`` is the cut dimension of a parameter or buffer, with its name as ``layer``, where what
-    owns it is no layer that is cut as a whole; None for a layer.
+    ``dim`` is None for a layer. For a parameter or buffer that is cut by itself, ``layer`` is its
+    name and ``dim`` the dimension.
     """
 
     layer: str
@@ -76,18 +77,18 @@ class Cut:
 
     @cached_property
     def kept(self) -> tuple[int, ...]:
-        """The indices that stay, in order."""
+        """The indices that are kept, in order."""
         gone = set(self.removed)
         return tuple(index for index in range(self.width) if index not in gone)
 
 
 @dataclass(frozen=True)
 class Attribute:
-    """A number that a module keeps of a size, and that was set because the size changed.
+    """An attribute of a module that holds a size and was set because the size changed.
 
     Attributes:
         module: its name; empty for the model itself.
-        path: names of attributes and places in tuples, from the module to the number.
+        path: attribute names and indices of tuples, from the module to the number.
         before: in the dense network.
         after: in the pruned one.
     """
@@ -99,17 +100,17 @@ class Attribute:
 
     @property
     def name(self) -> str:
-        """The path, as it is written in Python."""
+        """The path as Python code."""
         first, *rest = self.path
         return str(first) + "".join(f"[{n}]" if isinstance(n, int) else f".{n}" for n in rest)
 
 
 @dataclass(frozen=True)
 class Removal:
-    """One group as the pruner cut it: its root, the channels, and every axis that followed.
+    """A cut that the pruner made: the root of the group, the channels, and every axis.
 
-    ``by_group`` tells that ``removed`` are channels of the group that the root names; otherwise
-    they are positions of the axis that the pruner began with, the first of ``cuts``.
+    If ``by_group`` is set, ``removed`` are channels of the group of the root. Otherwise they are
+    positions of the axis that the pruner started from, the first of ``cuts``.
     """
 
     root: str
@@ -120,14 +121,14 @@ class Removal:
 
 @dataclass(frozen=True)
 class GroupAccount:
-    """Asked against done for one group.
+    """Requested and removed channels of one group.
 
     Attributes:
         root: the group's root layer.
         width: its channels before the run.
-        requested: channels asked to go; None where asking is not defined.
-        removed: channels that went.
-        reason: why no more of them went.
+        requested: how many channels were requested; None if the request is not known.
+        removed: how many channels were removed.
+        reason: why no more were removed.
         scope: name of the scope that the group is ranked in; empty where it is not ranked.
         ratio: what is asked of that scope.
     """
@@ -142,25 +143,26 @@ class GroupAccount:
 
     @property
     def left(self) -> int:
-        """Channels that stay."""
+        """How many channels are kept."""
         return self.width - self.removed
 
     @property
     def is_dropped(self) -> bool:
-        """Whether something was asked of the group and nothing went."""
+        """Whether channels were requested and none were removed."""
         return bool(self.requested) and not self.removed
 
 
 @dataclass(frozen=True)
 class HeadAccount:
-    """Whole heads of attention, asked against done.
+    """Requested and removed heads of attention.
 
     Attributes:
         layers: of one attention, or of all whose heads are ranked together.
         heads: before the run.
-        requested: heads asked to go, of those there were before the first step.
-        removed: heads of which every channel went.
-        beyond: more that may go, where all that read one key go alike.
+        requested: how many of them were requested.
+        removed: how many lost all their channels.
+        beyond: how many more may be removed, where all heads that read one key are removed
+            together.
     """
 
     layers: tuple[str, ...]
@@ -171,21 +173,21 @@ class HeadAccount:
 
     @property
     def is_as_asked(self) -> bool:
-        """Whether as many went as were asked."""
+        """Whether as many were removed as requested."""
         return 0 <= self.removed - self.requested <= self.beyond
 
     def __str__(self) -> str:
         named = ", ".join(f"`{layer}`" for layer in self.layers[:3])
         more = f" and {len(self.layers) - 3} more" if len(self.layers) > 3 else ""
         return (
-            f"of the {self.heads} heads of {named}{more} {self.requested} were asked to go and "
-            f"{self.removed} went"
+            f"of the {self.heads} heads of {named}{more} {self.requested} were requested and "
+            f"{self.removed} removed"
         )
 
 
 @dataclass(frozen=True)
 class Channels:
-    """Channels that are prunable, that were asked to go, and that went."""
+    """The numbers of prunable, requested and removed channels."""
 
     prunable: int
     requested: int | None
@@ -194,7 +196,7 @@ class Channels:
 
 @dataclass(frozen=True)
 class RankAgreement:
-    """How far the pruner's importance and the plain filter norm rank a group's channels alike.
+    """How alike the pruner's importance and the plain filter norm rank a group's channels.
 
     Attributes:
         root: the group.
@@ -210,7 +212,7 @@ class RankAgreement:
 
 
 def merge_cuts(removals: Collection[Removal]) -> tuple[Cut, ...]:
-    """All cuts of a step, one entry an axis: an axis that several groups cut loses them all."""
+    """The cuts of a step, one for each axis: with the channels of all groups that cut it."""
     merged: dict[tuple[str, str, int | None], Cut] = {}
     for cut in (cut for removal in removals for cut in removal.cuts):
         key = (cut.layer, cut.axis, cut.dim)

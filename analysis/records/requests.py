@@ -1,4 +1,4 @@
-"""What is asked: which network, how it is pruned, and where the checks draw the line."""
+"""Requests: which network, how it is pruned, and the limits of the checks."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -36,18 +36,18 @@ RATIOS = (0.3, 0.5, 0.8)
 
 
 BUDGET = 120.0
-"""Seconds for each ratio, its pruning, proof and checks, where nobody says otherwise."""
+"""The default time limit for each ratio, its pruning, proof and checks, in seconds."""
 MINIMIZING = 60.0
-"""Seconds in which a failing network is cut down to a script."""
+"""The time limit for minimizing a failing network, in seconds."""
 
 
 CUTS = ("torch-pruning", "groups")
-"""Whose cut is predicted: torch-pruning's own, or the right one by the groups as they are."""
+"""Whose cut is predicted: torch-pruning's, or the right one by groups."""
 SCOPES = ("global", "local")
 
 
 HEADS = ("whole", "alike")
-"""Whole heads of attention go, or the same channels of every head."""
+"""Whether whole heads are removed, or the same channels of every head."""
 
 
 IMPORTANCES = ("l1", "l2")
@@ -57,25 +57,25 @@ POLICIES = ("residual-blocks", "skip-channels", "classifier", "none")
 
 
 OWN_PRUNER = "its own pruner"
-"""In place of a policy, where a pruner of the user's own chose what it ignores."""
+"""The policy's name where the user's own pruner chooses what it ignores."""
 
 
 @dataclass(frozen=True)
 class Config:
-    """What one run of the pruner is asked to do.
+    """The request to one run of the pruner.
 
     Attributes:
-        ratio: share of the prunable channels asked to go, in [0, 1).
+        ratio: share of the prunable channels to remove, in [0, 1).
         scope: ``global`` ranks across groups, ``local`` inside each group.
         importance: ``l1`` or ``l2``, the norm that ranks channels.
         policy: name of the rule that chose the ignored layers.
         round_to: keep channel counts a multiple of this, or None.
         max_pruning_ratio: the cap handed to the pruner, in (0, 1].
-        cut: whose cut it is: ``torch-pruning``'s own or one by the ``groups`` as they are.
-        heads: of the latter, whether ``whole`` heads of attention go, or as many channels of each
-            (``alike``).
-        widths: channels that are left of groups, by layer or group, whatever the ratio says; a
-            cut by the groups.
+        cut: who cuts: ``torch-pruning``, or ``groups`` for the right cut by groups.
+        heads: of a cut by groups, whether ``whole`` heads of attention are removed, or the same
+            channels of each (``alike``).
+        widths: how many channels are left, by layer or group, whatever the ratio is; a cut by
+            groups.
     """
 
     ratio: float
@@ -117,11 +117,11 @@ class Config:
 
 @dataclass(frozen=True)
 class Network:
-    """Which network to look at: given names alone, another process can build the same one.
+    """The network to analyse. If it is given by names, another process can build the same one.
 
     Attributes:
-        name: a torchvision name, ``package.module:factory`` or ``path/to/file.py:factory``; what a
-            function given as ``factory`` is called in reports.
+        name: a torchvision name, ``package.module:factory`` or ``path/to/file.py:factory``; with
+            ``factory``, the name in reports.
         input_size: channels, height, width of one input; None is the network's own.
         weights: ``random``, ``default`` (torchvision's own) or the path of a state dict.
         seed: of random weights and inputs.
@@ -129,8 +129,7 @@ class Network:
             None is a standard normal image.
         device: where the network runs.
         factory: builds the network, without arguments; None is what ``name`` refers to.
-        outputs: which of its outputs count, as paths (``logits``, ``0``, ``out.boxes``); none lets
-            all count.
+        outputs: paths of the outputs to compare (``logits``, ``0``, ``out.boxes``); empty is all.
     """
 
     name: str
@@ -143,7 +142,7 @@ class Network:
     outputs: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse what would be an error deep inside.
+        """Refuse values that would raise deep inside.
 
         Raises:
             InputError: names the value and what is expected.
@@ -153,13 +152,13 @@ class Network:
 
 @dataclass(frozen=True)
 class Thresholds:
-    """Where the checks on the account draw the line.
+    """The limits of the checks on requested and removed channels.
 
     Attributes:
-        ratio_tolerance: channels that a group may lose more or fewer than asked; None is one, and
-            as many more as rounding to ``round_to`` may add.
-        max_dropped: groups that may be asked for channels and lose none.
-        min_channels: fewest channels that a pruned group may have left.
+        ratio_tolerance: how many channels more or fewer than requested a group may lose; None is
+            one, plus as many more as rounding to ``round_to`` can add.
+        max_dropped: how many groups may lose none of the channels requested.
+        min_channels: fewest channels that a pruned group may keep.
         max_lost: greatest share of its channels that a group may lose.
     """
 
@@ -171,22 +170,22 @@ class Thresholds:
 
 @dataclass(frozen=True)
 class Request:
-    """One record of what is asked, for the command line, pytest and the report alike.
+    """A request of the command line, of pytest or of a report.
 
     Attributes:
-        network: which network to look at.
-        ratios: at which it is pruned.
-        ignore: the layers whose output channels stay: a policy's name, a list of layers or of
+        network: the network to analyse.
+        ratios: the pruning ratios.
+        ignore: the layers that keep their output channels: a policy's name, a list of layers or of
             their names, a function of the model that returns one, or the text of any of these.
         scope: ``global`` or ``local``.
         importance: ``l1`` or ``l2``.
         round_to: keep channel counts a multiple of this, or None.
         max_pruning_ratio: the cap handed to the pruner, in (0, 1].
-        cut: whose cut it is, see `Config`.
+        cut: who cuts, see `Config`.
         heads: see `Config`.
-        widths: channels that are left of groups, by layer or group, as a mapping or its pairs.
+        widths: how many channels are left, by layer or group, as a mapping or its pairs.
         pruner: the user's own, a function of (model, inputs, ratio), or its reference; or None.
-        thresholds: where the checks draw the line.
+        thresholds: the limits of the checks.
         budget: seconds for each ratio, its pruning, proof and checks; None is no limit.
     """
 
@@ -216,18 +215,18 @@ class Request:
             object.__setattr__(self, "ignore", choice)
         widths = tuple(checked_widths(dict(self.widths)).items()) if self.widths else ()
         if widths and self.pruner is not None:
-            raise InputError("widths are left by the cut of the groups; leave out the pruner")
+            raise InputError("widths need a pruning by groups; leave out the pruner")
         object.__setattr__(self, "widths", widths)
         object.__setattr__(self, "ratios", tuple(dict.fromkeys(checked_ratios(self.ratios))))
-        self.config(self.ratios[0])  # refuses what is asked beside the ratio
+        self.config(self.ratios[0])  # refuses the other values of the request
 
     @property
     def policy(self) -> str:
-        """What reports call the choice of the layers that stay."""
+        """The name of the ignored layers in reports."""
         return label_of(excluded(self.ignore))
 
     def config(self, ratio: float) -> Config:
-        """What is asked at one ratio."""
+        """The request at one ratio."""
         return Config(
             ratio,
             self.scope,
@@ -242,7 +241,7 @@ class Request:
 
 
 def not_per_cent(value: Any) -> str:
-    """The end of a message about a share that was given in per cent; empty if it was not."""
+    """The end of a message about a share that is given in per cent; else empty."""
     in_per_cent = isinstance(value, int | float) and 1 < value < 100
     return f"; did you mean {value / 100:g}?" if in_per_cent else ""
 
@@ -255,11 +254,11 @@ def check_share(target: Any) -> None:
     """
     if not isinstance(target, int | float) or not 0 < target <= 1:
         hint = not_per_cent(target)
-        raise InputError(f"target {target!r}; expected the share that may stay, in (0, 1]{hint}")
+        raise InputError(f"target {target!r}; expected the share that may be left, in (0, 1]{hint}")
 
 
 def label_of(given: Any) -> str:
-    """What reports call layers that are to stay: as `excluded` would read it again, if it can."""
+    """The name of ignored layers in reports; if possible, a text that `excluded` reads again."""
     if isinstance(given, tuple | list):
         names = [_named(layer) for layer in given]
         return f"{names[0]}," if len(names) == 1 else ",".join(names) or "none"
@@ -273,7 +272,7 @@ def _named(given: Any) -> str:
 
 
 def excluded(given: Any) -> Any:
-    """Which layers are to keep their outputs, as every door takes it.
+    """The ignored layers, in the form that Python, the command line and pytest share.
 
     Args:
         given: a policy's name, ``package.module:function``, names of layers with commas between
@@ -284,7 +283,7 @@ def excluded(given: Any) -> Any:
         A policy's name, the reference of a function, a function, or a tuple of layers and names.
 
     Raises:
-        InputError: none of these, or a text so near to a policy's name that it must be meant.
+        InputError: none of these, or a text that looks like a misspelt policy.
     """
     if isinstance(given, str):
         return _excluded_by_name(given)
@@ -314,11 +313,11 @@ def _excluded_by_name(text: str) -> Any:
 
 
 _MEANT = 0.7
-"""Similarity from which a name is taken for a misspelt policy: ``head`` and ``fc`` are below it."""
+"""A name this similar to a policy's is taken for a misspelt one; ``head`` and ``fc`` are not."""
 
 
 def unknown_policy(text: str, layers: Iterable[str] = ()) -> InputError:
-    """The error for a name that is neither a policy nor, it seems, a layer, such as these."""
+    """The error for a name that is not a policy and does not look like a layer."""
     hint = did_you_mean(text, [*POLICIES, *layers], "")
     return InputError(
         f"unknown policy {text!r}; {hint}{' ' if hint else ''}expected one of "
@@ -383,7 +382,7 @@ def _check(record: Any, expected: _Expected) -> None:
 
 
 def checked_ratios(ratios: Iterable[float]) -> tuple[float, ...]:
-    """The ratios, if there are any and each is one.
+    """The ratios, if there are any and all are valid.
 
     Raises:
         InputError: says which is not.
@@ -397,7 +396,7 @@ def checked_ratios(ratios: Iterable[float]) -> tuple[float, ...]:
 
 
 def checked_widths(widths: Any) -> dict[str, int]:
-    """The widths, if there are any and each is one.
+    """The widths, if there are any and all are valid.
 
     Raises:
         InputError: says which is not.

@@ -1,4 +1,4 @@
-"""One pruning from what was asked to what was proved, and the checks that it is held to."""
+"""One pruning from request to proof, and its checks."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,15 +13,16 @@ __all__ = ["CheckResult", "Run", "ScopeAccount", "timed_out"]
 
 @dataclass(frozen=True)
 class ScopeAccount:
-    """Asked against done for the groups that are ranked together.
+    """Requested and removed for the groups that are ranked together.
 
     Attributes:
-        name: ``global``, the root of a group that is ranked alone, or what tells the scope apart.
-        ratio: what is asked of it.
+        name: ``global``, the root of a group that is ranked alone, or a name that distinguishes the
+            scope.
+        ratio: the ratio requested of it.
         groups: how many it ranks.
         channels: of these groups.
-        macs: its groups' shares (see `GroupSaving`) of the MACs that all asked, and all removed,
-            channels take along.
+        macs: its groups' shares (see `GroupSaving`) of the MACs that are saved by removing all
+            requested, and all removed, channels.
         params: the same of the parameters.
     """
 
@@ -35,14 +36,14 @@ class ScopeAccount:
 
 @dataclass(frozen=True)
 class CheckResult:
-    """The outcome of one named property.
+    """The outcome of one check.
 
     Attributes:
-        name: of the catalogue.
-        passed: whether it holds, or could not be looked at.
-        message: why it does not hold.
+        name: its name in the catalogue.
+        passed: whether it holds, or was skipped.
+        message: why it fails.
         known: why it is expected to fail, if it is.
-        skipped: why it could not be looked at, if so.
+        skipped: why it was skipped, if it was.
     """
 
     name: str
@@ -54,10 +55,10 @@ class CheckResult:
 
 @dataclass(frozen=True)
 class Run:
-    """One pruning of one subject, from what was asked to what was proved.
+    """One pruning of one subject, from request to proof.
 
-    ``costs`` is None where the pruned network could not be counted; ``bytes_`` is the size of
-    the saved state dict; ``scopes`` is empty where what was asked is not known.
+    ``costs`` is None if the pruned network could not be counted; ``bytes_`` is the size of the
+    saved state dict; ``scopes`` is empty if the request is not known.
     """
 
     config: Config
@@ -72,7 +73,7 @@ class Run:
 
     @property
     def passed(self) -> bool:
-        """Whether every check passes that is not expected to fail, and, unchecked, the verdict."""
+        """Whether the checks pass, but for expected failures; without checks, the verdict."""
         if not self.checks:
             return self.verification.verdict.passes
         return all(check.passed or check.known for check in self.checks)
@@ -83,7 +84,7 @@ def timed_out(
 ) -> Run:
     """The run of a pruning, or of its proof, that did not end within its budget.
 
-    None of the checks named can be said to hold.
+    All of the named checks fail.
     """
     return Run(
         config,

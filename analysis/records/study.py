@@ -1,4 +1,4 @@
-"""Everything that a report says of networks."""
+"""The contents of a report."""
 
 from dataclasses import dataclass
 
@@ -24,7 +24,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class ZooRecord:
-    """One model of the zoo: what it was fed, what torch-pruning was told, and the answer."""
+    """One model of the zoo: its inputs, its recipe, and the verdict."""
 
     name: str
     task: str
@@ -60,7 +60,7 @@ class NetworkGroups:
 
 @dataclass(frozen=True)
 class NetworkAudit:
-    """What torch-pruning makes of the groups of one network.
+    """How torch-pruning would cut the groups of one network.
 
     Attributes:
         counts: groups by answer, see `Audited`.
@@ -73,7 +73,7 @@ class NetworkAudit:
 
 @dataclass(frozen=True)
 class NetworkCosts:
-    """What the ratio leaves of one network, predicted; ``reason`` says why that is not known."""
+    """What the ratio is predicted to leave of one network; ``reason`` says why it is not known."""
 
     macs: int
     params: int
@@ -84,7 +84,7 @@ class NetworkCosts:
 
 @dataclass(frozen=True)
 class NetworkPruned:
-    """What a pruner did to one network; None is not known."""
+    """The result of a pruner on one network; None is not known."""
 
     verdict: Verdict
     reason: str
@@ -99,7 +99,7 @@ class NetworkPruned:
 class SubjectInfo:
     """A subject without its modules; ``input_size`` is None where inputs were given.
 
-    ``outputs`` are those that count; none stands for all.
+    ``outputs`` are the paths of those that are compared; empty is all.
     """
 
     name: str
@@ -111,16 +111,16 @@ class SubjectInfo:
 
 @dataclass(frozen=True)
 class PolicyAccount:
-    """What ratios leave under one policy and scope, and why.
+    """The costs at each ratio under one policy and scope.
 
     Attributes:
         policy: its name.
         scope: ``global`` or ``local``.
-        curve: what each ratio leaves.
-        macs_scaling: why the curve of the MACs bends; None where nothing could be traced.
+        curve: the MACs and parameters left at each ratio.
+        macs_scaling: how the MACs scale with the ratio; None if nothing could be traced.
         params_scaling: the same for the parameters.
         reach: the ratio that leaves half of the MACs, and the least that any ratio leaves.
-        savings: where the saving at one ratio comes from.
+        savings: the saving at one ratio, by group.
     """
 
     policy: str
@@ -134,22 +134,22 @@ class PolicyAccount:
 
 @dataclass(frozen=True)
 class SubjectStudy:
-    """Everything the report says of one subject.
+    """The contents of a report for one subject.
 
     Attributes:
         info: name, input size, weights, seed.
-        headline: policy and scope of the runs that the report is about.
+        headline: policy and scope of the runs that the summary is about.
         costs: the dense network's.
         runs: one for each policy, scope and ratio.
         groups: its dependency groups, nothing ignored.
         ignored: for each policy, the layers it excludes.
-        residual: what a cut of each projection alone does.
-        depthwise: what a cut of each depthwise convolution alone does.
-        accounts: of costs, one for each policy that keeps the outputs and each scope.
+        residual: the result of cutting each projection alone.
+        depthwise: the result of cutting each depthwise convolution alone.
+        accounts: costs, one account for each policy that keeps the outputs and each scope.
         ranking: the two importances compared, group by group.
-        lint: of the layers that the headline's policy ignores; None where nothing was traced.
+        lint: of the layers that the headline's policy ignores; None if nothing was traced.
         outside: layers with parameters that are in none of the groups.
-        cured: those of the headline's runs that are not right, by the groups as they are.
+        cured: the runs of the headline that are not right, pruned by groups instead.
     """
 
     info: SubjectInfo
@@ -181,7 +181,7 @@ class SubjectStudy:
         return self.select(*self.headline)
 
     def account(self, policy: str, scope: str) -> PolicyAccount | None:
-        """Of costs, under one policy and scope; None where there is none."""
+        """The account of costs under one policy and scope; None if there is none."""
         return next(
             (entry for entry in self.accounts if (entry.policy, entry.scope) == (policy, scope)),
             None,
@@ -194,11 +194,11 @@ class Study:
 
     Attributes:
         versions: of the packages that made the numbers.
-        subjects: one account each.
-        command: makes it again.
-        faults: what the proof sees that shapes do not, by network and kind of fault.
-        is_case_study: whether it is the one whose claims this project's own tests assert.
-        refused: why networks that were to be looked at could not be.
+        subjects: the networks.
+        command: the command that makes the report again.
+        faults: how many planted faults the proof and the shapes detect, by network and kind.
+        is_case_study: whether it is the report whose claims this project's tests assert.
+        refused: why requested networks could not be analysed.
     """
 
     versions: tuple[tuple[str, str], ...]
@@ -210,7 +210,7 @@ class Study:
 
     @property
     def shown(self) -> list[tuple[SubjectStudy, Run]]:
-        """The runs that are reported one by one: of the case study all, else the headline's."""
+        """The runs that the report lists: all of the case study, else those of the headline."""
         return [
             (subject, run)
             for subject in self.subjects
@@ -219,11 +219,11 @@ class Study:
 
     @property
     def judged(self) -> list[tuple[SubjectStudy, Run]]:
-        """The runs that are asked to pass.
+        """The runs that must pass.
 
-        Of the case study, all that keep their outputs: the policy ``none`` lets outputs go and so
-        changes their shape, which is measured to show what it costs. Of other networks, those of
-        the headline; what other policies would leave is shown beside them.
+        For the case study these are all runs that keep their outputs: the policy ``none`` prunes
+        the outputs and so changes their shape, to show what they cost. For other networks these are
+        the runs of the headline; other policies are shown for comparison.
         """
         return [
             (subject, run)
@@ -233,6 +233,6 @@ class Study:
 
     @property
     def passed(self) -> bool:
-        """Whether every run passes that is asked to, and there is one."""
+        """Whether there is a run that must pass, and all of them do."""
         judged = [run for _, run in self.judged]
         return bool(judged) and not self.refused and all(run.passed for run in judged)

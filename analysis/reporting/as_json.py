@@ -1,4 +1,4 @@
-"""The JSON that the commands print and the report keeps (schema 1)."""
+"""The JSON of the commands and of the report (schema 1)."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -62,9 +62,9 @@ def verify(info: SubjectInfo, runs: Iterable[Run]) -> dict[str, Any]:
 
 
 def _made(run: Run) -> dict[str, Any]:
-    """What makes the pruned network of the dense one; the report's file would be ten times as long.
+    """The map of a pruning, which the report leaves out because of its length.
 
-    By layer the dense channel that each kept one is, and the numbers of modules that were set.
+    It has the dense index of each kept channel by layer, and the attributes that were set.
     """
     kept = {
         layer: {axis: list(channels) for axis, channels in axes.items()}
@@ -164,7 +164,7 @@ def _groups(accounts: Iterable[GroupAccount]) -> list[dict[str, Any]]:
 
 
 def _scope(scope: ScopeAccount) -> dict[str, Any]:
-    """MACs and parameters as saved, in whole ones: what was asked to go, and went."""
+    """Saved MACs and parameters, in whole numbers: requested and removed."""
     return {
         "name": scope.name,
         "ratio": scope.ratio,
@@ -333,7 +333,7 @@ def _costs(costs: CostTable) -> dict[str, Any]:
 def study(content: Study) -> dict[str, Any]:
     """What ``results.json`` holds; ``results.schema.json`` says what each field means.
 
-    Errors at rounding level differ between processors, so they stand as bounds; curves are
+    Errors at rounding level differ between processors, so they are written as bounds; curves are
     rounded to a thousandth for the same reason.
     """
     return {

@@ -1,4 +1,4 @@
-"""Two networks, compared, as text."""
+"""The text of a comparison of two networks."""
 
 from collections.abc import Iterator
 
@@ -8,7 +8,7 @@ __all__ = ["comparison"]
 
 
 def comparison(found: Comparison) -> str:
-    """The verdict, what stayed, and what it does not cover."""
+    """The verdict, the kept channels, and the limits of the answer."""
     return "\n".join(_lines(found))
 
 
@@ -24,8 +24,8 @@ def _lines(found: Comparison) -> Iterator[str]:
         )
     for tensor, distance in found.moved:
         yield f"moved: `{tensor}` by {distance:.2g} of what it was"
-    for told in found.ambiguous:
-        yield f"ambiguous: {told}"
+    for text in found.ambiguous:
+        yield f"ambiguous: {text}"
     for tie in found.untied:
         named = " and ".join(f"`{name}`" for name in tie.names)
         yield f"no longer tied: {named}, which adds {tie.added:,} parameters"
@@ -45,4 +45,4 @@ def _ranges(left: tuple[int, ...]) -> str:
 
 
 _SHOWN = 20
-"""Ranges told of one axis."""
+"""How many ranges of one axis are listed."""

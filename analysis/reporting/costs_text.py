@@ -148,7 +148,7 @@ def _reached(reach: Reach, savings: Savings, unit: str) -> str:
             least,
             held,
             "",
-            "where the saving comes from:",
+            "saving by group:",
             _who_saves(savings, dense.macs - point.macs, unit),
         ]
     )
@@ -159,7 +159,7 @@ def _bend(form: Scaling, name: str) -> str:
     return (
         f"with a share r of every prunable group gone, {form.square / whole:.1%} (1 - r)^2 + "
         f"{form.line / whole:.1%} (1 - r) + {form.constant / whole:.1%} of the {name} are left: "
-        "the last part no ratio touches"
+        "no ratio changes the last part"
     )
 
 

@@ -13,10 +13,10 @@ __all__ = ["HEADERS", "as_data", "cells", "markdown", "summary"]
 
 HEADERS = ("", "network", "asked", "what changed")
 _ROWS = 50
-"""Rows of the table: with what stands around them, at most 60 lines."""
+"""Rows of the table: with the lines around it, at most 60 lines."""
 
 _REASON = 160
-"""Characters of a reason that a row repeats."""
+"""The greatest length of a reason in a row."""
 
 _NAMES = {
     "channels_requested": "channels asked",

@@ -31,7 +31,7 @@ def check_writable(path: str | Path) -> None:
 
 @contextmanager
 def _refusing(path: str | Path, what: str) -> Iterator[None]:
-    """What cannot be written is told in one line, with what to give instead."""
+    """Turn an error of the file system into one line that says what to give instead."""
     try:
         yield
     except OSError as error:
@@ -112,7 +112,7 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         found: dict[str, Any] = json.loads(path.read_text("utf-8"))
     except ValueError as error:
-        raise InputError(f"{path}: {error}; expected JSON, make it again or remove it") from error
+        raise InputError(f"{path}: {error}; expected JSON, write it again or remove it") from error
     return found
 
 

@@ -20,11 +20,10 @@ def groups(
     *,
     members: bool = False,
 ) -> str:
-    """One line a group, the members of each if they are asked for, the audit, the lint.
+    """One line for each group, with its members, the audit or the lint if requested.
 
-    And what is in no group.
-
-    The lint stands alone: it speaks of the ignored layers, not of the groups.
+    Layers in no group are listed, too. The lint is printed alone, because it is about the ignored
+    layers.
     """
     rest = [f"in no group: {each.layer} ({each.kind}): {each.why}" for each in outside]
     if lint is not None:
@@ -46,7 +45,7 @@ def groups(
         ],
     )
     held = [
-        f"group {group.name}: no channel may go: {group.held}"
+        f"group {group.name}: no channel can be removed: {group.held}"
         for group in found
         if group.held and not group.is_output
     ]
@@ -103,13 +102,11 @@ def _linted(lint: Lint) -> str:
             "output, and the network runs without some of their channels"
         )
     reach = [
-        f"out of every ratio's reach, {each.policy}: {share(each.macs)} of the MACs, "
+        f"not changed by any ratio, {each.policy}: {share(each.macs)} of the MACs, "
         f"{share(each.params)} of the parameters"
         for each in lint.untouched
     ]
-    shared = (
-        ["what two groups lock together is in the numbers of both"] if len(lint.locks) > 1 else []
-    )
+    shared = ["MACs that two groups lock together count for both"] if len(lint.locks) > 1 else []
     return "\n".join([*([locks] if lint.locks else []), *shared, *findings, *reach, last])
 
 
@@ -127,7 +124,7 @@ def _audit(audited: Sequence[Audited] | None) -> str:
 
 
 def _audited(alike: Sequence[Audited]) -> Iterator[str]:
-    """What is said of groups for one reason, which is told once."""
+    """One line for all groups with the same reason."""
     first = alike[0]
     named = ", ".join(each.name for each in alike)
     yield f"group{'s' if len(alike) > 1 else ''} {named}: {first.audit}: {first.why}"

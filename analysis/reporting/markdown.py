@@ -9,13 +9,13 @@ from analysis.reporting.tables import Table, as_markdown, cell, escaped
 
 __all__ = ["TITLE", "render"]
 
-TITLE = "What pruning bought, and whether it is right"
+TITLE = "What pruning saved, and whether it is right"
 
 
-def render(told: Iterable[tuple[Section, Sequence[Evidence]]]) -> str:
+def render(shown: Iterable[tuple[Section, Sequence[Evidence]]]) -> str:
     """One document; wide tables are left to the page and the JSON."""
     parts = [f"# {TITLE}"]
-    for section, evidence in told:
+    for section, evidence in shown:
         lead = [f"**{section.lead}**"] if section.lead else []
         lead += [f"{escaped(section.gist)}."] if section.gist else []
         parts += [f"## {section.title}", *lead, *map(escaped, section.paragraphs)]
@@ -50,4 +50,8 @@ def _shown(drawings: Iterable[Drawing], tables: Iterable[Table]) -> Iterator[str
 
 def _evidence(found: Sequence[Evidence]) -> Iterator[str]:
     if found:
-        yield "Held by " + "; ".join(f"`{entry.name}` ({entry.outcome})" for entry in found) + "."
+        yield (
+            "Tests and checks: "
+            + "; ".join(f"`{entry.name}` ({entry.outcome})" for entry in found)
+            + "."
+        )

@@ -9,7 +9,7 @@ from markupsafe import Markup, escape
 
 from analysis.records import Study, Verdict
 from analysis.reporting.evidence import Evidence
-from analysis.reporting.figures.drawing import THEME, Drawing
+from analysis.reporting.figures.drawing import PAPER, THEME, Drawing
 from analysis.reporting.markdown import TITLE
 from analysis.reporting.section import Section
 from analysis.reporting.tables import RUN_HEADERS, Table
@@ -17,7 +17,7 @@ from analysis.reporting.tables import RUN_HEADERS, Table
 __all__ = ["render"]
 
 
-def render(study: Study, told: Sequence[tuple[Section, Sequence[Evidence]]]) -> str:
+def render(study: Study, shown: Sequence[tuple[Section, Sequence[Evidence]]]) -> str:
     """The text of ``index.html``: nothing in it is loaded from elsewhere."""
     environment = Environment(
         loader=PackageLoader("analysis.reporting"),
@@ -31,8 +31,10 @@ def render(study: Study, told: Sequence[tuple[Section, Sequence[Evidence]]]) -> 
     only = f"{names[0]}: " if len(names) == 1 else ""
     environment.filters["short"] = lambda text: text.removeprefix(only)
     if only:
-        told = [(_of_one(section), found) for section, found in told]
-    return environment.get_template("page.html").render(title=TITLE, names=names, told=told) + "\n"
+        shown = [(_of_one(section), found) for section, found in shown]
+    return (
+        environment.get_template("page.html").render(title=TITLE, names=names, shown=shown) + "\n"
+    )
 
 
 def _of_one(section: Section) -> Section:
@@ -47,7 +49,7 @@ def _nameless(table: Table) -> Table:
 
 
 def _code(text: str) -> Markup:
-    """Escape the text, then set what stands between backticks as code."""
+    """Escape the text, then set parts between backticks as code."""
     return Markup(re.sub(r"`([^`]*)`", r"<code>\1</code>", str(escape(text))))
 
 
@@ -60,7 +62,7 @@ _OUTCOMES = re.compile(
 
 
 def _outcome(text: str) -> Markup:
-    """Text in which what failed has the one colour for it, if it tells how something ended."""
+    """Text in which failures have their colour, if it is an outcome."""
     if not _OUTCOMES.fullmatch(text):
         return _code(text)
     return Markup(_FAILED.sub(r'<span class="failed">\g<0></span>', str(escape(text))))
@@ -88,7 +90,9 @@ _GROUP = re.compile(r'id="group:([\d-]+):\d+"')
 
 def _inline(drawing: Drawing) -> Markup:
     """The picture as part of the page: named, in the page's colours, its groups marked."""
-    svg = _COLOUR.sub(lambda found: f"var({THEME[found[0]]})", drawing.svg)
+    # The ground of the page, with its shadow where a picture scrolls, shows through.
+    svg = drawing.svg.replace(f"fill: {PAPER}", "fill: none", 1)
+    svg = _COLOUR.sub(lambda found: f"var({THEME[found[0]]})", svg)
     svg = _GROUP.sub(r'data-group="\1"', svg)
     name = escape(drawing.name)
     wide = ' class="wide"' if float(_WIDTH.findall(svg)[0]) > _WIDEST else ""

@@ -15,13 +15,13 @@ def table(found: Iterable[dict[str, Any]]) -> str:
         ("network", "policy", "ratio", "verdict", "MACs left", "params left"),
         [
             (
-                told["subject"],
-                told["policy"],
-                f"{told['ratio']:g}",
-                told["verdict"],
-                left(Sizes(*told["macs"])),
-                left(Sizes(*told["params"])),
+                entry["subject"],
+                entry["policy"],
+                f"{entry['ratio']:g}",
+                entry["verdict"],
+                left(Sizes(*entry["macs"])),
+                left(Sizes(*entry["params"])),
             )
-            for told in found
+            for entry in found
         ],
     )

@@ -40,8 +40,8 @@ def runs_in(path: str | Path) -> tuple[tuple[str, Run], ...]:
             raise ValueError(f"schema {schema!r} and not {SCHEMA}")
         return tuple(_runs(data))
     except (KeyError, TypeError, ValueError, AttributeError, InputError) as error:
-        told = f"no {error}" if isinstance(error, KeyError) else str(error)
-        raise InputError(f"{path}: {told}; expected the results.json of a report") from error
+        problem = f"no {error}" if isinstance(error, KeyError) else str(error)
+        raise InputError(f"{path}: {problem}; expected the results.json of a report") from error
 
 
 def _runs(data: dict[str, Any]) -> Iterator[tuple[str, Run]]:

@@ -13,12 +13,11 @@ from analysis.reporting.coupling import coupled
 from analysis.reporting.evidence import evidence
 from analysis.reporting.figures.drawing import Drawing
 from analysis.reporting.section import Absent, Section
-from analysis.reporting.story import (
+from analysis.reporting.sections import (
     against,
     asked,
     attribution,
     compared,
-    counters,
     cured,
     groups,
     layers,
@@ -27,16 +26,14 @@ from analysis.reporting.story import (
     mutants,
     policies,
     proof,
-    published,
     ranking,
     savings,
     verdict,
     versions,
-    zoo,
 )
 from analysis.reporting.tables import slug
 
-__all__ = ["story", "write_report"]
+__all__ = ["sections_of", "write_report"]
 
 _SCHEMA = "results.schema.json"
 
@@ -46,9 +43,9 @@ def write_report(
 ) -> list[Path]:
     """Write ``index.html``, ``report.md``, ``results.json`` and the pictures they show.
 
-    Of the case study, what other commands left in the directory becomes sections:
-    ``counters.json``, ``published.json``, ``zoo.json``, the baselines of other versions under
-    ``versions/``; and ``junit.xml`` tells how the tests ended that hold its claims.
+    The report of the case study also reads its directory: the baselines of other versions, in
+    ``versions/``, become a section, and ``junit.xml`` gives the outcomes of the tests that the
+    sections cite.
 
     Every file is made before the first is written, and each replaces its predecessor whole.
 
@@ -65,20 +62,23 @@ def write_report(
     """
     study = _with_unique_names(study)
     ended = outcomes.read(directory) if study.is_case_study else {}
-    told = [
-        (section, evidence(section, study, ended)) for section in story(study, directory, before)
+    shown = [
+        (section, evidence(section, study, ended))
+        for section in sections_of(study, directory, before)
     ]
     made = {
-        "index.html": page.render(study, told),
-        "report.md": markdown.render(told),
+        "index.html": page.render(study, shown),
+        "report.md": markdown.render(shown),
         "results.json": as_json.dump(as_json.study(study)),
         _SCHEMA: package_files("analysis.reporting").joinpath(_SCHEMA).read_text("utf-8"),
-        **{f"{drawing.name}.svg": drawing.svg + "\n" for drawing in _drawings(told)},
+        **{f"{drawing.name}.svg": drawing.svg + "\n" for drawing in _drawings(shown)},
     }
     return [files.write_text(f"{directory}/{name}", text) for name, text in made.items()]
 
 
-def story(study: Study, directory: str, before: Iterable[NamedRun] | None = None) -> list[Section]:
+def sections_of(
+    study: Study, directory: str, before: Iterable[NamedRun] | None = None
+) -> list[Section]:
     """The sections in their order; the last one names those that have no data."""
     couplings = [coupled(subject, number) for number, subject in enumerate(study.subjects)]
     found: list[Section | Absent] = [
@@ -103,16 +103,13 @@ def story(study: Study, directory: str, before: Iterable[NamedRun] | None = None
 
 
 def _of_the_case_study(study: Study, directory: str) -> Iterator[Section | Absent]:
-    """What says nothing of a user's own networks."""
+    """The sections that only the case study has."""
     yield mismatch.section(study)
-    yield zoo.section(directory)
-    yield counters.section(directory)
-    yield published.section(directory)
     yield versions.section(directory)
 
 
-def _drawings(told: Iterable[tuple[Section, object]]) -> Iterator[Drawing]:
-    for section, _ in told:
+def _drawings(shown: Iterable[tuple[Section, object]]) -> Iterator[Drawing]:
+    for section, _ in shown:
         yield from section.drawings
         for block in section.blocks:
             yield from block.drawings

@@ -1,4 +1,4 @@
-"""What a report is made of: sections, each with its answer, its pictures and its tables."""
+"""The parts of a report: sections with their text, pictures and tables."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ __all__ = ["Absent", "Answer", "Block", "Section", "gist_of"]
 
 @dataclass(frozen=True)
 class Answer:
-    """A question that everybody asks, and what was measured."""
+    """A common question, and the answer that was measured."""
 
     question: str
     text: str
@@ -19,7 +19,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Block:
-    """What a section says of one network."""
+    """The part of a section on one network."""
 
     subject: str
     paragraphs: tuple[str, ...] = ()
@@ -29,12 +29,12 @@ class Block:
 
 
 def gist_of(found: Iterable[tuple[str, str]]) -> str:
-    """One line of a sentence for each network, named where there are several; of the first few."""
-    told = [(name, text) for name, text in found if text]
-    if len(told) == 1:
-        return told[0][1]
-    more = [f"{len(told) - _GISTS} more"] if told[_GISTS:] else []
-    return "; ".join([*(f"{name}: {text}" for name, text in told[:_GISTS]), *more])
+    """One line: a sentence for each of the first few networks, with names if there are several."""
+    texts = [(name, text) for name, text in found if text]
+    if len(texts) == 1:
+        return texts[0][1]
+    more = [f"{len(texts) - _GISTS} more"] if texts[_GISTS:] else []
+    return "; ".join([*(f"{name}: {text}" for name, text in texts[:_GISTS]), *more])
 
 
 _GISTS = 2
@@ -45,17 +45,17 @@ class Section:
     """One question with its answer.
 
     Attributes:
-        anchor: name in links.
-        title: the claim.
+        anchor: its id in links.
+        title: the heading.
         paragraphs: prose.
         drawings: pictures, each with its data in one of the tables.
         tables: evidence.
-        blocks: what is said of each network.
+        blocks: one part for each network.
         tests: the files of this project whose tests assert the claim.
         checks: names of the catalogue, which hold every run of it to the claim.
-        gist: what it found, in one line that is read while the section is folded.
-        lead: of a verdict, in a word; empty where the section is none.
-        passed: whether a verdict is good; what is not is shown unfolded.
+        gist: its result in one line, shown while the section is folded.
+        lead: the verdict in a word; empty for other sections.
+        passed: whether nothing in it failed; a section that failed is shown unfolded.
     """
 
     anchor: str

@@ -134,7 +134,7 @@ def ratio_for(reach: Reach | None) -> str:
 
 
 def input_of(info: SubjectInfo) -> str:
-    """What a network was fed: the size of one input, if it was not given whole."""
+    """The size of one input; ``given`` if inputs were given."""
     return "x".join(map(str, info.input_size)) if info.input_size else "given"
 
 
@@ -163,7 +163,7 @@ def bound(verification: Verification) -> str:
 
 
 def at_most(error: float) -> float | None:
-    """The bound that an error at rounding level stands under; None for a greater one."""
+    """The bound of an error at rounding level; None for a greater one."""
     return next((limit for limit in (1e-12, 1e-9) if error <= limit), None)
 
 

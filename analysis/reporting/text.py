@@ -55,12 +55,12 @@ def catalogue(found: Sequence[tuple[str, str, str, bool]]) -> str:
 
 
 def runs(found: Sequence[Run]) -> str:
-    """What was asked of all, one line a run, then what failed."""
+    """The common request, one line for each run, and failures."""
     return "\n".join([asked_alike(found), run_table(found), *scopes(found), *run_notes(found)])
 
 
 def pruned(found: Sequence[Run], written: Mapping[str, str]) -> str:
-    """As `runs`, and what a cut by the groups set, left whole, and was written to."""
+    """Like `runs`, with attributes that were set, groups left whole, and written files."""
     lines = [runs(found)]
     for run in found:
         at, verification = f"ratio {run.config.ratio:g}: ", run.verification
@@ -79,30 +79,30 @@ def pruned(found: Sequence[Run], written: Mapping[str, str]) -> str:
 
 
 def counterexample(found: Counterexample, path: str) -> str:
-    """Where the script is that shows a failure, or why there is none."""
+    """The path of the script that shows a failure, or why there is none."""
     if not found.script:
         return f"no script, and nothing written: {found.why}"
     return f"wrote {path} (shows `{found.verdict}` without this package)"
 
 
 _SHOWN = 6
-"""Attributes that are listed; a count says how many more there are."""
+"""How many attributes are listed."""
 
 _WRITTEN = {
-    "save": "make it again with analysis.load_pruned",
+    "save": "load it with analysis.load_pruned",
     "onnx": "an ONNX file",
     "export": "of torch.export",
 }
 
 
 def cured(found: Sequence[Run]) -> str:
-    """The same prunings by the groups as they are; the command that makes them follows."""
+    """The same prunings by groups, and before the command that makes them."""
     return "\n".join(
-        ["the same, cut by the groups as they are:", run_table(found), *run_notes(found), _TO_MAKE]
+        ["the same prunings by groups:", run_table(found), *run_notes(found), _TO_MAKE]
     )
 
 
-_TO_MAKE = "which is what this command makes:"
+_TO_MAKE = "this command makes them:"
 
 
 def run_table(found: Sequence[Run]) -> str:
@@ -144,7 +144,7 @@ def run_table(found: Sequence[Run]) -> str:
 
 
 def run_notes(found: Sequence[Run]) -> list[str]:
-    """What the table does not say: what failed, and what is short of what was asked."""
+    """Notes below the table: failures, and groups that lost less than requested."""
     failures = [
         (
             run,
@@ -184,8 +184,8 @@ def run_notes(found: Sequence[Run]) -> list[str]:
         if (roots := [g.root for g in run.verification.groups if g.reason is Reason.FROZEN])
     ]
     dropped = [run for run in found if any(g.is_dropped for g in run.verification.groups)]
-    told = once([*failures, *mixed, *short, *unknown, *frozen, *skipped])
-    return [*told, *([_advice(dropped)] if dropped else [])]
+    all_notes = once([*failures, *mixed, *short, *unknown, *frozen, *skipped])
+    return [*all_notes, *([_advice(dropped)] if dropped else [])]
 
 
 def once(notes: Iterable[tuple[Run, str]]) -> list[str]:
@@ -217,13 +217,13 @@ def _advice(dropped: Sequence[Run]) -> str:
     is_local = all(run.config.scope == "local" for run in dropped)
     smaller = "a smaller ratio" if is_local else "a smaller ratio or --scope local"
     return (
-        "groups that drop out keep all their channels: macs --sweep shows from which ratio on they "
-        f"do; {smaller} may spare them, --max-dropped lets them"
+        "dropped groups keep all their channels: macs --sweep shows from which ratio on; "
+        f"{smaller} may avoid that, --max-dropped allows it"
     )
 
 
 def asked_alike(found: Sequence[Run]) -> str:
-    """What all runs were asked alike, in a line."""
+    """The request that all runs share, in a line."""
     config = found[0].config
     parts = [f"ignore: {config.policy}", f"ranked {config.scope}ly"]
     if config.policy != OWN_PRUNER:
@@ -238,7 +238,7 @@ def asked_alike(found: Sequence[Run]) -> str:
 
 
 def scopes(found: Sequence[Run]) -> list[str]:
-    """Asked against done where several scopes rank several groups each."""
+    """Requested and removed channels by scope, if several scopes rank several groups."""
     rows = [
         (
             f"{run.config.ratio:g}",
@@ -274,7 +274,7 @@ def scopes(found: Sequence[Run]) -> list[str]:
 
 
 def failures(study: Study) -> list[str]:
-    """Why a study does not pass: the checks that fail and are not known to; see `Study.passed`."""
+    """Why a study does not pass: unexpected failures of checks; see `Study.passed`."""
     return [
         f"{subject.info.name}, {run.config.policy}, {run.config.scope}, {run.config.ratio:g}: "
         f"{check.name}: {check.message}"

@@ -1,7 +1,7 @@
 """Two collections of networks, pruned by half and proved: ``tox run -e zoo``, ``-e networks``.
 
-Every model of torchvision, with what torch-pruning must be told; and networks of other
-packages as they are, with their groups, what torch-pruning makes of these, and their costs.
+Every model of torchvision, with recipes for those that torch-pruning needs help with; and networks
+of other packages, with their groups, how torch-pruning cuts these, and their costs.
 """
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""A network cut by its groups as they are, with nothing told."""
+"""Prune a network by its groups, without a recipe."""
 
 import time
 
@@ -25,7 +25,7 @@ def cut(model: nn.Module, inputs: Inputs, scope: str) -> NetworkPruned:
 
 
 def record_of(run: Run, seconds: float | None = None) -> NetworkPruned:
-    """What is kept of one pruning of a network."""
+    """The record of one pruning of a network."""
     proof = run.verification
     return NetworkPruned(
         verdict=proof.verdict,

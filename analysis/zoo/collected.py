@@ -1,4 +1,4 @@
-"""The two collections: what is looked at of each network, and what its record holds."""
+"""The two collections: what is measured of each network, and what its record holds."""
 
 import time
 from dataclasses import asdict
@@ -23,9 +23,9 @@ _AUDITS = 4
 
 def _proved(worker: Worker, name: str, subject: ZooSubject, budget: float) -> Record:
     """A model of torchvision, and the same without its recipe where it has one."""
-    record = _answer(worker, name, subject, budget, told=True)
+    record = _answer(worker, name, subject, budget, with_recipe=True)
     if subject.recipe is not None:
-        plain = _answer(worker, name, subject, min(budget, _PLAIN_SECONDS), told=False)
+        plain = _answer(worker, name, subject, min(budget, _PLAIN_SECONDS), with_recipe=False)
         record["untold"] = {key: plain[key] for key in ("verdict", "reason")}
     record["by_groups"] = _by_groups(worker, name, budget)
     return record
@@ -36,11 +36,13 @@ def _by_groups(worker: Worker, name: str, budget: float) -> Record:
     return {scope: _part(worker, "by_groups", name, scope, budget=budget) for scope in SCOPES}
 
 
-def _answer(worker: Worker, name: str, subject: ZooSubject, budget: float, *, told: bool) -> Record:
+def _answer(
+    worker: Worker, name: str, subject: ZooSubject, budget: float, *, with_recipe: bool
+) -> Record:
     try:
-        return asdict(worker.call("prove", name, told, budget=budget))
+        return asdict(worker.call("prove", name, with_recipe, budget=budget))
     except BudgetExceededError as error:
-        return _failed(name, subject, Verdict.TIMEOUT, error.story, budget)
+        return _failed(name, subject, Verdict.TIMEOUT, error.reason, budget)
     except WorkerError as error:
         return _failed(name, subject, Verdict.BROKEN, str(error), None)
 
@@ -52,7 +54,7 @@ def _failed(
         "name": name,
         "task": subject.task,
         "sizes": subject.sizes,
-        "told": subject.recipe.told if subject.recipe else "",
+        "told": subject.recipe.summary if subject.recipe else "",
         "verdict": verdict.value,
         "reason": reason,
         "max_rel_error": None,
@@ -111,7 +113,7 @@ TORCHVISION = Gathered(
     known=Path(__file__).with_name("expected_failures.json"),
     heavy=frozenset({"vit_h_14", "regnet_y_128gf"}),
 )
-"""What does not pass: ``verdict`` as it is, ``untold`` without its recipe, ``by groups``."""
+"""Failures: of the ``verdict``, of ``untold`` (without its recipe), and ``by groups``."""
 
 
 def _examined(worker: Worker, name: str, subject: PackagedNetwork, budget: float) -> Record:
@@ -133,8 +135,8 @@ def _part(worker: Worker, part: str, *arguments: Any, budget: float) -> Record:
         return asdict(worker.call(part, *arguments, budget=budget))
     except BudgetExceededError as error:
         if part in ("pruned", "by_groups"):
-            return asdict(NetworkPruned(Verdict.TIMEOUT, error.story))
-        return {"unanswered": error.story}
+            return asdict(NetworkPruned(Verdict.TIMEOUT, error.reason))
+        return {"unanswered": error.reason}
     except AnalysisError as error:
         return {"unanswered": str(error)}
 
@@ -154,12 +156,12 @@ _PARTS = ("groups", "audit", "costs")
 
 def _parts_line(record: Record) -> str:
     groups, audit, costs, pruned = (record[part] for part in (*_PARTS, "pruned"))
-    told = {
+    parts = {
         "groups": lambda: f"{groups['prunable']} of {groups['groups']} groups prunable",
         "audit": lambda: ", ".join(f"{n} {what}" for what, n in audit["counts"].items()),
         "costs": lambda: costs["reason"] or f"{costs['macs_left']:,} of {costs['macs']:,} MACs",
     }
-    words = [record[part].get("unanswered") or told[part]() for part in _PARTS]
+    words = [record[part].get("unanswered") or parts[part]() for part in _PARTS]
     reason = pruned.get("reason", pruned.get("unanswered"))
     verdict = f"{pruned.get('verdict', 'no verdict')} {reason}".rstrip()
     return f"{record['name']}: {'; '.join([*words, verdict, _told_by_groups(record)])}"

@@ -1,6 +1,6 @@
-"""One network of another package, looked at part by part, in a process of its own.
+"""Examine one network of another package part by part, in a process of its own.
 
-Each part is asked for by itself, so that one that does not end leaves the others their answers.
+Each part runs by itself, so that one that does not end does not affect the others.
 """
 
 import time
@@ -34,7 +34,7 @@ _SHOWN = 5
 
 
 def groups(name: str) -> NetworkGroups:
-    """How many groups it has, and what may go."""
+    """How many groups it has, and how many are prunable."""
     _opened(name)  # building it is not timed
     started = time.monotonic()
     found = _followed(name).groups
@@ -49,7 +49,7 @@ def groups(name: str) -> NetworkGroups:
 
 
 def audit(name: str, budget: float) -> NetworkAudit:
-    """What torch-pruning makes of each group.
+    """How torch-pruning would cut each group.
 
     Args:
         name: the network.
@@ -87,7 +87,7 @@ def costs(name: str) -> NetworkCosts:
 
 
 def pruned(name: str) -> NetworkPruned:
-    """The verdict on torch-pruning's own pruner, which is told the output layers alone."""
+    """The verdict on torch-pruning's own pruner, with only the output layers ignored."""
     with budgets.step("pruning and proving"):
         dense = analyse(*_opened(name))
         run = prune_and_prove(dense, Config(RATIO, SCOPE), _POLICY).run
@@ -95,7 +95,7 @@ def pruned(name: str) -> NetworkPruned:
 
 
 def by_groups(name: str, scope: str) -> NetworkPruned:
-    """The verdict on a cut by the network's own groups, with nothing told."""
+    """The verdict on a pruning by the network's groups."""
     return cut(*_opened(name), scope)
 
 

@@ -20,18 +20,18 @@ from analysis.zoo.subjects import SUBJECTS, ZooSubject
 __all__ = ["by_groups", "prove"]
 
 
-def prove(name: str, told: bool = True) -> ZooRecord:
+def prove(name: str, with_recipe: bool = True) -> ZooRecord:
     """Build the model, prune half of each group's channels, prove the result.
 
     Local L1 ranking; the layers that make the output are ignored.
 
     Args:
         name: torchvision's.
-        told: whether torch-pruning is told the model's recipe, if it has one.
+        with_recipe: whether to use the model's recipe, if it has one.
     """
     started = time.monotonic()
     subject = SUBJECTS[name]
-    recipe = subject.recipe if told else None
+    recipe = subject.recipe if with_recipe else None
     with budgets.step("building the model"):
         original = subject.build()
         model = subject.wrap(original)
@@ -41,7 +41,7 @@ def prove(name: str, told: bool = True) -> ZooRecord:
         name=name,
         task=subject.task,
         sizes=subject.sizes,
-        told=recipe.told if recipe else "",
+        told=recipe.summary if recipe else "",
         verdict=verification.verdict,
         reason=verification.reason,
         max_rel_error=verification.max_rel_error,
@@ -53,7 +53,7 @@ def prove(name: str, told: bool = True) -> ZooRecord:
 
 
 def by_groups(name: str, scope: str) -> NetworkPruned:
-    """What a cut of half by the model's own groups leaves; nothing is told.
+    """Prune half of a model's channels by its groups.
 
     Args:
         name: torchvision's.

@@ -1,8 +1,8 @@
-"""What torch-pruning must be told about a model that it cannot prune as it is.
+"""Recipes for models that torch-pruning cannot prune as they are.
 
-This is the comparison beside a cut by the model's own groups, which is told nothing.
-A recipe is what a user would write beside the pruner: options of torch-pruning, a stand-in to
-trace where its tracer is lost, and attributes to set on the pruned model. No weight is touched.
+They are a comparison for a pruning by groups, which needs none. A recipe is what a user would
+write: options of torch-pruning, a simpler forward for its tracer, and attributes to set on the
+pruned model. No weight is changed.
 """
 
 from collections.abc import Callable, Iterator
@@ -25,12 +25,12 @@ class Recipe:
     """How a family of models is pruned.
 
     Attributes:
-        told: what torch-pruning is told, in a sentence.
+        summary: the recipe in a sentence.
         options: model -> arguments of the pruner; ``ignored_layers`` join the output layers.
         finish: sets on the pruned model what its forward keeps as attributes.
     """
 
-    told: str
+    summary: str
     options: Callable[[Any], dict[str, Any]]
     finish: Callable[[Any], None] = lambda model: None
 

@@ -1,4 +1,4 @@
-"""The models of the zoo: how each is built small, what it is fed, which layers are its output."""
+"""The models of the zoo: how each is built, its inputs, and its output layers."""
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -41,7 +41,7 @@ class ZooSubject:
 
     @property
     def recipe(self) -> Recipe | None:
-        """What torch-pruning is told."""
+        """The recipe for torch-pruning, if the model has one."""
         return RECIPES.get(self.family)
 
     def build(self) -> nn.Module:

@@ -1,4 +1,4 @@
-"""What the site takes from the code and from the committed results, so that nothing is copied.
+"""Parts of the site that are generated from the code and from the committed results.
 
 A page says ``<!-- generated: NAME -->`` where it wants one of `GENERATED`.
 """
@@ -8,7 +8,9 @@ import configparser
 import json
 import re
 import sys
+import textwrap
 from collections.abc import Callable, Iterable, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,8 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
+
+from analysis.reporting.tables import Table, escaped
 
 ROOT = Path(__file__).parents[2]
 _JOINT = re.compile(r"[_|:.,](?=\w)")
@@ -113,7 +117,7 @@ def _option(action: argparse.Action) -> tuple[str, str]:
 
 
 def _value(action: argparse.Action) -> str:
-    """What stands for the value of an option; empty for a switch."""
+    """The placeholder of an option's value; empty for a switch."""
     if action.nargs == 0:
         return ""
     if action.choices and not action.metavar:
@@ -127,8 +131,8 @@ def _pytest_options() -> str:
     return _table(
         ["option", "meaning"],
         [
-            (f"{_code(name)} {_code(told.get('metavar', ''))}", str(told["help"]))
-            for name, told in (*gate.OPTIONS, *suite.OPTIONS)
+            (f"{_code(name)} {_code(arguments.get('metavar', ''))}", str(arguments["help"]))
+            for name, arguments in (*gate.OPTIONS, *suite.OPTIONS)
         ],
     )
 
@@ -207,8 +211,8 @@ def _fields(name: str, schema: dict[str, Any], level: int = 3) -> str:
         holder = each.get("items", each)
         if "properties" in holder:
             inside.append(_fields(f"{name}.{field}", holder, level + 1))
-        told = each.get("description", "") + ("" if field in needed else " Left out where empty.")
-        rows.append((_code(field), _kind(each), told.strip()))
+        text = each.get("description", "") + ("" if field in needed else " Left out where empty.")
+        rows.append((_code(field), _kind(each), text.strip()))
     table = _table(["field", "value", "meaning"], rows)
     return "\n\n".join([f"{'#' * level} {name}", schema["description"], table, *inside])
 
@@ -254,8 +258,8 @@ def _left(sizes: dict[str, Any]) -> str:
     return f"{sizes['after'] / sizes['before']:.1%}"
 
 
-def _bends() -> str:
-    """What falls with the square of what is left, with what is left, and not at all."""
+def _scaling() -> str:
+    """The three terms of the costs, by policy."""
     results = json.loads((ROOT / "reports" / "results.json").read_text("utf-8"))
     study = results["subjects"][0]
     return _table(
@@ -289,6 +293,33 @@ def _counters() -> str:
 
     names = [counter["name"] for counter in results["counters"]]
     return _table(["counter", "from", "to"], [[name, *ends(name)] for name in names])
+
+
+def _results(name: str) -> Callable[[], str]:
+    """A page made from a file of ``reports/``: sentences and tables, the long ones folded."""
+
+    def text() -> str:
+        page = import_module(f"analysis.reporting.results.{name}").section(str(ROOT / "reports"))
+        tests = ", ".join(map(_code, page.tests))
+        return "\n\n".join(
+            [
+                *map(escaped, page.paragraphs),
+                *([f"Tests: {tests}."] if tests else []),
+                '<div class="results" markdown>',
+                *map(_results_table, page.tables),
+                "</div>",
+            ]
+        )
+
+    return text
+
+
+def _results_table(table: Table) -> str:
+    rows = _table(table.headers, [[escaped(cell) for cell in row] for row in table.rows])
+    if not table.wide:
+        return f"**{table.caption.capitalize()}**\n\n{rows}"
+    caption = f'??? abstract "{table.caption.capitalize()} ({len(table.rows)} rows)"'
+    return f"{caption}\n\n{textwrap.indent(rows, '    ')}"
 
 
 def _environments() -> str:
@@ -328,11 +359,15 @@ GENERATED: dict[str, Callable[[], str]] = {
     "records": _records,
     "results.json": _results_json,
     "case study": _case_study,
-    "why curves bend": _bends,
+    "how costs fall": _scaling,
     "counters": _counters,
     "environments": _environments,
+    "results of torchvision": _results("torchvision"),
+    "results of networks": _results("networks"),
+    "results of counters": _results("counters"),
+    "results of printed figures": _results("published"),
     "architecture": _document("ARCHITECTURE.md"),
     "contributing": _document("CONTRIBUTING.md"),
     "changelog": _document("CHANGELOG.md"),
 }
-"""What there is, by the name that pages use."""
+"""The generated parts, by the name that pages use."""

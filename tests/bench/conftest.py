@@ -1,4 +1,4 @@
-"""What several benches need."""
+"""Fixtures of several benchmarks."""
 
 import pytest
 import torch

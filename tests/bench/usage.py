@@ -1,4 +1,4 @@
-"""Processor seconds and peak memory of a command with everything that it starts (Linux)."""
+"""Processor seconds and peak memory of a command and its children (Linux)."""
 
 import json
 import subprocess
@@ -38,8 +38,8 @@ class Usage:
 
 
 def usage_of(*command: str) -> Usage:
-    told = subprocess.run(
+    output = subprocess.run(
         [sys.executable, "-c", WAITS_FOR_ALL, *command], capture_output=True, text=True, check=True
     )
-    status, seconds, kibibytes = json.loads(told.stdout)
+    status, seconds, kibibytes = json.loads(output.stdout)
     return Usage(status, seconds, kibibytes / 2**20)

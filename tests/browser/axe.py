@@ -1,11 +1,11 @@
-"""What axe-core finds wrong for readers with a screen reader or weak eyes."""
+"""Violations of accessibility that axe-core finds."""
 
 from typing import Any
 
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page
 
-__all__ = ["findings", "thin"]
+__all__ = ["findings", "pale", "thin"]
 
 GRAVE = ("serious", "critical")
 
@@ -26,18 +26,27 @@ THIN = """() => {
 
 
 def thin(page: Page) -> None:
-    """Leave one row of each kind in each table, and of a picture what tells of it."""
+    """Keep one row of each kind in each table, and the title and description of each picture."""
     page.evaluate(THIN)
 
 
 def findings(page: Page) -> list[str]:
     """Each violation that axe calls serious or critical, a pale text among them."""
-    told: dict[str, Any] = Axe().run(page, options={"resultTypes": ["violations"]}).response
-    run = {rule["id"] for kind in ("passes", "violations") for rule in told[kind]}
+    return _violations(page, {})
+
+
+def pale(page: Page) -> list[str]:
+    """Each text that is too pale: the one rule that depends on the colour scheme."""
+    return _violations(page, {"runOnly": ["color-contrast"]})
+
+
+def _violations(page: Page, options: dict[str, Any]) -> list[str]:
+    answer = Axe().run(page, options={"resultTypes": ["violations"], **options}).response
+    run = {rule["id"] for kind in ("passes", "violations") for rule in answer[kind]}
     found = [] if "color-contrast" in run else ["axe did not look at the contrast"]
     return found + [
         f"{rule['id']} ({rule['impact']}): {node['target'][0]}: {node['failureSummary']}"
-        for rule in told["violations"]
+        for rule in answer["violations"]
         if rule["impact"] in GRAVE
         for node in rule["nodes"][:5]
     ]

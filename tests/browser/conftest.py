@@ -1,6 +1,8 @@
 """A real browser, the pages to look at, and a way to open them.
 
-The browser is the machine's own, or the one that CHROMIUM names; none is downloaded.
+The browser is the machine's own, or the one that CHROMIUM names; none is downloaded. A user's page
+and the documentation site are made once for all processes of pytest-xdist, while the first tests
+look at the committed page.
 """
 
 import os
@@ -10,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from browser.visiting import Visit, Visitor
@@ -18,11 +21,11 @@ from playwright.sync_api import Browser, Page, sync_playwright
 ROOT = Path(__file__).parents[2]
 COMMITTED = ROOT / "reports" / "index.html"
 
-# What stands before --input-size on the command line that writes a user's own page.
+# The networks of a user's own page.
 MODELS = ["tests/nets.py:Residual", "tests/nets.py:Concat"]
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
-# How long the page may take.
+# How long the page and the site may take.
 SECONDS = 120
 MISSING = "no chromium on this machine: apt-get install chromium"
 EXECUTABLE = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
@@ -68,44 +71,70 @@ def committed(pytestconfig: pytest.Config) -> Path:
     return Path(pytestconfig.getoption("page") or COMMITTED).resolve()
 
 
-@pytest.fixture(scope="session", autouse=True)
-def making(
-    executable: str, pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Path | None]:
-    """The folder of a user's page, which is made while the first tests look at another.
+def make(folder: Path, command: list[str]) -> None:
+    """Run a module of Python that writes a folder, which gets its name once it is whole."""
+    part = folder.with_name(f"{folder.name}.part")
+    ran = subprocess.run(
+        [sys.executable, "-m", *command, str(part)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    # A report is whole where a check fails, too; the site is strict.
+    if ran.returncode == 0 or (part / "results.json").exists():
+        part.rename(folder)
+    folder.with_name(f"{folder.name}.said").write_text(ran.stdout + ran.stderr)
 
-    The first process of pytest-xdist makes it for all of them.
-    """
-    if pytestconfig.getoption("page"):
-        yield None
-        return
+
+def wait_for(folder: Path) -> Path:
+    """A folder that is made in the background, once it is whole."""
+    said, end = folder.with_name(f"{folder.name}.said"), time.monotonic() + SECONDS
+    while not said.exists():
+        assert time.monotonic() < end, f"{folder.name} is not made within {SECONDS} s"
+        time.sleep(0.2)
+    assert folder.exists(), said.read_text()
+    return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def shared(
+    executable: str, pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Path]:
+    """The folder of what is made in the background, by the first two processes for all of them."""
     worker = os.environ.get("PYTEST_XDIST_WORKER", "")
     base = tmp_path_factory.getbasetemp()
-    folder = (base.parent if worker else base) / "network"
-    if worker not in ("", "gw0"):
-        yield folder
-        return
-    folder.mkdir()
-    command = ["-m", "analysis", "report", *MODELS, "--input-size", "3,6,6", "--out", str(folder)]
-    with (folder / "said.txt").open("w+") as said:
-        making = subprocess.Popen(
-            [sys.executable, *command], cwd=ROOT, stdout=said, stderr=said, text=True
-        )
-        yield folder
-        making.wait(timeout=SECONDS)  # another process may still look at it
+    folder = base.parent if worker else base
+    commands = {
+        "network": ["analysis", "report", *MODELS, "--input-size", "3,6,6", "--out"],
+        "site": ["mkdocs", "build", "--strict", "-q", "-d"],
+    }
+    if pytestconfig.getoption("page"):
+        commands.pop("network")
+    threads = [
+        Thread(target=make, args=(folder / name, command))
+        for place, (name, command) in enumerate(commands.items())
+        if worker in ("", f"gw{place}")
+    ]
+    for thread in threads:
+        thread.start()
+    yield folder
+    for thread in threads:
+        thread.join()  # another process may still look at what is made
 
 
 @pytest.fixture(scope="session")
-def network(making: Path | None, committed: Path) -> Path:
+def network(shared: Path, committed: Path, pytestconfig: pytest.Config) -> Path:
     """The page of a user's own networks; the one given instead."""
-    if making is None:
+    if pytestconfig.getoption("page"):
         return committed
-    page, end = making / "index.html", time.monotonic() + SECONDS
-    # Each file is written whole; the page is the first of them.
-    while not page.exists():
-        assert time.monotonic() < end, (making / "said.txt").read_text()
-        time.sleep(0.2)
-    return page
+    return wait_for(shared / "network") / "index.html"
+
+
+@pytest.fixture(scope="session")
+def site(shared: Path) -> Path:
+    """The documentation site, as ``tox run -e docs`` builds it."""
+    return wait_for(shared / "site")
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Whether the words in pictures stand out; axe looks at the text around them alone."""
+"""The contrast of text in pictures, which axe does not check."""
 
 from playwright.sync_api import Page
 

@@ -1,4 +1,4 @@
-"""Faults to plant in a page: who must find each, in which words, and what is done to the page."""
+"""Faults to plant in a page: the finder, its words, and the change of the page."""
 
 import re
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ __all__ = ["FAULTS", "Fault"]
 
 @dataclass(frozen=True)
 class Fault:
-    """One change to a sound page; what is added stands at its end, a script after its own."""
+    """One change to a sound page; what is added is at its end, a script after its own."""
 
     finder: str
     words: str
@@ -63,6 +63,9 @@ FAULTS = [
     )),
     Fault("folds", "the page is", _style("dd { min-height: 9in }")),
     Fault("wide tables", "wide in a place of", _style("td { min-width: 9in }")),
+    Fault("cues", "no shadow shows that there is more", _style(
+        ".scroll { background: none !important }"
+    )),
     Fault("paper", "a table is not printed", _style(
         "@media print { details::details-content { content-visibility: hidden !important } }"
     )),
@@ -87,7 +90,7 @@ FAULTS = [
     Fault("pictures", "role=img", removed=r' role="img"'),
     Fault("pictures", "a link to its data", removed=r'(?<=<figcaption>)(.*?)<a href="#.*?</a>'),
     Fault("pictures", "real text", _script("document.querySelector('figure').innerHTML = '<svg>'")),
-    Fault("pictures", "stands in no figure", '<svg viewBox="0 0 1 1"></svg>'),
+    Fault("pictures", "is in no figure", '<svg viewBox="0 0 1 1"></svg>'),
     Fault("links", "stays folded", _style(".scroll[id] { display: none }")),
     Fault("sorting", "no button", _script("document.querySelector('button.sort').remove()")),
     Fault("sorting", "aria-sort is", _instead("click")),
@@ -101,7 +104,7 @@ FAULTS = [
         "const one = document.querySelector('.filter');"
         "one.removeAttribute('aria-label'); one.placeholder = ''"
     )),
-    Fault("filtering", "told: ", _after(
+    Fault("filtering", "announced: ", _after(
         "input", "event.target.parentElement.lastChild.textContent = ''"
     )),
     Fault("filtering", "`` is in", _after("input", "event.target.value"
@@ -120,7 +123,7 @@ FAULTS = [
         "mouseover", "document.querySelector('tr.lit')?.classList.remove('lit')"
     )),
     Fault("pointed", "its root is", _after(
-        "mouseover", "document.querySelectorAll('.told').forEach(one => one.textContent = '%')"
+        "mouseover", "document.querySelectorAll('.about').forEach(one => one.textContent = '%')"
     )),
     Fault("focused", "nothing is lit", _instead("focusin")),
     Fault("focused", "is left", _instead("focusout")),

@@ -1,4 +1,4 @@
-"""Typing into the filter of a table, held to a search of the cells' texts made here."""
+"""Typing into the filter of a table, compared with a search of the cells' texts."""
 
 import re
 from typing import Any
@@ -14,7 +14,7 @@ FEW = 8
 COUNTS = """() => ["input.filter[type=search]", "output.rows"]
     .map(name => document.querySelectorAll(name).length)"""
 
-# Each text typed into the filter of its table: the rows left to see, and what is told of them.
+# Each text typed into the filter of its table: the visible rows, and the announced count.
 TYPE = """([few, texts]) => {
     const all = name => [...document.querySelectorAll(name)];
     const fields = all("input.filter"), tellers = all("output.rows");
@@ -51,14 +51,14 @@ def findings(page: Page) -> list[str]:
 
 def _wrong(rows: list[list[str]], texts: list[str], seen: dict[str, Any]) -> list[str]:
     found = [] if seen["isNamed"] else ["its filter has no name"]
-    for text, (shown, told) in zip(texts, seen["answers"], strict=True):
+    for text, (shown, output) in zip(texts, seen["answers"], strict=True):
         expected = [any(text.casefold() in cell.casefold() for cell in row) for row in rows]
         if shown != expected:
             found.append(f"`{text}` is in {sum(expected)} rows, left are {sum(shown)}")
-        if text and not told.startswith(f"{sum(expected)} of {len(rows)} rows"):
-            found.append(f"`{text}` is in {sum(expected)} of {len(rows)} rows, told: {told}")
-        if not text and told != seen["atFirst"]:
-            found.append(f"told once the filter is emptied: {told}")
+        if text and not output.startswith(f"{sum(expected)} of {len(rows)} rows"):
+            found.append(f"`{text}` is in {sum(expected)} of {len(rows)} rows, announced: {output}")
+        if not text and output != seen["atFirst"]:
+            found.append(f"announced once the filter is emptied: {output}")
     return found
 
 

@@ -1,4 +1,4 @@
-"""Each look at a page as one function: what it finds amiss, in a page that it opens itself."""
+"""Each check of a page as a function that opens the page and lists what is wrong."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 from browser import (
     axe,
     contrast,
+    cues,
     filtering,
     first_look,
     keyboard,
@@ -51,6 +52,15 @@ def _axe(page: Page) -> list[str]:
     return axe.findings(page)
 
 
+def _pale(page: Page) -> list[str]:
+    axe.thin(page)
+    return axe.pale(page)
+
+
+def _cues(page: Page) -> list[str]:
+    return cues.findings(page, ".scroll")
+
+
 def _keyboard(page: Page) -> list[str]:
     if not keyboard.tab_to(page, "button.sort"):
         return ["the keyboard never gets there"]
@@ -75,6 +85,7 @@ FINDERS: dict[str, Finder] = {
     "first screen of a phone": _folded(PHONE, first_look.findings),
     "folds": _folded(LAPTOP, first_look.folds),
     "wide tables": _on(LAPTOP, first_look.wide_tables),
+    "cues": _on(NARROW, _cues),
     "paper": _folded(Look(718, media="print"), first_look.not_printed),
     "quiet": _quiet,
     "outline": _on(WIDE, outline.findings),
@@ -87,7 +98,7 @@ FINDERS: dict[str, Finder] = {
     "pointed": _lighting(lighting.pointed),
     "focused": _lighting(lighting.focused),
     "axe": _on(WIDE, _axe),
-    "axe in the dark": _on(DARK, _axe),
+    "axe in the dark": _on(DARK, _pale),
     "contrast": _on(WIDE, contrast.findings),
     "contrast in the dark": _on(DARK, contrast.findings),
     "layout": _on(WIDE, layout.findings),

@@ -1,4 +1,4 @@
-"""What a reader meets before anything is scrolled or unfolded."""
+"""The page before anything is scrolled or unfolded."""
 
 from playwright.sync_api import Page
 

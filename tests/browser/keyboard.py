@@ -2,7 +2,13 @@
 
 from playwright.sync_api import Page
 
-__all__ = ["shows_focus", "tab_to"]
+__all__ = ["reveal", "shows_focus", "tab_to"]
+
+# Only what holds the element: to press Tab through a page that is all unfolded takes long.
+REVEAL = """name => {
+    let one = document.querySelector(name);
+    while (one = one?.parentElement) if (one.localName === "details") one.open = true;
+}"""
 
 # After the last element the focus leaves the page.
 FOCUSED = """name => {
@@ -14,6 +20,11 @@ RING = """() => {
     const style = getComputedStyle(document.activeElement);
     return style.outlineStyle !== "none" || style.boxShadow !== "none";
 }"""
+
+
+def reveal(page: Page, name: str) -> None:
+    """Unfold what holds the first element that matches."""
+    page.evaluate(REVEAL, name)
 
 
 def tab_to(page: Page, name: str) -> bool:

@@ -1,4 +1,4 @@
-"""A dependency group lit up, wherever on the page it is drawn or told of."""
+"""A dependency group highlighted wherever the page draws or lists it."""
 
 import json
 from pathlib import Path
@@ -23,7 +23,7 @@ STATE = """group => {
         stray: all(`.lit:not([data-group="${group}"])`).length,
         lit: all(".lit").length,
         lighting: document.body.classList.contains("lighting"),
-        told: figure?.querySelector("output.told")?.textContent ?? "",
+        about: figure?.querySelector("output.about")?.textContent ?? "",
     };
 }"""
 
@@ -85,7 +85,7 @@ def focused(page: Page, roots: dict[str, str]) -> list[str]:
 
 
 def lit(page: Page, group: str, root: str) -> list[str]:
-    """What is amiss while a group should be lit: it all, nothing else, and told of."""
+    """What is wrong while a group should be highlighted: all of it, nothing else, described."""
     state = page.evaluate(STATE, group)
     return [f"group {group}: {what}" for what in _amiss(state, root)]
 
@@ -103,6 +103,6 @@ def _amiss(state: dict[str, Any], root: str) -> list[str]:
         found.append("nothing is lit")
     if not state["lighting"]:
         found.append("the page does not know it is lighting")
-    if root not in state["told"] or "%" not in state["told"]:
-        found.append(f"its root is {root}, told: `{state['told']}`")
+    if root not in state["about"] or "%" not in state["about"]:
+        found.append(f"its root is {root}, described as `{state['about']}`")
     return found

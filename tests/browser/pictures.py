@@ -1,4 +1,4 @@
-"""What stands beside a picture for those who do not see it."""
+"""The text of a picture, for readers who do not see it."""
 
 from playwright.sync_api import Page
 
@@ -44,7 +44,7 @@ def findings(page: Page) -> list[str]:
     if not pictures:
         found.append("no picture on the page")
     if page.evaluate(STRAYS):
-        found.append("a picture that stands in no figure")
+        found.append("a picture that is in no figure")
     return found
 
 

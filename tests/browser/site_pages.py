@@ -1,7 +1,5 @@
-"""The documentation site, built and served, and what to find amiss in a page of it."""
+"""Serve the documentation site, and check its pages."""
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -11,9 +9,10 @@ from threading import Thread
 
 from playwright.sync_api import Page, Request
 
-__all__ = ["build", "dead_links", "from_elsewhere", "pages_of", "served", "wide"]
+__all__ = ["dead_links", "from_elsewhere", "pages_of", "served", "wide"]
 
-# Code may scroll inside a region of its own, where the keyboard gets it; a table has no need to.
+# Code may scroll inside a region of its own, where the keyboard gets it. A table may not, unless it
+# is one of results on a phone.
 STICKING = """() => {
     const page = document.documentElement, inner = document.querySelector("article");
     const right = inner.getBoundingClientRect().right;
@@ -27,6 +26,7 @@ STICKING = """() => {
 }"""
 
 SCROLLING = """() => [...document.querySelectorAll("article table:not(.highlighttable)")]
+    .filter(one => innerWidth > 600 || !one.closest(".results"))
     .filter(one => one.scrollWidth > one.closest(".md-typeset__scrollwrap").clientWidth + 1)
     .map(one => `a table scrolls: ${one.textContent.trim().slice(0, 60)}`)"""
 
@@ -34,13 +34,6 @@ TARGETS = """() => [...document.querySelectorAll("a[href]")]
     .map(one => one.href).filter(one => one.startsWith(location.origin))"""
 
 ANCHORS = "() => [...document.querySelectorAll('[id]')].map(one => one.id)"
-
-
-def build(root: Path, folder: Path) -> None:
-    """The site, as ``tox run -e docs`` builds it."""
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "-q", "-d", str(folder)]
-    built = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
-    assert built.returncode == 0, built.stdout + built.stderr
 
 
 class _Quiet(SimpleHTTPRequestHandler):

@@ -1,4 +1,4 @@
-"""Sorting a table by its headings, held to a sort of the cells' texts made here."""
+"""Sorting a table by its headings, compared with a sort of the cells' texts."""
 
 import re
 from collections.abc import Callable
@@ -14,7 +14,7 @@ READ = """() => [...document.querySelectorAll("table.data")].map(
     table => [...table.tBodies[0].rows].map(
         row => [...row.cells].map(cell => cell.textContent.trim())))"""
 
-# Every column of every table pressed twice; rows are told by the place they had at first.
+# Every column of every table pressed twice; rows are identified by their first place.
 PRESS = """() => [...document.querySelectorAll("table.data")].map(table => {
     const body = table.tBodies[0], heads = [...table.querySelectorAll("thead th")];
     const rows = [...body.rows];
@@ -74,9 +74,9 @@ def out_of_order(cells: list[str], direction: str) -> str:
 def _wrong(cells: list[str], place: int, presses: list[dict[str, Any]]) -> list[str]:
     found = []
     for press, direction in zip(presses, ("ascending", "descending"), strict=True):
-        told = {at: sort for at, sort in enumerate(press["sorts"]) if sort != "none"}
-        if told != {place: direction}:
-            found.append(f"aria-sort is {told}, not {direction} there")
+        output = {at: sort for at, sort in enumerate(press["sorts"]) if sort != "none"}
+        if output != {place: direction}:
+            found.append(f"aria-sort is {output}, not {direction} there")
         if sorted(press["order"]) != list(range(len(cells))):
             found.append("rows are lost or doubled")
         elif wrong := out_of_order([cells[row] for row in press["order"]], direction):

@@ -1,4 +1,4 @@
-"""Dependency groups that light up wherever they are on the page."""
+"""Dependency groups that are highlighted wherever they are on the page."""
 
 from pathlib import Path
 
@@ -41,7 +41,7 @@ def test_the_keyboard_on_a_button_lights_its_group(page: Page, report: Path) -> 
 def test_the_keyboard_alone_reaches_a_group_and_escape_puts_it_out(
     page: Page, report: Path
 ) -> None:
-    unfold(page)
+    keyboard.reveal(page, BUTTON)
     assert keyboard.tab_to(page, BUTTON)
     assert keyboard.shows_focus(page)
     group = page.locator(":focus").evaluate("one => one.closest('[data-group]').dataset.group")

@@ -11,8 +11,8 @@ DIRECTIONS = ("ascending", "descending")
 
 def not_sorted(head: Locator, direction: str) -> str:
     """What is amiss with the column below a heading, by the texts on the page."""
-    if (told := head.get_attribute("aria-sort")) != direction:
-        return f"aria-sort is {told}"
+    if (output := head.get_attribute("aria-sort")) != direction:
+        return f"aria-sort is {output}"
     place = head.evaluate("one => one.cellIndex") + 1
     cells = head.page.locator("table.data", has=head).locator(f"tbody td:nth-child({place})")
     return sorting.out_of_order([text.strip() for text in cells.all_text_contents()], direction)
@@ -30,24 +30,24 @@ def test_every_kind_of_column_was_among_those_sorted(visitor: Visitor, committed
     assert seen == {"text", "number", "dash", "percent", "thousands"}
 
 
-def test_a_filter_leaves_the_rows_that_hold_the_text_and_tells_how_many(page: Page) -> None:
+def test_a_filter_shows_the_rows_with_the_text_and_their_number(page: Page) -> None:
     unfold(page)
     assert filtering.findings(page) == []
 
 
 def test_the_keyboard_alone_types_into_a_filter(page: Page) -> None:
-    unfold(page)
+    keyboard.reveal(page, "input.filter")
     assert keyboard.tab_to(page, "input.filter")
     assert keyboard.shows_focus(page)
     page.keyboard.type("no such row")
-    told = page.locator("output.rows").nth(
+    output = page.locator("output.rows").nth(
         page.evaluate("[...document.querySelectorAll('.filter')].indexOf(document.activeElement)")
     )
-    assert told.inner_text().startswith("0 of ")
+    assert output.inner_text().startswith("0 of ")
 
 
 def test_the_keyboard_alone_reaches_a_heading_and_sorts(page: Page) -> None:
-    unfold(page)
+    keyboard.reveal(page, "button.sort")
     assert keyboard.tab_to(page, "button.sort")
     assert keyboard.shows_focus(page)
     for direction in DIRECTIONS:

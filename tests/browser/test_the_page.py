@@ -2,14 +2,13 @@
 
 import os
 from pathlib import Path
-from typing import Literal
 
 import pytest
-from browser import axe, contrast, first_look, layout, outline, pictures
+from browser import axe, contrast, cues, first_look, layout, outline, pictures
 from browser.visiting import LOOKS, Look, Visit, Visitor, exercise, unfold
 from playwright.sync_api import Page
 
-SCREEN = [look for look in LOOKS if look.media == "screen"]
+WIDTHS = (1280, 360)
 
 
 def test_nothing_is_raised_and_nothing_is_loaded(visit: Visit) -> None:
@@ -33,20 +32,20 @@ def test_without_javascript_everything_is_there(visitor: Visitor, report: Path) 
     assert outline.missing_without_script(visitor, report) == []
 
 
-@pytest.mark.parametrize("look", SCREEN, ids=str)
-def test_axe_finds_nothing_serious(visitor: Visitor, report: Path, look: Look) -> None:
-    page = visitor.open(report, look).page
+@pytest.mark.parametrize("width", WIDTHS)
+def test_axe_finds_nothing_serious(visitor: Visitor, report: Path, width: int) -> None:
+    page = visitor.open(report, Look(width)).page
     unfold(page)
     axe.thin(page)
     assert axe.findings(page) == []
+    page.emulate_media(color_scheme="dark")
+    assert axe.pale(page) == []
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_words_in_pictures_stand_out(
-    visitor: Visitor, report: Path, scheme: Literal["light", "dark"]
-) -> None:
-    page = visitor.open(report, Look(scheme=scheme)).page
+def test_the_words_in_pictures_stand_out(page: Page) -> None:
     unfold(page)
+    assert contrast.findings(page) == []
+    page.emulate_media(color_scheme="dark")
     assert contrast.findings(page) == []
 
 
@@ -69,6 +68,12 @@ def test_no_table_is_wider_than_its_page(page: Page) -> None:
     assert first_look.wide_tables(page) == []
 
 
+def test_what_scrolls_on_a_phone_shows_that_there_is_more(visitor: Visitor, report: Path) -> None:
+    page = visitor.open(report, Look(360)).page
+    unfold(page)
+    assert cues.findings(page, ".scroll") == []
+
+
 @pytest.mark.parametrize("script", [True, False])
 def test_what_folds_is_printed(visitor: Visitor, report: Path, script: bool) -> None:
     page = visitor.open(report, Look(718, media="print", script=script)).page
@@ -77,6 +82,7 @@ def test_what_folds_is_printed(visitor: Visitor, report: Path, script: bool) -> 
 
 @pytest.mark.parametrize("look", LOOKS, ids=str)
 def test_everything_fits(visitor: Visitor, report: Path, look: Look) -> None:
+    """Whatever the colours, which move nothing."""
     page = visitor.open(report, look).page
     keep(page, f"{report.parent.name}-{look}")
     unfold(page)
@@ -88,10 +94,12 @@ def test_the_committed_page_is_light_enough_to_send(committed: Path) -> None:
 
 
 def keep(page: Page, name: str) -> None:
-    """A picture of the whole page, of paper a PDF, in the folder that SCREENSHOTS names."""
+    """Pictures of the whole page, of paper a PDF, in the folder that SCREENSHOTS names."""
     if not (folder := os.environ.get("SCREENSHOTS")):
         return
     if "print" in name:
         page.pdf(path=f"{folder}/{name}.pdf")
-    else:
-        page.screenshot(path=f"{folder}/{name}.png", full_page=True)
+        return
+    for scheme in ("dark", "light"):
+        page.emulate_media(color_scheme=scheme)
+        page.screenshot(path=f"{folder}/{name}-{scheme}.png", full_page=True)

@@ -1,4 +1,4 @@
-"""Every look at the page finds the faults that it looks for, planted in a copy one at a time."""
+"""Every check of the page finds its faults, planted in a copy one at a time."""
 
 import shutil
 from pathlib import Path
@@ -9,11 +9,11 @@ from browser.finders import FINDERS
 from browser.visiting import Visitor
 
 
-def told(fault: Fault) -> str:
+def output(fault: Fault) -> str:
     return f"{fault.finder}: {fault.words}"
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=told)
+@pytest.mark.parametrize("fault", FAULTS, ids=output)
 def test_a_planted_fault_is_found(
     visitor: Visitor, network: Path, tmp_path: Path, fault: Fault
 ) -> None:

@@ -1,4 +1,4 @@
-"""Opening a page, with an eye on what it raises and what it asks for."""
+"""Open a page, and record its errors and requests."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,13 +25,12 @@ class Look:
     height: int = HEIGHT
 
     def __str__(self) -> str:
-        return f"{self.width if self.media == 'screen' else 'print'}-{self.scheme}"
+        return str(self.width) if self.media == "screen" else "print"
 
 
 LOOKS = [
-    Look(width, scheme, media)
+    Look(width, media=media)
     for width, media in ((1280, "screen"), (360, "screen"), (PAPER, "print"))
-    for scheme in ("light", "dark")
 ]
 
 

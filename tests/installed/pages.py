@@ -1,10 +1,10 @@
-"""Pages of documentation, read as what they tell a reader to do, and done.
+"""Run the commands and the Python of documentation pages.
 
 A page is done block by block in one folder:
 
 - a block whose first line is a comment with a path (``# test_pruning.py``) is that file;
 - in a ``console`` block each line after ``$ `` is a command, and what follows it is its output, of
-  which ``...`` stands for what is left out;
+  which ``...`` matches anything;
 - other ``python`` blocks run one after another in one namespace, as in a session;
 - blocks of other languages are shown, and are neither commands nor Python.
 
@@ -157,12 +157,12 @@ def _run_python(text: str, names: dict[str, Any]) -> list[str]:
 
 
 def _run_command(command: str, shown: str, status: int, folder: Path) -> list[str]:
-    told = _called(command, folder)
-    if told.returncode != status:
-        return [f"`{command}` exits with {told.returncode}: {told.stdout}{told.stderr}"]
+    output = _called(command, folder)
+    if output.returncode != status:
+        return [f"`{command}` exits with {output.returncode}: {output.stdout}{output.stderr}"]
     checker = doctest.OutputChecker()
-    if shown.strip() and not checker.check_output(shown, told.stdout + told.stderr, _AS_SHOWN):
-        return [f"`{command}` prints\n{told.stdout}{told.stderr}and not\n{shown}"]
+    if shown.strip() and not checker.check_output(shown, output.stdout + output.stderr, _AS_SHOWN):
+        return [f"`{command}` prints\n{output.stdout}{output.stderr}and not\n{shown}"]
     return []
 
 

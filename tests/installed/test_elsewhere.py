@@ -1,10 +1,11 @@
-"""The package as a wheel, in folders that are not ours, gates networks as the pages say.
+"""The package as a wheel, in other folders, gates networks as the pages say.
 
 Run by ``tox run -e wheel``, whose environment holds the built wheel and not this checkout.
 """
 
 import configparser
 import re
+import shutil
 from pathlib import Path
 
 import yaml
@@ -15,16 +16,16 @@ CI = Page("docs/howto/ci.md")
 
 
 def test_what_is_imported_is_the_wheel(folder: Path) -> None:
-    told = call(folder, "python -c 'import analysis; print(analysis.__file__)'")
-    assert "site-packages" in told.stdout
-    assert not Path(told.stdout.strip()).is_relative_to(ROOT / "analysis")
+    output = call(folder, "python -c 'import analysis; print(analysis.__file__)'")
+    assert "site-packages" in output.stdout
+    assert not Path(output.stdout.strip()).is_relative_to(ROOT / "analysis")
 
 
-def test_the_command_finds_the_package_where_a_module_of_its_name_stands(folder: Path) -> None:
+def test_the_command_finds_the_package_beside_a_module_of_the_same_name(folder: Path) -> None:
     (folder / "analysis.py").write_text("raise SystemExit('this is the user's own')")
-    told = call(folder, "pruning-analysis --version")
-    assert (told.returncode, told.stderr) == (0, "")
-    assert re.fullmatch(r"pruning-analysis \d+\.\d+\.\d+\n", told.stdout)
+    output = call(folder, "pruning-analysis --version")
+    assert (output.returncode, output.stderr) == (0, "")
+    assert re.fullmatch(r"pruning-analysis \d+\.\d+\.\d+\n", output.stdout)
     for model in ("my_models.py:small_net", "my_models:small_net"):
         proved = call(folder, f"pruning-analysis verify {model} --input-size 3,8,8 --ratios 0.5")
         assert proved.returncode == 0, proved.stderr
@@ -36,18 +37,18 @@ def test_four_lines_fail_where_a_network_is_pruned_wrong(folder: Path) -> None:
     (folder / "test_pruning.py").write_text(wrongly)
     wrong = call(folder, "pytest -q -k 0.5-equivalent_to_masked")
     assert wrong.returncode == 1
-    assert "`second` is the first to depart" in wrong.stdout
+    assert "`second` is the first to differ" in wrong.stdout
     assert re.search(r"should carry (none|channel \d+ of `first`) and carries", wrong.stdout)
 
 
 def test_the_suite_needs_no_test_file(folder: Path) -> None:
-    told = call(
+    output = call(
         folder,
         "pytest --pyargs analysis.suite --model my_models.py:small_net --input-size 3,32,32 "
         "--ratios 0.5 -k forward_runs",
     )
-    assert told.returncode == 0, told.stdout
-    assert "networks: my_models.py:small_net" in told.stdout
+    assert output.returncode == 0, output.stdout
+    assert "networks: my_models.py:small_net" in output.stdout
     nothing = call(folder, "pytest --pyargs analysis.suite")
     assert nothing.returncode == 4
     assert nothing.stderr.strip().count("\n") == 0
@@ -61,17 +62,21 @@ def workflow() -> list[str]:
 
 def test_the_workflow_gates(folder: Path) -> None:
     (folder / "test_pruning.py").write_text(CI.file("test_pruning.py"))
-    install, doctor, gate, summary = workflow()
+    install, doctor, gate, summary, _, diff, _ = workflow()
     assert install == "pip install -r requirements-pruning.txt"  # done by tox, with the wheel
     accepted = call(folder, gate.replace("--check-baseline", "--update-baseline"))
     assert accepted.returncode == 1, accepted.stdout
     for command in (doctor, gate, summary):
-        told = call(folder, command, GITHUB_STEP_SUMMARY=str(folder / "summary.md"))
-        assert told.returncode == 0, told.stdout + told.stderr
+        output = call(folder, command, GITHUB_STEP_SUMMARY=str(folder / "summary.md"))
+        assert output.returncode == 0, output.stdout + output.stderr
     assert "| 0.5 | exact" in re.sub(" +", " ", (folder / "summary.md").read_text())
     assert {"index.html", "junit.xml", "results.schema.json"} <= {
         path.name for path in (folder / "pruning-report").iterdir()
     }
+    shutil.copytree(folder / "pruning-report", folder / "base")
+    same = call(folder, diff)
+    assert same.returncode == 0, same.stdout + same.stderr
+    assert "nothing changed" in (folder / "comment.md").read_text()
     numbers = folder / "pruning.csv"
     numbers.write_text(re.sub(r"(0.5,params),\d+", r"\1,1", numbers.read_text()))
     worse = call(folder, gate)

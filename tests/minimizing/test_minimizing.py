@@ -145,7 +145,7 @@ def test_a_network_that_is_pruned_right_has_no_script() -> None:
     assert found.why == "the verdict is `exact`"
 
 
-def test_a_verdict_that_no_script_shows_is_told() -> None:
+def test_a_verdict_that_no_script_shows_is_reported() -> None:
     model, inputs = built(FAILING["flip"][0])
     found = minimized(model, inputs, 0.5, verdict=Verdict.TIMEOUT)
     assert (found.script, found.why) == ("", "the verdict is `timeout`")
@@ -157,7 +157,7 @@ def test_an_output_layer_that_is_cut_is_no_fault_of_the_pruner() -> None:
     assert "the layers that make the output ignored" in found.why
 
 
-def test_what_torch_fx_cannot_follow_is_told_in_one_line() -> None:
+def test_a_network_that_torch_fx_cannot_trace_takes_one_line() -> None:
     class Uncopied(Buried):
         def forward(self, x: Tensor) -> Tensor:
             if type(x) is not Tensor:
@@ -172,7 +172,7 @@ def test_what_torch_fx_cannot_follow_is_told_in_one_line() -> None:
     assert "\n" not in found.why
 
 
-def test_a_module_that_cannot_be_looked_into_goes_where_the_fault_is_another_s() -> None:
+def test_a_module_that_cannot_be_traced_is_removed_where_it_is_not_the_fault() -> None:
     class Opaque(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
             if type(x) is not Tensor:
@@ -244,7 +244,7 @@ def test_a_layer_is_made_anew_by_the_call_that_is_written(layer) -> None:
     }
 
 
-def test_what_no_attribute_tells_is_not_made_anew() -> None:
+def test_a_module_whose_attributes_do_not_show_its_call_is_not_rebuilt() -> None:
     class Own(nn.Conv2d):
         pass
 

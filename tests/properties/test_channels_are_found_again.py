@@ -1,7 +1,7 @@
-"""Of a drawn network and its pruning, the two alone tell which channels stayed."""
+"""The kept channels of a drawn network are found from it and its pruning alone."""
 
 import torch
-from drawn import BLOCKS, MORE_BLOCKS, Drawn, rows_of, told
+from drawn import BLOCKS, MORE_BLOCKS, Drawn, note_network, rows_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pairs import by_groups, distinct, numbered, positions
@@ -13,7 +13,7 @@ from analysis.network.inference import named_tensors
 @settings(max_examples=10, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(chosen=rows_of(sorted(BLOCKS | MORE_BLOCKS)), seed=st.integers(0, 2**16))
 def test_every_position_that_stayed_is_found(chosen: list[tuple[str, int]], seed: int) -> None:
-    told(chosen, seed)
+    note_network(chosen, seed)
     with torch.random.fork_rng():
         dense = distinct(Drawn(chosen, seed).eval(), seed)
     inputs = torch.randn(2, 3, 5, 5, generator=torch.Generator().manual_seed(seed))

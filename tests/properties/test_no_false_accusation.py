@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 import torch_pruning as tp
-from drawn import BLOCKS, MORE_BLOCKS, OUTPUTS, Attend, Drawn, rows_of, told
+from drawn import BLOCKS, MORE_BLOCKS, OUTPUTS, Attend, Drawn, note_network, rows_of
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
@@ -111,7 +111,7 @@ def plain_outcome(model: Drawn, inputs: tuple[Tensor], importance: str, **option
 def test_every_drawn_network_passes_if_torch_pruning_prunes_it(
     chosen, seed, ratio, steps, is_global, importance
 ) -> None:
-    told(chosen, seed)
+    note_network(chosen, seed)
     options = {"pruning_ratio": ratio, "iterative_steps": steps, "global_pruning": is_global}
     with torch.random.fork_rng():
         model = Drawn(chosen, seed).eval()
@@ -136,7 +136,7 @@ def test_functions_over_channels_are_taken_over_those_that_stay(
     before, more, seed, ratio, output
 ) -> None:
     chosen = [(before, 8), *more]
-    told(chosen, seed, output)
+    note_network(chosen, seed, output)
     with torch.random.fork_rng():
         model = Drawn(chosen, seed, output).eval()
         inputs = (torch.randn(2, 3, 5, 5),)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from blocks import half_pruner
-from drawn import BLOCKS, MORE_BLOCKS, OUTPUTS, Drawn, rows_of, told
+from drawn import BLOCKS, MORE_BLOCKS, OUTPUTS, Drawn, note_network, rows_of
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
@@ -28,7 +28,7 @@ from analysis.records import merge_cuts
     output=st.sampled_from(sorted(OUTPUTS)),
 )
 def test_a_fault_in_a_drawn_network_is_not_proved(chosen, seed, fault, place, output) -> None:
-    told(chosen, seed, output)
+    note_network(chosen, seed, output)
     with torch.random.fork_rng():
         model = Drawn(chosen, seed, output).eval()
         inputs = (torch.randn(2, 3, 5, 5),)

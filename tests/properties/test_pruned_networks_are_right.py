@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from drawn import BLOCKS, MORE_BLOCKS, OUTPUTS, Drawn, rows_of, told
+from drawn import BLOCKS, MORE_BLOCKS, OUTPUTS, Drawn, note_network, rows_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from kinds import KINDS
@@ -35,7 +35,7 @@ def tensors_of(model: nn.Module) -> dict[str, Tensor]:
 def test_every_drawn_network_is_pruned_and_proved(
     chosen: list[tuple[str, int]], seed: int, scope: str, output: str
 ) -> None:
-    told(chosen, seed, output)
+    note_network(chosen, seed, output)
     with torch.random.fork_rng():
         model = Drawn(chosen, seed, output).eval()
     inputs = torch.randn(2, 3, 5, 5, generator=torch.Generator().manual_seed(seed))

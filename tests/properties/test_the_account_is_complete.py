@@ -1,4 +1,4 @@
-"""What a pruner asks and what its rules leave of that is known before it prunes, step by step."""
+"""The request and the removed channels of a pruner are predicted step by step."""
 
 import pytest
 import torch

@@ -29,8 +29,8 @@ def disagreement(found: set[str], verdict: Verdict) -> str:
     if verdict is Verdict.WRONG and "misread" not in found:
         return "a wrong pruning that the audit does not tell of"
     # What is cut wrongly one by one may not run at all without half of its channels.
-    told = found & {*ACCUSED, "missing"}
-    if verdict in (Verdict.BROKEN, Verdict.UNPRUNABLE) and not told:
+    accused = found & {*ACCUSED, "missing"}
+    if verdict in (Verdict.BROKEN, Verdict.UNPRUNABLE) and not accused:
         return "a network that does not run, which the audit does not tell of"
     if found == {"same"} and not (verdict.passes or verdict is Verdict.UNCHANGED):
         return "a pruning that fails, though the audit finds nothing"
@@ -43,7 +43,7 @@ def test_of_every_block(name: str) -> None:
     inputs = inputs_for(model)
     _, found = audited(model, inputs)
     kinds = {each.audit for each in found}
-    # Told of nothing but the output, as the audit is.
+    # Only the outputs are ignored, as in the audit.
     pruner = half_pruner(model, (inputs,), num_heads={}, out_channel_groups={})
     verdict = verify(model, inputs, pruner).verdict
     needs_to_be_told = isinstance(model, Attention) or hasattr(model, "attention")

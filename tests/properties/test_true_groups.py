@@ -1,4 +1,4 @@
-"""A network cut by its groups is the dense one without the channels that went."""
+"""A network cut by its groups is the dense one without the removed channels."""
 
 import copy
 from typing import Any
@@ -109,7 +109,7 @@ def test_every_block(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", named(OVERHELD))
-def test_something_may_go_of_every_group_of_every_block(name: str) -> None:
+def test_every_group_of_every_block_has_removable_channels(name: str) -> None:
     model = build(name)
     if name == "response norm":
         pytest.skip("a norm over neighbours fixes its channels")
@@ -222,7 +222,7 @@ def agreements(model: nn.Module, inputs: Tensor, every: int = 1) -> int:
         for channel, places in enumerate(member.positions)
         for position in places
     }
-    told = 0
+    counted = 0
     with in_double():
         theirs = dependency_groups(model, inputs)
     for other in theirs[::every]:
@@ -242,8 +242,8 @@ def agreements(model: nn.Module, inputs: Tensor, every: int = 1) -> int:
             for member in other.members
         }
         assert followed(group, together) == {k: v for k, v in wanted.items() if v}, other.root
-        told += 1
-    return told
+        counted += 1
+    return counted
 
 
 PLAIN = [

@@ -1,4 +1,4 @@
-"""``python -m tests.published``: hold every printed row to the closed form, for the report.
+"""``python -m tests.published``: compare every printed row with the cost model, for the site.
 
 Writes ``published.json``; nothing in it depends on the machine.
 """

@@ -1,4 +1,4 @@
-"""Networks of a few lines that printed tables are of, where torchvision has none."""
+"""Small definitions of published networks that torchvision does not have."""
 
 from collections.abc import Sequence
 from itertools import pairwise

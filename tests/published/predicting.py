@@ -1,4 +1,4 @@
-"""What the closed form says of each printed row, from one dense network."""
+"""The prediction of the cost model for each printed row, from one dense network."""
 
 from collections.abc import Callable, Iterable
 from decimal import Decimal

@@ -1,4 +1,4 @@
-"""The printed figures, and what each asks of which dense network."""
+"""The printed figures, with the dense network and the request of each."""
 
 import csv
 import json

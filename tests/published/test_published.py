@@ -1,4 +1,4 @@
-"""Printed figures are what the closed form says, of a dense network and the widths asked of it."""
+"""Printed figures are those of the cost model for a dense network and its widths."""
 
 from collections import Counter
 from dataclasses import replace

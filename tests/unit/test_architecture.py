@@ -310,7 +310,7 @@ def test_no_module_is_longer_than_500_lines_and_no_function_than_60() -> None:
     assert not long
 
 
-def test_every_door_opens() -> None:
+def test_every_public_name_can_be_imported() -> None:
     for name in analysis.__all__:
-        door = getattr(analysis, name)
-        assert callable(door) or name == "__version__"
+        public = getattr(analysis, name)
+        assert callable(public) or name == "__version__"

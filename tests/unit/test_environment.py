@@ -61,7 +61,7 @@ def test_builds_that_are_not_stated_are_not_judged(installed) -> None:
     assert environment.diagnose() == []
 
 
-def test_a_version_that_another_package_refuses_is_told_with_the_cure(installed) -> None:
+def test_a_version_that_another_package_refuses_is_reported_with_the_cure(installed) -> None:
     installed("torch", "2.14.0", build="+cpu")
     installed("torchvision", "0.29.2", "torch (==2.15.0)", build="+cpu")
     *_, pair = environment.diagnose()

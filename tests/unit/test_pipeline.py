@@ -132,7 +132,7 @@ def test_a_forward_that_does_not_end_after_pruning_is_a_timeout_not_broken() -> 
     assert answer.reason == "no answer within 2 s while proving"
 
 
-def test_weights_that_are_changed_while_ranking_are_told() -> None:
+def test_weights_that_are_changed_while_ranking_are_reported() -> None:
     class Writing(tp.importance.MagnitudeImportance):
         def __call__(self, group):
             group[0].dep.layer.weight.data.mul_(0.999)

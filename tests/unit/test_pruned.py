@@ -1,4 +1,4 @@
-"""A network pruned by its groups: what is handed back, and what is left alone."""
+"""A network pruned by its groups: the result, and what is not changed."""
 
 import copy
 import functools
@@ -262,7 +262,7 @@ class Bare(nn.Module):
         return self.head(x)
 
 
-def test_where_nothing_may_go_the_network_is_unchanged() -> None:
+def test_a_network_without_removable_channels_is_unchanged() -> None:
     for ratio in (0.5, 0.0):
         model = Bare().eval()
         pruned = prune(model, torch.randn(2, 4), ratio)

@@ -1,4 +1,4 @@
-"""What a report gathers: by the user's own pruner, and of a graph that does not end."""
+"""The study of a report: with the user's own pruner, and with a graph that does not end."""
 
 import time
 from typing import Any

@@ -1,4 +1,4 @@
-"""Labels that meet in one operator: what is coupled, and what must wait for a cut to be told."""
+"""Labels that meet in one operator: which are coupled, and what only a cut can decide."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -68,7 +68,7 @@ def is_full(plane: Tensor) -> bool:
 
 
 def distinct(labels: Labels) -> list[int]:
-    """The different labels in order; most often there is one, which is told without sorting."""
+    """The different labels in order. Most often there is one, which needs no sorting."""
     if labels.size and (labels == labels.flat[0]).all():
         return [int(labels.flat[0])]
     return [int(label) for label in np.unique(labels)]

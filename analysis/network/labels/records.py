@@ -147,7 +147,7 @@ class Edge:
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """Labels that stand for all labels of a row: such a one goes only when they all do."""
+    """Labels that represent all labels of a row: they are removed only if all of these are."""
 
     step: int
     labels: Labels
@@ -209,11 +209,11 @@ class Trace:
         steps: the operators that channels arrive at, in order.
         calls: every operator, in order.
         edges: what they couple.
-        blocks: labels that stand for several.
+        blocks: labels that represent several.
         holds: labels that cannot go.
         choices: what one pass cannot tell.
         combined: what is taken over channels.
-        pairs: labels that stand for two, of planes that lie along the same dimensions: such a one
+        pairs: labels that represent two, of planes that lie along the same dimensions: such a one
             goes when either does.
         used: names of the parameters and buffers that are used.
         output: what the output is made of: types, keys and dtypes.

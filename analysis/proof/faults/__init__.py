@@ -1,4 +1,4 @@
-"""Faults that keep every shape: what a forward-and-shape check cannot see.
+"""Faults that keep every shape, which a check of shapes cannot detect.
 
 Each plants itself in one module of a pruned network, in place.
 """
@@ -15,8 +15,8 @@ FAULTS = FAULTS_OF_WEIGHTS | FAULTS_ELSEWHERE
 
 
 def is_named(module: str, answer: Verification) -> bool:
-    """Whether an answer names a module, or a tensor of it, as the place of what is wrong."""
+    """Whether an answer names a module, or a tensor of it, as the place of the fault."""
     if answer.first_divergence == module:
         return True
-    told = (f"`{module}`", f"`{module}.") if module else ("the model's own forward", "the output")
-    return any(name in answer.reason for name in told)
+    places = (f"`{module}`", f"`{module}.") if module else ("the model's own forward", "the output")
+    return any(name in answer.reason for name in places)

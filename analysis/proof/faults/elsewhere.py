@@ -95,7 +95,7 @@ def _put(site: Site, module: nn.Module) -> bool:
 
 
 def _another_activation(site: Site) -> bool:
-    """One activation stands where another was."""
+    """One activation replaces another."""
     module = site.pruned
     if type(module).__module__ != nn.ReLU.__module__ or any(True for _ in module.parameters()):
         return False

@@ -1,4 +1,4 @@
-"""What each ratio leaves, and why the curve bends."""
+"""Pictures of the share left at each ratio."""
 
 from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
@@ -48,14 +48,14 @@ def headline(subject: SubjectStudy, table: str) -> Drawing:
                           fontsize=13, fontweight="bold", textcoords="offset points",
                           color=INK if verdict.passes else FAILED,
                           bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 1})  # fmt: skip
-        axes.set(xlabel="channels asked to go", ylabel="MACs left", xlim=(0, 1), ylim=(0, 1.12))
+        axes.set(xlabel="channels requested", ylabel="MACs left", xlim=(0, 1), ylim=(0, 1.12))
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_formatter(PercentFormatter(1))
-    told = ", ".join(f"{share:.1%} at {ratio:g}" for ratio, share, _ in points)
+    marks = ", ".join(f"{share:.1%} at {ratio:g}" for ratio, share, _ in points)
     return Drawing(
         name,
         f"{subject.info.name}: MACs left at each pruning ratio",
-        f"Each mark was pruned and counted: {told}."
+        f"Each mark was pruned and counted: {marks}."
         + (" The line is predicted for every ratio." if predicted[0] else ""),
         made[0],
         table,
@@ -90,11 +90,10 @@ def curve(subject: SubjectStudy, table: str) -> Drawing:
         name,
         f"{subject.info.name}: what each pruning ratio leaves",
         f"Share of MACs (left) and of parameters (right) that {subject.info.name} keeps at each "
-        "pruning ratio, one colour a policy: full lines where all groups are ranked together, "
-        "dashed where each is ranked alone. The dotted diagonal is where a ratio would be its own "
-        f"saving. Dots are prunings that were done and counted (at {points}), crosses ratios at "
-        "which torch-pruning drops whole groups, triangles the places where the curve is "
-        "non-monotonic: more is asked there, and less goes.",
+        "pruning ratio, with one colour for each policy. Full lines rank all groups together, "
+        "dashed lines each group alone. On the dotted diagonal the ratio would be the saving. Dots "
+        f"are prunings that were counted (at {points}), crosses ratios at which torch-pruning "
+        "drops whole groups, triangles ratios at which the curve is non-monotonic.",
         made[0],
         table,
     )
@@ -170,10 +169,10 @@ def bend(subject: SubjectStudy, table: str) -> Drawing:
         figure.legend(handles, labels, loc="outside lower center", ncols=4)
     return Drawing(
         name,
-        f"{subject.info.name}: why the curve bends",
-        f"MACs of {subject.info.name} at each ratio under each policy: what stays whatever the "
-        "ratio, what falls with the ratio, what falls with its square, and, dotted, what is left "
-        "once channels are whole.",
+        f"{subject.info.name}: how MACs fall with the ratio",
+        f"MACs of {subject.info.name} at each ratio under each policy: the parts that do not fall, "
+        "that fall with the ratio, and that fall with its square. Dotted, what is left in whole "
+        "channels.",
         made[0],
         table,
     )

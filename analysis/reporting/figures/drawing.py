@@ -34,7 +34,7 @@ INK, PAPER, RULE, MUTED = "#1b1f24", "#ffffff", "#d8dee4", "#656d76"
 BLUE, GREEN, ORANGE, PURPLE = "#0072b2", "#00795c", "#c24e00", "#9b4f85"
 FAILED = "#b3261e"
 GONE, LOCKED = "#cfe3f1", "#8c959f"
-"""What a cut took, and what none could touch."""
+"""Removed parts, and locked ones."""
 
 SERIES = {
     "residual-blocks": BLUE,
@@ -63,7 +63,7 @@ THEME = {
     GONE: "--gone",
     LOCKED: "--locked",
 }
-"""The variable of the page's style that each colour stands for."""
+"""The variable of the page's style for each colour."""
 
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
@@ -77,7 +77,7 @@ _STYLE: dict[Any, Any] = {
     "axes.titlecolor": INK,
     "xtick.color": INK,
     "ytick.color": INK,
-    "axes.facecolor": PAPER,
+    "axes.facecolor": "none",
     "figure.facecolor": PAPER,
     "savefig.facecolor": PAPER,
     "legend.frameon": False,
@@ -91,13 +91,13 @@ _STYLE: dict[Any, Any] = {
 
 @dataclass(frozen=True)
 class Legend:
-    """A group of a picture that can be lit: its number, colour, root, and what is said of it."""
+    """A group of a picture that can be highlighted: number, colour, root, description."""
 
     key: str
     number: int
     fill: str
     root: str
-    told: str
+    about: str
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class Drawing:
         description: what it shows, in words.
         svg: its text.
         table: anchor of the table with its numbers.
-        legend: groups that can be lit.
+        legend: groups that can be highlighted.
     """
 
     name: str

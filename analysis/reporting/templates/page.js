@@ -60,10 +60,10 @@
 
   // A group is lit wherever it is drawn or listed, while it is pointed at or has the focus.
   function lightable(figure) {
-    const told = figure.querySelector(".told");
+    const about = figure.querySelector(".about");
     const hint = "Point at a group, or tab to its name: its layers light up in every picture and table.";
-    told.hidden = false;
-    told.textContent = hint;
+    about.hidden = false;
+    about.textContent = hint;
     const items = [...figure.querySelectorAll(".groups li")];
     for (const item of items) {
       const button = document.createElement("button");
@@ -72,17 +72,17 @@
       button.append(...item.childNodes);
       item.append(button);
     }
-    const keys = new Map(items.map((item) => [item.dataset.group, item.dataset.told]));
+    const keys = new Map(items.map((item) => [item.dataset.group, item.dataset.about]));
     const dark = () => {
       document.body.classList.remove("lighting");
       for (const part of document.querySelectorAll(".lit")) part.classList.remove("lit");
-      told.textContent = hint;
+      about.textContent = hint;
     };
     const light = (key) => {
       dark();
       document.body.classList.add("lighting");
       for (const part of document.querySelectorAll(`[data-group="${key}"]`)) part.classList.add("lit");
-      told.textContent = keys.get(key);
+      about.textContent = keys.get(key);
     };
     const keyOf = (event) => event.target.closest?.("[data-group]")?.dataset.group;
     for (const [on, off] of [["mouseover", "mouseout"], ["focusin", "focusout"]]) {

@@ -1,4 +1,4 @@
-"""The checks on asked against done: each fault is planted, seen, and allowed by its option."""
+"""The checks on requested channels: each fault is planted, detected, and allowed by its option."""
 
 from dataclasses import replace
 
@@ -59,10 +59,10 @@ def in_steps(**thresholds) -> Outcome:
 
 def test_a_ratio_that_is_missed_names_the_groups_with_asked_and_done() -> None:
     # Half way int(4 * 0.55) = 2 and int(5 * 0.55) = 2 stay, and so they do in the end.
-    told = message("ratio_met", in_steps())
-    assert "9 channels were asked and 5 removed" in told
-    assert "`first` asked 4 of 4, removed 2 (would-empty)" in told
-    assert "`second` asked 5 of 5, removed 3 (would-empty)" in told
+    output = message("ratio_met", in_steps())
+    assert "9 channels were requested and 5 removed" in output
+    assert "`first` asked 4 of 4, removed 2 (would-empty)" in output
+    assert "`second` asked 5 of 5, removed 3 (would-empty)" in output
 
 
 def test_a_ratio_may_be_missed_by_as_many_channels_as_is_allowed() -> None:
@@ -84,9 +84,9 @@ def test_rounding_may_take_less_than_a_whole_multiple_more() -> None:
 
 
 def test_groups_that_drop_out_are_named_and_as_many_as_is_allowed_may() -> None:
-    told = message("no_group_dropped", outcome(Chain, ALL))
-    assert "2 of 3 groups" in told
-    assert "`first` asked 4 of 4 (would-empty)" in told
+    output = message("no_group_dropped", outcome(Chain, ALL))
+    assert "2 of 3 groups" in output
+    assert "`first` asked 4 of 4 (would-empty)" in output
     message("no_group_dropped", outcome(Chain, ALL, max_dropped=1))
     CATALOGUE["no_group_dropped"].run(outcome(Chain, ALL, max_dropped=2))
 
@@ -109,9 +109,9 @@ def test_a_layer_that_lost_most_of_its_channels_has_collapsed() -> None:
 def test_a_cap_is_held_to_what_was_cut() -> None:
     """torch-pruning tests the cap before its one cut, and so goes beyond it."""
     capped = replace(HALF, max_pruning_ratio=0.4)
-    told = message("cap_held", outcome(Chain, capped))
-    assert "`first` lost 2 of 4" in told
-    assert "`second` lost 3 of 5" in told
+    output = message("cap_held", outcome(Chain, capped))
+    assert "`first` lost 2 of 4" in output
+    assert "`second` lost 3 of 5" in output
     CATALOGUE["cap_held"].run(outcome(Chain, replace(HALF, max_pruning_ratio=0.6)))
 
 
@@ -127,10 +127,10 @@ def test_a_cap_that_is_met_to_the_channel_is_held() -> None:
 
 def test_channels_that_are_no_multiple_are_named() -> None:
     # Of six, three are asked; three floor to 0, the cut is dropped, and six is no multiple of 4.
-    told = message("channels_divisible", outcome(Concat, Config(0.5, "local", round_to=4)))
-    assert "`right` keeps 6 of 6 (rounded-away)" in told
-    assert "`left`" not in told
-    assert "`head`" not in told  # its two outputs are held, and nobody asked for a multiple
+    output = message("channels_divisible", outcome(Concat, Config(0.5, "local", round_to=4)))
+    assert "`right` keeps 6 of 6 (rounded-away)" in output
+    assert "`left`" not in output
+    assert "`head`" not in output  # its two outputs are held, and nobody asked for a multiple
     CATALOGUE["channels_divisible"].run(outcome(Concat, Config(0.5, "local", round_to=2)))
 
 
@@ -157,7 +157,7 @@ def test_a_sweep_marks_the_groups_that_a_pruning_drops(kind, config: Config) -> 
         names=[group.root for group in groups],
     )
     curve = account.curve([0.1, config.ratio])
-    # A global scope's name stands in the account of a pruning and of a prediction alike.
+    # A global scope has the same name in the account of a pruning and of a prediction.
     assert curve.dropped[1] == tuple(group for group in groups if group.is_dropped)
 
 

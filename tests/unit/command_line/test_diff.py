@@ -75,7 +75,7 @@ def test_a_verdict_that_no_longer_passes_is_a_regression_and_comes_first(tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("changed", "told", "status"),
+    ("changed", "output", "status"),
     [
         ({"macs": {"before": 1000, "after": 510, "requested": 500}}, "MACs 500 → 510 (+2.0%)", 1),
         ({"params": {"before": 100, "after": 30, "requested": 40}},
@@ -88,9 +88,11 @@ def test_a_verdict_that_no_longer_passes_is_a_regression_and_comes_first(tmp_pat
         ({"macs": {"before": 1000, "after": None, "requested": None}}, "MACs 500 → unknown", 0),
     ],
 )  # fmt: skip
-def test_each_cost_says_by_how_much_and_which_way(tmp_path, capsys, changed, told, status) -> None:
+def test_each_cost_says_by_how_much_and_which_way(
+    tmp_path, capsys, changed, output, status
+) -> None:
     assert compared(tmp_path, report(run(0.5)), report(run(0.5, **changed))) == status
-    assert [row[-1] for row in rows(capsys.readouterr().out)] == [told]
+    assert [row[-1] for row in rows(capsys.readouterr().out)] == [output]
 
 
 def test_one_check_that_fails_is_not_made_good_by_another_that_passes(tmp_path, capsys) -> None:
@@ -155,7 +157,7 @@ def test_the_json_has_every_value_that_changed(tmp_path, capsys) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "output"),
     [
         ("{", "expected JSON"),
         ("[]", "expected the results.json of a report"),
@@ -167,12 +169,12 @@ def test_the_json_has_every_value_that_changed(tmp_path, capsys) -> None:
         ("\0\udc80".encode("utf-8", "replace").decode(), "expected JSON"),
     ],
 )
-def test_what_is_no_report_is_refused_in_one_line(tmp_path, capsys, text, told) -> None:
+def test_what_is_no_report_is_refused_in_one_line(tmp_path, capsys, text, output) -> None:
     assert compared(tmp_path, report(), text) == 2
     said = capsys.readouterr()
     assert said.out == ""
     assert len(said.err.splitlines()) == 1
-    assert told in said.err
+    assert output in said.err
     assert "b.json" in said.err
 
 

@@ -1,5 +1,6 @@
 """What ``--help`` shows can be copied, and a shell completes what the options are called."""
 
+import argparse
 import re
 import shlex
 import subprocess
@@ -12,9 +13,10 @@ from analysis.command_line.examples import EXAMPLES
 from analysis.command_line.main import main
 from analysis.command_line.options import parser
 from analysis.network.model_names import check_name
+from analysis.pytest_plugin import gate, suite
 
 
-def told(capsys, *arguments: str) -> str:
+def printed(capsys, *arguments: str) -> str:
     with pytest.raises(SystemExit) as left:
         main([*arguments])
     assert left.value.code == 0
@@ -27,7 +29,7 @@ def commands_in(text: str) -> list[list[str]]:
 
 
 def every_command(capsys) -> list[str]:
-    (found,) = re.findall(r"^positional.*?(?=^options)", told(capsys, "--help"), re.M | re.S)
+    (found,) = re.findall(r"^positional.*?(?=^options)", printed(capsys, "--help"), re.M | re.S)
     return re.findall(r"^    (\w+)", found, re.MULTILINE)
 
 
@@ -35,21 +37,39 @@ def test_each_command_shows_its_own_examples_and_no_others(capsys) -> None:
     names = every_command(capsys)
     assert "verify" in names
     for name in names:
-        shown = commands_in(told(capsys, name, "--help"))
+        shown = commands_in(printed(capsys, name, "--help"))
         assert shown, name
         assert {words[0] for words in shown} == {name}
 
 
 def test_the_overview_shows_one_example_of_each_command(capsys) -> None:
-    shown = commands_in(told(capsys, "--help"))
+    shown = commands_in(printed(capsys, "--help"))
     assert sorted(words[0] for words in shown) == sorted(every_command(capsys))
+
+
+def test_every_option_of_every_command_says_what_it_is_for() -> None:
+    (commands,) = [
+        action.choices
+        for action in parser()._actions
+        if isinstance(action, argparse._SubParsersAction)
+    ]
+    assert "verify" in commands
+    silent = {
+        (name, action.dest)
+        for name, command in [("", parser()), *commands.items()]
+        for action in command._actions
+        if action.dest != "command" and len(re.findall(r"[a-z]+", action.help or "")) < 2
+    }
+    assert silent == set()
+    plugin = {name: option["help"] for name, option in (*gate.OPTIONS, *suite.OPTIONS)}
+    assert [name for name, text in plugin.items() if text.startswith("default")] == []
 
 
 @pytest.mark.parametrize("command", EXAMPLES)
 def test_examples_are_what_the_options_are_called(capsys, command, tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("widths.json").write_text('{"features.0.0": 16}')
-    for words in commands_in(told(capsys, command, "--help")):
+    for words in commands_in(printed(capsys, command, "--help")):
         options = parser().parse_args(words)
         models = getattr(options, "model", None) or []
         for model in [models] if isinstance(models, str) else models:
@@ -78,7 +98,7 @@ def completed(script: str, line: str) -> list[str]:
 
 
 def test_bash_completes_commands_options_and_choices(capsys) -> None:
-    script = told(capsys, "--print-completion", "bash")
+    script = printed(capsys, "--print-completion", "bash")
     assert completed(script, "pruning-analysis ver") == ["verify"]
     assert "--minimize" in completed(script, "pruning-analysis verify --mi")
     assert "--minimize" not in completed(script, "pruning-analysis macs --")
@@ -88,7 +108,7 @@ def test_bash_completes_commands_options_and_choices(capsys) -> None:
 def test_bash_completes_files(capsys, tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "results.json").touch()
-    script = told(capsys, "--print-completion", "bash")
+    script = printed(capsys, "--print-completion", "bash")
     assert "results.json" in completed(script, "pruning-analysis diff res")
 
 

@@ -1,8 +1,10 @@
 """What ``init`` writes runs: it lets a sound network pass and stops a wrong one."""
 
 import configparser
+import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -82,7 +84,7 @@ def test_what_is_written_passes_a_sound_network_and_fails_a_wrong_one(
     test.write_text(test.read_text().replace("Net", "Flipped"))
     wrong = outcome(project, "-k", "equivalent_to_masked")
     assert wrong.returncode == 1, wrong.stdout
-    assert "`second` is the first to depart" in wrong.stdout
+    assert "`second` is the first to differ" in wrong.stdout
 
 
 def test_the_options_are_those_of_the_test(project) -> None:
@@ -142,9 +144,62 @@ def test_the_workflow_runs_the_environment_and_keeps_its_page(project) -> None:
     workflow = yaml.safe_load((project / ".github/workflows/pruning.yml").read_text())
     runs = [step["run"] for step in workflow["jobs"]["pruning"]["steps"] if "run" in step]
     assert runs[1] == "tox run -e pruning -- --report=pruning-report"
-    told = outcome(project, "--report=pruning-report", "-k", "0.5-forward_runs")
-    assert told.returncode == 0, told.stdout
+    output = outcome(project, "--report=pruning-report", "-k", "0.5-forward_runs")
+    assert output.returncode == 0, output.stdout
     assert (project / "pruning-report" / "report.md").is_file()
+
+
+# Stands for GitHub's command: it knows one run, whose report is that of the base branch.
+GH = """#!/bin/sh
+case "$1 $2" in
+    "run list") echo 17 ;;
+    "run download") test "$3" = 17 && cp -r main base ;;
+    "pr comment") echo "$@" > commented && cp comment.md posted.md ;;
+esac
+"""
+
+
+def script(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    path.chmod(0o755)
+
+
+def test_the_workflow_comments_a_pull_request_with_what_changed(project) -> None:
+    assert main(["init", "zoo.nets:Net", *SMALL]) == 0
+    script(project / "bin" / "gh", GH)
+    script(
+        project / ".tox" / "pruning" / "bin" / "pruning-analysis",
+        f'#!/bin/sh\nexec {sys.executable} -m analysis "$@"\n',
+    )
+    outcome(project, "--report=main", "-k", "0.5-forward_runs")
+    shutil.copytree(project / "main", project / "pruning-report")
+    workflow = yaml.safe_load((project / ".github/workflows/pruning.yml").read_text())
+    steps = [step["run"] for step in workflow["jobs"]["pruning"]["steps"] if "run" in step]
+    download, diff, comment = steps[-3:]
+
+    def status(step: str) -> int:
+        shell = ["bash", "-eo", "pipefail", "-c", step]
+        own = {
+            "PATH": f"{project / 'bin'}:{os.environ['PATH']}",
+            "PYTHONPATH": str(Path(__file__).parents[3]),
+            "GITHUB_BASE_REF": "main",
+            "GITHUB_STEP_SUMMARY": str(project / "summary.md"),
+            "NUMBER": "5",
+        }
+        return subprocess.run(shell, cwd=project, env=os.environ | own, check=False).returncode
+
+    assert (status(download), status(diff), status(comment)) == (0, 0, 0)
+    assert "nothing changed" in (project / "posted.md").read_text()
+    # As if the base branch had saved one parameter more.
+    results = json.loads((project / "base" / "results.json").read_text())
+    results["subjects"][0]["runs"][0]["params"]["after"] -= 1
+    (project / "base" / "results.json").write_text(json.dumps(results))
+    assert (status(diff), status(comment)) == (1, 0)
+    posted = (project / "posted.md").read_text()
+    assert "1 worse" in posted
+    assert (project / "summary.md").read_text().endswith(posted)
+    assert (project / "commented").read_text().startswith("pr comment 5 ")
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -170,7 +225,7 @@ def test_a_new_folder_takes_the_files_instead(project) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "output"),
     [
         (("zoo.nets:Nut", *SMALL), "did you mean 'Net'?"),
         (("zoo/nets.py:Nut", *SMALL), "did you mean 'Net'?"),
@@ -178,11 +233,11 @@ def test_a_new_folder_takes_the_files_instead(project) -> None:
     ],
 )
 def test_a_network_that_cannot_be_run_is_refused_before_anything_is_written(
-    project, capsys, arguments, told
+    project, capsys, arguments, output
 ) -> None:
     assert main(["init", *arguments]) == 2
     said = capsys.readouterr().err
-    assert told in said
+    assert output in said
     assert len(said.splitlines()) == 1
     assert written(project) == set()
 

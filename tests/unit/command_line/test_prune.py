@@ -154,7 +154,7 @@ def test_what_cannot_be_exported_is_one_line(capsys) -> None:
     assert not Path("kept").exists()
 
 
-def test_where_nothing_may_go_it_exits_1_and_writes_nothing(capsys) -> None:
+def test_without_removable_channels_it_exits_1_and_writes_nothing(capsys) -> None:
     for model, more in (
         ("own.py:bare", ["--input-size", "4"]),
         ("own.py:chain", ["--input-size", "3,6,6", "--ignore", "first,second,head"]),

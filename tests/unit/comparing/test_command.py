@@ -123,7 +123,7 @@ def test_what_does_not_fit_is_refused_in_a_line(models, capsys) -> None:
         name: torch.cat([each, each]) for name, each in dense.state_dict().items() if each.dim()
     }
     save_file(dense.state_dict() | larger, "larger.safetensors")
-    assert "is the dense network the first?" in refusal(
+    assert "give the dense network first" in refusal(
         capsys, "own.py:chain", "larger.safetensors", *IMAGE
     )
     assert "lacking.pt" in refusal(capsys, "own.py:chain", "lacking.pt", *IMAGE)

@@ -1,4 +1,4 @@
-"""One network told to be a pruning of another one, or not, from the two alone."""
+"""Whether one network is a pruning of another, found from the two networks alone."""
 
 import copy
 from collections.abc import Iterator
@@ -176,7 +176,7 @@ def test_a_branch_with_another_kept_set_is_wrong() -> None:
     assert found.verification.first_divergence == "block"
 
 
-def test_a_channel_that_stands_twice_is_wrong() -> None:
+def test_a_duplicate_channel_is_wrong() -> None:
     dense, pruned = by_hand()
     pruned.first.weight.data[0] = pruned.first.weight.data[1]
     found = compare(dense, pruned, inputs_for(dense))
@@ -284,10 +284,10 @@ def test_of_few_values_a_scrambled_layer_is_never_taken_for_trained(name: str, f
         tensor = named_tensors(broken)[reader]
         tensor.data = tensor.data[:, FAULTS[fault](tensor.shape[1])].clone()
         try:
-            told = compare(dense, trained(broken, inputs, 3), inputs).verdict
+            output = compare(dense, trained(broken, inputs, 3), inputs).verdict
         except InputError as error:
-            told = str(error)
-        assert told is Verdict.WRONG or "cannot be told" in told
+            output = str(error)
+        assert output is Verdict.WRONG or "cannot be found" in output
 
 
 @pytest.mark.parametrize("vector", ["first.bias", "norm.weight", "third.bias"])
@@ -300,17 +300,17 @@ def test_a_vector_that_was_turned_before_training_is_no_trained_one(vector: str)
     with torch.no_grad():
         for each in pruned.parameters():
             each.mul_(1.001)
-    with pytest.raises(InputError, match=f"cannot be told.*{vector}"):
+    with pytest.raises(InputError, match=f"cannot be found.*{vector}"):
         compare(dense, pruned, inputs)
 
 
-def test_what_has_nothing_to_do_with_the_dense_network_cannot_be_told() -> None:
+def test_an_unrelated_network_is_refused() -> None:
     dense, pruned, inputs, _ = wide()
-    with pytest.raises(InputError, match="which channels stayed cannot be told"):
+    with pytest.raises(InputError, match="the kept channels cannot be found"):
         compare(dense, distinct(pruned, seed=7), inputs)
 
 
-def test_dead_channels_of_a_trained_network_are_told() -> None:
+def test_dead_channels_of_a_trained_network_are_reported() -> None:
     """Two filters of zeros, of which training leaves one: which one it was nothing tells."""
     dense, _, inputs, _ = wide()
     first: Any = dense.first
@@ -325,7 +325,7 @@ def test_dead_channels_of_a_trained_network_are_told() -> None:
         tensor.data += 1e-3 * torch.randn(tensor.shape, generator=torch.Generator().manual_seed(1))
     found = compare(dense, tuned, inputs)
     assert found.verdict is Verdict.CONSISTENT
-    assert any("alike" in told and "first.weight" in told for told in found.ambiguous)
+    assert any("alike" in output and "first.weight" in output for output in found.ambiguous)
 
 
 # ---------------------------------------------------------------------- tied weights
@@ -346,7 +346,7 @@ def untied() -> tuple[Any, Any]:
     return dense, pruned
 
 
-def test_tensors_that_are_tied_no_longer_are_told() -> None:
+def test_tensors_that_are_no_longer_tied_are_reported() -> None:
     dense, pruned = untied()
     assert compare(dense, pruned, words()).untied == ()
     pruned.head.weight = nn.Parameter(pruned.table.weight.detach().clone())
@@ -374,7 +374,7 @@ def test_networks_of_other_families_are_refused() -> None:
 
 def test_a_pruned_network_that_is_larger_is_refused() -> None:
     dense, pruned = by_hand()
-    assert "is the dense network the first?" in refused(pruned, dense, inputs_for(dense))
+    assert "give the dense network first" in refused(pruned, dense, inputs_for(dense))
 
 
 def test_masks_that_were_left_are_named() -> None:

@@ -1,4 +1,4 @@
-"""Prunings by hand, watched."""
+"""Prunings by hand inside `watch`."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""A ratio that is advised is one at which the pruned network runs."""
+"""The pruned network runs at every advised ratio."""
 
 import pytest
 import torch

@@ -367,7 +367,7 @@ def test_a_ratio_outside_of_its_range_is_refused() -> None:
         ratio_curve(model, inputs_for(model), [0.5, 1.0])
 
 
-def test_a_size_fixed_in_the_code_is_told_with_its_place() -> None:
+def test_a_size_fixed_in_the_code_is_reported_with_its_place() -> None:
     inputs = torch.randn(1, 3, 6, 6)
     assert ratio_curve(build("buffer for each channel"), inputs, [0.0]).points[0].macs
     with pytest.raises(InputError, match=r"group `first` .* does not cut the buffer `scale`"):
@@ -439,7 +439,7 @@ def test_a_sweep_goes_on_behind_a_ratio_that_has_no_cost() -> None:
         curve.complete()
 
 
-def test_more_parameters_at_a_larger_ratio_are_told_where_there_are_fewer_macs() -> None:
+def test_more_parameters_at_a_larger_ratio_are_reported_also_with_fewer_macs() -> None:
     def point(ratio: float, macs: int, params: int) -> CurvePoint:
         return CurvePoint(ratio, macs, params)
 

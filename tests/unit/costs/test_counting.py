@@ -122,7 +122,7 @@ def test_a_shared_parameter_is_counted_once_and_charged_to_who_uses_it() -> None
     assert [(row.layer, row.macs, row.params) for row in table.layers] == [("0", 9, 9), ("1", 9, 0)]
 
 
-def test_products_with_and_without_weights_stand_in_their_columns() -> None:
+def test_products_with_and_without_weights_are_in_their_columns() -> None:
     class Both(nn.Module):
         def __init__(self) -> None:
             super().__init__()

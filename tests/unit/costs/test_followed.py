@@ -1,4 +1,4 @@
-"""What the pass that follows channels counts, beside fvcore's own count."""
+"""The count of the labelled pass, compared with fvcore's."""
 
 import pytest
 import torch

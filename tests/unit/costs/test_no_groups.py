@@ -1,4 +1,4 @@
-"""Networks of which nothing can be pruned, at the doors that price ratios."""
+"""Networks of which nothing can be pruned, in the functions that predict costs."""
 
 import pytest
 import torch

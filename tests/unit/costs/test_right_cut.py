@@ -1,4 +1,4 @@
-"""The price of the right cut, against networks cut by indexing every tensor."""
+"""The predicted cost of the right cut, against networks cut by indexing every tensor."""
 
 from collections.abc import Sequence
 from itertools import chain

@@ -1,4 +1,4 @@
-"""A price of torch-pruning's cut is that of what it really cuts, or there is none."""
+"""The predicted cost of torch-pruning's cut is that of its real cut, or there is none."""
 
 from typing import Any
 
@@ -261,7 +261,7 @@ def test_a_ratio_costs_what_torch_pruning_leaves_or_has_no_price(kind, scope) ->
         (Gru, "DepGraph has no rule for the recurrent layer `steps`"),
     ],
 )
-def test_why_a_cut_has_no_price_is_told(kind, why) -> None:
+def test_a_cut_without_a_cost_has_a_reason(kind, why) -> None:
     inputs = torch.randn(2, 3, 7, 7)
     with pytest.raises(InputError, match=why):
         ratio_curve(made(kind), inputs, [0.5], ignored_layers=["head"])

@@ -1,4 +1,4 @@
-"""Rows of accepted numbers: what they are made of, what differs, and what no file may say."""
+"""Rows of accepted numbers: their fields, differences, and refused files."""
 
 from dataclasses import replace
 
@@ -37,7 +37,7 @@ PROVED = Row("net", "classifier", "global", 0.5, "verdict", "exact", 0, "higher"
 
 
 def a_run(**changed) -> Run:
-    """Of 100 channels 60 were asked to go and 50 went; one group of four lost nothing of these."""
+    """Of 100 channels 60 were requested and 50 removed; one group of four lost none of these."""
     groups = (
         GroupAccount("cut", 60, 50, 50, Reason.PRUNED),
         GroupAccount("dropped", 10, 10, 0, Reason.WOULD_EMPTY),
@@ -298,7 +298,7 @@ def test_a_row_that_nobody_expected_is_new() -> None:
     assert (difference.kind, difference.expected, difference.found) == (Kind.NEW, None, MACS)
 
 
-def test_a_row_that_was_not_found_is_missing_only_if_all_were_looked_for() -> None:
+def test_a_row_that_was_not_found_is_missing_only_in_a_complete_run() -> None:
     (difference,) = compare([MACS], [], complete=True)
     assert (difference.kind, difference.expected, difference.found) == (Kind.MISSING, MACS, None)
     assert compare([MACS], [], complete=False) == ()
@@ -358,7 +358,7 @@ def test_accepting_takes_the_value_and_keeps_tolerance_and_direction() -> None:
     assert rows == (replace(LOOSE, value=280),)
 
 
-def test_accepting_keeps_what_was_not_looked_at_unless_all_was() -> None:
+def test_accepting_keeps_rows_that_were_not_found_unless_the_run_is_complete() -> None:
     other = replace(MACS, ratio=0.3)
     assert merge([LOOSE, other], [PROVED], complete=False) == (other, LOOSE, PROVED)
     assert merge([LOOSE, other], [PROVED], complete=True) == (PROVED,)
@@ -370,7 +370,7 @@ def test_what_was_accepted_no_longer_differs() -> None:
     assert compare(accepted, now, complete=True) == ()
 
 
-def test_changes_are_told_even_within_the_tolerance() -> None:
+def test_changes_are_reported_even_within_the_tolerance() -> None:
     before = [LOOSE, PROVED, replace(MACS, ratio=0.3)]
     after = [replace(LOOSE, value=301), PROVED, replace(MACS, ratio=0.8)]
     assert changes(before, after) == (

@@ -1,4 +1,4 @@
-"""What torch-pruning makes of each group, before pruning."""
+"""How torch-pruning would cut each group, before pruning."""
 
 from dataclasses import replace
 
@@ -82,7 +82,7 @@ def test_every_group_of_a_known_network_is_the_same_and_all_are_tried_at_once(na
     assert kinds(found) == {"same"}
 
 
-def test_a_flip_is_told_with_both_maps() -> None:
+def test_a_flip_is_reported_with_both_maps() -> None:
     found = entry(build("flip"), "first")
     assert (found.audit, found.passed) == ("misread", False)
     (reader,) = found.misread
@@ -107,7 +107,7 @@ def test_what_runs_and_is_another_function_is_misread(name: str) -> None:
     assert "computes another function" in found.why
 
 
-def test_heads_that_torch_pruning_is_not_told_of_are_misread() -> None:
+def test_heads_that_are_not_given_to_torch_pruning_are_misread() -> None:
     """One channel of each head goes together; it takes those that rank lowest."""
     found = audited(build("attention, fused, torch scale"))
     assert {each.name: each.audit for each in found} == {
@@ -115,10 +115,10 @@ def test_heads_that_torch_pruning_is_not_told_of_are_misread() -> None:
     }  # fmt: skip
 
 
-def test_what_may_go_at_once_is_tried_and_told_as_well() -> None:
+def test_a_removable_set_is_tried_and_reported_as_well() -> None:
     """Where any channels are asked the cut is wrong, and right where the same goes of each head."""
     found = entry(build("attention, fused, torch scale"), "qkv")
-    assert found.why.endswith("go at once, its cut is right")
+    assert found.why.endswith("are removed together, its cut is right")
 
 
 class WrittenHeads(torch.nn.Module):
@@ -164,7 +164,7 @@ def test_a_recurrent_layer_is_cut_as_torch_prunings_pruners_do() -> None:
     assert found.why.startswith("unprunable: pruning the group of `steps` raised ")
 
 
-def test_torchs_attention_is_misread_where_torch_pruning_is_not_told_of_heads() -> None:
+def test_torchs_attention_is_misread_if_torch_pruning_is_not_given_the_heads() -> None:
     found = entry(Encoder().eval(), "embed")
     assert found.audit == "misread"
     assert "as they are split into heads" in found.why
@@ -185,7 +185,7 @@ def test_a_cut_that_leaves_no_network_says_what_raises(make_model, name, why) ->
     assert why in found.why
 
 
-def test_what_mixes_over_channels_cannot_be_told() -> None:
+def test_a_group_that_is_mixed_over_channels_has_no_answer() -> None:
     found = entry(build("response norm"), "body.0")
     assert (found.audit, found.passed) == ("cannot-be-told", True)
     assert found.why.startswith("mixed: ")
@@ -230,7 +230,7 @@ def test_a_network_that_depgraph_cannot_read_has_its_reason_at_every_group(verdi
     assert {(each.audit, each.why) for each in found} == {(kind, f"{verdict}: for a reason")}
 
 
-def test_what_torch_pruning_raises_is_told() -> None:
+def test_an_error_of_torch_pruning_is_reported() -> None:
     model = torchvision.models.shufflenet_v2_x0_5().eval()
     found = audited(model, torch.randn(1, 3, 64, 64))
     assert kinds(found) == {"cannot-be-cut"}
@@ -309,7 +309,7 @@ def test_a_cut_that_no_map_shows_to_be_wrong_is_found_by_making_it() -> None:
     assert found["second"].audit == found["head"].audit == "same"
 
 
-def test_no_time_for_depgraph_leaves_nothing_told() -> None:
+def test_without_time_for_depgraph_every_group_is_unknown() -> None:
     found = audited(make(Chain), budget=1e-9)
     assert kinds(found) == {"cannot-be-told"}
     assert all("timeout" in each.why for each in found)

@@ -50,7 +50,7 @@ def test_a_product_of_activations_is_of_the_group_that_it_joins_and_no_other() -
     assert not [group for group in groups if group.additions]
 
 
-def test_a_convolution_of_one_position_is_told_apart() -> None:
+def test_a_pointwise_convolution_has_its_own_kind() -> None:
     groups = dependency_groups(Gated(), torch.randn(1, 3, 6, 6))
     found = {member.layer: member.pointwise for group in groups for member in group.members}
     assert found == {"stem": False, "squeeze": True, "excite": True, "wide": False, "head": False}
@@ -204,7 +204,7 @@ def cut_by(pruner, model: nn.Module, inputs) -> tuple[DependencyGroup, ...]:
 
 @pytest.mark.parametrize("frozen", ["block.expand", "block", "head"])
 def test_frozen_layers_of_a_users_pruner_are_those_of_a_graph_of_our_own(frozen) -> None:
-    """Told by labels, and by DepGraph's second trace."""
+    """Found by labels, and by DepGraph's second trace."""
     model = make(Residual)
     model.get_submodule(frozen).requires_grad_(False)
     found = cut_by(pruner_on(model), model, inputs_for(model))
@@ -218,9 +218,9 @@ def test_a_layer_that_goes_with_a_frozen_one_is_not_cut_rightly() -> None:
     model = make(Residual)
     model.stem.requires_grad_(False)
     found = cut_by(pruner_on(model), model, inputs_for(model))
-    told = {layer: each.untraced for each in found for layer in each.layers if each.untraced}
-    assert told["block.project"].startswith("`stem` is frozen")
-    assert "head" not in told
+    output = {layer: each.untraced for each in found for layer in each.layers if each.untraced}
+    assert output["block.project"].startswith("`stem` is frozen")
+    assert "head" not in output
 
 
 def test_a_norm_that_is_trained_does_not_make_a_frozen_layer_one_that_a_pruner_sees() -> None:

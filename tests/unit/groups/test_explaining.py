@@ -38,7 +38,7 @@ def test_layers_with_parameters_that_are_in_no_group_are_listed_with_the_reason(
     }
 
 
-def test_layers_that_only_torch_pruning_has_in_no_group_are_told_apart() -> None:
+def test_layers_that_only_torch_pruning_has_in_no_group_are_distinguished() -> None:
     model = Words()
     followed = labelled(model, INPUTS)
     members = {each.layer for group in dependency_groups(model, INPUTS) for each in group.members}

@@ -1,4 +1,4 @@
-"""What a list of ignored layers holds, against what torch-pruning does with the same list."""
+"""What a list of ignored layers excludes, against torch-pruning with the same list."""
 
 import numpy as np
 import pytest
@@ -55,7 +55,7 @@ def audited(model):
     return audit_groups(inspecting.labelled(model, inputs), model, inputs)
 
 
-def told(answer, kind):
+def findings_of(answer, kind):
     return [finding for finding in answer.findings if finding.kind == kind]
 
 
@@ -146,7 +146,7 @@ def between(layer):
 # What is given: a type, a stranger, a name.
 
 
-def test_a_list_that_holds_what_it_says_passes_in_silence() -> None:
+def test_a_list_without_findings_passes() -> None:
     model = make(Chain)
     answer = linted(model, [model.head])
     assert answer.passed
@@ -157,7 +157,7 @@ def test_a_list_that_holds_what_it_says_passes_in_silence() -> None:
 def test_a_type_is_an_error_that_says_how_many_modules_it_misses() -> None:
     model = make(Chain)
     answer = linted(model, [nn.Conv2d, model.head])
-    (finding,) = told(answer, "type")
+    (finding,) = findings_of(answer, "type")
     assert finding.is_error
     assert not answer.passed
     assert finding.layer == "Conv2d"
@@ -165,7 +165,7 @@ def test_a_type_is_an_error_that_says_how_many_modules_it_misses() -> None:
     assert held_by(answer) == {"head"} == kept_by_torch_pruning(model, [nn.Conv2d, model.head])
 
 
-def test_the_modules_that_the_message_tells_to_pass_are_held() -> None:
+def test_the_modules_that_the_message_names_are_excluded() -> None:
     model = make(Chain)
     ignored = [m for m in model.modules() if isinstance(m, nn.Conv2d)] + [model.head]
     answer = linted(model, ignored)
@@ -173,7 +173,7 @@ def test_the_modules_that_the_message_tells_to_pass_are_held() -> None:
     assert held_by(answer) == kept_by_torch_pruning(model, ignored)
 
 
-def test_a_type_among_the_layers_of_another_door_is_refused_with_what_to_pass() -> None:
+def test_a_type_among_the_ignored_layers_is_refused_with_what_to_pass() -> None:
     with pytest.raises(InputError, match=r"is a type, .* isinstance\(m, Conv2d\)\]") as error:
         names_of([nn.Conv2d], make(Chain))
     assert "<class Conv2d>" in str(error.value)
@@ -182,9 +182,9 @@ def test_a_type_among_the_layers_of_another_door_is_refused_with_what_to_pass() 
 def test_a_layer_of_a_copy_is_foreign_and_holds_nothing() -> None:
     model, twin = make(Chain), make(Chain)
     answer = linted(model, [twin.first, twin.head])
-    assert [finding.layer for finding in told(answer, "foreign")] == ["Conv2d", "Linear"]
-    assert all(finding.is_error for finding in told(answer, "foreign"))
-    assert told(answer, "forgotten-output")
+    assert [finding.layer for finding in findings_of(answer, "foreign")] == ["Conv2d", "Linear"]
+    assert all(finding.is_error for finding in findings_of(answer, "foreign"))
+    assert findings_of(answer, "forgotten-output")
     assert not answer.locks
     assert not kept_by_torch_pruning(model, [twin.first, twin.head])
 
@@ -192,7 +192,7 @@ def test_a_layer_of_a_copy_is_foreign_and_holds_nothing() -> None:
 @pytest.mark.parametrize("entry", [None, 3, ["first"], torch.zeros(2), nn.Parameter(torch.ones(1))])
 def test_what_is_neither_module_nor_name_is_foreign(entry) -> None:
     model = make(Chain)
-    (finding,) = told(linted(model, [entry, model.head]), "foreign")
+    (finding,) = findings_of(linted(model, [entry, model.head]), "foreign")
     assert finding.is_error
     assert finding.layer == type(entry).__name__
     assert kept_by_torch_pruning(model, [entry, model.head]) == {"head"}
@@ -200,7 +200,7 @@ def test_what_is_neither_module_nor_name_is_foreign(entry) -> None:
 
 def test_a_misspelled_name_is_foreign_and_the_closest_is_named() -> None:
     model = make(Chain)
-    (finding,) = told(linted(model, ["secnod", "head"]), "foreign")
+    (finding,) = findings_of(linted(model, ["secnod", "head"]), "foreign")
     assert "did you mean `second`?" in finding.message
 
 
@@ -228,7 +228,7 @@ def test_a_layer_of_two_names_is_known_by_both() -> None:
 def test_a_layer_that_is_never_called_is_an_error_and_holds_nothing() -> None:
     model = make(Unused)
     answer = linted(model, [model.extra, model.head])
-    (finding,) = told(answer, "untraced")
+    (finding,) = findings_of(answer, "untraced")
     assert (finding.layer, finding.is_error) == ("extra", True)
     assert held_by(answer) == {"head"}
     # It keeps its channels because nobody knows it, not because it was ignored.
@@ -241,14 +241,14 @@ def test_a_list_of_layers_that_is_not_called_itself_holds_what_is_inside() -> No
     model = make(Listed)
     answer = linted(model, [model.layers, model.head])
     assert answer.passed
-    assert [finding.layer for finding in told(answer, "container")] == ["layers"]
+    assert [finding.layer for finding in findings_of(answer, "container")] == ["layers"]
     assert held_by(answer) == kept_by_torch_pruning(model, [model.layers, model.head])
 
 
 def test_the_output_layer_inside_torchs_attention_holds_nothing() -> None:
     model = Encoder().eval()
     answer = linted(model, [model.attention.out_proj, model.head])
-    assert [finding.layer for finding in told(answer, "untraced")] == ["attention.out_proj"]
+    assert [finding.layer for finding in findings_of(answer, "untraced")] == ["attention.out_proj"]
     assert "ignore `attention`" in answer.findings[0].message
     assert held_by(answer) == {"head"}
     pruner_of(model, [model.attention.out_proj, model.head]).step()
@@ -265,12 +265,12 @@ def test_the_output_layer_inside_torchs_attention_is_accused_of_nothing(inner) -
     assert "out_proj" not in str(linted(model, [first, "head"]))
 
 
-def test_layers_without_channels_hold_nothing_and_are_told_together() -> None:
+def test_layers_without_channels_exclude_nothing_and_are_reported_together() -> None:
     model = between(nn.Sequential(nn.ReLU(), nn.ReLU(), nn.Dropout()))
     first, second, dropout = model.body[1]
     answer = linted(model, [first, second, dropout, model.head])
     assert answer.passed
-    findings = told(answer, "no-channels")
+    findings = findings_of(answer, "no-channels")
     assert [finding.layer for finding in findings] == ["body.1.0", "body.1.2"]
     assert findings[0].message.startswith("`body.1.0` and `body.1.1` (ReLU)")
     assert held_by(answer) == {"head"}
@@ -280,8 +280,8 @@ def test_layers_without_channels_hold_nothing_and_are_told_together() -> None:
 def test_one_slope_for_all_channels_is_not_said_to_hold_nothing() -> None:
     model = between(nn.PReLU())
     answer = linted(model, [model.body[1], model.head])
-    assert [finding.layer for finding in told(answer, "unlisted")] == ["body.1"]
-    assert not told(answer, "no-channels")
+    assert [finding.layer for finding in findings_of(answer, "unlisted")] == ["body.1"]
+    assert not findings_of(answer, "no-channels")
     assert "body.0" in kept_by_torch_pruning(model, [model.body[1], model.head])
 
 
@@ -295,7 +295,7 @@ def test_a_slope_for_each_channel_holds_the_group() -> None:
 def test_a_layers_own_weight_excludes_nothing() -> None:
     model = make(Chain)
     answer = linted(model, [model.second.weight, model.head])
-    (finding,) = told(answer, "parameter")
+    (finding,) = findings_of(answer, "parameter")
     assert not finding.is_error
     assert "nothing is excluded" in finding.message
     assert answer.passed
@@ -304,16 +304,16 @@ def test_a_layers_own_weight_excludes_nothing() -> None:
 
 def test_a_parameter_of_a_group_that_goes_keeps_its_size_and_breaks_the_network() -> None:
     model = Encoder().eval()
-    (finding,) = told(linted(model, [model.position, model.head]), "parameter")
+    (finding,) = findings_of(linted(model, [model.position, model.head]), "parameter")
     assert "group `embed`, which it belongs to, is cut" in finding.message
     pruner = pruner_of(model, [model.position, model.head])
     assert verify(model, inputs_for(model), pruner).verdict is Verdict.BROKEN
 
 
-def test_a_parameter_of_a_group_that_is_held_is_told_nothing() -> None:
+def test_a_parameter_of_an_excluded_group_is_no_finding() -> None:
     model = Encoder().eval()
     ignored = [model.position, model.embed, model.head]
-    assert not told(linted(model, ignored), "parameter")
+    assert not findings_of(linted(model, ignored), "parameter")
     pruner_of(model, ignored).step()
     assert model(inputs_for(model)).shape == (2, 2)
 
@@ -321,30 +321,30 @@ def test_a_parameter_of_a_group_that_is_held_is_told_nothing() -> None:
 # What holds more than was named.
 
 
-def test_a_container_stands_for_the_layers_inside_it() -> None:
+def test_a_container_means_the_layers_inside_it() -> None:
     model = make(Residual)
     answer = linted(model, [model.block, model.head])
-    (finding,) = told(answer, "container")
+    (finding,) = findings_of(answer, "container")
     assert (finding.layer, finding.is_error) == ("block", False)
     assert "inside it, 5: `block.expand`, `block.depthwise`, `block.norm` and 2" in finding.message
     assert held_by(answer) == kept_by_torch_pruning(model, [model.block, model.head])
 
 
-def test_a_container_of_one_layer_is_told_as_well() -> None:
+def test_a_container_of_one_layer_is_reported_as_well() -> None:
     model = between(nn.Sequential(nn.Conv2d(8, 8, 1), nn.ReLU()))
-    (finding,) = told(linted(model, [model.body[1], model.head]), "container")
+    (finding,) = findings_of(linted(model, [model.body[1], model.head]), "container")
     assert finding.message.endswith("inside it, 1: `body.1.0`")
 
 
-def test_the_model_itself_stands_for_everything() -> None:
+def test_the_model_itself_means_all_its_layers() -> None:
     model = make(Residual)
     answer = linted(model, [model])
-    (finding,) = told(answer, "container")
-    assert finding.message.startswith("the model itself (Residual) stands for")
+    (finding,) = findings_of(answer, "container")
+    assert finding.message.startswith("the model itself (Residual) means")
     assert held_by(answer) == set(widths(model)) == kept_by_torch_pruning(model, [model])
 
 
-def test_what_lies_inside_another_entry_is_told_once() -> None:
+def test_a_layer_inside_another_entry_is_reported_once() -> None:
     model = make(Unused)
     model.extra = nn.Sequential(nn.Conv2d(4, 4, 1), nn.ReLU())
     assert [
@@ -364,24 +364,24 @@ def test_one_layer_holds_its_whole_group(layer: str) -> None:
     (lock,) = (lock for lock in answer.locks if lock.root != "head")
     assert lock.layers == (layer,)
     assert set(lock.partners) == group - {layer}
-    (finding,) = told(answer, "locked-partners")
+    (finding,) = findings_of(answer, "locked-partners")
     assert not finding.is_error
     # A norm belongs to its convolution, which nobody wonders about.
     assert "`block.norm` cannot" not in finding.message
     assert finding.layer == min(group - {layer, "block.norm"}, key=list(widths(model)).index)
 
 
-def test_partners_of_an_addition_are_told_unless_they_are_named_too() -> None:
+def test_partners_of_an_addition_are_reported_unless_they_are_named_too() -> None:
     model = make(Residual)
-    (finding,) = told(linted(model, ["block.project", "head"]), "locked-partners")
+    (finding,) = findings_of(linted(model, ["block.project", "head"]), "locked-partners")
     assert finding.layer == "stem"
-    assert not told(linted(model, ["block.project", "stem", "head"]), "locked-partners")
+    assert not findings_of(linted(model, ["block.project", "stem", "head"]), "locked-partners")
 
 
 def test_an_ignored_layer_is_still_cut_at_its_input() -> None:
     model = make(Chain)
     answer = linted(model, [model.second, model.head])
-    (finding,) = told(answer, "input-still-cut")
+    (finding,) = findings_of(answer, "input-still-cut")
     assert (finding.layer, finding.is_error) == ("second", False)
     assert [lock.cut_inputs for lock in answer.locks] == [("second",), ()]
     pruner_of(model, [model.second, model.head]).step()
@@ -391,11 +391,11 @@ def test_an_ignored_layer_is_still_cut_at_its_input() -> None:
 
 def test_a_layer_behind_a_concatenation_is_cut_by_every_group_it_reads() -> None:
     model = make(Concat)
-    (finding,) = told(linted(model, ["join", "head"]), "input-still-cut")
+    (finding,) = findings_of(linted(model, ["join", "head"]), "input-still-cut")
     assert "groups `left` and `right`" in finding.message
-    (finding,) = told(linted(model, ["join", "right", "head"]), "input-still-cut")
+    (finding,) = findings_of(linted(model, ["join", "right", "head"]), "input-still-cut")
     assert "group `left`," in finding.message
-    assert not told(linted(model, ["join", "left", "right", "head"]), "input-still-cut")
+    assert not findings_of(linted(model, ["join", "left", "right", "head"]), "input-still-cut")
 
 
 # What need not be held.
@@ -405,10 +405,12 @@ def test_a_layer_behind_a_concatenation_is_cut_by_every_group_it_reads() -> None
     ("kind", "layer"),
     [(Chain, "first"), (Residual, "stem"), (Residual, "block.norm"), (Concat, "left")],
 )
-def test_a_group_that_need_not_be_held_prunes_exactly_once_it_is_free(kind, layer: str) -> None:
+def test_a_group_that_is_excluded_without_need_is_pruned_exactly_once_it_is_free(
+    kind, layer: str
+) -> None:
     model = make(kind)
     answer = linted(model, [layer, "head"])
-    (finding,) = told(answer, "unneeded")
+    (finding,) = findings_of(answer, "unneeded")
     assert not finding.is_error
     (lock,) = (lock for lock in answer.locks if lock.root == finding.layer)
     assert f"{lock.macs:,} MACs and {lock.params:,} parameters" in finding.message
@@ -423,7 +425,7 @@ def test_what_need_not_be_held_and_is_audited_the_same_passes_the_proof_once_it_
     model = build(name)
     inputs = inputs_for(model)
     answer = linted(model, [model])
-    free = {finding.layer for finding in told(answer, "unneeded")}
+    free = {finding.layer for finding in findings_of(answer, "unneeded")}
     assert "head" not in free
     free &= {each.name for each in audited(model) if each.audit == "same"}
     held = [lock.layers[0] for lock in answer.locks if lock.root not in free]
@@ -442,7 +444,7 @@ MISCUT = {
 
 
 @pytest.mark.parametrize("name", MISCUT)
-def test_what_torch_pruning_makes_of_a_free_group_is_the_audits_to_tell(name: str) -> None:
+def test_the_audit_judges_torch_prunings_cut_of_a_free_group(name: str) -> None:
     factory, layer, audit, verdict = MISCUT[name]
     model = factory()
     answer = linted(model, [layer, "head"])
@@ -452,14 +454,14 @@ def test_what_torch_pruning_makes_of_a_free_group_is_the_audits_to_tell(name: st
     assert freed(model) is verdict
 
 
-def test_a_group_of_which_nothing_may_go_is_needed_and_says_where() -> None:
+def test_a_group_without_removable_channels_is_needed_and_says_where() -> None:
     model = between(nn.LocalResponseNorm(3))
     answer = linted(model, ["body.0", "head"])
     (lock,) = (lock for lock in answer.locks if lock.root != "head")
     assert "aten" not in lock.needed
     assert " at " in lock.needed
     assert "body.1" in lock.needed
-    assert not told(answer, "unneeded")
+    assert not findings_of(answer, "unneeded")
 
 
 def test_a_layer_of_one_channel_could_not_go_and_locks_nothing() -> None:
@@ -467,16 +469,16 @@ def test_a_layer_of_one_channel_could_not_go_and_locks_nothing() -> None:
     model.second, model.head = nn.Conv2d(4, 1, 1), nn.Linear(1, 2)
     answer = linted(model, ["second", "head"])
     assert [lock.root for lock in answer.locks] == ["head"]
-    assert [finding.layer for finding in told(answer, "no-channels")] == ["second"]
-    assert not told(answer, "unneeded")
+    assert [finding.layer for finding in findings_of(answer, "no-channels")] == ["second"]
+    assert not findings_of(answer, "unneeded")
     assert "second" in kept_by_torch_pruning(model, [model.head])
 
 
-def test_a_frozen_group_may_go_but_is_none_of_torch_prunings() -> None:
+def test_a_frozen_group_can_be_pruned_but_not_by_torch_pruning() -> None:
     model = make(Chain)
     model.first.requires_grad_(False)
     model.norm.requires_grad_(False)
-    assert told(linted(model, ["first", "head"]), "unneeded")
+    assert findings_of(linted(model, ["first", "head"]), "unneeded")
     first, *_ = audited(model)
     assert (first.name, first.audit) == ("first", "missing")
     assert "frozen" in first.why
@@ -492,7 +494,7 @@ def test_an_output_that_nothing_holds_is_an_error_and_changes_shape(kind) -> Non
     inputs = inputs_for(model)
     before = model(inputs).shape
     answer = linted(model, [])
-    (finding,) = told(answer, "forgotten-output")
+    (finding,) = findings_of(answer, "forgotten-output")
     assert finding.is_error
     assert finding.layer == ("head.2" if kind is Segmenter else "head")
     assert not answer.locks
@@ -505,7 +507,7 @@ def test_an_output_that_is_held_keeps_its_shape(kind) -> None:
     model = make(kind)
     inputs = inputs_for(model)
     before = model(inputs).shape
-    assert not told(linted(model, [model.head]), "forgotten-output")
+    assert not findings_of(linted(model, [model.head]), "forgotten-output")
     pruner_of(model, [model.head]).step()
     assert model(inputs).shape == before
 
@@ -519,7 +521,7 @@ def test_every_output_is_asked_for(ignored) -> None:
     pruner_of(model, [model.get_submodule(name) for name in ignored], inputs).step()
     after = {name: output.shape for name, output in model(**inputs).items()}
     makers = {"scores": "head", "embedding": "vector"}
-    assert {finding.layer for finding in told(answer, "forgotten-output")} == {
+    assert {finding.layer for finding in findings_of(answer, "forgotten-output")} == {
         makers[name] for name in before if before[name] != after[name]
     }
 
@@ -527,7 +529,7 @@ def test_every_output_is_asked_for(ignored) -> None:
 def test_an_output_of_one_channel_cannot_be_forgotten() -> None:
     model = make(Chain)
     model.head = nn.Linear(5, 1)
-    assert not told(linted(model, []), "forgotten-output")
+    assert not findings_of(linted(model, []), "forgotten-output")
     assert "head" in kept_by_torch_pruning(model, [])
 
 
@@ -635,14 +637,14 @@ def test_mobilenets_residual_blocks_need_not_be_held() -> None:
     # Ten blocks add their input, in five groups; the other five reach through four of them.
     blocks = [block for block in model.features[1:18] if block.use_res_connect]
     assert len(blocks) == 10
-    assert len(told(answer, "unneeded")) == len(answer.locks) - 1 == len(blocks) + 5
+    assert len(findings_of(answer, "unneeded")) == len(answer.locks) - 1 == len(blocks) + 5
     # The block before each run of skips ends in the same group, and no policy named it.
     first = [place for place in range(1, 17) if not model.features[place].use_res_connect]
     joined = [place for place in first if model.features[place + 1].use_res_connect]
-    assert [finding.layer for finding in told(answer, "locked-partners")] == [
+    assert [finding.layer for finding in findings_of(answer, "locked-partners")] == [
         f"features.{place}.conv.2" for place in joined
     ]
-    assert [finding.layer for finding in told(answer, "input-still-cut")] == ["classifier.1"]
+    assert [finding.layer for finding in findings_of(answer, "input-still-cut")] == ["classifier.1"]
 
 
 def test_mobilenets_residual_blocks_prune_exactly_once_they_are_free() -> None:

@@ -1,4 +1,4 @@
-"""Which layers each policy holds."""
+"""Which layers each policy ignores."""
 
 import pytest
 import torch

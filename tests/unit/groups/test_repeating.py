@@ -273,7 +273,7 @@ class Slopes(Tokens):
 
 
 class ManyNumbers(Tokens):
-    """More numbers are as large as the width than are tried; what the view is told is another."""
+    """More numbers equal the width than are tried; the view's argument is another one."""
 
     def __init__(self) -> None:
         super().__init__(6)
@@ -405,15 +405,15 @@ def test_the_attribute_that_repeats_a_size_is_found_and_set(name: str) -> None:
 def test_the_group_says_which_attributes_follow_it(name: str) -> None:
     case = CASES[name]
     groups = inspect_groups(built(case.kind), inputs())
-    told = {
+    output = {
         ".".join(filter(None, [each.module, each.name])): (each.value, group.name)
         for group in groups
         for each in group.repeats
     }
-    assert {number: value for number, (value, _) in told.items()} == {
+    assert {number: value for number, (value, _) in output.items()} == {
         number: before for number, (before, _) in case.found.items()
     }
-    assert not told or case.group in {name for _, name in told.values()}
+    assert not output or case.group in {name for _, name in output.values()}
     assert all(group.held == "" or group.is_output for group in groups if group.name == case.group)
 
 

@@ -1,4 +1,4 @@
-"""When sizes alone show that a cut network is the dense one without the channels that went."""
+"""When sizes alone show that a cut network is the dense one without the removed channels."""
 
 from collections.abc import Callable
 from typing import Any
@@ -93,12 +93,12 @@ TWO, THREE = torch.tensor(2.0), torch.tensor(3.0)
 
 
 @pytest.mark.parametrize("name", FOLLOWS)
-def test_sizes_tell_that_an_order_is_kept(name: str) -> None:
+def test_sizes_show_that_an_order_is_kept(name: str) -> None:
     assert retraced(FOLLOWS[name], left=3)
 
 
 @pytest.mark.parametrize("name", DEPARTS)
-def test_sizes_do_not_tell_where_code_goes_by_a_width(name: str) -> None:
+def test_sizes_are_not_enough_where_code_depends_on_a_width(name: str) -> None:
     assert not retraced(DEPARTS[name], left=3)
 
 
@@ -122,7 +122,7 @@ def test_an_error_that_forward_catches_is_not_forgotten() -> None:
     ],
     ids=["flip", "halves", "shuffle", "a tensor made in forward"],
 )
-def test_sizes_do_not_tell_where_channels_move_or_meet_a_size(function: Function) -> None:
+def test_sizes_are_not_enough_where_channels_move_or_meet_a_size(function: Function) -> None:
     assert not sizes_tell(labelled_pass(Joined(function).eval(), torch.randn(2, 3, 4, 4)))
 
 
@@ -134,6 +134,6 @@ def test_labels_say_what_sizes_say(name: str, monkeypatch: pytest.MonkeyPatch) -
     by_sizes: Any = learn(model, x, trace)
     monkeypatch.setattr(departing, "sizes_tell", lambda trace: False)
     by_labels = learn(model, x, trace)
-    assert (by_sizes.tries, by_sizes.untold) == (by_labels.tries, by_labels.untold)
+    assert (by_sizes.tries, by_sizes.failure) == (by_labels.tries, by_labels.failure)
     np.testing.assert_array_equal(by_sizes.classes.of, by_labels.classes.of)
     np.testing.assert_array_equal(by_sizes.classes.held, by_labels.classes.held)

@@ -1,4 +1,4 @@
-"""What cuts of a network show."""
+"""Learning groups from cuts of a network."""
 
 from collections.abc import Callable
 from typing import Any
@@ -102,7 +102,7 @@ def test_what_is_learnt_is_right_whatever_is_cut(
 def test_a_plain_network_needs_few_cuts() -> None:
     _, found = learnt(Between(lambda x: x.relu()), images())
     assert found.tries <= 3
-    assert found.untold == ""
+    assert found.failure == ""
 
 
 def test_a_network_that_is_another_each_time_is_held() -> None:

@@ -40,13 +40,13 @@ def test_what_cannot_be_analysed_says_what_to_pass(name: str) -> None:
     build, message = REFUSED[name]
     model = build()
     plain = make(Chain)
-    for door in (
+    for function in (
         lambda: dependency_groups(model, inputs_for(plain)),
         lambda: count_macs(model, inputs_for(plain)),
         lambda: verify(model, inputs_for(plain), half_pruner(plain, (inputs_for(plain),))),
     ):
         with pytest.raises(InputError, match=message):
-            door()
+            function()
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64], ids=str)

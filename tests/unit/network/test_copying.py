@@ -108,7 +108,7 @@ def test_a_copy_holds_what_deepcopy_puts_there(kind) -> None:
     assert getattr(made[0], "width", None) == getattr(expected[0], "width", None)
 
 
-def test_what_a_memo_holds_stands_in_for_its_original() -> None:
+def test_an_entry_of_the_memo_replaces_its_original() -> None:
     model, weight = Shared(), nn.Parameter(torch.ones(2, 2))
 
     made = duplicated(model, {id(model.tied.weight): weight})

@@ -150,14 +150,14 @@ def test_a_shared_tensor_is_cut_once() -> None:
     assert table.embedding_dim == 4
 
 
-def test_every_owner_of_a_shared_tensor_is_told_its_size() -> None:
+def test_the_size_of_a_shared_tensor_is_set_on_all_its_layers() -> None:
     table, head = nn.Embedding(10, 6), nn.Linear(6, 10, bias=False)
     head.weight = table.weight
     cut_axes(nn.ModuleDict({"table": table, "head": head}), {("table.weight", 1): KEPT})
     assert head.in_features == 4
 
 
-def test_a_parametrized_layer_is_told_its_sizes() -> None:
+def test_the_sizes_of_a_parametrized_layer_are_set() -> None:
     layer = parametrizations.weight_norm(nn.Conv2d(6, 6, 1))
     cut_axes(
         layer,

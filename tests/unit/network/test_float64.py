@@ -1,4 +1,4 @@
-"""Running in float64: every type asked for is, and the faster depthwise convolution is torch's."""
+"""Running in float64: every requested dtype is, and depthwise convolutions equal torch's."""
 
 import pytest
 import torch

@@ -138,19 +138,19 @@ class Asserting(nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("message", "told"), [("", "AssertionError"), ("too wide", "ValueError: too wide")]
+    ("message", "output"), [("", "AssertionError"), ("too wide", "ValueError: too wide")]
 )
-def test_what_python_raises_is_told_with_its_line_and_without_operands(message, told) -> None:
+def test_an_error_of_python_is_reported_with_its_line_and_without_operands(message, output) -> None:
     lines = Path(__file__).read_text().splitlines()
     raised = "ValueError(self.message)" if message else "AssertionError"
     number = lines.index(f"            raise {raised}") + 1
     failure = locate_failure(Asserting(message), torch.zeros(1, 3))
-    start = f"the model's own forward raised: {told} ("
+    start = f"the model's own forward raised: {output} ("
     assert str(failure).startswith(start)
     assert f"{Path(__file__).name}:{number}: raise {raised}" in str(failure)
 
 
-def test_an_operation_without_operands_is_told_without_shapes() -> None:
+def test_an_operation_without_operands_is_reported_without_shapes() -> None:
     class Filled(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
             return torch.zeros(-1)

@@ -19,7 +19,7 @@ def test_what_is_built_here_is_known_by_name() -> None:
 
 
 @pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2_cifar", "quantized_resnet18"])
-def test_a_name_that_stands_for_a_model_passes(name: str) -> None:
+def test_a_name_of_a_model_passes(name: str) -> None:
     model_names.check_name(name)
 
 

@@ -42,13 +42,13 @@ def test_work_that_does_not_end_is_ended_and_the_next_call_answers(worker) -> No
     assert worker.call("double", 4) == 8
 
 
-def test_a_process_that_dies_is_told_with_its_step(worker) -> None:
+def test_a_process_that_dies_is_reported_with_its_step(worker) -> None:
     with pytest.raises(WorkerError, match=r"died \(exit status 3\) while falling"):
         worker.call("die")
     assert worker.call("double", 5) == 10
 
 
-def test_a_process_that_dies_between_two_calls_is_told(worker) -> None:
+def test_a_process_that_dies_between_two_calls_is_reported(worker) -> None:
     worker.call("double", 1)
     process = worker._process
     os.kill(process.pid, signal.SIGKILL)
@@ -70,11 +70,11 @@ def test_a_process_whose_answer_nobody_reads_leaves_in_silence(capfd) -> None:
     assert capfd.readouterr().err == ""
 
 
-def test_steps_are_told_as_they_begin() -> None:
-    told: list[str] = []
-    with Worker("worker_jobs", told.append) as worker, pytest.raises(BudgetExceededError):
+def test_steps_are_reported_as_they_begin() -> None:
+    output: list[str] = []
+    with Worker("worker_jobs", output.append) as worker, pytest.raises(BudgetExceededError):
         worker.call("loop", budget=0.2)
-    assert told == ["going round"]
+    assert output == ["going round"]
 
 
 def test_what_a_worker_is_begun_with_is_not_handed_on() -> None:

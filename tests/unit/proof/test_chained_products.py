@@ -1,4 +1,4 @@
-"""Products of several matrices in one operator, over channels that went."""
+"""Products of several matrices in one operator, over removed channels."""
 
 from collections.abc import Callable
 

@@ -48,7 +48,7 @@ def test_channels_read_in_another_order_are_wrong_and_located() -> None:
     answer = prove(dense, pruned, removals, inputs_for(dense))
     assert answer.verdict is Verdict.WRONG
     assert answer.first_divergence == "second"
-    assert "`second` is the first to depart" in answer.reason
+    assert "`second` is the first to differ" in answer.reason
 
 
 def test_a_weight_that_a_dead_channel_hides_is_still_wrong() -> None:

@@ -1,4 +1,4 @@
-"""Channels that are complex numbers on their way."""
+"""Channels that become complex numbers inside the network."""
 
 from collections.abc import Callable
 

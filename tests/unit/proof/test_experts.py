@@ -116,7 +116,7 @@ def test_grouped_products_are_counted_and_priced() -> None:
 
 
 @pytest.mark.parametrize("ratio", [0.3, 0.5])
-def test_so_many_channels_go_at_once_that_rows_stay_aligned(ratio: float) -> None:
+def test_as_many_channels_are_removed_at_once_as_keep_rows_aligned(ratio: float) -> None:
     """A grouped product takes rows of 16 bytes, which are four numbers, and no others."""
     torch.manual_seed(0)
     model, x = Experts().eval(), torch.randn(7, 6)

@@ -1,4 +1,4 @@
-"""A budget may end anywhere; what the process and the network had is there all the same."""
+"""A budget may end anywhere; process and network are restored."""
 
 import signal
 import sys

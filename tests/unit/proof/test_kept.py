@@ -1,4 +1,4 @@
-"""Which dense channel each kept one is: the pruned network's tensors follow from the map."""
+"""The dense index of each kept channel gives the pruned network's tensors."""
 
 import copy
 import json

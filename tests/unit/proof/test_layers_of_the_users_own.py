@@ -205,7 +205,7 @@ def test_a_layer_of_the_users_own_is_proved(name: str, verdict: Verdict, steps: 
 
 
 @pytest.mark.parametrize("name", ["scale", "channels first norm", "whitening", "gate"])
-def test_a_pruner_that_takes_other_channels_of_a_layer_is_told(name: str) -> None:
+def test_a_pruner_that_removes_other_channels_of_a_layer_is_reported(name: str) -> None:
     assert verdict_on(*KINDS[name], off_by=1).verdict is Verdict.WRONG
 
 
@@ -216,7 +216,7 @@ def test_a_pruner_that_forgets_a_tensor_breaks_the_network() -> None:
     assert "`layer`" in found.reason
 
 
-def test_a_value_that_a_pruner_writes_into_a_layer_is_told() -> None:
+def test_a_value_that_a_pruner_writes_into_a_layer_is_reported() -> None:
     class Doubling(Pruner):
         def prune_out_channels(self, layer: Any, idxs: list[int]) -> nn.Module:
             pruned = super().prune_out_channels(layer, idxs)

@@ -46,7 +46,7 @@ def test_what_takes_no_hooks_is_pruned_and_proved(make) -> None:
     assert cured.model.read.in_channels < 8 or cured.model.read.out_channels < 6
 
 
-def test_a_sparse_table_that_was_changed_is_told() -> None:
+def test_a_changed_sparse_table_is_reported() -> None:
     assert answer(sparse).verdict is Verdict.EXACT
     found = answer(sparse, lambda m: setattr(m, "table", torch.eye(36).roll(2, 0).to_sparse()))
     assert found.verdict is Verdict.WRONG

@@ -1,4 +1,4 @@
-"""Norms that are written by hand are told by what they compute, not by their class."""
+"""Norms written by hand are recognized by what they compute, not by their class."""
 
 import math
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What the CPU's tests hold of the proof, the audit and the faults, held where the network is."""
+"""Tests of the proof, the audit and the faults, on a GPU."""
 
 import pytest
 import torch

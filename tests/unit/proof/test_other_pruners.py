@@ -75,7 +75,7 @@ def test_ranking_by_gradients_is_proved() -> None:
 
 
 class WholeHeads(tp.pruner.MagnitudePruner):
-    """Whole heads go, and the model is told how many are left, as torch-pruning's examples do."""
+    """Whole heads are removed and ``num_heads`` is set, as in torch-pruning's examples."""
 
     def step(self, interactive: bool = False):
         yield from super().step(interactive=True)
@@ -85,7 +85,7 @@ class WholeHeads(tp.pruner.MagnitudePruner):
 @pytest.mark.parametrize(
     "name", ["attention, fused, fixed scale", "attention, separate, torch scale"]
 )
-def test_whole_heads_may_go(name: str) -> None:
+def test_whole_heads_can_be_removed(name: str) -> None:
     model = build(name)
     assert isinstance(model, Attention)
     inputs = (torch.randn(2, *model.size),)

@@ -47,8 +47,8 @@ def test_smaller_images_are_tried_where_the_examples_are_large() -> None:
     assert "(2, 3, 32, 32)" in found.reason
 
 
-@pytest.mark.parametrize(("least", "told"), [(0, "(2, 3, 64, 64)"), (70, "(2, 3, 96, 96)")])
-def test_the_smallest_size_that_a_network_takes_is_tried(least: int, told: str) -> None:
+@pytest.mark.parametrize(("least", "output"), [(0, "(2, 3, 64, 64)"), (70, "(2, 3, 96, 96)")])
+def test_the_smallest_size_that_a_network_takes_is_tried(least: int, output: str) -> None:
     def function(m: Net, x: Tensor) -> Tensor:
         if x.shape[-1] < least:
             raise ValueError(f"images of at least {least}")
@@ -56,7 +56,7 @@ def test_the_smallest_size_that_a_network_takes_is_tried(least: int, told: str) 
 
     found = answer(lambda: Net(function), inputs=torch.randn(1, 3, 224, 224))
     assert found.verdict is Verdict.WRONG
-    assert told in found.reason
+    assert output in found.reason
 
 
 def test_a_layer_that_only_another_size_reaches_and_that_no_longer_fits_is_broken() -> None:

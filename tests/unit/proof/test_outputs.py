@@ -1,4 +1,4 @@
-"""Which outputs count: hidden states beside the logits are cut in a right pruning as well."""
+"""Selected outputs: a right pruning also cuts hidden states beside the logits."""
 
 import json
 from collections import namedtuple
@@ -36,19 +36,19 @@ class Telling(nn.Module):
     def forward(self, x: Tensor):
         hidden = self.first(x).relu()
         seen = hidden.flip(1) if self.flips else hidden
-        return self.told(self.head(self.second(seen).mean((2, 3))), hidden)
+        return self.text(self.head(self.second(seen).mean((2, 3))), hidden)
 
-    def told(self, scores: Tensor, hidden: Tensor):
+    def text(self, scores: Tensor, hidden: Tensor):
         return scores, hidden
 
 
 class Named(Telling):
-    def told(self, scores: Tensor, hidden: Tensor):
+    def text(self, scores: Tensor, hidden: Tensor):
         return {"features": [hidden], "out": {"scores": scores}, "cache": None}
 
 
 class Structured(Telling):
-    def told(self, scores: Tensor, hidden: Tensor):
+    def text(self, scores: Tensor, hidden: Tensor):
         return SimpleNamespace(hidden=hidden, heads=Pair(scores, hidden))
 
 
@@ -117,12 +117,12 @@ def test_each_step_is_proved_on_the_outputs_that_count() -> None:
     ("path", "there"),
     [("2", "`0`, `1`"), ("logits", "`0`, `1`"), ("0.x", "nothing, as that is a Tensor")],
 )
-def test_a_path_that_leads_nowhere_is_told_of_before_anything_is_pruned(path, there) -> None:
+def test_a_path_to_no_output_is_refused_before_anything_is_pruned(path, there) -> None:
     model = make(Telling)
     inputs = inputs_for(model)
-    for door in (verify, verify_steps):
+    for function in (verify, verify_steps):
         with pytest.raises(InputError, match=f"nothing at '{path}'.*{there}"):
-            door(model, inputs, half_pruner(model, inputs), outputs=[path])
+            function(model, inputs, half_pruner(model, inputs), outputs=[path])
     assert model.first.out_channels == 6
 
 
@@ -153,14 +153,14 @@ def test_every_check_looks_at_the_outputs_that_count(name: str) -> None:
 def test_the_command_takes_the_paths(capsys) -> None:
     options = ["tests/unit/proof/test_outputs.py:Telling", "--input-size", "3,6,6"]
     options += ["--ratios", "0.5", "--ignore", "head,", "--json", "-"]
-    told = {}
+    text = {}
     for paths in ([], ["--outputs", "0"]):
         status = main(["verify", *options, *paths])
-        told[len(paths)] = status, json.loads(capsys.readouterr().out)
-    assert (told[0][0], told[0][1]["runs"][0]["verdict"]) == (1, "broken")
-    assert (told[2][0], told[2][1]["runs"][0]["verdict"]) == (0, "exact")
-    assert "outputs" not in told[0][1]["subject"]
-    assert told[2][1]["subject"]["outputs"] == ["0"]
+        text[len(paths)] = status, json.loads(capsys.readouterr().out)
+    assert (text[0][0], text[0][1]["runs"][0]["verdict"]) == (1, "broken")
+    assert (text[2][0], text[2][1]["runs"][0]["verdict"]) == (0, "exact")
+    assert "outputs" not in text[0][1]["subject"]
+    assert text[2][1]["subject"]["outputs"] == ["0"]
     assert main(["verify", *options, "--outputs", "logits"]) == 2
     assert "nothing at 'logits'" in capsys.readouterr().err
 
@@ -181,13 +181,13 @@ def test_the_decorator_takes_the_paths() -> None:
         assert check.run.verification.verdict is Verdict.EXACT
 
 
-def test_channels_that_leave_by_an_output_that_does_not_count_may_go(capsys) -> None:
+def test_channels_of_outputs_that_are_not_compared_can_be_removed(capsys) -> None:
     options = ["tests/unit/proof/test_outputs.py:Telling", "--input-size", "3,6,6", "--json", "-"]
-    told = []
+    text = []
     for paths in ([], ["--outputs", "0"]):
         assert main(["groups", *options, *paths]) == 0
         found = json.loads(capsys.readouterr().out)["groups"]
-        told.append(next(group for group in found if group["name"] == "first"))
-    assert told[0]["is_output"]
-    assert not told[1]["is_output"]
-    assert not told[1]["held"]
+        text.append(next(group for group in found if group["name"] == "first"))
+    assert text[0]["is_output"]
+    assert not text[1]["is_output"]
+    assert not text[1]["held"]

@@ -33,10 +33,10 @@ NUMBERS: dict[str, tuple[Function, str]] = {
 
 @pytest.mark.parametrize("name", NUMBERS)
 def test_a_number_that_the_code_makes_of_a_width_is_no_accusation(name: str) -> None:
-    function, told = NUMBERS[name]
+    function, output = NUMBERS[name]
     model, found = pruned(lambda: Net(function))
     assert (found.verdict, found.structure) == (Verdict.RENORMALIZED, "proved")
-    assert f"the model {told}" in found.reason
+    assert f"the model {output}" in found.reason
     # The pruned network is what its own code makes of a network of these widths.
     assert model.make.out_channels == 4
     cured = prune(Net(function).eval(), images(), 0.5, ignore=["head"])
@@ -93,7 +93,7 @@ VALUES: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 @pytest.mark.parametrize("name", VALUES)
-def test_values_that_are_taken_out_of_tensors_are_told_and_not_accused(name: str) -> None:
+def test_values_that_are_taken_out_of_tensors_are_reported_and_not_wrong(name: str) -> None:
     # They are others in the pruned network, as `middle` reads half of its channels there.
     def make() -> Net:
         net = Net(lambda m, x: VALUES[name](m.middle(x)), middle=nn.Conv2d(8, 8, 1))
@@ -103,7 +103,7 @@ def test_values_that_are_taken_out_of_tensors_are_told_and_not_accused(name: str
 
     found = answer(make)
     assert found.verdict is Verdict.EXACT
-    assert "shown on drawn inputs alone" in found.reason
+    assert "shown on random inputs alone" in found.reason
     assert "taken out of tensors" in found.reason or "by its position" in found.reason
 
 

@@ -1,4 +1,4 @@
-"""The verdict on every kind of block, by the real pruner, and what is said of those that fail."""
+"""The verdict on every kind of block, by the real pruner, and the reasons of failures."""
 
 import pytest
 import torch
@@ -36,7 +36,7 @@ def test_each_block_gets_its_verdict(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "output"),
     [
         ("softmax over channels", "the model's own forward calls softmax"),
         ("direction of the channels", "calls normalize, which mixes across channels"),
@@ -48,14 +48,14 @@ def test_each_block_gets_its_verdict(name: str) -> None:
         ("depthwise with a multiplier", "at layer `body.1`"),
     ],
 )
-def test_what_is_said_names_the_place(name: str, told: str) -> None:
+def test_what_is_said_names_the_place(name: str, output: str) -> None:
     import re
 
     answer = answer_for(name)
-    assert re.search(told, answer.reason), answer.reason
+    assert re.search(output, answer.reason), answer.reason
 
 
-def test_a_map_that_is_told_is_the_map_that_is() -> None:
+def test_the_reported_map_of_channels_is_the_true_one() -> None:
     """Removed channels of a flip by hand: place p of the reader carries channel 7 - p."""
     model = build("flip")
     inputs, pruner = half_pruned(model)
@@ -108,7 +108,7 @@ def test_scrambled_heads_are_wrong_behind_an_operator_that_mixes_too() -> None:
     answer = verify(model, inputs, pruner)
     assert model.project.in_features == 4
     assert answer.verdict is Verdict.WRONG
-    # With heads told, each loses as many, and nothing but the norm's statistic is another.
+    # With the heads given, each loses as many, and only the norm's statistic differs.
     right = Scrambled().eval()
     inputs, pruner = half_pruned(right)
     assert verify(right, inputs, pruner).verdict is Verdict.RENORMALIZED
@@ -129,7 +129,7 @@ def test_a_fault_behind_an_operator_that_mixes_is_named_not_the_operator() -> No
     assert answer.first_divergence == "norm"
 
 
-def test_a_network_that_refuses_nan_is_told_by_its_operators() -> None:
+def test_a_network_that_refuses_nan_is_judged_by_its_operators() -> None:
     def checked(module, x):
         if x.isnan().any():
             raise ValueError("no numbers")
@@ -154,7 +154,7 @@ def test_shared_constants_are_as_they_were_under_both_names() -> None:
 
 
 @pytest.mark.parametrize("at", [1, 2])
-def test_a_pruner_that_writes_between_its_steps_is_told(at: int) -> None:
+def test_a_pruner_that_writes_between_its_steps_is_reported(at: int) -> None:
     class Writing(tp.pruner.MagnitudePruner):
         def step(self, interactive: bool = False):
             if self.current_step + 1 == at:

@@ -144,7 +144,7 @@ def by_users(kind) -> Verification:
     return verify(model, IMAGE, pruner_of(model))
 
 
-DOORS = pytest.mark.parametrize("prune", [by_us, by_users])
+BOTH_WAYS = pytest.mark.parametrize("prune", [by_us, by_users])
 
 # What DepGraph numbers wrongly, the operator by which it came there, and the layer to exclude.
 MISREAD = {
@@ -155,7 +155,7 @@ MISREAD = {
 }
 
 
-@DOORS
+@BOTH_WAYS
 @pytest.mark.parametrize("kind", MISREAD)
 def test_the_cause_comes_first_and_once_with_the_line_of_the_model(kind, prune) -> None:
     channel, operator, line, _ = MISREAD[kind]
@@ -170,7 +170,7 @@ def test_the_cause_comes_first_and_once_with_the_line_of_the_model(kind, prune) 
     assert "Backward" not in found.reason
 
 
-@DOORS
+@BOTH_WAYS
 @pytest.mark.parametrize("kind", MISREAD)
 def test_the_layer_that_is_said_to_be_excluded_is_a_way_out(kind, prune) -> None:
     *_, layer = MISREAD[kind]
@@ -180,7 +180,7 @@ def test_the_layer_that_is_said_to_be_excluded_is_a_way_out(kind, prune) -> None
     assert found.verdict is not Verdict.UNPRUNABLE
 
 
-def test_a_chunk_is_told_from_a_split_by_sizes_whose_parts_depgraph_reads() -> None:
+def test_a_chunk_is_distinguished_from_a_split_by_sizes() -> None:
     class BySizes(Swapped):
         def middle(self, x):
             whole = Net.middle(self, x)
@@ -192,7 +192,7 @@ def test_a_chunk_is_told_from_a_split_by_sizes_whose_parts_depgraph_reads() -> N
     assert by_users(BySizes).verdict is not Verdict.UNPRUNABLE
 
 
-@DOORS
+@BOTH_WAYS
 def test_a_parametrization_is_named_with_how_to_remove_it(prune) -> None:
     def kind():
         model = Net()
@@ -215,11 +215,11 @@ def test_what_an_operator_does_inside_is_named_by_the_module_that_calls_it() -> 
     assert "return self.recurrent(self.first(x))[0]" in found.reason
 
 
-def test_an_output_that_depgraph_cannot_take_apart_is_told_with_output_transform() -> None:
+def test_an_output_that_depgraph_cannot_unpack_names_output_transform() -> None:
     def bare(model, inputs, ratio):
         return pruner_of(model, inputs, ratio)
 
-    def told(model, inputs, ratio):
+    def text(model, inputs, ratio):
         return pruner_of(model, inputs, ratio, output_transform=lambda output: output["scores"])
 
     def verdict(factory) -> Verification:
@@ -230,7 +230,7 @@ def test_an_output_that_depgraph_cannot_take_apart_is_told_with_output_transform
 
     assert verdict(bare).reason.startswith("the model's output holds None, which DepGraph cannot")
     assert "output_transform" in verdict(bare).reason
-    assert verdict(told).verdict is Verdict.EXACT
+    assert verdict(text).verdict is Verdict.EXACT
 
 
 def test_a_graph_that_joins_nothing_is_why_nothing_goes() -> None:
@@ -245,7 +245,7 @@ def test_a_graph_that_joins_nothing_is_why_nothing_goes() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Unwrapped parameters")
-@DOORS
+@BOTH_WAYS
 @pytest.mark.parametrize(
     ("kind", "reason"), [(Lone, "single-channel"), (Contracted, "would-empty")]
 )
@@ -256,7 +256,7 @@ def test_why_a_group_is_left_whole_is_what_torch_pruning_says_itself(kind, reaso
     assert (found["first"].requested, found["first"].removed) == (4, 4)
 
 
-def test_an_assertion_of_the_model_is_told_with_its_line() -> None:
+def test_an_assertion_of_the_model_is_reported_with_its_line() -> None:
     model = made(Asserting)
     model.second = nn.Conv2d(8, 6, 3)
     failure = str(locate_failure(model, IMAGE))
@@ -273,6 +273,6 @@ def test_a_time_out_names_the_operator_that_depgraph_looks_at() -> None:
     swin = SwinTransformer([4, 4], 16, [2, 2], [2, 2], [4, 4], num_classes=3).eval()
     with pytest.raises(BudgetExceededError) as caught, budgets.limited(3):
         dependency_groups(swin, torch.randn(1, 3, 64, 64))
-    assert "while reading the " in caught.value.story
-    assert ", at operator " in caught.value.story
-    assert "torchvision/models/swin_transformer.py:" in caught.value.story
+    assert "while reading the " in caught.value.reason
+    assert ", at operator " in caught.value.reason
+    assert "torchvision/models/swin_transformer.py:" in caught.value.reason

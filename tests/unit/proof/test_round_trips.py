@@ -1,4 +1,4 @@
-"""What becomes of a pruned network when it leaves the process; each way to go wrong is planted."""
+"""Saving, exporting and moving a pruned network; each possible fault is planted."""
 
 import logging
 
@@ -159,7 +159,7 @@ def test_an_infinite_output_hides_no_fault() -> None:
     assert "its output 0 is off" in round_trips.shipped_departure(model, form, inputs_for(model))
 
 
-def test_the_dense_network_is_told_of_where_it_departs_as_well() -> None:
+def test_a_dense_network_that_differs_as_well_is_reported() -> None:
     assert failure("survives_export", outcome(make(Shipped))).endswith(
         "; so does that of the dense network"
     )
@@ -184,7 +184,7 @@ def test_a_buffer_that_shares_memory_comes_back() -> None:
 def test_weights_that_no_network_takes_back_are_not_prunings_fault() -> None:
     """torch does not write to a buffer whose elements are one place in memory."""
     reason = skipped("survives_state_dict", outcome(Sharing(torch.rand(1).expand(2)).eval()))
-    assert reason.endswith("the dense network fares no better")
+    assert reason.endswith("the dense network fails in the same way")
 
 
 def test_a_network_that_is_another_when_copied_is_refused() -> None:
@@ -229,10 +229,10 @@ def test_a_weight_that_pickling_changes_is_seen_with_the_layer() -> None:
     found.pruned.is_pruned = True
     message = failure("survives_pickling", found)
     assert message.startswith("the network that came back runs with the right output shape")
-    assert "`second` is the first to depart" in message
+    assert "`second` is the first to differ" in message
 
 
-def test_what_the_history_does_not_tell_is_seen() -> None:
+def test_a_difference_that_the_history_does_not_record_is_detected() -> None:
     """An attribute that a pruner's step sets is not set where the structure is rebuilt."""
 
     class Viewed(Chain):
@@ -284,7 +284,7 @@ def test_what_the_dense_network_cannot_do_either_is_skipped_with_the_reason() ->
 
     reason = skipped("survives_pickling", outcome(make(Local)))
     assert reason.startswith("saving the whole module raised")
-    assert reason.endswith("the dense network fares no better")
+    assert reason.endswith("the dense network fails in the same way")
 
 
 def test_what_pruning_alone_spoils_is_a_failure() -> None:

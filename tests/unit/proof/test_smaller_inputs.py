@@ -1,4 +1,4 @@
-"""Numbers are compared on smaller inputs only where nothing but these is left to be shown."""
+"""Numbers are compared on smaller inputs only if everything else is lined up."""
 
 from typing import Any
 

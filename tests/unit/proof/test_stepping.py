@@ -34,14 +34,14 @@ def train(model: nn.Module) -> None:
         optimizer.step()
 
 
-def test_every_step_tells_what_went_from_the_first_one_on() -> None:
+def test_every_step_lists_what_was_removed_since_the_first() -> None:
     model = make(Chain)
     inputs = inputs_for(model)
     steps = list(verify_steps(model, inputs, in_steps(model, inputs)))
     assert [step.verdict for step in steps] == [Verdict.EXACT, Verdict.EXACT]
-    told = [[(g.requested, g.removed) for g in step.groups if g.root != "head"] for step in steps]
+    output = [[(g.requested, g.removed) for g in step.groups if g.root != "head"] for step in steps]
     # A quarter and then a half of 4 and 5: 4 - int(4 * .75), 5 - int(5 * .75), and so on.
-    assert told == [[(1, 1), (2, 2)], [(2, 2), (3, 3)]]
+    assert output == [[(1, 1), (2, 2)], [(2, 2), (3, 3)]]
     assert (model.first.out_channels, model.second.out_channels) == (2, 2)
 
 
@@ -266,7 +266,7 @@ class Halves(nn.Module):
         return self.head(self.second(value * gate.sigmoid()))
 
 
-def test_a_step_that_raises_behind_others_is_told_by_its_number() -> None:
+def test_a_step_that_raises_after_others_is_named_by_its_number() -> None:
     model = make(Halves)
     inputs = inputs_for(model)
     *_, last = verify_steps(model, inputs, in_steps(model, inputs, steps=5))

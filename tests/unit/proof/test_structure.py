@@ -1,4 +1,4 @@
-"""What lining two networks up shows that numbers on drawn inputs do not."""
+"""Faults that lining up shows and random inputs do not."""
 
 import copy
 import math
@@ -113,7 +113,7 @@ def test_a_change_that_no_drawn_number_shows_is_wrong(name: str) -> None:
 def test_another_order_of_channels_shows_where_they_are_silent(function) -> None:
     found = answer(lambda: Net(function))
     assert found.verdict is Verdict.WRONG
-    assert "it does not show on the inputs drawn" in found.reason
+    assert "the random inputs do not show it" in found.reason
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_the_greatest_channel_itself_is_one_of_those_that_stay() -> None:
     assert found.verdict is Verdict.MIXED
 
 
-def test_a_head_of_train_mode_that_no_longer_fits_is_broken_and_one_that_fits_is_told() -> None:
+def test_a_head_of_train_mode_that_does_not_fit_is_broken_and_one_that_fits_is_reported() -> None:
     class Auxiliary(Net):
         def forward(self, x: Tensor) -> Any:
             x = self.make(x).relu()
@@ -173,10 +173,10 @@ def test_a_head_of_train_mode_that_no_longer_fits_is_broken_and_one_that_fits_is
     broken = answer(lambda: Auxiliary(lambda m, x: x, extra=nn.Conv2d(8, 2, 1)))
     assert broken.verdict is Verdict.BROKEN
     assert "in train mode `extra`" in broken.reason
-    told = answer(lambda: Net(lambda m, x: x, extra=nn.Linear(5, 5)))
-    assert told.verdict is Verdict.EXACT
-    assert told.unexercised == ("extra",)
-    assert "not exercised in eval mode: `extra`" in told.reason
+    output = answer(lambda: Net(lambda m, x: x, extra=nn.Linear(5, 5)))
+    assert output.verdict is Verdict.EXACT
+    assert output.unexercised == ("extra",)
+    assert "not exercised in eval mode: `extra`" in output.reason
 
 
 def test_a_function_of_train_mode_that_no_longer_fits_is_broken() -> None:
@@ -188,7 +188,7 @@ def test_a_function_of_train_mode_that_no_longer_fits_is_broken() -> None:
     assert "in train mode" in found.reason
 
 
-def test_an_attribute_that_nothing_here_reads_is_told() -> None:
+def test_an_attribute_that_no_operator_reads_is_reported() -> None:
     def function(m: Net, x: Tensor) -> Tensor:
         return x if x.shape[-1] < m.most else x.relu()
 
@@ -441,7 +441,7 @@ def rotated(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 
 def without_a_head(model: Heads, channels: list[int], **after: Any) -> Verification:
-    """Cut by hand, as torch-pruning cuts whole heads that it is told of."""
+    """Cut by hand, as torch-pruning cuts whole heads if they are given."""
     from analysis.network.inference import copy_of
     from analysis.proof.proving import prove
     from analysis.records import Cut, Removal

@@ -81,7 +81,7 @@ def test_values_that_leave_the_tensors() -> None:
 
     _, found = pruned(make)
     assert found.verdict is Verdict.EXACT
-    assert "shown on drawn inputs alone: values that are taken out of tensors" in found.reason
+    assert "shown on random inputs alone: values that are taken out of tensors" in found.reason
 
 
 def test_a_whole_number_beside_the_outputs() -> None:

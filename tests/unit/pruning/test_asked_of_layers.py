@@ -1,4 +1,4 @@
-"""Whole heads and ratios of single layers: asked against done, of heads that are counted here."""
+"""Whole heads, and ratios of single layers: requested and removed."""
 
 import pytest
 import torch
@@ -84,7 +84,7 @@ def test_heads_of_which_each_step_takes_a_share_of_what_is_left_are_more_than_as
     (heads,) = found.heads
     assert (heads.requested, heads.removed, heads.is_as_asked) == (5, 9, False)
     assert "of the 10 heads" in found.reason
-    assert "5 were asked to go and 9 went" in found.reason
+    assert "5 were requested and 9 removed" in found.reason
 
 
 def test_a_head_is_gone_only_where_all_of_its_channels_are() -> None:
@@ -115,14 +115,14 @@ def test_keys_that_queries_share_let_more_heads_go_than_asked_but_no_fewer() -> 
         ({"head_pruning_ratio": 0.5, "num_heads": {}}, "`num_heads` names no layer"),
     ],
 )
-def test_a_ratio_of_heads_that_does_nothing_is_told(options, why) -> None:
+def test_a_ratio_of_heads_without_effect_is_reported(options, why) -> None:
     found = answer(made(), ratio=0.0, **options)
     assert found.verdict is Verdict.UNCHANGED
     assert why in found.reason
     assert why in found.unmet_heads
 
 
-def test_a_ratio_of_heads_of_a_layer_that_has_none_is_told() -> None:
+def test_a_ratio_of_heads_of_a_layer_without_heads_is_reported() -> None:
     model = made()
     found = answer(model, head_pruning_ratio_dict={model.stem: 0.5, model.v: 0.3})
     assert [each.removed for each in found.heads] == [3]
@@ -135,7 +135,7 @@ def test_heads_are_asked_of_an_attention_whose_first_layer_has_no_ratio() -> Non
     found = answer(model, head_pruning_ratio_dict={model.q: 0.3})
     (heads,) = found.heads
     assert (heads.requested, heads.removed) == (3, 0)
-    assert "3 were asked to go and 0 went" in found.reason
+    assert "3 were requested and 0 removed" in found.reason
 
 
 def test_what_is_asked_of_other_groups_is_known_beside_whole_heads() -> None:
@@ -143,7 +143,7 @@ def test_what_is_asked_of_other_groups_is_known_beside_whole_heads() -> None:
     assert (found["stem"].requested, found["stem"].removed) == (10, 10)
 
 
-def test_attention_whose_channels_may_not_go_is_excluded() -> None:
+def test_attention_without_removable_channels_is_excluded() -> None:
     found = answer(made(), prune_num_heads=False)
     attention = next(group for group in found.groups if group.width == HEADS * SIZE)
     assert (attention.requested, attention.reason) == (0, "ignored")
@@ -156,7 +156,7 @@ def test_attention_whose_channels_may_not_go_is_excluded() -> None:
         ({"k": 0.25, "q": 0.5}, "its group takes the 0.25 that is asked of `k`"),
     ],
 )
-def test_a_ratio_of_a_layer_that_no_group_takes_up_is_told(layers, why) -> None:
+def test_a_ratio_of_a_layer_without_effect_is_reported(layers, why) -> None:
     model = made()
     ratios = {getattr(model, name): ratio for name, ratio in layers.items()}
     found = answer(
@@ -165,7 +165,7 @@ def test_a_ratio_of_a_layer_that_no_group_takes_up_is_told(layers, why) -> None:
     assert why in " ".join(found.unmet)
 
 
-def test_a_ratio_of_a_layer_that_is_taken_up_is_not_told_of() -> None:
+def test_a_ratio_of_a_layer_with_an_effect_is_not_reported() -> None:
     model = made()
     found = answer(model, ratio=0.0, pruning_ratio_dict={model.out: 0.5})
     assert model.out.out_features == 10
@@ -176,7 +176,7 @@ CHECKS = ("ratio_met", "heads_as_asked", "no_group_dropped")
 
 
 def failed(**options) -> dict[str, str]:
-    """What fails of the checks of asked against done, with the message."""
+    """The failing checks on requested channels, with the message."""
 
     def build(model, inputs, ratio):
         shares = {getattr(model, name): share for name, share in options.get("of", {}).items()}
@@ -206,7 +206,7 @@ def test_heads_that_went_as_asked_fail_no_check() -> None:
     assert failed(head_pruning_ratio=0.5, global_pruning=True) == {}
 
 
-def test_a_ratio_of_a_layer_that_no_group_takes_up_fails_a_check() -> None:
+def test_a_ratio_of_a_layer_without_effect_fails_a_check() -> None:
     found = failed(of={"head": 0.5})
     assert list(found) == ["no_group_dropped"]
     assert "`head`, and it is excluded" in found["no_group_dropped"]

@@ -1,4 +1,4 @@
-"""Why nothing goes of a group whose channels stand in one layer several times."""
+"""Why nothing is removed of a group whose channels are in one layer several times."""
 
 import pytest
 import torch

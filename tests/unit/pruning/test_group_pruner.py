@@ -1,4 +1,4 @@
-"""The pruner of groups as they are: torch-pruning's own ranking, and none of its traps."""
+"""`GroupPruner`: torch-pruning's ranking without its traps."""
 
 import copy
 import sys
@@ -29,11 +29,11 @@ SAME = [
         name
         for name, (_, verdict) in PROVED.items()
         if verdict in (Verdict.EXACT, Verdict.RENORMALIZED)
-        # torch-pruning has to be told the heads, and then prunes these otherwise.
+        # torch-pruning needs the heads given, and then prunes them differently.
         and "attention" not in name and name != "transformer layer"
     ),
 ]  # fmt: skip
-"""Small networks that torch-pruning reads rightly when it is told nothing."""
+"""Small networks that torch-pruning reads rightly without options."""
 
 RANKS: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
     "l1": (lambda: "l1", lambda: importances.MagnitudeImportance(p=1)),
@@ -195,10 +195,10 @@ def test_the_account_says_what_stays_so_that_no_layer_is_emptied() -> None:
     pruner = GroupPruner(model, inputs_for(model), 0.99, ignore=["head"])
     found = verify(model, inputs_for(model), pruner)
     assert found.verdict is Verdict.EXACT
-    told = {each.root: (each.requested, each.removed, each.reason) for each in found.groups}
+    output = {each.root: (each.requested, each.removed, each.reason) for each in found.groups}
     # 12 - int(12 * 0.01) and 10 - int(10 * 0.01) are asked for.
-    assert told["first"] == (12, 11, Reason.WOULD_EMPTY)
-    assert told["second"] == (10, 9, Reason.WOULD_EMPTY)
+    assert output["first"] == (12, 11, Reason.WOULD_EMPTY)
+    assert output["second"] == (10, 9, Reason.WOULD_EMPTY)
 
 
 @pytest.mark.parametrize("steps", [1, 2, 5])
@@ -241,7 +241,7 @@ def test_a_cap_holds_against_rounding() -> None:
 @pytest.mark.parametrize("steps", [1, 4])
 @pytest.mark.parametrize("scope", ["local", "global"])
 @pytest.mark.parametrize("least", [1, 3, 10, 11, 50])
-def test_each_group_keeps_as_many_channels_as_it_is_told_to(
+def test_each_group_keeps_the_requested_number_of_channels(
     least: int, scope: str, steps: int
 ) -> None:
     model = cut(Wide, 0.99, steps, scope=scope, min_channels=least)
@@ -325,7 +325,7 @@ def test_a_ratio_of_a_layer_that_cannot_be_asked_is_one_clear_line(
 # ---------------------------------------------------------------------- steps
 
 
-def test_an_interactive_step_cuts_only_the_groups_that_it_is_told_to() -> None:
+def test_an_interactive_step_cuts_only_marked_groups() -> None:
     model = make(Wide)
     dense = copy.deepcopy(model)
     pruner = GroupPruner(model, inputs_for(model), 0.5, ignore=["head"])
@@ -404,7 +404,7 @@ def test_every_step_is_proved_also_with_training_in_between(
         )  # fmt: skip
 
 
-def test_verify_takes_it_and_asked_is_held_against_done() -> None:
+def test_verify_takes_it_and_compares_requested_and_removed() -> None:
     model = make(Flipped)
     inputs = inputs_for(model)
     found = verify(model, inputs, GroupPruner(model, inputs, 0.5, ignore=["head"]))

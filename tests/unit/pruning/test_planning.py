@@ -1,4 +1,4 @@
-"""What is asked of each group, by hand and against what torch-pruning does."""
+"""The request to each group, by hand and against torch-pruning."""
 
 from dataclasses import replace
 
@@ -143,7 +143,7 @@ def test_the_gap_is_that_of_the_two_scores_around_the_threshold() -> None:
     assert gap == pytest.approx((4 - 2) / 4)
 
 
-def test_the_account_tells_frozen_and_untraced_groups() -> None:
+def test_frozen_and_untraced_groups_are_distinguished() -> None:
     groups = (group("a", 4), replace(group("b", 4), frozen=True), group("c", 4))
     planned = plan(groups, {g.root: scores(1, 2, 3, 4) for g in groups}, Config(0.5, "local"))
     done = [Removal("a", (0, 1), (Cut("a", "out", 4, (0, 1)),))]

@@ -1,4 +1,4 @@
-"""What a pruner asks, worked out by hand and held against what torch-pruning then does."""
+"""The request of a pruner, worked out by hand and compared with torch-pruning."""
 
 import random
 
@@ -352,7 +352,7 @@ class History:
         return {c for cut in cuts if (cut.layer, cut.axis) == (root, "out") for c in cut.removed}
 
 
-def test_the_users_own_pruner_is_accounted_by_what_it_was_told() -> None:
+def test_the_request_of_the_users_own_pruner_is_that_of_its_options() -> None:
     """Its ignored layers, rounding and cap count, not the policy that was named."""
     dense = analyse(make(Chain), inputs_for(make(Chain)))
 

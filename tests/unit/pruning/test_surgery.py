@@ -1,4 +1,4 @@
-"""What the pruner did is recorded with the indices of the network it started from."""
+"""The pruner's cuts are recorded with indices of the network it started from."""
 
 import functools
 

@@ -1,4 +1,4 @@
-"""Weights that are made of others, or of which one row stands for several channels, are pruned."""
+"""Weights that are computed from others, or with one row for several channels, are pruned."""
 
 from collections.abc import Callable
 
@@ -44,7 +44,7 @@ NETS: dict[str, tuple[Callable[[], Net], str]] = {
 
 @pytest.mark.filterwarnings("ignore:.*spectral_norm.* is deprecated", "ignore::FutureWarning")
 @pytest.mark.parametrize("name", NETS)
-def test_it_is_pruned_where_it_can_and_proved(name: str) -> None:
+def test_every_network_is_pruned_where_possible_and_proved(name: str) -> None:
     make, pruned = NETS[name]
     model = built(make)
     cured = prune(model, images(), 0.5, ignore=["head"])
@@ -59,7 +59,7 @@ def test_it_is_pruned_where_it_can_and_proved(name: str) -> None:
         torch.testing.assert_close(cured.model(images()), model(images()), rtol=1e-4, atol=1e-5)
 
 
-def test_a_column_that_stands_for_a_channel_of_each_group_goes_from_all() -> None:
+def test_a_column_with_a_channel_of_each_group_is_removed_from_all() -> None:
     cured = prune(built(transposed), images(), 0.5, ignore=["head"])
     assert cured.verification.reason == ""
     out = cured.kept["middle"]["out"]

@@ -137,7 +137,7 @@ def test_parameters_follow_the_convention_too() -> None:
 
 
 def refused(dense: nn.Module, inputs: Tensor, widths: object) -> str:
-    """What every door says alike of these widths."""
+    """The message of every function on these widths."""
     said = set()
     for ask in (
         partial(cost_of, dense, inputs),
@@ -154,10 +154,10 @@ def refused(dense: nn.Module, inputs: Tensor, widths: object) -> str:
 
 
 @pytest.mark.parametrize(
-    ("kind", "widths", "told"),
+    ("kind", "widths", "output"),
     [
         (Chain, {"frist": 2}, "is called 'frist'; did you mean 'first'?"),
-        (Chain, {"zzz": 2}, "is called 'zzz'; the command groups lists those that there are"),
+        (Chain, {"zzz": 2}, "is called 'zzz'; the command groups lists them"),
         (Chain, {"first": 5}, "`first` has 4 channels, and 5 are to be left of it"),
         (Chain, {"first": 0}, "'first' is to have 0 channels; expected a whole number of at"),
         (Chain, {"first": 2.5}, "'first' is to have 2.5 channels; expected a whole number"),
@@ -172,15 +172,15 @@ def refused(dense: nn.Module, inputs: Tensor, widths: object) -> str:
         (Attention, {"embed": 2}, "cannot have 2 channels; the nearest that it can are 3"),
     ],
 )  # fmt: skip
-def test_widths_that_cannot_be_had_are_refused_in_one_line(kind, widths, told) -> None:
-    assert told in refused(kind().eval(), given(kind), widths)
+def test_widths_that_cannot_be_had_are_refused_in_one_line(kind, widths, output) -> None:
+    assert output in refused(kind().eval(), given(kind), widths)
 
 
 def test_a_layer_that_reads_several_groups_is_asked_for_by_one_of_them() -> None:
     dense = Concat().eval()
     dense.join = nn.Sequential(nn.BatchNorm2d(10), dense.join)
-    told = "`join.0` has channels of several groups; ask for one of `left`, `right`"
-    assert told in refused(dense, inputs_for(dense), {"join.0": 2})
+    output = "`join.0` has channels of several groups; ask for one of `left`, `right`"
+    assert output in refused(dense, inputs_for(dense), {"join.0": 2})
 
 
 class Mirrored(nn.Module):

@@ -235,14 +235,16 @@ def pytest_collection_modifyitems(config, items):
         ("test_two.py", "--deselect", "test_two.py::test_most"),
     ],
 )
-def test_a_narrowed_run_does_not_miss_what_it_did_not_look_at(project, narrowing) -> None:
+def test_a_run_of_some_tests_does_not_report_the_rows_of_others_as_missing(
+    project, narrowing
+) -> None:
     write(project, HEADER + HALF + MOST)
     (project.path / "reports" / "baseline.new.csv").write_text("of a whole run")
     result = check(project, *narrowing)
     assert result.ret == 0
     assert summary(result) == [
         "8 rows are as reports/baseline.csv expects",
-        "8 rows of the baseline were not looked at, because the run was narrowed",
+        "8 rows of the baseline were not checked, because the run was narrowed",
     ]
     assert files(project) == ["baseline.csv", "baseline.new.csv"]
 
@@ -277,7 +279,7 @@ def test_what_a_stopped_run_did_not_reach_is_not_missing(project, processes) -> 
     assert summary(result) == [
         REGRESSION,
         ACCEPT,
-        "8 rows of the baseline were not looked at, because the run was stopped",
+        "8 rows of the baseline were not checked, because the run was stopped",
     ]
     assert content(project, "baseline.new.csv") == HEADER + HALF + MOST
 
@@ -294,7 +296,7 @@ def test_the_rows_of_a_test_that_fails_before_it_records_are_kept(project, optio
     project.makepyfile(test_two=TWO.split("@")[0] + BROKEN)
     result = project.runpytest(option)
     assert result.ret == 1
-    assert "8 rows of the baseline were not looked at, because a test failed" in summary(result)[-1]
+    assert "8 rows of the baseline were not checked, because a test failed" in summary(result)[-1]
     written = "baseline.csv" if "update" in option else "baseline.new.csv"
     assert content(project, written) == HEADER + HALF + MOST
 
@@ -335,7 +337,7 @@ def test_an_update_keeps_tolerances_and_directions_and_drops_what_is_gone(projec
     assert len(changed) == 1 + PER_RUN + 1
 
 
-def test_a_narrowed_update_keeps_what_it_did_not_look_at(project) -> None:
+def test_an_update_by_some_tests_keeps_the_rows_of_others(project) -> None:
     write(project, HEADER + HALF.replace("300", "1") + MOST + OLD)
     result = update(project, "-k", "half")
     assert result.ret == 1
@@ -343,7 +345,7 @@ def test_a_narrowed_update_keeps_what_it_did_not_look_at(project) -> None:
     assert summary(result) == [
         "net classifier global 0.5 macs: 1 -> 300",
         "wrote reports/baseline.csv",
-        "16 rows of the baseline were not looked at, because the run was narrowed",
+        "16 rows of the baseline were not checked, because the run was narrowed",
     ]
 
 

@@ -115,7 +115,7 @@ def test_four_lines_fail_a_network_that_is_cut_wrongly_with_the_layer(session) -
     result.stdout.fnmatch_lines(
         [
             ">*check()",
-            "E*CheckFailedError: wrong: *: `second` is the first to depart,*channels of `second`*",
+            "E*CheckFailedError: wrong: *: `second` is the first to differ,*channels of `second`*",
             "FAILED test_net.py::test_net[[]Flipped-0.5-equivalent_to_masked]*",
         ]
     )
@@ -241,7 +241,7 @@ UNUSABLE = {
 
 
 @pytest.mark.parametrize(("arguments", "message"), UNUSABLE.values(), ids=UNUSABLE)
-def test_what_cannot_be_looked_at_is_one_line_and_a_usage_error(
+def test_a_network_that_cannot_be_analysed_is_a_usage_error_of_one_line(
     session, arguments: str, message: str
 ) -> None:
     result = session(f"{arguments}, ratios=[0.5]", "-k", "forward_runs or something")
@@ -284,7 +284,7 @@ def test_two_tests_of_a_folder_with_brackets_have_each_its_own(session, pytester
     result.stdout.fnmatch_lines(["FAILED *test_net*", "*1 failed, 1 passed*"])
 
 
-def test_a_factory_that_takes_longer_than_the_budget_is_told_of(session, pytester) -> None:
+def test_a_factory_that_takes_longer_than_the_budget_is_named(session, pytester) -> None:
     result = session(
         "lambda: __import__('time').sleep(30), ratios=[0.5], budget=1", "-k", "forward_runs"
     )
@@ -334,8 +334,8 @@ def test_subtests_and_properties_are_those_of_the_test(session, pytester) -> Non
     result = pytester.runpytest("test_more.py", "-k", "forward_runs", "--junit-xml=junit.xml")
     result.assert_outcomes(passed=1, deselected=len(CATALOGUE) - 1)
     (found,) = ET.parse(pytester.path / "junit.xml").findall(".//property")
-    told = json.loads(found.get("value", ""))
-    assert (told["subject"], told["ratio"], told["verdict"]) == ("Net", 0.5, "exact")
+    output = json.loads(found.get("value", ""))
+    assert (output["subject"], output["ratio"], output["verdict"]) == ("Net", 0.5, "exact")
 
 
 def test_what_failed_last_runs_again_alone(session, pytester) -> None:
@@ -372,7 +372,7 @@ def test_numbers_are_held_without_a_fixture(session, pytester) -> None:
 def test_the_suite_looks_at_networks_without_a_test_file(pytester) -> None:
     quick = ("--ratios", "0.5", "--scope", "local", "-k", "equivalent or something")
     models = ("--model", "mine:Net", "--model", "mine.py:Flipped")
-    result = suite(pytester, *models, *SMALL, *quick, "--report=told", "-n", "2")
+    result = suite(pytester, *models, *SMALL, *quick, "--report=report", "-n", "2")
     result.assert_outcomes(passed=3, failed=1)
     result.stdout.fnmatch_lines(
         [
@@ -380,19 +380,19 @@ def test_the_suite_looks_at_networks_without_a_test_file(pytester) -> None:
             "networks: mine:Net, mine.py:Flipped",
             "| mine:Net * exact *",
             "| mine.py:Flipped * wrong *",
-            "wrote told/index.html",
-            "wrote told/report.md",
-            "wrote told/results.json",
+            "wrote report/index.html",
+            "wrote report/report.md",
+            "wrote report/results.json",
         ]
     )
-    page = (pytester.path / "told/report.md").read_text()
+    page = (pytester.path / "report/report.md").read_text()
     assert "### mine.py:Flipped" in page
     assert re.search(r"mine.py:Flipped .* equivalent_to_masked +\| failed +\| wrong: ", page)
-    told = json.loads((pytester.path / "told/results.json").read_text())
-    assert told["schema"] == 1
-    verdicts = [run["verdict"] for subject in told["subjects"] for run in subject["runs"]]
+    output = json.loads((pytester.path / "report/results.json").read_text())
+    assert output["schema"] == 1
+    verdicts = [run["verdict"] for subject in output["subjects"] for run in subject["runs"]]
     assert sorted(verdicts) == ["exact", "wrong"]
-    names = {check["name"] for check in told["subjects"][0]["runs"][0]["checks"]}
+    names = {check["name"] for check in output["subjects"][0]["runs"][0]["checks"]}
     assert names == {"something_removed", "equivalent_to_masked"}
 
 
@@ -506,10 +506,10 @@ def test_values_of_options_are_no_places_to_look_for_tests(pytester) -> None:
     (folder / "test_it.py").write_text(
         "def test_it(pytestconfig): assert pytestconfig.getoption('--mine') == '1'\n"
     )
-    other = pytester.mkdir("told")
+    other = pytester.mkdir("report")
     (other / "conftest.py").write_text("raise RuntimeError('this is no place for tests')\n")
     (pytester.path / "numbers.csv").write_text("")
-    options = ("--mine", "1", "--report", "told", "--baseline", "numbers.csv")
+    options = ("--mine", "1", "--report", "report", "--baseline", "numbers.csv")
     pytester.runpytest(*options).assert_outcomes(passed=1)
 
 

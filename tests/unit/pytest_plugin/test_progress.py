@@ -1,4 +1,4 @@
-"""On a terminal one sees what is being waited for; a pipe gets nothing of it."""
+"""A terminal shows what a test waits for; a pipe does not."""
 
 import os
 import pty

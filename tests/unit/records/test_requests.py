@@ -1,4 +1,4 @@
-"""What may be asked, as every door takes it."""
+"""The values that a request takes."""
 
 import pytest
 from nets import Chain, make
@@ -42,7 +42,7 @@ def test_what_is_no_list_is_refused(given) -> None:
         excluded(given)
 
 
-def test_a_label_is_read_as_the_layers_it_stands_for() -> None:
+def test_a_label_is_read_as_its_layers() -> None:
     for given in (["head"], ["classifier"], ["a", "b.c"], "skip-channels", "models:keep", []):
         label = label_of(given)
         assert excluded(label) == (excluded(given) if given else "none")

@@ -16,8 +16,8 @@ from analysis.records import Network, Request, Sizes, Study, Verdict, Verificati
 from analysis.reporting import files, markdown, page
 from analysis.reporting.report import write_report
 from analysis.reporting.section import Absent, Section
+from analysis.reporting.sections import asked, versions
 from analysis.reporting.stages import stages
-from analysis.reporting.story import asked, versions
 from analysis.reporting.tables import Table, as_markdown, bound, count, left
 from analysis.study import study
 
@@ -61,7 +61,7 @@ def test_others_may_read_what_was_written(tmp_path) -> None:
     assert target.stat().st_mode & 0o777 == 0o666 & ~mask
 
 
-def test_numbers_stand_to_the_right_and_words_to_the_left() -> None:
+def test_numbers_are_aligned_right_and_words_left() -> None:
     assert as_markdown(("layer", "MACs"), [("a", "1,200"), ("bcdefg", "7")]).splitlines() == [
         "| layer  |  MACs |",
         "| ------ | ----: |",
@@ -74,7 +74,7 @@ def test_numbers_stand_to_the_right_and_words_to_the_left() -> None:
     ("error", "text"),
     [(6e-16, "<= 1e-12"), (1e-12, "<= 1e-12"), (3e-11, "<= 1e-09"), (0.25, "0.2"), (None, "-")],
 )
-def test_errors_at_rounding_level_stand_as_a_bound(error, text) -> None:
+def test_errors_at_rounding_level_are_written_as_a_bound(error, text) -> None:
     assert bound(Verification(Verdict.EXACT, max_rel_error=error)) == text
 
 
@@ -170,7 +170,7 @@ def test_a_network_with_an_evil_name_makes_a_page_and_files(small_study: Study, 
     assert "&lt;script&gt;alert(1)" in text
 
 
-def test_networks_of_one_name_are_told_apart(small_study: Study, tmp_path) -> None:
+def test_networks_of_one_name_are_distinguished(small_study: Study, tmp_path) -> None:
     twice = replace(small_study, subjects=small_study.subjects * 2)
     write_report(twice, str(tmp_path))
     text = (tmp_path / "index.html").read_text()
@@ -199,15 +199,15 @@ def test_wide_tables_are_left_out_of_the_markdown_with_a_line() -> None:
     assert "| a" not in text
 
 
-def test_the_report_tells_asked_from_done(small_study: Study) -> None:
+def test_the_report_lists_requested_and_removed_channels(small_study: Study) -> None:
     """Of the case study every run; of a user's networks those that were asked for."""
     (subject,) = small_study.subjects
     assert asked.section(small_study).tables == ()
     found = asked.section(replace(small_study, is_case_study=True))
     table = found.tables[0]
     assert len(table.rows) == len(subject.runs)
-    told = [dict(zip(table.headers, row, strict=True)) for row in table.rows]
-    for run, row in zip(subject.runs, told, strict=True):
+    output = [dict(zip(table.headers, row, strict=True)) for row in table.rows]
+    for run, row in zip(subject.runs, output, strict=True):
         groups = run.verification.groups
         assert row["asked"] == str(sum(group.requested for group in groups))
         assert row["removed"] == str(sum(group.removed for group in groups))
@@ -231,7 +231,7 @@ def test_a_ratio_at_which_groups_drop_out_is_marked_in_picture_and_table(
 HEAD = "model,policy,scope,ratio,metric,expected,tolerance,better\n"
 
 
-def test_what_differs_between_versions_stands_in_a_table(tmp_path) -> None:
+def test_differences_between_versions_are_in_a_table(tmp_path) -> None:
     folder = tmp_path / "versions"
     folder.mkdir()
     assert isinstance(versions.section(str(tmp_path)), Absent)
@@ -246,7 +246,7 @@ def test_what_differs_between_versions_stands_in_a_table(tmp_path) -> None:
     section = versions.section(str(tmp_path))
     (table,) = section.tables
     assert table.headers[-2:] == ("1.0.0", "2.0.0")
-    # Where the verdict differs the numbers do; where it does not they are told.
+    # If the verdict differs, so do the numbers; otherwise the numbers are listed.
     assert [(row[0], *row[-3:]) for row in table.rows] == [
         ("net", "verdict", "wrong", "exact"), ("third", "macs", "5", "7"),
     ]  # fmt: skip

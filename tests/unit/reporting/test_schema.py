@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator
 
 from analysis.records import COLUMNS, SCOPES, Network, Reason, Request, Verdict
 from analysis.reporting import as_json
-from analysis.reporting.story import cured as story_of_cured
+from analysis.reporting.sections import cured as section_of_cured
 from analysis.study import study
 
 SCHEMA = json.loads(Path(as_json.__file__).with_name("results.schema.json").read_text("utf-8"))
@@ -119,7 +119,7 @@ def test_a_field_that_is_missing_is_found(results, place, name) -> None:
     assert any(f"'{name}' is a required property" in error for error in errors(drifted))
 
 
-def test_what_is_right_instead_stands_beside_what_is_not(tmp_path) -> None:
+def test_a_right_pruning_is_shown_beside_a_wrong_one(tmp_path) -> None:
     (tmp_path / "flipping.py").write_text(FLIPPED)
     found = study([Request(Network(f"{tmp_path}/flipping.py:Flipped", (3, 8, 8)))], [0.5])
     data = json.loads(as_json.dump(as_json.study(found)))
@@ -131,11 +131,11 @@ def test_what_is_right_instead_stands_beside_what_is_not(tmp_path) -> None:
         "wrong",
     ]
     assert cured["verdict"] == "exact"
-    (section,) = story_of_cured.sections(found)
+    (section,) = section_of_cured.sections(found)
     assert section.tables[0].rows[0][4:6] == ("wrong", "exact")
 
 
-def test_nothing_stands_beside_what_is_right(results) -> None:
+def test_a_right_pruning_has_no_alternative_beside_it(results) -> None:
     assert "cured" not in results["subjects"][0]
 
 

@@ -90,7 +90,7 @@ def test_a_pruning_without_an_answer_has_no_verdict_but_that_it_took_too_long() 
         assert f"; {words}; by its groups: " in collected.OTHERS.line(record)
 
 
-def test_a_cut_by_the_groups_that_is_not_proved_is_told_by_scope() -> None:
+def test_a_pruning_by_groups_that_is_not_proved_is_listed_by_scope() -> None:
     late = BudgetExceededError(8.0)
     record = collected.OTHERS.look(Answers(by_groups=late), "m5", NETWORKS["m5"], 8.0)
     expected = {"by groups, global": "timeout", "by groups, local": "timeout"}
@@ -152,12 +152,12 @@ def test_a_run_looks_at_what_has_no_record(gathered, tmp_path, monkeypatch, caps
 def test_a_verdict_that_is_not_known_ends_with_1(gathered, tmp_path, capsys) -> None:
     gathered.known.write_text('{"a": {"verdict": "wrong", "reason": "of old"}}')
     assert run(gathered, [], str(tmp_path / "out.json"), 5) == 1
-    told = capsys.readouterr().out
-    assert "a (verdict): passes, and known as wrong\n" in told
-    assert "b (verdict): wrong, and known as passing\n" in told
+    output = capsys.readouterr().out
+    assert "a (verdict): passes, and known as wrong\n" in output
+    assert "b (verdict): wrong, and known as passing\n" in output
 
 
-def test_what_cannot_start_is_told_in_a_line(gathered, tmp_path, capsys) -> None:
+def test_a_collection_that_cannot_start_says_why_in_a_line(gathered, tmp_path, capsys) -> None:
     assert run(gathered, ["c"], "", 5) == 2
     assert capsys.readouterr().err == "no network 'c' in the test; expected one of a, b\n"
     lacking = replace(gathered, packages=("not-to-be-had",), extra="networks")

@@ -1,4 +1,4 @@
-"""The zoo's committed results, what is known of it, and some of its models proved again."""
+"""The zoo's committed results, its expected failures, and some of its models proved again."""
 
 import json
 from pathlib import Path
@@ -44,7 +44,7 @@ def test_the_committed_verdicts_are_the_known_ones() -> None:
     assert all(entry["reason"] for entry in KNOWN_FAILURES.values())
 
 
-def test_a_failure_that_is_not_listed_and_a_listed_one_that_passes_are_both_told() -> None:
+def test_an_unlisted_failure_and_a_listed_one_that_passes_are_both_reported() -> None:
     records = [
         {"name": "a", "verdict": "wrong", "by_groups": {"local": {"verdict": "mixed"}}},
         {"name": "b", "verdict": "exact", "untold": {"verdict": "exact"}, "by_groups": {}},
@@ -86,6 +86,6 @@ def test_a_model_with_what_it_needs_is_proved(name: str, verdict: Verdict) -> No
     ],
 )
 def test_a_model_without_what_it_needs_is_not(name: str, verdict: Verdict, reason: str) -> None:
-    record = prove(name, told=False)
+    record = prove(name, with_recipe=False)
     assert record.verdict is verdict
     assert reason in record.reason

@@ -60,7 +60,7 @@ def test_zeros_for_each_channel_may_follow() -> None:
     assert [option.held.tolist() for option in choice.options] == [[], [1, 2, 3, 4]]
 
 
-def test_what_stands_for_rows_has_a_label_for_each_and_the_same_each_time() -> None:
+def test_a_label_of_rows_is_the_same_each_time() -> None:
     trace = Trace({}, {}, count=100)
     meeting = Meeting(trace)
     grid = torch.arange(1, 7, dtype=torch.int32).view(2, 3)

@@ -1,4 +1,4 @@
-"""What elements carry, against numbers that a network itself moves about."""
+"""The labels of elements, against numbers that a network moves itself."""
 
 from collections.abc import Callable
 from typing import Any
@@ -124,7 +124,7 @@ def test_operators_have_their_module_and_line() -> None:
     places = [(step.place.operator, step.place.module) for step in trace.steps]
     assert places == [("convolution", "0.make"), ("relu", "0"), ("relu", "1")]
     lines = [step.place.line.partition(":")[0] for step in trace.steps]
-    # What a container of torch's calls stands in no line of the user's.
+    # A call of torch's container is in no line of the user's code.
     assert lines == ["test_tracing.py", "test_tracing.py", ""]
 
 
@@ -181,7 +181,7 @@ def test_nothing_is_left_on_the_tensors_after_an_error() -> None:
     assert torch.backends.mha.get_fastpath_enabled()
 
 
-def test_each_operator_is_told_to_whoever_watches() -> None:
+def test_every_operator_is_passed_to_the_watcher() -> None:
     seen: list[Step] = []
     trace: Trace = labelled_pass(Numbered(lambda v: v.relu() + 1).eval(), x(), watch=seen.append)
     assert [step for step in seen if step.planes] == trace.steps

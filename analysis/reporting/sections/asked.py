@@ -1,4 +1,4 @@
-"""What was asked of every group, and what went."""
+"""Requested and removed channels of every group."""
 
 from collections.abc import Iterable
 
@@ -11,19 +11,19 @@ __all__ = ["done_caption", "section"]
 
 
 def section(study: Study) -> Section:
-    """Asked against done in every run, and where groups drop out."""
+    """Requested and removed channels of every run, and dropped groups."""
     runs = [run for _, run in study.shown]
     known = [run for run in runs if run.channels.requested is not None]
     whole = sum(not _short(run) for run in known)
     return Section(
         "asked",
-        "Asked against done",
+        "Requested and removed channels",
         (
-            "A pruning ratio is a share of the prunable channels: those of groups that nothing "
-            "excludes. What it asks of each group is worked out from the importances and the ratio "
-            "alone (a ranking of n channels is asked for n - int(n (1 - r)) of them); what went is "
-            "read off the cuts. The two differ where torch-pruning drops a cut without a word: one "
-            "that would empty a layer, one that `round_to` floors to nothing.",
+            "A pruning ratio is a share of the prunable channels. The request to each group is "
+            "computed from the importances and the ratio alone: of n ranked channels, n - int(n "
+            "(1 - r)). The removed channels are read off the cuts. The two differ because "
+            "torch-pruning silently drops some cuts: those that would empty a layer, and those "
+            "that `round_to` floors to nothing.",
         ),
         tables=(_account_table(study),) if study.is_case_study else (),
         blocks=tuple(_block(subject, study) for subject in study.subjects),
@@ -39,9 +39,7 @@ def section(study: Study) -> Section:
             "removed_as_ranked",
             "ignored_layers_keep_outputs",
         ),
-        gist=f"{whole} of {len(known)} prunings removed all channels that were asked to go"
-        if known
-        else "",
+        gist=f"{whole} of {len(known)} prunings removed all requested channels" if known else "",
     )
 
 
@@ -55,9 +53,9 @@ def _block(subject: SubjectStudy, study: Study) -> Block:
 
 
 def done_caption(subject: SubjectStudy) -> str:
-    """Of the table that says what the headline's prunings were asked, and what they left."""
+    """The caption of the table on the headline's prunings."""
     how = plain(asked_of(subject.headline_runs[0])) if subject.headline_runs else ""
-    return f"{subject.info.name}: asked against done under {how}"
+    return f"{subject.info.name}: requested and removed under {how}"
 
 
 def _headline_table(subject: SubjectStudy) -> Table:
@@ -92,7 +90,7 @@ def _headline_table(subject: SubjectStudy) -> Table:
 
 
 def _unknown(subject: SubjectStudy) -> str:
-    """Why it is not known what was asked, or what went."""
+    """Why the request, or what was removed, is not known."""
     if not subject.headline_runs:
         return ""
     run = subject.headline_runs[-1]
@@ -102,11 +100,11 @@ def _unknown(subject: SubjectStudy) -> str:
     if run.channels.requested is not None:
         return ""
     why = run.verification.requested_unknown or "no reason is given"
-    return f"{at}, it is not known what was asked: {why}."
+    return f"{at}, the request is not known: {why}."
 
 
 def _short(run: Run) -> tuple[GroupAccount, ...]:
-    """The groups that lost less than was asked."""
+    """The groups that lost less than requested."""
     return tuple(
         group
         for group in run.verification.groups
@@ -144,7 +142,7 @@ def _words(groups: Iterable[GroupAccount]) -> str:
 
 
 def _first_drops(subject: SubjectStudy) -> str:
-    """From which ratio on groups drop out."""
+    """The ratio from which on groups drop out."""
     firsts = [
         f"`{entry.policy}` from {start:g}"
         for entry in subject.accounts
@@ -154,7 +152,7 @@ def _first_drops(subject: SubjectStudy) -> str:
     if not firsts:
         return ""
     return (
-        "Predicted in steps before anything is pruned, groups drop out of the global ranking under "
+        "Predicted without pruning, groups drop out of the global ranking under "
         f"{', '.join(firsts)} on (crosses in the curves below)."
     )
 
@@ -165,7 +163,7 @@ def _drops(entry: PolicyAccount) -> list[tuple[float, tuple[GroupAccount, ...]]]
 
 def _account_table(study: Study) -> Table:
     return Table(
-        "asked and removed in every pruning",
+        "requested and removed in every pruning",
         (
             *RUN_HEADERS,
             "prunable",
@@ -173,9 +171,9 @@ def _account_table(study: Study) -> Table:
             "removed",
             "groups short",
             "fewest left",
-            "MACs if all went",
+            "MACs if all removed",
             "MACs left",
-            "parameters if all went",
+            "parameters if all removed",
             "parameters left",
             "bytes left",
         ),

@@ -1,4 +1,4 @@
-"""What other versions of torch-pruning do, from what each was found to."""
+"""How versions of torch-pruning differ, from their recorded numbers."""
 
 from pathlib import Path
 
@@ -44,7 +44,7 @@ def section(directory: str) -> Section | Absent:
     keys = sorted({key for rows in values.values() for key in rows})
     differing = [key for key in keys if len({rows.get(key) for rows in values.values()}) > 1]
     judged = {key[:-1] for key in differing if key[-1] == "verdict"}
-    told = [key for key in differing if key[-1] == "verdict" or key[:-1] not in judged]
+    rows = [key for key in differing if key[-1] == "verdict" or key[:-1] not in judged]
     sentences = [
         f"{len({key[0] for key in keys})} networks, the case study's and one for each kind of "
         f"layer, were pruned and proved with torch-pruning {listed(tuple(found))} on the same "
@@ -55,21 +55,20 @@ def section(directory: str) -> Section | Absent:
             for entry in EXPECTED_FAILURES
             if entry.pruner
         ),
-        "Recorded and checked by `tox run -m matrix`, which fails where a version does anything "
-        "else than is recorded in `reports/versions/`.",
+        "`tox run -m matrix` checks this against the recorded numbers in `reports/versions/`.",
     ]
     table = Table(
         "what differs between versions of torch-pruning",
         ("network", "policy", "scope", "ratio", "of", *found),
         tuple(
-            (*map(str, key), *(values[version].get(key, "-") for version in found)) for key in told
+            (*map(str, key), *(values[version].get(key, "-") for version in found)) for key in rows
         ),
     )
     return Section(
         "versions",
         _TITLE,
         tuple(sentences),
-        tables=(table,) if told else (),
+        tables=(table,) if rows else (),
         gist=f"{len(keys) - len(differing)} of {len(keys)} verdicts and numbers are the same in "
         f"{listed(tuple(found))}",
         tests=("tests/versions/test_kinds_of_layers.py",),

@@ -1,4 +1,4 @@
-"""What acts on no input that is drawn, and is told where it can be told."""
+"""Changes that no random input shows, and that the proof reports where it can find them."""
 
 from collections.abc import Callable
 from typing import Any
@@ -42,7 +42,7 @@ def not_saved(model: Any) -> None:
     model.part._non_persistent_buffers_set.add("running_mean")
 
 
-TOLD: dict[str, tuple[Callable[[], Net], Callable[[Any], None], str]] = {
+ELSEWHERE: dict[str, tuple[Callable[[], Net], Callable[[Any], None], str]] = {
     "a hook": (plain, hooked, "the hooks of `part` are others"),
     "a hook before": (plain, hooked_before, "the hooks of the model are others"),
     "a forward of its own": (plain, replaced, "`forward` of `part` is another function"),
@@ -60,13 +60,13 @@ TOLD: dict[str, tuple[Callable[[], Net], Callable[[Any], None], str]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", TOLD)
-def test_what_acts_elsewhere_is_told(name: str) -> None:
-    make, change, told = TOLD[name]
+@pytest.mark.parametrize("name", ELSEWHERE)
+def test_a_change_outside_of_the_operators_is_reported(name: str) -> None:
+    make, change, text = ELSEWHERE[name]
     assert answer(make).reason == ""
     found = answer(make, change)
     assert found.verdict.passes
-    assert told in found.reason
+    assert text in found.reason
 
 
 def test_hooks_and_functions_that_were_there_are_no_news() -> None:
@@ -92,7 +92,7 @@ class Counting:
 
 
 @pytest.mark.filterwarnings("ignore:Unwrapped parameters detected")
-def test_parameters_of_the_model_itself_that_nothing_uses_are_told_in_words() -> None:
+def test_unused_parameters_of_the_model_itself_are_reported_in_words() -> None:
     found = answer(lambda: Net(lambda m, x: x, unused=nn.Parameter(torch.ones(3))))
     assert found.unexercised == ("",)
     assert found.reason == "not exercised in eval mode: parameters of the model itself"
@@ -101,19 +101,19 @@ def test_parameters_of_the_model_itself_that_nothing_uses_are_told_in_words() ->
 class Telling(Net):
     """Puts out more than tensors."""
 
-    def __init__(self, told: Callable[[Any, Tensor], Any], factor: float = 1.0) -> None:
+    def __init__(self, text: Callable[[Any, Tensor], Any], factor: float = 1.0) -> None:
         super().__init__(lambda m, x: x.relu())
-        self.told, self.factor = told, factor
+        self.text, self.factor = text, factor
 
     def forward(self, x: Tensor) -> Any:
         scores = super().forward(x)
-        return {"scores": scores, "beside": [self.told(self, scores)]}
+        return {"scores": scores, "beside": [self.text(self, scores)]}
 
 
 def beside(
-    told: Callable[[Any, Tensor], Any], after: Callable[[Any], None] = lambda _: None
+    text: Callable[[Any, Tensor], Any], after: Callable[[Any], None] = lambda _: None
 ) -> Verification:
-    model = built(lambda: Telling(told))
+    model = built(lambda: Telling(text))
     pruner = pruner_of(
         model, images(), altering(after), output_transform=lambda output: [output["scores"]]
     )
@@ -130,9 +130,9 @@ BESIDE: dict[str, tuple[Callable[[Any, Tensor], Any], Any]] = {
 
 @pytest.mark.parametrize("name", BESIDE)
 def test_an_output_that_is_no_tensor_is_compared(name: str) -> None:
-    told, factor = BESIDE[name]
-    assert beside(told).verdict is Verdict.EXACT
-    assert beside(told, lambda m: setattr(m, "factor", factor)).verdict is Verdict.WRONG
+    text, factor = BESIDE[name]
+    assert beside(text).verdict is Verdict.EXACT
+    assert beside(text, lambda m: setattr(m, "factor", factor)).verdict is Verdict.WRONG
 
 
 def test_a_size_beside_the_outputs_may_follow_a_width() -> None:

@@ -1,4 +1,4 @@
-"""How long the doors take to open, and how much memory. Run by tox -e bench."""
+"""How long commands and imports take, and how much memory. Run by tox -e bench."""
 
 import statistics
 import sys
@@ -70,7 +70,7 @@ def test_what_asks_nothing_of_torch_pruning_takes_little_more_than_torch(
     assert ratio <= 1.3
 
 
-DOORS = {
+COMMANDS = {
     "checks": (("checks",), 0),
     "doctor": (("doctor",), 0),
     "help": (("--help",), 0),
@@ -86,7 +86,7 @@ DOORS = {
 }
 
 
-@pytest.mark.parametrize(("arguments", "status"), DOORS.values(), ids=DOORS)
+@pytest.mark.parametrize(("arguments", "status"), COMMANDS.values(), ids=COMMANDS)
 def test_what_needs_no_torch_answers_in_half_a_second(
     benchmark, network: str, arguments: tuple[str, ...], status: int
 ) -> None:

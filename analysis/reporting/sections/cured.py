@@ -1,4 +1,4 @@
-"""What is right instead of prunings that are not."""
+"""Right prunings in place of those that are not."""
 
 from collections.abc import Iterator
 
@@ -10,7 +10,7 @@ __all__ = ["sections"]
 
 
 def sections(study: Study) -> Iterator[Section]:
-    """Prunings that are not right, and beside each the same by the groups as they are; if any."""
+    """Prunings that are not right, each beside the same pruning by groups; if there are any."""
     pairs = [pair for subject in study.subjects for pair in _pairs(subject)]
     if not pairs:
         return
@@ -19,12 +19,12 @@ def sections(study: Study) -> Iterator[Section]:
         "cured",
         "A pruning that is right",
         (
-            "The same ratios, cut by the groups as they are: channels that may go at once are "
+            "The same ratios, pruned by groups: the sets of channels that are removed together are "
             "ranked. `pruning-analysis prune` makes, proves and saves these networks.",
         ),
         tables=(_table(pairs), *_attributes(pairs)),
         tests=("tests/unit/test_pruned.py",),
-        gist=f"{proved} of {len(pairs)} that are not right are right when cut by the groups",
+        gist=f"{proved} of {len(pairs)} that are not right are right when pruned by groups",
     )
 
 
@@ -39,8 +39,8 @@ def _pairs(subject: SubjectStudy) -> Iterator[_Pair]:
 
 def _table(pairs: list[_Pair]) -> Table:
     return Table(
-        "prunings that are not right, and the same by the groups as they are",
-        (*RUN_HEADERS, "verdict", "by the groups", "MACs left", "parameters left", "told"),
+        "prunings that are not right, and the same by groups",
+        (*RUN_HEADERS, "verdict", "by groups", "MACs left", "parameters left", "reason"),
         tuple(
             (
                 *run_cells(subject, own),

@@ -28,12 +28,11 @@ def section(study: Study, couplings: Sequence[Coupling]) -> Section | Absent:
         "groups",
         _TITLE,
         (
-            "A channel does not live in one layer. The layer that makes it, the norm that scales "
-            "it and every layer that reads it hold a slice for it, and all must go in one cut. "
-            "DepGraph (Fang et al., 2023) finds these dependency groups by tracing the network: a "
-            "layer that reads a channel is coupled to the one that makes it, a batch norm and a "
-            "depthwise convolution to the channels that they pass on, and an addition joins "
-            "everything that it adds, so that a whole stage of residual blocks shares one group.",
+            "A channel is in several layers: the layer that makes it, the norm that scales it, "
+            "and every layer that reads it. One cut must remove it from all of them. DepGraph "
+            "(Fang et al., 2023) finds these dependency groups by tracing the network. An "
+            "addition joins all of its operands, so a whole stage of residual blocks shares one "
+            "group.",
         ),
         blocks=tuple(blocks),
         tests=("tests/case_study/test_dependency_groups.py", "tests/unit/groups/test_depgraph.py"),
@@ -54,12 +53,12 @@ def _block(subject: SubjectStudy, coupling: Coupling) -> Block:
     inside = [group for group in joined if _is_depthwise(group)]
     if joined and not inside and any(map(_is_depthwise, subject.groups)):
         sentences.append(
-            "Expansion channels (those that a depthwise convolution filters) are in none of the "
-            "joined groups: they stay inside their block and can be cut without touching a skip."
+            "Expansion channels, which a depthwise convolution filters, are in none of the joined "
+            "groups. They can be cut without changing a skip connection."
         )
     if subject.outside:
-        told = [f"`{each.layer}` ({each.kind}: {each.why})" for each in subject.outside]
-        sentences.append(f"In none of them, and so never cut by their own: {listed(told)}.")
+        outside = [f"`{each.layer}` ({each.kind}: {each.why})" for each in subject.outside]
+        sentences.append(f"Layers in none of them are never cut: {listed(outside)}.")
     table = _group_table(subject, coupling)
     picture = graph(subject, coupling, _legend(subject, coupling), table.anchor)
     return Block(
@@ -104,7 +103,7 @@ _NAMED = 6
 
 
 def _described(subject: SubjectStudy, group: DependencyGroup) -> str:
-    """What is said of a group that is lit: its layers, and their share of the MACs."""
+    """The description of a highlighted group: its layers and their share of the MACs."""
     names = list(dict.fromkeys(member.layer for member in group.members))
     macs = _macs(subject, group)
     cost = "" if macs is None else f" They do {macs} of the MACs."
@@ -166,7 +165,7 @@ def _group_table(subject: SubjectStudy, coupling: Coupling) -> Table:
 def _member_table(subject: SubjectStudy, coupling: Coupling) -> Table:
     members = [(group, member) for group in subject.groups for member in group.members]
     return Table(
-        f"{subject.info.name}: members of each group and why they belong to it",
+        f"{subject.info.name}: members of each group, and why they belong to it",
         ("group", "layer", "kind", "axis", "width", "coupled by"),
         tuple(
             (

@@ -52,7 +52,7 @@ def _under(study: Study) -> str:
 
 
 def _spread(study: Study, last: list[float]) -> str:
-    """Who gains most and least from the greatest ratio."""
+    """The networks that the greatest ratio saves most and least."""
     gains = [
         (run.macs.share, subject.info.name)
         for subject in study.subjects

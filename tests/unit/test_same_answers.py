@@ -1,4 +1,4 @@
-"""The same question at every door: Python, the command line, and that with the user's pruner."""
+"""The same question in Python, on the command line, and there with the user's pruner."""
 
 import inspect
 import json
@@ -181,9 +181,9 @@ def by_command(capsys: Any, name: str, inputs: str, *options: str) -> dict[str, 
         ["verify", f"{__name__}:make_{name}", "--inputs", f"{__name__}:{inputs}",
          "--ratios", "0.5", "--budget", "60", "--json", "-", *options]
     )  # fmt: skip
-    told = capsys.readouterr()
-    assert told.out, told.err
-    [run] = json.loads(told.out)["runs"]
+    text = capsys.readouterr()
+    assert text.out, text.err
+    [run] = json.loads(text.out)["runs"]
     return run
 
 
@@ -192,7 +192,7 @@ def _removed(run: dict[str, Any]) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_every_door_gives_the_same_answer(name: str, capsys: Any) -> None:
+def test_python_and_the_command_line_give_the_same_answer(name: str, capsys: Any) -> None:
     kind, given, verdict = CASES[name]
     model, inputs = factory(kind)().eval(), given()
     called = verify(model, inputs, magnitude(model, inputs, 0.5))
@@ -220,9 +220,9 @@ def printed(capsys: Any, *options: str) -> dict[str, Any]:
     command, *others = options
     model = [f"{__name__}:make_states", "--inputs", f"{__name__}:images"]
     main([command, *model, "--json", "-", *others])
-    told = capsys.readouterr()
-    assert told.out, told.err
-    found: dict[str, Any] = json.loads(told.out)
+    text = capsys.readouterr()
+    assert text.out, text.err
+    found: dict[str, Any] = json.loads(text.out)
     return found
 
 
@@ -233,8 +233,8 @@ def test_which_outputs_count_makes_the_same_difference_in_python_and_in_the_comm
     asked = ["--outputs", ",".join(outputs)] if outputs else []
     model, inputs = factory(WithStates)().eval(), images()
     held = {each.name: each.held for each in inspect_groups(model, inputs, outputs=outputs)}
-    told = printed(capsys, "groups", *asked)
-    assert held == {each["name"]: each["held"] for each in told["groups"]}
+    text = printed(capsys, "groups", *asked)
+    assert held == {each["name"]: each["held"] for each in text["groups"]}
     assert held == {
         "first": "",
         "second": "" if outputs else "the model's output",
@@ -244,8 +244,8 @@ def test_which_outputs_count_makes_the_same_difference_in_python_and_in_the_comm
         finding.layer: finding.kind
         for finding in lint_ignored_layers(model, inputs, ["head"], outputs=outputs).findings
     }
-    told = printed(capsys, "groups", "--lint", "--ignore", f"{__name__}:only_head", *asked)
-    assert forgotten == {each["layer"]: each["kind"] for each in told["lint"]["findings"]}
+    text = printed(capsys, "groups", "--lint", "--ignore", f"{__name__}:only_head", *asked)
+    assert forgotten == {each["layer"]: each["kind"] for each in text["lint"]["findings"]}
     assert ("second" in forgotten) is not bool(outputs)
 
 
@@ -254,27 +254,27 @@ def only_head(model: nn.Module) -> list[nn.Module]:
 
 
 @pytest.mark.parametrize(
-    "door",
+    "function",
     [
         inspect_groups,
-        lambda *given, **told: lint_ignored_layers(*given, ["head"], **told),
+        lambda *given, **text: lint_ignored_layers(*given, ["head"], **text),
         count_macs,
-        lambda *given, **told: ratio_curve(*given, [0.5], **told),
-        lambda *given, **told: ratio_for_macs(*given, 0.5, **told),
-        lambda *given, **told: ratio_for_params(*given, 0.5, **told),
+        lambda *given, **text: ratio_curve(*given, [0.5], **text),
+        lambda *given, **text: ratio_for_macs(*given, 0.5, **text),
+        lambda *given, **text: ratio_for_params(*given, 0.5, **text),
     ],
     ids=["groups", "lint", "macs", "curve", "for macs", "for params"],
 )
-def test_outputs_that_are_not_there_are_refused_at_every_door(door: Callable[..., Any]) -> None:
+def test_missing_outputs_are_refused_by_every_function(function: Callable[..., Any]) -> None:
     model = factory(WithStates)()
     before = {*vars(model)}
     with pytest.raises(InputError, match=r"puts out nothing at 'cache'; expected.*`logits`"):
-        door(model, images(), outputs=["cache"])
+        function(model, images(), outputs=["cache"])
     with pytest.raises(InputError, match=r"expected a list of paths, such as \['logits'\]"):
-        door(model, images(), outputs="logits")
+        function(model, images(), outputs="logits")
     assert model.training
     assert {*vars(model)} == before
-    door(model, images(), outputs=["logits"])
+    function(model, images(), outputs=["logits"])
     assert {*vars(model)} == before
 
 
@@ -295,7 +295,9 @@ def fails() -> Any:
 
 
 @pytest.mark.parametrize("name", NOT_THERE)
-def test_a_refusal_names_an_option_in_the_words_of_its_door(name: str, capsys: Any) -> None:
+def test_a_refusal_names_the_option_of_python_or_of_the_command_line(
+    name: str, capsys: Any
+) -> None:
     in_python, options, said = NOT_THERE[name]
     plain = f"{__name__}:make_plain"
     request = Request(Network(plain, (3, 6, 6), **in_python), ratios=(0.5,))
@@ -307,7 +309,7 @@ def test_a_refusal_names_an_option_in_the_words_of_its_door(name: str, capsys: A
 
 
 @pytest.mark.parametrize(
-    "door",
+    "function",
     [
         lambda model: inspect_groups(model, images(), f"{__name__}:nowhere"),
         lambda model: inspect_groups(model, images(), "nowhere.py:policy"),
@@ -317,13 +319,15 @@ def test_a_refusal_names_an_option_in_the_words_of_its_door(name: str, capsys: A
         lambda model: ratio_for_macs(model, images(), 50),
     ],
 )
-def test_no_refusal_in_python_has_words_of_the_command_line(door: Callable[..., Any]) -> None:
+def test_no_refusal_in_python_names_an_option_of_the_command_line(
+    function: Callable[..., Any],
+) -> None:
     with pytest.raises(InputError) as refused:
-        door(Net())
+        function(Net())
     assert "--" not in str(refused.value)
 
 
-def test_a_target_that_is_not_known_to_be_met_is_told_shortly_and_why_on_the_next_line(
+def test_a_target_that_is_not_known_to_be_met_takes_a_line_and_a_line_of_reasons(
     capsys: Any,
 ) -> None:
     model = [f"{__name__}:make_flipped", "--input-size", "3,6,6", "--target", "0.5"]
@@ -338,14 +342,14 @@ def test_a_target_that_is_not_known_to_be_met_is_told_shortly_and_why_on_the_nex
     assert found.reason == f"{found.falls_short}; {found.gap}"
 
 
-def test_what_is_the_same_of_all_groups_is_told_once_in_an_audit(capsys: Any) -> None:
+def test_an_answer_for_all_groups_is_printed_once_in_an_audit(capsys: Any) -> None:
     model = [f"{__name__}:make_detached", "--inputs", f"{__name__}:images"]
     assert main(["groups", *model, "--audit"]) == 1
-    (told,) = [line for line in capsys.readouterr().out.splitlines() if "has a gradient" in line]
-    assert told.startswith("groups first, second, head: cannot-be-cut: unprunable: ")
+    (text,) = [line for line in capsys.readouterr().out.splitlines() if "has a gradient" in line]
+    assert text.startswith("groups first, second, head: cannot-be-cut: unprunable: ")
 
 
-def test_an_audit_tells_within_its_budget_that_depgraph_does_not_end(capsys: Any) -> None:
+def test_an_audit_says_within_its_budget_that_depgraph_does_not_end(capsys: Any) -> None:
     model = [f"{__name__}:make_slow", "--inputs", f"{__name__}:images"]
     assert main(["groups", *model, "--audit", "--budget", "15", "--json", "-"]) == 0
     groups = json.loads(capsys.readouterr().out)["groups"]
@@ -362,36 +366,38 @@ class Failing(Net):
 
 DOES_NOT_RUN = (
     "the model does not run on the example inputs: the model's own forward raised: ValueError: it "
-    "wants more than an image (test_doors.py:"
+    "wants more than an image (test_same_answers.py:"
 )
 
 
 @pytest.mark.parametrize(
-    "door",
+    "function",
     [inspect_groups, count_macs, lambda *given: ratio_curve(*given, [0.5]),
      lambda *given: prune(*given, 0.5)],
 )  # fmt: skip
-def test_every_door_says_alike_where_a_network_does_not_run(door: Callable[..., Any]) -> None:
+def test_every_function_names_the_same_place_where_a_network_does_not_run(
+    function: Callable[..., Any],
+) -> None:
     with pytest.raises(InputError) as refused:
-        door(Failing().eval(), images())
+        function(Failing().eval(), images())
     kind, _, place = str(refused.value).partition(" (")
     assert DOES_NOT_RUN.startswith(kind)
-    assert "test_doors.py:" in place
+    assert "test_same_answers.py:" in place
     assert "raise ValueError" in place
 
 
 @pytest.mark.parametrize(
-    "door",
+    "function",
     [lambda model: ratio_curve(model, images(), [0.5]),
      lambda model: ratio_for_macs(model, images(), 0.5),
      lambda model: prune(model, images(), 0.5)],
 )  # fmt: skip
-def test_weights_that_are_no_numbers_are_refused(door: Callable[..., Any]) -> None:
+def test_weights_that_are_no_numbers_are_refused(function: Callable[..., Any]) -> None:
     model = Net().eval()
     with torch.no_grad():
         model.second.weight[2, 0] = torch.nan
     with pytest.raises(InputError, match="finite"):
-        door(model)
+        function(model)
 
 
 class Sized(Net):
@@ -407,9 +413,9 @@ make_sized = factory(Sized)
 def test_a_ratio_that_leaves_no_network_is_a_line_beside_what_is_counted(capsys: Any) -> None:
     model = [f"{__name__}:make_sized", "--inputs", f"{__name__}:images"]
     assert main(["macs", *model, "--ratios", "0.5"]) == 1
-    told = capsys.readouterr().out
-    assert "| first  |" in told
-    (line,) = [line for line in told.splitlines() if "not counted: " in line]
+    text = capsys.readouterr().out
+    assert "| first  |" in text
+    (line,) = [line for line in text.splitlines() if "not counted: " in line]
     assert line.startswith("ratio 0.5: not counted: broken: the model's own forward raised in view")
     assert main(["macs", *model, "--ratios", "0.5", "--json", "-"]) == 1
     (run,) = json.loads(capsys.readouterr().out)["runs"]
@@ -442,7 +448,7 @@ class Labelling(Net):
         return super().forward(x).argmax(1)
 
 
-def test_a_network_that_puts_out_numbers_of_classes_has_them_as_its_output() -> None:
+def test_a_network_that_returns_class_indices_has_an_output_layer() -> None:
     groups = inspect_groups(factory(Labelling)(), images(), "classifier")
     assert {each.name: (each.held, each.ignored) for each in groups} == {
         "first": ("", False),
@@ -495,7 +501,7 @@ def refusing(model: Any, inputs: Any, ratio: float) -> Any:
     ("pruner", "reason"),
     [
         ("mistaken", "the pruner function raised AttributeError: 'Parameter' object has no "),
-        ("refusing", "the pruner function raised AssertionError (unit/test_doors.py:"),
+        ("refusing", "the pruner function raised AssertionError (unit/test_same_answers.py:"),
     ],
 )
 def test_a_mistake_in_a_pruner_function_is_not_laid_to_a_layer(

@@ -55,7 +55,7 @@ def _sentences(study: Study) -> Iterator[str]:
         broken = sum(run.verification.verdict is Verdict.BROKEN for run in cut)
         yield (
             f"The policy `none` also cuts the model's outputs: {broken} of its {len(cut)} prunings "
-            "change the output's shape and are `broken`. They are not asked to pass."
+            "change the output's shape and are `broken`, which is expected."
         )
 
 
@@ -89,7 +89,7 @@ _UNFOLDED = 16
 def _all_runs(study: Study) -> Table:
     runs = study.shown
     return Table(
-        "every pruning, what was proved, and what is left",
+        "every pruning, its verdict, and what is left",
         (
             *RUN_HEADERS,
             "verdict",

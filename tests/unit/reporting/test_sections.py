@@ -1,7 +1,6 @@
-"""The sections: their order, what holds them, and numbers worked out by hand."""
+"""The sections: their order, their tests and checks, and numbers worked out by hand."""
 
 import configparser
-import json
 import re
 from dataclasses import replace
 from itertools import pairwise
@@ -35,9 +34,9 @@ from analysis.reporting.coupling import coupled, excluded_roots, shares
 from analysis.reporting.evidence import evidence
 from analysis.reporting.figures.graph import fills, graph
 from analysis.reporting.read_back import runs_in
-from analysis.reporting.report import story, write_report
-from analysis.reporting.section import Absent, Section
-from analysis.reporting.story import proof, verdict, zoo
+from analysis.reporting.report import sections_of, write_report
+from analysis.reporting.section import Section
+from analysis.reporting.sections import proof, verdict
 from analysis.reporting.words import at_least
 
 ROOT = Path(__file__).parents[3]
@@ -121,10 +120,10 @@ def test_the_four_questions_are_answered_at_the_top() -> None:
     answers = {answer.question: answer.text for answer in section.blocks[0].answers}
     assert answers["Is it safe?"].startswith("Yes, at 0.3 and 0.5 under `classifier`, ranked glob")
     # 400 of 700 MACs and 20 of 30 parameters are left
-    assert "42.9% fewer MACs and 33.3% fewer parameters" in answers["What did 50 % buy?"]
-    assert "4 of 8 prunable channels went" in answers["What did 50 % buy?"]
+    assert "42.9% fewer MACs and 33.3% fewer parameters" in answers["What did 50 % save?"]
+    assert "4 of 8 prunable channels were removed" in answers["What did 50 % save?"]
     rest = answers["Which layers hold the rest?"]
-    assert "Layers that no ratio touches hold 25.0% of what is left." in rest
+    assert "Layers that no ratio changes hold 25.0% of what is left." in rest
     assert "`first` (50.0%)" in rest
     assert (section.lead, section.passed) == ("Proved.", True)
     assert section.paragraphs[0] == (
@@ -137,9 +136,9 @@ def test_what_changed_since_an_earlier_report_is_a_section_of_its_own(tmp_path) 
     write_report(study(before), str(tmp_path / "before"))
     earlier = runs_in(tmp_path / "before" / "results.json")
     # What a report wrote is what a report reads.
-    against = {each.anchor: each for each in story(study(before), str(tmp_path), earlier)}
+    against = {each.anchor: each for each in sections_of(study(before), str(tmp_path), earlier)}
     assert against["against"].gist == "Prunings compared: nothing changed"
-    changed = {each.anchor: each for each in story(study(after), str(tmp_path), earlier)}
+    changed = {each.anchor: each for each in sections_of(study(after), str(tmp_path), earlier)}
     assert changed["against"].tables[0].rows == (
         ("worse", "`net`", "classifier, global, 0.5",
          "verdict exact → wrong (it departs); checks that fail now: equivalent_to_masked"),
@@ -166,7 +165,7 @@ def test_a_wrong_pruning_is_said_to_be_wrong_with_its_reason() -> None:
     assert shown.gist == "1 exact, 1 wrong; checks: 1 passed, 1 failed, 2 expected to fail"
 
 
-def test_a_right_pruning_that_fails_a_check_is_told_apart() -> None:
+def test_a_right_pruning_that_fails_a_check_is_distinguished() -> None:
     missed = replace(run(), checks=(CheckResult("ratio_met", False, "missed"),))
     subject = network(missed)
     section = verdict.section(study(subject), [coupled(subject, 0)])
@@ -192,12 +191,12 @@ def test_what_cannot_be_equal_is_not_said_to_be() -> None:
     assert "softmax mixes" in section.paragraphs[0]
 
 
-def test_a_network_that_could_not_be_looked_at_is_named() -> None:
+def test_a_network_that_could_not_be_analysed_is_named() -> None:
     subject = network(run())
-    told = study(subject, refused=("model factory 'bad' raised ValueError",))
-    assert not told.passed
-    section = verdict.section(told, [coupled(subject, 0)])
-    assert (section.lead, section.passed) == ("Proved, but not of all networks.", False)
+    output = study(subject, refused=("model factory 'bad' raised ValueError",))
+    assert not output.passed
+    section = verdict.section(output, [coupled(subject, 0)])
+    assert (section.lead, section.passed) == ("Proved, but not for all networks.", False)
     assert any("model factory 'bad' raised" in text for text in section.paragraphs)
 
 
@@ -244,8 +243,8 @@ def test_a_name_with_dollars_or_an_underscore_is_drawn_as_it_is(tmp_path) -> Non
 
 
 def test_a_damaged_file_of_the_folder_is_refused(tmp_path) -> None:
-    (tmp_path / "zoo.json").write_text("{")
-    with pytest.raises(InputError, match=r"zoo\.json.*expected JSON"):
+    (tmp_path / "junit.xml").write_text("{")
+    with pytest.raises(InputError, match=r"junit\.xml.*expected what pytest"):
         write_report(study(network(run()), is_case_study=True), str(tmp_path))
 
 
@@ -257,28 +256,25 @@ def test_another_policy_than_the_one_asked_for_does_not_decide() -> None:
 
 
 def test_sections_without_data_are_named_at_the_end(tmp_path) -> None:
-    sections = story(study(network(run()), is_case_study=True), str(tmp_path))
+    sections = sections_of(study(network(run()), is_case_study=True), str(tmp_path))
     assert [section.anchor for section in sections] == ["verdict", "proof", "asked", "layers",
                                                         "groups", "made-with"]  # fmt: skip
     absent = {row[0]: row[1] for table in sections[-1].tables for row in table.rows}
     assert absent["What a naive cut breaks"] == (
         "no skip connection or depthwise convolution was cut alone"
     )
-    assert "zoo.json" in absent["Every model of torchvision"]
 
 
 def test_a_page_of_a_users_networks_says_nothing_of_the_case_study(tmp_path) -> None:
-    """Neither what other commands left in the folder, nor that it is missing."""
-    for name in ("zoo.json", "counters.json", "networks.json"):
-        (tmp_path / name).write_text("{")  # is not even read
+    """Neither the outcomes of this project's tests, nor other versions of torch-pruning."""
+    (tmp_path / "junit.xml").write_text("{")  # is not even read
     outputs_cut = replace(run(0.5, Verdict.BROKEN), config=Config(0.5, policy="none"))
-    told = story(study(network(run(), outputs_cut)), str(tmp_path))
-    of_case = {"mismatch", "zoo", "counters", "versions"}
-    assert not {section.anchor for section in told} & of_case
-    by_name = {section.anchor: section for section in told}
+    output = sections_of(study(network(run(), outputs_cut)), str(tmp_path))
+    of_case = {"mismatch", "versions"}
+    assert not {section.anchor for section in output} & of_case
+    by_name = {section.anchor: section for section in output}
     absent = [cell for table in by_name["made-with"].tables for row in table.rows for cell in row]
-    assert "Counters compared" not in absent
-    assert "Every model of torchvision" not in absent
+    assert "What a naive cut breaks" not in absent
     shown = [table for name in ("proof", "asked") for table in by_name[name].tables]
     assert shown
     assert not [row for table in shown for row in table.rows if "none" in row]
@@ -287,10 +283,10 @@ def test_a_page_of_a_users_networks_says_nothing_of_the_case_study(tmp_path) -> 
 def test_what_failed_has_one_word_and_one_colour_wherever_it_is_shown(tmp_path) -> None:
     write_report(study(network(run(0.3), run(0.5, Verdict.WRONG))), str(tmp_path))
     page = (tmp_path / "index.html").read_text().partition("<main>")[2]
-    told = re.findall(r'<span class="failed">([^<]*)</span>', page)
+    output = re.findall(r'<span class="failed">([^<]*)</span>', page)
     # Once in the line of the section, then by pruning, and by check.
-    assert told.count("1 failed") == 3
-    assert {"1 wrong", "wrong", "failed"} <= {*told}
+    assert output.count("1 failed") == 3
+    assert {"1 wrong", "wrong", "failed"} <= {*output}
     rest = re.sub(r'<span class="failed">.*?</span>', "", page)
     assert [text for text in re.findall(r">([^<]*)<", rest) if re.search(r"\bfailed\b", text)] == [
         "checks that failed, and those that are expected to"  # a caption
@@ -343,8 +339,8 @@ def test_the_groups_are_drawn_with_kinds_joins_and_colours_that_differ_in_sight(
     )
     subject = replace(network(run()), groups=(stage, inner, *chain), costs=table)
     coupling = coupled(subject, 0)
-    told = graph(subject, coupling, (), "table").svg
-    words = re.findall(r"<text[^>]*>([^<]+)</text>", told)
+    output = graph(subject, coupling, (), "table").svg
+    words = re.findall(r"<text[^>]*>([^<]+)</text>", output)
     kinds = dict(pairwise(words))
     assert kinds["stem"] == "convolution"
     assert kinds["b.wide"] == "pointwise"
@@ -353,7 +349,7 @@ def test_the_groups_are_drawn_with_kinds_joins_and_colours_that_differ_in_sight(
     assert kinds["b.back"] == "pointwise"
     assert (kinds["b"], kinds["b.gate"]) == ("addition", "product")
     assert ("8 → 24" in words, "24 → 8" in words) == (True, True)
-    # Each number stands in every box of its group: 1 is made twice, and read once.
+    # Each number is in every box of its group: 1 is made twice, and read once.
     assert words.count("1") == 3
     colours = fills(subject, coupling)
     order = list(colours)
@@ -399,8 +395,8 @@ def test_a_section_names_its_tests_with_their_outcome(tmp_path) -> None:
     )  # fmt: skip
     assert (two.outcome, two.passed) == ("1 passed", True)
     assert (three.outcome, three.passed) == ("not run in this run", None)
-    told = markdown.render([(section, (one, two, three))])
-    assert "`tests/unit/test_b.py` (1 passed)" in told
+    output = markdown.render([(section, (one, two, three))])
+    assert "`tests/unit/test_b.py` (1 passed)" in output
 
 
 def test_our_tests_are_not_said_to_hold_another_network(tmp_path) -> None:
@@ -418,7 +414,7 @@ def test_a_section_names_its_checks_with_their_outcome() -> None:
 
 def test_every_check_of_the_catalogue_is_cited_by_a_section(tmp_path) -> None:
     checks = tuple(CheckResult(name, True) for name in CATALOGUE)
-    sections = story(study(network(replace(run(), checks=checks))), str(tmp_path))
+    sections = sections_of(study(network(replace(run(), checks=checks))), str(tmp_path))
     assert {name for section in sections for name in section.checks} == set(CATALOGUE)
 
 
@@ -426,69 +422,6 @@ def test_a_damaged_junit_file_is_refused(tmp_path) -> None:
     (tmp_path / "junit.xml").write_text(JUNIT[:100])
     with pytest.raises(InputError, match=r"junit\.xml.*expected what pytest --junit-xml writes"):
         outcomes.read(str(tmp_path))
-
-
-def model(name: str, verdict: str, untold: str | None = None) -> dict:
-    return {
-        "name": name, "task": "classification", "sizes": [[3, 64, 64]], "told": "", "reason": "r",
-        "verdict": verdict, "max_rel_error": 1e-15, "removed": 4, "params_before": 10,
-        "params_after": 4, "seconds": 1.0,
-        **({"untold": {"verdict": untold, "reason": "u"}} if untold else {}),
-    }  # fmt: skip
-
-
-def test_the_zoo_is_held_against_torch_prunings_own_table(tmp_path) -> None:
-    """Of alexnet and vit_b_16 it says that they run, of swin_t that it does not; new is new."""
-    models = [
-        model("alexnet", "exact"),
-        model("vit_b_16", "renormalized", untold="wrong"),
-        model("swin_t", "exact", untold="timeout"),
-        model("new", "mixed"),
-    ]
-    told = {"ratio": 0.5, "scope": "local", "models": models}
-    (tmp_path / "zoo.json").write_text(json.dumps(told))
-    section = zoo.section(str(tmp_path))
-    table = section.tables[0]
-    assert table.rows == (
-        ("runs", "2", "1", "1", "1", "0"),
-        ("fails", "1", "0", "1", "1", "0"),
-        ("not listed", "1", "0", "0", "0", "1"),
-    )
-    assert "77 of 85" in section.paragraphs[1]
-    assert isinstance(zoo.section(str(tmp_path / "none")), Absent)
-
-
-def test_networks_of_other_packages_stand_beside_the_zoo(tmp_path) -> None:
-    """One is cut wrongly, of one nothing is known; without their file only the zoo is told of."""
-    told = {"ratio": 0.5, "scope": "local", "models": [model("alexnet", "exact")]}
-    (tmp_path / "zoo.json").write_text(json.dumps(told))
-    alone = zoo.section(str(tmp_path))
-    networks = [
-        {
-            "name": "bert", "package": "transformers",
-            "groups": {"groups": 1234, "prunable": 6},
-            "audit": {"counts": {"same": 5, "misread": 2}},
-            "costs": {"macs": 40, "macs_left": 13},
-            "pruned": {"verdict": "wrong"},
-        },
-        {
-            "name": "yolo", "package": "ultralytics",
-            **{part: {"unanswered": "u"} for part in ("groups", "audit", "costs", "pruned")},
-        },
-    ]  # fmt: skip
-    (tmp_path / "networks.json").write_text(json.dumps({"models": networks}))
-    both = zoo.section(str(tmp_path))
-    (table,) = (table for table in both.tables if table not in alone.tables)
-    assert table.headers[4:9] == ("same", "misread", "missing", "cannot-be-cut", "cannot-be-told")
-    assert table.rows == (
-        ("bert", "transformers", "1,234", "6", "5", "2", "0", "0", "0", "32.5%", "wrong"),
-        ("yolo", "ultralytics", "-", "-", "-", "-", "-", "-", "-", "-", "-"),
-    )
-    (sentence,) = both.paragraphs[len(alone.paragraphs) :]
-    assert "groups of 1 of 2 are found" in sentence
-    assert "2 misread, 5 same" in sentence
-    assert "0 equal to their masked dense network and 1 that run" in sentence
-    assert "predicted for 1." in sentence
 
 
 def test_text_that_looks_like_markup_is_harmless_in_a_picture(tmp_path) -> None:
@@ -499,7 +432,7 @@ def test_text_that_looks_like_markup_is_harmless_in_a_picture(tmp_path) -> None:
 
 
 def test_every_test_that_is_cited_exists_and_is_run_for_the_report() -> None:
-    sources = (ROOT / "analysis/reporting/story").glob("*.py")
+    sources = (ROOT / "analysis/reporting/sections").glob("*.py")
     cited = {
         name for path in sources for name in re.findall(r'"(tests/.*?\.py)"', path.read_text())
     }

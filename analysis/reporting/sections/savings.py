@@ -21,7 +21,7 @@ __all__ = ["section"]
 
 
 def section(study: Study) -> Section | Absent:
-    """The curves, their turning places, their closed form, and the ratio for half of the MACs."""
+    """The curves, their non-monotonic points, closed form, and the ratio for half the MACs."""
     blocks = [block for subject in study.subjects if (block := _block(subject, study))]
     if not blocks:
         return Absent(_TITLE, "what a ratio will cost could not be predicted for any network")
@@ -30,12 +30,12 @@ def section(study: Study) -> Section | Absent:
         _title(study),
         (
             "The pruning ratio counts prunable channels. It is not the saving, for three reasons. "
-            "Layers that a policy excludes keep their channels. A dense layer between two cut "
-            "groups keeps the product of what both keep, a depthwise or a normalisation layer what "
-            "one does. And MACs and parameters lie unevenly over the layers. One MAC is one "
+            "Layers that a policy excludes keep their channels. The cost of a dense layer falls "
+            "with both of its widths, that of a depthwise or normalisation layer with one. MACs "
+            "and parameters are spread unevenly over the layers. One MAC is one "
             "multiply-accumulate, which fvcore calls a flop.",
-            "Every point of the curves is predicted, nothing is pruned for it: MACs and parameters "
-            "are a polynomial in the widths of the groups, read off one forward pass.",
+            "The curves are predicted without pruning: MACs and parameters are a polynomial in the "
+            "widths of the groups, which one forward pass gives.",
             *(_FORM if study.is_case_study else ()),
         ),
         tables=(_done_table(study),),
@@ -48,9 +48,9 @@ def section(study: Study) -> Section | Absent:
 _TITLE = "What each ratio leaves"
 
 _FORM = (
-    "With the share r of every prunable group gone, a (1 - r)^2 + b (1 - r) + c is left: a where "
-    "both widths go, b where one does, c where none does. The real curve departs from it because "
-    "channels are whole and because, ranked globally, groups lose unequal shares.",
+    "If every prunable group lost the share r, a (1 - r)^2 + b (1 - r) + c would be left: a is of "
+    "layers of which both widths are cut, b of those with one, c of those with none. The real "
+    "curve differs, because channels are whole numbers and global ranking cuts groups unequally.",
 )
 
 _NEAR = 0.01
@@ -58,12 +58,12 @@ _NEAR = 0.01
 
 
 def _title(study: Study) -> str:
-    """The lesson, where the greatest ratio that was pruned at teaches it."""
-    told = [run for subject in study.subjects for run in subject.headline_runs]
-    last = max((run.config.ratio for run in told), default=0.0)
+    """The heading, if the greatest ratio shows it."""
+    runs = [run for subject in study.subjects for run in subject.headline_runs]
+    last = max((run.config.ratio for run in runs), default=0.0)
     differ = any(
         run.macs.share is not None and abs(1 - run.macs.share - last) > _NEAR
-        for run in told
+        for run in runs
         if run.config.ratio == last
     )
     return f"{percent(last)} is not {percent(last)}" if last and differ else _TITLE
@@ -102,7 +102,7 @@ def _left(subject: SubjectStudy) -> str:
 
 
 def _turns(known: Sequence[PolicyAccount]) -> Iterator[str]:
-    """Say where asking for more keeps more, and which groups do."""
+    """Where a larger ratio leaves more, and which groups are the cause."""
     for entry in known:
         if entry.curve.turns:
             yield (
@@ -244,7 +244,7 @@ def _is_short(entry: PolicyAccount) -> bool:
 
 def _holders(subject: SubjectStudy, entry: PolicyAccount) -> Table:
     return Table(
-        f"{subject.info.name}, {entry.policy}: what holds up the least that is left",
+        f"{subject.info.name}, {entry.policy}: the layers that keep most at the least",
         ("layer", "MACs", "of what is left", "why"),
         tuple(
             (layer_name(row.layer), count(row.left), share(row.share), row.why)

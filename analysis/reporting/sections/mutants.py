@@ -21,8 +21,8 @@ def _others(count: int) -> str:
     if not count:
         return "."
     return (
-        f"; the other {count} meet a channel that is dead or a bound that is not reached on the "
-        "inputs drawn, and can show in the weights and operators alone, which must be the "
+        f"; the other {count} act on a dead channel or a bound that the random inputs do not "
+        "reach, and only show in the weights and operators, which must be the "
         "original ones."
     )
 
@@ -37,12 +37,10 @@ def _rows(groups: Iterable[tuple[str, Iterable[FaultCount]]]) -> tuple[tuple[str
 
 
 def section(study: Study) -> Section | Absent:
-    """Faults planted in pruned networks, and what sees them."""
+    """Faults planted in pruned networks, and what detects them."""
     found = [fault for fault in study.faults if fault.planted]
     if not found:
-        return Absent(
-            _TITLE, "no fault was planted, for want of a network that is pruned rightly by half"
-        )
+        return Absent(_TITLE, "no fault was planted, because no network is pruned rightly by half")
     names = listed([f"`{name}`" for name in dict.fromkeys(fault.subject for fault in found)])
     planted, shape, changed, proof, located = _counted(found)
     both = Table(
@@ -65,14 +63,14 @@ def section(study: Study) -> Section | Absent:
         "mutants",
         _TITLE,
         (
-            "A proof that cannot fail proves nothing. So networks are pruned by half, rightly, and "
-            "then damaged the way pruning scripts damage them, one place at a time, keeping every "
-            "shape: channels swapped, the wrong slice kept, statistics left behind; and outside of "
-            "weights: another slope or stride, another activation, a flag, a table, a hook.",
-            f"{planted} faults in {names}: running the network and looking at the shape of its "
-            f"output noticed {shape}, the proof {proof}, and it named the very module {located} "
-            f"times. {changed} change what a layer or the network puts out"
-            + _others(planted - changed),
+            "A proof that cannot fail proves nothing. So networks are pruned by half, rightly, "
+            "and then one fault at a time is planted that keeps every shape. Faults in weights "
+            "are those of pruning scripts: swapped channels, the wrong slice, statistics that "
+            "were not cut. Others change a slope or stride, an activation, a flag, a table or a "
+            "hook.",
+            f"Of {planted} faults in {names}, the output's shape shows {shape}. The proof detects "
+            f"{proof}, and names the right module {located} times. {changed} change an output of "
+            "a layer or of the network" + _others(planted - changed),
         ),
         (mutants(found, table.anchor),),
         (both, table),

@@ -19,12 +19,11 @@ def section(study: Study) -> Section | Absent:
         "policies",
         _TITLE,
         (
-            "A policy names the layers whose output channels must stay (torch-pruning's "
+            "A policy names the layers that keep their output channels (torch-pruning's "
             "`ignored_layers`). `residual-blocks` excludes every convolution inside a block with a "
             "skip, `skip-channels` only the groups that an addition joins, `classifier` only what "
             f"makes the output{', `none` nothing' if study.is_case_study else ''}. DepGraph "
-            "couples residual additions itself, so excluding whole residual blocks is a choice, "
-            "not a need.",
+            "couples residual additions itself, so whole residual blocks need not be excluded.",
         ),
         blocks=tuple(blocks),
         tests=("tests/case_study/test_policies.py",),

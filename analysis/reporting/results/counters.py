@@ -1,4 +1,4 @@
-"""Why counters disagree, from the file that ``python -m analysis.counters`` wrote."""
+"""The page on counters, made from what ``python -m analysis.counters`` wrote."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,30 +6,23 @@ from typing import Any
 
 from analysis.records import CONVENTIONS, COUNTERS
 from analysis.reporting.files import read_json
-from analysis.reporting.section import Absent, Section
+from analysis.reporting.section import Section
 from analysis.reporting.tables import Table, count
 
 __all__ = ["section"]
 
 
-_TITLE = "Counters compared"
-
-
-def section(directory: str) -> Section | Absent:
+def section(directory: str) -> Section:
     """Whether three routes give one number, and why other counters give another.
 
     Args:
-        directory: of the report; its ``counters.json`` is read.
+        directory: holds ``counters.json``.
     """
-    path = Path(directory) / "counters.json"
-    if not path.is_file():
-        how = "`python -m analysis.counters`"
-        return Absent(_TITLE, f"there is no `counters.json` in the folder ({how})")
-    counters: dict[str, Any] = read_json(path)
+    counters: dict[str, Any] = read_json(Path(directory) / "counters.json")
     routes, models = counters["routes"], counters["models"]
     return Section(
         "counters",
-        _TITLE,
+        "Counters compared",
         (
             *_on_routes(routes),
             *_on_others(models),
@@ -43,8 +36,6 @@ def section(directory: str) -> Section | Absent:
             _routes(routes),
         ),
         tests=("tests/unit/counters/test_counters.py",),
-        gist=f"{sum(route['agree'] for route in routes)} of {len(routes)} entries agree by three "
-        "routes",
     )
 
 

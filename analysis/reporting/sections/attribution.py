@@ -27,11 +27,11 @@ def section(study: Study, couplings: Sequence[Coupling]) -> Section | Absent:
         "attribution",
         _TITLE,
         (
-            "A layer between two groups is cheaper when either is cut, so whose saving is it? A "
-            "group's share is its Shapley value: the mean, over all orders in which the groups may "
-            "be cut, of what its cut saves when its turn comes (Shapley, 1953). For a polynomial "
-            "of this kind it is exact without trying any order, because a product of two widths is "
-            "shared by halves. The shares sum to the whole saving.",
+            "A layer between two groups becomes cheaper when either is cut. Each group's share of "
+            "the saving is its Shapley value (Shapley, 1953): the mean, over all orders of "
+            "cutting the groups, of what its cut saves. For this polynomial it is computed "
+            "exactly, because a product of two widths is shared by halves. The shares sum to the "
+            "whole saving.",
         ),
         blocks=tuple(block for _, block in found),
         tests=("tests/unit/costs/test_cost_model.py",),
@@ -40,7 +40,7 @@ def section(study: Study, couplings: Sequence[Coupling]) -> Section | Absent:
 
 
 def _block(subject: SubjectStudy, coupling: Coupling) -> tuple[str, Block] | None:
-    """Who saves most, in a line, and what each group saves."""
+    """The group that saves most, in a line, and the saving of each group."""
     entry = subject.account(*subject.headline)
     if entry is None or entry.savings is None or not entry.savings.point.ratio:
         return None

@@ -8,7 +8,7 @@ from analysis.reporting.coupling import Coupling, shares
 from analysis.reporting.figures.curves import headline
 from analysis.reporting.figures.drawing import Drawing
 from analysis.reporting.section import Answer, Block, Section
-from analysis.reporting.story.asked import done_caption
+from analysis.reporting.sections.asked import done_caption
 from analysis.reporting.tables import anchor_of, bound, count
 from analysis.reporting.words import asked_of, at_least, listed, percent, scoped
 
@@ -46,14 +46,14 @@ def _sentences(study: Study, judged: Sequence[Run]) -> Iterator[str]:
     keeping = " that keep the outputs" if study.is_case_study else ""
     yield _headline(judged, keeping) if judged else "Nothing was pruned, so nothing was proved."
     if study.refused:
-        yield f"Not looked at, because it could not be used: {'; '.join(study.refused)}."
+        yield f"Not analysed, because it could not be used: {'; '.join(study.refused)}."
 
 
 def _lead(study: Study, judged: Sequence[Run]) -> str:
     if not judged or not all(run.verification.verdict.passes for run in judged):
         return "Not proved."
     if study.refused:
-        return "Proved, but not of all networks."
+        return "Proved, but not for all networks."
     return "Proved." if study.passed else "Proved, but checks failed."
 
 
@@ -90,7 +90,7 @@ _EQUAL = "equal to the masked dense network"
 
 
 def _mixed(found: Sequence[Run]) -> str:
-    """The warning that goes with a verdict that passes without equality."""
+    """The warning on verdicts that pass without equality."""
     if not found:
         return ""
     return (
@@ -104,29 +104,29 @@ def _size(text: str) -> float:
 
 
 def _answers(subject: SubjectStudy, coupling: Coupling) -> Iterator[Answer]:
-    told = subject.headline_runs
-    if not told:
+    runs = subject.headline_runs
+    if not runs:
         return
-    last = told[-1]
-    yield Answer("Is it safe?", _safe(told))
-    yield Answer(f"What did {percent(last.config.ratio)} buy?", _bought(last))
+    last = runs[-1]
+    yield Answer("Is it safe?", _safe(runs))
+    yield Answer(f"What did {percent(last.config.ratio)} save?", _bought(last))
     rest = _rest(subject, coupling, last)
     if rest:
         yield Answer("Which layers hold the rest?", rest)
     half = _half(subject)
     if half:
-        yield Answer("What to ask for to halve the MACs?", half)
+        yield Answer("Which ratio halves the MACs?", half)
 
 
-def _safe(told: Sequence[Run]) -> str:
-    bad = [run for run in told if not run.verification.verdict.passes]
-    ratios = listed([f"{run.config.ratio:g}" for run in told])
-    how = f"at {ratios} under {asked_of(told[0])}"
+def _safe(runs: Sequence[Run]) -> str:
+    bad = [run for run in runs if not run.verification.verdict.passes]
+    ratios = listed([f"{run.config.ratio:g}" for run in runs])
+    how = f"at {ratios} under {asked_of(runs[0])}"
     if not bad:
-        errors = {bound(run.verification) for run in told} - {"-"}
+        errors = {bound(run.verification) for run in runs} - {"-"}
         error = f", relative error {max(errors, key=_size)}" if errors else ""
-        verdicts = listed([*dict.fromkeys(f"{run.verification.verdict}" for run in told)])
-        kept = [run for run in told if run.verification.verdict is Verdict.MIXED]
+        verdicts = listed([*dict.fromkeys(f"{run.verification.verdict}" for run in runs)])
+        kept = [run for run in runs if run.verification.verdict is Verdict.MIXED]
         return f"Yes, {how}: {verdicts}{error}." + _mixed(kept)
     first = bad[0]
     return (
@@ -137,10 +137,11 @@ def _safe(told: Sequence[Run]) -> str:
 
 def _bought(run: Run) -> str:
     if run.macs.share is None or run.params.share is None:
-        return f"Nothing that can be counted: {run.verification.verdict}."
+        return f"Nothing can be counted: {run.verification.verdict}."
     return (
         f"{1 - run.macs.share:.1%} fewer MACs and {1 - run.params.share:.1%} fewer parameters. "
-        f"{count(run.channels.removed)} of {count(run.channels.prunable)} prunable channels went."
+        f"{count(run.channels.removed)} of {count(run.channels.prunable)} prunable channels were "
+        "removed."
     )
 
 
@@ -153,9 +154,9 @@ def _rest(subject: SubjectStudy, coupling: Coupling, run: Run) -> str:
     names = listed([f"`{entry.name}` ({entry.after / left:.1%})" for entry in most])
     locked = sum(entry.after for entry in found if entry.is_locked)
     start = (
-        f"Layers that no ratio touches hold {locked / left:.1%} of what is left. "
+        f"Layers that no ratio changes hold {locked / left:.1%} of what is left. "
         if locked
-        else "No layer is out of reach. "
+        else "No layer is locked. "
     )
     return f"{start}Most is left in {names}."
 

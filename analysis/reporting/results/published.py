@@ -1,4 +1,4 @@
-"""Printed figures and what the closed form gives, from the file that the published tests wrote."""
+"""The page on printed figures, made from what ``tox run -e published`` wrote."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -7,29 +7,24 @@ from typing import Any
 
 from analysis.records import CONVENTIONS
 from analysis.reporting.files import read_json
-from analysis.reporting.section import Absent, Section
+from analysis.reporting.section import Section
 from analysis.reporting.tables import Table, count
 
 __all__ = ["section"]
 
-_TITLE = "Held to what others printed"
-
 Rows = list[dict[str, Any]]
 
 
-def section(directory: str) -> Section | Absent:
-    """How many figures of other people's tables are met, and why some are not.
+def section(directory: str) -> Section:
+    """How many printed figures the cost model reproduces, and why it does not reproduce the others.
 
     Args:
-        directory: of the report; its ``published.json`` is read.
+        directory: holds ``published.json``.
     """
-    path = Path(directory) / "published.json"
-    if not path.is_file():
-        return Absent(_TITLE, "there is no `published.json` in the folder (`tox run -e published`)")
-    rows: Rows = read_json(path)["rows"]
+    rows: Rows = read_json(Path(directory) / "published.json")["rows"]
     return Section(
         "published",
-        _TITLE,
+        "Printed figures",
         (*_on_agreement(rows),),
         tables=(_sources(rows), _wrong(rows), _left_out(rows), _conventions(rows), _every(rows)),
     )
@@ -52,7 +47,10 @@ def _on_agreement(rows: Rows) -> Iterator[str]:
     )
     for row in rows:
         if row["met"] not in (None, row["verdict"] == "agrees"):
-            yield f"`{row['id']}` is not as it is said to be: {row['found']} is found."
+            yield (
+                f"`{row['id']}` no longer has the verdict `{row['verdict']}`: "
+                f"{row['found']} is found."
+            )
 
 
 def _source(row: dict[str, Any]) -> str:

@@ -12,6 +12,10 @@ _ELSEWHERE = (
     "byte, on the same kind of processor; on another, two channels of nearly equal rank may change "
     "places."
 )
+_MORE = (
+    "More results have pages in the documentation (`tox run -e docs`): every model of torchvision, "
+    "networks of other packages, counters compared, and printed figures."
+)
 
 
 def section(study: Study, absent: Iterable[Absent]) -> Section:
@@ -37,16 +41,17 @@ def section(study: Study, absent: Iterable[Absent]) -> Section:
     tables = [networks, Table("versions", ("package", "version"), study.versions), left_out]
     return Section(
         "made-with",
-        "How this was made, and what it does not say",
+        "How this report was made, and its limits",
         (
-            f"Made by `{study.command}`. Made again on the same versions it is the same, byte for "
+            f"Made by `{study.command}`. On the same versions the command makes it again, byte for "
             + ("byte, whatever the processor." if study.is_case_study else _ELSEWHERE),
             "Not measured: accuracy (no network is trained here), time (MACs are not time), memory "
             "of activations. Not counted as MACs: activations, bias and residual additions, for "
             "which fvcore has no rule.",
-            "`results.json` beside this page holds what was measured of every pruning; "
+            "`results.json` beside this page holds the measurements of every pruning; "
             "`results.schema.json` says what each field means. `report.md` is this page as "
             "Markdown.",
+            *([_MORE] if study.is_case_study else []),
         ),
         tables=tuple(table for table in tables if table.rows),
         gist=f"`{study.command}`",

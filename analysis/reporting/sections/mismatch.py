@@ -20,11 +20,11 @@ def section(study: Study) -> Section | Absent:
         "mismatch",
         _TITLE,
         (
-            "A script that cuts one layer without its group breaks the network. Here half of the "
-            "channels of each residual block's projection, and of the batch norm behind it, are "
-            "cut alone: the addition gets two widths. A depthwise convolution that is cut without "
-            "the expansion that feeds it refuses its input. Beside each, DepGraph's group for the "
-            "same layer and the same channels is cut, and proved.",
+            "Cutting one layer without its group breaks the network. Here half of the channels of "
+            "each residual block's projection, and of its batch norm, are cut alone: the addition "
+            "raises, because its operands have different widths. A depthwise convolution that is "
+            "cut without its expansion raises on its input. For comparison, DepGraph's group for "
+            "the same layer and channels is cut and proved.",
         ),
         blocks=tuple(blocks),
         tests=("tests/case_study/test_residual_mismatch.py",),

@@ -18,12 +18,12 @@ def section(study: Study) -> Section | Absent:
         "ranking",
         _TITLE,
         (
-            "torch-pruning's L1 importance is not the filter norm alone. It sums |w| for every "
-            "coupled layer (filters on the output side, what reads the channel on the input side, "
-            "|gamma| of batch norms; depthwise filters are left out), averages over the layers, "
-            "and divides by the group's mean, so that groups of different scale can be ranked "
-            "together. The column `same` says which share of the lowest-ranked channels the plain "
-            "filter norm of the producing layers would have chosen too.",
+            "torch-pruning's L1 importance is more than the filter norm. It sums |w| for every "
+            "coupled layer: filters, the weights that read the channel, and |gamma| of batch "
+            "norms, but not depthwise filters. It averages over the layers and divides by the "
+            "group's mean, so that groups of different scale can be ranked together. The column "
+            "`same` is the share of the lowest-ranked channels that the plain filter norm of the "
+            "producing layers ranks lowest as well.",
         ),
         blocks=tuple(blocks),
         tests=("tests/case_study/test_l1_importance.py", "tests/unit/pruning/test_importances.py"),

@@ -1,4 +1,4 @@
-"""Which layers hold what is left: layer by layer, before and after."""
+"""Which layers hold what is left, before and after pruning."""
 
 from collections.abc import Sequence
 
@@ -17,7 +17,7 @@ _TITLE = "Which layers hold the rest"
 
 
 def section(study: Study, couplings: Sequence[Coupling]) -> Section | Absent:
-    """Every layer's MACs, those told apart that were cut, could be, and cannot be."""
+    """The MACs of every layer: cut, prunable or locked."""
     blocks = [
         block
         for subject, coupling in zip(study.subjects, couplings, strict=True)
@@ -29,10 +29,10 @@ def section(study: Study, couplings: Sequence[Coupling]) -> Section | Absent:
         "layers",
         _TITLE,
         (
-            "A layer falls with the channels that it makes and with those that it reads. It is "
-            "locked if the policy excludes both: then no ratio touches it, and what is locked is "
-            "the floor under every curve. A layer whose own channels are excluded but whose input "
-            "narrows is still cut.",
+            "The cost of a layer falls with its output channels and with its input channels. A "
+            "layer is locked if the policy excludes both: no ratio changes it, and the locked "
+            "layers bound every curve from below. A layer with excluded outputs is still cut if "
+            "its input loses channels.",
         ),
         blocks=tuple(blocks),
         tests=("tests/case_study/test_attribution.py", "tests/unit/costs/test_counting.py"),
@@ -64,7 +64,7 @@ def _block(subject: SubjectStudy, coupling: Coupling) -> Block | None:
 
 
 def _locked_share(subject: SubjectStudy, coupling: Coupling) -> str:
-    """What part of the rest no ratio touches."""
+    """The share of the rest that no ratio changes."""
     run = next((run for run in reversed(subject.headline_runs) if run.costs), None)
     found = shares(subject, coupling, run) if run else []
     after = sum(entry.after for entry in found)
@@ -97,13 +97,13 @@ def _spread(subject: SubjectStudy) -> str:
     macs = sum(stage.macs for stage in found[:half]) / (subject.costs.macs or 1)
     params = sum(stage.params for stage in found[:half]) / (subject.costs.params or 1)
     return (
-        f"MACs and parameters lie in different places: the first {half} of {len(found)} blocks "
+        f"MACs and parameters are in different layers: the first {half} of {len(found)} blocks "
         f"hold {macs:.1%} of the MACs and {params:.1%} of the parameters."
     )
 
 
 def _lint(subject: SubjectStudy) -> str:
-    """What need not be excluded, and what would be in reach without it."""
+    """Groups that are excluded without need, and what other policies would change."""
     lint = subject.lint
     free = sum(not lock.needed for lock in lint.locks) if lint else 0
     if lint is None or not lint.untouched or not free:
@@ -183,8 +183,8 @@ def _stage_table(subject: SubjectStudy) -> Table:
 
 def _lock_table(subject: SubjectStudy) -> Table:
     return Table(
-        f"{subject.info.name}: what the groups that {subject.headline[0]} excludes lock; what two "
-        "lock together is in the numbers of both",
+        f"{subject.info.name}: what the groups that {subject.headline[0]} excludes lock; MACs that "
+        "two groups lock together count for both",
         LOCK_HEADERS,
         tuple(lock_cells(lock) for lock in (subject.lint.locks if subject.lint else ())),
         wide=True,
