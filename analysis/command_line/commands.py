@@ -30,6 +30,7 @@ from analysis.records import (
     SAVED,
     Comparison,
     Config,
+    CostTable,
     Counterexample,
     Request,
     Run,
@@ -391,9 +392,19 @@ def _run(given: _Given, config: Config, names: tuple[str, ...], *written: Mappin
         run: Run = ask("run", given.request, config, names, *written, budget=given.budget)
     except BudgetExceededError as error:
         ask("prepare", given.request)  # loading it again is no part of the time
-        costs, saved_bytes = given.ask("costs")
-        return timed_out(config, error.story, costs, saved_bytes, names)
+        return timed_out(config, error.story, _counted(given), names)
     return run
+
+
+def _counted(given: _Given) -> tuple[CostTable, int] | None:
+    """Costs of the dense network; None where counting them does not end within the budget."""
+    try:
+        dense: tuple[CostTable, int] = given.worker.call(
+            "costs", given.request, budget=given.budget
+        )
+    except BudgetExceededError:
+        return None
+    return dense
 
 
 def _bar(items: Iterable[Any], total: int, title: str, unit: str) -> Iterable[Any]:

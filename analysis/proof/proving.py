@@ -121,7 +121,7 @@ class _Proof:
         self._dense = expected.dense
         self._cuts = expected.cuts
         self._pruned = pruned
-        self._is_equal_where_known = False
+        self._error_where_known: float | None = None  # until it is seen to be rounding
         self._sharper: Verification | None = None
 
     def verdict(self) -> Verification:
@@ -188,8 +188,8 @@ class _Proof:
             if answer.verdict is Verdict.EXACT:
                 return self._equal_over_kept(answer, expected)
             known = comparing.compare(observed, found, self._dense, self._cuts, unknown=True)
-            is_known_equal = known.verdict is Verdict.EXACT and not expected.functions.scrambled
-            self._is_equal_where_known |= is_known_equal
+            if known.verdict is Verdict.EXACT and not expected.functions.scrambled:
+                self._error_where_known = known.max_rel_error
             if known.verdict is Verdict.WRONG:
                 # Behind an operator that mixes, what is masked alone departs at once.
                 self._sharper = self._sharper or known
@@ -295,7 +295,8 @@ class _Proof:
             return self._numbered(answer, structure.numbered)
         # The same operator is given the same, of the channels that stay, whatever it does.
         is_function = structure.held.startswith(FUNCTIONS)
-        if structure.is_proved or is_function or (structure.held and self._is_equal_where_known):
+        is_equal_where_known = self._error_where_known is not None
+        if structure.is_proved or is_function or (structure.held and is_equal_where_known):
             return self._over_those_that_stay(answer, place)
         told = dict(structure.conflicts)
         why = told.get(answer.first_divergence or "") or next(iter(told.values()), "")
@@ -315,19 +316,27 @@ class _Proof:
         if structure.held or mixing:
             module, what = mixing[0] if mixing else (structure.layer, structure.held)
             told = "; ".join(filter(None, (_mixed(module, what), _some(scales))))
-            return replace(answer, verdict=Verdict.MIXED, reason=told)
+            return self._decided(answer, Verdict.MIXED, told)
         if structure.combined or structure.scaled:
-            return replace(
-                answer,
-                verdict=Verdict.RENORMALIZED,
-                reason=_some(scales),
-                first_divergence=None,
-            )
+            return self._decided(answer, Verdict.RENORMALIZED, _some(scales))
         return replace(
             answer,
             reason=f"{answer.reason}{place}; its weights are the original ones and channels "
             "arrive in the right order, so what it computes depends on how many there are, or on "
             "how they are split into heads or blocks",
+        )
+
+    def _decided(self, answer: Verification, verdict: Verdict, reason: str) -> Verification:
+        """The verdict that operators decide; the masked network's numbers do not, and are left out.
+
+        How far those are off says nothing of the pruned network: they are of other functions.
+        """
+        return replace(
+            answer,
+            verdict=verdict,
+            reason=reason,
+            max_rel_error=self._error_where_known,
+            first_divergence=None,
         )
 
     def _check_deterministic(self) -> None:

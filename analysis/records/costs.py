@@ -378,13 +378,13 @@ class Sizes:
     """One quantity before and after pruning.
 
     Attributes:
-        before: of the dense network.
+        before: of the dense network; None where counting it did not end in time.
         after: of the pruned one; None where it cannot be known.
         requested: what would be left had every channel gone that was asked to; None where that
             cannot be known.
     """
 
-    before: int
+    before: int | None
     after: int | None
     requested: int | None = None
 

@@ -49,6 +49,7 @@ class PlannedGroup:
         reason: why ``expected`` is what it is.
         scope: name of the scope that the group is ranked in; empty for one that is not ranked.
         ratio: what is asked of that scope.
+        why: the reason in words, where it does not speak for itself.
     """
 
     root: str
@@ -58,6 +59,7 @@ class PlannedGroup:
     reason: Reason
     scope: str = ""
     ratio: float = 0.0
+    why: str = ""
 
 
 @dataclass(frozen=True)
@@ -130,6 +132,7 @@ class GroupAccount:
         reason: why no more of them went.
         scope: name of the scope that the group is ranked in; empty where it is not ranked.
         ratio: what is asked of that scope.
+        why: the reason in words, where it does not speak for itself.
     """
 
     root: str
@@ -139,6 +142,7 @@ class GroupAccount:
     reason: Reason
     scope: str = ""
     ratio: float = 0.0
+    why: str = ""
 
     @property
     def left(self) -> int:
@@ -149,6 +153,11 @@ class GroupAccount:
     def is_dropped(self) -> bool:
         """Whether something was asked of the group and nothing went."""
         return bool(self.requested) and not self.removed
+
+    @property
+    def reason_in_words(self) -> str:
+        """The reason, with what it does not say itself."""
+        return f"{self.reason}: {self.why}" if self.why else str(self.reason)
 
 
 @dataclass(frozen=True)

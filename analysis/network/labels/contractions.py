@@ -6,7 +6,7 @@ from math import prod
 
 from torch import Tensor
 
-from analysis.network.labels.calls import Call, is_own, space_of
+from analysis.network.labels.calls import Call, is_own, is_weight, space_of
 from analysis.network.labels.meeting import Operand
 from analysis.network.labels.planes import axes_of, labels_of
 from analysis.network.labels.records import Read
@@ -41,6 +41,8 @@ def _contract(
         if not any(axes_of(plane) & axes_of(other) for other in counted):
             counted.append(plane)
     call.step.spaces.append(space_of(counted, extents))
+    if all(map(is_weight, call.operands)):
+        call.meeting.combine_weights(plane for plane in found if axes_of(plane) & summed)
     rest = frozenset(range(len(extents))) - summed
     call.step.makes += [(name, dim) for plane, name, dim in named if axes_of(plane) <= rest]
     for plane in found:

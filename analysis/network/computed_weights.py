@@ -1,0 +1,37 @@
+"""Layers that compute a weight of other tensors in each call, and how it is made a parameter again.
+
+A parametrization does, or a hook as that of ``torch.nn.utils.spectral_norm``.
+"""
+
+from torch import nn
+from torch.nn.utils import parametrize
+from torch.nn.utils.spectral_norm import SpectralNorm
+from torch.nn.utils.weight_norm import WeightNorm
+
+__all__ = ["computed", "way_out"]
+
+_BY_HOOK = {SpectralNorm: "remove_spectral_norm", WeightNorm: "remove_weight_norm"}
+
+
+def computed(layer: nn.Module) -> tuple[str, str]:
+    """The name of the tensor that a layer computes, and the call that ends that; empty if none."""
+    if parametrize.is_parametrized(layer):
+        tensor = next(iter(layer.parametrizations))  # type: ignore[arg-type]
+        return tensor, f"torch.nn.utils.parametrize.remove_parametrizations(layer, {tensor!r})"
+    for hook in layer._forward_pre_hooks.values():
+        for kind, remover in _BY_HOOK.items():
+            if isinstance(hook, kind):
+                return hook.name, f"torch.nn.utils.{remover}(layer)"
+    return "", ""
+
+
+def way_out(model: nn.Module, module: str) -> str:
+    """What to do first where the weight of a layer, or of that which a module is in, is computed.
+
+    Empty where it is not.
+    """
+    name = module.partition(".parametrizations.")[0]
+    tensor, call = computed(model.get_submodule(name))
+    if not call:
+        return ""
+    return f"the `{tensor}` of `{name}` is computed in each call: end that first, {call}"
