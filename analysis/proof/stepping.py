@@ -21,8 +21,7 @@ from analysis.proof.exercised import forgetful
 from analysis.proof.other_sizes import Noted
 from analysis.proof.proving import prove
 from analysis.pruning import planning, surgery
-from analysis.pruning.asked import Requested
-from analysis.pruning.asked_of_layers import AskedOfLayers
+from analysis.pruning.asked import OfLayers, Requested
 from analysis.pruning.group_pruner import GroupPruner
 from analysis.pruning.pruners import Between
 from analysis.records import (
@@ -327,7 +326,7 @@ def _with_layers(
     verification: Verification,
     groups: tuple[DependencyGroup, ...],
     progress: Progress,
-    asked: AskedOfLayers,
+    asked: OfLayers,
 ) -> Verification:
     """The answer with what single layers were asked; what did not come of that is told."""
     verification = replace(

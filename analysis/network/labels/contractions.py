@@ -41,8 +41,6 @@ def _contract(
         if not any(axes_of(plane) & axes_of(other) for other in counted):
             counted.append(plane)
     call.step.spaces.append(space_of(counted, extents))
-    if all(map(is_weight, call.operands)):
-        call.meeting.combine_weights(plane for plane in found if axes_of(plane) & summed)
     rest = frozenset(range(len(extents))) - summed
     call.step.makes += [(name, dim) for plane, name, dim in named if axes_of(plane) <= rest]
     for plane in found:
@@ -180,6 +178,11 @@ def _product(first: str, second: str, added: str = "") -> Rule:
             extents,
             "sequence" if is_own(one) or is_own(other) else "product",
         )
+        if one.dim() == other.dim() == 1 and is_weight(one) and is_weight(other):
+            # A number of all weights, as spectral norm divides them by; a product of matrices is
+            # read as a layer reads.
+            for operand in placed:
+                call.meeting.combine_weights(operand.planes)
         kept = [*lead, *([rows] if one.dim() > 1 else []), *([columns] if other.dim() > 1 else [])]
         gone = [dim for dim in range(rank) if dim not in kept]
         planes = [p.permute(*kept, *gone).reshape([p.shape[dim] for dim in kept]) for p in found]
