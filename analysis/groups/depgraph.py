@@ -219,14 +219,11 @@ def read(pruner: Any, inputs: Inputs | None = None) -> "Reading":
     return _Reader(pruner.model, pruner.DG, live, operators, set()), live
 
 
-_ROOTS = (nn.modules.conv._ConvNd, nn.Linear, nn.LSTM)
-
-
 def _live_groups(
     graph: Any,
     operators: Operators,
     ignored: Sequence[nn.Module] = (),
-    roots: Sequence[type] = _ROOTS,
+    roots: Sequence[type] = kinds.ROOTS,
 ) -> Iterator[Any]:
     """All groups, one budgeted step each: on some networks a group takes for ever."""
     groups = graph.get_all_groups(list(ignored), roots)

@@ -10,7 +10,7 @@ from torch.nn.utils.weight_norm import WeightNorm
 
 __all__ = ["computed", "way_out"]
 
-_BY_HOOK = {SpectralNorm: "remove_spectral_norm", WeightNorm: "remove_weight_norm"}
+_REMOVERS = {"SpectralNorm": "remove_spectral_norm", "WeightNorm": "remove_weight_norm"}
 
 
 def computed(layer: nn.Module) -> tuple[str, str]:
@@ -19,9 +19,8 @@ def computed(layer: nn.Module) -> tuple[str, str]:
         tensor = next(iter(layer.parametrizations))  # type: ignore[arg-type]
         return tensor, f"torch.nn.utils.parametrize.remove_parametrizations(layer, {tensor!r})"
     for hook in layer._forward_pre_hooks.values():
-        for kind, remover in _BY_HOOK.items():
-            if isinstance(hook, kind):
-                return hook.name, f"torch.nn.utils.{remover}(layer)"
+        if isinstance(hook, SpectralNorm | WeightNorm):
+            return hook.name, f"torch.nn.utils.{_REMOVERS[type(hook).__name__]}(layer)"
     return "", ""
 
 

@@ -440,5 +440,5 @@ def _bare(told: dict[str, Any], run: Run) -> SubjectStudy:
         told["seed"],
         tuple(told["outputs"]),
     )
-    dense = CostTable((), run.macs.before, run.params.before, (), ())
+    dense = CostTable((), run.macs.before or 0, run.params.before or 0, (), ())
     return SubjectStudy(info, (run.config.policy, run.config.scope), dense, ())

@@ -87,12 +87,13 @@ def timed_out(
     before it; None where counting them did not end either.
     """
     costs, saved_bytes = dense or (None, None)
+    params, macs = (costs.params, costs.macs) if costs else (None, None)
     return Run(
         config,
         Verification(Verdict.TIMEOUT, reason),
         Channels(prunable=0, requested=None, removed=0),
-        params=Sizes(costs and costs.params, None),
-        macs=Sizes(costs and costs.macs, None),
+        params=Sizes(params, None),
+        macs=Sizes(macs, None),
         bytes_=Sizes(saved_bytes, None),
         costs=None,
         checks=tuple(CheckResult(name, False, f"{Verdict.TIMEOUT}: {reason}") for name in names),

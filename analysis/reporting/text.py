@@ -64,7 +64,8 @@ def pruned(found: Sequence[Run], written: Mapping[str, str]) -> str:
     lines = [runs(found)]
     for run in found:
         at, verification = f"ratio {run.config.ratio:g}: ", run.verification
-        if verification.verdict.is_equal and verification.reason:
+        told = {check.message for check in run.checks if not check.passed}
+        if verification.verdict.is_equal and verification.reason not in {"", *told}:
             lines.append(f"{at}{verification.reason}")
         numbers = [
             f"`{each.name}` of {f'`{each.module}`' if each.module else 'the model'} "
@@ -203,11 +204,12 @@ def run_notes(found: Sequence[Run]) -> list[str]:
 
 
 def _failing(run: Run) -> Iterator[tuple[str, str]]:
-    """Each check that fails with its message; one that says the verdict's reason says whose."""
+    """Each check that fails with its message; why a verdict does not pass is said with that."""
     verdict, reason = run.verification.verdict, run.verification.reason
     for check in run.checks:
         if not check.passed:
-            yield check.name, f"{verdict}: {reason}" if check.message == reason else check.message
+            is_reason = check.message == reason and not verdict.passes
+            yield check.name, f"{verdict}: {reason}" if is_reason else check.message
 
 
 def once(notes: Iterable[tuple[Run, str]]) -> list[str]:
