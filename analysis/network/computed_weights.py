@@ -25,12 +25,16 @@ def computed(layer: nn.Module) -> tuple[str, str]:
 
 
 def way_out(model: nn.Module, module: str) -> str:
-    """What to do first where the weight of a layer, or of that which a module is in, is computed.
+    """What to do first where a layer, or that which a module is in, computes its weight.
 
-    Empty where it is not.
+    Empty where it does not.
     """
     name = module.partition(".parametrizations.")[0]
-    tensor, call = computed(model.get_submodule(name))
+    layer = dict(model.named_modules()).get(name)
+    tensor, call = ("", "") if layer is None else computed(layer)
     if not call:
         return ""
-    return f"the `{tensor}` of `{name}` is computed in each call: end that first, {call}"
+    return (
+        f"the `{tensor}` of `{name}` is computed anew in each call, and is another one once "
+        f"channels are gone: end that first, {call}"
+    )

@@ -7,6 +7,7 @@ from functools import cached_property
 from torch import nn
 
 from analysis.errors import InputError
+from analysis.network.computed_weights import way_out
 from analysis.network.failures import locate_failure
 from analysis.network.float64 import in_float64
 from analysis.network.inference import Inputs, aliased, collector_paused, left_as_found
@@ -319,12 +320,13 @@ class _Proof:
             return self._decided(answer, Verdict.MIXED, told)
         if structure.combined or structure.scaled:
             return self._decided(answer, Verdict.RENORMALIZED, _some(scales))
-        return replace(
-            answer,
-            reason=f"{answer.reason}{place}; its weights are the original ones and channels "
-            "arrive in the right order, so what it computes depends on how many there are, or on "
-            "how they are split into heads or blocks",
+        first = answer.first_divergence or ""
+        ways = (way_out(self._dense, layer) for layer in (first, self._group_of(first)))
+        why = next(filter(None, ways), "") or (
+            "its weights are the original ones and channels arrive in the right order, so what it "
+            "computes depends on how many there are, or on how they are split into heads or blocks"
         )
+        return replace(answer, reason=f"{answer.reason}{place}; {why}")
 
     def _decided(self, answer: Verification, verdict: Verdict, reason: str) -> Verification:
         """The verdict that operators decide; the masked network's numbers do not, and are left out.

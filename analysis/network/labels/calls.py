@@ -12,7 +12,7 @@ from analysis.network.labels.meeting import Meeting, Operand
 from analysis.network.labels.planes import Planes, axes_of, compact, labels_of
 from analysis.network.labels.records import Space, Step
 
-__all__ = ["Call", "is_fresh", "is_own", "is_uniform", "is_weight", "planes_of", "space_of"]
+__all__ = ["Call", "is_fresh", "is_own", "is_uniform", "planes_of", "space_of"]
 
 
 def planes_of(value: Any) -> Planes:
@@ -158,11 +158,6 @@ def _written(base: Tensor, view: Tensor, planes: Sequence[Tensor]) -> Planes:
 def is_own(value: Tensor) -> bool:
     """Whether a tensor is a parameter or buffer, or made of nothing else."""
     return getattr(value, "_own", False)
-
-
-def is_weight(value: Tensor) -> bool:
-    """Whether it is own, and not of sizes and numbers alone."""
-    return is_own(value) and not is_fresh(value)
 
 
 def _is_constant(value: Tensor, dim: int) -> bool:

@@ -6,7 +6,7 @@ from math import prod
 
 from torch import Tensor
 
-from analysis.network.labels.calls import Call, is_own, is_weight, space_of
+from analysis.network.labels.calls import Call, is_own, space_of
 from analysis.network.labels.meeting import Operand
 from analysis.network.labels.planes import axes_of, labels_of
 from analysis.network.labels.records import Read
@@ -178,11 +178,6 @@ def _product(first: str, second: str, added: str = "") -> Rule:
             extents,
             "sequence" if is_own(one) or is_own(other) else "product",
         )
-        if one.dim() == other.dim() == 1 and is_weight(one) and is_weight(other):
-            # A number of all weights, as spectral norm divides them by; a product of matrices is
-            # read as a layer reads.
-            for operand in placed:
-                call.meeting.combine_weights(operand.planes)
         kept = [*lead, *([rows] if one.dim() > 1 else []), *([columns] if other.dim() > 1 else [])]
         gone = [dim for dim in range(rank) if dim not in kept]
         planes = [p.permute(*kept, *gone).reshape([p.shape[dim] for dim in kept]) for p in found]

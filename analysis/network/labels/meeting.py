@@ -1,6 +1,6 @@
 """Labels that meet in one operator: what is coupled, and what must wait for a cut to be told."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import gcd
 
@@ -55,11 +55,6 @@ class Meeting:
     def combine(self, plane: Tensor, what: str) -> None:
         """Something is taken over channels."""
         self.trace.combined.append(Combining(self.step, what, np.unique(labels_of(plane))))
-
-    def combine_weights(self, planes: Iterable[Tensor]) -> None:
-        """Weights are summed, of which none is zero because its channel went."""
-        for plane in planes:
-            self.combine(plane, "a sum over weights")
 
     def couple(self, one: Tensor, other: Tensor, why: str) -> None:
         """Labels in the same place go together."""

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from analysis.network.labels import operators
-from analysis.network.labels.calls import Call, is_fresh, is_own, is_weight, space_of
+from analysis.network.labels.calls import Call, is_fresh, is_own, space_of
 from analysis.network.labels.contractions import CONTRACTIONS
 from analysis.network.labels.meeting import Operand
 from analysis.network.labels.planes import axes_of, compact, labels_of, reshaped, spread
@@ -150,8 +150,6 @@ def _reduced(call: Call, dims: Sequence[int], keep: bool, what: str) -> None:
         over = axes_of(plane) & frozenset(dims)
         if over and what:
             call.meeting.combine(plane, what)
-        elif over and is_weight(value):
-            call.meeting.combine_weights([plane])
         if over and axes_of(plane) <= frozenset(dims):
             call.step.reads.append(Read("", 0, labels_of(plane)))
             continue
