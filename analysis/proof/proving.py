@@ -11,6 +11,7 @@ from analysis.network.computed_weights import way_out
 from analysis.network.failures import locate_failure
 from analysis.network.float64 import in_float64
 from analysis.network.inference import Inputs, aliased, collector_paused, left_as_found
+from analysis.network.labels.operators import RANDOM
 from analysis.network.layers import is_normalisation
 from analysis.network.outputs import counted_outputs
 from analysis.proof import comparing, exercised, masking
@@ -345,10 +346,14 @@ class _Proof:
         """Refuse a network whose outputs depend on the random state."""
         where = self._expected.randomness
         if where is not None:
+            calls = self._expected.noted.recording.trace.calls
+            places = (str(call.place) for call in calls if call.place.operator in RANDOM)
+            drawn = next((f"; it draws at {place}" for place in places), "")
             raise InputError(
                 "the dense network is random in eval mode: two passes on the same inputs differ, "
-                f"first in {f'`{where}`' if where else 'its own forward'}; make it deterministic "
-                "(functional dropout needs training=self.training)"
+                f"first in {f'`{where}`' if where else 'its own forward'}{drawn}; make it "
+                "deterministic, as by drawing only while self.training (functional dropout needs "
+                "training=self.training)"
             )
 
     def _group_of(self, layer: str) -> str:

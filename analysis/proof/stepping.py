@@ -3,6 +3,7 @@
 The chain of steps proves the whole, since each starts from the network that the last one left.
 """
 
+import re
 from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -279,9 +280,14 @@ def _cause_first(raised: str, groups: Collection[DependencyGroup]) -> str:
     misread = [group for group in groups if group.untraced]
     named = [(group, name) for group in misread for name in group.layers if f"`{name}`" in raised]
     group, layer = next(iter(named or [(group, group.root) for group in misread]), (None, ""))
-    if group is None:
-        return raised
-    return f"{group.untraced}; so, {raised}; a way out: exclude `{layer}`"
+    if group is not None:
+        return f"{group.untraced}; so, {raised}; a way out: exclude `{layer}`"
+    cut = _CUT.search(raised)
+    return raised if cut is None else f"{raised}; a way out: exclude `{cut[1]}`"
+
+
+_CUT = re.compile(r"pruning the group of `([^`]+)` raised")
+"""What a group is called whose cut torch-pruning could not make; see `surgery.step`."""
 
 
 def accounted(

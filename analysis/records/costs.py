@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from itertools import pairwise
+from math import ceil
 from typing import Literal
 
 from analysis.errors import InputError, did_you_mean
@@ -324,7 +325,7 @@ class Reach:
         least = "the least that is known" if self.unknown else "the least"
         return (
             f"no ratio{known} {self.target:.1%} of the {name}: {least} is {left:.1%}, "
-            f"at ratio {self.least.ratio:.6g}"
+            f"at ratio {ceil(self.least.ratio * 1e6) / 1e6:g}"
         )
 
     @property
