@@ -91,8 +91,8 @@ def _average(modules: Mapping[str, nn.Module], group: DependencyGroup, power: in
         scores = _contribution(modules, member, power)
         if scores is None:
             continue
-        pairs = torch.tensor([*enumerate(member.roots), *member.further], dtype=torch.long)
-        channels, roots = pairs[pairs[:, 1] >= 0].T
+        pairs = [each for each in (*enumerate(member.roots), *member.further) if each[1] >= 0]
+        channels, roots = torch.tensor(pairs, dtype=torch.long).reshape(-1, 2).T
         total.index_add_(0, roots, scores[channels])
         layers += 1
     return total / layers if layers else None
