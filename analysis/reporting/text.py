@@ -208,7 +208,7 @@ def _failing(run: Run) -> Iterator[tuple[str, str]]:
     verdict, reason = run.verification.verdict, run.verification.reason
     for check in run.checks:
         if not check.passed:
-            is_reason = check.message == reason and not verdict.passes
+            is_reason = reason.startswith(check.message) and not verdict.passes
             yield check.name, f"{verdict}: {reason}" if is_reason else check.message
 
 
