@@ -182,6 +182,7 @@ def prune_and_prove(
         ignored, config = depgraph.ignored_by(pruner, pruned), as_stated(config, pruner)
     asked = progress.planned if planned is None else planned
     answer = accounted(verification, groups, progress, asked, config.ratio)
+    answer = replace(answer, unseen=_unseen(dense, groups, ignored) if answer.groups else ())
     run = costed_run(
         (dense.costs, dense.saved_bytes),
         lambda: dense.account(groups, pruner),
@@ -195,6 +196,15 @@ def prune_and_prove(
     known = asked if by_groups else planned
     removals, rebuild = tuple(progress.removals), rebuilder(build, pruner)
     return Outcome(dense, pruned, ignored, known, removals, run, rebuild, progress.trained)
+
+
+def _unseen(
+    dense: Dense, groups: tuple[DependencyGroup, ...], ignored: tuple[str, ...]
+) -> tuple[str, ...]:
+    """Groups of which channels may go, and no layer is in a group of the pruner's."""
+    seen = {layer for group in groups for layer in group.layers}
+    own = policies.mark_ignored(dense.groups, ignored)
+    return tuple(each.name for each in own if each.prunable and seen.isdisjoint(each.layers))
 
 
 def _with_attributes(answer: Verification, pruner: Any) -> Verification:

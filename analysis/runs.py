@@ -18,7 +18,7 @@ from analysis.pipeline import Dense, analyse, prune_and_prove
 from analysis.processes import budgets
 from analysis.pruned import Pruned, pruned_by_groups
 from analysis.pruning.pruners import load_factory
-from analysis.records import Config, Network, Request, Run, timed_out
+from analysis.records import Config, CostTable, Network, Request, Run, timed_out
 
 __all__ = ["analysed", "run_of", "traced", "within"]
 
@@ -84,15 +84,19 @@ def run_of(
             return run
     except BudgetExceededError as error:
         reason = error.reason
+    return timed_out(config, reason, _counted(request), names)
+
+
+def _counted(request: Request) -> tuple[CostTable, int] | None:
+    """Costs of the dense network; None where counting them does not end within the budget."""
     known = analysed.known(request.network)
     if known is not None:
-        return timed_out(config, reason, known.costs, known.saved_bytes, names)
+        return known.costs, known.saved_bytes
     try:
         with within(request.budget):
-            return timed_out(config, reason, *measure(*loaded(request.network)), names)
+            return measure(*loaded(request.network))
     except BudgetExceededError:
-        name = request.network.name
-        raise InputError(f"{name}: {reason}; give it a larger budget") from None
+        return None
 
 
 @contextmanager

@@ -128,6 +128,26 @@ class Named(nn.Module):
         return {"scores": self.head(seen + embedded), "embedding": embedded}
 
 
+class GatedBranches(nn.Module):
+    """Two branches, one pooled and flattened, of which a layer makes a gate for both.
+
+    DepGraph couples a channel of the one with several of the other.
+    """
+
+    size = (3, 6, 6)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.image = nn.Sequential(nn.Conv2d(3, 8, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        self.other = nn.Sequential(nn.Linear(36, 12), nn.ReLU(), nn.Linear(12, 8))
+        self.gate, self.head = nn.Linear(16, 8), nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        one, two = self.image(x), self.other(x[:, 0].flatten(1))
+        gate = self.gate(torch.cat([one, two], 1)).sigmoid()
+        return self.head(gate * one + (1 - gate) * two)
+
+
 def make(kind: type[nn.Module], seed: int = 0) -> nn.Module:
     with torch.random.fork_rng():
         torch.manual_seed(seed)

@@ -30,6 +30,7 @@ from analysis.records import (
     SAVED,
     Comparison,
     Config,
+    CostTable,
     Counterexample,
     Request,
     Run,
@@ -390,10 +391,20 @@ def _run(given: _Given, config: Config, names: tuple[str, ...], *written: Mappin
     try:
         run: Run = ask("run", given.request, config, names, *written, budget=given.budget)
     except BudgetExceededError as error:
-        ask("prepare", given.request)  # loading it again does not count
-        costs, saved_bytes = given.ask("costs")
-        return timed_out(config, error.reason, costs, saved_bytes, names)
+        ask("prepare", given.request)  # loading it again is no part of the time
+        return timed_out(config, error.reason, _counted(given), names)
     return run
+
+
+def _counted(given: _Given) -> tuple[CostTable, int] | None:
+    """Costs of the dense network; None where counting them does not end within the budget."""
+    try:
+        dense: tuple[CostTable, int] = given.worker.call(
+            "costs", given.request, budget=given.budget
+        )
+    except BudgetExceededError:
+        return None
+    return dense
 
 
 def _bar(items: Iterable[Any], total: int, title: str, unit: str) -> Iterable[Any]:

@@ -195,7 +195,10 @@ def ready() -> None:
 def minimized(request: Request, config: Config, verdict: Verdict) -> Counterexample:
     """A short script that reproduces the failing pruning."""
     if request.pruner is not None:
-        return Counterexample(why="a script cannot build your own pruner; leave out --pruner")
+        return Counterexample(
+            why="a script of torch and torch-pruning alone cannot call a pruner of your own; leave "
+            "out --pruner"
+        )
     from analysis.minimizing.minimized import minimized
 
     with budgets.step("cutting the network down"):

@@ -28,6 +28,7 @@ from analysis.records import (
     Quantity,
     RatioCurve,
     Reach,
+    Reason,
     Savings,
     Scaling,
     Turn,
@@ -406,7 +407,8 @@ class Account:
         outlook = found[group.root]
         kept = group.width - int(outlook.removed.sum())
         reason = outlook.reason(0)
-        return f"{reason}: {kept} of {group.width} channels of `{group.root}` stay"
+        told = f" ({group.untraced})" if reason is Reason.UNTRACED and group.untraced else ""
+        return f"{reason}: {kept} of {group.width} channels of `{group.root}` stay{told}"
 
 
 def _check_ratios(ratios: Sequence[float]) -> None:

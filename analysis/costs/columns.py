@@ -201,9 +201,13 @@ class _Amounts:
         return space_of(_apart(planes), self._step.shapes[0])
 
     def _held(self, layer: nn.Module, own: str) -> Space:
-        """The elements of a parameter, which may be named after another layer."""
+        """The elements of a parameter, which may be named after another layer.
+
+        Of one that is computed in each call, those of the tensor that it is computed of.
+        """
         tensor = getattr(layer, own)
-        name = self._names[id(tensor)]
+        computed_of = (each for each in layer.parameters() if each.shape == tensor.shape)
+        name = self._names.get(id(tensor)) or self._names[id(next(computed_of))]
         varying = [dim for dim, size in enumerate(tensor.shape) if size > 1]
         planes = tuple(self._followed.trace.labels(name, dim) for dim in varying)
         return Space("", planes, 1)

@@ -158,6 +158,7 @@ class Count:
                 hidden = dict.fromkeys(filter(_may_hide_work, self._uncounted))
                 if hidden:
                     _traced(model, inputs, lambda kind, _: self._refusing(kind), hidden)
+                self._check_complete()
         except InputError:
             raise
         except Exception as error:
@@ -191,6 +192,19 @@ class Count:
             return answer
 
         return count
+
+    def _check_complete(self) -> None:
+        """Refuse a trace without what a layer computes: torch leaves out what reaches no output.
+
+        Such as an exit that values of the example inputs do not take.
+        """
+        for name, module in self._modules.items():
+            multiplies = isinstance(module, nn.Linear | nn.modules.conv._ConvNd)
+            if multiplies and self._calls[name] and not self._uses[name]:
+                raise InputError(
+                    f"the MACs of {type(self._model).__name__} cannot be counted: nothing of "
+                    f"`{name}` reaches an output, and a trace leaves it out"
+                )
 
     @contextmanager
     def _calls_counted(self) -> Iterator[None]:

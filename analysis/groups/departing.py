@@ -188,7 +188,7 @@ class _Check:
             return
         self.place, self._site = number, site
         dense = self._trace.steps[number]
-        self.waiting = _departure(dense, step, self._removed, self._numbered)
+        self.waiting = _departure(self._trace, dense, step, self._removed, self._numbered)
         self.fixed = bool(self.waiting) and _is_told_the_same(dense, step)
         if not self.waiting:
             self.place += 1
@@ -255,7 +255,11 @@ def _numbered(trace: Trace, removed: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def _departure(
-    dense: Step, cut: Step, removed: NDArray[np.bool_], numbered: NDArray[np.bool_]
+    trace: Trace,
+    dense: Step,
+    cut: Step,
+    removed: NDArray[np.bool_],
+    numbered: NDArray[np.bool_],
 ) -> str:
     """How an operator after the cut is not the dense one's without what went; empty if it is."""
     if not cut.planes:  # a single channel is left, which is followed no further
@@ -269,14 +273,16 @@ def _departure(
         found = [labels_of(plane) for plane in cut.planes[place]]
         if any(labels.size == 1 for labels in expected):
             continue  # a single channel is left, which is followed no further
-        if _elements(dense, cut, place, expected) not in (None, prod(cut.shapes[place])):
+        if _elements(trace, dense, cut, place, expected) not in (None, prod(cut.shapes[place])):
             return f"returns {cut.shapes[place]} where {shape} was, and not the channels that stay"
         if not _same(expected, found, numbered):
             return "other channels, or in another order"
     return ""
 
 
-def _elements(dense: Step, cut: Step, place: int, left: Sequence[Labels]) -> int | None:
+def _elements(
+    trace: Trace, dense: Step, cut: Step, place: int, left: Sequence[Labels]
+) -> int | None:
     """Elements that should stay of a result."""
     axes = [
         dim for plane in dense.planes[place] for dim, size in enumerate(plane.shape) if size > 1
@@ -285,13 +291,19 @@ def _elements(dense: Step, cut: Step, place: int, left: Sequence[Labels]) -> int
         return None
     count = prod(labels.size for labels in left)
     sizes = list(dense.shapes[place])
-    for dim in _repeated(dense):
+    for dim in _repeated(trace, dense):
         sizes[dim] = cut.shapes[place][dim]
     return count * prod(size for dim, size in enumerate(sizes) if dim not in axes)
 
 
-def _repeated(step: Step) -> list[int]:
-    """Dimensions along which an operator repeats one position, as often as others need it."""
+def _repeated(trace: Trace, step: Step) -> list[int]:
+    """Dimensions along which an operator repeats one position, as often as others need it.
+
+    A product of matrices in batches expands a weight, and views what comes of it as it is.
+    """
+    if step.place.operator in operators.RESHAPES and step.given[:1] == step.shapes:
+        source = step.sources[0]
+        return _repeated(trace, trace.calls[source[0]]) if isinstance(source, tuple) else []
     if step.place.operator != "expand":
         return []
     (given, *_), (made,) = step.given, step.shapes

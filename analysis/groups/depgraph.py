@@ -219,14 +219,11 @@ def read(pruner: Any, inputs: Inputs | None = None) -> "Reading":
     return _Reader(pruner.model, pruner.DG, live, operators, set()), live
 
 
-_ROOTS = (nn.modules.conv._ConvNd, nn.Linear, nn.LSTM)
-
-
 def _live_groups(
     graph: Any,
     operators: Operators,
     ignored: Sequence[nn.Module] = (),
-    roots: Sequence[type] = _ROOTS,
+    roots: Sequence[type] = kinds.ROOTS,
 ) -> Iterator[Any]:
     """All groups, one budgeted step each: on some networks a group takes for ever."""
     groups = graph.get_all_groups(list(ignored), roots)
@@ -401,10 +398,12 @@ class _Reader:
     ) -> DependencyMember:
         dep, module, axis = item.dep, item.dep.target.module, self._axis(item.dep)
         width = self._width(dep) or 0
-        roots = [-1] * width
+        roots, further = [-1] * width, []
         for index, root in zip(item.idxs, item.root_idxs, strict=True):
-            if index < width:
-                roots[index] = -1 if root is None else root
+            if index < width and root is not None:
+                if roots[index] >= 0:
+                    further.append((index, roots[index]))
+                roots[index] = root
         via = self._nearest_addition(dep, items) if producers > 1 and _is_producer(module) else ""
         return DependencyMember(
             layer=self._names[module],
@@ -418,6 +417,7 @@ class _Reader:
             channel_groups=kinds.blocks_cut_alike(module),
             position=self.order[self._names[module]],
             pointwise=kinds.is_pointwise(module),
+            further=tuple(further),
         )
 
     def _crossed(self, item: Any, items: Any) -> str:

@@ -2,7 +2,12 @@
 
 from analysis.network.labels.records import Choice, Trace
 
-__all__ = ["preferred"]
+__all__ = ["attention_modules", "preferred"]
+
+
+def attention_modules(trace: Trace) -> set[str]:
+    """Modules in whose forward two activations are multiplied."""
+    return {step.place.module for step in trace.steps for read in step.reads if not read.tensor}
 
 
 def preferred(trace: Trace, heads: str) -> dict[int, int]:
@@ -10,9 +15,7 @@ def preferred(trace: Trace, heads: str) -> dict[int, int]:
 
     Channels are laid out as (..., heads, channels of a head).
     """
-    attention = {
-        step.place.module for step in trace.steps for read in step.reads if not read.tensor
-    }
+    attention = attention_modules(trace)
     found = {}
     for place, choice in enumerate(trace.choices):
         if trace.steps[choice.step].place.module in attention and choice.labels.ndim > 1:

@@ -18,6 +18,7 @@ from analysis.groups.coupling import Classes, joined
 from analysis.groups.heads import preferred
 from analysis.groups.positions import in_order, positions_of
 from analysis.groups.trying import learn
+from analysis.network.computed_weights import way_out
 from analysis.network.cutting import Repeated
 from analysis.network.failures import check_runs
 from analysis.network.inference import Inputs, aliased, collector_paused, left_as_found, one_line
@@ -284,7 +285,10 @@ class Labelled:
         if hold.why == OUTPUT:
             return "the model's output"
         if 0 <= hold.step < len(self.trace.steps):
-            return f"{hold.why} at {self.trace.steps[hold.step].place}"
+            place = self.trace.steps[hold.step].place
+            return "; ".join(
+                filter(None, [f"{hold.why} at {place}", way_out(self.modules[""], place.module)])
+            )
         return hold.why
 
     @cached_property

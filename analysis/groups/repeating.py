@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from analysis.network.attributes import own_attributes
 from analysis.network.cutting import Repeated, says_itself
-from analysis.network.inference import own_attributes
 from analysis.network.labels import operators
 from analysis.network.labels.planes import Labels, labels_of
 from analysis.network.labels.records import Source, Step, Trace

@@ -48,15 +48,18 @@ class Asked:
 
     Attributes:
         failure: how.
-        reason: the reason of the proof.
-        ignored: ignored layers.
-        silent: by layer, channels that are set to zero to show a wrong pruning; empty if none do.
+        reason: what the proof says.
+        ignored: layers whose outputs stay.
+        silent: by layer, channels that put out zero in what is shown of a wrong pruning; empty if
+            nothing shows it.
+        unshown: why nothing does.
     """
 
     failure: Failure
     reason: str
     ignored: tuple[str, ...]
     silent: Mapping[str, tuple[int, ...]]
+    unshown: str = ""
 
     @property
     def is_shown(self) -> bool:
@@ -90,8 +93,8 @@ class Judge:
         if found.verdict is not failure.verdict:
             return found
         is_wrong = failure.verdict is Verdict.WRONG
-        silent = self._silent(network, inputs, ignored) if is_wrong else {}
-        return Asked(failure, found.reason, ignored, silent)
+        silent, why = self._silent(network, inputs, ignored) if is_wrong else ({}, "")
+        return Asked(failure, found.reason, ignored, {} if why else silent, why)
 
     def failure(self, small: Small) -> Failure:
         """How it seems to fail, before any proof; a network that runs may be wrong."""
@@ -133,18 +136,18 @@ class Judge:
 
     def _silent(
         self, network: nn.Module, inputs: tuple[Tensor, ...], ignored: tuple[str, ...]
-    ) -> dict[str, tuple[int, ...]]:
-        """Channels that show a wrong pruning when they are zero; none if they do not."""
+    ) -> tuple[dict[str, tuple[int, ...]], str]:
+        """Channels that show a wrong pruning when they put out zero, or why they do not."""
         by_groups = replace(self.config, cut="groups")
         right, _ = verified(network, inputs, by_groups, ignored)
         silent = _made(right, network)
         if not silent or not right.verdict.passes:
-            return {}
+            return {}, "no right pruning of it is known that could be set beside torch-pruning's"
         muted = _muted(network, silent)
         with torch.no_grad():
             before = muted(*inputs)
         if not isinstance(before, Tensor) or not before.abs().max() > 0:
-            return {}
+            return {}, "its output is no tensor, or zero once the channels that go put out zero"
 
         def departs(config: Config) -> tuple[bool, bool]:
             """Whether the output shows it, and exactly the zero channels were removed."""
@@ -153,8 +156,12 @@ class Judge:
                 difference = (pruned(*inputs) - before).abs().max() / before.abs().max()
             return bool(difference > SHOWN), _made(found, muted) == silent
 
-        shown = departs(by_groups) == (False, True) and departs(self.config) == (True, True)
-        return silent if shown else {}
+        if departs(by_groups) != (False, True):
+            return {}, "a right pruning takes other channels once those that go put out zero"
+        departing, are_same = departs(self.config)
+        if not are_same:
+            return {}, "torch-pruning takes other channels once those that go put out zero"
+        return silent, "" if departing else "torch-pruning's pruning of channels of zeros is right"
 
 
 def verified(

@@ -133,9 +133,14 @@ class _Search:
         self._found: list[tuple[Small, Asked]] = []
         if not any(self._begins(judge, first, verdict) for judge in judges):
             raise _NoneError(
-                f"it is not `{verdict}` with fresh weights, and the layers that make the output "
-                "ignored"
+                "written out operator by operator, with fresh weights and the layers that make the "
+                f"output ignored, it is not `{verdict}`{self._otherwise(verdict)}"
             )
+
+    def _otherwise(self, verdict: Verdict) -> str:
+        """What it is then, where it fails in another way."""
+        found = self._failure.verdict
+        return "" if found in (verdict, Verdict.WRONG) else f" but `{found}`"
 
     def _begins(self, judge: Judge, first: Small, verdict: Verdict) -> bool:
         """Whether a network of the first one's kind fails as it does."""
@@ -171,7 +176,9 @@ class _Search:
         for small, asked in self._found[: -_MOST_RUN - 1 : -1]:
             try:
                 if not asked.is_shown:
-                    raise InputError("no channels can be set to zero to show the error")
+                    raise InputError(
+                        f"nothing shows without the proof that it is wrong: {asked.unshown}"
+                    )
                 text = script(small, asked, self._judge.config)
                 _check(text, asked)
             except InputError as error:

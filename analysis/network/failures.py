@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from analysis.errors import AnalysisError, InputError
+from analysis.network.computed_weights import way_out
 from analysis.network.inference import (
     FunctionMode,
     Inputs,
@@ -25,7 +26,7 @@ __all__ = ["Failure", "check_runs", "locate_failure"]
 class Failure:
     """Where a forward pass raised: module, operation, operand shapes, message, the user's line.
 
-    ``function`` is empty where the model's own Python raised.
+    ``function`` is empty where the model's own Python raised; ``way_out`` where none is known.
     """
 
     module: str
@@ -33,6 +34,7 @@ class Failure:
     shapes: tuple[tuple[int, ...], ...]
     error: str
     line: str = ""
+    way_out: str = ""
 
     def __str__(self) -> str:
         where = f"`{self.module}`" if self.module else "the model's own forward"
@@ -40,7 +42,8 @@ class Failure:
         what = f" in {self.function}" if self.function else ""
         on = f" on {shapes}" if shapes else ""
         at = f" ({self.line})" if self.line else ""
-        return f"{where} raised{what}{on}: {self.error}{at}"
+        way_out = f"; {self.way_out}" if self.way_out else ""
+        return f"{where} raised{what}{on}: {self.error}{at}{way_out}"
 
 
 class _ShapesOnFailure(FunctionMode):
@@ -71,9 +74,10 @@ def locate_failure(model: nn.Module, inputs: Inputs) -> Failure | None:
                 forward(model, inputs)
         except Exception as error:
             module, line = stack[-1] if stack else "", raised_at(error)
+            hint = way_out(model, module)
             if error is probe.raised:
-                return Failure(module, probe.function, probe.shapes, one_line(error), line)
-            return Failure(module, "", (), _named(error), line)
+                return Failure(module, probe.function, probe.shapes, one_line(error), line, hint)
+            return Failure(module, "", (), _named(error), line, hint)
     return None
 
 

@@ -3,7 +3,6 @@
 Example inputs are a tensor (the only argument), a tuple (positional) or a dict (by name).
 """
 
-import copy
 import gc
 import re
 import warnings
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from analysis.errors import InputError, did_you_mean
+from analysis.network.attributes import as_before, own_attributes
 from analysis.network.copying import duplicated
 from analysis.network.outputs import counted
 from analysis.processes import budgets
@@ -44,7 +44,6 @@ __all__ = [
     "one_line",
     "output_tensors",
     "outputs_of",
-    "own_attributes",
     "random_state_kept",
     "reached_parameters",
     "relative_error",
@@ -72,7 +71,7 @@ def as_arguments(inputs: Inputs) -> tuple[tuple[Any, ...], dict[str, Any]]:
 def forward(model: nn.Module, inputs: Inputs) -> Any:
     """The selected outputs of a model on example inputs, see `analysis.network.outputs`.
 
-    Attributes that the call sets on the model, such as a table, are removed again.
+    What the call keeps on the model is taken away again: attributes, a table say, and hooks.
     """
     return counted(model, _called(model, inputs))
 
@@ -89,43 +88,9 @@ def hookable(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 def _called(model: nn.Module, inputs: Inputs) -> Any:
     """The model's output; a warning is not an error, even with ``-W error``."""
     args, kwargs = as_arguments(inputs)
-    with _attributes_restored(model), warnings.catch_warnings():
+    with as_before(model), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return model(*args, **kwargs)
-
-
-@contextmanager
-def _attributes_restored(model: nn.Module) -> Iterator[None]:
-    found = [(vars(module), own_attributes(module)) for module in model.modules()]
-    buffers = [(module._buffers, dict(module._buffers)) for _, module in hookable(model)]
-    held = [
-        (value, copy.copy(value))
-        for _, own in found
-        for value in own.values()
-        if type(value) in (dict, list)  # others may refuse to be written, as a configuration does
-    ]
-    try:
-        yield
-    finally:
-        with budgets.undisturbed():
-            for attributes, own in found:
-                for key in attributes.keys() - own.keys() - _OF_EVERY_MODULE:
-                    del attributes[key]
-                attributes.update(own)
-            for owned, before in buffers:
-                owned.update(before)  # the name may hold another tensor
-            for value, before in held:
-                value.clear()
-                (value.update if isinstance(value, dict) else value.extend)(before)
-
-
-def own_attributes(module: nn.Module) -> dict[str, Any]:
-    """A module's attributes beyond those of every `nn.Module`."""
-    return {key: value for key, value in vars(module).items() if key not in _OF_EVERY_MODULE}
-
-
-_OF_EVERY_MODULE = frozenset(vars(nn.Module()))
-"""Names of the attributes that PyTorch gives a module: its parameters, hooks and flags."""
 
 
 @torch.no_grad()

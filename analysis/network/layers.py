@@ -22,6 +22,7 @@ __all__ = [
     "KINDS",
     "PRODUCTS",
     "READS",
+    "ROOTS",
     "Kind",
     "axis_of",
     "blocks_cut_alike",
@@ -464,6 +465,9 @@ PRODUCTS = frozenset(
     }
 )
 """Functions that sum over channels of activations, as attention does."""
+
+ROOTS = (nn.modules.conv._ConvNd, nn.Linear, nn.LSTM)
+"""Layers by which torch-pruning finds the groups that it cuts."""
 
 READS = frozenset(
     {

@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 
+from analysis.network.computed_weights import computed
 from analysis.network.inference import FunctionMode, Inputs, forward, module_scope, walk
 from analysis.network.lines import frames_of, line_of_user, said
 
@@ -196,12 +196,12 @@ def _origin(node: Any, known: dict[Any, Any]) -> int:
 
 
 def _layer(name: str, module: nn.Module) -> str:
-    """A layer in words, with its tensor that torch-pruning cannot cut."""
-    if parametrize.is_parametrized(module):
-        tensor = next(iter(module.parametrizations))  # type: ignore[arg-type]
+    """A layer in words, with what torch-pruning cannot cut of it."""
+    tensor, call = computed(module)
+    if tensor:
         return (
-            f"layer `{name}`, whose `{tensor}` is parametrized and no parameter to cut (remove "
-            f"that first: torch.nn.utils.parametrize.remove_parametrizations(layer, {tensor!r}))"
+            f"layer `{name}`, whose `{tensor}` is computed in each call and no parameter to cut "
+            f"(end that first: {call})"
         )
     return f"layer `{name}`" if name else "the model's own forward"
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from analysis.network.attributes import own_attributes
 from analysis.network.failures import Failure, locate_failure
 from analysis.network.inference import (
     Inputs,
@@ -16,7 +17,6 @@ from analysis.network.inference import (
     forward,
     named_tensors,
     outputs_of,
-    own_attributes,
     random_state_kept,
     relative_error,
     walk,

@@ -33,6 +33,7 @@ from analysis.network.layers import (
     masked_part,
     query_scale,
 )
+from analysis.proof.recurrent_tags import is_recurrent, recurrent_tagged
 from analysis.records import Cut
 
 __all__ = ["KeptChannels", "masked", "renormalizes", "tagged"]
@@ -135,7 +136,9 @@ def tagged(model: nn.Module, cuts: Collection[Cut]) -> Iterator[None]:
     channels. Readers that are layers are masked by `masked`.
     """
     with ExitStack() as until_done:
-        until_done.enter_context(_filled(model, cuts, torch.nan))
+        others = [cut for cut in cuts if cut.dim is None or not is_recurrent(model, cut.layer)]
+        until_done.enter_context(_filled(model, others, torch.nan))
+        until_done.enter_context(recurrent_tagged(model, cuts))
         for cut, layer, kind in _located(model, cuts):
             removed = torch.tensor(cut.removed, dtype=torch.long)
             if cut.axis == "in" and not has_own_forward(layer):

@@ -7,9 +7,11 @@ from functools import cached_property
 from torch import nn
 
 from analysis.errors import InputError
+from analysis.network.computed_weights import way_out
 from analysis.network.failures import locate_failure
 from analysis.network.float64 import in_float64
 from analysis.network.inference import Inputs, aliased, collector_paused, left_as_found
+from analysis.network.labels.operators import RANDOM
 from analysis.network.layers import is_normalisation
 from analysis.network.outputs import counted_outputs
 from analysis.proof import comparing, exercised, masking
@@ -121,7 +123,7 @@ class _Proof:
         self._dense = expected.dense
         self._cuts = expected.cuts
         self._pruned = pruned
-        self._is_equal_where_known = False
+        self._error_where_known: float | None = None  # until it is seen to be rounding
         self._sharper: Verification | None = None
 
     def verdict(self) -> Verification:
@@ -188,8 +190,8 @@ class _Proof:
             if answer.verdict is Verdict.EXACT:
                 return self._equal_over_kept(answer, expected)
             known = comparing.compare(observed, found, self._dense, self._cuts, unknown=True)
-            is_known_equal = known.verdict is Verdict.EXACT and not expected.functions.scrambled
-            self._is_equal_where_known |= is_known_equal
+            if known.verdict is Verdict.EXACT and not expected.functions.scrambled:
+                self._error_where_known = known.max_rel_error
             if known.verdict is Verdict.WRONG:
                 # After an operator that mixes, the masked network alone differs at once.
                 self._sharper = self._sharper or known
@@ -295,7 +297,8 @@ class _Proof:
             return self._numbered(answer, structure.numbered)
         # The same operator is given the same, of the channels that stay, whatever it does.
         is_function = structure.held.startswith(FUNCTIONS)
-        if structure.is_proved or is_function or (structure.held and self._is_equal_where_known):
+        is_equal_where_known = self._error_where_known is not None
+        if structure.is_proved or is_function or (structure.held and is_equal_where_known):
             return self._over_those_that_stay(answer, place)
         text = dict(structure.conflicts)
         why = text.get(answer.first_divergence or "") or next(iter(text.values()), "")
@@ -314,30 +317,43 @@ class _Proof:
         ]
         if structure.held or mixing:
             module, what = mixing[0] if mixing else (structure.layer, structure.held)
-            text = "; ".join(filter(None, (_mixed(module, what), _some(scales))))
-            return replace(answer, verdict=Verdict.MIXED, reason=text)
+            told = "; ".join(filter(None, (_mixed(module, what), _some(scales))))
+            return self._decided(answer, Verdict.MIXED, told)
         if structure.combined or structure.scaled:
-            return replace(
-                answer,
-                verdict=Verdict.RENORMALIZED,
-                reason=_some(scales),
-                first_divergence=None,
-            )
+            return self._decided(answer, Verdict.RENORMALIZED, _some(scales))
+        first = answer.first_divergence or ""
+        ways = (way_out(self._dense, layer) for layer in (first, self._group_of(first)))
+        why = next(filter(None, ways), "") or (
+            "its weights are the original ones and channels arrive in the right order, so what it "
+            "computes depends on how many there are, or on how they are split into heads or blocks"
+        )
+        return replace(answer, reason=f"{answer.reason}{place}; {why}")
+
+    def _decided(self, answer: Verification, verdict: Verdict, reason: str) -> Verification:
+        """The verdict that operators decide; the masked network's numbers do not, and are left out.
+
+        How far those are off says nothing of the pruned network: they are of other functions.
+        """
         return replace(
             answer,
-            reason=f"{answer.reason}{place}; its weights are the original ones and channels "
-            "arrive in the right order, so what it computes depends on how many there are, or on "
-            "how they are split into heads or blocks",
+            verdict=verdict,
+            reason=reason,
+            max_rel_error=self._error_where_known,
+            first_divergence=None,
         )
 
     def _check_deterministic(self) -> None:
         """Refuse a network whose outputs depend on the random state."""
         where = self._expected.randomness
         if where is not None:
+            calls = self._expected.noted.recording.trace.calls
+            places = (str(call.place) for call in calls if call.place.operator in RANDOM)
+            drawn = next((f"; it draws at {place}" for place in places), "")
             raise InputError(
                 "the dense network is random in eval mode: two passes on the same inputs differ, "
-                f"first in {f'`{where}`' if where else 'its own forward'}; make it deterministic "
-                "(functional dropout needs training=self.training)"
+                f"first in {f'`{where}`' if where else 'its own forward'}{drawn}; make it "
+                "deterministic, as by drawing only while self.training (functional dropout needs "
+                "training=self.training)"
             )
 
     def _group_of(self, layer: str) -> str:

@@ -3,6 +3,7 @@
 The chain of steps proves the whole, since each starts from the network that the last one left.
 """
 
+import re
 from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -21,8 +22,7 @@ from analysis.proof.exercised import forgetful
 from analysis.proof.other_sizes import Noted
 from analysis.proof.proving import prove
 from analysis.pruning import planning, surgery
-from analysis.pruning.asked import Requested
-from analysis.pruning.asked_of_layers import AskedOfLayers
+from analysis.pruning.asked import OfLayers, Requested
 from analysis.pruning.group_pruner import GroupPruner
 from analysis.pruning.pruners import Between
 from analysis.records import (
@@ -280,9 +280,14 @@ def _cause_first(raised: str, groups: Collection[DependencyGroup]) -> str:
     misread = [group for group in groups if group.untraced]
     named = [(group, name) for group in misread for name in group.layers if f"`{name}`" in raised]
     group, layer = next(iter(named or [(group, group.root) for group in misread]), (None, ""))
-    if group is None:
-        return raised
-    return f"{group.untraced}; so, {raised}; a way out: exclude `{layer}`"
+    if group is not None:
+        return f"{group.untraced}; so, {raised}; a way out: exclude `{layer}`"
+    cut = _CUT.search(raised)
+    return raised if cut is None else f"{raised}; a way out: exclude `{cut[1]}`"
+
+
+_CUT = re.compile(r"pruning the group of `([^`]+)` raised")
+"""What a group is called whose cut torch-pruning could not make; see `surgery.step`."""
 
 
 def accounted(
@@ -327,7 +332,7 @@ def _with_layers(
     verification: Verification,
     groups: tuple[DependencyGroup, ...],
     progress: Progress,
-    asked: AskedOfLayers,
+    asked: OfLayers,
 ) -> Verification:
     """The answer with requests for single layers; unmet requests are reported."""
     verification = replace(

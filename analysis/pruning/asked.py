@@ -1,15 +1,29 @@
 """The requests of any pruner's steps."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Protocol
 
 from analysis.groups import depgraph
-from analysis.pruning.asked_of_layers import AskedOfLayers
 from analysis.pruning.group_pruner import GroupPruner
 from analysis.pruning.requested import RequestedChannels
-from analysis.records import PlannedGroup, Removal
+from analysis.records import DependencyGroup, HeadAccount, PlannedGroup, Removal
 
-__all__ = ["Requested", "requested_of"]
+__all__ = ["OfLayers", "Requested", "requested_of"]
+
+
+class OfLayers(Protocol):
+    """What single layers are asked; see `AskedOfLayers`."""
+
+    def head_accounts(
+        self, groups: Sequence[DependencyGroup], removals: Collection[Removal]
+    ) -> tuple[HeadAccount, ...]:
+        """Heads asked against heads gone."""
+
+    def unmet_heads(self, groups: Sequence[DependencyGroup]) -> str:
+        """Why a ratio of heads that is asked takes none; empty if it does."""
+
+    def unmet(self, groups: Sequence[DependencyGroup]) -> Iterable[str]:
+        """What was asked of layers and no group takes up, in words."""
 
 
 class Requested(Protocol):
@@ -18,8 +32,8 @@ class Requested(Protocol):
     unknown: str
 
     @property
-    def of_layers(self) -> AskedOfLayers | None:
-        """The requests for single layers, if there are any."""
+    def of_layers(self) -> OfLayers | None:
+        """What single layers are asked, if any are."""
 
     @property
     def planned(self) -> tuple[PlannedGroup, ...]:
@@ -50,8 +64,23 @@ class _RequestedSets:
         self._pruner = pruner
 
     @property
-    def of_layers(self) -> None:
-        """Layers with their own ratio are ranked alone, as the groups say."""
+    def of_layers(self) -> OfLayers:
+        """Heads; what has a ratio of its own is ranked alone, as the groups say."""
+        return self
+
+    def head_accounts(
+        self, groups: Sequence[DependencyGroup], removals: Collection[Removal]
+    ) -> tuple[HeadAccount, ...]:
+        """See `OfLayers`."""
+        return self._pruner.heads
+
+    def unmet_heads(self, groups: Sequence[DependencyGroup]) -> str:
+        """No ratio is asked of heads alone."""
+        return ""
+
+    def unmet(self, groups: Sequence[DependencyGroup]) -> Iterable[str]:
+        """What cannot be asked of a layer is refused."""
+        return ()
 
     @property
     def planned(self) -> tuple[PlannedGroup, ...]:

@@ -234,9 +234,9 @@ def _planned(
     asked, going = (
         _channels(each, outlook.lowest(int(count[0]))) for count in (outlook.asked, outlook.going)
     )
-    reason = outlook.reason(0)
+    reason, why = outlook.reason(0), ""
     if not group.together and not each.group.ignored:
-        reason = Reason.IGNORED if group.is_output else Reason.UNTRACED
+        reason, why = Reason.IGNORED if group.is_output else Reason.UNTRACED, group.held
     return PlannedGroup(
         root=each.group.root,
         width=each.group.width,
@@ -245,6 +245,7 @@ def _planned(
         reason=reason,
         scope=scope.name if scope else "",
         ratio=0.0 if scope is None else ratio if scope.ratio is None else scope.ratio,
+        why=why,
     )
 
 

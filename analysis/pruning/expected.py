@@ -18,7 +18,7 @@ from torch import nn
 from analysis.groups.coupling import joined, partition
 from analysis.groups.inspecting import Labelled
 from analysis.network.labels.planes import Labels
-from analysis.network.layers import blocks_cut_alike, is_depthwise
+from analysis.network.layers import ROOTS, blocks_cut_alike, is_depthwise
 from analysis.network.owners import layer_of
 from analysis.network.reached import Reached
 from analysis.pruning.ranked import Outlook
@@ -144,16 +144,12 @@ def _expected(
     )
 
 
-_ROOTS = (nn.modules.conv._ConvNd, nn.Linear, nn.LSTM)
-"""Layers by which torch-pruning finds the groups that it cuts."""
-
-
 def _as_seen(followed: Labelled, own: Expected, true: Group, reached: Reached) -> Expected:
     """The group, if DepGraph reaches none or not all of the layers that it starts from."""
     group, modules = own.group, followed.modules
     if reached.unread:
         return replace(own, otherwise=reached.unread)
-    begins = [layer for layer in group.layers if isinstance(modules.get(layer), _ROOTS)]
+    begins = [layer for layer in group.layers if isinstance(modules.get(layer), ROOTS)]
     if reached.layers.isdisjoint(begins):
         why = "" if begins else "torch-pruning starts no group from a layer that makes its channels"
         return replace(own, otherwise="", group=replace(group, frozen=True, untraced=why))

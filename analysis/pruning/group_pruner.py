@@ -23,12 +23,14 @@ from analysis.pruning.by_groups import (
     removals_of,
     scopes_of,
 )
+from analysis.pruning.heads_of_sets import head_accounts
 from analysis.pruning.rules import Scope
 from analysis.records import (
     IMPORTANCES,
     Attribute,
     Config,
     DependencyGroup,
+    HeadAccount,
     PlannedGroup,
     Removal,
     checked_widths,
@@ -180,6 +182,11 @@ class GroupPruner:
     def gone(self) -> NDArray[np.bool_]:
         """For each label of the pass over the first network, whether its position was removed."""
         return self._first.gone_labels
+
+    @property
+    def heads(self) -> tuple[HeadAccount, ...]:
+        """Whole heads of attention, asked against done up to the last step."""
+        return head_accounts(self._first.sets, self.planned, self.gone)
 
     def repeat_on(self, model: nn.Module) -> None:
         """Cut another network of the same structure in the same way."""

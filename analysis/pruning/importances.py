@@ -91,8 +91,9 @@ def _average(modules: Mapping[str, nn.Module], group: DependencyGroup, power: in
         scores = _contribution(modules, member, power)
         if scores is None:
             continue
-        roots = torch.tensor(member.roots, dtype=torch.long)
-        total.index_add_(0, roots[roots >= 0], scores[roots >= 0])
+        pairs = [each for each in (*enumerate(member.roots), *member.further) if each[1] >= 0]
+        channels, roots = torch.tensor(pairs, dtype=torch.long).reshape(-1, 2).T
+        total.index_add_(0, roots, scores[channels])
         layers += 1
     return total / layers if layers else None
 
@@ -122,7 +123,9 @@ def _contribution(
         # A grouped transposed convolution stores fewer rows; torch-pruning raises there.
         return per_output if len(per_output) == member.width else None
     per_input = magnitudes.transpose(0, 1).flatten(1).sum(1)
-    return per_input.repeat(member.width // len(per_input))
+    # What else a layer keeps of its channels, as the vectors of spectral norm, is none of its axes.
+    blocks, rest = divmod(member.width, len(per_input))
+    return None if rest else per_input.repeat(blocks)
 
 
 @torch.no_grad()

@@ -127,15 +127,27 @@ def removed_channels(removals: Collection[Removal]) -> dict[str, tuple[int, ...]
 
 
 def _accounted(group: DependencyGroup, removed: int, planned: PlannedGroup | None) -> GroupAccount:
+    reason = _reason(group, removed, planned)
     return GroupAccount(
         root=group.root,
         width=group.width,
         requested=None if planned is None else len(planned.requested),
         removed=removed,
-        reason=_reason(group, removed, planned),
+        reason=reason,
         scope=planned.scope if planned else "",
         ratio=planned.ratio if planned else 0.0,
+        why=(planned.why if planned else "") or _why(group, reason),
     )
+
+
+def _why(group: DependencyGroup, reason: Reason) -> str:
+    """What a reason does not say itself."""
+    if reason is Reason.UNTRACED:
+        return group.untraced or "torch-pruning does not cut what ranks lowest of it"
+    if reason is Reason.SINGLE_CHANNEL and group.width > 1:
+        single = next(member.layer for member in group.members if member.width == 1)
+        return f"torch-pruning couples its channels with the one of `{single}`"
+    return ""
 
 
 def _width(removal: Removal) -> int:

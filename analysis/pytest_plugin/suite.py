@@ -455,5 +455,5 @@ def _bare(entry: dict[str, Any], run: Run) -> SubjectStudy:
         entry["seed"],
         tuple(entry["outputs"]),
     )
-    dense = CostTable((), run.macs.before, run.params.before, (), ())
+    dense = CostTable((), run.macs.before or 0, run.params.before or 0, (), ())
     return SubjectStudy(info, (run.config.policy, run.config.scope), dense, ())

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from itertools import pairwise
+from math import ceil
 from typing import Literal
 
 from analysis.errors import InputError, did_you_mean
@@ -324,7 +325,7 @@ class Reach:
         least = "the least that is known" if self.unknown else "the least"
         return (
             f"no ratio{known} {self.target:.1%} of the {name}: {least} is {left:.1%}, "
-            f"at ratio {self.least.ratio:.6g}"
+            f"at ratio {ceil(self.least.ratio * 1e6) / 1e6:g}"
         )
 
     @property
@@ -378,13 +379,13 @@ class Sizes:
     """One quantity before and after pruning.
 
     Attributes:
-        before: of the dense network.
-        after: of the pruned network; None if it is not known.
-        requested: what would be left if every requested channel were removed; None if that is not
-            known.
+        before: of the dense network; None where counting it did not end in time.
+        after: of the pruned one; None where it cannot be known.
+        requested: what would be left had every channel gone that was asked to; None where that
+            cannot be known.
     """
 
-    before: int
+    before: int | None
     after: int | None
     requested: int | None = None
 

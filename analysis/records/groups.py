@@ -176,6 +176,8 @@ class DependencyMember:
             (grouped convolution, group norm); 1 otherwise.
         position: place of the layer in the order in which the model defines its modules.
         pointwise: whether it is a convolution that looks at one position alone.
+        further: channels of the axis that DepGraph couples with several channels of the root: each
+            with those that ``roots`` leaves out.
     """
 
     layer: str
@@ -189,6 +191,7 @@ class DependencyMember:
     channel_groups: int = 1
     position: int = 0
     pointwise: bool = False
+    further: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -40,8 +40,8 @@ class Verdict(StrEnum):
         return self.is_equal or self in (Verdict.MIXED, Verdict.CONSISTENT)
 
 
-CURED = (Verdict.WRONG, Verdict.BROKEN, Verdict.UNPRUNABLE)
-"""Verdicts that a pruning by the groups can improve on."""
+CURED = (Verdict.WRONG, Verdict.BROKEN, Verdict.UNPRUNABLE, Verdict.TIMEOUT)
+"""Verdicts that a cut by the groups as they are may do better than."""
 
 
 STRENGTH = (
@@ -66,14 +66,16 @@ class Verification:
         verdict: see `Verdict`.
         reason: one line; empty when exact.
         max_rel_error: greatest absolute difference of the outputs over the greatest absolute
-            output of the masked dense network, in float64; None where no comparison was made.
-        first_divergence: the first module, in forward order, whose output differs; None if none
-            does.
-        groups: requested and removed channels, one entry for each group.
-        heads: requested and removed heads of attention, if whole heads were requested or removed.
-        unmet_heads: why a requested ratio of heads removes none; empty if it removes some.
-        unmet: requests for single layers that apply to no group, in words.
-        requested_unknown: why the request to the groups is not known; empty if it is.
+            output of the masked dense network, in float64; None where no comparison was made, or
+            operators decided and no number did.
+        first_divergence: the first module, in forward order, whose output departs; None if none.
+        groups: asked against done, one entry a group.
+        heads: asked against done where whole heads of attention were asked for, or went.
+        unmet_heads: why a ratio of heads that was asked takes none; empty if it does.
+        unmet: what was asked of single layers and no group takes up, in words.
+        unseen: groups whose channels may go and that the pruner's graph does not hold, by name;
+            empty where the network's own groups were not looked at (`analysis.verify`).
+        requested_unknown: why what was asked of the groups is not known; empty if it is.
         structure: ``proved``: every operator is the dense network's, over the channels that stay,
             so that both compute the same for all inputs that take the path of the example inputs;
             or ``not lined up: `` and why; empty where no comparison was made.
@@ -90,6 +92,7 @@ class Verification:
     heads: tuple[HeadAccount, ...] = ()
     unmet_heads: str = ""
     unmet: tuple[str, ...] = ()
+    unseen: tuple[str, ...] = ()
     requested_unknown: str = ""
     structure: str = ""
     unexercised: tuple[str, ...] = ()

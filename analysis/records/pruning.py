@@ -50,6 +50,7 @@ class PlannedGroup:
         reason: why ``expected`` differs from ``requested``, or does not.
         scope: name of the scope that the group is ranked in; empty for one that is not ranked.
         ratio: what is asked of that scope.
+        why: the reason in words, where it does not speak for itself.
     """
 
     root: str
@@ -59,6 +60,7 @@ class PlannedGroup:
     reason: Reason
     scope: str = ""
     ratio: float = 0.0
+    why: str = ""
 
 
 @dataclass(frozen=True)
@@ -131,6 +133,7 @@ class GroupAccount:
         reason: why no more were removed.
         scope: name of the scope that the group is ranked in; empty where it is not ranked.
         ratio: what is asked of that scope.
+        why: the reason in words, where it does not speak for itself.
     """
 
     root: str
@@ -140,6 +143,7 @@ class GroupAccount:
     reason: Reason
     scope: str = ""
     ratio: float = 0.0
+    why: str = ""
 
     @property
     def left(self) -> int:
@@ -150,6 +154,11 @@ class GroupAccount:
     def is_dropped(self) -> bool:
         """Whether channels were requested and none were removed."""
         return bool(self.requested) and not self.removed
+
+    @property
+    def reason_in_words(self) -> str:
+        """The reason, with what it does not say itself."""
+        return f"{self.reason}: {self.why}" if self.why else str(self.reason)
 
 
 @dataclass(frozen=True)

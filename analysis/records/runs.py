@@ -80,18 +80,21 @@ class Run:
 
 
 def timed_out(
-    config: Config, reason: str, costs: CostTable, saved_bytes: int, names: Iterable[str]
+    config: Config, reason: str, dense: tuple[CostTable, int] | None, names: Iterable[str]
 ) -> Run:
     """The run of a pruning, or of its proof, that did not end within its budget.
 
-    All of the named checks fail.
+    None of the checks named can be said to hold. ``dense`` are costs and bytes of the network
+    before it; None where counting them did not end either.
     """
+    costs, saved_bytes = dense or (None, None)
+    params, macs = (costs.params, costs.macs) if costs else (None, None)
     return Run(
         config,
         Verification(Verdict.TIMEOUT, reason),
         Channels(prunable=0, requested=None, removed=0),
-        params=Sizes(costs.params, None),
-        macs=Sizes(costs.macs, None),
+        params=Sizes(params, None),
+        macs=Sizes(macs, None),
         bytes_=Sizes(saved_bytes, None),
         costs=None,
         checks=tuple(CheckResult(name, False, f"{Verdict.TIMEOUT}: {reason}") for name in names),

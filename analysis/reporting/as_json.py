@@ -102,6 +102,7 @@ def _run(run: Run) -> dict[str, Any]:
         **({"heads": [asdict(each) for each in verification.heads]} if verification.heads else {}),
         **({"unmet_heads": verification.unmet_heads} if verification.unmet_heads else {}),
         **({"unmet": list(verification.unmet)} if verification.unmet else {}),
+        **({"unseen": list(verification.unseen)} if verification.unseen else {}),
         "requested_unknown": verification.requested_unknown,
         "scopes": [_scope(scope) for scope in run.scopes],
         "params": _sizes(run.params) | {"requested": run.params.requested},
@@ -158,6 +159,7 @@ def _groups(accounts: Iterable[GroupAccount]) -> list[dict[str, Any]]:
             "left": group.left,
             "reason": group.reason.value,
             "scope": group.scope,
+            **({"why": group.why} if group.why else {}),
         }
         for group in accounts
     ]

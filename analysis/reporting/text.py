@@ -1,6 +1,6 @@
 """What the commands print on a terminal."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from analysis.records import (
     OWN_PRUNER,
@@ -64,7 +64,8 @@ def pruned(found: Sequence[Run], written: Mapping[str, str]) -> str:
     lines = [runs(found)]
     for run in found:
         at, verification = f"ratio {run.config.ratio:g}: ", run.verification
-        if verification.verdict.is_equal and verification.reason:
+        told = {check.message for check in run.checks if not check.passed}
+        if verification.verdict.is_equal and verification.reason not in {"", *told}:
             lines.append(f"{at}{verification.reason}")
         numbers = [
             f"`{each.name}` of {f'`{each.module}`' if each.module else 'the model'} "
@@ -151,7 +152,7 @@ def run_notes(found: Sequence[Run]) -> list[str]:
             f"{_every_or(names, len(run.checks))}: {message}",
         )
         for run in found
-        for message, names in by_text((c.name, c.message) for c in run.checks if not c.passed)
+        for message, names in by_text(_failing(run))
     ]
     skipped = [
         (run, f"skipped {names}: {why}")
@@ -167,11 +168,25 @@ def run_notes(found: Sequence[Run]) -> list[str]:
         (
             run,
             f"group {group.root}: asked {group.requested} of {group.width}, removed "
-            f"{group.removed}: {group.reason}",
+            f"{group.removed}: {group.reason_in_words}",
         )
         for run in found
         for group in run.verification.groups
         if group.requested is not None and group.removed < group.requested
+    ]
+    held = [
+        (run, f"left whole: {roots}: {why}")
+        for run in found
+        for why, roots in by_text(
+            (group.root, group.why)
+            for group in run.verification.groups
+            if group.why and not (group.requested or group.removed)
+        )
+    ]
+    unseen = [
+        (run, f"left whole: {', '.join(own)}: in no group of torch-pruning's; prune cuts them")
+        for run in found
+        if (own := run.verification.unseen)
     ]
     unknown = [
         (run, f"what was asked is not known: {run.verification.requested_unknown}")
@@ -184,8 +199,17 @@ def run_notes(found: Sequence[Run]) -> list[str]:
         if (roots := [g.root for g in run.verification.groups if g.reason is Reason.FROZEN])
     ]
     dropped = [run for run in found if any(g.is_dropped for g in run.verification.groups)]
-    all_notes = once([*failures, *mixed, *short, *unknown, *frozen, *skipped])
-    return [*all_notes, *([_advice(dropped)] if dropped else [])]
+    told = once([*failures, *mixed, *short, *held, *unseen, *unknown, *frozen, *skipped])
+    return [*told, *([_advice(dropped)] if dropped else [])]
+
+
+def _failing(run: Run) -> Iterator[tuple[str, str]]:
+    """Each check that fails with its message; why a verdict does not pass is said with that."""
+    verdict, reason = run.verification.verdict, run.verification.reason
+    for check in run.checks:
+        if not check.passed:
+            is_reason = reason.startswith(check.message) and not verdict.passes
+            yield check.name, f"{verdict}: {reason}" if is_reason else check.message
 
 
 def once(notes: Iterable[tuple[Run, str]]) -> list[str]:

@@ -48,7 +48,7 @@ ROOMS = {
     ),
     "processes": (("budgets", "preloaded"), ("workers",), ("shared_cache",)),
     "network": (
-        ("copying", "lines", "outputs", "owners"),
+        ("attributes", "computed_weights", "copying", "lines", "outputs", "owners"),
         ("inference", "layers", "loading", "model_names"),
         ("failures", "operators", "usable", "float64", "gradients", "labels"),
         ("subjects", "cutting", "reached"),
@@ -76,7 +76,7 @@ ROOMS = {
         ("planning", "expected"),
         ("widths",),
         ("by_groups",),
-        ("own_importances",),
+        ("own_importances", "heads_of_sets"),
         ("group_pruner",),
         ("surgery",),
         ("pruners",),
@@ -84,6 +84,7 @@ ROOMS = {
         ("asked",),
     ),
     "proof": (
+        ("recurrent_tags",),
         (
             "comparing",
             "masking",

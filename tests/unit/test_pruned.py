@@ -177,6 +177,16 @@ def test_tied_weights_stay_tied() -> None:
     assert found.left.out_channels == found.right.out_channels == 4
 
 
+def test_whole_heads_are_asked_against_done() -> None:
+    pruned = prune(make(Heads), torch.randn(2, 5, 12), 0.5, ignore=["head"])
+    (heads,) = pruned.verification.heads
+    assert (heads.layers, heads.heads) == (("qkv",), 4)
+    assert heads.requested == heads.removed == (4 * 2 * 3 - pruned.model.qkv.out_features) // 6 == 2
+    # One head stays whatever is asked, and that it was asked is not passed over.
+    (least,) = prune(make(Heads), torch.randn(2, 5, 12), 0.9, ignore=["head"]).verification.heads
+    assert (least.requested, least.removed) == (4, 3)
+
+
 def _normed(norm: Callable[[nn.Module], nn.Module]) -> nn.Module:
     model = Chain()
     norm(model.first)
@@ -221,6 +231,7 @@ def test_parametrized_layers_are_cut_or_left_whole_with_the_reason(name: str, ra
     rows, columns = (list(pruned.kept["second"][axis]) for axis in ("out", "in"))
     # Each filter has its own length, which it has too where it reads fewer channels.
     assert found.verdict is Verdict.MIXED
+    assert found.max_rel_error is None  # that of the masked network is of other lengths
     weight = model.second.weight[rows]
     length = weight.flatten(1).norm(dim=1)[:, None, None, None]
     shorter = weight[:, columns]

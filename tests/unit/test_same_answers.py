@@ -533,6 +533,104 @@ def test_a_run_that_does_not_end_is_a_verdict_however_long_its_network_takes_to_
 ) -> None:
     model = [f"{__name__}:make_endless", "--inputs", f"{__name__}:images"]
     assert main(["verify", *model, "--ratios", "0.5", "--budget", "5", "--json", "-"]) == 1
-    (run,) = json.loads(capsys.readouterr().out)["runs"]
+    told = json.loads(capsys.readouterr().out)
+    (run,), (cured,) = told["runs"], told["cured"]
     assert run["verdict"] == "timeout"
     assert run["macs"]["before"] > 0
+    # What asks nothing of DepGraph is not ended by it, and is the way on.
+    assert cured["verdict"] == "exact"
+    assert told["cure"].startswith("pruning-analysis prune ")
+
+
+class EndlessToCount(Net):
+    """torch's tracer, by which MACs are counted, does not come to an end with it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        while torch.jit.is_tracing():
+            time.sleep(0.1)
+        return super().forward(x)
+
+
+make_uncounted = factory(EndlessToCount)
+
+
+def test_a_count_that_does_not_end_is_a_line(capsys: Any) -> None:
+    model = [f"{__name__}:make_uncounted", "--inputs", f"{__name__}:images", "--ratios", "0.5"]
+    assert main(["prune", *model, "--budget", "2", "--json", "-"]) == 1
+    (run,) = json.loads(capsys.readouterr().out)["runs"]
+    assert run["verdict"] == "timeout"
+    assert run["reason"].endswith("while counting MACs")
+    assert {run[each]["before"] for each in ("macs", "params", "bytes")} == {None}
+    assert main(["prune", *model, "--budget", "2"]) == 1
+    assert "while counting MACs" in capsys.readouterr().out
+
+
+def trained() -> nn.Module:
+    """A function of the user's own, which may load what it likes."""
+    model = factory(Net)()
+    model.load_state_dict({name: each + 1 for name, each in model.state_dict().items()})
+    return model
+
+
+def test_weights_that_a_function_gives_are_said_to_be_as_built(capsys: Any) -> None:
+    """Nobody can tell whether they are random; by their seed nobody can make them again."""
+    inputs = ["--inputs", f"{__name__}:images", "--json", "-"]
+    for command in ("groups", "macs"):
+        assert main([command, f"{__name__}:trained", *inputs]) == 0
+        told = json.loads(capsys.readouterr().out)["subject"]
+        assert told["weights"] == "as built"
+    assert main(["groups", "squeezenet1_1", "--input-size", "3,32,32", "--json", "-"]) == 0
+    assert json.loads(capsys.readouterr().out)["subject"]["weights"] == "random"
+
+
+def all_of_them(model: nn.Module) -> list[nn.Module]:
+    return [model.first, model.second, model.head]
+
+
+def test_locked_macs_that_sum_to_more_than_there_are_say_so(capsys: Any) -> None:
+    model = [f"{__name__}:make_plain", "--inputs", f"{__name__}:images"]
+    main(["groups", *model, "--lint", "--ignore", f"{__name__}:all_of_them", "--json", "-"])
+    locks = json.loads(capsys.readouterr().out)["lint"]["locks"]
+    assert sum(lock["macs"] for lock in locks) > count_macs(factory(Net)(), images()).macs
+    main(["groups", *model, "--lint", "--ignore", f"{__name__}:all_of_them"])
+    assert "what two groups lock together is in the numbers of both" in capsys.readouterr().out
+
+
+class Attention(Net):
+    """What multiplies values of attention back is cut with it, and not by its own name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attend = nn.MultiheadAttention(8, 2, batch_first=True)
+
+    def features(self, x: Tensor) -> Tensor:
+        x = self.first(x).relu().flatten(2).transpose(1, 2)
+        x = x + self.attend(x, x, x, need_weights=False)[0]
+        return self.second(x.mean(1)[..., None, None]).relu().flatten(1)
+
+
+def test_the_lint_accuses_no_part_of_attention_of_a_list_that_does_not_name_it() -> None:
+    found = lint_ignored_layers(factory(Attention)(), images(), ["head"])
+    assert found.passed
+    assert {each.layer for each in found.findings if each.is_error} == set()
+
+
+class AlwaysRaising(Net):
+    """The model's own code raises, and no operator of PyTorch's."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x)
+        if x.shape[1] != 8:
+            raise RuntimeError("eight channels are expected")
+        return self.head(self.second(x).mean((2, 3)))
+
+
+make_raising = factory(AlwaysRaising)
+
+
+def test_what_the_users_own_code_raises_is_told_with_its_line_and_no_tensors(capsys: Any) -> None:
+    run = by_command(capsys, "raising", "images", "--ignore", "none")
+    assert run["verdict"] == "broken"
+    assert "raised: RuntimeError: eight channels are expected (" in run["reason"]
+    assert "test_doors.py:" in run["reason"]
+    assert "on no tensors" not in run["reason"]

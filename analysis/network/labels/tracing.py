@@ -265,14 +265,17 @@ def _shapes(values: Iterable[Any]) -> tuple[tuple[int, ...], ...]:
 
 
 def _line() -> tuple[str, Inner]:
-    """The line of the user's code that is running, and those of PyTorch's that it called."""
+    """The line of the user's code that is running, and the calls from there on.
+
+    A line may call several layers.
+    """
     frame = sys._getframe(3)
     inner: list[tuple[CodeType, int]] = []
     while frame is not None and frame.f_code is not forward.__code__:
+        inner.append((frame.f_code, frame.f_lasti))
         name = _users(frame.f_code.co_filename)
         if name:
             return f"{name}:{frame.f_lineno}", tuple(inner)
-        inner.append((frame.f_code, frame.f_lineno))
         frame = frame.f_back  # type: ignore[assignment]
     return "", tuple(inner)
 

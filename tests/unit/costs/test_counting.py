@@ -7,12 +7,13 @@ import torch
 from nets import Chain, Grouped, Named, Residual, inputs_for, make
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
+from torch.nn.utils import parametrizations
 
 from analysis import count_macs, ratio_curve
 from analysis.costs.counting import saved_bytes
 from analysis.errors import InputError
 from analysis.groups.depgraph import dependency_groups
-from analysis.records import COLUMNS
+from analysis.records import COLUMNS, CONVENTIONS
 
 
 def test_each_layer_has_the_macs_of_its_definition() -> None:
@@ -359,3 +360,34 @@ def test_a_buffer_that_forward_writes_to_is_the_copys() -> None:
     model = make(Counting)
     count_macs(model, inputs_for(model))
     assert float(model.calls) == 0
+
+
+def test_a_layer_of_which_nothing_reaches_an_output_is_counted() -> None:
+    """torch's tracer leaves out what only decides where the network ends."""
+
+    class Early(Chain):
+        def __init__(self) -> None:
+            super().__init__()
+            self.exit = nn.Linear(3, 7)
+
+        def forward(self, x: Tensor) -> Tensor:
+            if self.exit(x.mean((2, 3))).max() > 1e6:
+                return x
+            return super().forward(x)
+
+    model = make(Early)
+    inputs = inputs_for(model)
+    found = count_macs(model, inputs)
+    assert found.by_layer()["exit"].macs == len(inputs) * 3 * 7
+    assert "nothing of `exit` reaches an output" in found.not_traced
+    assert found.macs - len(inputs) * 3 * 7 == count_macs(make(Chain), inputs).macs
+
+
+@pytest.mark.parametrize("convention", ["fvcore", *sorted({*CONVENTIONS} - {"fvcore"})])
+def test_a_weight_that_is_computed_in_each_call_is_counted(convention: str) -> None:
+    plain, normed = (
+        count_macs(nn.Sequential(layer, nn.ReLU()).eval(), torch.randn(5, 8), convention=convention)
+        for layer in (nn.Linear(8, 12), parametrizations.spectral_norm(nn.Linear(8, 12)))
+    )
+    assert normed.macs >= plain.macs
+    assert normed.params == plain.params

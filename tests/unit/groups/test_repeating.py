@@ -505,6 +505,7 @@ def test_the_size_of_heads_follows_where_it_is_asked_to(scope: str) -> None:
     model = built(WideHeads)
     pruned = prune(model, inputs(), 0.5, ignore=["head"], heads="alike", scope=scope)
     assert pruned.verification.verdict is Verdict.EXACT, pruned.verification.reason
+    assert pruned.verification.heads == ()  # none goes whole
     (size,) = pruned.attributes
     assert (full(size), size.before) == ("head_size", 4)
     assert 1 < size.after < 4
@@ -538,3 +539,29 @@ def test_a_size_that_the_code_writes_out_is_held() -> None:
     (group,) = (each for each in inspect_groups(built(Literal), inputs()) if each.name == "first")
     assert (group.together, group.repeats) == ((), ())
     assert group.held
+
+
+class Beside(Tokens):
+    """A width that is asserted of the first layer alone; the last two are called on one line."""
+
+    def __init__(self) -> None:
+        super().__init__(8)
+        self.first, self.middle, self.last = nn.Linear(12, 8), nn.Linear(8, 8), nn.Linear(8, 8)
+        self.width = 8
+
+    def body(self, x: Tensor) -> Tensor:
+        x = self.first(x)
+        assert x.shape[-1] == self.width
+        return self.last(self.middle(x).relu()).relu()
+
+
+def test_a_width_that_is_asserted_of_one_layer_ties_no_other() -> None:
+    groups = {each.name: each for each in inspect_groups(built(Beside), inputs())}
+    assert {name: group.layers for name, group in groups.items() if group.together} == {
+        "first": ("first",), "middle": ("middle",), "last": ("last",),
+    }  # fmt: skip
+    _, pruned = halved(Beside)
+    assert pruned.verification.verdict is Verdict.EXACT
+    assert {full(each): (each.before, each.after) for each in pruned.attributes} == {
+        "width": (8, 4)
+    }

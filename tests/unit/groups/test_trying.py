@@ -10,6 +10,7 @@ from blocks import build
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from analysis import inspect_groups, prune
 from analysis.groups import trying
 from analysis.groups.trying import learn
 from analysis.network.labels.tracing import labelled_pass
@@ -184,3 +185,28 @@ def test_a_loop_that_a_cut_does_not_end_holds_what_it_waits_for() -> None:
     assert sets(trace, found, "second.weight") == {frozenset({c}) for c in range(6)}
     label = int(trace.labels("first.weight", 0)[0])
     assert "more and more operators" in found.classes.why(label).why
+
+
+class Latents(nn.Module):
+    """Learnt tokens look at those of the input; either kind of position may go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.latents = nn.Parameter(torch.randn(5, 16))
+        self.first, self.head = nn.Linear(6, 16), nn.Linear(16, 2)
+        self.cross = nn.MultiheadAttention(16, 4, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        read, asked = self.first(x), self.latents.expand(len(x), -1, -1)
+        return self.head(asked + self.cross(asked, read, read, need_weights=False)[0]).mean(1)
+
+
+def test_learnt_tokens_that_look_at_others_hold_neither_themselves_nor_channels() -> None:
+    torch.manual_seed(0)
+    groups = inspect_groups(Latents().eval(), torch.randn(2, 7, 6), ["head"])
+    assert {each.name: each.together_in_words for each in groups} == {
+        "first": "sets of 4", "latents": "any one", "head": "none",
+    }  # fmt: skip
+    cured = prune(Latents().eval(), torch.randn(2, 7, 6), 0.5)
+    assert cured.verification.verdict.passes, cured.verification.reason
+    assert cured.model.latents.shape == (2, 8)

@@ -80,7 +80,7 @@ def changed(function) -> Changed:
     [
         (
             lambda: Between(lambda m, x: F.dropout(x, 0.5)).eval(),
-            "random in eval mode.*first in `second`",
+            "random in eval mode.*first in `second`; it draws at `bernoulli` in the model's own",
         ),
         (
             lambda: changed(lambda x: x / 0.0),

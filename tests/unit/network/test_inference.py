@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from nets import Chain, make
+from nets import Chain, inputs_for, make
 from torch import Tensor, nn
 
 from analysis.errors import BudgetExceededError, InputError
@@ -182,3 +182,30 @@ class CopiesItself(nn.Linear):
 
 def test_a_copy_is_in_eval_mode_whatever_its_class_makes_of_it() -> None:
     assert not copy_of(CopiesItself(2, 3).eval()).training
+
+
+class InstallsHooks(Chain):
+    """Its first call installs a hook that collects, and notes that it did, as transformers' do."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not hasattr(self, "has_hooks"):
+            self.norm.register_forward_hook(lambda module, given, put_out: seen.append(1))
+            self.has_hooks = True
+        seen.clear()
+        super().forward(x)
+        return super().forward(x) * len(seen)
+
+
+seen: list[int] = []
+
+
+def test_a_hook_that_a_call_installs_is_taken_away_with_the_note_of_it() -> None:
+    model = make(InstallsHooks)
+    inputs = inputs_for(model)
+    once = forward(model, inputs)
+    assert torch.equal(forward(model, inputs), once)
+    assert not model.norm._forward_hooks
+    assert torch.equal(model(inputs), once)
+    # What was installed before stays.
+    assert torch.equal(forward(model, inputs), once)
+    assert len(model.norm._forward_hooks) == 1

@@ -201,7 +201,7 @@ def test_a_parametrization_is_named_with_how_to_remove_it(prune) -> None:
 
     found = prune(kind)
     assert found.verdict is Verdict.UNPRUNABLE
-    assert found.reason.startswith("at layer `second`, whose `weight` is parametrized")
+    assert found.reason.startswith("at layer `second`, whose `weight` is computed in each call")
     assert "remove_parametrizations" in found.reason
     model = made(kind)
     nn.utils.parametrize.remove_parametrizations(model.second, "weight")

@@ -8,7 +8,7 @@ import torch_pruning as tp
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from analysis import verify
+from analysis import prune, verify
 from analysis.proof.proving import prove
 from analysis.records import Cut, Removal, Verdict
 
@@ -231,3 +231,63 @@ def test_a_cut_of_the_inputs_by_torch_pruning_has_a_verdict(options) -> None:
     answer = verify(model, INPUTS, pruner)
     assert answer.verdict is Verdict.EXACT, answer.reason
     assert model.along.input_size == len(answer.kept["along"]["in"]) < READ_WIDTH
+
+
+class Attending(Sequential):
+    """The last state looks at all steps, so that channels of states are multiplied."""
+
+    def __init__(self, recurrent: nn.Module) -> None:
+        super().__init__(recurrent)
+        self.query = nn.Linear(self.head.in_features, self.head.in_features)
+
+    def states(self, steps: Tensor) -> Tensor:
+        return self.along(steps)[0]
+
+    def forward(self, x: Tensor) -> Tensor:
+        states = self.states(self.embed(x).relu())
+        looks = torch.einsum("bd,btd->bt", self.query(states[:, -1]), states).softmax(-1)
+        return self.head(torch.einsum("bt,btd->bd", looks, states))
+
+
+class AttendingCell(Attending):
+    def states(self, steps: Tensor) -> Tensor:
+        state, found = None, []
+        for step in steps.unbind(1):
+            state = self.along(step, state)
+            found.append(state[0] if isinstance(state, tuple) else state)
+        return torch.stack(found, 1)
+
+
+class PackedAttending(Attending):
+    def states(self, steps: Tensor) -> Tensor:
+        packed = pack_padded_sequence(steps, [4, 4], batch_first=True)
+        return pad_packed_sequence(self.along(packed)[0], batch_first=True)[0]
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "outer"),
+    [
+        *((kind, {}, Attending) for kind in (nn.LSTM, nn.GRU, nn.RNN)),
+        *((kind, {}, AttendingCell) for kind in (nn.LSTMCell, nn.GRUCell, nn.RNNCell)),
+        (nn.LSTM, {"bidirectional": True}, Attending),
+        (nn.GRU, {"num_layers": 2}, Attending),
+        (nn.GRU, {}, PackedAttending),
+    ],
+)
+def test_attention_over_the_states_of_a_recurrent_layer_is_proved(kind, options, outer) -> None:
+    torch.manual_seed(0)
+    options |= {} if outer is AttendingCell else {"batch_first": True}
+    dense = outer(kind(READ_WIDTH, WIDTH, **options)).eval()
+    cured = prune(dense, INPUTS, 0.5)
+    assert cured.verification.verdict is Verdict.EXACT, cured.verification.reason
+    # By hand: gates of zeros leave a state of zeros, which nothing reads.
+    masked = copy.deepcopy(dense)
+    tensors = dict(masked.named_parameters())
+    for (name, dim), left in cured.axes.items():
+        gone = [each for each in range(tensors[name].shape[dim]) if each not in left]
+        tensors[name].data.index_fill_(dim, torch.tensor(gone), 0.0)
+    assert cured.axes["query.weight", 1]
+    torch.testing.assert_close(cured.model(INPUTS), masked(INPUTS), rtol=1e-4, atol=1e-6)
+    turned = copy.deepcopy(cured.model)
+    turned.query.weight.data = turned.query.weight.data.roll(1, 0)
+    assert prove(dense, turned, cured.outcome.removals, INPUTS).verdict is Verdict.WRONG

@@ -9,7 +9,7 @@ import torch
 from between import Net, built, images, pruned, pruner_of
 from torch import Tensor, nn
 
-from analysis import verify
+from analysis import compare, prune, verify
 from analysis.records import Verdict
 
 PAGE = Path(__file__).parents[3] / "docs" / "what-the-proof-does-not-see.md"
@@ -161,6 +161,32 @@ def test_outputs_that_are_left_out() -> None:
     assert found.verdict is Verdict.EXACT
     assert "outputs compared: `0` alone" in found.reason
     assert model(torch.randn(1, 3, 6, 6))[1].shape[1] == 4
+
+
+def test_two_nearly_equal_numbers_of_a_trained_vector() -> None:
+    class Wide(Net):
+        def __init__(self) -> None:
+            super().__init__(lambda m, x: x.relu())
+            self.make, self.read = nn.Conv2d(3, 16, 3), nn.Conv2d(16, 24, 3)
+            self.head = nn.Linear(24, 2)
+
+    dense = built(Wide)
+    # Of the channels that stay, two with biases that differ by a hundredth of what others do.
+    one, other = prune(dense, images(), 0.5, ignore=["head"]).kept["make"]["out"][:2]
+    dense.make.bias.data[other] = dense.make.bias.data[one] + 1e-3
+    small = prune(dense, images(), 0.5, ignore=["head"])
+    left = small.kept["make"]["out"]
+    first, second = left.index(one), left.index(other)
+    with torch.no_grad():
+        for tensor in small.model.parameters():
+            tensor.mul_(1.001)
+    apart = {}
+    for bias in ((first, second), (second, first)):
+        small.model.make.bias.data[list(bias)] = small.model.make.bias.data[[first, second]]
+        found = compare(dense, small.model, images())
+        assert found.verdict is Verdict.CONSISTENT
+        apart[bias] = dict(found.moved)["make.bias"]
+    assert apart[second, first] != apart[first, second]
 
 
 def test_each_line_of_the_page_has_its_test() -> None:

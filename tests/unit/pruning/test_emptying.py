@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch_pruning as tp
+from nets import GatedBranches, inputs_for, make
 from torch import Tensor, nn
 
 from analysis import verify
@@ -40,3 +41,19 @@ def test_a_gate_is_dropped_where_its_cut_would_empty_it(ratio, removed, reason) 
         account = next(each for each in verification.groups if each.root == "both")
         assert (account.removed, account.reason) == (removed, Reason(reason))
     assert model.both.out_channels == 16 - removed
+
+
+def test_what_a_gate_of_two_branches_would_empty_is_dropped_alike_at_both_doors() -> None:
+    """DepGraph numbers the channels of a flattened branch so that half of them take all along."""
+    model = make(GatedBranches)
+    inputs = inputs_for(model)
+    run = prune_and_prove(analyse(model, inputs), Config(0.5, "global"), "classifier").run
+    pruner = tp.pruner.MagnitudePruner(
+        model, inputs, importance=tp.importance.MagnitudeImportance(p=1), pruning_ratio=0.5,
+        global_pruning=True, ignored_layers=[model.head], num_heads={}, out_channel_groups={},
+        in_channel_groups={},
+    )  # fmt: skip
+    called = verify(model, inputs, pruner)
+    asked = {(each.root, each.requested, each.reason) for each in run.verification.groups}
+    assert asked == {(each.root, each.requested, each.reason) for each in called.groups}
+    assert Reason.WOULD_EMPTY in {reason for _, _, reason in asked}

@@ -3,7 +3,7 @@
 import pytest
 import torch
 import torch_pruning as tp
-from nets import Chain, Concat, Flattened, Grouped, Residual, inputs_for, make
+from nets import Chain, Concat, Flattened, GatedBranches, Grouped, Residual, inputs_for, make
 
 from analysis import inspect_groups
 from analysis.groups.depgraph import dependency_groups
@@ -43,7 +43,7 @@ def test_the_plain_filter_norm_is_the_filter_alone() -> None:
     torch.testing.assert_close(found, expected, rtol=1e-6, atol=0)
 
 
-@pytest.mark.parametrize("kind", [Chain, Residual, Concat, Grouped, Flattened])
+@pytest.mark.parametrize("kind", [Chain, Residual, Concat, Grouped, Flattened, GatedBranches])
 @pytest.mark.parametrize(("importance", "power"), [("l1", 1), ("l2", 2)])
 def test_the_recomputed_importance_is_torch_prunings(kind, importance: str, power: int) -> None:
     model = make(kind)

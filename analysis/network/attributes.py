@@ -1,0 +1,65 @@
+"""What modules hold beside their tensors, and what a call of a model keeps on it."""
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+from analysis.processes import budgets
+
+__all__ = ["as_before", "own_attributes"]
+
+
+@contextmanager
+def as_before(model: nn.Module) -> Iterator[None]:
+    """Take away on the way out what a call keeps on a model: attributes, buffers and hooks."""
+    found = [(vars(module), own_attributes(module)) for module in model.modules()]
+    buffers = [(module._buffers, dict(module._buffers)) for module in _of_python(model)]
+    held = [
+        (value, copy.copy(value))
+        for _, own in found
+        for value in own.values()
+        if type(value) in (dict, list)  # others may refuse to be written, as a configuration does
+    ]
+    # A model that installs hooks notes that it did: without the note, it would once more.
+    hooks = [(own, {*own}) for module in model.modules() for own in _hooks_of(module)]
+    try:
+        yield
+    finally:
+        with budgets.undisturbed():
+            for attributes, own in found:
+                for key in attributes.keys() - own.keys() - _OF_EVERY_MODULE:
+                    del attributes[key]
+                attributes.update(own)
+            for owned, before in buffers:
+                owned.update(before)  # another tensor may stand under the name
+            for installed, known in hooks:
+                for handle in installed.keys() - known:
+                    del installed[handle]
+            for value, before in held:
+                value.clear()
+                (value.update if isinstance(value, dict) else value.extend)(before)
+
+
+def _of_python(model: nn.Module) -> Iterator[nn.Module]:
+    """The modules but those of TorchScript, which keep their buffers elsewhere."""
+    return (each for each in model.modules() if not isinstance(each, torch.jit.ScriptModule))
+
+
+def _hooks_of(module: nn.Module) -> Iterator[dict[int, Any]]:
+    return (vars(module)[name] for name in _HOOKS if name in vars(module))
+
+
+def own_attributes(module: nn.Module) -> dict[str, Any]:
+    """What a module holds beside what every `nn.Module` does."""
+    return {key: value for key, value in vars(module).items() if key not in _OF_EVERY_MODULE}
+
+
+_OF_EVERY_MODULE = frozenset(vars(nn.Module()))
+"""Names of the attributes that PyTorch gives a module: its parameters, hooks and flags."""
+
+_HOOKS = tuple(sorted(name for name in _OF_EVERY_MODULE if name.startswith("_forward_")))
+"""Those that hold what is called around forward."""
