@@ -41,7 +41,7 @@ class Verdict(StrEnum):
 
 
 CURED = (Verdict.WRONG, Verdict.BROKEN, Verdict.UNPRUNABLE, Verdict.TIMEOUT)
-"""Verdicts that a cut by the groups as they are may do better than."""
+"""Verdicts that a cut by the groups can improve on."""
 
 
 STRENGTH = (

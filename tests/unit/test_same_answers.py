@@ -628,7 +628,7 @@ class AlwaysRaising(Net):
 make_raising = factory(AlwaysRaising)
 
 
-def test_what_the_users_own_code_raises_is_told_with_its_line_and_no_tensors(capsys: Any) -> None:
+def test_an_error_of_your_own_code_is_reported_with_its_line_and_no_tensors(capsys: Any) -> None:
     run = by_command(capsys, "raising", "images", "--ignore", "none")
     assert run["verdict"] == "broken"
     assert "raised: RuntimeError: eight channels are expected (" in run["reason"]

@@ -156,7 +156,7 @@ def but_the_first(model: Any) -> list[nn.Module]:
     return [model.along, model.head]
 
 
-def test_the_reason_of_a_verdict_is_told_once(capsys) -> None:
+def test_the_reason_of_a_verdict_is_reported_once(capsys) -> None:
     class_of_two = told(capsys, "prune", Projected)
     out, run = class_of_two
     assert run["verdict"] == "unchanged"
@@ -170,7 +170,7 @@ def test_the_reason_of_a_verdict_is_told_once(capsys) -> None:
     [(Normed, "remove_parametrizations(layer, 'weight')"),
      (NormedByHook, "torch.nn.utils.remove_spectral_norm(layer)")],
 )  # fmt: skip
-def test_a_weight_that_is_computed_is_told_with_the_call_that_ends_that(
+def test_a_weight_that_is_computed_is_reported_with_the_call_that_ends_that(
     kind: type[nn.Module], call: str, capsys
 ) -> None:
     for command in ("verify", "prune"):

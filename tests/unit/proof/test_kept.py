@@ -90,7 +90,7 @@ def test_each_step_numbers_channels_as_before_the_first() -> None:
 
 
 class Compared(nn.Module):
-    """Two images through one branch, of which the difference is told."""
+    """Two images through one branch, whose difference is reported."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -43,7 +43,7 @@ def test_a_gate_is_dropped_where_its_cut_would_empty_it(ratio, removed, reason) 
     assert model.both.out_channels == 16 - removed
 
 
-def test_what_a_gate_of_two_branches_would_empty_is_dropped_alike_at_both_doors() -> None:
+def test_what_a_gate_of_two_branches_would_empty_is_dropped_alike() -> None:
     """DepGraph numbers the channels of a flattened branch so that half of them take all along."""
     model = make(GatedBranches)
     inputs = inputs_for(model)
