@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from analysis.network.cutting import Repeated, says_itself
 from analysis.network.inference import own_attributes
 from analysis.network.labels import operators
-from analysis.network.labels.planes import Labels
+from analysis.network.labels.planes import Labels, labels_of
 from analysis.network.labels.records import Source, Step, Trace
 
 __all__ = ["candidates", "one_each"]
@@ -112,9 +112,14 @@ def _place(module: nn.Module, path: Path) -> Hashable:
 
 
 def _arriving(trace: Trace, step: int) -> list[Labels]:
-    """What arrives at an operator, as positions of tensors; none where it is more than these."""
-    found = (_positions(trace, labels) for labels in trace.steps[step].arriving)
-    return [own if ((own > 0) & (own < trace.base)).all() else own[:0] for own in found]
+    """What arrives at an operator, as positions of tensors; none where it is more than these.
+
+    And what leaves it, which of a part may be what a number says.
+    """
+    own = trace.steps[step]
+    made = (labels_of(plane).ravel() for planes in own.planes for plane in planes)
+    found = (_positions(trace, labels) for labels in (*own.arriving, *made))
+    return [each if ((each > 0) & (each < trace.base)).all() else each[:0] for each in found]
 
 
 def _positions(trace: Trace, labels: Labels) -> Labels:
@@ -176,7 +181,7 @@ def _splits(
     """Attributes that hold the sizes of all parts of what arrives, which follow together."""
     for up, owner in enumerate(_around_call(trace, step)):
         for kept in _kept(modules[owner], trace.steps[step]):
-            for plane in range(len(trace.steps[step].arriving)):
+            for plane in range(len(_arriving(trace, step))):
                 parts = _parts(trace, modules, step, up, plane, kept)
                 left = [each.left(removed) for each in parts]
                 if all(left) and left != [each.value for each in parts]:

@@ -105,6 +105,19 @@ class PartOfChannels(Tokens):
         return torch.cat((self.mix(mixed), rest), -1)
 
 
+class Sliced(Tokens):
+    """Two slices part the channels at a number that is an attribute, as in a dual path network."""
+
+    def __init__(self) -> None:
+        super().__init__(6)
+        self.start = 8
+        self.first, self.left, self.right = nn.Linear(12, 12), nn.Linear(8, 6), nn.Linear(4, 6)
+
+    def body(self, x: Tensor) -> Tensor:
+        x = self.first(x)
+        return self.left(x[..., : self.start]) + self.right(x[..., self.start :])
+
+
 class Table(nn.Module):
     """A bias for each head and pair of positions, which no forward of its own lays out."""
 
@@ -325,6 +338,7 @@ CASES = {
     "sizes of two parts, each an attribute": Case(
         PartOfChannels, {"mixed": (2, 1), "untouched": (6, 3)}, {"first": 4, "mix": 1}, "first"
     ),
+    "the number that two slices part at": Case(Sliced, {"start": (8, 4)}, {"first": 6}, "first"),
     "a table that a method lays out": Case(
         TableOfHeads, {"num_heads": (4, 2), "table.shape[2]": (4, 2)}, {"qkv": 18}, "qkv"
     ),
