@@ -26,7 +26,7 @@ MODELS = ["tests/nets.py:Residual", "tests/nets.py:Concat"]
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 # How long the page and the site may take.
-SECONDS = 120
+SECONDS = 300
 MISSING = "no chromium on this machine: apt-get install chromium"
 EXECUTABLE = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
 

@@ -136,7 +136,7 @@ ROOMS = {
     ),
     "gate": (("baseline", "expected_failures"), ("baseline_csv", "comparison")),
     "command_line": (
-        ("completion", "examples"),
+        ("completion", "examples", "values"),
         ("options",),
         ("arguments", "jobs", "scaffold"),
         ("commands",),
