@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import nn
 
+from analysis.costs.followed import count_macs
 from analysis.costs.run_costs import costed_run
 from analysis.dense import Dense, analyse
 from analysis.errors import AnalysisError, BudgetExceededError, InputError, UnprunableError
@@ -43,10 +44,13 @@ from analysis.records import (
     OWN_PRUNER,
     Audited,
     Config,
+    CostTable,
     DependencyGroup,
     PlannedGroup,
+    Reach,
     Removal,
     Run,
+    Sizes,
     Thresholds,
     Verdict,
     Verification,
@@ -82,6 +86,7 @@ class Outcome:
             torch-pruning's history of the pruning; None if the pruner keeps none.
         trained: whether the weights were trained between the steps.
         thresholds: where the checks draw the line.
+        unreached: why no ratio meets the targets, if none does.
     """
 
     dense: Dense
@@ -93,6 +98,7 @@ class Outcome:
     rebuild: Callable[[nn.Module], None] | None
     trained: bool = False
     thresholds: Thresholds = field(default_factory=Thresholds)
+    unreached: str = ""
 
     @cached_property
     def failure(self) -> Failure | None:
@@ -149,9 +155,8 @@ def prune_and_prove(
         dense: see `analyse`.
         config: what is asked; its policy is only a name, for a function.
         policy: the layers whose output channels stay, see `analysis.records.excluded`.
-        pruner_factory: the user's own pruner instead of torch-pruning's MagnitudePruner; what it
-            ignores then counts instead of the policy, and its scope instead of the config's.
-            ``round_to`` and cap are its own, unless the config names any to hold it to.
+        pruner_factory: the user's own pruner in place of torch-pruning's; what it ignores counts
+            in place of the policy, and its scope; its ``round_to`` and cap unless there are any.
 
     Raises:
         InputError: an unknown policy, or a pruner function that returns something else.
@@ -180,6 +185,7 @@ def prune_and_prove(
         verification = error or stepped(pruned, dense.inputs, take, progress, None, dense.noted)
     if pruner is not None and is_users:
         ignored, config = depgraph.ignored_by(pruner, pruned), as_stated(config, pruner)
+    config = _with_ratio(config, pruner)
     asked = progress.planned if planned is None else planned
     answer = accounted(verification, groups, progress, asked, config.ratio)
     run = costed_run(
@@ -194,7 +200,20 @@ def prune_and_prove(
     )
     known = asked if by_groups else planned
     removals, rebuild = tuple(progress.removals), rebuilder(build, pruner)
-    return Outcome(dense, pruned, ignored, known, removals, run, rebuild, progress.trained)
+    found = Outcome(dense, pruned, ignored, known, removals, run, rebuild, progress.trained)
+    return replace(found, unreached=_unreached(pruner))
+
+
+def _with_ratio(config: Config, pruner: Any) -> Config:
+    """What was asked, with the ratio that a pruner has found to meet the targets."""
+    is_found = config.sought and pruner is not None
+    return replace(config, ratio=pruner.pruning_ratio) if is_found else config
+
+
+def _unreached(pruner: Any) -> str:
+    """Why a pruner that lands on targets could not."""
+    reach = getattr(pruner, "reach", None)
+    return reach.why_not if isinstance(reach, Reach) else ""
 
 
 def _with_attributes(answer: Verification, pruner: Any) -> Verification:
@@ -250,14 +269,16 @@ def verify(
         example_inputs: a tensor, a tuple or a dict; the proof draws random values of these shapes,
             or of smaller ones where the networks are the same operator by operator.
         pruner: any torch-pruning pruner whose ``step(interactive=True)`` yields groups, and ranks
-            a step before it yields the step's first one, as torch-pruning's own do.
+            a step before it yields the step's first one, as torch-pruning's own do; a
+            `GroupPruner`, or a `TargetPruner`, which lands on what is to be left.
         widths: in place of a pruner, what `GroupPruner` is asked to leave of layers.
         budget: seconds for pruning and proof; None is no limit.
         outputs: which outputs count, as paths of keys, places and attributes (``logits``, ``0``,
             ``out.boxes``); none lets all count. Leave out hidden states beside the logits.
 
     Returns:
-        The verdict with its evidence; ``groups`` holds what each group lost.
+        The verdict with its evidence; ``groups`` holds what each group lost, ``macs`` and
+        ``params`` what there was and is.
 
     Raises:
         InputError: the pruner was built on another model, or has been stepped to its end; a width
@@ -275,15 +296,47 @@ def verify(
         model.eval()
         groups: list[DependencyGroup] = []
         progress = Progress(requested=requested_of(pruner))
+        counted = _Counted(model, example_inputs, budget)
 
         def read(_: Operators) -> tuple[Any, None]:
             groups.extend(progress.cut_by(pruner, model, example_inputs))
             return pruner, None
 
         verification = stepped(model, example_inputs, read, progress, budget)
+        verification = counted.after(verification)
     ratio = pruner.pruning_ratio
     answer = accounted(verification, tuple(groups), progress, progress.planned, ratio)
     return _with_attributes(answer, pruner)
+
+
+class _Counted:
+    """MACs and parameters of a network before its first step, and after each; None if unknown."""
+
+    def __init__(self, model: nn.Module, inputs: Inputs, budget: float | None) -> None:
+        self._model, self._inputs, self._budget = model, inputs, budget
+        self._before = self._now()
+
+    def _now(self) -> CostTable | None:
+        try:
+            with budgets.limited(self._budget):
+                return count_macs(self._model, self._inputs)
+        except (AnalysisError, BudgetExceededError):
+            return None
+
+    def after(self, verification: Verification) -> Verification:
+        """The answer with what there was and is."""
+        before = self._before
+        if before is None:
+            return verification
+        now = None if verification.verdict in _DOES_NOT_RUN else self._now()
+        return replace(
+            verification,
+            macs=Sizes(before.macs, now.macs if now else None),
+            params=Sizes(before.params, now.params if now else None),
+        )
+
+
+_DOES_NOT_RUN = (Verdict.BROKEN, Verdict.UNPRUNABLE, Verdict.TIMEOUT)
 
 
 def verify_steps(
@@ -308,7 +361,8 @@ def verify_steps(
         outputs: as `verify`.
 
     Yields:
-        The verdict on the step; ``groups`` holds what was asked and went from the first step on.
+        The verdict on the step; ``groups`` holds what was asked and went from the first step on,
+        ``macs`` and ``params`` what there was before it and is now.
         The first that does not pass is the last.
 
     Raises:
@@ -318,11 +372,17 @@ def verify_steps(
     check_pruner(pruner, model)
     with left_as_found(model), only_outputs(model, outputs):
         check_runs(model.eval(), example_inputs)
-    return _verify_steps(model, example_inputs, pruner, budget, outputs)
+        counted = _Counted(model, example_inputs, budget)
+    return _verify_steps(model, example_inputs, pruner, counted, budget, outputs)
 
 
 def _verify_steps(
-    model: nn.Module, inputs: Inputs, pruner: Any, budget: float | None, outputs: Sequence[str]
+    model: nn.Module,
+    inputs: Inputs,
+    pruner: Any,
+    counted: _Counted,
+    budget: float | None,
+    outputs: Sequence[str],
 ) -> Iterator[Verification]:
     progress = Progress(requested=requested_of(pruner))
     groups: tuple[DependencyGroup, ...] = ()
@@ -337,6 +397,7 @@ def _verify_steps(
                     step = next(steps)
             except (UnprunableError, BudgetExceededError) as failure:
                 step = verdict_of(failure)
+            step = counted.after(step)
         is_last = pruner.current_step >= pruner.iterative_steps
         ratio = pruner.pruning_ratio if is_last else None
         step = _with_attributes(accounted(step, groups, progress, progress.planned, ratio), pruner)

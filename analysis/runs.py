@@ -10,15 +10,15 @@ from dataclasses import replace
 
 import torch
 
-from analysis.checks import OF_PRUNING, evaluate
+from analysis.checks import OF_PRUNING, evaluate, names_for
 from analysis.costs.run_costs import measure
 from analysis.errors import BudgetExceededError, InputError
 from analysis.network.inference import random_state_kept
 from analysis.opened import Last, loaded
-from analysis.pipeline import Dense, analyse, prune_and_prove
+from analysis.pipeline import Dense, Outcome, analyse, prune_and_prove
 from analysis.processes import budgets
 from analysis.pruned import Pruned, pruned_by_groups
-from analysis.pruning.pruners import load_factory
+from analysis.pruning.pruners import PrunerFactory, load_factory
 from analysis.records import Config, Network, Request, Run, timed_out
 
 __all__ = ["analysed", "run_of", "traced", "within"]
@@ -65,21 +65,17 @@ def run_of(
     Raises:
         InputError: as `analysed`, or the policy or the pruner cannot be used.
     """
-    names = tuple(names)
+    names = names_for(config, names)
     factory = load_factory(request.pruner)
     try:
         with within(request.budget), random_state_kept():
             dense = analysed(request.network)
+            dense = dense.folded if config.fold_bn else dense
             torch.manual_seed(request.network.seed)
-            if config.cut == "groups":
-                pruned = pruned_by_groups(dense, config, request.ignore)
-                outcome = pruned.outcome
-            else:
-                outcome = prune_and_prove(dense, config, request.ignore, pruner_factory=factory)
-                pruned = None
+            outcome, pruned = _pruned(dense, config, request, factory)
             outcome = replace(outcome, thresholds=request.thresholds)
             run = replace(outcome.run, checks=evaluate(outcome, names))
-            if pruned is not None and keep is not None and run.verification.verdict.passes:
+            if pruned is not None and keep is not None and run.may_be_kept:
                 keep(pruned)
             return run
     except BudgetExceededError as error:
@@ -93,6 +89,22 @@ def run_of(
     except BudgetExceededError:
         name = request.network.name
         raise InputError(f"{name}: {story}; give it a larger budget") from None
+
+
+def _pruned(
+    dense: Dense, config: Config, request: Request, factory: PrunerFactory | None
+) -> tuple[Outcome, Pruned | None]:
+    """What came of a pruning, and the pruned network of a cut by its groups."""
+    if config.cut == "groups":
+        pruned = pruned_by_groups(dense, config, request.ignore)
+        return pruned.outcome, pruned
+    reach = None
+    if config.sought and factory is None:
+        with budgets.step("looking for the ratio that meets the targets"):
+            reach = dense.reach(config, request.ignore)
+        config = replace(config, ratio=reach.nearest.ratio)
+    outcome = prune_and_prove(dense, config, request.ignore, pruner_factory=factory)
+    return replace(outcome, unreached=reach.why_not) if reach else outcome, None
 
 
 @contextmanager

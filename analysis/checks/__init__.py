@@ -1,6 +1,13 @@
 """Named properties that a sound pruning has: one module a theme, one catalogue of all."""
 
-from analysis.checks.catalogue import CATALOGUE, OF_PRUNING, Check, evaluate, named
+from analysis.checks.catalogue import (
+    CATALOGUE,
+    OF_PRUNING,
+    Check,
+    evaluate,
+    named,
+    names_for,
+)
 from analysis.checks.outcomes import CheckFailedError, CheckSkippedError
 
 __all__ = [
@@ -11,4 +18,5 @@ __all__ = [
     "CheckSkippedError",
     "evaluate",
     "named",
+    "names_for",
 ]

@@ -13,16 +13,16 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from analysis.checks import channels, round_trips, structure, weights
+from analysis.checks import channels, round_trips, structure, targets, weights
 from analysis.checks.outcomes import CheckFailedError, CheckSkippedError
 from analysis.errors import InputError, did_you_mean
 from analysis.processes import budgets
-from analysis.records import CheckResult, Verdict
+from analysis.records import MEETS_TARGET, CheckResult, Config, Verdict
 
 if TYPE_CHECKING:
     from analysis.pipeline import Outcome
 
-__all__ = ["CATALOGUE", "OF_PRUNING", "Check", "evaluate", "named"]
+__all__ = ["CATALOGUE", "OF_PRUNING", "Check", "evaluate", "named", "names_for"]
 
 
 @dataclass(frozen=True)
@@ -89,6 +89,7 @@ CATALOGUE: dict[str, Check] = {
         Check(weights.check_gradients_reach_parameters),
         Check(channels.check_removed_as_ranked, needs="an importance of the package's own"),
         Check(weights.check_equivalent_to_masked),
+        Check(targets.check_meets_target, of_pruning=False, needs="a target"),
         Check(structure.check_structure_lines_up, of_pruning=False),
         Check(structure.check_everything_exercised, of_pruning=False),
         Check(
@@ -127,6 +128,12 @@ def named(names: Iterable[str]) -> tuple[str, ...]:
     if not names:
         raise InputError("no check was named; expected names of the catalogue, or all")
     return names
+
+
+def names_for(config: Config, names: Iterable[str]) -> tuple[str, ...]:
+    """The checks that a pruning is held to: these, and its targets where there are any."""
+    added = [MEETS_TARGET] if config.targets else []
+    return tuple(dict.fromkeys((*names, *added)))
 
 
 def evaluate(outcome: "Outcome", names: Iterable[str] = OF_PRUNING) -> tuple[CheckResult, ...]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from analysis.checks import CATALOGUE, OF_PRUNING, named
+from analysis.checks import CATALOGUE, OF_PRUNING, named, names_for
 from analysis.command_line import scaffold
 from analysis.command_line.arguments import check_outputs, compared_of, ratios_of, request_of
 from analysis.command_line.options import parser
@@ -26,7 +26,6 @@ from analysis.processes.workers import Worker, deaf_to_interrupts
 from analysis.records import (
     CURED,
     MINIMIZING,
-    RATIOS,
     SAVED,
     Comparison,
     Config,
@@ -71,7 +70,7 @@ def groups(options: Namespace) -> Answer:
         )
     if options.dot:
         files.check_writable(options.dot)
-    with _prepared(options, "reading groups", 1) as given:
+    with _prepared(options, "reading groups") as given:
         # A list that is wrong is what the lint is for; the groups alone refuse it.
         found, lint = given.ask("lint") if options.lint else (given.ask("groups"), None)
         outside = given.ask("outside")
@@ -87,13 +86,13 @@ def groups(options: Namespace) -> Answer:
 
 def verify(options: Namespace) -> Answer:
     """Prune at each ratio and prove the result; 1 if a verdict or a check does not pass."""
-    ratios, names = ratios_of(options), _named_checks(options.checks)
+    names = _named_checks(options.checks)
     if options.minimize and options.widths:
         raise InputError("--minimize shows what a ratio does; leave out --widths")
     if options.minimize:
         files.check_writable(options.minimize)
-    with _prepared(options, options.model, len(ratios)) as given:
-        runs = _runs(given, ratios, names)
+    with _prepared(options, options.model) as given:
+        runs = _runs(given, given.request.configs, names)
         failing = [run for run in runs if not run.verification.verdict.passes]
         asked = [
             run.config
@@ -143,7 +142,7 @@ def _pruning_by_groups(options: Namespace) -> str:
         if name not in ("command", "model", "json", "checks") and hasattr(options, name)
         for own in [getattr(options, name)]
         if own != value
-        for word in (f"--{name.replace('_', '-')}", _spelled(own))
+        for word in _words(name, own)
     ]
     return f"{OWN} prune {shlex.join([options.model, *words])}"
 
@@ -151,24 +150,24 @@ def _pruning_by_groups(options: Namespace) -> str:
 def prune(options: Namespace) -> Answer:
     """Prune by the groups as they are and prove it; 1 if a verdict or a check does not pass."""
     ratios, names = ratios_of(options), _named_checks(options.checks)
-    targets = {
+    paths = {
         name: path
         for name in ("save", "onnx", "export")
         if (path := getattr(options, name)) is not None
     }
-    if targets and len(ratios) > 1:
+    if paths and len(ratios) > 1:
         raise InputError(
-            f"--{next(iter(targets))} with {len(ratios)} ratios; expected one, as "
+            f"--{next(iter(paths))} with {len(ratios)} ratios; expected one, as "
             f"--ratios {ratios[0]:g}"
         )
-    for name, path in targets.items():
+    for name, path in paths.items():
         if name == "save":
             files.check_folder(path, SAVED)
         else:
             files.check_writable(path)
-    with _prepared(options, options.model, len(ratios)) as given:
-        runs = _runs(given, ratios, names, targets)
-    written = targets if all(run.verification.verdict.passes for run in runs) else {}
+    with _prepared(options, options.model) as given:
+        runs = _runs(given, given.request.configs, names, paths)
+    written = paths if all(run.may_be_kept for run in runs) else {}
     data = as_json.verify(given.info, runs) | {"written": written}
     passed = all(run.passed for run in runs)
     return _answer(options, data, text.pruned(runs, written), passed=passed)
@@ -214,26 +213,33 @@ def macs(options: Namespace) -> Answer:
 
     1 where the network that a ratio leaves does not run, and so has none.
     """
-    predicted = [name for name in ("target", "sweep") if getattr(options, name) is not None]
+    predicted = [name for name in ("target", "sweep") if getattr(options, name)]
     if predicted and options.pruner:
         raise InputError(
             f"--{predicted[0]} asks for torch-pruning's MagnitudePruner, and what a ratio asks of "
             "a pruner of your own is not defined; leave out --pruner, or give --ratios"
         )
     ratios, convention = options.ratios or (), options.convention
+    if options.fold_bn and convention != "fvcore":
+        raise InputError(
+            f"batch norms are folded in fvcore's count, not in {convention}'s; leave out --fold-bn "
+            "or --convention"
+        )
     if ratios and convention != "fvcore":
         raise InputError(
             f"pruned networks are counted by fvcore, not {convention}; leave out --ratios or "
             "--convention"
         )
-    with _prepared(options, options.model, len(ratios)) as given:
+    with _prepared(options, options.model) as given:
         costs, _ = given.ask("costs", convention)
-        runs = _runs(given, ratios, OF_PRUNING)
+        # What is asked of other ratios is predicted, and what these leave is shown.
+        configs = [replace(given.request.config(ratio), targets=()) for ratio in ratios]
+        runs = _runs(given, configs, OF_PRUNING)
         reach = curve = left = None
         if options.sweep is not None:
             curve = given.ask("sweep", options.sweep, options.cut, convention)
-        if options.target is not None:
-            reach = given.ask("reach", options.target, options.target_of, options.cut, convention)
+        if options.target:
+            reach = given.ask("reach", options.cut, convention)
         if options.widths and not ratios:
             left = given.ask("left", options.widths, convention)
     data = as_json.macs(given.info, costs, runs, reach, curve, left, options.cut)
@@ -269,7 +275,7 @@ def report(options: Namespace) -> Answer:
         prepare(request)
     result = study.study(
         requests,
-        options.ratios or RATIOS,
+        ratios_of(options),
         command=_repeated(options),
         budget=options.budget,
         progress=lambda parts, total: _bar(parts, total, "studying", "part"),
@@ -284,9 +290,11 @@ def report(options: Namespace) -> Answer:
 def init(options: Namespace) -> Answer:
     """Write what gates a network in a project; the network is built and run first."""
     scaffold.check_new(options.out)
-    with _prepared(options, options.model, 0):
+    with _prepared(options, options.model):
         pass
     given = dict(_not_usual(options, [options.model]))
+    if targets := given.pop("target", ()):
+        given["targets"] = {target.quantity: target.limit for target in targets}
     written = scaffold.write_new(options.out, scaffold.texts(options.model, given))
     run = f"run it: pytest {written[0]}"
     return Answer(0, "\n".join([*(f"wrote {path}" for path in written), run]))
@@ -319,12 +327,16 @@ def _not_usual(options: Namespace, named: list[str]) -> Iterator[tuple[str, Any]
             yield name, value
 
 
+def _words(name: str, value: Any) -> list[str]:
+    """An option as it is spelled; a switch has no value."""
+    option = f"--{name.replace('_', '-')}"
+    return [option] if value is True else [option, _spelled(value)]
+
+
 def _repeated(options: Namespace) -> str:
     """The command that makes a report again."""
-    given = [
-        (f"--{name.replace('_', '-')}", _spelled(value)) for name, value in _not_usual(options, [])
-    ]
-    words = [*options.model, *(word for pair in given for word in pair)]
+    given = (_words(name, value) for name, value in _not_usual(options, []))
+    words = [*options.model, *(word for words in given for word in words)]
     return f"{OWN} report {shlex.join(words)}" if words else "tox run -e report"
 
 
@@ -355,9 +367,10 @@ class _Given:
 
 
 @contextmanager
-def _prepared(options: Namespace, title: str, runs: int) -> Iterator[_Given]:
+def _prepared(options: Namespace, title: str) -> Iterator[_Given]:
     """The subject that the options name, loaded."""
-    with _loaded(options, request_of(options, options.model), title, runs) as given:
+    request = request_of(options, options.model)
+    with _loaded(options, request, title, len(request.configs)) as given:
         yield given
 
 
@@ -374,12 +387,12 @@ def _loaded(options: Namespace, request: Request, title: str, runs: int) -> Iter
 
 
 def _runs(
-    given: _Given, ratios: Iterable[float], names: tuple[str, ...], *written: Mapping[str, str]
+    given: _Given, configs: Iterable[Config], names: tuple[str, ...], *written: Mapping[str, str]
 ) -> list[Run]:
-    """One run a ratio; a run that does not end within the budget is a verdict as well."""
+    """One run each; a run that does not end within the budget is a verdict as well."""
     runs = []
-    for ratio in ratios:
-        runs.append(_run(given, given.request.config(ratio), names, *written))
+    for config in configs:
+        runs.append(_run(given, config, names, *written))
         given.bar.update()
     return runs
 
@@ -392,7 +405,8 @@ def _run(given: _Given, config: Config, names: tuple[str, ...], *written: Mappin
     except BudgetExceededError as error:
         ask("prepare", given.request)  # loading it again is no part of the time
         costs, saved_bytes = given.ask("costs")
-        return timed_out(config, error.story, costs, saved_bytes, names)
+        held_to = names_for(config, names)
+        return timed_out(config, error.story, costs, saved_bytes, held_to)
     return run
 
 

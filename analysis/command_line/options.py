@@ -17,8 +17,10 @@ from analysis.records import (
     HEADS,
     IMPORTANCES,
     SCOPES,
+    Target,
     checked_widths,
     not_per_cent,
+    targets_of,
 )
 
 __all__ = ["parser", "paths_of", "ratios_of", "size_of"]
@@ -83,6 +85,7 @@ def _add_verify(command: argparse.ArgumentParser) -> None:
     _add_pruner_options(command)
     _add_json(command)
     _add_widths(command)
+    _add_targets(command)
     _add_thresholds(command)
     command.add_argument(
         "--minimize",
@@ -96,6 +99,7 @@ def _add_prune(command: argparse.ArgumentParser) -> None:
     _add_pruner_options(command, "local")
     _add_json(command)
     _add_widths(command)
+    _add_targets(command)
     _add_thresholds(command)
     command.add_argument(
         "--heads",
@@ -117,6 +121,7 @@ def _add_macs(command: argparse.ArgumentParser) -> None:
 
 def _add_init(command: argparse.ArgumentParser) -> None:
     _add_model_options(command)
+    _add_targets(command)
     command.add_argument(
         "--out", default=".", metavar="DIR", help="where the files go (default: this folder)"
     )
@@ -124,6 +129,7 @@ def _add_init(command: argparse.ArgumentParser) -> None:
 
 def _add_report(command: argparse.ArgumentParser) -> None:
     _add_model_options(command, several=True)
+    _add_targets(command)
     command.add_argument(
         "--against",
         metavar="FILE",
@@ -163,12 +169,7 @@ def _add_questions(command: argparse.ArgumentParser) -> None:
 
 def _add_predictions(command: argparse.ArgumentParser) -> None:
     """What may be asked of costs before anything is pruned."""
-    command.add_argument(
-        "--target",
-        type=_share,
-        metavar="SHARE",
-        help="find the smallest ratio that leaves at most this share, in (0, 1]",
-    )
+    _add_targets(command)
     command.add_argument(
         "--sweep",
         type=ratios_of,
@@ -179,7 +180,7 @@ def _add_predictions(command: argparse.ArgumentParser) -> None:
         "--target-of",
         choices=("macs", "params"),
         default="macs",
-        help="what the share is of (default: macs)",
+        help="what a share is of that is given alone (default: macs)",
     )
     command.add_argument(
         "--cut",
@@ -288,6 +289,23 @@ def _add_pruner_options(command: argparse.ArgumentParser, scope: str = "global")
     )
 
 
+def _add_targets(command: argparse.ArgumentParser) -> None:
+    """What is to be left at most; of several commands, so that all say it alike."""
+    command.add_argument(
+        "--target",
+        type=_targets,
+        default=(),
+        metavar="macs=SHARE,params=N,...",
+        help="what is to be left at most, of macs, params or bytes: in (0, 1] a share, above a "
+        "number; without --ratios, at the smallest ratio that meets all of it",
+    )
+    command.add_argument(
+        "--fold-bn",
+        action="store_true",
+        help="count MACs and parameters as a device has them that folds batch norms",
+    )
+
+
 def _add_widths(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--widths",
@@ -376,6 +394,14 @@ _COMMANDS: tuple[tuple[str, str, Callable[[argparse.ArgumentParser], None]], ...
 def paths_of(text: str) -> tuple[str, ...]:
     """Names with commas between them."""
     return tuple(name for part in text.split(",") if (name := part.strip()))
+
+
+def _targets(text: str) -> tuple[Target, ...]:
+    """The targets that the text of an option stands for; raises argparse's error for none."""
+    try:
+        return targets_of(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _widths(path: str) -> dict[str, int]:

@@ -77,7 +77,7 @@ def _arguments(model: str, given: Mapping[str, Any]) -> str:
 
 def _literal(value: Any) -> str:
     """As Python writes it, with the quotes that formatters put around text."""
-    return json.dumps(value) if isinstance(value, str) else repr(value)
+    return json.dumps(value) if isinstance(value, str | dict) else repr(value)
 
 
 def _is_project() -> bool:

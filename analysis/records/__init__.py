@@ -20,7 +20,6 @@ from analysis.records.costs import (
     GroupSaving,
     Holder,
     LayerCost,
-    Quantity,
     RatioCurve,
     Reach,
     Saved,
@@ -82,15 +81,14 @@ from analysis.records.requests import (
     Network,
     Request,
     Thresholds,
-    check_share,
     checked_ratios,
     checked_widths,
     excluded,
     label_of,
-    not_per_cent,
     unknown_policy,
+    usual_ratios,
 )
-from analysis.records.runs import CheckResult, Run, ScopeAccount, timed_out
+from analysis.records.runs import MEETS_TARGET, CheckResult, Run, ScopeAccount, timed_out
 from analysis.records.study import (
     NetworkAudit,
     NetworkCosts,
@@ -102,6 +100,7 @@ from analysis.records.study import (
     SubjectStudy,
     ZooRecord,
 )
+from analysis.records.targets import QUANTITIES, Quantity, Target, not_per_cent, targets_of
 
 __all__ = [
     "BUDGET",
@@ -113,10 +112,12 @@ __all__ = [
     "FVCORE",
     "HEADS",
     "IMPORTANCES",
+    "MEETS_TARGET",
     "MINIMIZING",
     "OWN_PRUNER",
     "POLICIES",
     "PRODUCTS",
+    "QUANTITIES",
     "RATIOS",
     "SAVED",
     "SCOPES",
@@ -176,6 +177,7 @@ __all__ = [
     "Study",
     "SubjectInfo",
     "SubjectStudy",
+    "Target",
     "Thresholds",
     "Turn",
     "Unknown",
@@ -185,13 +187,14 @@ __all__ = [
     "Verification",
     "ZooRecord",
     "check_convention",
-    "check_share",
     "checked_ratios",
     "checked_widths",
     "excluded",
     "label_of",
     "merge_cuts",
     "not_per_cent",
+    "targets_of",
     "timed_out",
     "unknown_policy",
+    "usual_ratios",
 ]

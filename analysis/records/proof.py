@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from analysis.records.costs import Sizes
 from analysis.records.pruning import Attribute, Cut, GroupAccount, HeadAccount
 
 __all__ = [
@@ -79,6 +80,9 @@ class Verification:
         unexercised: modules that own parameters of which eval mode uses none on the example inputs.
         cuts: every axis that lost channels, numbered as before the first step.
         attributes: numbers that modules keep of sizes, and that the pruner set.
+        macs: multiply-accumulates before the first step, and after this one; None where they were
+            not counted.
+        params: parameters, likewise.
     """
 
     verdict: Verdict
@@ -94,6 +98,8 @@ class Verification:
     unexercised: tuple[str, ...] = ()
     cuts: tuple[Cut, ...] = ()
     attributes: tuple[Attribute, ...] = ()
+    macs: Sizes | None = None
+    params: Sizes | None = None
 
     @property
     def idle(self) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from math import inf
 from typing import Any
 
 from analysis.errors import InputError, did_you_mean
+from analysis.records.targets import Target, not_per_cent, targets_of
 
 __all__ = [
     "BUDGET",
@@ -21,13 +22,12 @@ __all__ = [
     "Network",
     "Request",
     "Thresholds",
-    "check_share",
     "checked_ratios",
     "checked_widths",
     "excluded",
     "label_of",
-    "not_per_cent",
     "unknown_policy",
+    "usual_ratios",
 ]
 
 
@@ -76,6 +76,10 @@ class Config:
             (``alike``).
         widths: channels that are left of groups, by layer or group, whatever the ratio says; a
             cut by the groups.
+        targets: what is to be left at most.
+        sought: whether the ratio is the smallest that meets the targets; it stands as 0 until it
+            is found.
+        fold_bn: whether what a device folds of batch norms is left out of MACs and parameters.
     """
 
     ratio: float
@@ -87,6 +91,14 @@ class Config:
     cut: str = CUTS[0]
     heads: str = HEADS[0]
     widths: tuple[tuple[str, int], ...] = ()
+    targets: tuple[Target, ...] = ()
+    sought: bool = False
+    fold_bn: bool = False
+
+    @property
+    def asked(self) -> str:
+        """How far, in a word: the ratio, or the targets that stand in its place."""
+        return ",".join(map(str, self.targets)) if self.sought else f"{self.ratio:g}"
 
     def __post_init__(self) -> None:
         """Refuse what no pruner can be asked.
@@ -175,7 +187,7 @@ class Request:
 
     Attributes:
         network: which network to look at.
-        ratios: at which it is pruned.
+        ratios: at which it is pruned; none where the targets alone say how far.
         ignore: the layers whose output channels stay: a policy's name, a list of layers or of
             their names, a function of the model that returns one, or the text of any of these.
         scope: ``global`` or ``local``.
@@ -185,6 +197,8 @@ class Request:
         cut: whose cut it is, see `Config`.
         heads: see `Config`.
         widths: channels that are left of groups, by layer or group, as a mapping or its pairs.
+        targets: what is to be left at most, see `analysis.records.targets_of`.
+        fold_bn: see `Config`.
         pruner: the user's own, a function of (model, inputs, ratio), or its reference; or None.
         thresholds: where the checks draw the line.
         budget: seconds for each ratio, its pruning, proof and checks; None is no limit.
@@ -200,6 +214,8 @@ class Request:
     cut: str = CUTS[0]
     heads: str = HEADS[0]
     widths: Any = ()
+    targets: Any = ()
+    fold_bn: bool = False
     pruner: str | Callable[..., Any] | None = None
     thresholds: Thresholds = field(default_factory=Thresholds)
     budget: float | None = None
@@ -218,18 +234,30 @@ class Request:
         if widths and self.pruner is not None:
             raise InputError("widths are left by the cut of the groups; leave out the pruner")
         object.__setattr__(self, "widths", widths)
-        object.__setattr__(self, "ratios", tuple(dict.fromkeys(checked_ratios(self.ratios))))
-        self.config(self.ratios[0])  # refuses what is asked beside the ratio
+        object.__setattr__(self, "targets", targets_of(self.targets))
+        ratios = () if self.sought else tuple(dict.fromkeys(checked_ratios(self.ratios)))
+        object.__setattr__(self, "ratios", ratios)
+        self.config(0.0)  # refuses what is asked beside the ratio
+
+    @property
+    def sought(self) -> bool:
+        """Whether the targets alone say how far."""
+        return bool(self.targets) and self.ratios == ()
 
     @property
     def policy(self) -> str:
         """What reports call the choice of the layers that stay."""
         return label_of(excluded(self.ignore))
 
-    def config(self, ratio: float) -> Config:
-        """What is asked at one ratio."""
+    @property
+    def configs(self) -> tuple[Config, ...]:
+        """What is asked at each ratio, or of the one that the targets take."""
+        return tuple(map(self.config, self.ratios or (None,)))
+
+    def config(self, ratio: float | None) -> Config:
+        """What is asked at one ratio; None is the one that the targets take."""
         return Config(
-            ratio,
+            ratio or 0.0,
             self.scope,
             self.importance,
             self.policy,
@@ -238,24 +266,10 @@ class Request:
             CUTS[1] if self.widths else self.cut,
             self.heads,
             self.widths,
+            self.targets,
+            ratio is None,
+            self.fold_bn,
         )
-
-
-def not_per_cent(value: Any) -> str:
-    """The end of a message about a share that was given in per cent; empty if it was not."""
-    in_per_cent = isinstance(value, int | float) and 1 < value < 100
-    return f"; did you mean {value / 100:g}?" if in_per_cent else ""
-
-
-def check_share(target: Any) -> None:
-    """Refuse a target that is no share.
-
-    Raises:
-        InputError: names it and what is expected.
-    """
-    if not isinstance(target, int | float) or not 0 < target <= 1:
-        hint = not_per_cent(target)
-        raise InputError(f"target {target!r}; expected the share that may stay, in (0, 1]{hint}")
 
 
 def label_of(given: Any) -> str:
@@ -367,6 +381,7 @@ _OF_PRUNINGS: _Expected = {
         lambda pruner: pruner is None or isinstance(pruner, str) or callable(pruner),
         "a function of (model, inputs, ratio), or its reference",
     ),
+    "fold_bn": (lambda given: isinstance(given, bool), "True or False"),
     "thresholds": (lambda given: isinstance(given, Thresholds), "analysis.records.Thresholds"),
     "budget": (
         lambda budget: budget is None or (isinstance(budget, int | float) and 0 < budget < inf),
@@ -394,6 +409,13 @@ def checked_ratios(ratios: Iterable[float]) -> tuple[float, ...]:
     if not checked:
         raise InputError("no ratio was given; expected a list of numbers in [0, 1)")
     return checked
+
+
+def usual_ratios(widths: Any, targets: Any) -> tuple[float, ...]:
+    """The ratios where none are given: none beside targets, and 0 beside widths."""
+    if widths:
+        return (0.0,)
+    return () if targets else RATIOS
 
 
 def checked_widths(widths: Any) -> dict[str, int]:

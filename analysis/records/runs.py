@@ -8,7 +8,10 @@ from analysis.records.proof import Verdict, Verification
 from analysis.records.pruning import Channels
 from analysis.records.requests import Config
 
-__all__ = ["CheckResult", "Run", "ScopeAccount", "timed_out"]
+__all__ = ["MEETS_TARGET", "CheckResult", "Run", "ScopeAccount", "timed_out"]
+
+MEETS_TARGET = "meets_target"
+"""The check on what is left, which is made where anything is to be left at most."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,17 @@ class Run:
     costs: CostTable | None
     checks: tuple[CheckResult, ...] = ()
     scopes: tuple[ScopeAccount, ...] = ()
+
+    @property
+    def sizes(self) -> dict[str, Sizes]:
+        """By what a target may be of, what was and what is left."""
+        return {"macs": self.macs, "params": self.params, "bytes": self.bytes_}
+
+    @property
+    def may_be_kept(self) -> bool:
+        """Whether it is proved, and meets its targets if it has any."""
+        missed = any(not each.passed for each in self.checks if each.name == MEETS_TARGET)
+        return self.verification.verdict.passes and not missed
 
     @property
     def passed(self) -> bool:

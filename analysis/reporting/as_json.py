@@ -31,6 +31,7 @@ from analysis.records import (
     Study,
     SubjectInfo,
     SubjectStudy,
+    Target,
     Verification,
 )
 from analysis.reporting.tables import at_most, why_excluded
@@ -87,6 +88,8 @@ def _run(run: Run) -> dict[str, Any]:
         "round_to": config.round_to,
         "max_pruning_ratio": config.max_pruning_ratio,
         **({"widths": dict(config.widths)} if config.widths else {}),
+        **({"targets": _targets(config.targets)} if config.targets else {}),
+        **{name: True for name in ("sought", "fold_bn") if getattr(config, name)},
         "verdict": verification.verdict.value,
         "reason": verification.reason,
         "max_rel_error": _finite(verification.max_rel_error),
@@ -117,6 +120,10 @@ def _run(run: Run) -> dict[str, Any]:
             for check in run.checks
         ],
     }
+
+
+def _targets(targets: Iterable[Target]) -> dict[str, float]:
+    return {target.quantity: target.limit for target in targets}
 
 
 def comparison(info: SubjectInfo, pruned: str, found: Comparison) -> dict[str, Any]:
@@ -273,7 +280,7 @@ def _sweep(curve: RatioCurve) -> list[dict[str, Any]]:
     params = curve.more_params
     return [
         {
-            **asdict(point),
+            **_point(point),
             "leaves_more_than": back.get(point.ratio),
             "leaves_more_params_than": params.get(point.ratio),
             "dropped": _groups(dropped),
@@ -289,14 +296,20 @@ def _reach(reach: Reach) -> dict[str, Any]:
     return {
         "of": reach.quantity,
         "share": reach.target,
+        "targets": _targets(reach.targets),
         "ratio": reach.ratio,
         "reason": reach.reason,
-        "point": asdict(reach.point) if reach.point else None,
-        "least": asdict(reach.least),
+        "point": _point(reach.point) if reach.point else None,
+        "least": _point(reach.least),
         "held_up_by": [asdict(holder) for holder in reach.holders],
         "scaling": reach.scaling and asdict(reach.scaling),
         "unknown": [asdict(each) for each in reach.unknown],
     }
+
+
+def _point(point: CurvePoint) -> dict[str, Any]:
+    """Bytes where they are known."""
+    return {name: value for name, value in asdict(point).items() if value is not None}
 
 
 def _savings(savings: Savings) -> dict[str, Any]:

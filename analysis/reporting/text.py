@@ -234,6 +234,9 @@ def asked_alike(found: Sequence[Run]) -> str:
         parts.append(f"cap {config.max_pruning_ratio:g}")
     if config.widths:
         parts.append(f"widths by {len(config.widths)} layers")
+    parts += [f"at most {target.words}" for target in config.targets]
+    if config.fold_bn:
+        parts.append("MACs and parameters with batch norms folded")
     return ", ".join(parts)
 
 

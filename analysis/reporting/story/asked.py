@@ -31,6 +31,7 @@ def section(study: Study) -> Section:
         checks=(
             "something_removed",
             "ratio_met",
+            "meets_target",
             "heads_as_asked",
             "no_group_dropped",
             "nothing_collapsed",

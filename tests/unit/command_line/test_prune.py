@@ -63,6 +63,27 @@ def test_the_table_says_what_is_left_and_what_was_set(capsys) -> None:
     assert "set `heads` of the model 4 -> 2" in out or "set `width` of the model 2 -> 1" in out
 
 
+def test_a_target_is_met_and_what_misses_it_is_not_saved(capsys) -> None:
+    small = ("own.py:chain", "--input-size", "3,6,6", "--json", "-", "--save", "made")
+    assert main(["prune", *small, "--target", "macs=0.6,params=0.7"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    (entry,) = data["runs"]
+    assert entry["targets"] == {"macs": 0.6, "params": 0.7}
+    assert entry["sought"]
+    for name, share in entry["targets"].items():
+        assert entry[name]["after"] <= share * entry[name]["before"]
+    assert data["written"] == {"save": "made"}
+    Path("made").rename("kept")
+    assert main(["prune", *small, "--target", "macs=0.01"]) == 1
+    data = json.loads(capsys.readouterr().out)
+    (entry,) = data["runs"]
+    assert entry["verdict"] == "exact"
+    (missed,) = (check for check in entry["checks"] if check["name"] == "meets_target")
+    assert "no ratio leaves 1.0% of the MACs: the least is" in missed["message"]
+    assert data["written"] == {}
+    assert not Path("made").exists()
+
+
 def test_the_json_is_that_of_verify_with_what_is_kept(capsys) -> None:
     assert main(["prune", "own.py:flipped", *SMALL, "--json", "-"]) == 0
     data = json.loads(capsys.readouterr().out)
