@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import torch
 
+from analysis.accuracy import Measure
 from analysis.checks import OF_PRUNING, evaluate, names_for
 from analysis.costs.run_costs import measure
 from analysis.errors import BudgetExceededError, InputError
@@ -32,6 +33,13 @@ def analysed(network: Network) -> Dense:
         InputError: as `loaded`, or it cannot be analysed as it is.
     """
     return analyse(*loaded(network))
+
+
+@Last
+def _measured_dense(asked: tuple[Network, Measure]) -> dict[str, float]:
+    """The metrics of the dense network, which all its prunings are compared with."""
+    network, measure = asked
+    return measure.dense(analysed(network).model)
 
 
 def traced(network: Network) -> Dense:
@@ -65,15 +73,20 @@ def run_of(
     Raises:
         InputError: as `analysed`, or the policy or the pruner cannot be used.
     """
-    names = names_for(config, names)
-    factory = load_factory(request.pruner)
+    names = names_for(request, config, names)
+    factory, metrics_of = load_factory(request.pruner), Measure.of(request)
     try:
         with within(request.budget), random_state_kept():
             dense = analysed(request.network)
             dense = dense.folded if config.fold_bn else dense
             torch.manual_seed(request.network.seed)
+            before = metrics_of and _measured_dense((request.network, metrics_of))
             outcome, pruned = _pruned(dense, config, request, factory)
             outcome = replace(outcome, thresholds=request.thresholds)
+            if metrics_of and before and outcome.run.verification.verdict.passes:
+                metrics, tuned = metrics_of.of_pruned(outcome.pruned, before)
+                outcome = replace(outcome, run=replace(outcome.run, metrics=metrics))
+                pruned = pruned and replace(pruned, model=tuned)
             run = replace(outcome.run, checks=evaluate(outcome, names))
             if pruned is not None and keep is not None and run.may_be_kept:
                 keep(pruned)

@@ -17,7 +17,7 @@ from analysis.checks import channels, round_trips, structure, targets, weights
 from analysis.checks.outcomes import CheckFailedError, CheckSkippedError
 from analysis.errors import InputError, did_you_mean
 from analysis.processes import budgets
-from analysis.records import MEETS_TARGET, CheckResult, Config, Verdict
+from analysis.records import MEETS_TARGET, METRICS_HELD, CheckResult, Config, Request, Verdict
 
 if TYPE_CHECKING:
     from analysis.pipeline import Outcome
@@ -90,6 +90,7 @@ CATALOGUE: dict[str, Check] = {
         Check(channels.check_removed_as_ranked, needs="an importance of the package's own"),
         Check(weights.check_equivalent_to_masked),
         Check(targets.check_meets_target, of_pruning=False, needs="a target"),
+        Check(targets.check_metrics_held, of_pruning=False, needs="a metric and its tolerance"),
         Check(structure.check_structure_lines_up, of_pruning=False),
         Check(structure.check_everything_exercised, of_pruning=False),
         Check(
@@ -130,9 +131,10 @@ def named(names: Iterable[str]) -> tuple[str, ...]:
     return names
 
 
-def names_for(config: Config, names: Iterable[str]) -> tuple[str, ...]:
-    """The checks that a pruning is held to: these, and its targets where there are any."""
+def names_for(request: Request, config: Config, names: Iterable[str]) -> tuple[str, ...]:
+    """The checks that a pruning is held to: these, and what is asked of costs and metrics."""
     added = [MEETS_TARGET] if config.targets else []
+    added += [METRICS_HELD] if request.thresholds.metric_loss is not None else []
     return tuple(dict.fromkeys((*names, *added)))
 
 

@@ -1,4 +1,4 @@
-"""What was to be left at most, and what is."""
+"""What was to be left at most and lost at most, and what is."""
 
 from typing import TYPE_CHECKING
 
@@ -8,7 +8,7 @@ from analysis.records import QUANTITIES, Target
 if TYPE_CHECKING:
     from analysis.pipeline import Outcome
 
-__all__ = ["check_meets_target"]
+__all__ = ["check_meets_target", "check_metrics_held"]
 
 
 def check_meets_target(outcome: "Outcome") -> None:
@@ -18,6 +18,23 @@ def check_meets_target(outcome: "Outcome") -> None:
     ]
     if missed:
         raise CheckFailedError("; ".join([*missed, *filter(None, [outcome.unreached])]))
+
+
+def check_metrics_held(outcome: "Outcome") -> None:
+    """No metric of the user's own lost more than `metric_loss`, fine-tuning included."""
+    tolerance, run = outcome.thresholds.metric_loss, outcome.run
+    if tolerance is None:
+        return
+    if not run.metrics:
+        verdict = run.verification.verdict
+        raise CheckFailedError(f"nothing was measured: the pruning is {verdict}")
+    lost = [
+        f"{each.name} {each.dense:g} became {each.last:g}"
+        for each in run.metrics
+        if not each.holds(tolerance)
+    ]
+    if lost:
+        raise CheckFailedError(f"at most {tolerance:g} may be lost, and {'; '.join(lost)}")
 
 
 def _missed(outcome: "Outcome", target: Target) -> str:

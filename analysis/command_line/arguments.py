@@ -40,6 +40,8 @@ def request_of(options: Namespace, model: str, **usual: Any) -> Request:
         ignore=usual.get("ignore", "classifier") if options.ignore is None else options.ignore,
         pruner=getattr(options, "pruner", None),
         targets=_targets(options),
+        evaluate=getattr(options, "evaluate", None),
+        finetune=getattr(options, "finetune", None),
         cut="groups" if options.command == "prune" else CUTS[0],
         # A report prunes in every scope, and has no thresholds of its own.
         **{name: value for name, value in vars(options).items() if name in _OF_PRUNERS},
@@ -74,8 +76,9 @@ _OF_PRUNERS = (
     "heads",
     "widths",
     "fold_bn",
+    "lower_is_better",
 )
-_OF_CHECKS = ("ratio_tolerance", "max_dropped", "min_channels", "max_lost")
+_OF_CHECKS = ("ratio_tolerance", "max_dropped", "min_channels", "max_lost", "metric_loss")
 
 
 def compared_of(options: Namespace) -> tuple[Request, Network | str]:
@@ -132,6 +135,8 @@ def check_references(request: Request) -> None:
         (network.inputs, "--inputs"),
         (request.policy if ":" in request.policy else None, "--ignore"),
         (request.pruner, "--pruner"),
+        (request.evaluate, "--evaluate"),
+        (request.finetune, "--finetune"),
     ):
         if isinstance(given, str):
             check_reference(given, option)

@@ -405,7 +405,7 @@ def _run(given: _Given, config: Config, names: tuple[str, ...], *written: Mappin
     except BudgetExceededError as error:
         ask("prepare", given.request)  # loading it again is no part of the time
         costs, saved_bytes = given.ask("costs")
-        held_to = names_for(config, names)
+        held_to = names_for(given.request, config, names)
         return timed_out(config, error.story, costs, saved_bytes, held_to)
     return run
 

@@ -10,10 +10,11 @@ from typing import Any
 
 from torch import nn
 
-from analysis.errors import AnalysisError, BudgetExceededError, InputError, UnprunableError
+from analysis.errors import BudgetExceededError, InputError, UnprunableError
 from analysis.groups import depgraph
 from analysis.network.failures import check_runs
-from analysis.network.inference import Inputs, copy_of, left_as_found, one_line
+from analysis.network.inference import Inputs, copy_of, left_as_found
+from analysis.network.measuring import trained
 from analysis.network.operators import Operators, watched
 from analysis.processes import budgets
 from analysis.proof import comparing, distinct_values
@@ -124,18 +125,10 @@ def _train(between: Between, model: nn.Module) -> None:
     """What is done between two steps; it may leave the model in train mode.
 
     Raises:
-        InputError: it raised.
+        InputError: it raised, or its optimizer holds the parameters of another network.
     """
-    try:
-        with budgets.step("training"):
-            between(model)
-    except AnalysisError:
-        raise
-    except Exception as error:
-        raise InputError(
-            f"the function between steps raised {type(error).__name__}: {one_line(error)}; "
-            "expected a function of the model, to train it"
-        ) from error
+    with budgets.step("training"):
+        trained(between, model, "the function between steps")
     model.eval()
 
 

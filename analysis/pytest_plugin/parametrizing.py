@@ -161,6 +161,9 @@ def parametrize_with_checks(
     targets: Any = (),
     fold_bn: bool = False,
     pruner: Any = None,
+    evaluate: Any = None,
+    finetune: Any = None,
+    lower_is_better: Iterable[str] = (),
     expected_failures: Mapping[str, str] = MappingProxyType({}),
     weights: str = "random",
     seed: int = 0,
@@ -194,6 +197,10 @@ def parametrize_with_checks(
         fold_bn: leave out what a device folds of batch norms, of MACs and parameters.
         pruner: the user's own, a function of (model, inputs, ratio), or
             ``package.module:function``; see `analysis.pruning.pruners.PrunerFactory`.
+        evaluate: a function of the model that returns a number or a dict of numbers, where more is
+            better, or its reference; it is held to ``metric_loss`` of the thresholds.
+        finetune: a function that trains the pruned network in place before it is measured again.
+        lower_is_better: names of metrics of which less is better.
         expected_failures: by check (``"no_group_dropped"``), or by ratio and check
             (``"0.8-no_group_dropped"``), the reason why it fails. One that passes all the same
             fails the test, and so does one that is of no test.
@@ -228,6 +235,9 @@ def parametrize_with_checks(
             round_to=round_to,
             max_pruning_ratio=max_pruning_ratio,
             pruner=pruner,
+            evaluate=evaluate,
+            finetune=finetune,
+            lower_is_better=tuple(lower_is_better),
             thresholds=Thresholds() if thresholds is None else thresholds,
             budget=budget,
         )

@@ -3,6 +3,7 @@
 One module a wing; all names are given here. They need no torch, so that reports need none either.
 """
 
+from analysis.records.accuracy import Metric
 from analysis.records.comparing import Comparison, Inferred, Untied
 from analysis.records.conventions import (
     CONVENTIONS,
@@ -88,7 +89,14 @@ from analysis.records.requests import (
     unknown_policy,
     usual_ratios,
 )
-from analysis.records.runs import MEETS_TARGET, CheckResult, Run, ScopeAccount, timed_out
+from analysis.records.runs import (
+    MEETS_TARGET,
+    METRICS_HELD,
+    CheckResult,
+    Run,
+    ScopeAccount,
+    timed_out,
+)
 from analysis.records.study import (
     NetworkAudit,
     NetworkCosts,
@@ -113,6 +121,7 @@ __all__ = [
     "HEADS",
     "IMPORTANCES",
     "MEETS_TARGET",
+    "METRICS_HELD",
     "MINIMIZING",
     "OWN_PRUNER",
     "POLICIES",
@@ -150,6 +159,7 @@ __all__ = [
     "Lint",
     "Lock",
     "Member",
+    "Metric",
     "Mismatch",
     "Misread",
     "Network",

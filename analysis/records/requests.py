@@ -173,12 +173,14 @@ class Thresholds:
         max_dropped: groups that may be asked for channels and lose none.
         min_channels: fewest channels that a pruned group may have left.
         max_lost: greatest share of its channels that a group may lose.
+        metric_loss: greatest loss of a metric, in its own unit; None holds it to nothing.
     """
 
     ratio_tolerance: int | None = None
     max_dropped: int = 0
     min_channels: int = 2
     max_lost: float = 0.99
+    metric_loss: float | None = None
 
 
 @dataclass(frozen=True)
@@ -200,6 +202,10 @@ class Request:
         targets: what is to be left at most, see `analysis.records.targets_of`.
         fold_bn: see `Config`.
         pruner: the user's own, a function of (model, inputs, ratio), or its reference; or None.
+        evaluate: a function of the model that returns a number or a dict of numbers, or its
+            reference; None measures nothing.
+        finetune: a function that trains a pruned model in place, or its reference; or None.
+        lower_is_better: names of metrics of which less is better.
         thresholds: where the checks draw the line.
         budget: seconds for each ratio, its pruning, proof and checks; None is no limit.
     """
@@ -217,6 +223,9 @@ class Request:
     targets: Any = ()
     fold_bn: bool = False
     pruner: str | Callable[..., Any] | None = None
+    evaluate: str | Callable[[Any], Any] | None = None
+    finetune: str | Callable[[Any], Any] | None = None
+    lower_is_better: tuple[str, ...] = ()
     thresholds: Thresholds = field(default_factory=Thresholds)
     budget: float | None = None
 
@@ -227,6 +236,8 @@ class Request:
             InputError: names the value and what is expected.
         """
         _check(self, _OF_PRUNINGS)
+        if self.evaluate is None and (self.finetune is not None or self.lower_is_better):
+            raise InputError("finetune and lower_is_better take an evaluate, to tell what they do")
         choice = excluded(self.ignore)
         if not isinstance(self.ignore, str):
             object.__setattr__(self, "ignore", choice)
@@ -382,6 +393,14 @@ _OF_PRUNINGS: _Expected = {
         "a function of (model, inputs, ratio), or its reference",
     ),
     "fold_bn": (lambda given: isinstance(given, bool), "True or False"),
+    **{
+        name: (
+            lambda given: given is None or isinstance(given, str) or callable(given),
+            "a function of the model, or its reference",
+        )
+        for name in ("evaluate", "finetune")
+    },
+    "lower_is_better": (lambda given: isinstance(given, tuple), "a tuple of names of metrics"),
     "thresholds": (lambda given: isinstance(given, Thresholds), "analysis.records.Thresholds"),
     "budget": (
         lambda budget: budget is None or (isinstance(budget, int | float) and 0 < budget < inf),

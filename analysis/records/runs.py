@@ -3,15 +3,19 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from analysis.records.accuracy import Metric
 from analysis.records.costs import CostTable, Saved, Sizes
 from analysis.records.proof import Verdict, Verification
 from analysis.records.pruning import Channels
 from analysis.records.requests import Config
 
-__all__ = ["MEETS_TARGET", "CheckResult", "Run", "ScopeAccount", "timed_out"]
+__all__ = ["MEETS_TARGET", "METRICS_HELD", "CheckResult", "Run", "ScopeAccount", "timed_out"]
 
 MEETS_TARGET = "meets_target"
 """The check on what is left, which is made where anything is to be left at most."""
+
+METRICS_HELD = "metrics_held"
+"""The check on what the user's own metrics lose, which is made where a loss is tolerated."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,8 @@ class Run:
     """One pruning of one subject, from what was asked to what was proved.
 
     ``costs`` is None where the pruned network could not be counted; ``bytes_`` is the size of
-    the saved state dict; ``scopes`` is empty where what was asked is not known.
+    the saved state dict; ``scopes`` is empty where what was asked is not known, ``metrics`` where
+    nothing was measured.
     """
 
     config: Config
@@ -72,6 +77,7 @@ class Run:
     costs: CostTable | None
     checks: tuple[CheckResult, ...] = ()
     scopes: tuple[ScopeAccount, ...] = ()
+    metrics: tuple[Metric, ...] = ()
 
     @property
     def sizes(self) -> dict[str, Sizes]:
@@ -80,8 +86,9 @@ class Run:
 
     @property
     def may_be_kept(self) -> bool:
-        """Whether it is proved, and meets its targets if it has any."""
-        missed = any(not each.passed for each in self.checks if each.name == MEETS_TARGET)
+        """Whether it is proved, and meets what was asked of costs and metrics, if anything was."""
+        asked = (MEETS_TARGET, METRICS_HELD)
+        missed = any(not each.passed for each in self.checks if each.name in asked)
         return self.verification.verdict.passes and not missed
 
     @property

@@ -18,6 +18,7 @@ from analysis.records import (
     Group,
     GroupAccount,
     Lint,
+    Metric,
     Mismatch,
     Outside,
     PolicyAccount,
@@ -110,6 +111,7 @@ def _run(run: Run) -> dict[str, Any]:
         "params": _sizes(run.params) | {"requested": run.params.requested},
         "macs": _sizes(run.macs) | {"requested": run.macs.requested},
         "bytes": _sizes(run.bytes_),
+        **({"metrics": [_metric(each) for each in run.metrics]} if run.metrics else {}),
         "checks": [
             {
                 "name": check.name,
@@ -120,6 +122,11 @@ def _run(run: Run) -> dict[str, Any]:
             for check in run.checks
         ],
     }
+
+
+def _metric(metric: Metric) -> dict[str, Any]:
+    values = {name: _finite(getattr(metric, name)) for name in ("dense", "pruned", "finetuned")}
+    return {"name": metric.name, **values, "lower_is_better": metric.lower_is_better}
 
 
 def _targets(targets: Iterable[Target]) -> dict[str, float]:

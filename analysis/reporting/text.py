@@ -11,12 +11,14 @@ from analysis.records import (
     Verdict,
 )
 from analysis.reporting.tables import (
+    METRIC_HEADERS,
     RUN_HEADERS,
     as_markdown,
     bound,
     checks_passed,
     count,
     left,
+    metric_cells,
     run_cells,
     share,
 )
@@ -28,6 +30,7 @@ __all__ = [
     "counterexample",
     "cured",
     "failures",
+    "metrics",
     "once",
     "pruned",
     "run_notes",
@@ -56,7 +59,8 @@ def catalogue(found: Sequence[tuple[str, str, str, bool]]) -> str:
 
 def runs(found: Sequence[Run]) -> str:
     """What was asked of all, one line a run, then what failed."""
-    return "\n".join([asked_alike(found), run_table(found), *scopes(found), *run_notes(found)])
+    tables = [run_table(found), *scopes(found), *metrics(found)]
+    return "\n".join([asked_alike(found), *tables, *run_notes(found)])
 
 
 def pruned(found: Sequence[Run], written: Mapping[str, str]) -> str:
@@ -274,6 +278,14 @@ def scopes(found: Sequence[Run]) -> list[str]:
         "params saved",
     )
     return ["", as_markdown(headers, rows)] if rows else []
+
+
+def metrics(found: Sequence[Run]) -> list[str]:
+    """What the user's own metrics lose, where any are measured."""
+    rows = [
+        (f"{run.config.ratio:g}", *metric_cells(metric)) for run in found for metric in run.metrics
+    ]
+    return ["", as_markdown(("ratio", *METRIC_HEADERS), rows)] if rows else []
 
 
 def failures(study: Study) -> list[str]:

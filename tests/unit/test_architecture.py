@@ -23,7 +23,7 @@ WINGS = (
     ("dense",),
     ("pipeline",),
     ("pipeline", "comparing"),
-    ("pruned",),
+    ("pruned", "accuracy"),
     ("minimizing",),
     ("checks",),
     ("gate",),
@@ -40,7 +40,7 @@ WINGS = (
 # The same inside each wing, and each room, that has more than one.
 ROOMS = {
     "records": (
-        ("targets",),
+        ("targets", "accuracy"),
         ("requests", "groups", "conventions"),
         ("pruning",),
         ("costs",),
@@ -52,7 +52,7 @@ ROOMS = {
     "network": (
         ("copying", "lines", "outputs", "owners"),
         ("inference", "layers", "loading", "model_names"),
-        ("failures", "operators", "usable", "float64", "gradients", "labels"),
+        ("failures", "operators", "usable", "float64", "gradients", "labels", "measuring"),
         ("subjects", "cutting", "reached"),
     ),
     "network.labels": (
@@ -138,7 +138,7 @@ ROOMS = {
     ),
     "gate": (("baseline", "expected_failures"), ("baseline_csv", "comparison")),
     "command_line": (
-        ("completion", "examples"),
+        ("completion", "examples", "values"),
         ("options",),
         ("arguments", "jobs", "scaffold"),
         ("commands",),
