@@ -21,6 +21,7 @@ from analysis.processes import budgets
 from analysis.pruned import Pruned, pruned_by_groups
 from analysis.pruning.pruners import PrunerFactory, load_factory
 from analysis.records import Config, Network, Request, Run, timed_out
+from analysis.shipped import outcome_of
 
 __all__ = ["analysed", "run_of", "traced", "within"]
 
@@ -108,6 +109,9 @@ def _pruned(
     dense: Dense, config: Config, request: Request, factory: PrunerFactory | None
 ) -> tuple[Outcome, Pruned | None]:
     """What came of a pruning, and the pruned network of a cut by its groups."""
+    if request.shipped is not None:
+        with budgets.step("comparing"):
+            return outcome_of(dense, request.shipped, config), None
     if config.cut == "groups":
         pruned = pruned_by_groups(dense, config, request.ignore)
         return pruned.outcome, pruned

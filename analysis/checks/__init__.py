@@ -3,6 +3,7 @@
 from analysis.checks.catalogue import (
     CATALOGUE,
     OF_PRUNING,
+    SHIPPED,
     Check,
     evaluate,
     named,
@@ -13,6 +14,7 @@ from analysis.checks.outcomes import CheckFailedError, CheckSkippedError
 __all__ = [
     "CATALOGUE",
     "OF_PRUNING",
+    "SHIPPED",
     "Check",
     "CheckFailedError",
     "CheckSkippedError",

@@ -22,7 +22,7 @@ from analysis.records import MEETS_TARGET, METRICS_HELD, CheckResult, Config, Re
 if TYPE_CHECKING:
     from analysis.pipeline import Outcome
 
-__all__ = ["CATALOGUE", "OF_PRUNING", "Check", "evaluate", "named", "names_for"]
+__all__ = ["CATALOGUE", "OF_PRUNING", "SHIPPED", "Check", "evaluate", "named", "names_for"]
 
 
 @dataclass(frozen=True)
@@ -113,6 +113,20 @@ CATALOGUE: dict[str, Check] = {
 
 OF_PRUNING = tuple(name for name, check in CATALOGUE.items() if check.of_pruning)
 """The names of those that are about the pruning itself, which take little time."""
+
+
+SHIPPED = (
+    "forward_runs",
+    "output_shape_stays",
+    "ties_kept",
+    "nothing_collapsed",
+    "gradients_reach_parameters",
+    "equivalent_to_masked",
+    "survives_state_dict",
+    "survives_pickling",
+    "survives_export",
+)
+"""The checks of what ships that take no more than the package's own dependencies."""
 
 
 def named(names: Iterable[str]) -> tuple[str, ...]:

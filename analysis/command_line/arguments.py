@@ -40,6 +40,7 @@ def request_of(options: Namespace, model: str, **usual: Any) -> Request:
         ignore=usual.get("ignore", "classifier") if options.ignore is None else options.ignore,
         pruner=getattr(options, "pruner", None),
         targets=_targets(options),
+        shipped=getattr(options, "shipped", None),
         evaluate=getattr(options, "evaluate", None),
         finetune=getattr(options, "finetune", None),
         cut="groups" if options.command == "prune" else CUTS[0],

@@ -10,11 +10,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from analysis.checks import CATALOGUE, OF_PRUNING, named, names_for
+from analysis.checks import CATALOGUE, OF_PRUNING, SHIPPED, named, names_for
 from analysis.command_line import scaffold
 from analysis.command_line.arguments import check_outputs, compared_of, ratios_of, request_of
 from analysis.command_line.options import parser
@@ -86,6 +87,8 @@ def groups(options: Namespace) -> Answer:
 
 def verify(options: Namespace) -> Answer:
     """Prune at each ratio and prove the result; 1 if a verdict or a check does not pass."""
+    if options.shipped:
+        return _shipped(options)
     names = _named_checks(options.checks)
     if options.minimize and options.widths:
         raise InputError("--minimize shows what a ratio does; leave out --widths")
@@ -115,6 +118,20 @@ def verify(options: Namespace) -> Answer:
         data |= {"cured": as_json.verify(given.info, cured)["runs"], "cure": cure}
         said = "\n".join([said, text.cured(cured), cure])
     return _answer(options, data, said, passed=passed)
+
+
+def _shipped(options: Namespace) -> Answer:
+    """Hold what was pruned elsewhere to the dense network; 1 if it does not pass."""
+    for name in ("ratios", "minimize"):
+        if getattr(options, name):
+            raise InputError(f"--shipped is a network that was pruned; leave out --{name}")
+    if not Path(options.shipped).exists():
+        raise InputError(f"--shipped {options.shipped!r}: no such file or folder")
+    names = SHIPPED if options.checks is None else _named_checks(options.checks)
+    with _prepared(options, options.model) as given:
+        (run,) = _runs(given, [given.request.config(0.0)], names)
+    data = as_json.verify(given.info, [run]) | {"shipped": options.shipped}
+    return _answer(options, data, text.shipped(options.shipped, run), passed=run.passed)
 
 
 def _minimized(given: "_Given", failing: list[Run]) -> Counterexample:

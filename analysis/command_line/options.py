@@ -93,6 +93,12 @@ def _add_verify(command: argparse.ArgumentParser) -> None:
     _add_metrics(command)
     _add_thresholds(command)
     command.add_argument(
+        "--shipped",
+        metavar="FILE|DIR",
+        help="prune nothing: prove a network that was pruned elsewhere, of which this holds the "
+        "tensors, or the folder that prune --save wrote; its weights may have been trained",
+    )
+    command.add_argument(
         "--minimize",
         metavar="FILE.py",
         help="write a short script that shows the first failing ratio without this package",

@@ -202,6 +202,8 @@ class Request:
         targets: what is to be left at most, see `analysis.records.targets_of`.
         fold_bn: see `Config`.
         pruner: the user's own, a function of (model, inputs, ratio), or its reference; or None.
+        shipped: a file or folder of a network that was pruned elsewhere, which is looked at in
+            place of a pruning; or None.
         evaluate: a function of the model that returns a number or a dict of numbers, or its
             reference; None measures nothing.
         finetune: a function that trains a pruned model in place, or its reference; or None.
@@ -223,6 +225,7 @@ class Request:
     targets: Any = ()
     fold_bn: bool = False
     pruner: str | Callable[..., Any] | None = None
+    shipped: str | None = None
     evaluate: str | Callable[[Any], Any] | None = None
     finetune: str | Callable[[Any], Any] | None = None
     lower_is_better: tuple[str, ...] = ()
@@ -236,6 +239,10 @@ class Request:
             InputError: names the value and what is expected.
         """
         _check(self, _OF_PRUNINGS)
+        if self.shipped is not None and (self.pruner or self.widths or self.finetune):
+            raise InputError(
+                "what ships was pruned and trained; leave out pruner, widths and finetune"
+            )
         if self.evaluate is None and (self.finetune is not None or self.lower_is_better):
             raise InputError("finetune and lower_is_better take an evaluate, to tell what they do")
         choice = excluded(self.ignore)

@@ -37,6 +37,7 @@ __all__ = [
     "run_table",
     "runs",
     "scopes",
+    "shipped",
     "summary",
 ]
 
@@ -61,6 +62,15 @@ def runs(found: Sequence[Run]) -> str:
     """What was asked of all, one line a run, then what failed."""
     tables = [run_table(found), *scopes(found), *metrics(found)]
     return "\n".join([asked_alike(found), *tables, *run_notes(found)])
+
+
+def shipped(path: str, run: Run) -> str:
+    """The verdict on what was pruned elsewhere, what is left, and what failed."""
+    verification = run.verification
+    head = ": ".join(filter(None, [path, verification.verdict, verification.reason]))
+    asked = [f"at most {target.words}" for target in run.config.targets]
+    tables = [run_table([run]), *metrics([run])]
+    return "\n".join([head, *asked, *tables, *run_notes([run])])
 
 
 def pruned(found: Sequence[Run], written: Mapping[str, str]) -> str:

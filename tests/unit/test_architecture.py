@@ -29,6 +29,7 @@ WINGS = (
     ("gate",),
     ("reporting",),
     ("saved",),
+    ("shipped",),
     ("runs",),
     ("study", "zoo", "counters"),
     ("command_line",),
