@@ -17,10 +17,12 @@ from tqdm import tqdm
 
 from analysis.checks import CATALOGUE, OF_PRUNING, SHIPPED, named, names_for
 from analysis.command_line import scaffold
+from analysis.command_line.advising import ways
 from analysis.command_line.arguments import check_outputs, compared_of, ratios_of, request_of
 from analysis.command_line.options import parser
 from analysis.environment import OWN, explained
 from analysis.errors import BudgetExceededError, InputError
+from analysis.gate.advising import advised
 from analysis.gate.comparison import compared, is_regression
 from analysis.network.model_names import BUILT_IN
 from analysis.processes.workers import Worker, deaf_to_interrupts
@@ -31,17 +33,28 @@ from analysis.records import (
     Comparison,
     Config,
     Counterexample,
+    Point,
     Request,
     Run,
     SubjectInfo,
     timed_out,
 )
-from analysis.reporting import as_json, comparison_text, costs_text, dot, files, groups_text, text
+from analysis.reporting import (
+    advice_text,
+    as_json,
+    comparison_text,
+    costs_text,
+    dot,
+    files,
+    groups_text,
+    text,
+)
 from analysis.reporting import diff as reporting_diff
 from analysis.reporting.read_back import runs_in
 
 __all__ = [
     "Answer",
+    "advise",
     "checks",
     "compare",
     "diff",
@@ -114,7 +127,7 @@ def verify(options: Namespace) -> Answer:
         }
         said += "\n" + text.counterexample(found, options.minimize)
     if cured:
-        cure = _pruning_by_groups(options)
+        cure = _prune_command(options)
         data |= {"cured": as_json.verify(given.info, cured)["runs"], "cure": cure}
         said = "\n".join([said, text.cured(cured), cure])
     return _answer(options, data, said, passed=passed)
@@ -150,18 +163,49 @@ _MINIMIZING = 3 * MINIMIZING
 """Seconds for cutting down and for running what comes of it; what does not end is ended."""
 
 
-def _pruning_by_groups(options: Namespace) -> str:
-    """The command that asks the same of a pruning by the groups as they are."""
+def _prune_command(options: Namespace, **others: Any) -> str:
+    """The command that asks the same of a pruning by the groups, but for some other options."""
     usual = parser().parse_args(["prune", options.model])
+    given = vars(options) | others
     words = [
         word
         for name, value in vars(usual).items()
-        if name not in ("command", "model", "json", "checks") and hasattr(options, name)
-        for own in [getattr(options, name)]
-        if own != value
-        for word in _words(name, own)
+        if name not in ("command", "model", "json", "checks") and given.get(name, value) != value
+        for word in _words(name, given[name])
     ]
     return f"{OWN} prune {shlex.join([options.model, *words])}"
+
+
+def advise(options: Namespace) -> Answer:
+    """Prune to the targets in several ways and recommend one; 1 if none passes."""
+    if not options.target:
+        raise InputError("advise prunes to a target; give one, as --target macs=0.5")
+    if options.ratios:
+        raise InputError("advise seeks the ratios that meet the target; leave out --ratios")
+    if options.picture:
+        files.check_writable(options.picture)
+    with _prepared(options, options.model) as given:
+        points = [
+            Point(_run(replace(given, request=request), config, OF_PRUNING), command)
+            for request in ways(given.request, options.ignore, given.of)
+            for config in request.configs
+            for command in [
+                _prune_command(
+                    options,
+                    ignore=request.policy,
+                    scope=request.scope,
+                    importance=request.importance,
+                    save="pruned",
+                )
+            ]
+        ]
+    found = advised(points)
+    if options.picture:
+        picture = _imported("analysis.reporting.advice_text").picture
+        files.write_text(options.picture, picture(found, options.model))
+    data = advice_text.as_data(given.info, found)
+    passed = found.recommended is not None
+    return _answer(options, data, advice_text.advice(found), passed=passed)
 
 
 def prune(options: Namespace) -> Answer:
@@ -377,8 +421,16 @@ class _Given:
         Raises:
             InputError: it did not; says in which step it was.
         """
+        return self.of(self.request, function, *arguments)
+
+    def of(self, request: Request, function: str, *arguments: Any) -> Any:
+        """The same of another request.
+
+        Raises:
+            InputError: as `ask`.
+        """
         try:
-            return self.worker.call(function, self.request, *arguments, budget=self.budget)
+            return self.worker.call(function, request, *arguments, budget=self.budget)
         except BudgetExceededError as error:
             raise InputError(f"{error.story}; give it more with --budget") from None
 

@@ -151,6 +151,18 @@ def _add_report(command: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_advise(command: argparse.ArgumentParser) -> None:
+    _add_model_options(command, own_pruner=False)
+    command.set_defaults(ignore=None)  # several are tried
+    _add_targets(command)
+    _add_rounding(command)
+    _add_metrics(command)
+    _add_json(command)
+    command.add_argument(
+        "--picture", metavar="FILE.svg", help="draw what was tried, and what is recommended"
+    )
+
+
 def _add_compare(command: argparse.ArgumentParser) -> None:
     _add_comparison(command)
     _add_json(command)
@@ -293,6 +305,12 @@ def _add_pruner_options(command: argparse.ArgumentParser, scope: str = "global")
         help=f"what is ranked together: all groups, or each alone (default: {scope})",
     )
     add("--importance", default="l1", choices=IMPORTANCES, help="the norm (default: l1)")
+    _add_rounding(command)
+
+
+def _add_rounding(command: argparse.ArgumentParser) -> None:
+    """What a pruner is asked of each group, whatever ranks its channels."""
+    add = command.add_argument
     add("--round-to", type=positive, metavar="N", help="keep channel counts a multiple of N")
     add(
         "--max-pruning-ratio",
@@ -377,7 +395,7 @@ def _add_thresholds(command: argparse.ArgumentParser) -> None:
         "--ratio-tolerance",
         type=whole,
         metavar="N",
-        help="channels a group may lose more or fewer than asked (default: 1; N-1 more with "
+        help="channels a group may lose more or fewer than asked (default: 1; N-1 with "
         "--round-to N)",
     )
     add(
@@ -411,6 +429,11 @@ _COMMANDS: tuple[tuple[str, str, Callable[[argparse.ArgumentParser], None]], ...
     ),
     ("verify", "prune at each ratio and prove the result", _add_verify),
     ("prune", "prune by the groups as they are, prove it, and save what was pruned", _add_prune),
+    (
+        "advise",
+        "prune to a target in several ways, prove each, and recommend one",
+        _add_advise,
+    ),
     (
         "compare",
         "tell which channels of one network are left in another, and prove it",

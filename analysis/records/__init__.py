@@ -4,6 +4,7 @@ One module a wing; all names are given here. They need no torch, so that reports
 """
 
 from analysis.records.accuracy import Metric
+from analysis.records.advice import Advice, Point
 from analysis.records.comparing import Comparison, Inferred, Untied
 from analysis.records.conventions import (
     CONVENTIONS,
@@ -69,6 +70,7 @@ from analysis.records.pruning import (
     merge_cuts,
 )
 from analysis.records.requests import (
+    ADVISED,
     BUDGET,
     CUTS,
     HEADS,
@@ -111,6 +113,7 @@ from analysis.records.study import (
 from analysis.records.targets import QUANTITIES, Quantity, Target, not_per_cent, targets_of
 
 __all__ = [
+    "ADVISED",
     "BUDGET",
     "COLUMNS",
     "CONVENTIONS",
@@ -132,6 +135,7 @@ __all__ = [
     "SCOPES",
     "STRENGTH",
     "WORDS",
+    "Advice",
     "Attribute",
     "Audited",
     "Axis",
@@ -169,6 +173,7 @@ __all__ = [
     "NetworkPruned",
     "Outside",
     "PlannedGroup",
+    "Point",
     "PolicyAccount",
     "Quantity",
     "RankAgreement",

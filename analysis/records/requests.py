@@ -9,6 +9,7 @@ from analysis.errors import InputError, did_you_mean
 from analysis.records.targets import Target, not_per_cent, targets_of
 
 __all__ = [
+    "ADVISED",
     "BUDGET",
     "CUTS",
     "HEADS",
@@ -54,6 +55,10 @@ IMPORTANCES = ("l1", "l2")
 
 
 POLICIES = ("residual-blocks", "skip-channels", "classifier", "none")
+
+
+ADVISED = ("classifier", "skip-channels", "residual-blocks")
+"""Policies that are tried where none is given: those that keep the model's outputs."""
 
 
 OWN_PRUNER = "its own pruner"
@@ -168,8 +173,8 @@ class Thresholds:
     """Where the checks on the account draw the line.
 
     Attributes:
-        ratio_tolerance: channels that a group may lose more or fewer than asked; None is one, and
-            as many more as rounding to ``round_to`` may add.
+        ratio_tolerance: channels that a group may lose more or fewer than asked; None is one, or as
+            many as rounding to ``round_to`` changes.
         max_dropped: groups that may be asked for channels and lose none.
         min_channels: fewest channels that a pruned group may have left.
         max_lost: greatest share of its channels that a group may lose.

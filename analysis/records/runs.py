@@ -85,6 +85,12 @@ class Run:
         return {"macs": self.macs, "params": self.params, "bytes": self.bytes_}
 
     @property
+    def failures(self) -> list[CheckResult]:
+        """The checks that fail and are not expected to: of the targets first."""
+        failed = (check for check in self.checks if not check.passed and not check.known)
+        return sorted(failed, key=lambda check: check.name != MEETS_TARGET)
+
+    @property
     def may_be_kept(self) -> bool:
         """Whether it is proved, and meets what was asked of costs and metrics, if anything was."""
         asked = (MEETS_TARGET, METRICS_HELD)
