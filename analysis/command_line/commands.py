@@ -37,6 +37,7 @@ from analysis.records import (
     Request,
     Run,
     SubjectInfo,
+    Thresholds,
     timed_out,
 )
 from analysis.reporting import (
@@ -356,6 +357,8 @@ def init(options: Namespace) -> Answer:
     given = dict(_not_usual(options, [options.model]))
     if targets := given.pop("target", ()):
         given["targets"] = {target.quantity: target.limit for target in targets}
+    if (loss := given.pop("metric_loss", None)) is not None:
+        given["thresholds"] = Thresholds(metric_loss=loss)
     written = scaffold.write_new(options.out, scaffold.texts(options.model, given))
     run = f"run it: pytest {written[0]}"
     return Answer(0, "\n".join([*(f"wrote {path}" for path in written), run]))
