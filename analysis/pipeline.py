@@ -7,7 +7,6 @@ from typing import Any
 
 from torch import nn
 
-from analysis.costs.followed import count_macs
 from analysis.costs.run_costs import costed_run
 from analysis.dense import Dense, analyse
 from analysis.errors import AnalysisError, BudgetExceededError, InputError, UnprunableError
@@ -44,13 +43,11 @@ from analysis.records import (
     OWN_PRUNER,
     Audited,
     Config,
-    CostTable,
     DependencyGroup,
     PlannedGroup,
     Reach,
     Removal,
     Run,
-    Sizes,
     Thresholds,
     Verdict,
     Verification,
@@ -296,47 +293,15 @@ def verify(
         model.eval()
         groups: list[DependencyGroup] = []
         progress = Progress(requested=requested_of(pruner))
-        counted = _Counted(model, example_inputs, budget)
 
         def read(_: Operators) -> tuple[Any, None]:
             groups.extend(progress.cut_by(pruner, model, example_inputs))
             return pruner, None
 
         verification = stepped(model, example_inputs, read, progress, budget)
-        verification = counted.after(verification)
     ratio = pruner.pruning_ratio
     answer = accounted(verification, tuple(groups), progress, progress.planned, ratio)
     return _with_attributes(answer, pruner)
-
-
-class _Counted:
-    """MACs and parameters of a network before its first step, and after each; None if unknown."""
-
-    def __init__(self, model: nn.Module, inputs: Inputs, budget: float | None) -> None:
-        self._model, self._inputs, self._budget = model, inputs, budget
-        self._before = self._now()
-
-    def _now(self) -> CostTable | None:
-        try:
-            with budgets.limited(self._budget):
-                return count_macs(self._model, self._inputs)
-        except (AnalysisError, BudgetExceededError):
-            return None
-
-    def after(self, verification: Verification) -> Verification:
-        """The answer with what there was and is."""
-        before = self._before
-        if before is None:
-            return verification
-        now = None if verification.verdict in _DOES_NOT_RUN else self._now()
-        return replace(
-            verification,
-            macs=Sizes(before.macs, now.macs if now else None),
-            params=Sizes(before.params, now.params if now else None),
-        )
-
-
-_DOES_NOT_RUN = (Verdict.BROKEN, Verdict.UNPRUNABLE, Verdict.TIMEOUT)
 
 
 def verify_steps(
@@ -372,15 +337,13 @@ def verify_steps(
     check_pruner(pruner, model)
     with left_as_found(model), only_outputs(model, outputs):
         check_runs(model.eval(), example_inputs)
-        counted = _Counted(model, example_inputs, budget)
-    return _verify_steps(model, example_inputs, pruner, counted, budget, outputs)
+    return _verify_steps(model, example_inputs, pruner, budget, outputs)
 
 
 def _verify_steps(
     model: nn.Module,
     inputs: Inputs,
     pruner: Any,
-    counted: _Counted,
     budget: float | None,
     outputs: Sequence[str],
 ) -> Iterator[Verification]:
@@ -397,7 +360,6 @@ def _verify_steps(
                     step = next(steps)
             except (UnprunableError, BudgetExceededError) as failure:
                 step = verdict_of(failure)
-            step = counted.after(step)
         is_last = pruner.current_step >= pruner.iterative_steps
         ratio = pruner.pruning_ratio if is_last else None
         step = _with_attributes(accounted(step, groups, progress, progress.planned, ratio), pruner)

@@ -240,7 +240,9 @@ class _Proof:
         if structure.draws:
             self._check_deterministic()
         idle = exercised.unexercised(self._pruned, structure.used) if structure.used else ()
-        answer = replace(answer, structure=structure.said, unexercised=tuple(idle))
+        answer = replace(
+            answer, structure=structure.said, unexercised=tuple(idle), macs=structure.macs
+        )
         if structure.differs:
             told = dict(structure.conflicts).get(structure.layer, structure.differs)
             return replace(

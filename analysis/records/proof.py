@@ -80,8 +80,8 @@ class Verification:
         unexercised: modules that own parameters of which eval mode uses none on the example inputs.
         cuts: every axis that lost channels, numbered as before the first step.
         attributes: numbers that modules keep of sizes, and that the pruner set.
-        macs: multiply-accumulates before the first step, and after this one; None where they were
-            not counted.
+        macs: multiply-accumulates before the first step, and after this one, by fvcore's rules;
+            None where the channels could not be followed.
         params: parameters, likewise.
     """
 

@@ -6,10 +6,19 @@ import io
 import numpy as np
 import pytest
 import torch
-from nets import Chain, Concat, Residual, inputs_for, make
+from nets import Chain, Concat, Flattened, Grouped, Residual, inputs_for, make
 from torch import nn
 
-from analysis import TargetPruner, cost_account, count_macs, prune, ratio_for, verify_steps
+from analysis import (
+    GroupPruner,
+    TargetPruner,
+    cost_account,
+    count_macs,
+    prune,
+    ratio_for,
+    verify,
+    verify_steps,
+)
 from analysis.checks import CATALOGUE, CheckFailedError
 from analysis.costs.reaching import Candidates
 from analysis.errors import InputError
@@ -141,6 +150,17 @@ def test_steps_land_on_the_target_though_weights_are_trained_between(kind, scope
 def counted(model: nn.Module, inputs) -> tuple[int, int]:
     table = count_macs(model, inputs)
     return table.macs, table.params
+
+
+@pytest.mark.parametrize("kind", [Chain, Residual, Concat, Grouped, Flattened])
+def test_a_verification_has_what_fvcore_counts_before_and_after(kind) -> None:
+    model = make(kind)
+    inputs = inputs_for(model)
+    before = counted(model, inputs)
+    found = verify(model, inputs, GroupPruner(model, inputs, 0.5))
+    after = counted(model, inputs)
+    assert (found.macs.before, found.params.before) == before
+    assert (found.macs.after, found.params.after) == after != before
 
 
 def test_ratios_in_equal_shares_end_elsewhere_once_weights_are_trained() -> None:
