@@ -15,9 +15,11 @@ if TYPE_CHECKING:
         cost_account,
         cost_of,
         ratio_curve,
+        ratio_for,
         ratio_for_macs,
         ratio_for_params,
     )
+    from analysis.costs.target_pruner import TargetPruner
     from analysis.groups.inspecting import inspect_groups
     from analysis.groups.linting import lint_ignored_layers
     from analysis.minimizing.minimized import minimized
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = [
     "GroupPruner",
     "Pruned",
+    "TargetPruner",
     "__version__",
     "compare",
     "cost_account",
@@ -44,6 +47,7 @@ __all__ = [
     "parametrize_with_checks",
     "prune",
     "ratio_curve",
+    "ratio_for",
     "ratio_for_macs",
     "ratio_for_params",
     "register_layer",
@@ -59,6 +63,7 @@ __version__ = "0.2.0"
 _MODULES = {
     "GroupPruner": "pruning.group_pruner",
     "Pruned": "pruned",
+    "TargetPruner": "costs.target_pruner",
     "compare": "comparing.compared",
     "cost_account": "costs.predicting",
     "cost_of": "costs.predicting",
@@ -70,6 +75,7 @@ _MODULES = {
     "parametrize_with_checks": "pytest_plugin.parametrizing",
     "prune": "pruned",
     "ratio_curve": "costs.predicting",
+    "ratio_for": "costs.predicting",
     "ratio_for_macs": "costs.predicting",
     "ratio_for_params": "costs.predicting",
     "register_layer": "network.layers",

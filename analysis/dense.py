@@ -1,14 +1,15 @@
 """A dense network, and what is known of it before any pruning."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 from torch import nn
 
 from analysis.costs.accounting import Account
-from analysis.costs.predicting import account_of, account_of_sets
+from analysis.costs.folding import folded, folds_of
+from analysis.costs.predicting import account_of, account_of_sets, reach_of
 from analysis.costs.run_costs import measure
 from analysis.errors import AnalysisError, BudgetExceededError, UnprunableError
 from analysis.groups import depgraph, inspecting
@@ -28,6 +29,7 @@ from analysis.records import (
     CostTable,
     DependencyGroup,
     Group,
+    Reach,
     Verdict,
     Verification,
 )
@@ -108,6 +110,16 @@ class Dense:
         return self.followed.groups
 
     @cached_property
+    def folded(self) -> "Dense":
+        """The same, counted with batch norms folded into the layers before them."""
+        with budgets.step("looking for batch norms that fold"):
+            costs = folded(self.costs, folds_of(self.model, self.inputs))
+        found = replace(self, costs=costs)
+        known = ("_graph", "followed", "noted", "_followed", "reached")  # what costs nothing of
+        vars(found).update({name: vars(self)[name] for name in known if name in vars(self)})
+        return found
+
+    @cached_property
     def reached(self) -> Reached:
         """The layers that DepGraph reaches."""
         return reached_layers(self.model, self.inputs)
@@ -128,6 +140,15 @@ class Dense:
         return account_of(
             self.model, self.followed, self.costs, ignored_layers, config, names, reached
         )
+
+    def reach(self, config: Config, ignored_layers: Any) -> Reach:
+        """The smallest ratio at which torch-pruning's cut meets a config's targets.
+
+        Raises:
+            InputError: the costs cannot be expressed.
+        """
+        account = self.account_of(ignored_layers, config, self.dependency_groups, self.reached)
+        return reach_of(account, config.targets, self.model, self.inputs)
 
     def account(self, groups: Sequence[DependencyGroup], pruner: Any = None) -> Account | None:
         """What a pruner's cuts of its groups cost; None where that cannot be expressed."""

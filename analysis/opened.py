@@ -17,30 +17,31 @@ from analysis.records import Network, Request, SubjectInfo
 
 __all__ = ["Last", "info_of", "labelled", "loaded", "resolved"]
 
+Asked = TypeVar("Asked")
 Made = TypeVar("Made")
 
 
-class Last(Generic[Made]):
-    """A cache of one entry, for the last network. Its fields need not be hashable.
+class Last(Generic[Asked, Made]):
+    """Keeps what was made for the last network, say; its fields need not be hashable.
 
     Args:
         make: makes it.
     """
 
-    def __init__(self, make: Callable[[Network], Made]) -> None:
+    def __init__(self, make: Callable[[Asked], Made]) -> None:
         self._make = make
-        self._kept: tuple[Network, Made] | None = None
+        self._kept: tuple[Asked, Made] | None = None
 
-    def __call__(self, network: Network) -> Made:
+    def __call__(self, asked: Asked) -> Made:
         """What is made for a network."""
-        if self._kept is None or self._kept[0] != network:
+        if self._kept is None or self._kept[0] != asked:
             self._kept = None  # two large networks at a time may be one too many
-            self._kept = network, self._make(network)
+            self._kept = asked, self._make(asked)
         return self._kept[1]
 
-    def known(self, network: Network) -> Made | None:
+    def known(self, asked: Asked) -> Made | None:
         """What is kept, if it is of this network."""
-        return self._kept[1] if self._kept and self._kept[0] == network else None
+        return self._kept[1] if self._kept and self._kept[0] == asked else None
 
 
 @Last
@@ -81,6 +82,11 @@ def resolved(request: Request) -> Request:
         network=replace(network, factory=factory, inputs=inputs),
         ignore=_named_as(request.ignore, policies.resolve(request.ignore)),
         pruner=_factory(request.pruner),
+        **{
+            name: load_callable(given, name)
+            for name in ("evaluate", "finetune")
+            if isinstance(given := getattr(request, name), str)
+        },
     )
 
 

@@ -45,6 +45,7 @@ from analysis.records import (
     Config,
     DependencyGroup,
     PlannedGroup,
+    Reach,
     Removal,
     Run,
     Thresholds,
@@ -81,7 +82,8 @@ class Outcome:
         rebuild: gives a copy of the dense network the structure of the pruned one, from
             torch-pruning's history of the pruning; None if the pruner keeps none.
         trained: whether the weights were trained between the steps.
-        thresholds: the limits of the checks.
+        thresholds: where the checks draw the line.
+        unreached: why no ratio meets the targets, if none does.
     """
 
     dense: Dense
@@ -93,6 +95,7 @@ class Outcome:
     rebuild: Callable[[nn.Module], None] | None
     trained: bool = False
     thresholds: Thresholds = field(default_factory=Thresholds)
+    unreached: str = ""
 
     @cached_property
     def failure(self) -> Failure | None:
@@ -180,6 +183,7 @@ def prune_and_prove(
         verification = error or stepped(pruned, dense.inputs, take, progress, None, dense.noted)
     if pruner is not None and is_users:
         ignored, config = depgraph.ignored_by(pruner, pruned), as_stated(config, pruner)
+    config = _with_ratio(config, pruner)
     asked = progress.planned if planned is None else planned
     answer = accounted(verification, groups, progress, asked, config.ratio)
     answer = replace(answer, unseen=_unseen(dense, groups, ignored) if answer.groups else ())
@@ -195,7 +199,20 @@ def prune_and_prove(
     )
     known = asked if by_groups else planned
     removals, rebuild = tuple(progress.removals), rebuilder(build, pruner)
-    return Outcome(dense, pruned, ignored, known, removals, run, rebuild, progress.trained)
+    found = Outcome(dense, pruned, ignored, known, removals, run, rebuild, progress.trained)
+    return replace(found, unreached=_unreached(pruner))
+
+
+def _with_ratio(config: Config, pruner: Any) -> Config:
+    """What was asked, with the ratio that a pruner has found to meet the targets."""
+    is_found = config.sought and pruner is not None
+    return replace(config, ratio=pruner.pruning_ratio) if is_found else config
+
+
+def _unreached(pruner: Any) -> str:
+    """Why a pruner that lands on targets could not."""
+    reach = getattr(pruner, "reach", None)
+    return reach.why_not if isinstance(reach, Reach) else ""
 
 
 def _unseen(
@@ -257,17 +274,19 @@ def verify(
 
     Args:
         model: the network ``pruner`` was built on, not stepped yet.
-        example_inputs: a tensor, a tuple or a dict. The proof draws random values of these shapes,
-            or of smaller ones if both networks are the same operator by operator.
-        pruner: any torch-pruning pruner whose ``step(interactive=True)`` yields groups and ranks a
-            step before it yields the first one, as torch-pruning's own do.
-        widths: in place of a pruner, the channels that `GroupPruner` leaves, by layer.
-        budget: time limit for pruning and proof in seconds; None is no limit.
-        outputs: the outputs to compare, as paths of keys, indices and attributes (``logits``,
-            ``0``, ``out.boxes``); empty is all. Leave out hidden states beside the logits.
+        example_inputs: a tensor, a tuple or a dict; the proof draws random values of these shapes,
+            or of smaller ones where the networks are the same operator by operator.
+        pruner: any torch-pruning pruner whose ``step(interactive=True)`` yields groups, and ranks
+            a step before it yields the step's first one, as torch-pruning's own do; a
+            `GroupPruner`, or a `TargetPruner`, which lands on what is to be left.
+        widths: in place of a pruner, what `GroupPruner` is asked to leave of layers.
+        budget: seconds for pruning and proof; None is no limit.
+        outputs: which outputs count, as paths of keys, places and attributes (``logits``, ``0``,
+            ``out.boxes``); none lets all count. Leave out hidden states beside the logits.
 
     Returns:
-        The verdict with its evidence; ``groups`` holds the requested and removed channels.
+        The verdict with its evidence; ``groups`` holds what each group lost, ``macs`` and
+        ``params`` what there was and is.
 
     Raises:
         InputError: the pruner was built on another model, or has been stepped to its end; a width
@@ -318,8 +337,9 @@ def verify_steps(
         outputs: as `verify`.
 
     Yields:
-        The verdict on the step; ``groups`` holds the channels requested and removed since the first
-        step. A verdict that does not pass is the last one.
+        The verdict on the step; ``groups`` holds what was asked and went from the first step on,
+        ``macs`` and ``params`` what there was before it and is now.
+        The first that does not pass is the last.
 
     Raises:
         InputError: as `verify`.
@@ -332,7 +352,11 @@ def verify_steps(
 
 
 def _verify_steps(
-    model: nn.Module, inputs: Inputs, pruner: Any, budget: float | None, outputs: Sequence[str]
+    model: nn.Module,
+    inputs: Inputs,
+    pruner: Any,
+    budget: float | None,
+    outputs: Sequence[str],
 ) -> Iterator[Verification]:
     progress = Progress(requested=requested_of(pruner))
     groups: tuple[DependencyGroup, ...] = ()

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from analysis.costs.target_pruner import TargetPruner
+from analysis.errors import InputError
 from analysis.groups import policies
 from analysis.groups.departing import cut_copy
 from analysis.network.inference import Inputs, copy_of, left_as_found
@@ -19,6 +21,7 @@ from analysis.proof.other_sizes import Noted
 from analysis.proof.proving import prove
 from analysis.pruning.by_groups import removals_of
 from analysis.pruning.group_pruner import GroupPruner
+from analysis.pruning.pruners import Between
 from analysis.records import (
     IMPORTANCES,
     Attribute,
@@ -26,6 +29,7 @@ from analysis.records import (
     Verdict,
     Verification,
     checked_widths,
+    targets_of,
 )
 
 __all__ = ["Pruned", "prune", "pruned_by_groups"]
@@ -74,6 +78,8 @@ def prune(
     example_inputs: Inputs,
     ratio: float = 0.0,
     *,
+    targets: Any = (),
+    fold_bn: bool = False,
     ignore: Any = "classifier",
     scope: str = "local",
     importance: str | Callable[[Any], Any] = "l1",
@@ -83,6 +89,8 @@ def prune(
     widths: Mapping[str, int] | None = None,
     heads: str = "whole",
     min_channels: int = 1,
+    iterative_steps: int = 1,
+    between: Between | None = None,
     outputs: Sequence[str] = (),
 ) -> Pruned:
     """Prune a copy of a network by its groups, and prove it.
@@ -93,25 +101,33 @@ def prune(
     Args:
         model: the dense network; not changed.
         example_inputs: as `analysis.verify`.
-        ratio: share of the channels to remove, in [0, 1).
-        ignore: layers that keep their output channels: a policy's name, a list of layers or of
-            their names, or a function of the model.
+        ratio: share of the channels that go, in [0, 1).
+        targets: what is to be left at most, in place of a ratio, see `analysis.ratio_for`. Where
+            no ratio meets them, that is taken which leaves least, and the verification's reason
+            says so.
+        fold_bn: leave out what a device folds of batch norms, of MACs and parameters.
+        ignore: layers whose output channels stay: a policy's name, a list of layers or of their
+            names, or a function of the model.
         scope: ``local`` ranks inside each group, ``global`` across groups.
         importance: ``l1``, ``l2``, or an importance of torch-pruning's.
         round_to: keep channel counts a multiple of this, or None.
         max_pruning_ratio: greatest share of its channels that a group loses, in (0, 1].
-        ratios_by_layer: ratios of single layers, by layer, name, or tuple of these.
-        widths: how many channels are left, by layer or group, whatever the ratio is.
-        heads: whether ``whole`` heads of attention are removed, or as many channels of each
-            (``alike``), if the network's code allows both.
-        min_channels: fewest channels that a group keeps.
-        outputs: the outputs to compare, as in `analysis.verify`.
+        ratios_by_layer: by layer, name of one, or tuple of these, a ratio of its own.
+        widths: by layer, or group, the channels that are left of it, whatever the ratio.
+        heads: whether ``whole`` heads of attention go, or as many channels of each (``alike``),
+            where the network's code takes either.
+        min_channels: channels that each group keeps at the least.
+        iterative_steps: steps in which the ratio, or the targets, are reached.
+        between: called with the copy between two steps, to train it.
+        outputs: which outputs count, as in `analysis.verify`.
 
     Raises:
         InputError: something that cannot be asked; the model does not run on the inputs, or cannot
             be analysed as it is.
     """
-    norm = IMPORTANCES[0] if callable(importance) else importance
+    norm, asked = IMPORTANCES[0] if callable(importance) else importance, targets_of(targets)
+    if asked and ratio:
+        raise InputError(f"ratio {ratio!r} and targets; expected one of them")
     config = Config(
         ratio,
         scope,
@@ -121,24 +137,41 @@ def prune(
         cut="groups",
         heads=heads,
         widths=tuple(checked_widths(widths or {}).items()),
+        targets=asked,
+        sought=bool(asked),
+        fold_bn=fold_bn,
     )
     options = {
         "importance": importance,
         "ratios_by_layer": ratios_by_layer,
         "min_channels": min_channels,
+        "iterative_steps": iterative_steps,
     }
     with left_as_found(model), only_outputs(model, outputs):
-        return pruned_by_groups(analyse(model, example_inputs), config, ignore, **options)
+        dense = analyse(model, example_inputs)
+        dense = dense.folded if fold_bn else dense
+        pruned = pruned_by_groups(dense, config, ignore, between, **options)
+    # A command says so in a check.
+    return replace(pruned, verification=_told(pruned.verification, pruned.outcome.unreached))
 
 
-def pruned_by_groups(dense: Dense, config: Config, ignore: Any, **options: Any) -> Pruned:
+def _told(verification: Verification, *more: str) -> Verification:
+    """The answer with further reasons."""
+    reason = "; ".join(filter(None, [verification.reason, *more]))
+    return replace(verification, reason=reason)
+
+
+def pruned_by_groups(
+    dense: Dense, config: Config, ignore: Any, between: Between | None = None, **options: Any
+) -> Pruned:
     """As `prune`, of a network that was analysed before.
 
     Args:
         dense: see `analysis.dense.analyse`.
         config: what is asked.
         ignore: see `GroupPruner`.
-        **options: of `GroupPruner`, beyond those of the config.
+        between: see `prune`.
+        **options: of `GroupPruner`, beside those that the config says.
 
     Raises:
         InputError: as `prune`.
@@ -146,7 +179,7 @@ def pruned_by_groups(dense: Dense, config: Config, ignore: Any, **options: Any) 
     groups, whole = dense.followed_for(config.heads).groups, dict[int, str]()
     with restored(dense.model, dense.written):
         while True:
-            pruning = _Pruning(dense, config, ignore, whole, options)
+            pruning = _Pruning(dense, config, ignore, between, whole, options)
             outcome = pruning.outcome()
             found = outcome.run.verification
             is_wrong = found.verdict in (Verdict.WRONG, Verdict.BROKEN)
@@ -156,7 +189,7 @@ def pruned_by_groups(dense: Dense, config: Config, ignore: Any, **options: Any) 
             whole |= refuted
     if whole:
         said = (f"`{groups[place].name}` is left whole: {why}" for place, why in whole.items())
-        found = replace(found, reason="; ".join(filter(None, [found.reason, *said])))
+        found = _told(found, *said)
         outcome = replace(outcome, run=replace(outcome.run, verification=found))
     for name, module in outcome.pruned.named_modules():
         module.training = dense.model.get_submodule(name).training
@@ -172,11 +205,12 @@ class _Pruning:
         dense: Dense,
         config: Config,
         ignore: Any,
+        between: Between | None,
         whole: Collection[int],
         options: Mapping[str, Any],
     ) -> None:
         self._dense, self._config, self._ignore = dense, config, ignore
-        self._options = options
+        self._between, self._options = between, options
         groups = dense.followed_for(config.heads).groups
         self._whole = [layer for place in whole for layer in groups[place].layers]
         self.pruner: GroupPruner | None = None
@@ -185,17 +219,19 @@ class _Pruning:
         """Prune and prove."""
         return prune_and_prove(self._dense, self._config, self._ignore, pruner_factory=self._built)
 
-    def _built(self, model: nn.Module, inputs: Inputs, ratio: float) -> GroupPruner:
-        self.pruner = GroupPruner.asked_by(
-            self._config,
-            model,
-            inputs,
-            ignore=policies.ignored_layers(self._ignore, self._dense.model, self._dense.groups),
-            left_whole=self._whole,
-            followed=self._dense.followed_for(self._config.heads),
+    def _built(self, model: nn.Module, inputs: Inputs, _: Any) -> tuple[GroupPruner, Any]:
+        asked = {
+            "ignore": policies.ignored_layers(self._ignore, self._dense.model, self._dense.groups),
+            "left_whole": self._whole,
+            "followed": self._dense.followed_for(self._config.heads),
             **self._options,
+        }
+        self.pruner = (
+            TargetPruner.asked_by(self._config, model, inputs, costs=self._dense.costs, **asked)
+            if self._config.sought
+            else GroupPruner.asked_by(self._config, model, inputs, **asked)
         )
-        return self.pruner
+        return self.pruner, self._between
 
     def refuted(self) -> dict[int, str]:
         """Indices of the groups whose cut is not proved by itself, and why."""

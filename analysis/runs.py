@@ -9,16 +9,18 @@ from dataclasses import replace
 
 import torch
 
-from analysis.checks import OF_PRUNING, evaluate
+from analysis.accuracy import Measure
+from analysis.checks import OF_PRUNING, evaluate, names_for
 from analysis.costs.run_costs import measure
 from analysis.errors import BudgetExceededError, InputError
 from analysis.network.inference import random_state_kept
 from analysis.opened import Last, loaded
-from analysis.pipeline import Dense, analyse, prune_and_prove
+from analysis.pipeline import Dense, Outcome, analyse, prune_and_prove
 from analysis.processes import budgets
 from analysis.pruned import Pruned, pruned_by_groups
-from analysis.pruning.pruners import load_factory
+from analysis.pruning.pruners import PrunerFactory, load_factory
 from analysis.records import Config, CostTable, Network, Request, Run, timed_out
+from analysis.shipped import outcome_of
 
 __all__ = ["analysed", "run_of", "traced", "within"]
 
@@ -31,6 +33,13 @@ def analysed(network: Network) -> Dense:
         InputError: as `loaded`, or it cannot be analysed as it is.
     """
     return analyse(*loaded(network))
+
+
+@Last
+def _measured_dense(asked: tuple[Network, Measure]) -> dict[str, float]:
+    """The metrics of the dense network, which all its prunings are compared with."""
+    network, measure = asked
+    return measure.dense(analysed(network).model)
 
 
 def traced(network: Network) -> Dense:
@@ -65,21 +74,22 @@ def run_of(
     Raises:
         InputError: as `analysed`, or the policy or the pruner cannot be used.
     """
-    names = tuple(names)
-    factory = load_factory(request.pruner)
+    names = names_for(request, config, names)
+    factory, metrics_of = load_factory(request.pruner), Measure.of(request)
     try:
         with within(request.budget), random_state_kept():
             dense = analysed(request.network)
+            dense = dense.folded if config.fold_bn else dense
             torch.manual_seed(request.network.seed)
-            if config.cut == "groups":
-                pruned = pruned_by_groups(dense, config, request.ignore)
-                outcome = pruned.outcome
-            else:
-                outcome = prune_and_prove(dense, config, request.ignore, pruner_factory=factory)
-                pruned = None
+            before = metrics_of and _measured_dense((request.network, metrics_of))
+            outcome, pruned = _pruned(dense, config, request, factory)
             outcome = replace(outcome, thresholds=request.thresholds)
+            if metrics_of and before and outcome.run.verification.verdict.passes:
+                metrics, tuned = metrics_of.of_pruned(outcome.pruned, before)
+                outcome = replace(outcome, run=replace(outcome.run, metrics=metrics))
+                pruned = pruned and replace(pruned, model=tuned)
             run = replace(outcome.run, checks=evaluate(outcome, names))
-            if pruned is not None and keep is not None and run.verification.verdict.passes:
+            if pruned is not None and keep is not None and run.may_be_kept:
                 keep(pruned)
             return run
     except BudgetExceededError as error:
@@ -97,6 +107,25 @@ def _counted(request: Request) -> tuple[CostTable, int] | None:
             return measure(*loaded(request.network))
     except BudgetExceededError:
         return None
+
+
+def _pruned(
+    dense: Dense, config: Config, request: Request, factory: PrunerFactory | None
+) -> tuple[Outcome, Pruned | None]:
+    """What came of a pruning, and the pruned network of a cut by its groups."""
+    if request.shipped is not None:
+        with budgets.step("comparing"):
+            return outcome_of(dense, request.shipped, config), None
+    if config.cut == "groups":
+        pruned = pruned_by_groups(dense, config, request.ignore)
+        return pruned.outcome, pruned
+    reach = None
+    if config.sought and factory is None:
+        with budgets.step("looking for the ratio that meets the targets"):
+            reach = dense.reach(config, request.ignore)
+        config = replace(config, ratio=reach.nearest.ratio)
+    outcome = prune_and_prove(dense, config, request.ignore, pruner_factory=factory)
+    return replace(outcome, unreached=reach.why_not) if reach else outcome, None
 
 
 @contextmanager

@@ -19,10 +19,10 @@ from analysis.proof.distinct_values import make_distinct
 from analysis.proof.proving import prove
 from analysis.proof.round_trips import write_exported, write_onnx
 from analysis.pruned import Pruned
-from analysis.records import SAVED, Attribute, Cut, Removal
+from analysis.records import SAVED, Attribute, Cut, Removal, Verification
 from analysis.reporting.files import check_folder, written_whole
 
-__all__ = ["keeper", "load_pruned", "save_pruned"]
+__all__ = ["SavedPruning", "keeper", "load_pruned", "pruning_in", "save_pruned"]
 
 _WEIGHTS, _INPUTS, _PRUNING = SAVED
 _SCHEMA = 1
@@ -187,6 +187,23 @@ def load_pruned(factory: str | Callable[[], nn.Module], folder: str | Path) -> n
         InputError: the folder holds no pruned network, the factory's network does not fit it, or
             the pruning is not proved of that network.
     """
+    build = load_callable(factory, "model factory") if isinstance(factory, str) else factory
+    saved = pruning_in(folder)
+    dense = built_by(build, getattr(factory, "__name__", str(factory)))
+    saved.check_fits(dense)
+    saved.check_proved(dense)
+    pruned = saved.network(dense)
+    for name, module in pruned.named_modules():
+        module.training = dense.get_submodule(name).training
+    return pruned
+
+
+def pruning_in(folder: str | Path) -> "SavedPruning":
+    """What `save_pruned` wrote.
+
+    Raises:
+        InputError: the folder holds no pruned network.
+    """
     from safetensors.torch import load_file
 
     source = Path(folder)
@@ -194,7 +211,7 @@ def load_pruned(factory: str | Callable[[], nn.Module], folder: str | Path) -> n
         data = json.loads((source / _PRUNING).read_text("utf-8"))
         tensors = load_file(source / _INPUTS)
         is_ours = data["schema"] == _SCHEMA
-        pruning = _Pruning(data, tensors) if is_ours else None
+        pruning = SavedPruning(data, tensors, source / _WEIGHTS) if is_ours else None
     except Exception as error:
         raise InputError(
             f"{str(folder)!r} holds no pruned network ({type(error).__name__}: {one_line(error)}); "
@@ -202,15 +219,7 @@ def load_pruned(factory: str | Callable[[], nn.Module], folder: str | Path) -> n
         ) from error
     if pruning is None:
         raise InputError(f"{str(folder)!r} has schema {data['schema']!r}; expected {_SCHEMA}")
-    build = load_callable(factory, "model factory") if isinstance(factory, str) else factory
-    dense = built_by(build, getattr(factory, "__name__", str(factory)))
-    pruning.check_fits(dense)
-    pruning.check_proved(dense)
-    pruned = pruning.cut(dense)
-    _load_weights(pruned, source / _WEIGHTS)
-    for name, module in pruned.named_modules():
-        module.training = dense.get_submodule(name).training
-    return pruned
+    return pruning
 
 
 def _load_weights(pruned: nn.Module, file: Path) -> None:
@@ -239,15 +248,20 @@ class _Axis:
             raise ValueError(f"an index of `{self.tensor}` is no whole number")
 
 
-class _Pruning:
+class SavedPruning:
     """A pruning as data.
 
     Args:
         data: what `save_pruned` wrote.
         tensors: those of the example inputs, by number.
+        weights: the file of the weights.
+
+    Attributes:
+        removals: what was cut.
     """
 
-    def __init__(self, data: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+    def __init__(self, data: dict[str, Any], tensors: dict[str, Tensor], weights: Path) -> None:
+        self._weights = weights
         self._axes = [_Axis(**{**each, "kept": tuple(each["kept"])}) for each in data["axes"]]
         self._inputs: Inputs = _put_together(data["inputs"], tensors)
         self._attributes = [
@@ -255,7 +269,7 @@ class _Pruning:
             for each in data["attributes"]
         ]
         cuts = [Cut(**{**each, "removed": tuple(each["removed"])}) for each in data["cuts"]]
-        self._removals = [Removal(cut.layer, cut.removed, (cut,)) for cut in cuts]
+        self.removals = [Removal(cut.layer, cut.removed, (cut,)) for cut in cuts]
         self._outputs = data["outputs"]
 
     def check_fits(self, dense: nn.Module) -> None:
@@ -277,8 +291,22 @@ class _Pruning:
     def cut(self, dense: nn.Module) -> nn.Module:
         """A copy of a dense network, cut."""
         pruned = copy_of(dense)
+        self.recut(pruned)
+        return pruned
+
+    def recut(self, model: nn.Module) -> None:
+        """Cut a dense network."""
         axes = {(axis.tensor, axis.dim): axis.kept for axis in self._axes}
-        recut(pruned, axes, self._attributes)
+        recut(model, axes, self._attributes)
+
+    def network(self, dense: nn.Module) -> nn.Module:
+        """A copy of a dense network, cut, with the saved weights.
+
+        Raises:
+            InputError: they do not fit.
+        """
+        pruned = self.cut(dense)
+        _load_weights(pruned, self._weights)
         return pruned
 
     def check_proved(self, dense: nn.Module) -> None:
@@ -287,11 +315,23 @@ class _Pruning:
         Raises:
             InputError: says the verdict, or why there is none.
         """
+        found = self.proof(dense)
+        if not found.verdict.passes:
+            raise InputError(
+                f"the pruning is not proved of this network: {found.verdict}: {found.reason}"
+            )
+
+    def proof(self, dense: nn.Module) -> Verification:
+        """The verdict on the pruning, whatever weights were saved.
+
+        Raises:
+            InputError: there is none, and why.
+        """
         with left_as_found(dense), only_outputs(dense, self._outputs):
             network = copy_of(dense)
             try:
                 make_distinct(network, self._inputs)
-                found = prove(network, self.cut(network), self._removals, self._inputs)
+                return prove(network, self.cut(network), self.removals, self._inputs)
             except AnalysisError as error:
                 raise InputError(
                     f"the pruning cannot be proved of this network: {error}"
@@ -301,7 +341,3 @@ class _Pruning:
                     "the factory's network does not run on the saved example inputs: "
                     f"{one_line(error)}"
                 ) from error
-        if not found.verdict.passes:
-            raise InputError(
-                f"the pruning is not proved of this network: {found.verdict}: {found.reason}"
-            )

@@ -116,9 +116,9 @@ def study(
     A network with a pruner of the user's own is pruned by that alone.
 
     Args:
-        requests: the networks; the policy of each is that of the report's summary.
-        ratios: the pruning ratios.
-        command: the command that makes the study again.
+        requests: what to study; the policy of each is the one that the report is about.
+        ratios: at which each is pruned; none is that which meets the targets of its request.
+        command: makes the study again.
         budget: seconds for each pruning, where they can be counted; None is no limit.
         progress: wraps the iteration over finished parts, as tqdm does.
         workers: processes; 0 takes one for each core.
@@ -135,8 +135,9 @@ def study(
     parts: list[_Part] = []
     names_of = {request: _policies(request, is_case_study) for request in requests}
     for request, names in names_of.items():
-        parts += [(_runs, request, policy, ratios) for policy in names]
-        parts += [(_accounts, request, policy, ratios[-1]) for policy in _costed(names)]
+        own = ratios or (_sought(request),)
+        parts += [(_runs, request, policy, own) for policy in names]
+        parts += [(_accounts, request, policy, own[-1]) for policy in _costed(names)]
         if is_case_study:
             parts += [(_mismatches, request, kind) for kind in _NAIVE]
     parts += [(_faults, request, kind) for request in faulty for kind in faults.FAULTS]
@@ -293,7 +294,7 @@ def outline(request: Request) -> SubjectStudy:
     Raises:
         InputError: as `analysis.runs.analysed`.
     """
-    dense, last = analysed(request.network), request.config(max(request.ratios))
+    dense, last = analysed(request.network), max(request.configs, key=lambda each: each.ratio)
     info = info_of(request.network)
     if request.pruner:
         groups = _groups(request, dense)
@@ -314,13 +315,27 @@ def _runs(request: Request, policy: str, ratios: tuple[float, ...]) -> list[Run]
     _read(request)
     asked = request if request.pruner else replace(request, ignore=_choice(request, policy))
     runs = [
-        run_of(asked, Config(ratio, scope, policy=policy))
+        run_of(asked, _config(request, Config(ratio, scope, policy=policy)))
         for scope in (SCOPES[:1] if request.pruner else SCOPES)
         for ratio in ratios
     ]
     # What is known of the case study holds of its networks, sizes and seed.
     is_known = not request.pruner and request.network in [each.network for each in CASE_STUDY]
     return [marked(request.network.name, run) for run in runs] if is_known else runs
+
+
+def _config(request: Request, config: Config) -> Config:
+    """What is asked; the page is about the one pruning that is held to the request's targets."""
+    config = replace(config, fold_bn=request.fold_bn)
+    is_told = request.pruner or (config.policy, config.scope) == (request.policy, SCOPES[0])
+    return replace(config, targets=request.targets, sought=request.sought) if is_told else config
+
+
+def _sought(request: Request) -> float:
+    """The ratio that meets a request's targets, or leaves least; a user's own pruner has its."""
+    if request.pruner:
+        return 0.0
+    return _read(request).reach(request.config(None), request.ignore).nearest.ratio
 
 
 def _read(request: Request) -> Dense:
@@ -337,7 +352,7 @@ def _read(request: Request) -> Dense:
         raise InputError(message) from None
     if not request.pruner:
         dense.ask_depgraph(request.budget if budgets.can_be_held() else None)
-    return dense
+    return dense.folded if request.fold_bn else dense
 
 
 def _accounts(request: Request, policy: str, ratio: float) -> list[PolicyAccount]:
@@ -365,7 +380,7 @@ def _account(dense: Dense, ignored: tuple[str, ...], config: Config) -> PolicyAc
             curve=account.curve(CURVE_RATIOS).complete(),
             macs_scaling=account.scaling("macs"),
             params_scaling=account.scaling("params"),
-            reach=account.reach(TARGET),
+            reach=account.reach({"macs": TARGET}),
             savings=account.savings(config.ratio),
         )
     except AnalysisError:

@@ -13,16 +13,16 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from analysis.checks import channels, round_trips, structure, weights
+from analysis.checks import channels, round_trips, structure, targets, weights
 from analysis.checks.outcomes import CheckFailedError, CheckSkippedError
 from analysis.errors import InputError, did_you_mean
 from analysis.processes import budgets
-from analysis.records import CheckResult, Verdict
+from analysis.records import MEETS_TARGET, METRICS_HELD, CheckResult, Config, Request, Verdict
 
 if TYPE_CHECKING:
     from analysis.pipeline import Outcome
 
-__all__ = ["CATALOGUE", "OF_PRUNING", "Check", "evaluate", "named"]
+__all__ = ["CATALOGUE", "OF_PRUNING", "SHIPPED", "Check", "evaluate", "named", "names_for"]
 
 
 @dataclass(frozen=True)
@@ -89,6 +89,8 @@ CATALOGUE: dict[str, Check] = {
         Check(weights.check_gradients_reach_parameters),
         Check(channels.check_removed_as_ranked, needs="an importance of the package's own"),
         Check(weights.check_equivalent_to_masked),
+        Check(targets.check_meets_target, of_pruning=False, needs="a target"),
+        Check(targets.check_metrics_held, of_pruning=False, needs="a metric and its tolerance"),
         Check(structure.check_structure_lines_up, of_pruning=False),
         Check(structure.check_everything_exercised, of_pruning=False),
         Check(
@@ -113,6 +115,20 @@ OF_PRUNING = tuple(name for name, check in CATALOGUE.items() if check.of_pruning
 """The names of the checks about the pruning itself, which take little time."""
 
 
+SHIPPED = (
+    "forward_runs",
+    "output_shape_stays",
+    "ties_kept",
+    "nothing_collapsed",
+    "gradients_reach_parameters",
+    "equivalent_to_masked",
+    "survives_state_dict",
+    "survives_pickling",
+    "survives_export",
+)
+"""The checks of what ships that take no more than the package's own dependencies."""
+
+
 def named(names: Iterable[str]) -> tuple[str, ...]:
     """The names, if all of them are of the catalogue.
 
@@ -127,6 +143,13 @@ def named(names: Iterable[str]) -> tuple[str, ...]:
     if not names:
         raise InputError("no check was named; expected names of the catalogue, or all")
     return names
+
+
+def names_for(request: Request, config: Config, names: Iterable[str]) -> tuple[str, ...]:
+    """The checks that a pruning is held to: these, and what is asked of costs and metrics."""
+    added = [MEETS_TARGET] if config.targets else []
+    added += [METRICS_HELD] if request.thresholds.metric_loss is not None else []
+    return tuple(dict.fromkeys((*names, *added)))
 
 
 def evaluate(outcome: "Outcome", names: Iterable[str] = OF_PRUNING) -> tuple[CheckResult, ...]:

@@ -33,10 +33,12 @@ def check_ratio_met(outcome: "Outcome") -> None:
 
     `no_group_dropped` judges groups that lost none of the requested channels.
     """
-    given = outcome.thresholds.ratio_tolerance
-    fewer = 1 if given is None else given
-    # Rounding only takes more: up to one channel less than a whole multiple.
-    more = max(1, (outcome.run.config.round_to or 1) - 1) if given is None else given
+    given, config = outcome.thresholds.ratio_tolerance, outcome.run.config
+    # torch-pruning's rounding only takes more: up to one channel less than a whole multiple. A cut
+    # by the groups leaves the nearest one.
+    rounding = max(1, (config.round_to or 1) - 1)
+    more = rounding if given is None else given
+    fewer = (rounding if config.cut == "groups" else 1) if given is None else given
     missed = [
         f"`{group.root}` asked {group.requested} of {group.width}, removed {group.removed} "
         f"({group.reason})"

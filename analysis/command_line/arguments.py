@@ -8,7 +8,7 @@ from typing import Any
 from analysis.errors import InputError
 from analysis.network import model_names
 from analysis.network.loading import check_reference
-from analysis.records import CUTS, RATIOS, Network, Request, Thresholds
+from analysis.records import CUTS, Network, Request, Target, Thresholds, usual_ratios
 from analysis.reporting.files import check_writable
 
 __all__ = ["check_outputs", "check_references", "compared_of", "ratios_of", "request_of"]
@@ -39,7 +39,11 @@ def request_of(options: Namespace, model: str, **usual: Any) -> Request:
         ratios=ratios_of(options),
         ignore=usual.get("ignore", "classifier") if options.ignore is None else options.ignore,
         pruner=getattr(options, "pruner", None),
-        cut="groups" if options.command == "prune" else CUTS[0],
+        targets=_targets(options),
+        shipped=getattr(options, "shipped", None),
+        evaluate=getattr(options, "evaluate", None),
+        finetune=getattr(options, "finetune", None),
+        cut="groups" if options.command in ("prune", "advise") else CUTS[0],
         # A report prunes in every scope, and has no thresholds of its own.
         **{name: value for name, value in vars(options).items() if name in _OF_PRUNERS},
         thresholds=Thresholds(
@@ -50,13 +54,32 @@ def request_of(options: Namespace, model: str, **usual: Any) -> Request:
     return request
 
 
+def _targets(options: Namespace) -> tuple[Target, ...]:
+    """The targets; of a share that is given alone, --target-of says what it is of."""
+    of = getattr(options, "target_of", "macs")
+    return tuple(
+        replace(target, quantity=of) if target.quantity == "macs" else target
+        for target in getattr(options, "target", ())
+    )
+
+
 def ratios_of(options: Namespace) -> tuple[float, ...]:
-    """The ratios of the options; by default the usual ones, or none with widths."""
-    return options.ratios or ((0.0,) if getattr(options, "widths", None) else RATIOS)
+    """The ratios of the options, or the usual ones."""
+    given = (getattr(options, name, ()) for name in ("widths", "target"))
+    return options.ratios or usual_ratios(*given)
 
 
-_OF_PRUNERS = ("scope", "importance", "round_to", "max_pruning_ratio", "heads", "widths")
-_OF_CHECKS = ("ratio_tolerance", "max_dropped", "min_channels", "max_lost")
+_OF_PRUNERS = (
+    "scope",
+    "importance",
+    "round_to",
+    "max_pruning_ratio",
+    "heads",
+    "widths",
+    "fold_bn",
+    "lower_is_better",
+)
+_OF_CHECKS = ("ratio_tolerance", "max_dropped", "min_channels", "max_lost", "metric_loss")
 
 
 def compared_of(options: Namespace) -> tuple[Request, Network | str]:
@@ -109,6 +132,8 @@ def check_references(request: Request) -> None:
         (network.inputs, "--inputs"),
         (request.policy if ":" in request.policy else None, "--ignore"),
         (request.pruner, "--pruner"),
+        (request.evaluate, "--evaluate"),
+        (request.finetune, "--finetune"),
     ):
         if isinstance(given, str):
             check_reference(given, option)

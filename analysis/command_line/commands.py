@@ -10,39 +10,53 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from analysis.checks import CATALOGUE, OF_PRUNING, named
+from analysis.checks import CATALOGUE, OF_PRUNING, SHIPPED, named, names_for
 from analysis.command_line import scaffold
+from analysis.command_line.advising import ways
 from analysis.command_line.arguments import check_outputs, compared_of, ratios_of, request_of
 from analysis.command_line.options import parser
 from analysis.environment import OWN, explained
 from analysis.errors import BudgetExceededError, InputError
+from analysis.gate.advising import advised
 from analysis.gate.comparison import compared, is_regression
 from analysis.network.model_names import BUILT_IN
 from analysis.processes.workers import Worker, deaf_to_interrupts
 from analysis.records import (
     CURED,
     MINIMIZING,
-    RATIOS,
     SAVED,
     Comparison,
     Config,
     CostTable,
     Counterexample,
+    Point,
     Request,
     Run,
     SubjectInfo,
+    Thresholds,
     timed_out,
 )
-from analysis.reporting import as_json, comparison_text, costs_text, dot, files, groups_text, text
+from analysis.reporting import (
+    advice_text,
+    as_json,
+    comparison_text,
+    costs_text,
+    dot,
+    files,
+    groups_text,
+    text,
+)
 from analysis.reporting import diff as reporting_diff
 from analysis.reporting.read_back import runs_in
 
 __all__ = [
     "Answer",
+    "advise",
     "checks",
     "compare",
     "diff",
@@ -72,7 +86,7 @@ def groups(options: Namespace) -> Answer:
         )
     if options.dot:
         files.check_writable(options.dot)
-    with _prepared(options, "reading groups", 1) as given:
+    with _prepared(options, "reading groups") as given:
         # The lint explains a wrong list; the groups alone refuse it.
         found, lint = given.ask("lint") if options.lint else (given.ask("groups"), None)
         outside = given.ask("outside")
@@ -88,13 +102,15 @@ def groups(options: Namespace) -> Answer:
 
 def verify(options: Namespace) -> Answer:
     """Prune at each ratio and prove the result; 1 if a verdict or a check does not pass."""
-    ratios, names = ratios_of(options), _named_checks(options.checks)
+    if options.shipped:
+        return _shipped(options)
+    names = _named_checks(options.checks)
     if options.minimize and options.widths:
         raise InputError("--minimize needs a ratio; leave out --widths")
     if options.minimize:
         files.check_writable(options.minimize)
-    with _prepared(options, options.model, len(ratios)) as given:
-        runs = _runs(given, ratios, names)
+    with _prepared(options, options.model) as given:
+        runs = _runs(given, given.request.configs, names)
         failing = [run for run in runs if not run.verification.verdict.passes]
         asked = [
             run.config
@@ -113,10 +129,24 @@ def verify(options: Namespace) -> Answer:
         }
         said += "\n" + text.counterexample(found, options.minimize)
     if cured:
-        cure = _pruning_by_groups(options)
+        cure = _prune_command(options)
         data |= {"cured": as_json.verify(given.info, cured)["runs"], "cure": cure}
         said = "\n".join([said, text.cured(cured), cure])
     return _answer(options, data, said, passed=passed)
+
+
+def _shipped(options: Namespace) -> Answer:
+    """Hold what was pruned elsewhere to the dense network; 1 if it does not pass."""
+    for name in ("ratios", "minimize"):
+        if getattr(options, name):
+            raise InputError(f"--shipped is a network that was pruned; leave out --{name}")
+    if not Path(options.shipped).exists():
+        raise InputError(f"--shipped {options.shipped!r}: no such file or folder")
+    names = SHIPPED if options.checks is None else _named_checks(options.checks)
+    with _prepared(options, options.model) as given:
+        (run,) = _runs(given, [given.request.config(0.0)], names)
+    data = as_json.verify(given.info, [run]) | {"shipped": options.shipped}
+    return _answer(options, data, text.shipped(options.shipped, run), passed=run.passed)
 
 
 def _minimized(given: "_Given", failing: list[Run]) -> Counterexample:
@@ -135,41 +165,72 @@ _MINIMIZING = 3 * MINIMIZING
 """Time limits for minimizing and for running the result, in seconds."""
 
 
-def _pruning_by_groups(options: Namespace) -> str:
-    """The command for the same pruning by groups."""
+def _prune_command(options: Namespace, **others: Any) -> str:
+    """The command that asks the same of a pruning by the groups, but for some other options."""
     usual = parser().parse_args(["prune", options.model])
+    given = vars(options) | others
     words = [
         word
         for name, value in vars(usual).items()
-        if name not in ("command", "model", "json", "checks") and hasattr(options, name)
-        for own in [getattr(options, name)]
-        if own != value
-        for word in (f"--{name.replace('_', '-')}", _spelled(own))
+        if name not in ("command", "model", "json", "checks") and given.get(name, value) != value
+        for word in _words(name, given[name])
     ]
     return f"{OWN} prune {shlex.join([options.model, *words])}"
+
+
+def advise(options: Namespace) -> Answer:
+    """Prune to the targets in several ways and recommend one; 1 if none passes."""
+    if not options.target:
+        raise InputError("advise prunes to a target; give one, as --target macs=0.5")
+    if options.ratios:
+        raise InputError("advise seeks the ratios that meet the target; leave out --ratios")
+    if options.picture:
+        files.check_writable(options.picture)
+    with _prepared(options, options.model) as given:
+        points = [
+            Point(_run(replace(given, request=request), config, OF_PRUNING), command)
+            for request in ways(given.request, options.ignore, given.of)
+            for config in request.configs
+            for command in [
+                _prune_command(
+                    options,
+                    ignore=request.policy,
+                    scope=request.scope,
+                    importance=request.importance,
+                    save="pruned",
+                )
+            ]
+        ]
+    found = advised(points)
+    if options.picture:
+        picture = _imported("analysis.reporting.advice_text").picture
+        files.write_text(options.picture, picture(found, options.model))
+    data = advice_text.as_data(given.info, found)
+    passed = found.recommended is not None
+    return _answer(options, data, advice_text.advice(found), passed=passed)
 
 
 def prune(options: Namespace) -> Answer:
     """Prune by groups and prove it; 1 if a verdict or a check does not pass."""
     ratios, names = ratios_of(options), _named_checks(options.checks)
-    targets = {
+    paths = {
         name: path
         for name in ("save", "onnx", "export")
         if (path := getattr(options, name)) is not None
     }
-    if targets and len(ratios) > 1:
+    if paths and len(ratios) > 1:
         raise InputError(
-            f"--{next(iter(targets))} with {len(ratios)} ratios; expected one, as "
+            f"--{next(iter(paths))} with {len(ratios)} ratios; expected one, as "
             f"--ratios {ratios[0]:g}"
         )
-    for name, path in targets.items():
+    for name, path in paths.items():
         if name == "save":
             files.check_folder(path, SAVED)
         else:
             files.check_writable(path)
-    with _prepared(options, options.model, len(ratios)) as given:
-        runs = _runs(given, ratios, names, targets)
-    written = targets if all(run.verification.verdict.passes for run in runs) else {}
+    with _prepared(options, options.model) as given:
+        runs = _runs(given, given.request.configs, names, paths)
+    written = paths if all(run.may_be_kept for run in runs) else {}
     data = as_json.verify(given.info, runs) | {"written": written}
     passed = all(run.passed for run in runs)
     return _answer(options, data, text.pruned(runs, written), passed=passed)
@@ -215,26 +276,33 @@ def macs(options: Namespace) -> Answer:
 
     1 if the network that a ratio leaves does not run.
     """
-    predicted = [name for name in ("target", "sweep") if getattr(options, name) is not None]
+    predicted = [name for name in ("target", "sweep") if getattr(options, name)]
     if predicted and options.pruner:
         raise InputError(
             f"--{predicted[0]} predicts torch-pruning's MagnitudePruner and not your own pruner; "
             "leave out --pruner, or give --ratios"
         )
     ratios, convention = options.ratios or (), options.convention
+    if options.fold_bn and convention != "fvcore":
+        raise InputError(
+            f"batch norms are folded in fvcore's count, not in {convention}'s; leave out --fold-bn "
+            "or --convention"
+        )
     if ratios and convention != "fvcore":
         raise InputError(
             f"pruned networks are counted by fvcore, not {convention}; leave out --ratios or "
             "--convention"
         )
-    with _prepared(options, options.model, len(ratios)) as given:
+    with _prepared(options, options.model) as given:
         costs, _ = given.ask("costs", convention)
-        runs = _runs(given, ratios, OF_PRUNING)
+        # What is asked of other ratios is predicted, and what these leave is shown.
+        configs = [replace(given.request.config(ratio), targets=()) for ratio in ratios]
+        runs = _runs(given, configs, OF_PRUNING)
         reach = curve = left = None
         if options.sweep is not None:
             curve = given.ask("sweep", options.sweep, options.cut, convention)
-        if options.target is not None:
-            reach = given.ask("reach", options.target, options.target_of, options.cut, convention)
+        if options.target:
+            reach = given.ask("reach", options.cut, convention)
         if options.widths and not ratios:
             left = given.ask("left", options.widths, convention)
     data = as_json.macs(given.info, costs, runs, reach, curve, left, options.cut)
@@ -270,7 +338,7 @@ def report(options: Namespace) -> Answer:
         prepare(request)
     result = study.study(
         requests,
-        options.ratios or RATIOS,
+        ratios_of(options),
         command=_repeated(options),
         budget=options.budget,
         progress=lambda parts, total: _bar(parts, total, "studying", "part"),
@@ -285,9 +353,13 @@ def report(options: Namespace) -> Answer:
 def init(options: Namespace) -> Answer:
     """Write the files that gate a network; the network is built and run first."""
     scaffold.check_new(options.out)
-    with _prepared(options, options.model, 0):
+    with _prepared(options, options.model):
         pass
     given = dict(_not_usual(options, [options.model]))
+    if targets := given.pop("target", ()):
+        given["targets"] = {target.quantity: target.limit for target in targets}
+    if (loss := given.pop("metric_loss", None)) is not None:
+        given["thresholds"] = Thresholds(metric_loss=loss)
     written = scaffold.write_new(options.out, scaffold.texts(options.model, given))
     run = f"run it: pytest {written[0]}"
     return Answer(0, "\n".join([*(f"wrote {path}" for path in written), run]))
@@ -320,12 +392,16 @@ def _not_usual(options: Namespace, named: list[str]) -> Iterator[tuple[str, Any]
             yield name, value
 
 
+def _words(name: str, value: Any) -> list[str]:
+    """An option as it is spelled; a switch has no value."""
+    option = f"--{name.replace('_', '-')}"
+    return [option] if value is True else [option, _spelled(value)]
+
+
 def _repeated(options: Namespace) -> str:
     """The command that makes a report again."""
-    given = [
-        (f"--{name.replace('_', '-')}", _spelled(value)) for name, value in _not_usual(options, [])
-    ]
-    words = [*options.model, *(word for pair in given for word in pair)]
+    given = (_words(name, value) for name, value in _not_usual(options, []))
+    words = [*options.model, *(word for words in given for word in words)]
     return f"{OWN} report {shlex.join(words)}" if words else "tox run -e report"
 
 
@@ -349,16 +425,25 @@ class _Given:
         Raises:
             InputError: it did not end; names the step.
         """
+        return self.of(self.request, function, *arguments)
+
+    def of(self, request: Request, function: str, *arguments: Any) -> Any:
+        """The same of another request.
+
+        Raises:
+            InputError: as `ask`.
+        """
         try:
-            return self.worker.call(function, self.request, *arguments, budget=self.budget)
+            return self.worker.call(function, request, *arguments, budget=self.budget)
         except BudgetExceededError as error:
             raise InputError(f"{error.reason}; give it more with --budget") from None
 
 
 @contextmanager
-def _prepared(options: Namespace, title: str, runs: int) -> Iterator[_Given]:
+def _prepared(options: Namespace, title: str) -> Iterator[_Given]:
     """The subject that the options name, loaded."""
-    with _loaded(options, request_of(options, options.model), title, runs) as given:
+    request = request_of(options, options.model)
+    with _loaded(options, request, title, len(request.configs)) as given:
         yield given
 
 
@@ -375,12 +460,12 @@ def _loaded(options: Namespace, request: Request, title: str, runs: int) -> Iter
 
 
 def _runs(
-    given: _Given, ratios: Iterable[float], names: tuple[str, ...], *written: Mapping[str, str]
+    given: _Given, configs: Iterable[Config], names: tuple[str, ...], *written: Mapping[str, str]
 ) -> list[Run]:
-    """One run for each ratio; one that exceeds the budget has the verdict ``timeout``."""
+    """One run each; a run that does not end within the budget is a verdict as well."""
     runs = []
-    for ratio in ratios:
-        runs.append(_run(given, given.request.config(ratio), names, *written))
+    for config in configs:
+        runs.append(_run(given, config, names, *written))
         given.bar.update()
     return runs
 
@@ -392,7 +477,8 @@ def _run(given: _Given, config: Config, names: tuple[str, ...], *written: Mappin
         run: Run = ask("run", given.request, config, names, *written, budget=given.budget)
     except BudgetExceededError as error:
         ask("prepare", given.request)  # loading it again is no part of the time
-        return timed_out(config, error.reason, _counted(given), names)
+        held_to = names_for(given.request, config, names)
+        return timed_out(config, error.reason, _counted(given), held_to)
     return run
 
 

@@ -25,6 +25,14 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("prune, prove and save", "my_models.py:net --ratios 0.5 --save pruned"),
         ("for onnxruntime", "resnet18 --ratios 0.5 --round-to 8 --onnx resnet18.onnx"),
     ),
+    "advise": (
+        ("how to get to half of the MACs", "mobilenet_v2 --target macs=0.5 --round-to 8"),
+        (
+            "by your own metric, with a picture",
+            "my_models.py:net --target macs=0.45 --evaluate metrics.py:accuracy --picture "
+            "advice.svg",
+        ),
+    ),
     "compare": (
         (
             "two networks",

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from analysis.costs import predicting
 from analysis.costs.accounting import Account
+from analysis.costs.folding import folded, folds_of
 from analysis.costs.followed import counted
 from analysis.costs.run_costs import measure
 from analysis.groups import explaining, linting, policies
@@ -26,7 +27,6 @@ from analysis.records import (
     Lint,
     Network,
     Outside,
-    Quantity,
     RatioCurve,
     Reach,
     Request,
@@ -136,18 +136,15 @@ def lint(request: Request) -> tuple[tuple[Group, ...], Lint]:
 def costs(request: Request, convention: str = "fvcore") -> tuple[CostTable, int]:
     """The dense network's MACs and parameters, and the size of its saved weights."""
     table, size = _measured(request.network)
-    return _by(convention, request.network, table), size
+    return _by(convention, request, table), size
 
 
-def reach(
-    request: Request, target: float, quantity: Quantity, cut: str, convention: str
-) -> tuple[Reach, Savings]:
-    """The ratio that leaves this share, and the saving by group at it or at the least."""
+def reach(request: Request, cut: str, convention: str) -> tuple[Reach, Savings]:
+    """The ratio that meets the targets, and where the saving there, or at the least, comes from."""
     with budgets.step("predicting costs"):
         account = _account(request, cut, convention)
-        failing = predicting.failing(account, *loaded(request.network))
-        found = account.reach(target, quantity, failing)
-        return found, account.savings((found.point or found.least).ratio)
+        found = predicting.reach_of(account, request.targets, *loaded(request.network))
+        return found, account.savings(found.nearest.ratio)
 
 
 def sweep(request: Request, ratios: Sequence[float], cut: str, convention: str) -> RatioCurve:
@@ -167,12 +164,14 @@ def _measured(network: Network) -> tuple[CostTable, int]:
     return measure(*loaded(network))
 
 
-def _by(convention: str, network: Network, table: CostTable) -> CostTable:
-    """The count by a convention, of which fvcore's is known."""
+def _by(convention: str, request: Request, table: CostTable) -> CostTable:
+    """The count by a convention, or with batch norms folded, of which fvcore's is known."""
+    if request.fold_bn:
+        return folded(table, folds_of(*loaded(request.network)))
     if convention == table.convention:
         return table
     with budgets.step("following the channels"):
-        return counted(labelled(network), "", convention)
+        return counted(labelled(request.network), "", convention)
 
 
 def _account(request: Request, cut: str, convention: str) -> Account:
@@ -181,7 +180,7 @@ def _account(request: Request, cut: str, convention: str) -> Account:
     config = Config(0.0, request.scope, request.importance, round_to=request.round_to, cut=cut)
     table, _ = _measured(request.network)
     followed = labelled(request.network)
-    table = _by(convention, request.network, table)
+    table = _by(convention, request, table)
     reached = reached_layers(model, inputs) if cut == CUTS[0] else None
     return predicting.account_of(model, followed, table, choice, config, reached=reached)
 

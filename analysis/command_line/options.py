@@ -14,6 +14,8 @@ from analysis.command_line.values import (
     seed_of,
     share_of,
     size_of,
+    targets_in,
+    tolerance,
     whole,
     widths_in,
 )
@@ -88,7 +90,15 @@ def _add_verify(command: argparse.ArgumentParser) -> None:
     _add_pruner_options(command)
     _add_json(command)
     _add_widths(command)
+    _add_targets(command)
+    _add_metrics(command)
     _add_thresholds(command)
+    command.add_argument(
+        "--shipped",
+        metavar="FILE|DIR",
+        help="prune nothing: prove a network that was pruned elsewhere, of which this holds the "
+        "tensors, or the folder that prune --save wrote; its weights may have been trained",
+    )
     command.add_argument(
         "--minimize",
         metavar="FILE.py",
@@ -101,6 +111,8 @@ def _add_prune(command: argparse.ArgumentParser) -> None:
     _add_pruner_options(command, "local")
     _add_json(command)
     _add_widths(command)
+    _add_targets(command)
+    _add_metrics(command)
     _add_thresholds(command)
     command.add_argument(
         "--heads",
@@ -122,6 +134,8 @@ def _add_macs(command: argparse.ArgumentParser) -> None:
 
 def _add_init(command: argparse.ArgumentParser) -> None:
     _add_model_options(command)
+    _add_targets(command)
+    _add_metrics(command)
     command.add_argument(
         "--out", default=".", metavar="DIR", help="folder for the files (default: this one)"
     )
@@ -129,10 +143,24 @@ def _add_init(command: argparse.ArgumentParser) -> None:
 
 def _add_report(command: argparse.ArgumentParser) -> None:
     _add_model_options(command, several=True)
+    _add_targets(command)
+    _add_metrics(command)
     command.add_argument(
         "--against",
         metavar="FILE",
         help="results.json of an earlier report; the page shows the differences",
+    )
+
+
+def _add_advise(command: argparse.ArgumentParser) -> None:
+    _add_model_options(command, own_pruner=False)
+    command.set_defaults(ignore=None)  # several are tried
+    _add_targets(command)
+    _add_rounding(command)
+    _add_metrics(command)
+    _add_json(command)
+    command.add_argument(
+        "--picture", metavar="FILE.svg", help="draw what was tried, and what is recommended"
     )
 
 
@@ -169,13 +197,8 @@ def _add_questions(command: argparse.ArgumentParser) -> None:
 
 
 def _add_predictions(command: argparse.ArgumentParser) -> None:
-    """Questions about costs before pruning."""
-    command.add_argument(
-        "--target",
-        type=share_of,
-        metavar="SHARE",
-        help="find the smallest ratio that leaves at most this share, in (0, 1]",
-    )
+    """What may be asked of costs before anything is pruned."""
+    _add_targets(command)
     command.add_argument(
         "--sweep",
         type=ratios_of,
@@ -186,7 +209,7 @@ def _add_predictions(command: argparse.ArgumentParser) -> None:
         "--target-of",
         choices=("macs", "params"),
         default="macs",
-        help="what the share is of (default: macs)",
+        help="what a share is of that is given alone (default: macs)",
     )
     command.add_argument(
         "--cut",
@@ -343,6 +366,12 @@ def _add_pruner_options(command: argparse.ArgumentParser, scope: str = "global")
         choices=IMPORTANCES,
         help="how channels are ranked (default: l1)",
     )
+    _add_rounding(command)
+
+
+def _add_rounding(command: argparse.ArgumentParser) -> None:
+    """Limits of what a pruner removes of each group."""
+    add = command.add_argument
     add("--round-to", type=positive, metavar="N", help="keep channel counts a multiple of N")
     add(
         "--max-pruning-ratio",
@@ -351,6 +380,51 @@ def _add_pruner_options(command: argparse.ArgumentParser, scope: str = "global")
         metavar="R",
         help="greatest share of a group to remove, in (0, 1] (default: 1); torch-pruning tests it "
         "before a cut, so a single step can exceed it",
+    )
+
+
+def _add_targets(command: argparse.ArgumentParser) -> None:
+    """What is to be left at most; of several commands, so that all say it alike."""
+    command.add_argument(
+        "--target",
+        type=targets_in,
+        default=(),
+        metavar="macs=SHARE,params=N,...",
+        help="what is to be left at most, of macs, params or bytes: in (0, 1] a share, above a "
+        "number; without --ratios, at the smallest ratio that meets all of it",
+    )
+    command.add_argument(
+        "--fold-bn",
+        action="store_true",
+        help="count MACs and parameters as a device has them that folds batch norms",
+    )
+
+
+def _add_metrics(command: argparse.ArgumentParser) -> None:
+    """What a network is worth, by functions of the user's own."""
+    add = command.add_argument_group("what it costs in a metric of your own").add_argument
+    add(
+        "--evaluate",
+        metavar="PKG.MOD:FUNCTION",
+        help="of the model; returns a number or a dict of numbers, where more is better",
+    )
+    add(
+        "--finetune",
+        metavar="PKG.MOD:FUNCTION",
+        help="of the model; trains the pruned network in place, which is measured again",
+    )
+    add(
+        "--lower-is-better",
+        type=paths_of,
+        default=(),
+        metavar="NAME,NAME",
+        help="metrics of which less is better",
+    )
+    add(
+        "--metric-loss",
+        type=tolerance,
+        metavar="X",
+        help="fail where a metric loses more than this, in its own unit (default: not checked)",
     )
 
 
@@ -419,6 +493,11 @@ _COMMANDS: tuple[tuple[str, str, Callable[[argparse.ArgumentParser], None]], ...
     ),
     ("verify", "prune at each ratio and prove the result", _add_verify),
     ("prune", "prune a copy by its groups, prove it, and save it", _add_prune),
+    (
+        "advise",
+        "prune to a target in several ways, prove each, and recommend one",
+        _add_advise,
+    ),
     (
         "compare",
         "find which channels of one network another one kept, and prove the pruning",

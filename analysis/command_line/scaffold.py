@@ -8,6 +8,7 @@ from typing import Any
 
 from analysis.environment import OWN, versions
 from analysis.errors import InputError
+from analysis.records import Thresholds
 from analysis.reporting.files import check_writable, write_text
 
 __all__ = ["TEST", "check_new", "texts", "write_new"]
@@ -62,12 +63,17 @@ def texts(model: str, given: Mapping[str, Any]) -> dict[str, str]:
         given: arguments of the decorator that are not the usual ones.
     """
     return {
-        TEST: _TEST.format(arguments=_arguments(model, given)),
+        TEST: _TEST.format(arguments=_arguments(model, given), imports=_imports(given)),
         _TOX: _ENVIRONMENT.format(
             install="" if _is_project() else "skip_install = true\n", pins=_indented(_pins())
         ),
         _WORKFLOW: _STEPS.format(python=f"{sys.version_info.major}.{sys.version_info.minor}"),
     }
+
+
+def _imports(given: Mapping[str, Any]) -> str:
+    held = any(isinstance(value, Thresholds) for value in given.values())
+    return "from analysis.records import Thresholds\n" if held else ""
 
 
 def _arguments(model: str, given: Mapping[str, Any]) -> str:
@@ -76,8 +82,10 @@ def _arguments(model: str, given: Mapping[str, Any]) -> str:
 
 
 def _literal(value: Any) -> str:
-    """A Python literal, with the quotes that formatters use."""
-    return json.dumps(value) if isinstance(value, str) else repr(value)
+    """As Python writes it, with the quotes that formatters put around text."""
+    if isinstance(value, Thresholds):
+        return f"Thresholds(metric_loss={value.metric_loss!r})"
+    return json.dumps(value) if isinstance(value, str | dict) else repr(value)
 
 
 def _is_project() -> bool:
@@ -99,7 +107,7 @@ _TEST = '''\
 """The network is pruned at each ratio, and each pruning is held to every check."""
 
 from analysis import parametrize_with_checks
-
+{imports}
 
 @parametrize_with_checks(
 {arguments}

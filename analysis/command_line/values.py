@@ -5,7 +5,7 @@ import json
 from decimal import Decimal, InvalidOperation
 
 from analysis.errors import InputError
-from analysis.records import checked_widths, not_per_cent
+from analysis.records import Target, checked_widths, not_per_cent, targets_of
 
 __all__ = [
     "paths_of",
@@ -15,6 +15,8 @@ __all__ = [
     "seed_of",
     "share_of",
     "size_of",
+    "targets_in",
+    "tolerance",
     "whole",
     "widths_in",
 ]
@@ -25,6 +27,14 @@ _MOST_RATIOS = 1000
 def paths_of(text: str) -> tuple[str, ...]:
     """Names with commas between them."""
     return tuple(name for part in text.split(",") if (name := part.strip()))
+
+
+def targets_in(text: str) -> tuple[Target, ...]:
+    """The targets of an option's text."""
+    try:
+        return targets_of(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def widths_in(path: str) -> dict[str, int]:
@@ -105,6 +115,14 @@ def seconds_of(text: str) -> float:
     value = _number(text)
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text!r} is not a positive number of seconds")
+    return value
+
+
+def tolerance(text: str) -> float:
+    """A number of at least 0."""
+    value = _number(text)
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of at least 0")
     return value
 
 

@@ -1,6 +1,6 @@
 """Build a pruned network from the tensors in a file: cut the dense one to them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import chain
 
 import numpy as np
@@ -18,7 +18,7 @@ from analysis.network.outputs import count_outputs, counted_outputs
 from analysis.network.subjects import build, state_in, subject_of, with_ties
 from analysis.records import HEADS, Comparison, Network
 
-__all__ = ["compare_with", "network_of"]
+__all__ = ["Cut", "compare_with", "network_in", "network_of"]
 
 
 def compare_with(dense: nn.Module, inputs: Inputs, pruned: Network | str) -> Comparison:
@@ -35,7 +35,7 @@ def compare_with(dense: nn.Module, inputs: Inputs, pruned: Network | str) -> Com
     """
     reference = Reference.of(dense, inputs)
     if isinstance(pruned, str):
-        return reference.compared(network_of(reference, _read(pruned), pruned))
+        return reference.compared(network_in(reference, pruned)[0])
     model = build(subject_of(pruned), pruned.weights, pruned.seed)
     count_outputs(model, counted_outputs(dense))
     return reference.compared(model.to(next(dense.parameters()).device))
@@ -58,8 +58,23 @@ def _read(path: str) -> Mapping[str, Tensor]:
     return state
 
 
-def network_of(reference: Reference, state: Mapping[str, Tensor], name: str) -> nn.Module:
-    """The dense network, cut to the tensors of a pruned one, with these loaded.
+Cut = Callable[[nn.Module], None]
+"""What gives a copy of the dense network the structure of a pruned one."""
+
+
+def network_in(reference: Reference, path: str) -> tuple[nn.Module, Cut]:
+    """The network whose tensors a file holds, and what cuts a dense one so.
+
+    Raises:
+        InputError: the file cannot be read, or does not fit.
+    """
+    return network_of(reference, _read(path), path)
+
+
+def network_of(
+    reference: Reference, state: Mapping[str, Tensor], name: str
+) -> tuple[nn.Module, Cut]:
+    """The dense network, cut to the tensors of a pruned one, with these in it; and what cuts it.
 
     Attributes of modules that hold sizes follow, as in a pruning by groups.
 
@@ -82,11 +97,15 @@ def network_of(reference: Reference, state: Mapping[str, Tensor], name: str) -> 
         raise InputError(f"{name!r} does not fit: {error}") from error
     network, gone = copy_of(model), _gone(reference, state)
     followed = _cut_so(reference, gone)
-    cut_labels(network, followed.trace, gone, followed.repeated)
+
+    def cut(other: nn.Module) -> None:
+        cut_labels(other, followed.trace, gone, followed.repeated)
+
+    cut(network)
     others = named_tensors(network)
     for key, value in state.items():
         others[key].data = value.to(others[key].device)
-    return network
+    return network, cut
 
 
 def _cut_so(reference: Reference, gone: NDArray[np.bool_]) -> Labelled:

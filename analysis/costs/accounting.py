@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import compress, groupby, pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,12 +11,13 @@ from torch import Tensor
 
 from analysis.costs.cost_model import CostModel, refined
 from analysis.costs.products import counts_of
+from analysis.costs.reaching import Candidates
 from analysis.errors import InputError
 from analysis.groups.inspecting import Labelled
 from analysis.pruning.channel_classes import classes_of
 from analysis.pruning.expected import Expected, gone_labels
 from analysis.pruning.ranked import Limits, Outlook
-from analysis.pruning.rules import Ranking
+from analysis.pruning.rules import Ranking, Scope
 from analysis.pruning.widths import widths_of
 from analysis.records import (
     Config,
@@ -33,7 +35,7 @@ from analysis.records import (
     Scaling,
     Turn,
     Unknown,
-    check_share,
+    targets_of,
 )
 
 __all__ = ["Account"]
@@ -58,6 +60,7 @@ class Account:
         config: scope and ``round_to``; its ratio is not read.
         limits: of the cut by the groups, see `analysis.pruning.rules.Ranking`; None is
             torch-pruning's own, which makes tensors of their own of tied ones.
+        scopes: what is ranked together; None is as the config says.
 
     Raises:
         InputError: the costs cannot be expressed in the widths of the groups; names the layer.
@@ -74,6 +77,7 @@ class Account:
         importances: Mapping[str, Tensor],
         config: Config,
         limits: Mapping[str, Limits] | None = None,
+        scopes: Sequence[Scope] | None = None,
     ) -> None:
         groups = self._groups = tuple(each.group for each in found)
         macs, params, copies = counts_of(followed, found, table)
@@ -91,7 +95,7 @@ class Account:
         }
         going = {each.group.root: each.going for each in found}
         self._ranking = Ranking(
-            groups, self._segments, importances, config, going=going, limits=limits
+            groups, self._segments, importances, config, scopes, going=going, limits=limits
         )
         self._unknown = {
             each.group.root: each.otherwise
@@ -139,44 +143,45 @@ class Account:
 
     def reach(
         self,
-        target: float,
-        quantity: Quantity = "macs",
+        targets: Any,
         failing: Callable[[NDArray[np.bool_]], str] | None = None,
+        saved: Callable[[NDArray[np.bool_]], int] | None = None,
+        dense: CurvePoint | None = None,
     ) -> Reach:
-        """The smallest ratio that leaves at most a share of the MACs or parameters.
+        """The smallest ratio that leaves at most so much of MACs, parameters and bytes.
 
         Ratios at which the pruned network does not run, or whose cost is not known, are listed.
 
         Args:
-            target: the share.
-            quantity: ``macs`` or ``params``.
-            failing: why the network does not run without these labels, empty if it does; called
-                once, for the ratio found. None calls nothing.
+            targets: see `analysis.records.targets_of`; all of them are to be met.
+            failing: why the network without these labels does not run, empty if it does; asked
+                once, of the ratio that would be the answer. None asks nothing.
+            saved: bytes of the network without these labels, for a target of them.
+            dense: what shares are of; None is the account's own network.
 
         Raises:
-            InputError: a target outside (0, 1].
+            InputError: no target, or one of bytes that nothing measures.
         """
-        check_share(target)
-        _, left, unknown = self._every
-        meets = left[quantity] <= target * getattr(self.dense, quantity)
-        point = self._point(int(meets.argmax())) if meets.any() else None
+        ratios, left, unknown = self._every
+        measure = (lambda ratio: saved(self._gone(ratio))) if saved else None
+        found = Candidates(targets_of(targets), ratios, left, dense or self.dense, measure)
+        place, until = found.first, None
+        point = None if place is None else found.at(place)
         why = failing(self._gone(point.ratio)) if failing and point and point.ratio else ""
-        known = len(meets)
         if point and why:
             unknown = (
                 *(each for each in unknown if each.first < point.ratio),
                 Unknown(point.ratio, 1.0, f"the pruned network does not run: {why}"),
             )
-            known, point = int(meets.argmax()), None
-        least = self._point(int(left[quantity][:known].argmin()))
+            point, until = None, place
+        least = found.least(until)
         return Reach(
-            quantity=quantity,
-            target=target,
-            dense=self.dense,
+            targets=found.targets,
+            dense=found.dense,
             point=point,
             least=least,
-            holders=self._holders(least.ratio, quantity),
-            scaling=self.scaling(quantity),
+            holders=self._holders(least.ratio, found.targets[0].quantity),
+            scaling=self.scaling(found.targets[0].quantity),
             unknown=unknown,
         )
 
@@ -272,7 +277,9 @@ class Account:
         return Savings(point, tuple(rows))
 
     def scaling(self, quantity: Quantity = "macs") -> Scaling | None:
-        """a, b and c of the quadratic in the ratio; None if the costs are not quadratic."""
+        """a, b and c of the quadratic that explains the curve's bend; None where it is none."""
+        if quantity == "bytes":
+            return None
         terms = getattr(self.model, quantity).scaled(self.model.widths)
         return terms and Scaling(*terms)
 
@@ -379,17 +386,11 @@ class Account:
             tuple(_ranges(ratios, obstacles)),
         )
 
-    def _point(self, place: int) -> CurvePoint:
-        ratios, left, _ = self._every
-        return CurvePoint(
-            float(ratios[place]), int(left["macs"][place]), int(left["params"][place])
-        )
-
     def _holders(self, ratio: float, quantity: Quantity) -> tuple[Holder, ...]:
         """The layers that keep the most at a ratio."""
         ((_, removed, found),) = self._expected([ratio])
         costs = self.model.by_layer(removed[:, 0])
-        place = ("macs", "params").index(quantity)
+        place = 0 if quantity == "macs" else 1
         most = sorted(costs, key=lambda layer: -costs[layer][place])[:_HOLDERS]
         total = sum(cost[place] for cost in costs.values())
         makers = {layer: group for group in self._groups for layer in group.layers}

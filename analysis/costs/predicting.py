@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from analysis.costs.accounting import Account
+from analysis.costs.counting import saved_bytes
 from analysis.costs.followed import count_macs, counted
 from analysis.groups import inspecting, policies
 from analysis.groups.departing import cut_copy
@@ -38,8 +39,10 @@ __all__ = [
     "cost_of",
     "failing",
     "ratio_curve",
+    "ratio_for",
     "ratio_for_macs",
     "ratio_for_params",
+    "reach_of",
 ]
 
 
@@ -114,37 +117,56 @@ def cost_of(
     return account.point_at(widths)
 
 
-def ratio_for_macs(
-    model: nn.Module, example_inputs: Inputs, target: float, **options: Unpack[PruningOptions]
+def ratio_for(
+    model: nn.Module, example_inputs: Inputs, targets: Any, **options: Unpack[PruningOptions]
 ) -> Reach:
-    """The smallest pruning ratio that leaves at most ``target`` of the MACs, or why none does.
+    """The smallest pruning ratio that meets all targets, or why none does.
 
-    Ratios whose cost is not known are in ``unknown`` of the result: one of them may meet the
-    target, too. A copy is cut at the ratio found and run once; a ratio at which it does not run is
-    not returned.
+    Ratios whose cost is not known are in the answer's ``unknown``: one of them may meet them too. A
+    copy is cut as the answer says and run once; if it does not run, it is no answer.
 
     Args:
         model: the dense network; not changed.
         example_inputs: a tensor, a tuple or a dict.
-        target: greatest share of the dense MACs that may be left, in (0, 1].
+        targets: what is to be left at most, as ``{"macs": 0.45, "params": 1.2e6}``: in (0, 1] a
+            share of the dense network's, a number above; of ``macs``, ``params`` or ``bytes``.
         **options: as in `ratio_curve`.
 
     Raises:
-        InputError: a target outside (0, 1]; and as `ratio_curve`.
+        InputError: what is no target; and as `ratio_curve`.
     """
     account = cost_account(model, example_inputs, **options)
-    return account.reach(target, "macs", failing(account, model, example_inputs))
+    return reach_of(account, targets, model, example_inputs)
+
+
+def reach_of(
+    account: Account,
+    targets: Any,
+    model: nn.Module,
+    example_inputs: Inputs,
+    dense: CurvePoint | None = None,
+) -> Reach:
+    """The same of an account that was made before; shares are of ``dense``, if it is given."""
+
+    def saved(removed: NDArray[np.bool_]) -> int:
+        followed = account.followed
+        return saved_bytes(cut_copy(model, followed.trace, removed, followed.repeated))
+
+    return account.reach(targets, failing(account, model, example_inputs), saved, dense)
+
+
+def ratio_for_macs(
+    model: nn.Module, example_inputs: Inputs, target: float, **options: Unpack[PruningOptions]
+) -> Reach:
+    """The smallest pruning ratio that leaves at most ``target`` of the MACs: `ratio_for` of one."""
+    return ratio_for(model, example_inputs, {"macs": target}, **options)
 
 
 def ratio_for_params(
     model: nn.Module, example_inputs: Inputs, target: float, **options: Unpack[PruningOptions]
 ) -> Reach:
-    """The smallest pruning ratio that leaves at most ``target`` of the parameters.
-
-    Arguments and errors are those of `ratio_for_macs`.
-    """
-    account = cost_account(model, example_inputs, **options)
-    return account.reach(target, "params", failing(account, model, example_inputs))
+    """The smallest ratio that leaves at most ``target`` of the parameters: `ratio_for` of one."""
+    return ratio_for(model, example_inputs, {"params": target}, **options)
 
 
 def failing(

@@ -1,7 +1,7 @@
 """The costs of a network as products of channels of its groups."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import prod
 
 import numpy as np
@@ -52,7 +52,8 @@ def counts_of(
         if table.convention == "fvcore"
         else [each.term for each in products_in(followed, rules)]
     )
-    macs = [*map(count_of, products)]
+    folded = dict(table.folded)
+    macs = [count_of(each) for each in products if each.layer not in folded]
     done = Counter[str]()
     for count in macs:
         done[count.layer] += count.count
@@ -69,7 +70,14 @@ def counts_of(
     if lost is not None:
         raise InputError(f"the cost of layer `{lost}` cannot be expressed: none of it is counted")
     elements, copies = (
-        tuple(map(count_of, elements_in(followed, terms, rules)))
+        tuple(map(count_of, _left(elements_in(followed, terms, rules), folded)))
         for terms in (followed.elements, followed.copies)
     )
     return tuple(macs), elements, copies
+
+
+def _left(terms: Iterable[Term], folded: Mapping[str, bool]) -> Iterator[Term]:
+    """What is left where batch norms are folded, of which the shift may stay."""
+    for term in terms:
+        if term.layer not in folded or (folded[term.layer] and term.name.endswith(".bias")):
+            yield term

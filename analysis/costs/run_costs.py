@@ -1,11 +1,13 @@
 """The costs of one pruning: dense, pruned, and as requested; also by scope."""
 
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 
 from torch import nn
 
 from analysis.costs import counting
 from analysis.costs.accounting import Account
+from analysis.costs.folding import folded
 from analysis.costs.followed import count_macs
 from analysis.errors import InputError
 from analysis.network.failures import locate_failure
@@ -70,6 +72,8 @@ def costed_run(
         and locate_failure(pruned, inputs) is None
     )
     costs, bytes_left = measure(pruned, inputs) if runs else (None, None)
+    if costs is not None and table.folded:
+        costs = folded(costs, table.folded)
     accounts = verification.groups
     requested = removed = None
     known = accounts and all(entry.requested is not None for entry in accounts)
@@ -79,12 +83,14 @@ def costed_run(
         went = removed_channels(removals)
         removed = _savings(account, {each.root: went.get(each.root, ()) for each in accounts})
     left = requested.point if requested else None
+    params = Sizes(table.params, costs.params if costs else None, left.params if left else None)
+    macs = Sizes(table.macs, costs.macs if costs else None, left.macs if left else None)
     return Run(
         config=config,
-        verification=verification,
+        verification=replace(verification, macs=macs, params=params),
         channels=_channels(accounts),
-        params=Sizes(table.params, costs.params if costs else None, left.params if left else None),
-        macs=Sizes(table.macs, costs.macs if costs else None, left.macs if left else None),
+        params=params,
+        macs=macs,
         bytes_=Sizes(saved_bytes, bytes_left),
         costs=costs,
         scopes=() if planned is None else _by_scope(accounts, requested, removed),

@@ -242,7 +242,9 @@ class _Proof:
         if structure.draws:
             self._check_deterministic()
         idle = exercised.unexercised(self._pruned, structure.used) if structure.used else ()
-        answer = replace(answer, structure=structure.said, unexercised=tuple(idle))
+        answer = replace(
+            answer, structure=structure.said, unexercised=tuple(idle), macs=structure.macs
+        )
         if structure.differs:
             text = dict(structure.conflicts).get(structure.layer, structure.differs)
             return replace(

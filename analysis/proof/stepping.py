@@ -11,10 +11,11 @@ from typing import Any
 
 from torch import nn
 
-from analysis.errors import AnalysisError, BudgetExceededError, InputError, UnprunableError
+from analysis.errors import BudgetExceededError, InputError, UnprunableError
 from analysis.groups import depgraph
 from analysis.network.failures import check_runs
-from analysis.network.inference import Inputs, copy_of, left_as_found, one_line
+from analysis.network.inference import Inputs, copy_of, left_as_found
+from analysis.network.measuring import trained
 from analysis.network.operators import Operators, watched
 from analysis.processes import budgets
 from analysis.proof import comparing, distinct_values
@@ -31,6 +32,7 @@ from analysis.records import (
     PlannedGroup,
     Reason,
     Removal,
+    Sizes,
     Verdict,
     Verification,
     merge_cuts,
@@ -49,13 +51,27 @@ __all__ = [
 class Progress:
     """The cuts of a pruner's steps so far, and their requests.
 
-    ``reading`` is of its groups before the first step, which is asked for no more after that.
+    ``reading`` is of its groups before the first step, which is asked for no more after that;
+    ``macs`` and ``params`` are the network's before it.
     """
 
     removals: list[Removal] = field(default_factory=list)
     requested: Requested | None = None
     trained: bool = False
     reading: depgraph.Reading | None = None
+    macs: int | None = None
+    params: int | None = None
+
+    def costed(self, step: Verification, model: nn.Module) -> Verification:
+        """The verdict on a step, with what there was before the first and is now."""
+        if self.macs is None and step.macs is not None:
+            self.macs = step.macs.before
+        macs = None if self.macs is None or step.macs is None else step.macs.after
+        return replace(
+            step,
+            macs=None if self.macs is None else Sizes(self.macs, macs),
+            params=None if self.params is None else Sizes(self.params, parameters_of(model)),
+        )
 
     def cut_by(self, pruner: Any, model: nn.Module, inputs: Inputs) -> tuple[DependencyGroup, ...]:
         """The groups that a pruner cuts, as its own graph has them.
@@ -116,26 +132,21 @@ def stepped(
                     _train(between, model)
     except (UnprunableError, BudgetExceededError) as failure:
         return verdict_of(failure)
-    # Of several steps the weakest claim counts.
-    return min(steps, key=lambda step: (STRENGTH.index(step.verdict), -(step.max_rel_error or 0.0)))
+    # Of several steps the weakest claim counts, and what the last one left.
+    weakest = min(
+        steps, key=lambda step: (STRENGTH.index(step.verdict), -(step.max_rel_error or 0.0))
+    )
+    return replace(weakest, macs=steps[-1].macs, params=steps[-1].params)
 
 
 def _train(between: Between, model: nn.Module) -> None:
     """What is done between two steps; it may leave the model in train mode.
 
     Raises:
-        InputError: it raised.
+        InputError: it raised, or its optimizer holds the parameters of another network.
     """
-    try:
-        with budgets.step("training"):
-            between(model)
-    except AnalysisError:
-        raise
-    except Exception as error:
-        raise InputError(
-            f"the function between steps raised {type(error).__name__}: {one_line(error)}; "
-            "expected a function of the model, to train it"
-        ) from error
+    with budgets.step("training"):
+        trained(between, model, "the function between steps")
     model.eval()
 
 
@@ -156,6 +167,7 @@ def each_step(
         UnprunableError: the pruner raised.
     """
     history = surgery.Ledger(getattr(pruner, "DG", None))
+    progress.params = parameters_of(model)
     while pruner.current_step < pruner.iterative_steps:
         start, before = start or _Start.of(model, inputs), pruner.current_step
         try:
@@ -165,7 +177,7 @@ def each_step(
                 raise
             step = f"step {before + 1} of {pruner.iterative_steps}"
             raise UnprunableError(f"{error}, in {step}; the steps before went through") from error
-        yield proved
+        yield progress.costed(proved, model)
         if pruner.current_step == before:
             raise InputError(
                 f"step() of the {type(pruner).__name__} leaves current_step at {before} of "
@@ -231,6 +243,11 @@ def _prove_step(
             )
         with budgets.step("proving"):
             return prove(dense, model, done, inputs, start.noted)
+
+
+def parameters_of(model: nn.Module) -> int:
+    """How many parameters a network has; tied ones count once."""
+    return sum(parameter.numel() for parameter in model.parameters())
 
 
 def verdict_of(failure: UnprunableError | BudgetExceededError) -> Verification:

@@ -34,7 +34,7 @@ from analysis.proof.lines import by_line, kind_of, site_of
 from analysis.proof.norms import norms_of
 from analysis.proof.own_arguments import OwnArguments
 from analysis.proof.staying import Removed, Staying
-from analysis.records import Cut
+from analysis.records import Cut, Sizes
 
 __all__ = ["FUNCTIONS", "Recording", "Structure", "line_up", "record"]
 
@@ -68,6 +68,7 @@ class Structure:
         draws: whether the pruned network draws random numbers.
         used: names of the pruned network's tensors that its eval mode uses.
         scaled: modules whose forward uses a number that follows a width, and what it does with it.
+        macs: multiply-accumulates of both; None where one could not be followed.
     """
 
     differs: str = ""
@@ -81,6 +82,7 @@ class Structure:
     numbered: str | None = None
     draws: bool = False
     used: frozenset[str] = frozenset()
+    macs: Sizes | None = None
 
     @property
     def is_proved(self) -> bool:
@@ -155,7 +157,8 @@ def line_up(
     own = OwnArguments(dense, inputs, kept, trace.calls, after.trace.calls)
     structure = _Lining(recording, after, removed, own).structure()
     draws = any(step.place.operator in operators.RANDOM for step in after.trace.calls)
-    return replace(structure, used=frozenset(after.trace.used), draws=draws)
+    macs = Sizes(trace.macs, after.trace.macs)
+    return replace(structure, used=frozenset(after.trace.used), draws=draws, macs=macs)
 
 
 class _UnknownError(Exception):

@@ -24,7 +24,7 @@ from analysis.pruning.by_groups import (
     scopes_of,
 )
 from analysis.pruning.heads_of_sets import head_accounts
-from analysis.pruning.rules import Scope
+from analysis.pruning.rules import Limits, Scope
 from analysis.records import (
     IMPORTANCES,
     Attribute,
@@ -36,7 +36,7 @@ from analysis.records import (
     checked_widths,
 )
 
-__all__ = ["GroupCut", "GroupPruner"]
+__all__ = ["GroupCut", "GroupPruner", "Numbers"]
 
 
 @dataclass(eq=False)
@@ -157,8 +157,13 @@ class GroupPruner:
     def asked_by(
         cls, config: Config, model: nn.Module, example_inputs: Inputs, **options: Any
     ) -> "GroupPruner":
-        """A pruner with the request of a config, and further ``options``."""
-        asked = {
+        """One that is asked what a config says, and further ``options`` of its own."""
+        return cls(model, example_inputs, config.ratio, **(cls.options_of(config) | options))
+
+    @staticmethod
+    def options_of(config: Config) -> dict[str, Any]:
+        """What a config says beside how far."""
+        return {
             "scope": config.scope,
             "importance": config.importance,
             "round_to": config.round_to,
@@ -166,7 +171,6 @@ class GroupPruner:
             "heads": config.heads,
             "widths": dict(config.widths),
         }
-        return cls(model, example_inputs, config.ratio, **(asked | options))
 
     @property
     def axes(self) -> dict[tuple[str, int], list[int]]:
@@ -249,26 +253,31 @@ class GroupPruner:
             importance = scored_by(importance, self.model)
         return ranked_sets(self.model, followed, self._staying, importance)
 
-    def _chosen(self, numbers: "_Numbers") -> Chosen:
-        """The channels that are removed at this step's share of the ratios."""
+    def _chosen(self, numbers: "Numbers") -> Chosen:
+        """Which channels go at this step's share of the ratios."""
         share = self.current_step / self.iterative_steps
-        ranked = self._sets.ranked
-        scopes = [
+        config = replace(self._config, ratio=self._config.ratio * share)
+        return choose(self._sets, config, self._scopes_now(numbers, share), self._limits(numbers))
+
+    def _scopes_now(self, numbers: "Numbers", share: float) -> list[Scope]:
+        """What is ranked together of what is left, with its share of a ratio of its own."""
+        return [
             Scope(
                 scope.name,
-                tuple(root for root in ranked if numbers.roots[root] in scope.roots),
+                tuple(root for root in self._sets.ranked if numbers.roots[root] in scope.roots),
                 None if scope.ratio is None else scope.ratio * share,
                 initial=self._first.positions(scope),
             )
             for scope in self._scopes
         ]
-        config = replace(self._config, ratio=self._config.ratio * share)
-        before = {root: self._first.widths[first] for root, first in numbers.roots.items()}
-        limits = limits_of(self._sets, config, self._least, before)
-        return choose(self._sets, config, scopes, limits)
 
-    def _note(self, chosen: Chosen, numbers: "_Numbers") -> None:
-        """Add this step's plan to what was removed, with indices of the first network."""
+    def _limits(self, numbers: "Numbers") -> dict[str, Limits]:
+        """How many channels of what is left may go."""
+        before = {root: self._first.widths[first] for root, first in numbers.roots.items()}
+        return limits_of(self._sets, self._config, self._least, before)
+
+    def _note(self, chosen: Chosen, numbers: "Numbers") -> None:
+        """Add what is asked now to what has gone, in the numbers of the first network."""
         found = {each.root: each for each in self.planned}
         for entry in chosen.planned:
             root, channels = numbers.roots[entry.root], numbers.channels[entry.root]
@@ -293,8 +302,8 @@ def _joined(before: Iterable[Attribute], now: Iterable[Attribute]) -> Iterator[A
 
 
 @dataclass(frozen=True, eq=False)
-class _Numbers:
-    """The groups of a network, with indices of the network before the first step.
+class Numbers:
+    """The groups of a network in the numbers of what it was before the first step.
 
     Attributes:
         origins: for each label of its pass that of the first one.
@@ -346,8 +355,8 @@ class _First:
             gone[np.delete(trace.labels(*axis), left)] = True
         return gone
 
-    def numbers(self, sets: RankedSets) -> _Numbers:
-        """The indices of the positions left."""
+    def numbers(self, sets: RankedSets) -> Numbers:
+        """The numbers of what is left of it."""
         trace, first = sets.followed.trace, self.sets.followed
         origins = np.zeros(trace.count, np.int32)
         for axis in trace.starts:
@@ -358,7 +367,7 @@ class _First:
             whole = self.sets.found[first.group_of[own[0]]]
             roots[each.group.root] = whole.group.root
             channels[each.group.root] = whole.channel_of[own]
-        return _Numbers(origins, first.trace.count, roots, channels)
+        return Numbers(origins, first.trace.count, roots, channels)
 
     def positions(self, scope: Scope) -> int:
         """How many positions of a scope were ranked."""

@@ -35,9 +35,10 @@ Between = Callable[[nn.Module], Any]
 Blame = Callable[[BaseException], str]
 """Names what foreign code was processing when it raised, see `analysis.errors.upstream`."""
 
-PrunerFactory = Callable[[nn.Module, Inputs, float], Any]
+PrunerFactory = Callable[[nn.Module, Inputs, Any], Any]
 """The user's own pruner: (model, example inputs, ratio) -> a torch-pruning pruner on that model,
-or that and a function of the model to call between its steps."""
+or that and a function of the model to call between its steps. Where targets say how far, the third
+is a dict of them, as a `TargetPruner` takes it."""
 
 Build = Callable[[nn.Module, Blame | None], tuple[Any, Between | None]]
 """(model, blame) -> a pruner on the model, and a function between its steps"""
@@ -80,12 +81,19 @@ def builder(
     def users(model: nn.Module, blame: Blame | None) -> tuple[Any, Between | None]:
         assert factory is not None
         with _output_told(model, inputs), upstream("the pruner function", blame):
-            answer = factory(model, map_tensors(inputs, Tensor.clone), config.ratio)
+            answer = factory(model, map_tensors(inputs, Tensor.clone), _asked(config))
         return _unpacked(answer, model)
 
     if factory is not None:
         return users
     return by_groups if config.cut == "groups" else magnitude
+
+
+def _asked(config: Config) -> Any:
+    """What a pruner function is asked: the ratio, or the targets that stand in its place."""
+    if not config.sought:
+        return config.ratio
+    return {target.quantity: target.limit for target in config.targets}
 
 
 @contextmanager

@@ -26,6 +26,7 @@ from analysis.records import (
     Run,
     Thresholds,
     checked_ratios,
+    usual_ratios,
 )
 
 __all__ = [
@@ -49,7 +50,7 @@ class _Bound:
         self.pruning = pruning
 
     def __repr__(self) -> str:
-        return f"{self.subject}-{self.ratio:g}-{self.name}"
+        return f"{self.subject}-{self.pruning.config.asked}-{self.name}"
 
     @property
     def subject(self) -> str:
@@ -58,8 +59,8 @@ class _Bound:
 
     @property
     def ratio(self) -> float:
-        """The pruning ratio."""
-        return self.pruning.ratio
+        """The pruning ratio; where targets say how far, it is known of the run."""
+        return self.pruning.config.ratio
 
     @property
     def run(self) -> Run:
@@ -105,16 +106,18 @@ class BoundCheck(_Bound):
         if self.expected:
             pytest.xfail(self.expected)
         if not result.passed:
-            raise CheckFailedError(result.message + _way_out(self.run, self.pruning.ratio))
+            raise CheckFailedError(result.message + _way_out(self.run))
 
 
-def _way_out(run: Run, ratio: float) -> str:
-    """A hint that leads from a wrong pruning to a right one."""
+def _way_out(run: Run) -> str:
+    """What leads from a pruning that is not right to one that is."""
     if run.verification.verdict not in CURED:
         return ""
+    asked, option = run.config.asked, "target" if run.config.sought else "ratios"
+    argument = f"targets={asked!r}" if run.config.sought else asked
     return (
-        f"\nprune by groups instead: analysis.prune(model, example_inputs, {ratio:g}), or "
-        f"`{OWN} prune MODEL --ratios {ratio:g}`"
+        f"\ncut by the groups as they are: analysis.prune(model, example_inputs, {argument}), or "
+        f"`{OWN} prune MODEL --{option} {asked}`"
     )
 
 
@@ -155,7 +158,12 @@ def parametrize_with_checks(
     importance: str = "l1",
     round_to: int | None = None,
     max_pruning_ratio: float = 1.0,
+    targets: Any = (),
+    fold_bn: bool = False,
     pruner: Any = None,
+    evaluate: Any = None,
+    finetune: Any = None,
+    lower_is_better: Iterable[str] = (),
     expected_failures: Mapping[str, str] = MappingProxyType({}),
     weights: str = "random",
     seed: int = 0,
@@ -184,8 +192,15 @@ def parametrize_with_checks(
         importance: ``l1`` or ``l2``.
         round_to: keep channel counts a multiple of this.
         max_pruning_ratio: the cap handed to the pruner, in (0, 1].
+        targets: what is to be left at most, as ``{"macs": 0.45}``, see `analysis.ratio_for`; where
+            no ratios are given, one run at the smallest that meets them.
+        fold_bn: leave out what a device folds of batch norms, of MACs and parameters.
         pruner: the user's own, a function of (model, inputs, ratio), or
             ``package.module:function``; see `analysis.pruning.pruners.PrunerFactory`.
+        evaluate: a function of the model that returns a number or a dict of numbers, where more is
+            better, or its reference; it is held to ``metric_loss`` of the thresholds.
+        finetune: a function that trains the pruned network in place before it is measured again.
+        lower_is_better: names of metrics of which less is better.
         expected_failures: by check (``"no_group_dropped"``), or by ratio and check
             (``"0.8-no_group_dropped"``), the reason why it fails. An entry that passes fails the
             test, and so does one that names no test.
@@ -210,19 +225,24 @@ def parametrize_with_checks(
                 _builder(factory),
                 outputs if isinstance(outputs, str) else tuple(outputs),  # type: ignore[arg-type]
             ),
-            ratios=checked_ratios((0.0,) if widths and ratios is RATIOS else ratios),
+            ratios=usual_ratios(widths, targets) if ratios is RATIOS else checked_ratios(ratios),
             widths=widths,
+            targets=targets,
+            fold_bn=fold_bn,
             ignore=ignore,
             scope=scope,
             importance=importance,
             round_to=round_to,
             max_pruning_ratio=max_pruning_ratio,
             pruner=pruner,
+            evaluate=evaluate,
+            finetune=finetune,
+            lower_is_better=tuple(lower_is_better),
             thresholds=Thresholds() if thresholds is None else thresholds,
             budget=budget,
         )
         request = resolved(request)
-        prunings = [Pruning(request, ratio) for ratio in request.ratios]
+        prunings = [Pruning(request, config) for config in request.configs]
         return pytest.mark.parametrize("check", parameters(prunings, expected_failures))
     except InputError as error:
         raise pytest.Collector.CollectError(f"parametrize_with_checks: {error}") from error
@@ -263,13 +283,13 @@ def parameters(
     Raises:
         InputError: an expected failure has no reason, or names no check and ratio.
     """
-    reasons = _reasons([pruning.ratio for pruning in prunings], expected_failures)
+    reasons = _reasons([pruning.config.asked for pruning in prunings], expected_failures)
     return [
         pytest.param(bound, id=repr(bound))
         for pruning in prunings
         for bound in (
             *(
-                BoundCheck(name, pruning, reasons.get((pruning.ratio, name), ""))
+                BoundCheck(name, pruning, reasons.get((pruning.config.asked, name), ""))
                 for name in CATALOGUE
             ),
             BoundBaseline(pruning),
@@ -277,27 +297,25 @@ def parameters(
     ]
 
 
-def _reasons(
-    ratios: Collection[float], expected: Mapping[str, str]
-) -> dict[tuple[float, str], str]:
-    """Why checks are expected to fail, by ratio and check."""
+def _reasons(all_asked: Collection[str], expected: Mapping[str, str]) -> dict[tuple[str, str], str]:
+    """Why checks are expected to fail, by ratio, or targets, and check."""
     if not isinstance(expected, Mapping):
         raise InputError(
             f"expected_failures is a {type(expected).__name__}; expected a dict of reasons by check"
         )
-    found: dict[tuple[float, str], str] = {}
+    found: dict[tuple[str, str], str] = {}
     for entry, reason in expected.items():
         if not isinstance(reason, str) or not reason.strip():
             raise InputError(
                 f"expected_failures: {entry!r} has no reason; say in a few words why it fails"
             )
-        of_ratio, dash, check = str(entry).rpartition("-")
+        of, dash, check = str(entry).rpartition("-")
         named([check])
-        fitting = [ratio for ratio in ratios if not dash or f"{ratio:g}" == of_ratio]
+        fitting = [asked for asked in all_asked if not dash or asked == of]
         if not fitting:
             raise InputError(
                 f"expected_failures: {entry!r} is of no test; the ratios are "
-                f"{', '.join(f'{ratio:g}' for ratio in ratios)}; an entry is CHECK or RATIO-CHECK"
+                f"{', '.join(all_asked)}; an entry is CHECK or RATIO-CHECK"
             )
-        found |= {(ratio, check): reason for ratio in fitting}
+        found |= {(asked, check): reason for asked in fitting}
     return found

@@ -38,7 +38,7 @@ class _Progress:
             return (yield)
         from analysis.processes.budgets import announced_to
 
-        name = f"{waiting[0].subject} at {waiting[0].ratio:g}"
+        name = f"{waiting[0].subject} at {waiting[0].pruning.config.asked}"
         try:
             with announced_to(lambda step: self._show(_SHOWN.format(f"{name}: {step}"))):
                 return (yield)

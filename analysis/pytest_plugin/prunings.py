@@ -1,4 +1,4 @@
-"""One network at one ratio, pruned once for all its checks."""
+"""One network, pruned once for all its checks as far as a ratio or targets say."""
 
 import warnings
 from collections.abc import Iterable, Iterator
@@ -11,7 +11,7 @@ from analysis.groups import policies
 from analysis.opened import info_of, loaded
 from analysis.processes.shared_cache import SharedCache
 from analysis.processes.workers import portable
-from analysis.records import Request, Run, SubjectInfo
+from analysis.records import Config, Request, Run, SubjectInfo
 from analysis.runs import run_of, within
 
 __all__ = ["Pruning", "load"]
@@ -31,20 +31,20 @@ def load(request: Request) -> None:
 
 
 class Pruning:
-    """A request at one ratio; the work is done on first use.
+    """One of the prunings that a request asks for: all is done when it is first asked for.
 
     Attributes:
-        request: the network, the pruning and the limits of the checks; shared by its ratios.
-        ratio: the pruning ratio.
-        refused: why the network, its inputs or the pruner could not be used, if so.
+        request: what is pruned, how, and what it is held to; the same for each of its ratios.
+        config: what is asked of this one.
+        refused: why the network, its inputs or the pruner could not be used, once that is known.
         names: the checks that are run.
         key: under which other processes find the result; empty if it is not shared.
         network: under which they find the page's entry of the network; empty if there is none.
     """
 
-    def __init__(self, request: Request, ratio: float) -> None:
+    def __init__(self, request: Request, config: Config) -> None:
         self.request = request
-        self.ratio = ratio
+        self.config = config
         self.refused = ""
         self.names = tuple(CATALOGUE)
         self.key = ""
@@ -96,7 +96,7 @@ class Pruning:
 
     def _work(self) -> Run:
         with _quietly():
-            run = run_of(self.request, self.request.config(self.ratio), self.names)
+            run = run_of(self.request, self.config, self.names)
             if self._cache and self.network:
                 # The page's entry of the network; without it the page is shorter.
                 with suppress(AnalysisError, BudgetExceededError):

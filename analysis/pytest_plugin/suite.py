@@ -24,7 +24,6 @@ from analysis.records import (
     BUDGET,
     IMPORTANCES,
     POLICIES,
-    RATIOS,
     SCOPES,
     CostTable,
     Network,
@@ -33,6 +32,8 @@ from analysis.records import (
     Study,
     SubjectInfo,
     SubjectStudy,
+    targets_of,
+    usual_ratios,
 )
 from analysis.reporting import prunings
 from analysis.reporting.files import check_writable
@@ -72,6 +73,11 @@ OPTIONS = (
     _option("--outputs", metavar="PATH,PATH", help="the outputs to compare (default: all)"),
     _option(
         "--ratios", metavar="R,R,...|START:STOP:STEP", help="pruning ratios (default: 0.3,0.5,0.8)"
+    ),
+    _option(
+        "--target",
+        metavar="macs=SHARE,params=N,...",
+        help="what is to be left at most; without --ratios, at the smallest ratio that meets it",
     ),
     _option(
         "--ignore-layers",
@@ -131,7 +137,9 @@ def configure(config: pytest.Config) -> None:
             requests = [resolved(request) for request in _requests(config)]
             prunings = import_module("analysis.pytest_plugin.prunings")
             config.stash[PRUNINGS] = [
-                prunings.Pruning(request, ratio) for request in requests for ratio in request.ratios
+                prunings.Pruning(request, config)
+                for request in requests
+                for config in request.configs
             ]
             if not (is_worker or config.option.collectonly):
                 for request in requests:
@@ -207,6 +215,7 @@ def _requests(config: pytest.Config) -> list[Request]:
     def given(name: str, default: str) -> str:
         return str(_value(config, name) or default)
 
+    targets = targets_of(_value(config, "target") or ())
     requests = [
         Request(
             Network(
@@ -217,7 +226,8 @@ def _requests(config: pytest.Config) -> list[Request]:
                 device=given("device", "cpu"),
                 outputs=read("outputs", paths_of, ()),
             ),
-            ratios=read("ratios", ratios_of, RATIOS),
+            ratios=read("ratios", ratios_of, usual_ratios((), targets)),
+            targets=targets,
             ignore=_policy(config),
             scope=given("scope", "global"),
             importance=given("importance", "l1"),
@@ -280,7 +290,7 @@ class _Looked:
                 names = {bound.name} if bound.name in pruning.names else pruning.names
                 wanted.setdefault(pruning, set()).update(names)
                 test = item.nodeid.removesuffix(f"[{item.callspec.id}]")  # type: ignore[attr-defined]
-                places.setdefault(pruning, f"{test} {pruning.subject} {pruning.ratio!r}")
+                places.setdefault(pruning, f"{test} {pruning.subject} {pruning.config.asked}")
         is_told = bool(_value(session.config, "report"))
         # A session without prunings needs no folder.
         cache = _cache_of(session.config) if wanted else None

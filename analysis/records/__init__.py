@@ -4,6 +4,8 @@ Each wing has a module, and this package exports all names. Records do not impor
 do not need it.
 """
 
+from analysis.records.accuracy import Metric
+from analysis.records.advice import Advice, Point
 from analysis.records.comparing import Comparison, Inferred, Untied
 from analysis.records.conventions import (
     CONVENTIONS,
@@ -21,7 +23,6 @@ from analysis.records.costs import (
     GroupSaving,
     Holder,
     LayerCost,
-    Quantity,
     RatioCurve,
     Reach,
     Saved,
@@ -70,6 +71,7 @@ from analysis.records.pruning import (
     merge_cuts,
 )
 from analysis.records.requests import (
+    ADVISED,
     BUDGET,
     CUTS,
     HEADS,
@@ -83,15 +85,21 @@ from analysis.records.requests import (
     Network,
     Request,
     Thresholds,
-    check_share,
     checked_ratios,
     checked_widths,
     excluded,
     label_of,
-    not_per_cent,
     unknown_policy,
+    usual_ratios,
 )
-from analysis.records.runs import CheckResult, Run, ScopeAccount, timed_out
+from analysis.records.runs import (
+    MEETS_TARGET,
+    METRICS_HELD,
+    CheckResult,
+    Run,
+    ScopeAccount,
+    timed_out,
+)
 from analysis.records.study import (
     NetworkAudit,
     NetworkCosts,
@@ -103,8 +111,10 @@ from analysis.records.study import (
     SubjectStudy,
     ZooRecord,
 )
+from analysis.records.targets import QUANTITIES, Quantity, Target, not_per_cent, targets_of
 
 __all__ = [
+    "ADVISED",
     "BUDGET",
     "COLUMNS",
     "CONVENTIONS",
@@ -114,15 +124,19 @@ __all__ = [
     "FVCORE",
     "HEADS",
     "IMPORTANCES",
+    "MEETS_TARGET",
+    "METRICS_HELD",
     "MINIMIZING",
     "OWN_PRUNER",
     "POLICIES",
     "PRODUCTS",
+    "QUANTITIES",
     "RATIOS",
     "SAVED",
     "SCOPES",
     "STRENGTH",
     "WORDS",
+    "Advice",
     "Attribute",
     "Audited",
     "Axis",
@@ -150,6 +164,7 @@ __all__ = [
     "Lint",
     "Lock",
     "Member",
+    "Metric",
     "Mismatch",
     "Misread",
     "Network",
@@ -159,6 +174,7 @@ __all__ = [
     "NetworkPruned",
     "Outside",
     "PlannedGroup",
+    "Point",
     "PolicyAccount",
     "Quantity",
     "RankAgreement",
@@ -177,6 +193,7 @@ __all__ = [
     "Study",
     "SubjectInfo",
     "SubjectStudy",
+    "Target",
     "Thresholds",
     "Turn",
     "Unknown",
@@ -186,13 +203,14 @@ __all__ = [
     "Verification",
     "ZooRecord",
     "check_convention",
-    "check_share",
     "checked_ratios",
     "checked_widths",
     "excluded",
     "label_of",
     "merge_cuts",
     "not_per_cent",
+    "targets_of",
     "timed_out",
     "unknown_policy",
+    "usual_ratios",
 ]

@@ -1,13 +1,13 @@
 """MACs and parameters: counted, predicted and attributed."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
-from math import ceil
-from typing import Literal
 
 from analysis.errors import InputError, did_you_mean
 from analysis.records.conventions import CONVENTIONS
 from analysis.records.pruning import GroupAccount, Reason
+from analysis.records.targets import QUANTITIES, Quantity, Target
 
 __all__ = [
     "COLUMNS",
@@ -16,7 +16,6 @@ __all__ = [
     "GroupSaving",
     "Holder",
     "LayerCost",
-    "Quantity",
     "RatioCurve",
     "Reach",
     "Saved",
@@ -26,9 +25,6 @@ __all__ = [
     "Turn",
     "Unknown",
 ]
-
-
-Quantity = Literal["macs", "params"]
 
 
 COLUMNS = ("convolution", "linear", "attention", "normalization", "elementwise")
@@ -78,6 +74,8 @@ class CostTable:
         not_traced: why fvcore could not count the model; its rules were then applied to the
             labelled pass. Empty if it counted.
         convention: by which it is counted, see `analysis.records.CONVENTIONS`.
+        folded: batch norms that are counted as a device has them that folds them into the layer
+            before, with whether their shift stays, as that layer's bias.
     """
 
     layers: tuple[LayerCost, ...]
@@ -88,6 +86,7 @@ class CostTable:
     modules: tuple[str, ...] = ()
     not_traced: str = ""
     convention: str = "fvcore"
+    folded: tuple[tuple[str, bool], ...] = ()
 
     @property
     def unit(self) -> str:
@@ -139,11 +138,20 @@ class CostTable:
 
 @dataclass(frozen=True)
 class CurvePoint:
-    """The MACs and parameters left at one ratio."""
+    """What one ratio leaves; ``bytes`` are known where a target is of them."""
 
     ratio: float
     macs: int
     params: int
+    bytes: int | None = None
+
+    def misses(self, targets: Iterable[Target], dense: "CurvePoint") -> tuple[Target, ...]:
+        """Of these targets those that it does not meet."""
+        return tuple(
+            each
+            for each in targets
+            if getattr(self, each.quantity) > each.most(getattr(dense, each.quantity))
+        )
 
 
 @dataclass(frozen=True)
@@ -281,22 +289,21 @@ class Holder:
 
 @dataclass(frozen=True)
 class Reach:
-    """The answer to the question which ratio leaves at most a share.
+    """The answer to "which ratio leaves at most this much?".
 
     Attributes:
-        quantity: ``macs`` or ``params``.
-        target: the greatest share of the dense network's that may be left.
+        targets: what is to be left at most; that comes first which takes the greatest ratio.
         dense: the dense network's point, at ratio 0.
-        point: the smallest ratio that is known to meet the target; None if none is.
-        least: of the ratios whose cost is known, the point that leaves the least.
-        holders: the layers that keep the most at that point.
-        scaling: what falls with the ratio and what does not; None if costs are not a sum of squares
-            and products of two widths.
-        unknown: ratios whose cost is not known; they may meet the target.
+        point: at the smallest ratio that is known to meet the targets; None if none is.
+        least: the point that leaves least, of what the first target is of, of all ratios whose
+            cost is known.
+        holders: the layers that keep most there.
+        scaling: what falls with the ratio, and what no ratio touches; None where that is not
+            told by squares and products of two widths.
+        unknown: ratios whose cost is not known, so that they may meet the target or not.
     """
 
-    quantity: Quantity
-    target: float
+    targets: tuple[Target, ...]
     dense: CurvePoint
     point: CurvePoint | None
     least: CurvePoint
@@ -305,28 +312,64 @@ class Reach:
     unknown: tuple[Unknown, ...] = ()
 
     @property
+    def quantity(self) -> Quantity:
+        """What is to be left, of the first target."""
+        return self.targets[0].quantity
+
+    @property
+    def target(self) -> float:
+        """The share of it that may stay, or a number."""
+        return self.targets[0].limit
+
+    @property
+    def words(self) -> str:
+        """What is to be left at most, in words."""
+        return " and ".join(each.words for each in self.targets)
+
+    @property
     def ratio(self) -> float | None:
-        """The smallest ratio that meets the target; None if no ratio does."""
+        """The smallest ratio that meets the targets; None if no ratio does."""
         return self.point.ratio if self.point else None
 
     @property
+    def nearest(self) -> CurvePoint:
+        """What meets the targets or, where nothing is known to, leaves least."""
+        return self.point or self.least
+
+    @property
     def reason(self) -> str:
-        """Why no ratio is known to meet the target; empty if one is."""
+        """Why no ratio meets the targets, or none is known to; empty if one is."""
         return "" if self.point else "; ".join(filter(None, [self.falls_short, self.gap]))
 
     @property
+    def why_not(self) -> str:
+        """The reason, and what holds it up; empty if a ratio meets the targets."""
+        return "; ".join(filter(None, [self.reason, self.held])) if self.reason else ""
+
+    @property
     def falls_short(self) -> str:
-        """By how much every known ratio misses the target; empty if one meets it."""
+        """By how much every ratio that is known misses a target; empty if one meets all."""
         if self.point:
             return ""
-        left = getattr(self.least, self.quantity) / getattr(self.dense, self.quantity)
-        name = {"macs": "MACs", "params": "parameters"}[self.quantity]
         known = " is known to leave" if self.unknown else " leaves"
+        first = self.targets[0]
+        if not self.least.misses([first], self.dense):
+            return f"no ratio{known} {self.words}, though one leaves {first.words}"
+        left = getattr(self.least, first.quantity)
         least = "the least that is known" if self.unknown else "the least"
-        return (
-            f"no ratio{known} {self.target:.1%} of the {name}: {least} is {left:.1%}, "
-            f"at ratio {ceil(self.least.ratio * 1e6) / 1e6:g}"
-        )
+        share = left / getattr(self.dense, first.quantity)
+        told = f"{share:.1%}" if first.limit <= 1 else f"{left:,} ({share:.1%})"
+        return f"no ratio{known} {first.words}: {least} is {told}, at ratio {self.least.ratio:.6g}"
+
+    @property
+    def held(self) -> str:
+        """The layer that keeps most where least is left, and why; empty where none is known."""
+        if not self.holders:
+            return ""
+        most = self.holders[0]
+        why = f" ({most.why})" if most.why else ""
+        name = QUANTITIES["params" if self.quantity == "bytes" else self.quantity]
+        return f"`{most.layer}` holds {most.share:.1%} of these {name}{why}"
 
     @property
     def gap(self) -> str:

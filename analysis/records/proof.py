@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from analysis.records.costs import Sizes
 from analysis.records.pruning import Attribute, Cut, GroupAccount, HeadAccount
 
 __all__ = [
@@ -79,9 +80,12 @@ class Verification:
         structure: ``proved``: every operator is the dense network's, over the channels that stay,
             so that both compute the same for all inputs that take the path of the example inputs;
             or ``not lined up: `` and why; empty where no comparison was made.
-        unexercised: modules whose parameters are not used on the example inputs in eval mode.
-        cuts: every axis that lost channels, with indices of the dense network.
-        attributes: attributes of modules that hold sizes and that the pruner set.
+        unexercised: modules that own parameters of which eval mode uses none on the example inputs.
+        cuts: every axis that lost channels, numbered as before the first step.
+        attributes: numbers that modules keep of sizes, and that the pruner set.
+        macs: multiply-accumulates before the first step, and after this one, by fvcore's rules;
+            None where the channels could not be followed.
+        params: parameters, likewise.
     """
 
     verdict: Verdict
@@ -98,6 +102,8 @@ class Verification:
     unexercised: tuple[str, ...] = ()
     cuts: tuple[Cut, ...] = ()
     attributes: tuple[Attribute, ...] = ()
+    macs: Sizes | None = None
+    params: Sizes | None = None
 
     @property
     def idle(self) -> tuple[str, ...]:

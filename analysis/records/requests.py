@@ -6,8 +6,10 @@ from math import inf
 from typing import Any
 
 from analysis.errors import InputError, did_you_mean
+from analysis.records.targets import Target, not_per_cent, targets_of
 
 __all__ = [
+    "ADVISED",
     "BUDGET",
     "CUTS",
     "HEADS",
@@ -21,13 +23,12 @@ __all__ = [
     "Network",
     "Request",
     "Thresholds",
-    "check_share",
     "checked_ratios",
     "checked_widths",
     "excluded",
     "label_of",
-    "not_per_cent",
     "unknown_policy",
+    "usual_ratios",
 ]
 
 
@@ -56,6 +57,10 @@ IMPORTANCES = ("l1", "l2")
 POLICIES = ("residual-blocks", "skip-channels", "classifier", "none")
 
 
+ADVISED = ("classifier", "skip-channels", "residual-blocks")
+"""Policies that are tried where none is given: those that keep the model's outputs."""
+
+
 OWN_PRUNER = "its own pruner"
 """The policy's name where the user's own pruner chooses what it ignores."""
 
@@ -71,11 +76,15 @@ class Config:
         policy: name of the rule that chose the ignored layers.
         round_to: keep channel counts a multiple of this, or None.
         max_pruning_ratio: the cap handed to the pruner, in (0, 1].
-        cut: who cuts: ``torch-pruning``, or ``groups`` for the right cut by groups.
-        heads: of a cut by groups, whether ``whole`` heads of attention are removed, or the same
-            channels of each (``alike``).
-        widths: how many channels are left, by layer or group, whatever the ratio is; a cut by
-            groups.
+        cut: whose cut it is: ``torch-pruning``'s own or one by the ``groups`` as they are.
+        heads: of the latter, whether ``whole`` heads of attention go, or as many channels of each
+            (``alike``).
+        widths: channels that are left of groups, by layer or group, whatever the ratio says; a
+            cut by the groups.
+        targets: what is to be left at most.
+        sought: whether the ratio is the smallest that meets the targets; it stands as 0 until it
+            is found.
+        fold_bn: whether what a device folds of batch norms is left out of MACs and parameters.
     """
 
     ratio: float
@@ -87,6 +96,14 @@ class Config:
     cut: str = CUTS[0]
     heads: str = HEADS[0]
     widths: tuple[tuple[str, int], ...] = ()
+    targets: tuple[Target, ...] = ()
+    sought: bool = False
+    fold_bn: bool = False
+
+    @property
+    def asked(self) -> str:
+        """How far, in a word: the ratio, or the targets that stand in its place."""
+        return ",".join(map(str, self.targets)) if self.sought else f"{self.ratio:g}"
 
     def __post_init__(self) -> None:
         """Refuse what no pruner can be asked.
@@ -155,17 +172,19 @@ class Thresholds:
     """The limits of the checks on requested and removed channels.
 
     Attributes:
-        ratio_tolerance: how many channels more or fewer than requested a group may lose; None is
-            one, plus as many more as rounding to ``round_to`` can add.
-        max_dropped: how many groups may lose none of the channels requested.
-        min_channels: fewest channels that a pruned group may keep.
+        ratio_tolerance: channels that a group may lose more or fewer than asked; None is one, or as
+            many as rounding to ``round_to`` changes.
+        max_dropped: groups that may be asked for channels and lose none.
+        min_channels: fewest channels that a pruned group may have left.
         max_lost: greatest share of its channels that a group may lose.
+        metric_loss: greatest loss of a metric, in its own unit; None holds it to nothing.
     """
 
     ratio_tolerance: int | None = None
     max_dropped: int = 0
     min_channels: int = 2
     max_lost: float = 0.99
+    metric_loss: float | None = None
 
 
 @dataclass(frozen=True)
@@ -173,9 +192,9 @@ class Request:
     """A request of the command line, of pytest or of a report.
 
     Attributes:
-        network: the network to analyse.
-        ratios: the pruning ratios.
-        ignore: the layers that keep their output channels: a policy's name, a list of layers or of
+        network: which network to look at.
+        ratios: at which it is pruned; none where the targets alone say how far.
+        ignore: the layers whose output channels stay: a policy's name, a list of layers or of
             their names, a function of the model that returns one, or the text of any of these.
         scope: ``global`` or ``local``.
         importance: ``l1`` or ``l2``.
@@ -183,9 +202,17 @@ class Request:
         max_pruning_ratio: the cap handed to the pruner, in (0, 1].
         cut: who cuts, see `Config`.
         heads: see `Config`.
-        widths: how many channels are left, by layer or group, as a mapping or its pairs.
+        widths: channels that are left of groups, by layer or group, as a mapping or its pairs.
+        targets: what is to be left at most, see `analysis.records.targets_of`.
+        fold_bn: see `Config`.
         pruner: the user's own, a function of (model, inputs, ratio), or its reference; or None.
-        thresholds: the limits of the checks.
+        shipped: a file or folder of a network that was pruned elsewhere, which is looked at in
+            place of a pruning; or None.
+        evaluate: a function of the model that returns a number or a dict of numbers, or its
+            reference; None measures nothing.
+        finetune: a function that trains a pruned model in place, or its reference; or None.
+        lower_is_better: names of metrics of which less is better.
+        thresholds: where the checks draw the line.
         budget: seconds for each ratio, its pruning, proof and checks; None is no limit.
     """
 
@@ -199,7 +226,13 @@ class Request:
     cut: str = CUTS[0]
     heads: str = HEADS[0]
     widths: Any = ()
+    targets: Any = ()
+    fold_bn: bool = False
     pruner: str | Callable[..., Any] | None = None
+    shipped: str | None = None
+    evaluate: str | Callable[[Any], Any] | None = None
+    finetune: str | Callable[[Any], Any] | None = None
+    lower_is_better: tuple[str, ...] = ()
     thresholds: Thresholds = field(default_factory=Thresholds)
     budget: float | None = None
 
@@ -210,6 +243,12 @@ class Request:
             InputError: names the value and what is expected.
         """
         _check(self, _OF_PRUNINGS)
+        if self.shipped is not None and (self.pruner or self.widths or self.finetune):
+            raise InputError(
+                "what ships was pruned and trained; leave out pruner, widths and finetune"
+            )
+        if self.evaluate is None and (self.finetune is not None or self.lower_is_better):
+            raise InputError("finetune and lower_is_better take an evaluate, to tell what they do")
         choice = excluded(self.ignore)
         if not isinstance(self.ignore, str):
             object.__setattr__(self, "ignore", choice)
@@ -217,18 +256,30 @@ class Request:
         if widths and self.pruner is not None:
             raise InputError("widths need a pruning by groups; leave out the pruner")
         object.__setattr__(self, "widths", widths)
-        object.__setattr__(self, "ratios", tuple(dict.fromkeys(checked_ratios(self.ratios))))
-        self.config(self.ratios[0])  # refuses the other values of the request
+        object.__setattr__(self, "targets", targets_of(self.targets))
+        ratios = () if self.sought else tuple(dict.fromkeys(checked_ratios(self.ratios)))
+        object.__setattr__(self, "ratios", ratios)
+        self.config(0.0)  # refuses what is asked beside the ratio
+
+    @property
+    def sought(self) -> bool:
+        """Whether the targets alone say how far."""
+        return bool(self.targets) and self.ratios == ()
 
     @property
     def policy(self) -> str:
         """The name of the ignored layers in reports."""
         return label_of(excluded(self.ignore))
 
-    def config(self, ratio: float) -> Config:
-        """The request at one ratio."""
+    @property
+    def configs(self) -> tuple[Config, ...]:
+        """What is asked at each ratio, or of the one that the targets take."""
+        return tuple(map(self.config, self.ratios or (None,)))
+
+    def config(self, ratio: float | None) -> Config:
+        """What is asked at one ratio; None is the one that the targets take."""
         return Config(
-            ratio,
+            ratio or 0.0,
             self.scope,
             self.importance,
             self.policy,
@@ -237,24 +288,10 @@ class Request:
             CUTS[1] if self.widths else self.cut,
             self.heads,
             self.widths,
+            self.targets,
+            ratio is None,
+            self.fold_bn,
         )
-
-
-def not_per_cent(value: Any) -> str:
-    """The end of a message about a share that is given in per cent; else empty."""
-    in_per_cent = isinstance(value, int | float) and 1 < value < 100
-    return f"; did you mean {value / 100:g}?" if in_per_cent else ""
-
-
-def check_share(target: Any) -> None:
-    """Refuse a target that is no share.
-
-    Raises:
-        InputError: names it and what is expected.
-    """
-    if not isinstance(target, int | float) or not 0 < target <= 1:
-        hint = not_per_cent(target)
-        raise InputError(f"target {target!r}; expected the share that may be left, in (0, 1]{hint}")
 
 
 def label_of(given: Any) -> str:
@@ -366,6 +403,15 @@ _OF_PRUNINGS: _Expected = {
         lambda pruner: pruner is None or isinstance(pruner, str) or callable(pruner),
         "a function of (model, inputs, ratio), or its reference",
     ),
+    "fold_bn": (lambda given: isinstance(given, bool), "True or False"),
+    **{
+        name: (
+            lambda given: given is None or isinstance(given, str) or callable(given),
+            "a function of the model, or its reference",
+        )
+        for name in ("evaluate", "finetune")
+    },
+    "lower_is_better": (lambda given: isinstance(given, tuple), "a tuple of names of metrics"),
     "thresholds": (lambda given: isinstance(given, Thresholds), "analysis.records.Thresholds"),
     "budget": (
         lambda budget: budget is None or (isinstance(budget, int | float) and 0 < budget < inf),
@@ -393,6 +439,13 @@ def checked_ratios(ratios: Iterable[float]) -> tuple[float, ...]:
     if not checked:
         raise InputError("no ratio was given; expected a list of numbers in [0, 1)")
     return checked
+
+
+def usual_ratios(widths: Any, targets: Any) -> tuple[float, ...]:
+    """The ratios where none are given: none beside targets, and 0 beside widths."""
+    if widths:
+        return (0.0,)
+    return () if targets else RATIOS
 
 
 def checked_widths(widths: Any) -> dict[str, int]:

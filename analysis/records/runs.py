@@ -3,12 +3,19 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from analysis.records.accuracy import Metric
 from analysis.records.costs import CostTable, Saved, Sizes
 from analysis.records.proof import Verdict, Verification
 from analysis.records.pruning import Channels
 from analysis.records.requests import Config
 
-__all__ = ["CheckResult", "Run", "ScopeAccount", "timed_out"]
+__all__ = ["MEETS_TARGET", "METRICS_HELD", "CheckResult", "Run", "ScopeAccount", "timed_out"]
+
+MEETS_TARGET = "meets_target"
+"""The check on what is left, which is made where anything is to be left at most."""
+
+METRICS_HELD = "metrics_held"
+"""The check on what the user's own metrics lose, which is made where a loss is tolerated."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +64,9 @@ class CheckResult:
 class Run:
     """One pruning of one subject, from request to proof.
 
-    ``costs`` is None if the pruned network could not be counted; ``bytes_`` is the size of the
-    saved state dict; ``scopes`` is empty if the request is not known.
+    ``costs`` is None where the pruned network could not be counted; ``bytes_`` is the size of
+    the saved state dict; ``scopes`` is empty where what was asked is not known, ``metrics`` where
+    nothing was measured.
     """
 
     config: Config
@@ -70,6 +78,25 @@ class Run:
     costs: CostTable | None
     checks: tuple[CheckResult, ...] = ()
     scopes: tuple[ScopeAccount, ...] = ()
+    metrics: tuple[Metric, ...] = ()
+
+    @property
+    def sizes(self) -> dict[str, Sizes]:
+        """By what a target may be of, what was and what is left."""
+        return {"macs": self.macs, "params": self.params, "bytes": self.bytes_}
+
+    @property
+    def failures(self) -> list[CheckResult]:
+        """The checks that fail and are not expected to: of the targets first."""
+        failed = (check for check in self.checks if not check.passed and not check.known)
+        return sorted(failed, key=lambda check: check.name != MEETS_TARGET)
+
+    @property
+    def may_be_kept(self) -> bool:
+        """Whether it is proved, and meets what was asked of costs and metrics, if anything was."""
+        asked = (MEETS_TARGET, METRICS_HELD)
+        missed = any(not each.passed for each in self.checks if each.name in asked)
+        return self.verification.verdict.passes and not missed
 
     @property
     def passed(self) -> bool:

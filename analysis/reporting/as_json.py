@@ -18,6 +18,7 @@ from analysis.records import (
     Group,
     GroupAccount,
     Lint,
+    Metric,
     Mismatch,
     Outside,
     PolicyAccount,
@@ -31,12 +32,13 @@ from analysis.records import (
     Study,
     SubjectInfo,
     SubjectStudy,
+    Target,
     Verification,
 )
 from analysis.reporting.tables import at_most, why_excluded
 from analysis.reporting.words import at_least
 
-__all__ = ["catalogue", "comparison", "dump", "groups", "macs", "study", "verify"]
+__all__ = ["catalogue", "comparison", "dump", "finite", "groups", "head", "macs", "study", "verify"]
 
 SCHEMA = 1
 
@@ -46,7 +48,8 @@ def dump(data: dict[str, Any]) -> str:
     return json.dumps(data, indent=1) + "\n"
 
 
-def _head(info: SubjectInfo) -> dict[str, Any]:
+def head(info: SubjectInfo) -> dict[str, Any]:
+    """What every file begins with."""
     return {"schema": SCHEMA, "versions": versions(), "subject": _subject(info)}
 
 
@@ -58,7 +61,7 @@ def _subject(info: SubjectInfo) -> dict[str, Any]:
 
 def verify(info: SubjectInfo, runs: Iterable[Run]) -> dict[str, Any]:
     """What ``verify --json`` prints."""
-    return {**_head(info), "runs": [{**_run(run), **_made(run)} for run in runs]}
+    return {**head(info), "runs": [{**_run(run), **_made(run)} for run in runs]}
 
 
 def _made(run: Run) -> dict[str, Any]:
@@ -87,9 +90,11 @@ def _run(run: Run) -> dict[str, Any]:
         "round_to": config.round_to,
         "max_pruning_ratio": config.max_pruning_ratio,
         **({"widths": dict(config.widths)} if config.widths else {}),
+        **({"targets": _targets(config.targets)} if config.targets else {}),
+        **{name: True for name in ("sought", "fold_bn") if getattr(config, name)},
         "verdict": verification.verdict.value,
         "reason": verification.reason,
-        "max_rel_error": _finite(verification.max_rel_error),
+        "max_rel_error": finite(verification.max_rel_error),
         "structure": verification.structure,
         "unexercised": list(verification.unexercised),
         "first_divergence": verification.first_divergence,
@@ -108,6 +113,7 @@ def _run(run: Run) -> dict[str, Any]:
         "params": _sizes(run.params) | {"requested": run.params.requested},
         "macs": _sizes(run.macs) | {"requested": run.macs.requested},
         "bytes": _sizes(run.bytes_),
+        **({"metrics": [_metric(each) for each in run.metrics]} if run.metrics else {}),
         "checks": [
             {
                 "name": check.name,
@@ -120,19 +126,28 @@ def _run(run: Run) -> dict[str, Any]:
     }
 
 
+def _metric(metric: Metric) -> dict[str, Any]:
+    values = {name: finite(getattr(metric, name)) for name in ("dense", "pruned", "finetuned")}
+    return {"name": metric.name, **values, "lower_is_better": metric.lower_is_better}
+
+
+def _targets(targets: Iterable[Target]) -> dict[str, float]:
+    return {target.quantity: target.limit for target in targets}
+
+
 def comparison(info: SubjectInfo, pruned: str, found: Comparison) -> dict[str, Any]:
     """What ``compare --json`` prints."""
     proof = found.verification
     return {
-        **_head(info),
+        **head(info),
         "pruned": pruned,
         "verdict": found.verdict,
         "reason": found.reason,
-        "max_rel_error": _finite(proof.max_rel_error),
+        "max_rel_error": finite(proof.max_rel_error),
         "first_divergence": proof.first_divergence,
         "structure": proof.structure,
         "kept": found.kept,
-        "inferred": [{**asdict(each), "margin": _finite(each.margin)} for each in found.inferred],
+        "inferred": [{**asdict(each), "margin": finite(each.margin)} for each in found.inferred],
         "moved": dict(found.moved),
         "ambiguous": list(found.ambiguous),
         "untied": [asdict(each) for each in found.untied],
@@ -181,7 +196,7 @@ def _saved(saved: Saved) -> dict[str, int | None]:
     return {name: None if value is None else round(value) for name, value in asdict(saved).items()}
 
 
-def _finite(number: float | None) -> float | None:
+def finite(number: float | None) -> float | None:
     """JSON has no word for infinity."""
     return number if number is not None and isfinite(number) else None
 
@@ -207,7 +222,7 @@ def groups(
     checked = {} if lint is None else {"lint": asdict(lint)}
     said = {} if why is None else {"why": why}
     rest = [asdict(each) for each in outside]
-    return {**_head(info), "ignore": policy, "groups": rows, "outside": rest, **checked, **said}
+    return {**head(info), "ignore": policy, "groups": rows, "outside": rest, **checked, **said}
 
 
 def _group(group: DependencyGroup) -> dict[str, Any]:
@@ -244,7 +259,7 @@ def macs(
 ) -> dict[str, Any]:
     """What ``macs --json`` prints; ``target``, ``sweep`` and ``widths`` only if they were given."""
     return {
-        **_head(info),
+        **head(info),
         "convention": (
             "one multiply-accumulate (MAC) is what fvcore calls a flop"
             if dense.convention == "fvcore"
@@ -275,7 +290,7 @@ def _sweep(curve: RatioCurve) -> list[dict[str, Any]]:
     params = curve.more_params
     return [
         {
-            **asdict(point),
+            **_point(point),
             "leaves_more_than": back.get(point.ratio),
             "leaves_more_params_than": params.get(point.ratio),
             "dropped": _groups(dropped),
@@ -291,14 +306,20 @@ def _reach(reach: Reach) -> dict[str, Any]:
     return {
         "of": reach.quantity,
         "share": reach.target,
+        "targets": _targets(reach.targets),
         "ratio": reach.ratio,
         "reason": reach.reason,
-        "point": asdict(reach.point) if reach.point else None,
-        "least": asdict(reach.least),
+        "point": _point(reach.point) if reach.point else None,
+        "least": _point(reach.least),
         "held_up_by": [asdict(holder) for holder in reach.holders],
         "scaling": reach.scaling and asdict(reach.scaling),
         "unknown": [asdict(each) for each in reach.unknown],
     }
+
+
+def _point(point: CurvePoint) -> dict[str, Any]:
+    """Bytes where they are known."""
+    return {name: value for name, value in asdict(point).items() if value is not None}
 
 
 def _savings(savings: Savings) -> dict[str, Any]:
@@ -455,5 +476,5 @@ def _mismatch(found: Mismatch) -> dict[str, Any]:
 
 def _bound(verification: Verification) -> float | None:
     """The greatest error, or what it is at most where its last digits are rounding."""
-    error = _finite(verification.max_rel_error)
+    error = finite(verification.max_rel_error)
     return None if error is None else at_most(error) or float(f"{error:.1g}")

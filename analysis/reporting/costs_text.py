@@ -6,6 +6,7 @@ from math import ceil
 from analysis.records import (
     COLUMNS,
     CONVENTIONS,
+    QUANTITIES,
     CostTable,
     CurvePoint,
     RatioCurve,
@@ -48,7 +49,7 @@ def _left_at(point: CurvePoint, dense: CostTable | CurvePoint, unit: str = "MACs
         f"{count(point.macs)} of {count(dense.macs)} {unit} ({point.macs / dense.macs:.2%}) "
         f"and {count(point.params)} of {count(dense.params)} parameters "
         f"({point.params / dense.params:.2%})"
-    )
+    ) + (f", and a file of {count(point.bytes)} bytes" if point.bytes is not None else "")
 
 
 def _swept(curve: RatioCurve) -> str:
@@ -118,12 +119,12 @@ def _layers(dense: CostTable, found: Sequence[Run]) -> str:
 
 def _reached(reach: Reach, savings: Savings, unit: str) -> str:
     """The ratio that meets a target or why none does, what holds it up, and who saves what."""
-    name = {"macs": unit, "params": "parameters"}[reach.quantity]
-    dense, point = reach.dense, reach.point or reach.least
+    name = unit if reach.quantity == "macs" else QUANTITIES["params"]
+    dense, point = reach.dense, reach.nearest
     known = "is known to leave" if reach.gap else "leaves"
     head = reach.falls_short or (
-        f"ratio {_at_least(point.ratio)} is the smallest that {known} at most {reach.target:.1%} "
-        f"of the {name}"
+        f"ratio {_at_least(point.ratio)} is the smallest that {known} at most "
+        f"{reach.words.replace('MACs', unit)}"
     )
     left = f"there, {_left_at(point, dense, unit)} are left"
     held = as_markdown(

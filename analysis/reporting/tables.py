@@ -8,6 +8,7 @@ from hashlib import sha256
 from analysis.records import (
     DependencyGroup,
     Lock,
+    Metric,
     Reach,
     Run,
     Sizes,
@@ -19,6 +20,7 @@ from analysis.reporting.words import at_least
 
 __all__ = [
     "LOCK_HEADERS",
+    "METRIC_HEADERS",
     "RUN_HEADERS",
     "Table",
     "anchor_of",
@@ -33,6 +35,7 @@ __all__ = [
     "layer_name",
     "left",
     "lock_cells",
+    "metric_cells",
     "ratio_for",
     "run_cells",
     "share",
@@ -210,3 +213,12 @@ def lock_cells(lock: Lock) -> tuple[str, ...]:
         count(lock.params),
         lock.needed or "need not be",
     )
+
+
+METRIC_HEADERS = ("metric", "dense", "pruned", "fine-tuned", "lost")
+
+
+def metric_cells(metric: Metric) -> tuple[str, ...]:
+    """What a network is worth, before and after; a minus is a gain."""
+    tuned = "-" if metric.finetuned is None else f"{metric.finetuned:.4g}"
+    return metric.name, f"{metric.dense:.4g}", f"{metric.pruned:.4g}", tuned, f"{metric.lost:.3g}"

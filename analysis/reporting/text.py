@@ -11,12 +11,14 @@ from analysis.records import (
     Verdict,
 )
 from analysis.reporting.tables import (
+    METRIC_HEADERS,
     RUN_HEADERS,
     as_markdown,
     bound,
     checks_passed,
     count,
     left,
+    metric_cells,
     run_cells,
     share,
 )
@@ -28,12 +30,14 @@ __all__ = [
     "counterexample",
     "cured",
     "failures",
+    "metrics",
     "once",
     "pruned",
     "run_notes",
     "run_table",
     "runs",
     "scopes",
+    "shipped",
     "summary",
 ]
 
@@ -55,8 +59,18 @@ def catalogue(found: Sequence[tuple[str, str, str, bool]]) -> str:
 
 
 def runs(found: Sequence[Run]) -> str:
-    """The common request, one line for each run, and failures."""
-    return "\n".join([asked_alike(found), run_table(found), *scopes(found), *run_notes(found)])
+    """What was asked of all, one line a run, then what failed."""
+    tables = [run_table(found), *scopes(found), *metrics(found)]
+    return "\n".join([asked_alike(found), *tables, *run_notes(found)])
+
+
+def shipped(path: str, run: Run) -> str:
+    """The verdict on what was pruned elsewhere, what is left, and what failed."""
+    verification = run.verification
+    head = ": ".join(filter(None, [path, verification.verdict, verification.reason]))
+    asked = [f"at most {target.words}" for target in run.config.targets]
+    tables = [run_table([run]), *metrics([run])]
+    return "\n".join([head, *asked, *tables, *run_notes([run])])
 
 
 def pruned(found: Sequence[Run], written: Mapping[str, str]) -> str:
@@ -258,6 +272,9 @@ def asked_alike(found: Sequence[Run]) -> str:
         parts.append(f"cap {config.max_pruning_ratio:g}")
     if config.widths:
         parts.append(f"widths by {len(config.widths)} layers")
+    parts += [f"at most {target.words}" for target in config.targets]
+    if config.fold_bn:
+        parts.append("MACs and parameters with batch norms folded")
     return ", ".join(parts)
 
 
@@ -295,6 +312,14 @@ def scopes(found: Sequence[Run]) -> list[str]:
         "params saved",
     )
     return ["", as_markdown(headers, rows)] if rows else []
+
+
+def metrics(found: Sequence[Run]) -> list[str]:
+    """What the user's own metrics lose, where any are measured."""
+    rows = [
+        (f"{run.config.ratio:g}", *metric_cells(metric)) for run in found for metric in run.metrics
+    ]
+    return ["", as_markdown(("ratio", *METRIC_HEADERS), rows)] if rows else []
 
 
 def failures(study: Study) -> list[str]:

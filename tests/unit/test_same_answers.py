@@ -302,7 +302,7 @@ def test_a_refusal_names_the_option_of_python_or_of_the_command_line(
     plain = f"{__name__}:make_plain"
     request = Request(Network(plain, (3, 6, 6), **in_python), ratios=(0.5,))
     with pytest.raises(InputError) as refused:
-        _ = Pruning(request, 0.5).run
+        _ = Pruning(request, request.config(0.5)).run
     assert str(refused.value).startswith(said.replace(" ", "=", 1))
     assert main(["verify", plain, "--input-size", "3,6,6", *options]) == 2
     assert f": --{said}" in capsys.readouterr().err

@@ -11,6 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from analysis.network.labels.planes import Labels
+from analysis.records import FVCORE
 
 __all__ = [
     "NUMBERS",
@@ -235,6 +236,12 @@ class Trace:
     output: Any = None
     left: tuple[Source, ...] = ()
     count: int = 1
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of the pass, by fvcore's rules."""
+        spaces = (space for call in self.calls for space in call.spaces)
+        return sum(FVCORE[space.kind] * space.size for space in spaces if space.kind in FVCORE)
 
     @cached_property
     def _axes(self) -> tuple[list[tuple[str, int]], Labels]:

@@ -4,7 +4,16 @@ from collections.abc import Iterable
 
 from analysis.records import GroupAccount, PolicyAccount, Run, Study, SubjectStudy
 from analysis.reporting.section import Block, Section
-from analysis.reporting.tables import RUN_HEADERS, Table, count, left, run_cells, share
+from analysis.reporting.tables import (
+    METRIC_HEADERS,
+    RUN_HEADERS,
+    Table,
+    count,
+    left,
+    metric_cells,
+    run_cells,
+    share,
+)
 from analysis.reporting.words import asked_of, first, plain
 
 __all__ = ["done_caption", "section"]
@@ -31,6 +40,8 @@ def section(study: Study) -> Section:
         checks=(
             "something_removed",
             "ratio_met",
+            "meets_target",
+            "metrics_held",
             "heads_as_asked",
             "no_group_dropped",
             "nothing_collapsed",
@@ -46,10 +57,21 @@ def section(study: Study) -> Section:
 def _block(subject: SubjectStudy, study: Study) -> Block:
     runs = [run for own, run in study.shown if own is subject]
     sentences = filter(None, [_unknown(subject), _short_runs(runs), _first_drops(subject)])
-    tables = [_headline_table(subject), _sweep_table(subject)]
+    tables = [_headline_table(subject), _metrics_table(subject), _sweep_table(subject)]
     return Block(
         subject.info.name, tuple(sentences), tables=tuple(table for table in tables if table.rows)
     )
+
+
+def _metrics_table(subject: SubjectStudy) -> Table:
+    """What each pruning costs in the user's own metrics; empty where nothing was measured."""
+    rows = [
+        (*run_cells(subject, run), *metric_cells(metric))
+        for run in subject.runs
+        for metric in run.metrics
+    ]
+    caption = f"{subject.info.name}: metrics before and after pruning"
+    return Table(caption, (*RUN_HEADERS, *METRIC_HEADERS), tuple(rows), wide=True)
 
 
 def done_caption(subject: SubjectStudy) -> str:

@@ -6,7 +6,7 @@ import pytest
 import torch_pruning as tp
 from nets import Chain, Concat, Residual, inputs_for, make
 
-from analysis import cost_account
+from analysis import cost_account, prune
 from analysis.checks import CATALOGUE, CheckFailedError, evaluate
 from analysis.gate.expected_failures import EXPECTED_FAILURES, ExpectedFailure, marked
 from analysis.pipeline import Outcome, analyse, prune_and_prove
@@ -33,6 +33,23 @@ HALF = Config(0.5, "local")
 
 def test_a_sound_pruning_passes_every_check() -> None:
     assert all(result.passed for result in evaluate(outcome(Chain, HALF)))
+
+
+def test_a_cut_by_the_groups_may_round_to_the_nearest_multiple_on_either_side() -> None:
+    """3 of the 5 channels of `second` are asked; of the multiples of 4 that it can leave 4 is
+    nearest to 2.
+    """
+    model = make(Chain)
+    found = prune(model, inputs_for(model), 0.5, round_to=4).outcome
+    lost = {group.root: (group.requested, group.removed) for group in account(found)}
+    assert lost["second"] == (3, 1)
+    CATALOGUE["ratio_met"].run(found)
+    told = message("ratio_met", replace(found, thresholds=Thresholds(ratio_tolerance=1)))
+    assert "`second` asked 3 of 5, removed 1 (rounded-away)" in told
+
+
+def account(found: Outcome) -> tuple[GroupAccount, ...]:
+    return found.run.verification.groups
 
 
 def stepwise(model, inputs, ratio):

@@ -722,6 +722,21 @@ def test_macs_finds_the_ratio_for_a_target(capsys) -> None:
     assert "saving by group:" in out
 
 
+def test_verify_seeks_the_ratio_of_its_targets_and_gates_ratios_by_them(capsys) -> None:
+    assert run("verify", "models:chain", *SMALL, "--target", "macs=0.6", "--json", "-") == 0
+    (sought,) = json.loads(capsys.readouterr().out)["runs"]
+    assert run("macs", "models:chain", *SMALL, "--target", "0.6", "--json", "-") == 0
+    reach = json.loads(capsys.readouterr().out)["target"]
+    assert sought["ratio"] == reach["ratio"]
+    assert sought["macs"]["after"] == reach["point"]["macs"]
+    both = ("--ratios", "0.3,0.5", "--target", "macs=0.6", "--fold-bn")
+    assert run("verify", "models:chain", *SMALL, *both) == 1
+    out = capsys.readouterr().out
+    assert "at most 60.0% of the MACs, MACs and parameters with batch norms folded" in out
+    assert "ratio 0.3: meets_target: at most 60.0% of the MACs are to be left, and" in out
+    assert "ratio 0.5: meets_target" not in out
+
+
 def test_macs_says_why_no_ratio_reaches_a_target(capsys) -> None:
     arguments = ("macs", "models:chain", *SMALL, "--ignore", "models:keep_second", "--target")
     assert run(*arguments, "0.01") == 0
@@ -733,9 +748,9 @@ def test_macs_says_why_no_ratio_reaches_a_target(capsys) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--target", "0"), "not a number in (0, 1]"),
-        (("--target", "1.2"), "not a number in (0, 1]"),
-        (("--target", "half"), "not a number in (0, 1]"),
+        (("--target", "0"), "expected the share that may stay, in (0, 1], or a number"),
+        (("--target", "1.2"), "expected the share that may stay, in (0, 1], or a number"),
+        (("--target", "half"), "expected the share that may stay or a number, as macs=0.45"),
         (("--target", "0.5", "--pruner", "models:pruner"), "leave out --pruner"),
     ],
 )

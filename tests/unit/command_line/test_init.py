@@ -248,3 +248,25 @@ def test_what_fails_half_way_leaves_nothing_behind(project, capsys) -> None:
     assert main(["init", "zoo.nets:Net", *SMALL]) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
     assert written(project) == {".github"}
+
+
+METRICS = """
+def size(model):
+    return float(sum(each.numel() for each in model.parameters()))
+"""
+
+
+def test_a_gate_is_written_for_a_target_and_a_metric_and_fails_where_one_is_missed(project) -> None:
+    (project / "metrics.py").write_text(METRICS)
+    asked = ("zoo/nets.py:Net", "--input-size", "3,8,8", "--target", "macs=0.6")
+    assert main(["init", *asked, "--evaluate", "metrics.py:size", "--metric-loss", "2000"]) == 0
+    only = ("-k", "meets_target or metrics_held")
+    assert outcome(project, *only).returncode == 0
+    test = project / "test_pruning.py"
+    text = test.read_text()
+    assert '    targets={"macs": 0.6},\n' in text
+    test.write_text(text.replace("0.6", "0.001").replace("2000", "1"))
+    found = outcome(project, *only)
+    assert found.returncode == 1
+    assert "at most 0.1% of the MACs are to be left, and" in found.stdout
+    assert "at most 1.0 may be lost" in found.stdout or "at most 1 may be lost" in found.stdout

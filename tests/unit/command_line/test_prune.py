@@ -63,6 +63,77 @@ def test_the_table_says_what_is_left_and_what_was_set(capsys) -> None:
     assert "set `heads` of the model 4 -> 2" in out or "set `width` of the model 2 -> 1" in out
 
 
+def test_a_target_is_met_and_what_misses_it_is_not_saved(capsys) -> None:
+    small = ("own.py:chain", "--input-size", "3,6,6", "--json", "-", "--save", "made")
+    assert main(["prune", *small, "--target", "macs=0.6,params=0.7"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    (entry,) = data["runs"]
+    assert entry["targets"] == {"macs": 0.6, "params": 0.7}
+    assert entry["sought"]
+    for name, share in entry["targets"].items():
+        assert entry[name]["after"] <= share * entry[name]["before"]
+    assert data["written"] == {"save": "made"}
+    Path("made").rename("kept")
+    assert main(["prune", *small, "--target", "macs=0.01"]) == 1
+    data = json.loads(capsys.readouterr().out)
+    (entry,) = data["runs"]
+    assert entry["verdict"] == "exact"
+    (missed,) = (check for check in entry["checks"] if check["name"] == "meets_target")
+    assert "no ratio leaves 1.0% of the MACs: the least is" in missed["message"]
+    assert data["written"] == {}
+    assert not Path("made").exists()
+
+
+METRICS = """
+import torch
+from own import chain
+from torch import nn
+
+def share(model):
+    return {"share": sum(each.numel() for each in model.parameters()) / 153}
+def halved(model):
+    for each in model.parameters():
+        each.data /= 2
+def stale(model, optimizer=torch.optim.SGD(chain().parameters(), lr=1.0)):
+    model(torch.ones(2, 3, 6, 6)).sum().backward()
+    optimizer.step()
+"""
+
+
+def test_metrics_stand_beside_what_is_left_and_what_loses_too_much_is_not_saved(capsys) -> None:
+    Path("metrics.py").write_text(METRICS)
+    asked = ("prune", "own.py:chain", *SMALL, "--evaluate", "metrics.py:share", "--save", "made")
+    assert main([*asked, "--metric-loss", "0.02", "--json", "-"]) == 1
+    data = json.loads(capsys.readouterr().out)
+    (entry,) = data["runs"]
+    (metric,) = entry["metrics"]
+    assert metric == {
+        "name": "share",
+        "dense": 1.0,
+        "pruned": entry["params"]["after"] / 153,
+        "finetuned": None,
+        "lower_is_better": False,
+    }
+    assert data["written"] == {}
+    assert not Path("made").exists()
+    assert main([*asked, "--finetune", "metrics.py:halved"]) == 0
+    out = capsys.readouterr().out
+    assert "| ratio | metric | dense | pruned | fine-tuned |" in out
+    # What was fine-tuned is what is saved.
+    saved = load_file("made/weights.safetensors")["head.bias"]
+    assert main([*asked[:-1], "plain"]) == 0
+    assert torch.equal(2 * saved, load_file("plain/weights.safetensors")["head.bias"])
+
+
+def test_a_function_that_trains_another_network_ends_a_command_with_one_line(capsys) -> None:
+    Path("metrics.py").write_text(METRICS)
+    asked = ("prune", "own.py:chain", *SMALL, "--evaluate", "metrics.py:share")
+    assert main([*asked, "--finetune", "metrics.py:stale"]) == 2
+    error = capsys.readouterr().err
+    assert "finetune changed no weight, though gradients reached" in error
+    assert error.count("\n") == 1
+
+
 def test_the_json_is_that_of_verify_with_what_is_kept(capsys) -> None:
     assert main(["prune", "own.py:flipped", *SMALL, "--json", "-"]) == 0
     data = json.loads(capsys.readouterr().out)

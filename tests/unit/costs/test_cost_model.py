@@ -26,7 +26,7 @@ from analysis.groups.inspecting import labelled
 from analysis.groups.policies import ignored_layers
 from analysis.pipeline import audit_groups
 from analysis.pruning import surgery
-from analysis.records import Config, CurvePoint, RatioCurve, Reach, Reason, Scaling, Unknown
+from analysis.records import Config, CurvePoint, RatioCurve, Reach, Reason, Scaling, Target, Unknown
 
 SCOPES = ("global", "local")
 
@@ -421,7 +421,7 @@ def test_a_target_is_not_said_to_be_out_of_reach_where_ratios_are_not_known() ->
 def test_an_answer_behind_ratios_that_are_not_known_says_so() -> None:
     point, dense = CurvePoint(0.5, 40, 4), CurvePoint(0.0, 100, 10)
     holes = (Unknown(0.1, 0.2, "of `a` it is not known"), Unknown(0.7, 1.0, "of `b` either"))
-    found = Reach("macs", 0.5, dense, point, point, (), Scaling(1, 0, 0), holes)
+    found = Reach((Target("macs", 0.5),), dense, point, point, (), Scaling(1, 0, 0), holes)
     assert found.gap == "what ratios from 0.1 to 0.2 leave is not known: of `a` it is not known"
     assert found.reason == ""
 

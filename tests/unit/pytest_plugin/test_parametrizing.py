@@ -100,6 +100,31 @@ def test_there_is_a_test_for_each_check_and_ratio_with_a_readable_id(session) ->
     assert ids == [f"Net-{ratio}-{check}" for ratio in (0.3, 0.5) for check in CATALOGUE]
 
 
+def test_targets_stand_in_the_place_of_ratios_and_are_checked(session) -> None:
+    arguments = "Net, input_size=(3, 8, 8), targets={'macs': 0.6}"
+    result = session(arguments, "-k", "meets_target or equivalent", "-v")
+    result.assert_outcomes(passed=2, deselected=len(CATALOGUE) - 2)
+    result.stdout.fnmatch_lines(["*Net-macs=0.6-meets_target* PASSED*"])
+    missed = f"{arguments.replace('0.6', '0.01')}, ratios=[0.5]"
+    result = session(missed, "-k", "meets_target")
+    result.assert_outcomes(failed=1, deselected=len(CATALOGUE) - 1)
+    result.stdout.fnmatch_lines(["*at most 1.0% of the MACs are to be left, and *"])
+
+
+def test_a_metric_is_held_to_its_tolerance(session) -> None:
+    measured = (
+        "Net, input_size=(3, 8, 8), ratios=[0.5], evaluate=lambda model: len(model.state_dict())"
+    )
+    told = "thresholds=__import__('analysis.records').records.Thresholds(metric_loss=0)"
+    session(f"{measured}, {told}", "-k", "metrics_held").assert_outcomes(
+        passed=1, deselected=len(CATALOGUE) - 1
+    )
+    lower = measured.replace("len(model.state_dict())", "next(model.parameters()).shape[0]")
+    result = session(f"{lower}, {told}", "-k", "metrics_held")
+    result.assert_outcomes(failed=1, deselected=len(CATALOGUE) - 1)
+    result.stdout.fnmatch_lines(["*at most 0 may be lost, and metric * became *"])
+
+
 def test_four_lines_pass_a_sound_network(session) -> None:
     result = session("Net, input_size=(3, 8, 8), ratios=[0.5]")
     outcomes = result.parseoutcomes()

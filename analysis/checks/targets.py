@@ -1,0 +1,50 @@
+"""What was to be left at most and lost at most, and what is."""
+
+from typing import TYPE_CHECKING
+
+from analysis.checks.outcomes import CheckFailedError
+from analysis.records import QUANTITIES, Target
+
+if TYPE_CHECKING:
+    from analysis.pipeline import Outcome
+
+__all__ = ["check_meets_target", "check_metrics_held"]
+
+
+def check_meets_target(outcome: "Outcome") -> None:
+    """No more is left than the targets say: of MACs, parameters and bytes, as counted."""
+    missed = [
+        told for target in outcome.run.config.targets for told in [_missed(outcome, target)] if told
+    ]
+    if missed:
+        raise CheckFailedError("; ".join([*missed, *filter(None, [outcome.unreached])]))
+
+
+def check_metrics_held(outcome: "Outcome") -> None:
+    """No metric of the user's own lost more than `metric_loss`, fine-tuning included."""
+    tolerance, run = outcome.thresholds.metric_loss, outcome.run
+    if tolerance is None:
+        return
+    if not run.metrics:
+        verdict = run.verification.verdict
+        raise CheckFailedError(f"nothing was measured: the pruning is {verdict}")
+    lost = [
+        f"{each.name} {each.dense:g} became {each.last:g}"
+        for each in run.metrics
+        if not each.holds(tolerance)
+    ]
+    if lost:
+        raise CheckFailedError(f"at most {tolerance:g} may be lost, and {'; '.join(lost)}")
+
+
+def _missed(outcome: "Outcome", target: Target) -> str:
+    """By how much a target is missed; empty if it is met."""
+    sizes, name = outcome.run.sizes[target.quantity], QUANTITIES[target.quantity]
+    if sizes.after is None or sizes.share is None:
+        return f"at most {target.words} are to be left, and what is left could not be counted"
+    if sizes.after <= target.most(sizes.before):
+        return ""
+    return (
+        f"at most {target.words} are to be left, and {sizes.share:.2%} are: {sizes.after:,} of "
+        f"{sizes.before:,} {name}"
+    )

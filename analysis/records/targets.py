@@ -1,0 +1,121 @@
+"""What is to be left of a network: MACs, parameters or bytes, as a share or as a number."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from math import isfinite
+from typing import Any, Literal
+
+from analysis.errors import InputError, did_you_mean
+
+__all__ = ["QUANTITIES", "Quantity", "Target", "not_per_cent", "targets_of"]
+
+Quantity = Literal["macs", "params", "bytes"]
+
+QUANTITIES: Mapping[str, str] = {"macs": "MACs", "params": "parameters", "bytes": "bytes"}
+"""What a target may be of, and what reports call it."""
+
+
+def not_per_cent(value: Any) -> str:
+    """The end of a message about a share that was given in per cent; empty if it was not."""
+    in_per_cent = isinstance(value, int | float) and 1 < value < 100
+    return f"; did you mean {value / 100:g}?" if in_per_cent else ""
+
+
+@dataclass(frozen=True)
+class Target:
+    """At most so much of one quantity is to be left.
+
+    Attributes:
+        quantity: one of `QUANTITIES`.
+        limit: in (0, 1] a share of the dense network's; a number of them above.
+    """
+
+    quantity: Quantity
+    limit: float
+
+    def __post_init__(self) -> None:
+        """Refuse what is no target.
+
+        Raises:
+            InputError: names it and what is expected.
+        """
+        if self.quantity not in QUANTITIES:
+            hint = did_you_mean(str(self.quantity), QUANTITIES, "expected")
+            raise InputError(f"target of {self.quantity!r}; {hint} {', '.join(QUANTITIES)}")
+        limit = self.limit
+        is_number = isinstance(limit, int | float) and not isinstance(limit, bool)
+        # A network of fewer than a hundred MACs or parameters is none; a share in per cent is near.
+        if not (is_number and isfinite(limit) and (0 < limit <= 1 or limit >= _FEWEST)):
+            raise InputError(
+                f"target {self.quantity}={limit!r}; expected the share that may stay, in (0, 1], "
+                f"or a number of at least {_FEWEST}{not_per_cent(limit)}"
+            )
+
+    def __str__(self) -> str:
+        """As an option spells it."""
+        limit = self.limit
+        return f"{self.quantity}={int(limit) if limit > 1 and limit == int(limit) else limit}"
+
+    @property
+    def words(self) -> str:
+        """What is to be left at most, in words."""
+        name = QUANTITIES[self.quantity]
+        return f"{self.limit:.1%} of the {name}" if self.limit <= 1 else f"{self.limit:,.0f} {name}"
+
+    def most(self, dense: int) -> float:
+        """The greatest number that meets it.
+
+        Args:
+            dense: the number of the dense network.
+        """
+        return self.limit * dense if self.limit <= 1 else float(self.limit)
+
+
+_FEWEST = 100
+
+
+def targets_of(given: Any) -> tuple[Target, ...]:
+    """Targets as every door takes them.
+
+    Args:
+        given: a dict of limits by quantity, ``macs=0.45,params=1.2e6``, or targets; each quantity
+            once.
+
+    Raises:
+        InputError: says what is no target.
+    """
+    if isinstance(given, str):
+        found = tuple(map(_spelled, filter(None, map(str.strip, given.split(",")))))
+        if not found:
+            raise InputError(f"targets {given!r}; expected e.g. macs=0.45,params=1.2e6")
+    elif isinstance(given, Mapping):
+        found = tuple(Target(*pair) for pair in given.items())
+    elif isinstance(given, Iterable):
+        found = tuple(each if isinstance(each, Target) else _refused(each) for each in given)
+    else:
+        _refused(given)
+    for place, target in enumerate(found):
+        for other in found[:place]:
+            if other.quantity == target.quantity:
+                raise InputError(f"targets {other} and {target} are of one quantity; keep one")
+    return found
+
+
+def _spelled(text: str) -> Target:
+    """The target that ``macs=0.45`` stands for; of a share alone, of the MACs."""
+    quantity, equals, limit = text.rpartition("=")
+    try:
+        named: Any = quantity.strip() if equals else "macs"
+        return Target(named, float(limit))
+    except ValueError:
+        raise InputError(
+            f"target {text!r}; expected the share that may stay or a number, as macs=0.45 or "
+            "params=1.2e6"
+        ) from None
+
+
+def _refused(given: Any) -> Any:
+    raise InputError(
+        f"targets are given as {given!r}; expected a dict of limits by quantity "
+        f"({', '.join(QUANTITIES)}), as {{'macs': 0.45}}"
+    )

@@ -1,0 +1,138 @@
+"""What the command advise prints, and its picture."""
+
+from typing import Any
+
+from analysis.records import Advice, Point, Run, SubjectInfo
+from analysis.reporting import as_json
+from analysis.reporting.tables import as_markdown, left
+
+__all__ = ["advice", "as_data", "picture"]
+
+
+def advice(found: Advice) -> str:
+    """One line a pruning, the one that is recommended, and what is not known."""
+    lines = [_table(found), ""]
+    if found.recommended is not None:
+        lines += [f"recommended ({found.reason}):", found.points[found.recommended].command]
+    else:
+        lines.append(found.reason)
+    lines.append(f"not measured: {', '.join(found.unmeasured)}")
+    return "\n".join(lines)
+
+
+def _table(found: Advice) -> str:
+    metric = next((run.metrics[0].name for run in _runs(found) if run.metrics), "")
+    headers = ["policy", "scope", "importance", "ratio", "verdict", "MACs left", "params left"]
+    rows = [
+        (
+            *_how(point.run),
+            f"{point.run.config.ratio:.4g}",
+            point.run.verification.verdict,
+            left(point.run.macs),
+            left(point.run.params),
+            *([_metric(point.run)] if metric else []),
+            _said(found, place),
+        )
+        for place, point in enumerate(found.points)
+    ]
+    return as_markdown([*headers, *([metric] if metric else []), ""], rows)
+
+
+def _runs(found: Advice) -> list[Run]:
+    return [point.run for point in found.points]
+
+
+def _how(run: Run) -> tuple[str, str, str]:
+    return run.config.policy, run.config.scope, run.config.importance
+
+
+def _metric(run: Run) -> str:
+    return f"{run.metrics[0].last:.4g}" if run.metrics else "-"
+
+
+def _said(found: Advice, place: int) -> str:
+    """What is to be said of a pruning beside its numbers."""
+    if place == found.recommended:
+        return "recommended"
+    if place in found.front:
+        return "on the front"
+    failed = found.points[place].run.failures
+    return f"fails {failed[0].name}" if failed else ""
+
+
+def as_data(info: SubjectInfo, found: Advice) -> dict[str, Any]:
+    """What ``advise --json`` prints."""
+    return {
+        **as_json.head(info),
+        "points": [
+            _advised(point, place in found.front) for place, point in enumerate(found.points)
+        ],
+        "recommended": found.recommended,
+        "reason": found.reason,
+        "unmeasured": list(found.unmeasured),
+    }
+
+
+def _advised(point: Point, is_on_front: bool) -> dict[str, Any]:
+    run = point.run
+    config = run.config
+    return {
+        "policy": config.policy,
+        "scope": config.scope,
+        "importance": config.importance,
+        "ratio": config.ratio,
+        "verdict": run.verification.verdict.value,
+        "macs": run.macs.after,
+        "params": run.params.after,
+        "bytes": run.bytes_.after,
+        "metric": as_json.finite(run.metrics[0].last) if run.metrics else None,
+        "latency": None,
+        "passed": run.passed,
+        "front": is_on_front,
+        "command": point.command,
+    }
+
+
+def picture(found: Advice, name: str) -> str:
+    """The SVG of MACs beside the first metric or, where none is measured, parameters."""
+    from analysis.reporting.figures.drawing import BLUE, FAILED, MUTED, ORANGE, drawn
+
+    is_measured = any(run.metrics for run in _runs(found))
+    with drawn(f"advice-{name}", (5.6, 3.8)) as (figure, made):
+        axes = figure.subplots()
+        for place, point in enumerate(found.points):
+            at = _place(point, is_measured)
+            if at is None:
+                continue
+            good = point.run.passed
+            colour = ORANGE if place == found.recommended else BLUE if good else FAILED
+            axes.plot(*at, "o" if good else "x", color=colour, markersize=8)
+        front = sorted(
+            at for place in found.front if (at := _place(found.points[place], is_measured))
+        )
+        axes.plot(*zip(*front, strict=True), color=MUTED, linestyle=":") if front else None
+        if found.recommended is not None:
+            best = found.points[found.recommended]
+            axes.annotate(
+                ", ".join(_how(best.run)),
+                _place(best, is_measured) or (0, 0),
+                xytext=(6, 6),
+                textcoords="offset points",
+            )
+        lower = next((run.metrics[0].name for run in _runs(found) if run.metrics), "")
+        axes.set(
+            xlabel="share of the MACs left",
+            ylabel=lower or "share of the parameters left",
+            title=f"{name}: what meets the targets",
+        )
+    return made[0]
+
+
+def _place(point: Point, is_measured: bool) -> tuple[float, float] | None:
+    """Where a pruning stands; None where one of its numbers is not known."""
+    run = point.run
+    if run.macs.share is None or run.params.share is None:
+        return None
+    if not is_measured:
+        return run.macs.share, run.params.share
+    return (run.macs.share, run.metrics[0].last) if run.metrics else None
