@@ -40,7 +40,7 @@ def check_metrics_held(outcome: "Outcome") -> None:
 def _missed(outcome: "Outcome", target: Target) -> str:
     """By how much a target is missed; empty if it is met."""
     sizes, name = outcome.run.sizes[target.quantity], QUANTITIES[target.quantity]
-    if sizes.after is None or sizes.share is None:
+    if sizes.before is None or sizes.after is None or sizes.share is None:
         return f"at most {target.words} are to be left, and what is left could not be counted"
     if sizes.after <= target.most(sizes.before):
         return ""
