@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from analysis.pruning.channel_classes import ChannelClasses
+from analysis.pruning.channel_classes import ChannelClasses, roots_of
 from analysis.pruning.ranked import Counts, Guarded, Limits, Outlook, Ranked, scores_of
 from analysis.records import (
     Config,
@@ -231,7 +231,7 @@ def is_followed(group: DependencyGroup) -> bool:
     Where q, k and v are made by one layer, DepGraph couples three channels of it with each that is
     read, and keeps the number of one: what a cut takes with it cannot be known before it is made.
     """
-    reads = [np.asarray(member.roots, np.int64) for member in group.members if member.axis == "in"]
+    reads = [roots_of(member) for member in group.members if member.axis == "in"]
     if group.is_output or not reads:
         return True
     read = np.concatenate(reads)
@@ -246,7 +246,7 @@ def cut_across(group: DependencyGroup) -> str:
     for member in group.members:
         if member.axis == "in" and member.channel_groups > 1:
             size = group.width // group.channel_groups
-            roots = np.asarray(member.roots, np.int64).reshape(member.channel_groups, -1)
+            roots = roots_of(member).reshape(member.channel_groups, -1)
             positions = np.where(roots >= 0, roots % size, -1)
             if (positions != positions[0]).any():
                 return member.layer
