@@ -50,7 +50,8 @@ ROOMS = {
     "network": (
         ("copying", "lines", "outputs", "owners"),
         ("inference", "layers", "loading", "model_names"),
-        ("failures", "operators", "usable", "float64", "gradients", "labels"),
+        ("failures", "operators", "sizes", "usable", "float64", "gradients"),
+        ("labels",),
         ("subjects", "cutting", "reached"),
     ),
     "network.labels": (
@@ -70,7 +71,8 @@ ROOMS = {
         ("depgraph", "explaining", "auditing", "linting", "naive_cuts"),
     ),
     "pruning": (
-        ("channel_classes", "importances"),
+        ("channel_classes",),
+        ("importances",),
         ("ranked", "emptying", "asked_of_layers"),
         ("rules",),
         ("planning", "expected"),
