@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from analysis.costs.accounting import Account
-from analysis.costs.followed import count_macs, counted
+from analysis.costs.followed import counted
 from analysis.groups import inspecting, policies
 from analysis.groups.departing import cut_copy
 from analysis.network.failures import locate_failure
@@ -64,9 +64,9 @@ def ratio_curve(
     """MACs and parameters left at each ratio, as pruning a copy and counting it would give them.
 
     Nothing is pruned and torch-pruning is not asked: the widths follow from its importance, which
-    is computed from the weights, the costs from one count and the groups. A few seconds for any
-    number of ratios. A ratio at which torch-pruning's own cut would not be right has no cost; with
-    ``cut="groups"`` it has that of the right cut.
+    is computed from the weights, the costs from the pass that follows channels. A second or so for
+    any number of ratios. A ratio at which torch-pruning's own cut would not be right has no cost;
+    with ``cut="groups"`` it has that of the right cut.
 
     Args:
         model: the dense network; not changed.
@@ -176,7 +176,7 @@ def cost_account(
     convention: str = "fvcore",
     heads: str | None = None,
 ) -> Account:
-    """What every ratio costs, from one count, one reading of the groups and one importance pass.
+    """What every ratio costs, from one reading of the groups, which counts too, and of the weights.
 
     Args:
         model: the dense network; not changed.
@@ -204,11 +204,9 @@ def cost_account(
     # A wrong name is refused before the model is run.
     choice = policies.choice_of(ignored_layers, model)
     with only_outputs(model, outputs):
-        table = count_macs(model, example_inputs, outputs=outputs)
         followed = inspecting.labelled(model, example_inputs, heads)
         reached = reached_layers(model, example_inputs) if cut == CUTS[0] else None
-        if convention != table.convention:
-            table = counted(followed, "", convention)
+        table = counted(followed, "", convention)
     return account_of(model, followed, table, choice, config, names, reached)
 
 
