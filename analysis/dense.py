@@ -19,7 +19,7 @@ from analysis.network.inference import (
     left_as_found,
 )
 from analysis.network.reached import Reached, reached_layers
-from analysis.network.usable import check_copies, check_usable, writes_undone
+from analysis.network.usable import check_usable, writes_undone
 from analysis.processes import budgets
 from analysis.proof.other_sizes import Noted
 from analysis.proof.stepping import verdict_of
@@ -181,5 +181,4 @@ def analyse(model: nn.Module, example_inputs: Inputs) -> Dense:
     """
     check_usable(model)
     with left_as_found(model), writes_undone(model, example_inputs) as written:
-        check_copies(model, example_inputs)
         return Dense(model, example_inputs, *measure(model, example_inputs), tuple(written))

@@ -349,6 +349,17 @@ def _column(operator: str, *, has_weight: bool) -> str:
 
 def saved_bytes(model: nn.Module) -> int:
     """Size of ``torch.save(model.state_dict())``, in bytes."""
-    buffer = io.BytesIO()
-    torch.save(model.state_dict(), buffer)
-    return buffer.getbuffer().nbytes
+    counted = _Counted()
+    torch.save(model.state_dict(), counted)
+    return counted.size
+
+
+class _Counted(io.BytesIO):
+    """A file that keeps nothing of what is written but its size."""
+
+    size = 0
+
+    def write(self, data: Any) -> int:
+        count = memoryview(data).nbytes
+        self.size += count
+        return count

@@ -9,7 +9,7 @@ from torch import nn
 
 from analysis.costs.accounting import Account
 from analysis.costs.counting import saved_bytes
-from analysis.costs.followed import count_macs, counted
+from analysis.costs.followed import counted
 from analysis.groups import inspecting, policies
 from analysis.groups.departing import cut_copy
 from analysis.network.failures import locate_failure
@@ -67,8 +67,8 @@ def ratio_curve(
     """MACs and parameters left at each ratio, as counted after pruning a copy.
 
     Nothing is pruned. The widths follow from torch-pruning's importance, recomputed from the
-    weights, and the costs from one count and the groups. This takes a few seconds for any number of
-    ratios. A ratio at which torch-pruning's own cut would not be right has no cost; with
+    weights, and the costs from the pass that follows channels. This takes about a second for any
+    number of ratios. A ratio at which torch-pruning's own cut would not be right has no cost; with
     ``cut="groups"`` it has that of the right cut.
 
     Args:
@@ -199,7 +199,7 @@ def cost_account(
     convention: str = "fvcore",
     heads: str | None = None,
 ) -> Account:
-    """The costs of every ratio, from one count, one set of groups and one pass of importances.
+    """The costs of every ratio, from one pass that follows channels, and one of importances.
 
     Args:
         model: the dense network; not changed.
@@ -227,11 +227,9 @@ def cost_account(
     # A wrong name is refused before the model is run.
     choice = policies.choice_of(ignored_layers, model)
     with only_outputs(model, outputs):
-        table = count_macs(model, example_inputs, outputs=outputs)
         followed = inspecting.labelled(model, example_inputs, heads)
         reached = reached_layers(model, example_inputs) if cut == CUTS[0] else None
-        if convention != table.convention:
-            table = counted(followed, "", convention)
+        table = counted(followed, "", convention)
     return account_of(model, followed, table, choice, config, names, reached)
 
 

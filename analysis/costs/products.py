@@ -35,8 +35,8 @@ def counts_of(
             places = followed.group_of[plane]
             footprint = {}
             for place in np.unique(places[places >= 0]).tolist():
-                group, channel_of = found[place].group, found[place].channel_of
-                channels = channel_of[plane[places == place]]
+                group = found[place].group
+                channels = found[place].channels_of(plane[places == place])
                 footprint[group.root] = np.bincount(channels, minlength=group.width)
             known[key] = plane.size, footprint
         return known[key]

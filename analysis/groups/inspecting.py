@@ -28,6 +28,7 @@ from analysis.network.labels.tracing import OUTPUT, labelled_pass
 from analysis.network.layers import is_depthwise
 from analysis.network.outputs import only_outputs
 from analysis.network.owners import charged, layer_of
+from analysis.network.sizes import sized
 from analysis.network.usable import check_usable
 from analysis.processes import budgets
 from analysis.records import FVCORE, Coupling, Group, Member, Repeats
@@ -82,7 +83,7 @@ def labelled(model: nn.Module, example_inputs: Inputs, heads: str | None = None)
     with left_as_found(model), collector_paused():
         try:
             started = time.process_time()
-            trace = labelled_pass(aliased(model, requires_grad=False), example_inputs)
+            trace = _followed(model, example_inputs)
             took = time.process_time() - started
         except InputError:
             raise
@@ -97,6 +98,13 @@ def labelled(model: nn.Module, example_inputs: Inputs, heads: str | None = None)
     modules = dict(model.named_modules())
     parameters = dict(model.named_parameters())
     return Labelled(trace, learnt.classes, modules, parameters, learnt.repeated)
+
+
+def _followed(model: nn.Module, inputs: Inputs) -> Trace:
+    """The pass that follows the channels of a copy; what an operator makes of them is its sizes."""
+    return sized(
+        lambda sizes: labelled_pass(aliased(model, requires_grad=False), inputs, sizes=sizes)
+    )
 
 
 _LEAST, _TIMES = 3.0, 20

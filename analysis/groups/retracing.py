@@ -17,6 +17,7 @@ from analysis.network.labels import operators
 from analysis.network.labels.planes import axes_of, labels_of
 from analysis.network.labels.records import Step, Trace
 from analysis.network.labels.tracing import plain_pass
+from analysis.network.sizes import SizesOnly, sized
 
 __all__ = ["is_retraced", "keeps_order", "sizes_tell"]
 
@@ -57,9 +58,13 @@ def is_retraced(cut: nn.Module, inputs: Inputs, trace: Trace, removed: NDArray[n
     Raises:
         Exception: the cut network's forward raises, or is another one.
     """
-    retrace = _Retrace(trace, removed)
-    plain_pass(cut, inputs, retrace)
-    return retrace.is_same and retrace.count == len(trace.calls)
+
+    def follows(sizes: SizesOnly | None) -> bool:
+        retrace = _Retrace(trace, removed)
+        plain_pass(cut, inputs, retrace, sizes)
+        return retrace.is_same and retrace.count == len(trace.calls)
+
+    return sized(follows)
 
 
 class _OtherError(Exception):

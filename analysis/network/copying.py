@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from torch import nn
 
-__all__ = ["duplicated"]
+__all__ = ["IMMUTABLE", "duplicated"]
 
 
 def duplicated(module: nn.Module, memo: dict[int, Any]) -> nn.Module:
@@ -61,7 +61,7 @@ _SAID_BY_OBJECT = ("__reduce_ex__", "__reduce__", "__getstate__")
 def _each(values: dict[Any, Any], memo: dict[int, Any]) -> dict[Any, Any]:
     return {
         key if type(key) is str else copy.deepcopy(key, memo): (
-            value if type(value) in _IMMUTABLE else _copied(value, memo)
+            value if type(value) in IMMUTABLE else _copied(value, memo)
         )
         for key, value in values.items()
     }
@@ -69,6 +69,8 @@ def _each(values: dict[Any, Any], memo: dict[int, Any]) -> dict[Any, Any]:
 
 def _copied(value: Any, memo: dict[int, Any]) -> Any:
     kind = type(value)
+    if kind is tuple and IMMUTABLE.issuperset(map(type, value)):
+        return value
     if id(value) not in memo and (kind is dict or (kind in _CONTAINERS and not value)):
         made = memo[id(value)] = kind()
         if value:
@@ -77,5 +79,6 @@ def _copied(value: Any, memo: dict[int, Any]) -> Any:
     return duplicated(value, memo) if isinstance(value, nn.Module) else copy.deepcopy(value, memo)
 
 
-_IMMUTABLE = frozenset({bool, int, float, str, type(None)})
+IMMUTABLE = frozenset({bool, int, float, str, type(None)})
+"""What most attributes are: no copy of theirs is another one, and no tensor is in them."""
 _CONTAINERS = frozenset({OrderedDict, set, list})

@@ -18,7 +18,7 @@ from torch.overrides import TorchFunctionMode
 
 from analysis.errors import InputError, did_you_mean
 from analysis.network.attributes import as_before, own_attributes
-from analysis.network.copying import duplicated
+from analysis.network.copying import IMMUTABLE, duplicated
 from analysis.network.outputs import counted
 from analysis.processes import budgets
 
@@ -220,7 +220,8 @@ def copy_of(model: nn.Module) -> nn.Module:
 def _copied(model: nn.Module, memo: dict[int, Any]) -> nn.Module:
     for module in model.modules():
         # What a forward pass with gradients has kept on the module, which deepcopy refuses.
-        for tensor in walk([*own_attributes(module).values(), *module._buffers.values()]):
+        kept = (each for each in own_attributes(module).values() if type(each) not in IMMUTABLE)
+        for tensor in walk([*kept, *module._buffers.values()]):
             if not tensor.is_leaf:
                 memo[id(tensor)] = tensor.detach().clone()
     try:

@@ -19,6 +19,7 @@ from analysis.network.inference import (
     tensors_of,
 )
 from analysis.network.layers import kind_of, makes_channels
+from analysis.network.sizes import SizesOnly, running, sized
 
 __all__ = ["Reached", "reached_layers"]
 
@@ -49,13 +50,18 @@ def reached_layers(model: nn.Module, inputs: Inputs) -> Reached:
         model: not changed. Where a parameter wants no gradient a layer may not be reached.
         inputs: example inputs.
     """
+    return sized(lambda sizes: _reached(model, inputs, sizes))
+
+
+def _reached(model: nn.Module, inputs: Inputs, sizes: SizesOnly | None) -> Reached:
     traced = aliased(model, requires_grad=True)
     for copied, own in zip(traced.parameters(), model.parameters(), strict=True):
         copied.requires_grad_(own.requires_grad)
     with left_as_found(model), torch.enable_grad(), _made_by(traced) as made:
         try:
             # The walk needs no values, so nothing is kept for a backward pass.
-            with torch.autograd.graph.saved_tensors_hooks(lambda _: None, lambda kept: kept):
+            unsaved = torch.autograd.graph.saved_tensors_hooks(lambda _: None, lambda kept: kept)
+            with unsaved, running(sizes):
                 nodes = list(_nodes_of(forward(traced, inputs)))
         except Exception as error:  # as of a parameter that is written to in place
             why = f"with gradients, by which DepGraph traces it, it raises: {one_line(error)}"

@@ -17,7 +17,7 @@ from analysis.network.inference import (
 )
 from analysis.processes import budgets
 
-__all__ = ["check_copies", "check_usable", "restored", "writes_undone"]
+__all__ = ["check_usable", "restored", "writes_undone"]
 
 
 def check_usable(model: Any) -> None:
@@ -58,24 +58,6 @@ _WRAPPERS: tuple[tuple[Callable[[nn.Module], bool], str], ...] = (
 """Wrappers of modules, and what to pass instead."""
 
 
-def check_copies(model: nn.Module, inputs: Inputs) -> None:
-    """Refuse a model whose copy computes something else, because each run uses a copy."""
-    outputs = []
-    for network in (model.eval(), copy_of(model)):
-        try:
-            outputs.append(_seeded(network, inputs))
-        except Exception:
-            return  # the next run reports it
-    if any(
-        bool(pair[0].isfinite().all()) and relative_error(*pair) > _COPIED
-        for pair in zip(*outputs, strict=True)
-    ):
-        raise InputError(
-            f"a copy of the {type(model).__name__} computes something else than the model itself; "
-            "expected that copy.deepcopy keeps all it holds: see its __getstate__ and __deepcopy__"
-        )
-
-
 @contextmanager
 def writes_undone(model: nn.Module, inputs: Inputs) -> Iterator[Sequence[str]]:
     """Undo on the way out what forward passes write to the model's own tensors.
@@ -86,18 +68,43 @@ def writes_undone(model: nn.Module, inputs: Inputs) -> Iterator[Sequence[str]]:
         the names of these tensors.
 
     Raises:
-        InputError: its first forward pass sets a parameter.
+        InputError: its first forward pass sets a parameter, or a copy computes something else.
     """
     copied = copy_of(model)
-    written = _written(copied, inputs)
+    written, outputs = _run(copied, inputs)
     first = {name for name, _ in copied.named_parameters()}.intersection(written)
-    if first and (first := first.difference(_written(copied, inputs))):
+    if first and (first := first.difference(_run(copied, inputs)[0])):
         raise InputError(
             f"the first forward pass sets `{min(first)}` of the {type(model).__name__}, from what "
             "it is given; run the model once on its inputs first"
         )
     with restored(model, written):
+        _check_copied(model, inputs, outputs)
         yield written
+
+
+def _check_copied(model: nn.Module, inputs: Inputs, copied: Sequence[Tensor] | None) -> None:
+    """Refuse a model that is another one where it is copied, as for each run.
+
+    Args:
+        model: the model.
+        inputs: example inputs.
+        copied: what a copy puts out for these; None where it raises.
+    """
+    if copied is None:
+        return  # whoever runs it next says so
+    try:
+        outputs = _seeded(model.eval(), inputs)
+    except Exception:
+        return
+    if any(
+        bool(pair[0].isfinite().all()) and relative_error(*pair) > _COPIED
+        for pair in zip(outputs, copied, strict=True)
+    ):
+        raise InputError(
+            f"a copy of the {type(model).__name__} computes something else than the model itself; "
+            "expected that copy.deepcopy keeps all it holds: see its __getstate__ and __deepcopy__"
+        )
 
 
 @contextmanager
@@ -113,15 +120,19 @@ def restored(model: nn.Module, names: Iterable[str]) -> Iterator[None]:
                 tensor.data.copy_(value)
 
 
-def _written(model: nn.Module, inputs: Inputs) -> list[str]:
-    """Names of a model's tensors that a forward pass writes to; none where it raises."""
+def _run(model: nn.Module, inputs: Inputs) -> tuple[list[str], list[Tensor] | None]:
+    """Names of a model's tensors that a forward pass writes to, and what it puts out.
+
+    None of these, and nothing, where it raises.
+    """
     before = _versions(model)
     try:
-        _seeded(model, inputs)
+        outputs = _seeded(model, inputs)
     except Exception:
-        return []
+        return [], None
     after = _versions(model)
-    return [name for name, version in before.items() if after.get(name, version) != version]
+    written = [name for name, version in before.items() if after.get(name, version) != version]
+    return written, outputs
 
 
 def _versions(model: nn.Module) -> dict[str, int]:

@@ -22,6 +22,7 @@ from analysis.network.inference import (
 )
 from analysis.network.labels.records import Step, Trace
 from analysis.network.labels.tracing import plain_pass
+from analysis.network.sizes import sized
 from analysis.proof.constants import Constants, OtherArgumentsError
 from analysis.proof.exercised import forgetful, kept_tensors
 from analysis.proof.lines import by_line, kind_of, site_of
@@ -110,7 +111,11 @@ def _other_size(model: nn.Module, inputs: Inputs, recording: Recording) -> Other
 
 
 def _calls(model: nn.Module, inputs: Inputs) -> Sequence[Step]:
-    return plain_pass(forgetful(aliased(model, requires_grad=False), inputs), inputs)
+    return sized(
+        lambda sizes: plain_pass(
+            forgetful(aliased(model, requires_grad=False), inputs), inputs, sizes=sizes
+        )
+    )
 
 
 def _go_one_way(calls: Sequence[Step], others: Sequence[Step]) -> bool:

@@ -25,6 +25,7 @@ from analysis.network.labels import operators
 from analysis.network.labels.planes import Labels
 from analysis.network.labels.records import NUMBERS, Combining, Edge, Place, Step, Trace
 from analysis.network.labels.tracing import OUTPUT, labelled_pass
+from analysis.network.sizes import SizesOnly, sized
 from analysis.proof.conflicts import conflicts
 from analysis.proof.constants import Constants, OtherArgumentsError
 from analysis.proof.exercised import forgetful
@@ -116,9 +117,13 @@ def record(
         labels: see `labelled_pass`.
         count: see `labelled_pass`.
     """
-    try:
+
+    def followed(sizes: SizesOnly | None) -> Trace:
         network = forgetful(aliased(model, requires_grad=False), inputs)
-        return Recording(labelled_pass(network, inputs, labels, count=count))
+        return labelled_pass(network, inputs, labels, count=count, sizes=sizes)
+
+    try:
+        return Recording(sized(followed))
     except Exception as error:
         return Recording(Trace({}, {}), one_line(error))
 

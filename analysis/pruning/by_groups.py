@@ -264,7 +264,7 @@ def removals_of(sets: RankedSets, gone: NDArray[np.bool_]) -> list[Removal]:
     odd, origins = _used_otherwise(followed), Origins(followed.trace)
     for place, (each, group) in enumerate(zip(sets.found, followed.groups, strict=True)):
         own = gone & (followed.group_of == place)
-        channels = np.unique(each.channel_of[own & (each.channel_of >= 0)])
+        channels = np.unique(each.numbers[own & (each.numbers > 0)]) - 1
         if channels.size:
             cuts: dict[tuple[str, str, int | None], Cut] = {}
             for member in _members(followed, group):

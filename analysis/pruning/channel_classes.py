@@ -6,13 +6,27 @@ of a group reach layers that others do not, the group falls into several classes
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.records import Axis, DependencyGroup
+from analysis.records import Axis, DependencyGroup, DependencyMember
 
-__all__ = ["ChannelClasses", "classes_of"]
+__all__ = ["ChannelClasses", "classes_of", "roots_of"]
+
+
+def roots_of(member: DependencyMember) -> NDArray[np.int64]:
+    """For each channel of a member's axis the channel of the root, see `DependencyMember`."""
+    return _array(member.roots)
+
+
+@lru_cache(maxsize=1024)
+def _array(roots: tuple[int, ...]) -> NDArray[np.int64]:
+    # Most members of a network have one of a few maps: each channel has the root of its own number.
+    found = np.array(roots, np.int64)
+    found.setflags(write=False)
+    return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +49,7 @@ def classes_of(group: DependencyGroup) -> ChannelClasses:
     """The classes of a group, from the origins of its members' channels."""
     footprints = {}
     for member in group.members:
-        roots = np.asarray(member.roots, np.int64)
+        roots = roots_of(member)
         counts = np.bincount(roots[roots >= 0], minlength=group.width)[: group.width]
         footprints[member.layer, member.axis] = counts
     matrix = np.stack(list(footprints.values()))

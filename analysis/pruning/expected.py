@@ -9,7 +9,6 @@ its cut is not right.
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +20,7 @@ from analysis.network.labels.planes import Labels
 from analysis.network.layers import ROOTS, blocks_cut_alike, is_depthwise
 from analysis.network.owners import layer_of
 from analysis.network.reached import Reached
+from analysis.pruning.channel_classes import roots_of
 from analysis.pruning.ranked import Outlook
 from analysis.pruning.rules import cut_across
 from analysis.records import DependencyGroup, DependencyMember, Group, Member
@@ -39,17 +39,22 @@ class Expected:
 
     Attributes:
         group: what is ranked.
-        going: for each ranked position, the channels that are removed with it.
-        otherwise: why torch-pruning's cut would not be right; empty if it is.
-        several: whether DepGraph splits it into several groups, so that their ranks are not known.
-        channel_of: for each label of the pass, its channel of the group; -1 for other groups.
+        going: for each position that is ranked the channels that go with it.
+        otherwise: why torch-pruning's cut would not be right; empty where it is.
+        several: whether DepGraph makes several groups of it, so that their ranks are not known.
+        numbers: for each label of the pass the channel of the group that it goes with, counted
+            from 1; 0 for one of another group, so that memory is taken for its own alone.
     """
 
     group: DependencyGroup
     going: tuple[Numbers, ...]
     otherwise: str
     several: bool
-    channel_of: Numbers
+    numbers: NDArray[np.int32]
+
+    def channels_of(self, labels: Labels) -> Numbers:
+        """For each of these labels the channel that it goes with; -1 for one of another group."""
+        return _channels_at(self.numbers, labels)
 
 
 def expected(
@@ -72,7 +77,8 @@ def expected(
         for choice in trace.choices
         if trace.steps[choice.step].place.operator in _KNOWN
     ]
-    parts = followed.classes.of, partition(trace, known), partition(trace, [])
+    partitions = followed.classes.of, partition(trace, known), partition(trace, [])
+    parts = tuple(map(_Partition, partitions))
     found = [
         _expected(followed, place, group, ignored, names, parts)
         for place, group in enumerate(followed.groups)
@@ -101,8 +107,35 @@ def _with_axis(root: str, group: Group) -> str:
     return f"{root} ({member.tensor}, dimension {member.dim}{f', from {first}' if first else ''})"
 
 
-Partitions = tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]
-"""The classes of channels: true, as DepGraph sees them, and as single operators couple them."""
+class _Partition:
+    """Labels by class, and the labels of each class.
+
+    Args:
+        of: for each label its class.
+    """
+
+    def __init__(self, of: NDArray[np.int32]) -> None:
+        self.of = of
+        self._labels = np.argsort(of, kind="stable")
+        self._sizes = np.bincount(of, minlength=len(of))
+        self._starts = np.cumsum(self._sizes) - self._sizes
+
+    def alike(self, labels: Labels) -> tuple[Numbers, Numbers]:
+        """Every label of the classes of these, and the place of the first of these that it is like.
+
+        Groups are many and small: each is told from its own labels, and not from all.
+        """
+        classes, first = np.unique(self.of[labels], return_index=True)
+        sizes = self._sizes[classes]
+        ends = np.cumsum(sizes)
+        within = np.arange(ends[-1]) - np.repeat(ends - sizes, sizes)
+        return self._labels[np.repeat(self._starts[classes], sizes) + within], np.repeat(
+            first, sizes
+        )
+
+
+Partitions = tuple[_Partition, ...]
+"""What goes together, what DepGraph knows of that, and what operators couple one by one."""
 
 
 def _expected(
@@ -114,13 +147,13 @@ def _expected(
     parts: Partitions,
 ) -> Expected:
     labels = followed.labels[place]
-    channel_of = _channels(labels, parts)
-    members = tuple(_members(followed, group, channel_of))
+    numbers = _numbered(labels, parts)
+    members = tuple(_members(followed, group, numbers))
     makers = {layer_of(name) for name, dim in followed.makers}
     known = (layer for layer in group.layers if layer in makers and layer in names)
     blocks = max(member.channel_groups for member in members)
     blocks = blocks if group.width % blocks == 0 else 1
-    truth, believed = parts[0][labels], parts[1][labels]
+    truth, believed = parts[0].of[labels], parts[1].of[labels]
     ranked = np.arange(group.width).reshape(blocks, -1)
     own = DependencyGroup(
         root=next(known, group.name),
@@ -139,8 +172,8 @@ def _expected(
         or _left_whole(followed, group)
         or _left_as_it_is(group)
         or _turned(own),
-        several=_is_several(followed, group, parts[2]) or bool(_turned(own)),
-        channel_of=channel_of,
+        several=_is_several(followed, group, parts[2].of) or bool(_turned(own)),
+        numbers=numbers,
     )
 
 
@@ -243,8 +276,9 @@ def _unless_misled(
 def _turned(group: DependencyGroup) -> str:
     """A layer at which channels arrive in another order than at the root, which needs a rule."""
     for member in group.members:
-        channels = [root for root in member.roots if root >= 0]
-        turns = sum(one > other for one, other in pairwise(channels))
+        roots = roots_of(member)
+        channels = roots[roots >= 0]
+        turns = int(np.count_nonzero(channels[:-1] > channels[1:]))
         # A convolution that reads a tensor twice beside itself reads each as it is made.
         again = member.kind.startswith("Conv") and len(channels) == (turns + 1) * group.width
         if turns and not again:
@@ -260,16 +294,19 @@ def _across(group: DependencyGroup) -> str:
     )
 
 
-def _channels(labels: Labels, parts: Partitions) -> Numbers:
-    """For each label, its channel of the group."""
-    found = np.full(len(parts[0]), -1, np.int64)
-    for of in parts:
-        first = np.full(len(of), -1, np.int64)
-        first[of[labels[::-1]]] = np.arange(len(labels))[::-1]
-        found = np.where(first[of] >= 0, first[of], found)
-    found[labels] = np.arange(len(labels))
-    found[0] = -1
+def _numbered(labels: Labels, parts: Partitions) -> NDArray[np.int32]:
+    """By label the channel that it is, is coupled with, or goes with, counted from 1; else 0."""
+    found = np.zeros(len(parts[0].of), np.int32)
+    for part in parts:
+        own, channels = part.alike(labels)
+        found[own] = channels + 1
+    found[labels] = np.arange(1, len(labels) + 1)
+    found[0] = 0
     return found
+
+
+def _channels_at(numbers: NDArray[np.int32], labels: Labels) -> Numbers:
+    return numbers[labels].astype(np.int64) - 1
 
 
 def _otherwise(group: Group, truth: Labels, believed: Labels, ranked: Numbers) -> str:
@@ -306,7 +343,9 @@ def _alike(classes: Labels, ranked: Numbers) -> Iterator[Numbers]:
         yield found[0] if len(found) == 1 else np.sort(np.concatenate(found))
 
 
-def _members(followed: Labelled, group: Group, channel_of: Numbers) -> list[DependencyMember]:
+def _members(
+    followed: Labelled, group: Group, numbers: NDArray[np.int32]
+) -> list[DependencyMember]:
     """One for each layer and axis, as DepGraph lists them."""
     found: dict[tuple[str, str], DependencyMember] = {}
     for member in (each for own in group.members for each in owned(followed, own)):
@@ -314,10 +353,10 @@ def _members(followed: Labelled, group: Group, channel_of: Numbers) -> list[Depe
         if key in found:
             continue
         module = followed.modules.get(member.layer)
-        roots = channel_of[followed.trace.labels(member.tensor, member.dim)]
+        roots = _channels_at(numbers, followed.trace.labels(member.tensor, member.dim))
         if member.axis == "in" and blocks_cut_alike(module) > 1:
             arriving = followed.arriving_at(member.layer)
-            roots = roots if arriving is None else channel_of[arriving]
+            roots = roots if arriving is None else _channels_at(numbers, arriving)
         found[key] = DependencyMember(
             layer=member.layer,
             kind=member.kind,
@@ -354,8 +393,8 @@ def gone_labels(
     for each in found:
         outlook = outlooks[each.group.root]
         positions = outlook.lowest(int(outlook.going[place]))
-        channels = np.zeros(each.group.width + 1, bool)  # the last is that of other groups' labels
+        channels = np.zeros(each.group.width + 1, bool)  # the first is that of other groups' labels
         for position in positions:
-            channels[each.going[position]] = True
-        gone |= channels[each.channel_of]
+            channels[each.going[position] + 1] = True
+        gone |= channels[each.numbers]
     return gone

@@ -366,7 +366,7 @@ class _First:
             own = origins[labels]
             whole = self.sets.found[first.group_of[own[0]]]
             roots[each.group.root] = whole.group.root
-            channels[each.group.root] = whole.channel_of[own]
+            channels[each.group.root] = whole.channels_of(own)
         return Numbers(origins, first.trace.count, roots, channels)
 
     def positions(self, scope: Scope) -> int:

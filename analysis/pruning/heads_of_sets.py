@@ -34,7 +34,7 @@ def head_accounts(
         HeadAccount(
             layers=sets.followed.groups[place].layers,
             heads=len(heads),
-            requested=_whole(np.isin(found.channel_of[heads], asked.get(found.group.root, ()))),
+            requested=_whole(np.isin(found.channels_of(heads), asked.get(found.group.root, ()))),
             removed=_whole(gone[heads]),
         )
         for place, heads in most.items()

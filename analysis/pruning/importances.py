@@ -37,8 +37,8 @@ def group_importances(
     Raises:
         InputError: a weight is NaN, which cannot be ranked.
     """
-    power, modules = POWERS[importance], dict(model.named_modules())
-    found = {group.root: _average(modules, group, power) for group in groups}
+    magnitudes = _Magnitudes(model, POWERS[importance])
+    found = {group.root: _average(magnitudes, group) for group in groups}
     for root, scores in found.items():
         if scores is not None and scores.isnan().any():
             raise InputError(
@@ -84,48 +84,78 @@ def _sums(values: Tensor, places: Sequence[Sequence[int]]) -> Tensor:
     return torch.zeros(len(places), dtype=values.dtype).index_add_(0, owners, values[index])
 
 
-def _average(modules: Mapping[str, nn.Module], group: DependencyGroup, power: int) -> Tensor | None:
+def _average(magnitudes: "_Magnitudes", group: DependencyGroup) -> Tensor | None:
     total = torch.zeros(group.width, dtype=torch.float64)
     layers = 0
     for member in group.members:
-        scores = _contribution(modules, member, power)
-        if scores is None:
-            continue
-        pairs = [each for each in (*enumerate(member.roots), *member.further) if each[1] >= 0]
-        channels, roots = torch.tensor(pairs, dtype=torch.long).reshape(-1, 2).T
-        total.index_add_(0, roots, scores[channels])
-        layers += 1
+        scores = magnitudes.of(member)
+        if scores is not None:
+            _add(total, member, scores)
+            layers += 1
     return total / layers if layers else None
 
 
-def _contribution(
-    modules: Mapping[str, nn.Module], member: DependencyMember, power: int
-) -> Tensor | None:
-    """|w|^p summed for each channel of the member's axis; None where torch-pruning counts none."""
-    if member.kind.startswith("depthwise"):
-        return None
-    module = modules.get(member.layer)
-    if not isinstance(
-        module,
-        nn.modules.conv._ConvNd | nn.Linear | nn.modules.batchnorm._BatchNorm | nn.LayerNorm,
-    ):
-        return None
-    weight = module.weight
-    if weight is None:
-        return None
-    magnitudes = weight.detach().cpu().double().abs().pow(power)
-    if magnitudes.dim() == 1:
-        return magnitudes
-    if isinstance(module, nn.modules.conv._ConvNd) and module.transposed:
-        magnitudes = magnitudes.transpose(0, 1)
-    if member.axis == "out":
-        per_output = magnitudes.flatten(1).sum(1)
-        # A grouped transposed convolution stores fewer rows; torch-pruning raises there.
-        return per_output if len(per_output) == member.width else None
-    per_input = magnitudes.transpose(0, 1).flatten(1).sum(1)
-    # What else a layer keeps of its channels, as the vectors of spectral norm, is none of its axes.
-    blocks, rest = divmod(member.width, len(per_input))
-    return None if rest else per_input.repeat(blocks)
+def _add(total: Tensor, member: DependencyMember, scores: Tensor) -> None:
+    """Add the scores of an axis to those of the root's channels."""
+    pairs = [each for each in (*enumerate(member.roots), *member.further) if each[1] >= 0]
+    channels, roots = torch.tensor(pairs, dtype=torch.long).reshape(-1, 2).T
+    total.index_add_(0, roots, scores[channels])
+
+
+class _Magnitudes:
+    """|w|^p of a network, summed by channel; each weight is read once for both of its axes.
+
+    Args:
+        model: the network.
+        power: p.
+    """
+
+    def __init__(self, model: nn.Module, power: int) -> None:
+        self._modules = dict(model.named_modules())
+        self._power = power
+        self._sums: dict[str, tuple[Tensor, Tensor]] = {}
+        # Memory that is asked for anew costs more than the sums themselves.
+        self._rooms = [torch.empty(0, dtype=torch.float64) for _ in range(2)]
+
+    def of(self, member: DependencyMember) -> Tensor | None:
+        """The sum for each channel of the member's axis; None where torch-pruning counts none."""
+        if member.kind.startswith("depthwise"):
+            return None
+        module = self._modules.get(member.layer)
+        if not isinstance(
+            module,
+            nn.modules.conv._ConvNd | nn.Linear | nn.modules.batchnorm._BatchNorm | nn.LayerNorm,
+        ):
+            return None
+        weight = module.weight
+        if weight is None:
+            return None
+        if weight.dim() == 1:
+            return weight.detach().cpu().double().abs().pow(self._power)
+        if member.layer not in self._sums:
+            is_transposed = isinstance(module, nn.modules.conv._ConvNd) and module.transposed
+            by_output = weight.transpose(0, 1) if is_transposed else weight
+            self._sums[member.layer] = self._summed(by_output.detach())
+        per_output, per_input = self._sums[member.layer]
+        if member.axis == "out":
+            # A grouped transposed convolution stores fewer rows; torch-pruning raises there.
+            return per_output if len(per_output) == member.width else None
+        # What else a layer keeps of its channels, as spectral norm does, is no axis of it.
+        blocks, rest = divmod(member.width, len(per_input))
+        return None if rest else per_input.repeat(blocks)
+
+    def _summed(self, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """For each filter, and for each channel that is read."""
+        magnitudes = self._room(0, weight).copy_(weight).abs_().pow_(self._power)
+        by_input = magnitudes.transpose(0, 1)
+        if by_input[:1, :1].numel() > 1:
+            by_input = self._room(1, by_input).copy_(by_input)
+        return magnitudes.flatten(1).sum(1), by_input.flatten(1).sum(1)
+
+    def _room(self, place: int, like: Tensor) -> Tensor:
+        if len(self._rooms[place]) < like.numel():
+            self._rooms[place] = torch.empty(like.numel(), dtype=torch.float64)
+        return self._rooms[place][: like.numel()].view(like.shape)
 
 
 @torch.no_grad()
@@ -139,23 +169,22 @@ def filter_norms(
     Returns:
         float64 tensors of shape (width,), by root.
     """
-    norms, modules = {}, dict(model.named_modules())
+    magnitudes = _Magnitudes(model, POWERS[importance])
+    norms = {}
     for group in groups:
-        makers = list(_producers(modules, group, POWERS[importance]))
+        makers = list(_producers(magnitudes, group))
         if makers:
             norms[group.root] = torch.stack(makers).sum(0)
     return norms
 
 
-def _producers(
-    modules: Mapping[str, nn.Module], group: DependencyGroup, power: int
-) -> Iterator[Tensor]:
+def _producers(magnitudes: _Magnitudes, group: DependencyGroup) -> Iterator[Tensor]:
     for member in group.members:
-        scores = _contribution(modules, member, power) if member.axis == "out" else None
+        scores = magnitudes.of(member) if member.axis == "out" else None
         if scores is not None and member.coupling not in ("batch norm", "per-channel"):
-            roots = torch.tensor(member.roots, dtype=torch.long)
             norm = torch.zeros(group.width, dtype=torch.float64)
-            yield norm.index_add_(0, roots[roots >= 0], scores[roots >= 0])
+            _add(norm, member, scores)
+            yield norm
 
 
 def spearman(first: Tensor, second: Tensor) -> float:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from analysis.pruning.channel_classes import ChannelClasses
+from analysis.pruning.channel_classes import ChannelClasses, roots_of
 from analysis.pruning.ranked import Counts, Guarded, Limits, Outlook, Ranked, scores_of
 from analysis.records import (
     Config,
@@ -234,7 +234,7 @@ def is_followed(group: DependencyGroup) -> bool:
     If one layer makes q, k and v, DepGraph couples three of its channels with each that is read and
     keeps the index of one. Then the extent of a cut is not known before it is made.
     """
-    reads = [np.asarray(member.roots, np.int64) for member in group.members if member.axis == "in"]
+    reads = [roots_of(member) for member in group.members if member.axis == "in"]
     if group.is_output or not reads:
         return True
     read = np.concatenate(reads)
@@ -249,7 +249,7 @@ def cut_across(group: DependencyGroup) -> str:
     for member in group.members:
         if member.axis == "in" and member.channel_groups > 1:
             size = group.width // group.channel_groups
-            roots = np.asarray(member.roots, np.int64).reshape(member.channel_groups, -1)
+            roots = roots_of(member).reshape(member.channel_groups, -1)
             positions = np.where(roots >= 0, roots % size, -1)
             if (positions != positions[0]).any():
                 return member.layer

@@ -22,9 +22,9 @@ ROUNDS = 9
 
 MISSED = pytest.mark.xfail(
     strict=False,
-    reason="the proof takes 3.6, 2.9 and 3.9 times as long, verify 6.1, 4.6 and 6.0 times, by the "
-    "processor's time: the dense and the pruned network run four times each, with every operator "
-    "noted in four of these, and the pruner's ranking is repeated",
+    reason="by the processor's time the proof takes 4.1 and 2.6 times as long on mobilenet_v2 and "
+    "resnet50, verify 7.1 and 4.1 times: 150 to 200 operators are followed in Python in each of "
+    "four passes, which arithmetic dominates no more, and the pruner's ranking is repeated",
 )
 
 NETWORKS = (
@@ -46,10 +46,10 @@ def build_and_step(dense):
     """What a user pays without any proof: the pruner is built and stepped."""
     pruned = copy_of(dense.model)
     ignored = pipeline.policies.ignored_layers(CONFIG.policy, dense.model, dense.groups)
-    started = time.perf_counter()
+    started = time.process_time()
     pruner = surgery.build_pruner(pruned, dense.inputs, CONFIG, ignored)
     pruner.step()
-    return time.perf_counter() - started
+    return time.process_time() - started
 
 
 def beside_the_pruner(benchmark, dense, what, seconds):
@@ -81,7 +81,7 @@ def test_the_proof_costs_at_most_two_and_a_half_times_the_pruner(benchmark, dens
     fresh = copy_of(dense.model)
 
     def proof() -> float:
-        started = time.perf_counter()
+        started = time.process_time()
         # All that the proof adds to a run: a copy, what it does, the check that ranking wrote
         # nothing, distinct values, and the comparison.
         before = copy_of(fresh)
@@ -90,7 +90,7 @@ def test_the_proof_costs_at_most_two_and_a_half_times_the_pruner(benchmark, dens
         with distinct_values.distinct_values(fresh, noted.fewer(dense.inputs)):
             distinct_values.copy_values(fresh, before)
             assert prove(original, pruned, removals, dense.inputs, noted).verdict.passes
-        return time.perf_counter() - started
+        return time.process_time() - started
 
     assert beside_the_pruner(benchmark, dense, "proof", proof) <= 2.5
 
@@ -101,18 +101,19 @@ def test_verify_as_called_costs_at_most_four_times_the_pruner(benchmark, dense) 
     def verified() -> float:
         pruned = copy_of(dense.model)
         ignored = pipeline.policies.ignored_layers(CONFIG.policy, dense.model, dense.groups)
-        started = time.perf_counter()
+        started = time.process_time()
         pruner = surgery.build_pruner(pruned, dense.inputs, CONFIG, ignored)
         assert verify(pruned, dense.inputs, pruner).verdict.passes
-        return time.perf_counter() - started
+        return time.process_time() - started
 
     assert beside_the_pruner(benchmark, dense, "verify", verified) <= 4
 
 
 @pytest.mark.xfail(
     strict=False,
-    reason="9.4 times on mobilenet_v2 and 9.1 on resnet50, by the processor time: of it the proof "
-    "3 to 4, fvcore's two counts 2 to 4, following the channels and the ranking the rest",
+    reason="11.9 times on mobilenet_v2 and 6.2 on resnet50, by the processor's time: of it the "
+    "proof is 3 parts in 10, fvcore's two counts are 2, following the channels 1.5, running the "
+    "network and a copy of it first 1.5, ranking and cutting the rest",
 )
 def test_a_pruning_by_groups_costs_at_most_two_and_a_half_times_the_pruner(
     benchmark, dense
@@ -120,9 +121,9 @@ def test_a_pruning_by_groups_costs_at_most_two_and_a_half_times_the_pruner(
     """All that `prune` does: a copy, its groups, the cut, the proof and the costs."""
 
     def cut() -> float:
-        started = time.perf_counter()
+        started = time.process_time()
         assert prune(dense.model, dense.inputs, 0.5).verification.verdict.passes
-        return time.perf_counter() - started
+        return time.process_time() - started
 
     assert beside_the_pruner(benchmark, dense, "prune", cut) <= 2.5
 

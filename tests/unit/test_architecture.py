@@ -54,7 +54,8 @@ ROOMS = {
     "network": (
         ("attributes", "computed_weights", "copying", "lines", "outputs", "owners"),
         ("inference", "layers", "loading", "model_names"),
-        ("failures", "operators", "usable", "float64", "gradients", "labels", "measuring"),
+        ("failures", "operators", "sizes", "usable", "float64", "gradients"),
+        ("labels", "measuring"),
         ("subjects", "cutting", "reached"),
     ),
     "network.labels": (
@@ -74,7 +75,8 @@ ROOMS = {
         ("depgraph", "explaining", "auditing", "linting", "naive_cuts"),
     ),
     "pruning": (
-        ("channel_classes", "importances"),
+        ("channel_classes",),
+        ("importances",),
         ("ranked", "emptying", "asked_of_layers"),
         ("rules",),
         ("planning", "expected"),

@@ -15,7 +15,7 @@ from analysis.network.labels.meeting import Operand
 from analysis.network.labels.planes import axes_of, compact, labels_of, reshaped, spread
 from analysis.network.labels.records import Read
 
-__all__ = ["follow"]
+__all__ = ["COUNTED", "follow"]
 
 Rule = Callable[[Call], None]
 
@@ -390,6 +390,11 @@ _RULES: dict[str, Rule] = {
     **_NORMS,
     **_WRITES,
 }
+
+COUNTED = frozenset(
+    {*CONTRACTIONS, *_NORMS, *operators.PER_CHANNEL, *operators.SPATIAL, *operators.REDUCTIONS}
+)
+"""Operators that cost something, of a single channel as well, which has no label."""
 
 
 def _beside(parts: Sequence[Operand], dim: int) -> Tensor:

@@ -33,7 +33,8 @@ from analysis.network.labels.planes import (
     labels_of,
 )
 from analysis.network.labels.records import NUMBERS, Combining, Inner, Place, Source, Step, Trace
-from analysis.network.labels.rules import follow
+from analysis.network.labels.rules import COUNTED, follow
+from analysis.network.sizes import READING, Run, SizesOnly, computed
 
 __all__ = ["OUTPUT", "labelled_pass", "plain_pass", "state_of"]
 
@@ -57,6 +58,7 @@ def labelled_pass(
     watch: Callable[[Step], None] | None = None,
     count: int = 1,
     calls: list[Step] | None = None,
+    sizes: SizesOnly | None = None,
 ) -> Trace:
     """Run a model once and follow its channels.
 
@@ -67,11 +69,12 @@ def labelled_pass(
         watch: called with each operator, also with those that no channel arrives at.
         count: the first label that is free, where labels are given.
         calls: gets every operator before it runs, so that the last is the one that raises.
+        sizes: runs the operators, see `analysis.network.sizes`; None computes everything.
 
     Raises:
         Exception: whatever the model's forward raises.
     """
-    with _running(model) as (state, scope, functions):
+    with _running(model, sizes) as (state, scope, functions):
         trace = _numbered(state) if labels is None else Trace({}, {}, count=count)
         trace.calls = trace.calls if calls is None else calls
         if labels is None:
@@ -80,7 +83,7 @@ def labelled_pass(
         for name, tensor in state.items():
             tensor._planes = _planes_of(name, tensor, labels)  # type: ignore[attr-defined]
         try:
-            with _Tracer(trace, scope, watch, functions) as tracer:
+            with _Tracer(trace, scope, watch, functions, _run_by(sizes)) as tracer:
                 output = forward(model, inputs)
             trace.output = _kinds_of(output)
             trace.left = tuple(map(_source, tensors_of(output)))
@@ -94,7 +97,10 @@ def labelled_pass(
 
 
 def plain_pass(
-    model: nn.Module, inputs: Inputs, watch: Callable[[Step], None] | None = None
+    model: nn.Module,
+    inputs: Inputs,
+    watch: Callable[[Step], None] | None = None,
+    sizes: SizesOnly | None = None,
 ) -> list[Step]:
     """Run a model once and note which operators it calls where and with what, following nothing.
 
@@ -102,17 +108,27 @@ def plain_pass(
         model: in eval mode.
         inputs: example inputs.
         watch: called with each operator.
+        sizes: as `labelled_pass`.
 
     Raises:
         Exception: whatever the model's forward raises.
     """
-    with _running(model) as (_, scope, _), _Noting([], scope, watch) as noting:
+    with (
+        _running(model, sizes) as (_, scope, _),
+        _Noting([], scope, watch, _run_by(sizes)) as noting,
+    ):
         forward(model, inputs)
     return noting.calls
 
 
+def _run_by(sizes: SizesOnly | None) -> Run:
+    return computed if sizes is None else sizes.run
+
+
 @contextmanager
-def _running(model: nn.Module) -> Iterator[tuple[dict[str, Tensor], list[str], "_Functions"]]:
+def _running(
+    model: nn.Module, sizes: SizesOnly | None
+) -> Iterator[tuple[dict[str, Tensor], list[str], "_Functions"]]:
     """The tensors of a model, known by name in the block, whose forward is running, functions."""
     state = state_of(model)
     for name, tensor in state.items():
@@ -123,7 +139,7 @@ def _running(model: nn.Module) -> Iterator[tuple[dict[str, Tensor], list[str], "
             left_as_found(model),
             module_scope(model) as scope,
             torch.no_grad(),
-            _plain_operators() as functions,
+            _plain_operators(sizes) as functions,
         ):
             yield state, scope, functions
     finally:
@@ -143,12 +159,12 @@ def _kinds_of(value: Any) -> Any:
 
 
 @contextmanager
-def _plain_operators() -> Iterator["_Functions"]:
+def _plain_operators(sizes: SizesOnly | None) -> Iterator["_Functions"]:
     """Attention and recurrent layers as the operators that they are made of."""
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with sdpa_kernel(SDPBackend.MATH), _Functions() as functions:
+        with sdpa_kernel(SDPBackend.MATH), _Functions(sizes) as functions:
             yield functions
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
@@ -157,11 +173,14 @@ def _plain_operators() -> Iterator["_Functions"]:
 class _Functions(FunctionMode):
     """What functions say that the operators behind them do not; recurrent layers as operators."""
 
-    def __init__(self) -> None:
+    def __init__(self, sizes: SizesOnly | None) -> None:
         super().__init__()
         self.within = self.product = ""
+        self._sizes = sizes
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if self._sizes is not None and func in READING:
+            self._sizes.look()
         named, product = _NAMED.get(func, ""), _PRODUCTS.get(func, "")
         if named or product:
             outer = self.within, self.product
@@ -295,10 +314,15 @@ class _Noting(TorchDispatchMode):
         return False
 
     def __init__(
-        self, calls: list[Step], scope: list[str], watch: Callable[[Step], None] | None
+        self,
+        calls: list[Step],
+        scope: list[str],
+        watch: Callable[[Step], None] | None,
+        run: Run,
     ) -> None:
         super().__init__()
         self.calls = calls
+        self._run = run
         self._scope = scope
         self._watch = watch
         self._turns: Counter[Place] = Counter()
@@ -307,7 +331,7 @@ class _Noting(TorchDispatchMode):
         kwargs = kwargs or {}
         leaves = list(_leaves((*args, *kwargs.values())))
         step = self._opened(func, leaves)
-        result = func(*args, **kwargs)
+        result = self._run(func, args, kwargs)
         for value in self._closed(step, leaves, result):
             value._own = False  # type: ignore[attr-defined]
         if self._watch:
@@ -348,8 +372,9 @@ class _Tracer(_Noting):
         scope: list[str],
         watch: Callable[[Step], None] | None,
         functions: "_Functions",
+        run: Run,
     ) -> None:
-        super().__init__(trace.calls, scope, watch)
+        super().__init__(trace.calls, scope, watch, run)
         self.trace = trace
         self.meeting = Meeting(trace)
         self._functions = functions
@@ -395,9 +420,10 @@ class _Tracer(_Noting):
         }
         if operands and func._schema.is_mutable and is_fresh(operands[0]):
             given[id(operands[0])] = planes_of(operands[0]), is_uniform(operands[0])
-        result = func(*args, **kwargs)
+        result = self._run(func, args, kwargs)
         made = self._closed(step, leaves, result)
-        if arriving and name not in operators.FACTORIES:
+        follows = bool(arriving) and name not in operators.FACTORIES
+        if follows or name in COUNTED:
             bound = dict(zip(operators.arguments_of(func), args, strict=False))
             call = Call(
                 meeting=self.meeting,
@@ -416,6 +442,7 @@ class _Tracer(_Noting):
                 follow(call)
             except Exception as error:  # what cannot be followed is held, the rest goes on
                 call.hold(call.arriving, f"cannot be followed: {one_line(error)}")
+        if follows:
             self._follow(step, arriving, made)
         else:
             fresh = name in operators.FACTORIES or (operands and all(map(is_fresh, operands)))

@@ -27,6 +27,21 @@ def test_each_layer_and_column_is_as_fvcore_counts_it(name: str) -> None:
     assert by_labels.uncalled == by_fvcore.uncalled
 
 
+def test_a_single_channel_which_has_no_label_costs_what_it_does() -> None:
+    model = nn.Sequential(
+        nn.Conv2d(1, 1, 1),
+        nn.BatchNorm2d(1),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(1, 1),
+    ).eval()
+    images = torch.zeros(2, 1, 5, 5)
+    table = counted(labelled(model, images), "asked")
+    # A product for each of 50 positions, two for each of the norm's, one for each that is pooled.
+    assert [row.macs for row in table.layers] == [50, 100, 50, 2]
+    assert table.macs == count_macs(model, images).macs
+
+
 class Chained(nn.Module):
     """A product of three matrices in one operator, for which fvcore has no handle."""
 

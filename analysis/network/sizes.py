@@ -1,0 +1,255 @@
+"""Forward passes of which only sizes matter: convolutions and products are not computed.
+
+What they would make is given as zeros of its size. Whatever is computed from these is as wrong as
+they are, which is no matter as long as nobody looks: where an operator reads values to decide what
+it does, or code does, the pass is made again with all that is computed.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import cache
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from analysis.network.inference import FunctionMode
+
+__all__ = ["READING", "Run", "SizesOnly", "computed", "running", "sized"]
+
+Run = Callable[[Any, Sequence[Any], Mapping[str, Any]], Any]
+"""What is done for an operator that is called with these arguments."""
+
+T = TypeVar("T")
+
+
+class _ValuesNeededError(Exception):
+    """What was not computed is looked at."""
+
+
+def computed(operator: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """The operator as it is."""
+    return operator(*args, **kwargs)
+
+
+def sized(work: Callable[["SizesOnly | None"], T]) -> T:
+    """What work gives that asks for sizes alone; once more with all values where it needs some.
+
+    Args:
+        work: makes everything anew that it changes. It is given what runs its operators, or None
+            where these are to be run as they are.
+
+    Raises:
+        Exception: whatever the work raises.
+    """
+    sizes = SizesOnly()
+    try:
+        found = work(sizes)
+    except Exception:
+        if not sizes.needed:
+            raise
+    else:
+        if not sizes.needed:  # forward may go on after an error
+            return found
+    return work(None)
+
+
+def running(sizes: "SizesOnly | None") -> AbstractContextManager[None]:
+    """A block in which operators are run so; None runs them as they are."""
+    return nullcontext() if sizes is None else sizes.running()
+
+
+class SizesOnly:
+    """Runs operators but for those that take longest.
+
+    Attributes:
+        needed: whether values were looked at that are not computed.
+    """
+
+    def __init__(self) -> None:
+        self.needed = False
+        # Where zeros stand for values, or what was made of these. A place that is used again by
+        # what nobody has told of is at most taken for one of them.
+        self._empty: set[int] = set()
+
+    def run(self, operator: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """What an operator makes, of the sizes that it has."""
+        operands = list(_tensors((*args, *kwargs.values())))
+        empty = [value for value in operands if self.is_empty(value)]
+        if empty and _looks(operator, args, kwargs, empty, self.is_empty):
+            self.look()
+        place = _COSTLY.get(operator)
+        result = None if place is None else _sized(operator, place, args, kwargs)
+        skipped = result is not None
+        if not skipped:
+            result = operator(*args, **kwargs)
+        note = self._empty.add if skipped or empty else self._empty.discard
+        for value in _tensors((result,)):
+            note(_place(value))
+        return result
+
+    def is_empty(self, value: Tensor) -> bool:
+        """Whether the values of a tensor were not computed, as far as is known."""
+        return _place(value) in self._empty
+
+    def look(self) -> None:
+        """Values are looked at."""
+        self.needed = True
+        raise _ValuesNeededError
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Have PyTorch run its operators here in the block."""
+        with _Operators(self), _Functions(self):
+            yield
+
+
+class _Operators(TorchDispatchMode):
+    """Has every operator run by `SizesOnly`."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """As that of the pass that follows channels."""
+        return False
+
+    def __init__(self, sizes: SizesOnly) -> None:
+        super().__init__()
+        self._sizes = sizes
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return self._sizes.run(func, args, kwargs or {})
+
+
+class _Functions(FunctionMode):
+    """Sees what reads values and is no operator."""
+
+    def __init__(self, sizes: SizesOnly) -> None:
+        super().__init__()
+        self._sizes = sizes
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in READING:
+            self._sizes.look()
+        return func(*args, **(kwargs or {}))
+
+
+READING = frozenset(
+    {
+        Tensor.numpy, Tensor.tolist, Tensor.__array__, Tensor.__dlpack__, Tensor.data_ptr,
+        Tensor.untyped_storage, Tensor.storage,
+    }
+)  # fmt: skip
+"""Functions that hand values to other code than PyTorch's."""
+
+_ATEN = torch.ops.aten
+_COSTLY: dict[Any, tuple[int, ...]] = {
+    _ATEN.convolution.default: (0,),
+    _ATEN.mm.default: (0,),
+    _ATEN.addmm.default: (1,),
+    _ATEN.bmm.default: (0, 1),
+    _ATEN.native_batch_norm.default: (0,),
+    _ATEN.max_pool2d_with_indices.default: (0,),
+}
+"""By operator the places of the operands whose first dimension is that of the result."""
+
+_MATRICES = frozenset({_ATEN.mm.default, _ATEN.addmm.default, _ATEN.bmm.default})
+"""Operators whose result lies row by row in memory, however what they are given does."""
+
+_TRAINING = 5
+"""Where a batch norm is told whether it takes statistics of what it is given."""
+
+
+def _sized(
+    operator: Any, places: Sequence[int], args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> Any:
+    """Zeros of the size that an operator gives; None where it is to run.
+
+    The operator itself says so, and raises if need be, of no samples at all.
+    """
+    if operator is _ATEN.native_batch_norm.default and args[_TRAINING]:
+        return None
+    if kwargs or not all(map(_is_plain, _tensors(args))):
+        return None
+    if operator not in _MATRICES and not all(map(Tensor.is_contiguous, _tensors(args))):
+        return None
+    given, counts = list(args), {args[place].shape[0] for place in places}
+    for place in places:
+        given[place] = args[place][:0]
+    if len(counts) > 1:
+        return None
+    (count,) = counts
+    try:
+        made = operator(*given)
+    except Exception:
+        return None  # with its own sizes it says what is wrong
+    if isinstance(made, Tensor):
+        return made.new_zeros((count, *made.shape[1:]))
+    return tuple(
+        each if each.dim() < _BATCHED else each.new_zeros((count, *each.shape[1:])) for each in made
+    )
+
+
+_BATCHED = 2
+"""Dimensions that what has samples has at the least; statistics of channels have one."""
+
+
+def _is_plain(value: Tensor) -> bool:
+    return (
+        type(value) in (Tensor, nn.Parameter)
+        and value.layout is torch.strided
+        and value.is_floating_point()
+        and value.dim() > 0
+    )
+
+
+def _looks(
+    operator: Any,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    empty: Sequence[Tensor],
+    is_empty: Callable[[Tensor], bool],
+) -> bool:
+    """Whether an operator does something else for other values, or keeps them."""
+    if _asks(operator) or not all(map(_is_value, empty)):
+        return True
+    return operator._schema.is_mutable and not all(
+        map(is_empty, _tensors(_written(operator, args, kwargs)))
+    )
+
+
+def _is_value(value: Tensor) -> bool:
+    """Whether what is held are no places, counts or truths, by which others are chosen.
+
+    Nor a single number, of which a table of other values may be made.
+    """
+    return (value.is_floating_point() or value.is_complex()) and value.dim() > 0
+
+
+@cache
+def _asks(operator: Any) -> bool:
+    """Whether what an operator makes is of a size, or a number, that depends on values."""
+    is_known = operator.namespace == "aten"
+    return not is_known or not _DEPENDING.isdisjoint(operator.tags)
+
+
+_DEPENDING = frozenset({torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape})
+
+
+def _written(operator: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Iterator[Any]:
+    """What an operator writes to."""
+    for place, argument in enumerate(operator._schema.arguments):
+        if argument.alias_info is not None and argument.alias_info.is_write:
+            yield args[place] if place < len(args) else kwargs.get(argument.name)
+
+
+def _tensors(values: Any) -> Iterator[Tensor]:
+    for value in values:
+        if isinstance(value, Tensor):
+            yield value
+        elif isinstance(value, list | tuple):
+            yield from _tensors(value)
+
+
+def _place(value: Tensor) -> int:
+    return value.untyped_storage().data_ptr() if value.layout is torch.strided else 0
