@@ -16,11 +16,23 @@ from tqdm import tqdm
 
 from analysis.checks import CATALOGUE, OF_PRUNING, named
 from analysis.command_line import scaffold
-from analysis.command_line.arguments import check_outputs, compared_of, ratios_of, request_of
+from analysis.command_line.arguments import (
+    check_outputs,
+    check_references,
+    compared_of,
+    ratios_of,
+    request_of,
+)
 from analysis.command_line.options import parser
 from analysis.environment import OWN, explained
 from analysis.errors import BudgetExceededError, InputError
 from analysis.gate.comparison import compared, is_regression
+from analysis.grid import telling
+from analysis.grid.described import cells_of
+from analysis.grid.engine import Executor, missing
+from analysis.grid.engine import run as run_cells
+from analysis.grid.local import Local
+from analysis.grid.records import Records
 from analysis.network.model_names import BUILT_IN
 from analysis.processes.workers import Worker, deaf_to_interrupts
 from analysis.records import (
@@ -36,7 +48,15 @@ from analysis.records import (
     SubjectInfo,
     timed_out,
 )
-from analysis.reporting import as_json, comparison_text, costs_text, dot, files, groups_text, text
+from analysis.reporting import (
+    as_json,
+    comparison_text,
+    costs_text,
+    dot,
+    files,
+    groups_text,
+    text,
+)
 from analysis.reporting import diff as reporting_diff
 from analysis.reporting.read_back import runs_in
 
@@ -45,6 +65,7 @@ __all__ = [
     "checks",
     "compare",
     "diff",
+    "grid",
     "groups",
     "init",
     "macs",
@@ -207,6 +228,28 @@ def diff(options: Namespace) -> Answer:
     return _answer(
         options, reporting_diff.as_data(changes), said, passed=not is_regression(changes)
     )
+
+
+def grid(options: Namespace) -> Answer:
+    """Prune in every way that a file describes, what is not done yet; 1 if a cell does not pass."""
+    if options.resources and options.scheduler is None:
+        raise InputError("--resources are those of a cluster's workers; give its --scheduler")
+    kept = Records(options.records)
+    cells = cells_of(options.grid, check_references, budget=options.budget, memory=options.memory)
+    if options.dry_run:
+        todo = missing(cells, kept, fresh=options.fresh)
+        return Answer(0, telling.planned(cells, todo, kept.others(cells)))
+    files.check_writable(kept.folder / "record")
+    executor = _executor(options)
+    ended = list(run_cells(cells, executor, kept, fresh=options.fresh, title="grid"))
+    said = telling.ended(ended, kept.others(cells))
+    passed = all(telling.passed(end) for _, end in ended)
+    return Answer(0 if passed else 1, said)
+
+
+def _executor(options: Namespace) -> Executor:
+    """This machine, or the cluster that the options name."""
+    return Local(options.workers or 0)
 
 
 def macs(options: Namespace) -> Answer:

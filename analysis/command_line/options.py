@@ -1,15 +1,24 @@
-"""The options of the commands, and how their values are read. They need no torch."""
+"""The options of the commands. They need no torch."""
 
 import argparse
-import json
 from collections.abc import Callable
-from decimal import Decimal, InvalidOperation
 from typing import Any, NoReturn
 
 from analysis.command_line.completion import PrintCompletion
 from analysis.command_line.examples import epilog, overview
+from analysis.command_line.values import (
+    paths_of,
+    positive,
+    ratios_of,
+    resources_of,
+    seconds_of,
+    seed_of,
+    share_of,
+    size_of,
+    whole,
+    widths_in,
+)
 from analysis.environment import OWN
-from analysis.errors import InputError
 from analysis.records import (
     BUDGET,
     CONVENTIONS,
@@ -17,13 +26,9 @@ from analysis.records import (
     HEADS,
     IMPORTANCES,
     SCOPES,
-    checked_widths,
-    not_per_cent,
 )
 
-__all__ = ["parser", "paths_of", "ratios_of", "size_of"]
-
-_MOST_RATIOS = 1000
+__all__ = ["parser"]
 
 
 class _Parser(argparse.ArgumentParser):
@@ -142,6 +147,40 @@ def _add_diff(command: argparse.ArgumentParser) -> None:
     _add_json(command)
 
 
+def _add_grid(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
+    add("grid", metavar="FILE.toml", help="ratios, policies, scopes, measures, and [[subject]]s")
+    add("--records", required=True, metavar="DIR", help="one file a cell; kept ones are not redone")
+    add("--dry-run", action="store_true", help="list the cells, and which of them are done")
+    add("--fresh", action="store_true", help="do again what has a record")
+    add(
+        "--budget",
+        type=seconds_of,
+        default=BUDGET,
+        metavar="SECONDS",
+        help=f"for each cell (default: {BUDGET:g})",
+    )
+    add(
+        "--memory",
+        type=seconds_of,
+        metavar="BYTES",
+        help="that each cell may hold, as 8e9 (default: its part of the machine's)",
+    )
+    add("--workers", type=positive, metavar="N", help="processes here (default: one for each core)")
+    add(
+        "--scheduler",
+        metavar="ADDRESS|FILE",
+        help="of a running dask.distributed cluster that does the work, as tcp://host:8786",
+    )
+    add(
+        "--resources",
+        type=resources_of,
+        default={},
+        metavar="NAME=N,NAME=N",
+        help="of the cluster's workers that each cell takes, as GPU=1,MEMORY=8e9",
+    )
+
+
 def _add_questions(command: argparse.ArgumentParser) -> None:
     """What may be asked of the groups beside their list."""
     command.add_argument(
@@ -165,7 +204,7 @@ def _add_predictions(command: argparse.ArgumentParser) -> None:
     """What may be asked of costs before anything is pruned."""
     command.add_argument(
         "--target",
-        type=_share,
+        type=share_of,
         metavar="SHARE",
         help="find the smallest ratio that leaves at most this share, in (0, 1]",
     )
@@ -204,7 +243,7 @@ def _add_model_options(
     _add_inputs(command)
     add("--weights", default="random", metavar="random|default|FILE", help="default: random")
     default = "0; of the case study 1, which has no near-ties in it" if several else "0"
-    add("--seed", type=_seed, metavar="N", help=f"of weights and inputs (default: {default})")
+    add("--seed", type=seed_of, metavar="N", help=f"of weights and inputs (default: {default})")
     if several:
         add("--out", default="reports", metavar="DIR", help="default: reports")
     add(
@@ -227,7 +266,7 @@ def _add_model_options(
     add("--device", default="cpu")
     add(
         "--budget",
-        type=_seconds,
+        type=seconds_of,
         default=BUDGET,
         metavar="SECONDS",
         help=f"for each run (default: {BUDGET:g})",
@@ -255,9 +294,9 @@ def _add_comparison(command: argparse.ArgumentParser) -> None:
     add("pruned", metavar="PRUNED", help="the network after: a MODEL, or a file of its tensors")
     add("--factory", metavar="MODEL", help="builds the network that the tensors of DENSE are of")
     _add_inputs(command)
-    add("--seed", type=_seed, default=0, metavar="N", help="of weights and inputs (default: 0)")
+    add("--seed", type=seed_of, default=0, metavar="N", help="of weights and inputs (default: 0)")
     add("--device", default="cpu")
-    add("--budget", type=_seconds, default=BUDGET, metavar="SECONDS", help=f"default: {BUDGET:g}")
+    add("--budget", type=seconds_of, default=BUDGET, metavar="SECONDS", help=f"default: {BUDGET:g}")
 
 
 def _add_files(command: argparse.ArgumentParser) -> None:
@@ -278,10 +317,10 @@ def _add_pruner_options(command: argparse.ArgumentParser, scope: str = "global")
         help=f"what is ranked together: all groups, or each alone (default: {scope})",
     )
     add("--importance", default="l1", choices=IMPORTANCES, help="the norm (default: l1)")
-    add("--round-to", type=_positive, metavar="N", help="keep channel counts a multiple of N")
+    add("--round-to", type=positive, metavar="N", help="keep channel counts a multiple of N")
     add(
         "--max-pruning-ratio",
-        type=_share,
+        type=share_of,
         default=1.0,
         metavar="R",
         help="in (0, 1]; torch-pruning tests it before a cut, so one step of it may go beyond it",
@@ -291,7 +330,7 @@ def _add_pruner_options(command: argparse.ArgumentParser, scope: str = "global")
 def _add_widths(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--widths",
-        type=_widths,
+        type=widths_in,
         default={},
         metavar="FILE.json",
         help='channels that are left, as {"layer": 24}, of groups that are cut as they are',
@@ -315,28 +354,28 @@ def _add_thresholds(command: argparse.ArgumentParser) -> None:
     add = command.add_argument_group("what may be missed").add_argument
     add(
         "--ratio-tolerance",
-        type=_whole,
+        type=whole,
         metavar="N",
         help="channels a group may lose more or fewer than asked (default: 1; N-1 more with "
         "--round-to N)",
     )
     add(
         "--max-dropped",
-        type=_whole,
+        type=whole,
         default=0,
         metavar="N",
         help="groups that may be asked for channels and lose none (default: 0)",
     )
     add(
         "--min-channels",
-        type=_positive,
+        type=positive,
         default=2,
         metavar="N",
         help="fewest channels that a pruned group may have left (default: 2)",
     )
     add(
         "--max-lost",
-        type=_share,
+        type=share_of,
         default=0.99,
         metavar="SHARE",
         help="greatest share of its channels that a group may lose, in (0, 1] (default: 0.99)",
@@ -356,6 +395,7 @@ _COMMANDS: tuple[tuple[str, str, Callable[[argparse.ArgumentParser], None]], ...
         "tell which channels of one network are left in another, and prove it",
         _add_compare,
     ),
+    ("grid", "prune many networks in many ways, here or on a cluster, and resume", _add_grid),
     ("macs", "show where the MACs and parameters are, before and after", _add_macs),
     ("checks", "list the checks: what each means and needs", _add_json),
     (
@@ -371,91 +411,3 @@ _COMMANDS: tuple[tuple[str, str, Callable[[argparse.ArgumentParser], None]], ...
     ),
     ("doctor", "check that the installed packages work together", lambda _: None),
 )
-
-
-def paths_of(text: str) -> tuple[str, ...]:
-    """Names with commas between them."""
-    return tuple(name for part in text.split(",") if (name := part.strip()))
-
-
-def _widths(path: str) -> dict[str, int]:
-    """The widths that a file holds; raises argparse's error for none."""
-    try:
-        with open(path, encoding="utf-8") as file:
-            return checked_widths(json.load(file))
-    except (OSError, ValueError, InputError) as error:
-        raise argparse.ArgumentTypeError(f"{path}: {error}") from error
-
-
-def size_of(text: str) -> tuple[int, ...]:
-    """The size that the text of an option stands for; raises argparse's error for none."""
-    try:
-        size = tuple(int(part) for part in text.split(","))
-    except ValueError:
-        size = ()
-    if not size or min(size) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a size; expected e.g. 3,224,224")
-    return size
-
-
-def ratios_of(text: str) -> tuple[float, ...]:
-    """The ratios that the text of an option stands for; raises argparse's error for none."""
-    try:
-        if ":" in text:
-            start, stop, step = (Decimal(part) for part in text.split(":"))
-            if step <= 0:
-                raise argparse.ArgumentTypeError(f"{text!r} has a step that is not positive")
-            count = min(int((stop - start) / step), _MOST_RATIOS) + 1
-            ratios = tuple(float(start + index * step) for index in range(count))
-        else:
-            ratios = tuple(float(Decimal(part)) for part in text.split(","))
-    except (InvalidOperation, ArithmeticError, ValueError):
-        ratios = ()
-    if not 0 < len(ratios) <= _MOST_RATIOS or not all(0 <= ratio < 1 for ratio in ratios):
-        per_cent = 0 < len(ratios) <= _MOST_RATIOS and all(1 < ratio < 100 for ratio in ratios)
-        meant = ",".join(f"{ratio / 100:g}" for ratio in ratios) if per_cent else ""
-        raise argparse.ArgumentTypeError(
-            f"{text!r}: ratios are numbers in [0, 1), at most {_MOST_RATIOS}; "
-            + (f"did you mean {meant}?" if meant else "expected e.g. 0.3,0.5,0.8 or 0:0.9:0.1")
-        )
-    return ratios
-
-
-def _seed(text: str) -> int:
-    if not text.isdigit() or int(text) >= 2**63:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to 2**63 - 1")
-    return int(text)
-
-
-def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
-    return int(text)
-
-
-def _whole(text: str) -> int:
-    if not text.isdigit():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 0")
-    return int(text)
-
-
-def _share(text: str) -> float:
-    value = _number(text)
-    if not 0 < value <= 1:
-        hint = not_per_cent(value)
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number in (0, 1]{hint}")
-    return value
-
-
-def _seconds(text: str) -> float:
-    value = _number(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number of seconds")
-    return value
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return float("nan")

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from analysis.command_line.arguments import check_references
-from analysis.command_line.options import paths_of, ratios_of, size_of
+from analysis.command_line.values import paths_of, ratios_of, size_of
 from analysis.environment import versions
 from analysis.errors import AnalysisError, InputError, in_options
 from analysis.processes.shared_cache import SharedCache
