@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -74,6 +75,22 @@ def squares(count: int, seconds: float) -> list[Cell]:
 def main(folder: str, count: str, seconds: str) -> None:
     """A run that tests interrupt."""
     list(run(squares(int(count), float(seconds)), Local(2), Records(folder)))
+
+
+def begun(folder: Path, count: int, seconds: float) -> subprocess.Popen:
+    """A run in a process group of its own, as a terminal begins one."""
+    command = [sys.executable, __file__, str(folder), str(count), str(seconds)]
+    path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    return subprocess.Popen(
+        command,
+        env={**os.environ, "PYTHONPATH": path},
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+def bytes_in(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.suffix == ".json"}
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ from analysis.environment import OWN, explained
 from analysis.errors import BudgetExceededError, InputError
 from analysis.gate.comparison import compared, is_regression
 from analysis.grid import telling
+from analysis.grid.cluster import Cluster
 from analysis.grid.described import cells_of
 from analysis.grid.engine import Executor, missing
 from analysis.grid.engine import run as run_cells
@@ -249,7 +250,9 @@ def grid(options: Namespace) -> Answer:
 
 def _executor(options: Namespace) -> Executor:
     """This machine, or the cluster that the options name."""
-    return Local(options.workers or 0)
+    if options.scheduler is None:
+        return Local(options.workers or 0)
+    return Cluster(options.scheduler, options.resources)
 
 
 def macs(options: Namespace) -> Answer:

@@ -22,9 +22,12 @@ _ONLY_SHOWS = {"command_line", "pytest_plugin", "suite", "story", "figures", "te
 
 def made_with(packages: Iterable[str] = ()) -> tuple[tuple[str, str], ...]:
     """The versions that an answer depends on, of this package by its source."""
-    own = versions((OWN,))[OWN]
-    told = {**versions((*PACKAGES, *packages)), OWN: f"{own} {_own_source()}"}
-    told["python"] = f"{sys.version_info.major}.{sys.version_info.minor}"
+    of_packages = versions({*PACKAGES, *packages} - {OWN, "python"})
+    told = {
+        **of_packages,
+        OWN: f"{versions((OWN,))[OWN]} {_own_source()}",
+        "python": f"{sys.version_info.major}.{sys.version_info.minor}",
+    }
     return tuple(sorted(told.items()))
 
 

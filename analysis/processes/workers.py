@@ -344,6 +344,7 @@ def _serve(
     os.dup2(2, 1)  # standard output holds the answer alone, which the parent prints
     if place is not None:
         os.chdir(place)
+        sys.path.insert(0, place)
     # What third parties warn of while tracing is not the user's to mend.
     warnings.simplefilter("ignore")
     try:

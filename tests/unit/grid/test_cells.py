@@ -1,6 +1,5 @@
 """What decides an answer decides a cell's digest, and nothing else does."""
 
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -137,4 +136,3 @@ def test_a_file_is_no_folder_of_records(tmp_path) -> None:
 def test_what_is_being_written_is_no_record(tmp_path) -> None:
     (tmp_path / f".{'0' * 64}.json.abc").write_text("{")
     assert Records(tmp_path).others([cell("square", 1)]) == {}
-    assert os.listdir(tmp_path)

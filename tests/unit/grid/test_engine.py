@@ -3,27 +3,19 @@
 import os
 import resource
 import signal
-import subprocess
-import sys
 import time
 from collections import defaultdict
 from itertools import pairwise
-from pathlib import Path
 
-import grid_jobs
 import psutil
 import pytest
-from grid_jobs import cell, squares
+from grid_jobs import begun, bytes_in, cell, squares
 
 from analysis.errors import BudgetExceededError, InputError, InstallationError
 from analysis.grid.cells import Cell
 from analysis.grid.engine import missing, run
 from analysis.grid.local import Local
 from analysis.grid.records import End, How, Records, ended_by
-
-
-def bytes_in(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir() if path.suffix == ".json"}
 
 
 def test_ends_are_told_in_the_order_of_the_cells_whatever_ends_first() -> None:
@@ -158,18 +150,6 @@ def test_a_disk_that_is_full_loses_nothing_that_is_written(tmp_path) -> None:
     assert bytes_in(tmp_path) == before
     assert [path for path in tmp_path.iterdir() if path.suffix != ".json"] == []
     assert [end.answer["square"] for _, end in run(cells, Local(1), records)] == [0, 1, 4]
-
-
-def begun(folder: Path, count: int, seconds: float) -> subprocess.Popen:
-    """A run in a process group of its own, as a terminal begins one."""
-    command = [sys.executable, grid_jobs.__file__, str(folder), str(count), str(seconds)]
-    path = os.pathsep.join([str(Path(grid_jobs.__file__).parent), *sys.path])
-    return subprocess.Popen(
-        command,
-        env={**os.environ, "PYTHONPATH": path},
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
 
 
 def test_an_interrupt_keeps_what_was_done_and_the_next_run_does_the_rest(tmp_path) -> None:
