@@ -55,6 +55,13 @@ def noted(folder: str, number: int) -> int:
     return number
 
 
+def looked_at(name: str, subject: int, folder: str) -> dict[str, Any]:
+    """In place of a network that is looked at; the second one fails."""
+    with Path(folder, "looked").open("a") as file:
+        file.write(f"{name} {subject}\n")
+    return {"name": name, "kind": "small", "fails": {"verdict": "wrong"} if subject else {}}
+
+
 def process(subject: str) -> list[Any]:
     time.sleep(0.02)
     return [subject, os.getpid(), time.monotonic()]

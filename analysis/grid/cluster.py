@@ -199,7 +199,7 @@ def _slot(worker: Any, sent: str) -> Slot:
     if known is not None and known[0] == sent:
         return known[1]
     if known is not None:
-        known[1].__exit__(None, None, None)
+        known[1].close()
     # dask makes its workers daemons, which Python lets begin no processes; ours end with it.
     process: Any = multiprocessing.current_process()
     process._config["daemon"] = False

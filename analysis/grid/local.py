@@ -6,7 +6,6 @@ from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from multiprocessing.connection import wait
-from types import TracebackType
 
 import psutil
 
@@ -33,9 +32,11 @@ class Local:
 
     Attributes:
         workers: how many; 0 takes one for each core.
+        anew: whether each subject has a new process, where what is left behind would matter.
     """
 
     workers: int = 0
+    anew: bool = False
 
     def answers(self, cells: Iterable[Cell]) -> Generator[tuple[Cell, End | None]]:
         """Each cell with its end, as it ends; None if it was ended from outside.
@@ -47,7 +48,7 @@ class Local:
         count = min(self.workers or cores(), len(left))
         with ExitStack() as open_:
             slots = [
-                open_.enter_context(Slot(threads=max(cores() // count, 1), of_memory=1 / count))
+                open_.enter_context(Slot(max(cores() // count, 1), 1 / count, anew=self.anew))
                 for _ in range(count)
             ]
             while left or any(slot.cell for slot in slots):
@@ -100,6 +101,7 @@ class Slot:
         of_memory: the part of what cells share of ``memory`` that one cell may hold.
         memory: bytes; None is the machine's.
         place: the folder that the process works in; None is this process's.
+        anew: whether each subject has a new process.
 
     Attributes:
         subject: of the last cell.
@@ -112,6 +114,8 @@ class Slot:
         of_memory: float,
         memory: float | None = None,
         place: str | None = None,
+        *,
+        anew: bool = False,
     ) -> None:
         whole = memory or psutil.virtual_memory().total
         self.subject: str | None = None
@@ -119,19 +123,20 @@ class Slot:
         self._memory = whole * _OF_THE_MEMORY * of_memory
         self._threads = threads
         self._place = place
+        self._anew = anew
         self._worker: Worker | None = None
 
     def __enter__(self) -> "Slot":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the process, whatever it is doing."""
         if self._worker is not None:
-            self._worker.__exit__(kind, error, trace)
+            self._worker.close()
+            self._worker = None
 
     @property
     def worker(self) -> Worker:
@@ -141,9 +146,9 @@ class Slot:
 
     def take(self, cell: Cell) -> None:
         """Begin a cell, in a new process if the last one had other work."""
-        if self._worker is not None and self._worker.module != cell.module:
-            self._worker.__exit__(None, None, None)
-            self._worker = None
+        is_other = self._anew and cell.subject != self.subject
+        if self._worker is not None and (is_other or self._worker.module != cell.module):
+            self.close()
         if self._worker is None:
             self._worker = Worker(cell.module, threads=self._threads, quiet=True, place=self._place)
         self.cell, self.subject = cell, cell.subject

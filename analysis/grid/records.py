@@ -4,7 +4,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -88,8 +88,9 @@ class Records:
         Raises:
             InputError: it cannot be written.
         """
-        content = {"schema": SCHEMA, "name": cell.name, **cell.content, "end": asdict(end)}
-        write_text(self._path(cell), json.dumps(content, indent=1) + "\n")
+        told = {field.name: getattr(end, field.name) for field in fields(end)}
+        content = {"schema": SCHEMA, "name": cell.name, **cell.content, "end": told}
+        write_text(self._path(cell), json.dumps(content, indent=1, default=asdict) + "\n")
 
     def others(self, cells: Iterable[Cell]) -> Counter[str]:
         """How many records are of no such cell, by what of their versions is another."""

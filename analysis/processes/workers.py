@@ -148,6 +148,10 @@ class Worker:
         if kind is None and self._process is not None:
             self._pipe.close()  # it waits for work, and leaves in order where none can come
             self._process.join(_SECONDS_TO_END)
+        self.close()
+
+    def close(self) -> None:
+        """End the child, and leave nothing of it."""
         self.end()
         self._folder.cleanup()
 
