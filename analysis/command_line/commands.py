@@ -318,7 +318,6 @@ def report(options: Namespace) -> Answer:
         options.ratios or RATIOS,
         command=_repeated(options),
         budget=options.budget,
-        progress=lambda parts, total: _bar(parts, total, "studying", "part"),
     )
     write_report = _imported("analysis.reporting.report").write_report
     with tqdm(desc="drawing the page", total=1, unit="page", disable=None, leave=False):
@@ -440,11 +439,6 @@ def _run(given: _Given, config: Config, names: tuple[str, ...], *written: Mappin
         costs, saved_bytes = given.ask("costs")
         return timed_out(config, error.story, costs, saved_bytes, names)
     return run
-
-
-def _bar(items: Iterable[Any], total: int, title: str, unit: str) -> Iterable[Any]:
-    """A progress bar on a terminal, silence in a pipe."""
-    return tqdm(items, total=total, desc=title, unit=unit, disable=None, leave=False)
 
 
 def _answer(options: Namespace, data: dict[str, Any], lines: str, *, passed: bool = True) -> Answer:

@@ -1,6 +1,6 @@
 """Cells in, records out: as they end, in any order; told in the order of the cells."""
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from typing import Protocol
 
@@ -26,6 +26,7 @@ def run(
     *,
     fresh: bool = False,
     title: str = "cells",
+    on_end: Callable[[Cell, End | None], object] | None = None,
 ) -> Iterator[tuple[Cell, End | None]]:
     """Do what has no record, and tell every cell with its end, in their order.
 
@@ -37,6 +38,7 @@ def run(
         records: where ends are kept; None keeps them for this call alone.
         fresh: do again what has a record.
         title: of the progress that a terminal shows.
+        on_end: told each cell with its end as it ends; what it raises ends the run.
 
     Returns:
         Cells with their ends; None of one that was ended from outside.
@@ -51,6 +53,8 @@ def run(
         closing(executor.answers(todo)) as answers,
     ):
         for cell, end in answers:
+            if on_end is not None:
+                on_end(cell, end)
             if records is None:
                 ends[id(cell)] = end
             elif end is not None:

@@ -33,10 +33,12 @@ class Local:
     Attributes:
         workers: how many; 0 takes one for each core.
         anew: whether each subject has a new process, where what is left behind would matter.
+        threads: of each process; 0 shares out the cores.
     """
 
     workers: int = 0
     anew: bool = False
+    threads: int = 0
 
     def answers(self, cells: Iterable[Cell]) -> Generator[tuple[Cell, End | None]]:
         """Each cell with its end, as it ends; None if it was ended from outside.
@@ -45,11 +47,11 @@ class Local:
             InstallationError: what the work imports does not import.
         """
         left = _Left(cells)
-        count = min(self.workers or cores(), len(left))
+        count = min(self.workers or cores(), len(left)) or 1
+        threads = self.threads or max(cores() // count, 1)
         with ExitStack() as open_:
             slots = [
-                open_.enter_context(Slot(max(cores() // count, 1), 1 / count, anew=self.anew))
-                for _ in range(count)
+                open_.enter_context(Slot(threads, 1 / count, anew=self.anew)) for _ in range(count)
             ]
             while left or any(slot.cell for slot in slots):
                 for slot in slots:
