@@ -20,6 +20,14 @@ def square(number: int, seconds: float = 0.0) -> dict[str, int]:
     return {"square": number**2}
 
 
+def compute(number: int, seconds: float) -> int:
+    """Takes so many seconds of a processor, however busy the machine is."""
+    end = time.process_time() + seconds
+    while time.process_time() < end:
+        pass
+    return number
+
+
 def hang_in_native_code() -> None:
     """Holds the interpreter's lock, so that no alarm of Python's can end it."""
     ctypes.PyDLL(None).sleep(1000)

@@ -242,9 +242,8 @@ def grid(options: Namespace) -> Answer:
         return Answer(0, telling.planned(cells, todo, kept.others(cells)))
     files.check_writable(kept.folder / "record")
     executor = _executor(options)
-    ended = list(run_cells(cells, executor, kept, fresh=options.fresh, title="grid"))
-    said = telling.ended(ended, kept.others(cells))
-    passed = all(telling.passed(end) for _, end in ended)
+    found = run_cells(cells, executor, kept, fresh=options.fresh, title="grid")
+    passed, said = telling.ended(found, kept.others(cells))
     return Answer(0 if passed else 1, said)
 
 

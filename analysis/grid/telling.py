@@ -1,12 +1,12 @@
 """What a grid says on a terminal."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from analysis.grid.cells import Cell
 from analysis.grid.records import End
 
-__all__ = ["ended", "passed", "planned"]
+__all__ = ["ended", "planned"]
 
 _SHOWN = 20
 """Cells that do not pass are told one by one up to this many."""
@@ -22,23 +22,31 @@ def planned(cells: Sequence[Cell], todo: Sequence[Cell], others: Counter[str]) -
     return "\n".join([*lines, f"{len(missing)} of {len(cells)} cells to do", *_of(others)])
 
 
-def ended(found: Sequence[tuple[Cell, End | None]], others: Counter[str]) -> str:
-    """How many cells ended how, and those that do not pass."""
-    counts = Counter(_word(end) for _, end in found)
-    failing = [(cell, end) for cell, end in found if not passed(end)]
-    lines = [f"{cell.name}: {_told(end)}" for cell, end in failing[:_SHOWN]]
-    if len(failing) > _SHOWN:
-        lines.append(f"and {len(failing) - _SHOWN} more that do not pass")
+def ended(found: Iterable[tuple[Cell, End | None]], others: Counter[str]) -> tuple[bool, str]:
+    """Whether all cells pass, and how many ended how with those that do not pass.
+
+    Cells are looked at one by one: all records of a large grid would not fit in memory.
+    """
+    counts: Counter[str] = Counter()
+    lines: list[str] = []
+    failing = 0
+    for cell, end in found:
+        counts[_word(end)] += 1
+        if not _passed(end):
+            failing += 1
+            lines += [f"{cell.name}: {_told(end)}"] if failing <= _SHOWN else []
+    if failing > _SHOWN:
+        lines.append(f"and {failing - _SHOWN} more that do not pass")
     summary = ", ".join(f"{number} {word}" for word, number in counts.most_common())
-    return "\n".join([*lines, f"{len(found)} cells: {summary}", *_of(others)])
+    lines.append(f"{counts.total()} cells: {summary}")
+    return not failing, "\n".join([*lines, *_of(others)])
 
 
-def passed(end: End | None) -> bool:
+def _passed(end: End | None) -> bool:
     """Whether a cell has a verdict, and every check passes that was run."""
     if end is None or end.how is not None:
         return False
-    checks = end.answer["runs"][0]["checks"]
-    return all(check["passed"] for check in checks)
+    return all(check["passed"] for check in end.answer["runs"][0]["checks"])
 
 
 def _word(end: End | None) -> str:
