@@ -13,7 +13,9 @@ __all__ = [
     "AnalysisError",
     "BudgetExceededError",
     "InputError",
+    "InstallationError",
     "OptionError",
+    "OutOfMemoryError",
     "UnprunableError",
     "WorkerError",
     "did_you_mean",
@@ -53,12 +55,37 @@ def in_options(error: AnalysisError) -> str:
     return str(error)
 
 
+class InstallationError(InputError):
+    """The installed packages do not import."""
+
+
 class UnprunableError(AnalysisError):
     """torch-pruning, or the user's pruner, raised while it traced or pruned a network."""
 
 
 class WorkerError(AnalysisError):
-    """The worker process died, or raised an error that is not one of this package."""
+    """The worker process died, or raised an error that is not one of this package.
+
+    ``was_told_to_end`` says that somebody else ended it, which says nothing of the work.
+    """
+
+    was_told_to_end = False
+
+
+class OutOfMemoryError(WorkerError):
+    """The work used more memory than its limit.
+
+    Args:
+        limit: bytes.
+        step: what was running.
+    """
+
+    def __init__(self, limit: float, step: str) -> None:
+        super().__init__(limit, step)
+        self.limit, self.step = limit, step
+
+    def __str__(self) -> str:
+        return f"more than {self.limit / 1e9:.3g} GB of memory while {self.step or 'starting'}"
 
 
 class BudgetExceededError(BaseException):

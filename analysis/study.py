@@ -3,21 +3,21 @@
 The work is split into parts that take only names and numbers, so that processes can share it.
 """
 
-import multiprocessing
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from analysis.environment import versions
 from analysis.errors import AnalysisError, BudgetExceededError, InputError
 from analysis.gate.expected_failures import marked
+from analysis.grid.cells import Cell
+from analysis.grid.engine import run as run_cells
+from analysis.grid.local import Local
+from analysis.grid.records import End, How
 from analysis.groups import explaining, policies
 from analysis.groups.linting import lint_ignored_layers
 from analysis.network import subjects
@@ -26,7 +26,6 @@ from analysis.network.inference import copy_of, random_state_kept
 from analysis.opened import info_of
 from analysis.pipeline import Dense
 from analysis.processes import budgets
-from analysis.processes.workers import deaf_to_interrupts
 from analysis.proof import comparing, distinct_values, faults, mismatch, stepping
 from analysis.proof.masked_dense import MaskedDense
 from analysis.proof.proving import prove, prove_against
@@ -94,13 +93,6 @@ FAULTY = tuple(
 )
 """Further networks in which faults are planted."""
 
-Progress = Callable[[Iterable[Any], int], Iterable[Any]]
-"""Wraps the iteration over finished parts; gets their number."""
-
-
-def _silently(parts: Iterable[Any], total: int) -> Iterable[Any]:
-    return parts
-
 
 def study(
     requests: Iterable[Request],
@@ -108,7 +100,6 @@ def study(
     *,
     command: str = "",
     budget: float | None = None,
-    progress: Progress | None = None,
     workers: int = 0,
 ) -> Study:
     """Prune each network in every way the case study asks, prove each, gather the evidence.
@@ -120,7 +111,6 @@ def study(
         ratios: at which each is pruned; none is that which meets the targets of its request.
         command: makes the study again.
         budget: seconds for each pruning, where they can be counted; None is no limit.
-        progress: wraps the iteration over finished parts, as tqdm does.
         workers: processes; 0 takes one for each core.
     """
     requests, ratios = tuple(requests), tuple(sorted(set(ratios)))
@@ -141,7 +131,7 @@ def study(
         if is_case_study:
             parts += [(_mismatches, request, kind) for kind in _NAIVE]
     parts += [(_faults, request, kind) for request in faulty for kind in faults.FAULTS]
-    done = _share_out(parts, progress or _silently, workers or os.cpu_count() or 1)
+    done = _share_out(parts, workers)
     return Study(
         versions=tuple(versions().items()),
         subjects=tuple(_gather(request, done, names_of[request]) for request in requests),
@@ -152,7 +142,7 @@ def study(
 
 
 _Part = tuple[Any, ...]
-"""A function, the request or network, and what else the function takes."""
+"""A function, the request, a policy or kind, and what else the function takes."""
 
 
 _NAIVE = ("residual", "depthwise")
@@ -175,29 +165,35 @@ def _costed(names: Iterable[str]) -> list[str]:
     return [policy for policy in names if policy not in ("none", OWN_PRUNER)]
 
 
-def _share_out(
-    parts: list[_Part], progress: Progress, workers: int
-) -> dict[tuple[Callable[..., Any], Any, str], Any]:
-    """Run every part on a pool of fresh processes with one thread each."""
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(
-        workers, mp_context=context, initializer=torch.set_num_threads, initargs=(1,)
-    ) as pool:
-        with deaf_to_interrupts():
-            running: dict[Future[Any], Any] = {
-                pool.submit(function, *arguments): (function, *arguments[:2])
-                for function, *arguments in parts
-            }
-        try:
-            return {
-                running[future]: future.result()
-                for future in progress(as_completed(running), len(running))
-            }
-        except BaseException:
-            for process in multiprocessing.active_children():
-                process.terminate()
-            pool.shutdown(cancel_futures=True)
-            raise
+def _share_out(parts: list[_Part], workers: int) -> dict[tuple[Callable[..., Any], Any, str], Any]:
+    """Run every part on processes with one thread each, which any machine rounds alike with.
+
+    Raises:
+        InputError: a part has no answer.
+    """
+    cells = [
+        Cell(
+            f"{request.network.name}: {kind}",
+            f"{__name__}:{function.__name__}",
+            (request, kind, *more),
+            subject=repr(request.network),
+        )
+        for function, request, kind, *more in parts
+    ]
+    ended = run_cells(cells, Local(workers, threads=1), title="studying")
+    return {part[:3]: _answer(cell, end) for part, (cell, end) in zip(parts, ended, strict=True)}
+
+
+def _answer(cell: Cell, end: End | None) -> Any:
+    """What a part found.
+
+    Raises:
+        InputError: there is no answer.
+    """
+    if end is not None and end.how is None:
+        return end.answer
+    told = "it was ended from outside" if end is None else end.why
+    raise InputError(told if end and end.how is How.REFUSED else f"{cell.name}: {told}")
 
 
 def _gather(request: Request, done: dict[Any, Any], names: Sequence[str]) -> SubjectStudy:
@@ -314,14 +310,17 @@ def outline(request: Request) -> SubjectStudy:
 def _runs(request: Request, policy: str, ratios: tuple[float, ...]) -> list[Run]:
     _read(request)
     asked = request if request.pruner else replace(request, ignore=_choice(request, policy))
-    runs = [
-        run_of(asked, _config(request, Config(ratio, scope, policy=policy)))
-        for scope in (SCOPES[:1] if request.pruner else SCOPES)
-        for ratio in ratios
-    ]
+    runs = [run_of(asked, config) for config in _configs(request, policy, ratios)]
     # What is known of the case study holds of its networks, sizes and seed.
     is_known = not request.pruner and request.network in [each.network for each in CASE_STUDY]
     return [marked(request.network.name, run) for run in runs] if is_known else runs
+
+
+def _configs(request: Request, policy: str, ratios: Iterable[float]) -> list[Config]:
+    """What is asked of one network under one policy; a pruner of its own has its own scope."""
+    scopes = SCOPES[:1] if request.pruner else SCOPES
+    asked = (Config(ratio, scope, policy=policy) for scope in scopes for ratio in ratios)
+    return [_config(request, config) for config in asked]
 
 
 def _config(request: Request, config: Config) -> Config:

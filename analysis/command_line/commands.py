@@ -18,12 +18,25 @@ from tqdm import tqdm
 from analysis.checks import CATALOGUE, OF_PRUNING, SHIPPED, named, names_for
 from analysis.command_line import scaffold
 from analysis.command_line.advising import ways
-from analysis.command_line.arguments import check_outputs, compared_of, ratios_of, request_of
+from analysis.command_line.arguments import (
+    check_outputs,
+    check_references,
+    compared_of,
+    ratios_of,
+    request_of,
+)
 from analysis.command_line.options import parser
 from analysis.environment import OWN, explained
 from analysis.errors import BudgetExceededError, InputError
 from analysis.gate.advising import advised
 from analysis.gate.comparison import compared, is_regression
+from analysis.grid import telling
+from analysis.grid.cluster import Cluster
+from analysis.grid.described import cells_of
+from analysis.grid.engine import Executor, missing
+from analysis.grid.engine import run as run_cells
+from analysis.grid.local import Local
+from analysis.grid.records import Records
 from analysis.network.model_names import BUILT_IN
 from analysis.processes.workers import Worker, deaf_to_interrupts
 from analysis.records import (
@@ -60,6 +73,7 @@ __all__ = [
     "checks",
     "compare",
     "diff",
+    "grid",
     "groups",
     "init",
     "macs",
@@ -271,6 +285,29 @@ def diff(options: Namespace) -> Answer:
     )
 
 
+def grid(options: Namespace) -> Answer:
+    """Prune in every way that a file describes, what is not done yet; 1 if a cell does not pass."""
+    if options.resources and options.scheduler is None:
+        raise InputError("--resources are those of a cluster's workers; give its --scheduler")
+    kept = Records(options.records)
+    cells = cells_of(options.grid, check_references, budget=options.budget, memory=options.memory)
+    if options.dry_run:
+        todo = missing(cells, kept, fresh=options.fresh)
+        return Answer(0, telling.planned(cells, todo, kept.others(cells)))
+    files.check_writable(kept.folder / "record")
+    executor = _executor(options)
+    found = run_cells(cells, executor, kept, fresh=options.fresh, title="grid")
+    passed, said = telling.ended(found, kept.others(cells))
+    return Answer(0 if passed else 1, said)
+
+
+def _executor(options: Namespace) -> Executor:
+    """This machine, or the cluster that the options name."""
+    if options.scheduler is None:
+        return Local(options.workers or 0)
+    return Cluster(options.scheduler, options.resources)
+
+
 def macs(options: Namespace) -> Answer:
     """Show where the MACs and parameters are, before and after each ratio, and find a ratio.
 
@@ -341,7 +378,6 @@ def report(options: Namespace) -> Answer:
         ratios_of(options),
         command=_repeated(options),
         budget=options.budget,
-        progress=lambda parts, total: _bar(parts, total, "studying", "part"),
     )
     write_report = _imported("analysis.reporting.report").write_report
     with tqdm(desc="drawing the page", total=1, unit="page", disable=None, leave=False):
@@ -491,11 +527,6 @@ def _counted(given: _Given) -> tuple[CostTable, int] | None:
     except BudgetExceededError:
         return None
     return dense
-
-
-def _bar(items: Iterable[Any], total: int, title: str, unit: str) -> Iterable[Any]:
-    """A progress bar on a terminal, silence in a pipe."""
-    return tqdm(items, total=total, desc=title, unit=unit, disable=None, leave=False)
 
 
 def _answer(options: Namespace, data: dict[str, Any], lines: str, *, passed: bool = True) -> Answer:

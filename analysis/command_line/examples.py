@@ -39,6 +39,11 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
             "my_models.py:net pruned.safetensors --input-size 3,32,32",
         ),
     ),
+    "grid": (
+        ("what is not done yet, on all cores", "grid.toml --records records"),
+        ("on a cluster of dask", "grid.toml --records records --scheduler tcp://host:8786"),
+        ("what there is to do", "grid.toml --records records --dry-run"),
+    ),
     "macs": (
         ("each layer, before and after", "resnet18 --ratios 0.5 --json -"),
         ("the ratio that leaves half", "mobilenet_v2 --target 0.5 --ignore residual-blocks"),
@@ -78,7 +83,7 @@ factory takes no argument and returns an nn.Module.
 """
 _STATUS = "exit status: 0 all checks pass, 1 a check fails, 2 bad input or usage, 130 interrupted\n"
 _OF_DIFF = "exit status: 0 nothing got worse, 1 a regression, 2 bad input or usage\n"
-_NAMES_NO_MODEL = ("checks", "compare", "diff", "doctor")
+_NAMES_NO_MODEL = ("checks", "compare", "diff", "doctor", "grid")
 
 
 def epilog(command: str) -> str:

@@ -36,13 +36,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"{OWN} {command}: {in_options(error)}", file=sys.stderr)
         return 2
     except _TerminatedError:
-        print("terminated; nothing was written", file=sys.stderr)
+        print(f"terminated; {_kept(command)}", file=sys.stderr)
         return 128 + signal.SIGTERM
     except KeyboardInterrupt:
-        print("interrupted; nothing was written", file=sys.stderr)
+        print(f"interrupted; {_kept(command)}", file=sys.stderr)
         return 130
     finally:
         _hear(before)
+
+
+def _kept(command: str) -> str:
+    """What is there of a command that was ended."""
+    if command == "grid":
+        return "what was done is kept; run it again to do the rest"
+    return "nothing was written"
 
 
 class _TerminatedError(BaseException):

@@ -10,6 +10,7 @@ from analysis.command_line.values import (
     paths_of,
     positive,
     ratios_of,
+    resources_of,
     seconds_of,
     seed_of,
     share_of,
@@ -173,6 +174,40 @@ def _add_diff(command: argparse.ArgumentParser) -> None:
     command.add_argument("before", metavar="A/results.json", help="the earlier report")
     command.add_argument("after", metavar="B/results.json", help="the later report")
     _add_json(command)
+
+
+def _add_grid(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
+    add("grid", metavar="FILE.toml", help="ratios, policies, scopes, measures, and [[subject]]s")
+    add("--records", required=True, metavar="DIR", help="one file a cell; kept ones are not redone")
+    add("--dry-run", action="store_true", help="list the cells, and which of them are done")
+    add("--fresh", action="store_true", help="do again what has a record")
+    add(
+        "--budget",
+        type=seconds_of,
+        default=BUDGET,
+        metavar="SECONDS",
+        help=f"for each cell (default: {BUDGET:g})",
+    )
+    add(
+        "--memory",
+        type=seconds_of,
+        metavar="BYTES",
+        help="that each cell may hold, as 8e9 (default: its part of the machine's)",
+    )
+    add("--workers", type=positive, metavar="N", help="processes here (default: one for each core)")
+    add(
+        "--scheduler",
+        metavar="ADDRESS|FILE",
+        help="of a running dask.distributed cluster that does the work, as tcp://host:8786",
+    )
+    add(
+        "--resources",
+        type=resources_of,
+        default={},
+        metavar="NAME=N,NAME=N",
+        help="of the cluster's workers that each cell takes, as GPU=1,MEMORY=8e9",
+    )
 
 
 def _add_questions(command: argparse.ArgumentParser) -> None:
@@ -503,6 +538,7 @@ _COMMANDS: tuple[tuple[str, str, Callable[[argparse.ArgumentParser], None]], ...
         "find which channels of one network another one kept, and prove the pruning",
         _add_compare,
     ),
+    ("grid", "prune many networks in many ways, here or on a cluster, and resume", _add_grid),
     ("macs", "show where the MACs and parameters are, before and after pruning", _add_macs),
     ("checks", "list the checks, and what each means and needs", _add_json),
     (

@@ -11,6 +11,7 @@ __all__ = [
     "paths_of",
     "positive",
     "ratios_of",
+    "resources_of",
     "seconds_of",
     "seed_of",
     "share_of",
@@ -99,6 +100,15 @@ def whole(text: str) -> int:
     if not text.isdigit():
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 0")
     return int(text)
+
+
+def resources_of(text: str) -> dict[str, float]:
+    """Amounts by name."""
+    pairs = [part.partition("=") for part in text.split(",")]
+    found = {name.strip(): _number(value) for name, _, value in pairs}
+    if not all(name and 0 < value < float("inf") for name, value in found.items()):
+        raise argparse.ArgumentTypeError(f"{text!r} names no resources; expected e.g. GPU=1")
+    return found
 
 
 def share_of(text: str) -> float:

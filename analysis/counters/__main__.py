@@ -8,30 +8,19 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
-from tqdm import tqdm
-
-from analysis.counters.others import COUNTERS, LEFT_OUT, Counter, count
-from analysis.counters.reasons import reasons
-from analysis.counters.routes import (
-    Entry,
-    agree,
-    build,
-    by_flop_counter,
-    by_handles,
-    entries,
-    example,
-)
-from analysis.counters.work import Work, observe
+from analysis.counters.others import COUNTERS, LEFT_OUT
+from analysis.counters.routes import entries
 from analysis.environment import versions
 from analysis.errors import InputError
-from analysis.network.inference import one_line
-from analysis.records import COLUMNS, CostTable
+from analysis.grid.cells import Cell
+from analysis.grid.engine import run
+from analysis.grid.local import Local
+from analysis.grid.records import Records
+from analysis.grid.sources import made_with
 from analysis.reporting.files import check_writable, write_text
 
 _COMPARED = {
@@ -61,13 +50,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             {"name": counter.name, "version": counter.version, "call": counter.call}
             for counter in COUNTERS
         ]
+        routes, compared = _count_all()
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
     except PackageNotFoundError as error:
         print(f"{error.name} is not installed: pip install '.[counters]'", file=sys.stderr)
         return 2
-    routes, compared = _count_all()
     content = {
         "schema": 1,
         "versions": versions(),
@@ -86,55 +75,34 @@ def _count_all() -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Each entry by three routes, and those compared by every counter.
 
     One model is held at a time: the greatest takes gigabytes.
+
+    Raises:
+        InputError: a model was not counted.
     """
-    routes, compared = [], []
-    with tqdm(list(entries()), desc="counters", unit="model", disable=None) as bar:
-        for entry in bar:
-            bar.set_postfix_str(f"{entry.model} at {entry.size}")
-            model = build(entry.model, entry.size)
-            table = by_handles(model, entry.size)
-            if _COMPARED.get(entry.model) == entry.size:
-                compared.append(_compare(entry, model, table))
-            routes.append(_route(entry, table, by_flop_counter(model, entry.size)))
+    of = made_with(counter.package for counter in COUNTERS)
+    cells = [
+        Cell(
+            f"{entry.model} at {entry.size}",
+            "analysis.counters.counting:counted",
+            (entry, _COMPARED.get(entry.model) == entry.size),
+            versions=of,
+            budget=_SECONDS,
+        )
+        for entry in entries()
+    ]
+    found = []
+    for cell, end in run(cells, Local(1), Records(_STORE), title="counters"):
+        if end is None or end.how is not None:
+            raise InputError(f"{cell.name} was not counted: {end.why if end else 'it was ended'}")
+        found.append(end.answer)
+    compared = [each["compared"] for each in found if each["compared"] is not None]
     order = list(_COMPARED)
-    return routes, sorted(compared, key=lambda found: order.index(found["model"]))
+    routes = [each["route"] for each in found]
+    return routes, sorted(compared, key=lambda each: order.index(each["model"]))
 
 
-def _route(entry: Entry, table: CostTable, flop_counter: int) -> dict[str, Any]:
-    return {
-        **asdict(entry),
-        "by_handles": table.products,
-        "by_flop_counter": flop_counter,
-        "columns": dict(zip(COLUMNS, table.columns, strict=True)),
-        "agree": agree(table.products, flop_counter, entry.published),
-    }
-
-
-def _compare(entry: Entry, model: nn.Module, table: CostTable) -> dict[str, Any]:
-    """What every counter says of the model, and why."""
-    image = example(entry.size)
-    work = observe(model, image, table)
-    return {
-        "model": entry.model,
-        "size": entry.size,
-        "products": table.products,
-        "answers": [_ask(counter, model, image, work) for counter in COUNTERS],
-    }
-
-
-def _ask(counter: Counter, model: nn.Module, image: Tensor, work: Work) -> dict[str, Any]:
-    try:
-        macs = count(counter, model, image)
-    except Exception as error:
-        # Another's counter may raise anything; that it does is its answer.
-        return {"counter": counter.name, "error": one_line(error)}
-    parts = reasons(counter.name, work)
-    return {
-        "counter": counter.name,
-        "macs": macs,
-        "parts": parts,
-        "unexplained": macs - work.table.products - sum(parts.values()),
-    }
+_STORE = Path(".records")
+_SECONDS = 600.0
 
 
 def _summary(routes: list[dict[str, Any]], compared: list[dict[str, Any]]) -> str:

@@ -10,25 +10,44 @@ import multiprocessing
 import os
 import pickle
 import signal
+import sys
 import tempfile
 import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from multiprocessing import resource_tracker
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
+from threading import Lock, Thread
 from types import TracebackType
 from typing import Any
 
+import psutil
+
 from analysis.environment import explained
-from analysis.errors import AnalysisError, BudgetExceededError, InputError, WorkerError
+from analysis.errors import (
+    AnalysisError,
+    BudgetExceededError,
+    InstallationError,
+    OutOfMemoryError,
+    WorkerError,
+)
 from analysis.processes import budgets
 
 __all__ = ["Worker", "deaf_to_interrupts", "portable"]
 
 _KIND = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 _SECONDS_TO_END = 5.0
+_SECONDS_A_LOOK = 0.05
+"""Between two looks at how much memory a child holds."""
+
+_TOLD_TO_END = (-signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP)
+"""Exit codes of a child that somebody ended together with this process."""
+
+_beginning = Lock()
+"""Threads begin children one by one: what these are begun with is in the environment."""
 
 
 @contextmanager
@@ -89,6 +108,8 @@ class Worker:
         on_step: called with each step of the work as it begins, see
             `analysis.processes.budgets.step`.
         threads: threads for each torch operation; None leaves torch's choice.
+        quiet: whether what the work prints is let go, however much it is.
+        place: the folder that the child works in; None is this process's.
     """
 
     def __init__(
@@ -96,15 +117,21 @@ class Worker:
         module: str,
         on_step: Callable[[str], None] | None = None,
         threads: int | None = None,
+        *,
+        quiet: bool = False,
+        place: str | None = None,
     ) -> None:
-        self._module = module
+        self.module = module
+        self.place = place
         self._on_step = on_step or (lambda step: None)
         self._threads = threads
+        self._quiet = quiet
         self._context: Any = multiprocessing.get_context(_KIND)
         if _KIND == "forkserver":
             self._context.set_forkserver_preload(["analysis.processes.preloaded"])
         self._process: Any = None
         self._pipe: Any = None
+        self._task: _Task | None = None
         # A child that is ended cannot tidy up.
         self._folder = tempfile.TemporaryDirectory(
             prefix="pruning-analysis-", ignore_cleanup_errors=True
@@ -122,45 +149,83 @@ class Worker:
         if kind is None and self._process is not None:
             self._pipe.close()  # it waits for work, and leaves in order where none can come
             self._process.join(_SECONDS_TO_END)
+        self.close()
+
+    def close(self) -> None:
+        """End the child, and leave nothing of it."""
         self.end()
         self._folder.cleanup()
 
-    def call(self, function: str, *arguments: Any, budget: float | None = None) -> Any:
-        """The result of ``function`` of the module for these arguments.
+    def call(
+        self,
+        function: str,
+        *arguments: Any,
+        budget: float | None = None,
+        memory: float | None = None,
+    ) -> Any:
+        """What ``function`` of the module returns for these arguments.
 
         Args:
             function: its name.
             arguments: what can be pickled.
             budget: seconds until the child is ended; None is no limit.
+            memory: bytes that the child may hold until it is ended; None is no limit.
 
         Raises:
             BudgetExceededError: no answer within the budget; ``step`` names what was running.
+            OutOfMemoryError: the child used more than its memory.
             WorkerError: the child died, or raised an error that is not this package's.
             AnalysisError: what the function raised.
         """
+        self.submit(function, *arguments, budget=budget, memory=memory)
+        while not self.has_ended():
+            wait([self.pipe], self.patience)
+        return self.result()
+
+    def submit(
+        self,
+        function: str,
+        *arguments: Any,
+        budget: float | None = None,
+        memory: float | None = None,
+    ) -> None:
+        """Begin what `call` does, and do not wait; `has_ended` and `result` tell how it goes."""
+        self._task = _Task(function, arguments, budget, memory)
         if self._process is None:
             self._begin()
-        with suppress(BrokenPipeError):  # it died meanwhile, which reading tells
-            self._pipe.send((function, arguments))
-        end = None if budget is None else time.monotonic() + budget
-        step = ""
-        while True:
-            if not self._pipe.poll(None if end is None else max(end - time.monotonic(), 0)):
-                self.end()
-                error = BudgetExceededError(budget or 0.0)
-                error.step = step
-                raise error
-            try:
-                what, value = self._pipe.recv()
-            except (EOFError, ConnectionError):
-                raise self._death(step) from None
-            if what == "step":
-                step = value
-                self._on_step(value)
-            elif what == "answer":
-                return value
-            else:
-                raise value
+        else:
+            self._send()
+
+    @property
+    def pipe(self) -> Any:
+        """What the child is heard through, for `multiprocessing.connection.wait`."""
+        return self._pipe
+
+    @property
+    def patience(self) -> float | None:
+        """Seconds after which a child that says nothing must be looked at; None is never."""
+        task = self._current
+        times = [] if task.end is None else [max(task.end - time.monotonic(), 0.0)]
+        return min([*times, *([_SECONDS_A_LOOK] if task.memory is not None else [])], default=None)
+
+    def has_ended(self) -> bool:
+        """Whether there is a result; hears what the child says, and ends it beyond its limits."""
+        task = self._current
+        if task.outcome is None and self._pipe.poll():
+            self._hear(task)
+        if task.outcome is None and task.end is not None and time.monotonic() >= task.end:
+            self._stop(task, BudgetExceededError(task.budget or 0.0))
+        if task.outcome is None and task.memory is not None and self._holds() > task.memory:
+            self._stop(task, OutOfMemoryError(task.memory, task.step))
+        return task.outcome is not None
+
+    def result(self) -> Any:
+        """What `call` returns, or raises, of work that has ended."""
+        assert self._current.outcome is not None
+        what, value = self._current.outcome
+        if what == "error":
+            raise value
+        return value
 
     def end(self) -> None:
         """End the child, whatever it is doing."""
@@ -178,31 +243,90 @@ class Worker:
             self._process.join()
         self._process = None
 
+    @property
+    def _current(self) -> "_Task":
+        assert self._task is not None, "nothing was asked"
+        return self._task
+
     def _begin(self) -> None:
         self._pipe, theirs = self._context.Pipe()
         self._process = self._context.Process(
             target=_serve,
-            args=(theirs, self._module, self._threads, self._folder.name, _ours()),
+            args=(theirs, self.module, self._threads, self._folder.name, _ours()),
+            kwargs={"quiet": self._quiet, "place": self.place},
             daemon=True,
         )
-        begun_with = {_SAFE_PATH: "1", _PRELOADED: self._module}
-        with deaf_to_interrupts(), _environment(**begun_with):
+        begun_with = {_SAFE_PATH: "1", _PRELOADED: self.module}
+        with _beginning, deaf_to_interrupts(), _environment(**begun_with):
             self._process.start()
         theirs.close()
+
+    def _send(self) -> None:
+        task = self._current
+        with suppress(BrokenPipeError):  # it died meanwhile, which reading tells
+            self._pipe.send((task.function, task.arguments))
+        task.end = None if task.budget is None else time.monotonic() + task.budget
+
+    def _hear(self, task: "_Task") -> None:
         try:
-            what, value = self._pipe.recv()  # it is ready: what it imports counts for no budget
+            what, value = self._pipe.recv()
         except (EOFError, ConnectionError):
-            raise self._death("starting") from None
-        if what == "error":
-            self.end()
-            raise value
+            task.outcome = "error", self._death(task.step)
+            return
+        if what == "ready":  # what it imports counts for no budget
+            self._send()
+        elif what == "step":
+            task.step = value
+            self._on_step(value)
+        elif what == "useless":
+            self._stop(task, value)
+        else:
+            task.outcome = what, value
+
+    def _stop(self, task: "_Task", error: BaseException) -> None:
+        self.end()
+        if isinstance(error, BudgetExceededError):
+            error.step = task.step
+        task.outcome = "error", error
+
+    def _holds(self) -> int:
+        """Bytes of memory that the child holds."""
+        try:
+            return psutil.Process(self._process.pid).memory_info().rss
+        except psutil.Error:  # it is gone, which its pipe tells
+            return 0
 
     def _death(self, step: str) -> WorkerError:
         self._process.join(_SECONDS_TO_END)
         code = self._process.exitcode
         self.end()
         cause = "out of memory, most likely" if code == -signal.SIGKILL else f"exit status {code}"
-        return WorkerError(f"the working process died ({cause}) while {step or 'starting'}")
+        error = WorkerError(f"the working process died ({cause}) while {step or 'starting'}")
+        error.was_told_to_end = code in _TOLD_TO_END
+        return error
+
+
+@dataclass
+class _Task:
+    """What a child is asked, and how that goes.
+
+    Attributes:
+        function: its name.
+        arguments: what it takes.
+        budget: seconds from when it is sent.
+        memory: bytes.
+        end: when the budget ends, once it was sent.
+        step: the last that began.
+        outcome: ``answer`` or ``error``, and what it is, once it has ended.
+    """
+
+    function: str
+    arguments: tuple[Any, ...]
+    budget: float | None
+    memory: float | None
+    end: float | None = None
+    step: str = ""
+    outcome: tuple[str, Any] | None = None
 
 
 def _serve(
@@ -211,27 +335,51 @@ def _serve(
     threads: int | None,
     folder: str,
     environment: Mapping[str, str | None],
+    *,
+    quiet: bool,
+    place: str | None,
 ) -> None:
     gc.enable()  # see `analysis.processes.preloaded`
-    _set(environment)  # processes of the user's code are not ours
+    Thread(target=_leave_with_parent, daemon=True).start()
+    _set(environment)  # what the user's code starts is not ours
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # where it could not be blocked
     tempfile.tempdir = os.environ["TMPDIR"] = folder
-    os.dup2(2, 1)  # standard output is for the result, which the parent prints
-    # Users cannot fix warnings of third parties while tracing.
+    if quiet:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    os.dup2(2, 1)  # standard output holds the answer alone, which the parent prints
+    if place is not None:
+        os.chdir(place)
+        sys.path.insert(0, place)
+    # What third parties warn of while tracing is not the user's to mend.
     warnings.simplefilter("ignore")
     try:
         functions = importlib.import_module(module)
     except (ImportError, OSError, RuntimeError) as error:
-        pipe.send(("error", InputError(explained(error))))
+        pipe.send(("useless", InstallationError(explained(error))))
         return
     if threads is not None:
-        importlib.import_module("torch").set_num_threads(threads)
+        _use(threads)
     budgets.announce_to(lambda step: pipe.send(("step", step)))
     with suppress(EOFError, ConnectionError):  # nobody is left to work for
         pipe.send(("ready", None))
         while True:
             name, arguments = pipe.recv()
             pipe.send(_outcome(getattr(functions, name), arguments))
+
+
+def _use(threads: int) -> None:
+    """Hold torch to as many threads, also one that is imported later."""
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    if "torch" in sys.modules:
+        importlib.import_module("torch").set_num_threads(threads)
+
+
+def _leave_with_parent() -> None:
+    """A parent that was killed ends nobody, and work that hangs does not see that it is gone."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _outcome(function: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[str, Any]:

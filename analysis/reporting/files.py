@@ -126,7 +126,10 @@ def write_text(path: str | Path, text: str) -> Path:
     check_writable(target)
     handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+        with (
+            _refusing(path, "path"),
+            os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file,
+        ):
             file.write(text)
         # mkstemp makes private files; a report is for everyone the folder is for.
         os.chmod(temporary, 0o666 & ~_umask())

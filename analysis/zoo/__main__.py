@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
+from analysis.errors import AnalysisError
 from analysis.zoo.running import run
 
 
@@ -18,7 +19,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     gathered = collected.OTHERS if options.networks else collected.TORCHVISION
     budget = options.budget or (_SECONDS_A_PART if options.networks else _SECONDS)
     out = options.out or f"reports/{gathered.name}.json"
-    return run(gathered, options.models, out, budget, options.fresh)
+    try:
+        return run(gathered, options.models, out, budget, options.fresh)
+    except AnalysisError as error:
+        print(error, file=sys.stderr)
+        return 2
 
 
 _SECONDS = 600.0

@@ -1,15 +1,13 @@
 """The two collections: what is measured of each network, and what its record holds."""
 
-import time
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
-from analysis.errors import AnalysisError, BudgetExceededError, WorkerError
-from analysis.processes.workers import Worker
+from analysis.grid.records import End, How
 from analysis.records import SCOPES, NetworkPruned, Verdict
 from analysis.zoo.networks import NETWORKS, PACKAGES, PackagedNetwork
-from analysis.zoo.running import Gathered, Record
+from analysis.zoo.running import Gathered, Part, Record
 from analysis.zoo.subjects import SUBJECTS, ZooSubject
 
 __all__ = ["OTHERS", "TORCHVISION"]
@@ -21,48 +19,55 @@ _AUDITS = 4
 """As many cuts as may use up the time of an audit; DepGraph's reading of the network is one."""
 
 
-def _proved(worker: Worker, name: str, subject: ZooSubject, budget: float) -> Record:
-    """A model of torchvision, and the same without its recipe where it has one."""
-    record = _answer(worker, name, subject, budget, with_recipe=True)
+def _of_torchvision(subject: ZooSubject, budget: float) -> dict[str, Part]:
+    """A model of torchvision, the same without its recipe where it has one, and by its groups."""
+    told = {"told": Part("prove", (True,), budget)}
     if subject.recipe is not None:
-        plain = _answer(worker, name, subject, min(budget, _PLAIN_SECONDS), with_recipe=False)
+        told["untold"] = Part("prove", (False,), min(budget, _PLAIN_SECONDS))
+    return told | _by_groups(budget)
+
+
+def _by_groups(budget: float) -> dict[str, Part]:
+    """The same network cut by its groups, by scope."""
+    return {scope: Part("by_groups", (scope,), budget) for scope in SCOPES}
+
+
+def _proved(name: str, subject: ZooSubject, ends: Mapping[str, End]) -> Record:
+    record = _answer(name, subject, ends["told"])
+    if "untold" in ends:
+        plain = _answer(name, subject, ends["untold"])
         record["untold"] = {key: plain[key] for key in ("verdict", "reason")}
-    record["by_groups"] = _by_groups(worker, name, budget)
+    record["by_groups"] = {scope: _pruned(ends[scope]) for scope in SCOPES}
     return record
 
 
-def _by_groups(worker: Worker, name: str, budget: float) -> Record:
-    """The same network cut by its groups, by scope."""
-    return {scope: _part(worker, "by_groups", name, scope, budget=budget) for scope in SCOPES}
-
-
-def _answer(
-    worker: Worker, name: str, subject: ZooSubject, budget: float, *, with_recipe: bool
-) -> Record:
-    try:
-        return asdict(worker.call("prove", name, with_recipe, budget=budget))
-    except BudgetExceededError as error:
-        return _failed(name, subject, Verdict.TIMEOUT, error.reason, budget)
-    except WorkerError as error:
-        return _failed(name, subject, Verdict.BROKEN, str(error), None)
-
-
-def _failed(
-    name: str, subject: ZooSubject, verdict: Verdict, reason: str, seconds: float | None
-) -> Record:
+def _answer(name: str, subject: ZooSubject, end: End) -> Record:
+    if end.how is None:
+        return dict(end.answer)
     return {
         "name": name,
         "task": subject.task,
         "sizes": subject.sizes,
         "told": subject.recipe.summary if subject.recipe else "",
-        "verdict": verdict.value,
-        "reason": reason,
+        "verdict": (Verdict.TIMEOUT if end.how is How.TIME else Verdict.BROKEN).value,
+        "reason": end.why,
         "max_rel_error": None,
         "removed": None,
         "params_before": None,
         "params_after": None,
-        "seconds": seconds,
+        "seconds": end.limit if end.how is How.TIME else None,
     }
+
+
+def _pruned(end: End) -> Record:
+    """The verdict on a cut, which may be that it took too long."""
+    if end.how is How.TIME:
+        return asdict(NetworkPruned(Verdict.TIMEOUT, end.why))
+    return _answered(end)
+
+
+def _answered(end: End) -> Record:
+    return dict(end.answer) if end.how is None else {"unanswered": end.why}
 
 
 def _unproved(record: Record) -> dict[str, str]:
@@ -106,7 +111,8 @@ TORCHVISION = Gathered(
     name="zoo",
     subjects=SUBJECTS,
     module="analysis.zoo.proving",
-    look=_proved,
+    parts=_of_torchvision,
+    record=_proved,
     sorted_by="task",
     failures=_unproved,
     line=_line,
@@ -116,29 +122,25 @@ TORCHVISION = Gathered(
 """Failures: of the ``verdict``, of ``untold`` (without its recipe), and ``by groups``."""
 
 
-def _examined(worker: Worker, name: str, subject: PackagedNetwork, budget: float) -> Record:
-    """A network of another package, each part under the budget by itself."""
-    started = time.monotonic()
-    parts = {
-        "groups": _part(worker, "groups", name, budget=budget),
-        "audit": _part(worker, "audit", name, budget / _AUDITS, budget=budget),
-        "costs": _part(worker, "costs", name, budget=budget),
-        "pruned": _part(worker, "pruned", name, budget=budget),
-        "by_groups": _by_groups(worker, name, budget),
+def _of_packages(subject: PackagedNetwork, budget: float) -> dict[str, Part]:
+    """What is asked of a network of another package, each part under the budget by itself."""
+    return {
+        "groups": Part("groups", (), budget),
+        "audit": Part("audit", (budget / _AUDITS,), budget),
+        "costs": Part("costs", (), budget),
+        "pruned": Part("pruned", (), budget),
+        **_by_groups(budget),
     }
-    seconds = round(time.monotonic() - started, 1)
-    return {"name": name, "package": subject.package, "seconds": seconds, **parts}
 
 
-def _part(worker: Worker, part: str, *arguments: Any, budget: float) -> Record:
-    try:
-        return asdict(worker.call(part, *arguments, budget=budget))
-    except BudgetExceededError as error:
-        if part in ("pruned", "by_groups"):
-            return asdict(NetworkPruned(Verdict.TIMEOUT, error.reason))
-        return {"unanswered": error.reason}
-    except AnalysisError as error:
-        return {"unanswered": str(error)}
+def _examined(name: str, subject: PackagedNetwork, ends: Mapping[str, End]) -> Record:
+    return {
+        "name": name,
+        "package": subject.package,
+        **{part: _answered(ends[part]) for part in _PARTS},
+        "pruned": _pruned(ends["pruned"]),
+        "by_groups": {scope: _pruned(ends[scope]) for scope in SCOPES},
+    }
 
 
 def _unanswered(record: Record) -> dict[str, str]:
@@ -171,13 +173,13 @@ OTHERS = Gathered(
     name="networks",
     subjects=NETWORKS,
     module="analysis.zoo.examining",
-    look=_examined,
+    parts=_of_packages,
+    record=_examined,
     sorted_by="package",
     failures=_unanswered,
     line=_parts_line,
     known=Path(__file__).with_name("expected_failures_of_networks.json"),
     packages=PACKAGES,
     extra="networks",
-    store=Path(".zoo/networks"),
 )
 """What does not pass: ``verdict`` as the proof says, any other part if it is ``unanswered``."""

@@ -1,31 +1,46 @@
-"""A collection of networks, each looked at in a process of its own, and what was found kept.
+"""A collection of networks, each asked part by part in processes that can be ended, and told.
 
-One record a network is kept under ``.zoo/``; a record counts while the code and the versions it was
-made with are the same. When all are there they are written to one file.
+Every part is a cell whose end is kept under ``.records/``; when all are there they are written to
+one file.
 """
 
-import hashlib
 import json
-import os
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from analysis.environment import MISSING, PACKAGES, versions
-from analysis.processes.workers import Worker
+from analysis.errors import InputError
+from analysis.grid.cells import Cell
+from analysis.grid.engine import run as run_cells
+from analysis.grid.local import Local
+from analysis.grid.records import End, Records
+from analysis.grid.sources import made_with
 from analysis.reporting.files import write_text
 from analysis.zoo import RATIO, SCOPE
 
-__all__ = ["Gathered", "Record", "compare", "run"]
+__all__ = ["Gathered", "Part", "Record", "compare", "run"]
 
 Record = dict[str, Any]
 
-_STORE = Path(".zoo")
+_STORE = Path(".records")
+
+
+@dataclass(frozen=True)
+class Part:
+    """One thing that is asked of a network.
+
+    Attributes:
+        function: of the collection's module, that takes the network's name first.
+        arguments: what else it takes.
+        budget: seconds.
+    """
+
+    function: str
+    arguments: tuple[Any, ...]
+    budget: float
 
 
 @dataclass(frozen=True)
@@ -36,7 +51,8 @@ class Gathered:
         name: of the collection.
         subjects: by name.
         module: what the working process imports.
-        look: makes the record of a network: working process, name, subject and budget.
+        parts: what is asked of a network within a budget, by key.
+        record: what is kept of a network: its name, subject, and how each part ended.
         sorted_by: the key of a record by which the summary sorts.
         failures: what of a record is not as it should be, by place.
         line: a record in a line.
@@ -45,13 +61,14 @@ class Gathered:
         packages: that the networks are of, beside those that everything needs.
         extra: of this project, which installs them.
         heavy: networks of which two at once do not fit in memory.
-        store: the folder of the records.
+        store: the folder of the cells' records.
     """
 
     name: str
     subjects: Mapping[str, Any]
     module: str
-    look: Callable[[Worker, str, Any, float], Record]
+    parts: Callable[[Any, float], Mapping[str, Part]]
+    record: Callable[[str, Any, Mapping[str, End]], Record]
     sorted_by: str
     failures: Callable[[Record], dict[str, str]]
     line: Callable[[Record], str]
@@ -65,6 +82,20 @@ class Gathered:
     def versions(self) -> dict[str, str]:
         """What the records are made with."""
         return versions((*PACKAGES, *self.packages))
+
+    def cells(self, name: str, budget: float) -> dict[str, Cell]:
+        """What is asked of a network, by key."""
+        return {
+            key: Cell(
+                f"{name}: {key}",
+                f"{self.module}:{part.function}",
+                (name, *part.arguments),
+                subject=name,
+                versions=made_with(self.packages),
+                budget=part.budget,
+            )
+            for key, part in self.parts(self.subjects[name], budget).items()
+        }
 
 
 def run(
@@ -84,10 +115,7 @@ def run(
     if trouble:
         print(trouble, file=sys.stderr)
         return 2
-    stamp = _stamp(gathered)
-    missing = [name for name in chosen if fresh or _read(gathered, name, stamp) is None]
-    _look_at_all(gathered, missing, stamp, budget)
-    records = [record for name in chosen if (record := _read(gathered, name, stamp))]
+    records = _records(gathered, chosen, budget, fresh)
     if names:
         for record in records:
             print(gathered.line(record))
@@ -152,48 +180,35 @@ def _trouble(gathered: Gathered, chosen: Iterable[str]) -> str:
     return ""
 
 
-def _look_at_all(gathered: Gathered, names: list[str], stamp: str, budget: float) -> None:
-    """Networks on one worker a core, the heaviest alone at the end."""
-    heavy = [name for name in names if name in gathered.heavy]
-    light = [name for name in names if name not in gathered.heavy]
-    cores = os.cpu_count() or 1
-    with tqdm(total=len(names), desc=gathered.name, unit="network", disable=None) as bar:
-        for part, workers in ((light, cores), (heavy, 1)):
-            with ThreadPoolExecutor(workers) as pool:
-                threads = max(cores // workers, 1)
-                futures = [
-                    pool.submit(_look_at, gathered, name, stamp, budget, threads) for name in part
-                ]
-                for future in as_completed(futures):
-                    bar.set_postfix_str(future.result())
-                    bar.update()
+def _records(gathered: Gathered, names: list[str], budget: float, fresh: bool) -> list[Record]:
+    """The record of each network, in this order; the heaviest are looked at alone, at the end.
 
-
-def _look_at(gathered: Gathered, name: str, stamp: str, budget: float, threads: int) -> str:
-    """Look at one network in a process that ends with it, and keep the record."""
-    with Worker(gathered.module, threads=threads) as worker:
-        record = gathered.look(worker, name, gathered.subjects[name], budget)
-    gathered.store.mkdir(parents=True, exist_ok=True)
-    kept = json.dumps({"stamp": stamp, "record": record})
-    write_text(gathered.store / f"{name}.json", kept)
-    return f"{name}: {gathered.failures(record).get('verdict', 'proved')}"
-
-
-def _read(gathered: Gathered, name: str, stamp: str) -> Record | None:
-    path = gathered.store / f"{name}.json"
-    if not path.is_file():
-        return None
-    kept = json.loads(path.read_text())
-    return kept["record"] if kept["stamp"] == stamp else None
-
-
-def _stamp(gathered: Gathered) -> str:
-    """Of the code that makes a record, and of the versions it runs with."""
-    root = Path(__file__).parents[1]
-    code = [
-        path.read_bytes() for path in sorted(root.rglob("*.py")) if "reporting" not in path.parts
+    Raises:
+        InputError: a part was ended from outside.
+    """
+    cells = {name: gathered.cells(name, budget) for name in names}
+    ends: dict[str, End] = {}
+    for heavy, workers in ((False, 0), (True, 1)):
+        todo = [
+            cell
+            for name in names
+            if (name in gathered.heavy) == heavy
+            for cell in cells[name].values()
+        ]
+        # What a package leaves behind in a process is of no other network.
+        executor, kept = Local(workers, anew=True), Records(gathered.store)
+        for cell, end in run_cells(todo, executor, kept, fresh=fresh, title=gathered.name):
+            if end is None:
+                raise InputError(f"{cell.name} was ended from outside; run it again")
+            ends[cell.digest] = end
+    return [
+        gathered.record(
+            name,
+            gathered.subjects[name],
+            {key: ends[cell.digest] for key, cell in cells[name].items()},
+        )
+        for name in names
     ]
-    return hashlib.sha256(b"".join(code) + repr(gathered.versions).encode()).hexdigest()
 
 
 def _summary(gathered: Gathered, records: list[Record]) -> str:

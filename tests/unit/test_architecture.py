@@ -31,6 +31,7 @@ WINGS = (
     ("saved",),
     ("shipped",),
     ("runs",),
+    ("grid",),
     ("study", "zoo", "counters"),
     ("command_line",),
     ("pytest_plugin",),
@@ -142,6 +143,13 @@ ROOMS = {
         ("catalogue",),
     ),
     "gate": (("baseline", "expected_failures", "advising"), ("baseline_csv", "comparison")),
+    "grid": (
+        ("cells", "sources"),
+        ("records",),
+        ("local", "described", "telling", "work"),
+        ("cluster",),
+        ("engine",),
+    ),
     "command_line": (
         ("completion", "examples", "values"),
         ("options",),

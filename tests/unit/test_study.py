@@ -1,13 +1,19 @@
 """The study of a report: with the user's own pruner, and with a graph that does not end."""
 
+import multiprocessing
+import os
+import signal
 import time
+from dataclasses import replace
 from typing import Any
 
+import pytest
 import torch
 import torch_pruning as tp
 from nets import Residual, inputs_for, make
 from torch import Tensor, nn
 
+from analysis.errors import InputError
 from analysis.pipeline import analyse, prune_and_prove
 from analysis.records import Config, Network, Request, Verdict
 from analysis.study import outline, study
@@ -64,6 +70,21 @@ def test_faults_are_planted_in_what_the_users_own_pruner_makes() -> None:
     planted = sum(each.planted for each in found)
     assert planted
     assert sum(each.seen_by_proof for each in found) == planted
+
+
+def dying() -> nn.Module:
+    if multiprocessing.parent_process() is not None:  # where parts of a report are made
+        os.kill(os.getpid(), signal.SIGSEGV)
+    return detaching()
+
+
+def test_a_part_whose_process_dies_is_a_line_with_its_network() -> None:
+    name = f"{__name__}:dying"
+    request = replace(REQUEST, network=replace(REQUEST.network, name=name))
+    with pytest.raises(
+        InputError, match=rf"^{name}: its own pruner: the working process died \(ex"
+    ):
+        study([request], [0.5], workers=1)
 
 
 class Slow(Residual):

@@ -16,6 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from analysis import count_macs
 from analysis.costs.followed import counted
 from analysis.counters import others
+from analysis.counters.counting import counted as counted_cell
 from analysis.counters.reasons import AMOUNTS, reasons
 from analysis.counters.routes import agree, by_handles, entries, example
 from analysis.counters.work import observe
@@ -57,6 +58,12 @@ def test_routes_that_differ_by_a_mac_or_round_otherwise_do_not_agree() -> None:
     assert not agree(300_774_272, 300_774_271, 0.301)
     assert not agree(300_774_272, 300_774_272, 0.302)
     assert not agree(300_499_999, 300_499_999, 0.301)
+
+
+def test_a_model_that_is_counted_again_has_the_committed_routes() -> None:
+    found = json.loads(json.dumps(counted_cell(ENTRIES["squeezenet1_1", 224], False)))
+    (committed,) = (each for each in COMMITTED["routes"] if each["model"] == "squeezenet1_1")
+    assert found == {"route": committed, "compared": None}
 
 
 class Small(nn.Module):

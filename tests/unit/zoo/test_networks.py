@@ -2,17 +2,20 @@
 
 import json
 from dataclasses import asdict, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from analysis import environment
-from analysis.errors import BudgetExceededError, WorkerError
+from analysis.grid.cells import Cell
+from analysis.grid.records import End, How
 from analysis.zoo import collected, examining
 from analysis.zoo.__main__ import main
 from analysis.zoo.networks import NETWORKS
-from analysis.zoo.running import Gathered, compare, run
+from analysis.zoo.running import Gathered, Part, compare, run
+from analysis.zoo.subjects import SUBJECTS
 
 REPORTS = Path(__file__).parents[3] / "reports"
 # m5 by hand: four convolutions (width in, width out, kernel) with norms, and a linear layer.
@@ -40,30 +43,39 @@ def test_the_record_of_a_network_is_what_a_hand_counts() -> None:
     assert costs.reason == ""
 
 
-class Answers:
-    """In place of a working process: an error, or a number, for each part."""
+def ends_of_m5(**given: End) -> dict[str, End]:
+    """How the parts of a network end: as given, and all others with their answer."""
+    cells = collected.OTHERS.cells("m5", 8.0)
+    return {key: given.get(key) or End(answer(cell)) for key, cell in cells.items()}
 
-    def __init__(self, **answers: Any) -> None:
-        self.answers = answers
-        self.asked: list[tuple[Any, ...]] = []
 
-    def call(self, part: str, *arguments: Any, budget: float) -> Any:
-        self.asked.append((part, *arguments, budget))
-        answer = self.answers.get(part)
-        if isinstance(answer, BaseException):
-            raise answer
-        return getattr(examining, part)(*arguments)
+@cache
+def answer(cell: Cell) -> dict[str, Any]:
+    found = getattr(examining, cell.function)(*cell.arguments)
+    return json.loads(json.dumps(asdict(found)))
+
+
+def record_of_m5(**given: End) -> dict[str, Any]:
+    return collected.OTHERS.record("m5", NETWORKS["m5"], ends_of_m5(**given))
+
+
+LATE = End(how=How.TIME, why="no answer within 8 s while auditing the groups", limit=8.0)
+DEAD = End(how=How.DIED, why="the working process died")
+
+
+def test_what_is_asked_of_a_network_is_asked_part_by_part() -> None:
+    cells = collected.OTHERS.cells("m5", 8.0)
+    assert list(cells) == ["groups", "audit", "costs", "pruned", "global", "local"]
+    assert cells["audit"].arguments == ("m5", 2.0)
+    assert {cell.budget for cell in cells.values()} == {8.0}
+    assert {cell.subject for cell in cells.values()} == {"m5"}
+    told = collected.TORCHVISION.cells("vit_b_32", 600.0)
+    assert [cell.budget for cell in told.values()] == [600.0, 60.0, 600.0, 600.0]
+    assert list(collected.TORCHVISION.cells("resnet18", 600.0)) == ["told", "global", "local"]
 
 
 def test_a_part_that_hangs_or_dies_leaves_the_others_their_answers() -> None:
-    hang = BudgetExceededError(8.0)
-    hang.step = "auditing the groups"
-    worker = Answers(audit=hang, costs=WorkerError("the working process died"))
-    record = collected.OTHERS.look(worker, "m5", NETWORKS["m5"], 8.0)
-    parts = ["groups", "audit", "costs", "pruned", "by_groups", "by_groups"]
-    assert [part for part, *_ in worker.asked] == parts
-    assert [scope for part, _, scope, _ in worker.asked[4:]] == ["global", "local"]
-    assert worker.asked[1] == ("audit", "m5", 2.0, 8.0)
+    record = record_of_m5(audit=LATE, costs=DEAD)
     assert record["audit"] == {"unanswered": "no answer within 8 s while auditing the groups"}
     assert record["costs"] == {"unanswered": "the working process died"}
     assert record["groups"]["groups"] == 5
@@ -80,39 +92,47 @@ def test_a_part_that_hangs_or_dies_leaves_the_others_their_answers() -> None:
 
 
 def test_a_pruning_without_an_answer_has_no_verdict_but_that_it_took_too_long() -> None:
-    for error, verdict, words in (
-        (WorkerError("it died"), "unanswered", "no verdict it died"),
-        (BudgetExceededError(8.0), "timeout", "timeout no answer within 8 s while starting"),
+    for end, verdict, words in (
+        (DEAD, "unanswered", "no verdict the working process died"),
+        (LATE, "timeout", "timeout no answer within 8 s while auditing the groups"),
     ):
-        worker = Answers(pruned=error)
-        record = collected.OTHERS.look(worker, "m5", NETWORKS["m5"], 8.0)
+        record = record_of_m5(pruned=end)
         assert collected.OTHERS.failures(record) == {"verdict": verdict}
         assert f"; {words}; by its groups: " in collected.OTHERS.line(record)
 
 
 def test_a_pruning_by_groups_that_is_not_proved_is_listed_by_scope() -> None:
-    late = BudgetExceededError(8.0)
-    record = collected.OTHERS.look(Answers(by_groups=late), "m5", NETWORKS["m5"], 8.0)
+    record = record_of_m5(**{"global": LATE, "local": LATE})
     expected = {"by groups, global": "timeout", "by groups, local": "timeout"}
     assert collected.OTHERS.failures(record) == expected
     assert collected.OTHERS.line(record).endswith("by its groups: global timeout, local timeout")
+
+
+def test_a_model_of_torchvision_that_dies_is_broken_and_one_that_hangs_timed_out() -> None:
+    subject = SUBJECTS["vit_b_32"]
+    cut = End({"verdict": "exact"})
+    ends = {"told": DEAD, "untold": LATE, "global": cut, "local": DEAD}
+    record = collected.TORCHVISION.record("vit_b_32", subject, ends)
+    assert (record["verdict"], record["reason"]) == ("broken", "the working process died")
+    assert (record["untold"]["verdict"], record["seconds"]) == ("timeout", None)
+    assert collected.TORCHVISION.failures(record) == {
+        "verdict": "broken",
+        "untold": "timeout",
+        "by groups, local": "unanswered",
+    }
 
 
 @pytest.fixture
 def gathered(tmp_path: Path) -> Gathered:
     """Two networks, the second of which fails; each look at one is written to a file."""
 
-    def look(worker: Any, name: str, subject: Any, budget: float) -> dict[str, Any]:
-        with (tmp_path / "looked").open("a") as file:
-            file.write(f"{name} {subject} {budget:g}\n")
-        return {"name": name, "kind": "small", "fails": {"verdict": "wrong"} if subject else {}}
-
     (tmp_path / "known.json").write_text('{"b": {"verdict": "wrong", "reason": "it must"}}')
     return Gathered(
         name="test",
         subjects={"a": 0, "b": 1},
-        module="analysis.errors",
-        look=look,
+        module="grid_jobs",
+        parts=lambda subject, budget: {"look": Part("looked_at", (subject, str(tmp_path)), budget)},
+        record=lambda name, subject, ends: ends["look"].answer,
         sorted_by="kind",
         failures=lambda record: record["fails"],
         line=lambda record: record["name"],
@@ -130,17 +150,17 @@ def looked(folder: Path) -> list[str]:
 
 def test_a_run_looks_at_what_has_no_record(gathered, tmp_path, monkeypatch, capsys) -> None:
     out = tmp_path / "out.json"
-    assert run(gathered, ["b"], str(out), 5) == 0
-    assert (looked(tmp_path), out.exists()) == (["b 1 5"], False)
-    assert run(gathered, [], str(out), 5) == 0
-    assert looked(tmp_path) == ["a 0 5"]
-    assert run(gathered, [], str(out), 5) == 0
+    assert run(gathered, ["b"], str(out), 50) == 0
+    assert (looked(tmp_path), out.exists()) == (["b 1"], False)
+    assert run(gathered, [], str(out), 50) == 0
+    assert looked(tmp_path) == ["a 0"]
+    assert run(gathered, [], str(out), 50) == 0
     assert looked(tmp_path) == []
-    assert run(gathered, [], str(out), 7, fresh=True) == 0
-    assert looked(tmp_path) == ["a 0 7", "b 1 7"]
+    assert run(gathered, [], str(out), 70, fresh=True) == 0
+    assert looked(tmp_path) == ["a 0", "b 1"]
     monkeypatch.setattr(environment, "_version", lambda package: "of tomorrow")
-    assert run(gathered, [], str(out), 5) == 0
-    assert looked(tmp_path) == ["a 0 5", "b 1 5"]
+    assert run(gathered, [], str(out), 50) == 0
+    assert looked(tmp_path) == ["a 0", "b 1"]
     content = json.loads(out.read_text())
     assert [record["name"] for record in content["models"]] == ["a", "b"]
     assert content["versions"]["torch"] == "of tomorrow"
@@ -151,7 +171,7 @@ def test_a_run_looks_at_what_has_no_record(gathered, tmp_path, monkeypatch, caps
 
 def test_a_verdict_that_is_not_known_ends_with_1(gathered, tmp_path, capsys) -> None:
     gathered.known.write_text('{"a": {"verdict": "wrong", "reason": "of old"}}')
-    assert run(gathered, [], str(tmp_path / "out.json"), 5) == 1
+    assert run(gathered, [], str(tmp_path / "out.json"), 50) == 1
     output = capsys.readouterr().out
     assert "a (verdict): passes, and known as wrong\n" in output
     assert "b (verdict): wrong, and known as passing\n" in output

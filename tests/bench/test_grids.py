@@ -1,0 +1,102 @@
+"""What an engine for many cells adds to their work, in processor seconds. Run by tox -e bench."""
+
+import statistics
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+from bench.usage import usage_of
+from clusters import machines
+from grid_jobs import cell
+
+from analysis.grid.cluster import Cluster
+from analysis.grid.engine import run
+from analysis.grid.local import Local
+from analysis.grid.records import Records
+
+COMMAND = str(Path(sys.executable).with_name("pruning-analysis"))
+CELLS = 2000
+MOST = 0.015
+"""Seconds that a cell may cost beyond its work."""
+
+ROUNDS, BUSY_CELLS, BUSY_SECONDS = 3, 200, 0.05
+
+NETWORK = """
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 16, 3), nn.Conv2d(16, 16, 3)
+        self.head = nn.Linear(16, 10)
+
+    def forward(self, x):
+        return self.head(self.second(self.first(x).relu()).relu().mean((2, 3)))
+"""
+GRID = """
+ratios = {ratios}
+policies = ["residual-blocks", "skip-channels", "classifier", "none"]
+scopes = ["global", "local"]
+
+[[subject]]
+model = "net.py:Net"
+input_size = [3, 16, 16]
+"""
+ALONE = """
+import json
+from analysis.command_line.arguments import check_references
+from analysis.grid import work
+from analysis.grid.described import cells_of
+for cell in cells_of("grid.toml", check_references):
+    json.dumps(work.prove(*cell.arguments), indent=1)
+"""
+
+
+def test_a_cell_costs_little_beyond_its_work(benchmark, tmp_path, monkeypatch, one_thread) -> None:
+    """The command, against the same prunings one after the other in one process."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    ways = CELLS // 8
+    Path("net.py").write_text(NETWORK)
+    Path("grid.toml").write_text(GRID.format(ratios=[step / ways for step in range(ways)]))
+    alone = (sys.executable, "-W", "ignore", "-c", ALONE)
+    grid = (COMMAND, "grid", "grid.toml", "--records", "records")
+    work, whole = benchmark.pedantic(lambda: (usage_of(*alone), usage_of(*grid)), rounds=1)
+    assert len(list(Path("records").iterdir())) == CELLS
+    overhead = (whole.seconds - work.seconds) / CELLS
+    benchmark.extra_info |= {"work": work.seconds / CELLS, "overhead": overhead}
+    print(f"\na cell: {work.seconds / CELLS * 1e3:.1f} ms of work, {overhead * 1e3:.1f} ms beyond")
+    assert overhead <= MOST
+
+
+def spent() -> float:
+    """Processor seconds of this process and all that it began, those that have ended too."""
+    here = psutil.Process()
+    return sum(sum(each.cpu_times()[:4]) for each in [here, *here.children(recursive=True)])
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_cluster_costs_little_more_than_processes_here(benchmark, tmp_path) -> None:
+    """Four workers each way, in turn, as the median of ratios; what starts up is not counted."""
+    cells = [cell("compute", number, BUSY_SECONDS) for number in range(BUSY_CELLS)]
+
+    def cost(executor, folder: str) -> float:
+        spent_by = [spent()]
+        for part in (cells[:4], cells):
+            list(run(part, executor, Records(tmp_path / folder), fresh=True))
+            spent_by.append(spent())
+        start, few, all_ = spent_by
+        return (all_ - few) - (few - start)
+
+    with machines(tmp_path / "machines", workers=4) as cluster:
+        far, near = Cluster(cluster.address), Local(4)
+        cost(far, "far"), cost(near, "near")
+        pairs = benchmark.pedantic(
+            lambda: [(cost(far, "far"), cost(near, "near")) for _ in range(ROUNDS)], rounds=1
+        )
+    ratio = statistics.median(one / other for one, other in pairs)
+    a_cell = statistics.median(one - other for one, other in pairs) / (BUSY_CELLS - 4)
+    benchmark.extra_info |= {"ratio": ratio, "seconds a cell": a_cell}
+    print(f"\na cluster / processes here: {ratio:.3f}, {a_cell * 1e3:.1f} ms a cell")
+    assert ratio <= 1.1
