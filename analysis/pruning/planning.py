@@ -144,9 +144,9 @@ def _why(group: DependencyGroup, reason: Reason) -> str:
     """What a reason does not say itself."""
     if reason is Reason.UNTRACED:
         return group.untraced or "torch-pruning does not cut what ranks lowest of it"
-    if reason is Reason.SINGLE_CHANNEL and group.width > 1:
-        single = next(member.layer for member in group.members if member.width == 1)
-        return f"torch-pruning couples its channels with the one of `{single}`"
+    single = [member.layer for member in group.members if member.width == 1]
+    if reason is Reason.SINGLE_CHANNEL and single and group.width > 1:
+        return f"torch-pruning couples its channels with the one of `{single[0]}`"
     return ""
 
 
