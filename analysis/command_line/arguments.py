@@ -66,7 +66,8 @@ def compared_of(options: Namespace) -> tuple[Request, Network | str]:
         InputError: something cannot be used, as far as that can be said without torch.
     """
     dense, pruned = options.dense, options.pruned
-    if _is_file(dense) and options.factory is None:
+    is_program = dense.endswith(".pt2") and options.factory is None
+    if _is_file(dense) and options.factory is None and not is_program:
         raise InputError(
             f"{dense!r} is a file of tensors; say with --factory which MODEL they are of"
         )
@@ -84,7 +85,10 @@ def compared_of(options: Namespace) -> tuple[Request, Network | str]:
         outputs=options.outputs,
     )
     request = Request(network)
-    check_references(request)
+    if is_program:
+        _check_options(request)
+    else:
+        check_references(request)
     if _is_file(pruned):
         return request, pruned
     other = replace(network, name=pruned, weights="random")
@@ -109,6 +113,15 @@ def check_references(request: Request) -> None:
         check_reference(network.name, "model factory")
     else:
         model_names.check_name(network.name)
+    _check_options(request)
+    if network.weights == "default" and is_reference:
+        raise model_names.no_default_weights(network.name)
+    if network.weights not in ("random", "default") and not Path(network.weights).is_file():
+        raise model_names.no_weights(network.weights)
+
+
+def _check_options(request: Request) -> None:
+    network = request.network
     for given, option in (
         (network.inputs, "--inputs"),
         (request.policy if ":" in request.policy else None, "--ignore"),
@@ -116,10 +129,6 @@ def check_references(request: Request) -> None:
     ):
         if isinstance(given, str):
             check_reference(given, option)
-    if network.weights == "default" and is_reference:
-        raise model_names.no_default_weights(network.name)
-    if network.weights not in ("random", "default") and not Path(network.weights).is_file():
-        raise model_names.no_weights(network.weights)
 
 
 def check_outputs(options: Namespace) -> None:

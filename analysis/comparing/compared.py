@@ -1,6 +1,6 @@
 """Whether one network is a pruning of another one: the map recovered, then proved."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -12,7 +12,14 @@ from torch import Tensor, nn
 from analysis.comparing.evidence import values_of
 from analysis.comparing.meeting import Conflict, conflict
 from analysis.comparing.recovering import Recovered, recovered
-from analysis.comparing.telling import ambiguous_of, inferred_of, moved_of, said_of, untied_of
+from analysis.comparing.telling import (
+    ambiguous_of,
+    as_merged,
+    inferred_of,
+    moved_of,
+    said_of,
+    untied_of,
+)
 from analysis.errors import InputError
 from analysis.groups.inspecting import Labelled, labelled
 from analysis.network.float64 import in_float64, widened
@@ -28,6 +35,7 @@ from analysis.network.inference import (
 )
 from analysis.network.labels.tracing import state_of
 from analysis.network.layers import axis_of
+from analysis.network.merging import merged, norms_lacking
 from analysis.network.outputs import only_outputs
 from analysis.network.owners import layer_of
 from analysis.network.usable import check_usable
@@ -115,11 +123,26 @@ class Reference:
         known = {id(tensor): name for name, tensor in state_of(self.model).items()}
         return {name: known.get(id(tensor), name) for name, tensor in tensors.items()}
 
+    def fitting(self, names: Iterable[str]) -> tuple["Reference", dict[str, str]]:
+        """It with the batch norms merged of which none of these names is a tensor.
+
+        And by norm the layer that it is merged into; as it is where they cannot be merged.
+        """
+        norms = norms_lacking(self.model, names)
+        found = merged(self.model, self.inputs, norms) if norms else None
+        return (Reference.of(found[0], self.inputs), found[1]) if found else (self, {})
+
     def compared(self, pruned: nn.Module) -> Comparison:
         """Compare a network with it, in eval mode; see `compare`.
 
         Neither is changed but for its train/eval flags and the random state.
         """
+        reference, norms = self.fitting(named_tensors(pruned))
+        answer = reference.alike(pruned)
+        return as_merged(answer, norms) if norms else answer
+
+    def alike(self, pruned: nn.Module) -> Comparison:
+        """Compare a network that has the same tensors."""
         tensors, others = named_tensors(self.model), named_tensors(pruned)
         check_fits(tensors, others)
         found = self.recovered(others)

@@ -7,15 +7,17 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from analysis.comparing.archives import tensors_in_archive
 from analysis.comparing.compared import Reference, check_fits
+from analysis.comparing.telling import as_merged
 from analysis.errors import InputError, OptionError
 from analysis.groups.coupling import partition
 from analysis.groups.inspecting import Labelled, labelled
 from analysis.network.cutting import cut_labels
 from analysis.network.inference import Inputs, copy_of, named_tensors
 from analysis.network.outputs import count_outputs, counted_outputs
-from analysis.network.subjects import build, state_in, subject_of, with_ties
+from analysis.network.programs import Program, program_in
+from analysis.network.states import state_in, with_ties
+from analysis.network.subjects import build, subject_of
 from analysis.records import HEADS, Comparison, Network
 
 __all__ = ["compare_with", "network_of"]
@@ -28,29 +30,29 @@ def compare_with(dense: nn.Module, inputs: Inputs, pruned: Network | str) -> Com
         dense: the network before.
         inputs: example inputs.
         pruned: what builds the network after; or the path of its state dict, of which no pickle is
-            run, and to which the dense network is cut.
+            run, and to which the dense network is cut. Of two archives of torch.export each is run.
 
     Raises:
         InputError: as `analysis.compare`; or the file cannot be read, or does not fit.
     """
     reference = Reference.of(dense, inputs)
-    if isinstance(pruned, str):
-        return reference.compared(network_of(reference, _read(pruned), pruned))
-    model = build(subject_of(pruned), pruned.weights, pruned.seed)
+    if isinstance(pruned, str) and not (isinstance(dense, Program) and pruned.endswith(".pt2")):
+        state = _read(pruned, dense)
+        fitting, norms = reference.fitting(state)
+        answer = fitting.compared(network_of(fitting, state, pruned))
+        return as_merged(answer, norms) if norms else answer
+    model = program_in(pruned) if isinstance(pruned, str) else _built(pruned)
     count_outputs(model, counted_outputs(dense))
-    return reference.compared(model.to(next(dense.parameters()).device))
+    return reference.compared(model.to(next(dense.parameters()).device).eval())
 
 
-def _read(path: str) -> Mapping[str, Tensor]:
-    if path.endswith(".onnx"):
-        raise InputError(
-            f"{path!r} is an ONNX file, into whose weights exporters merge those of batch norms; "
-            "expected the state dict of the network that was exported, or its torch.export archive"
-        )
-    if path.endswith(".pt2"):
-        return tensors_in_archive(path)
+def _built(pruned: Network) -> nn.Module:
+    return build(subject_of(pruned), pruned.weights, pruned.seed)
+
+
+def _read(path: str, dense: nn.Module) -> Mapping[str, Tensor]:
     try:
-        state = state_in(path)
+        state = state_in(path, dense)
     except OptionError as error:
         raise InputError(error.told) from error
     if not isinstance(state, dict) or not all(isinstance(each, Tensor) for each in state.values()):

@@ -1,6 +1,7 @@
 """What a comparison tells beside its verdict."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import numpy as np
 from torch import Tensor, nn
@@ -8,9 +9,9 @@ from torch import Tensor, nn
 from analysis.comparing.evidence import values_of
 from analysis.comparing.recovering import Recovered
 from analysis.network.inference import named_tensors
-from analysis.records import Inferred, Untied, Verification
+from analysis.records import Comparison, Inferred, Untied, Verdict, Verification
 
-__all__ = ["ambiguous_of", "inferred_of", "moved_of", "said_of", "untied_of"]
+__all__ = ["ambiguous_of", "as_merged", "inferred_of", "moved_of", "said_of", "untied_of"]
 
 
 def inferred_of(found: Recovered) -> Iterator[Inferred]:
@@ -67,3 +68,15 @@ def said_of(found: Recovered, dense: nn.Module, pruned: nn.Module, answer: Verif
             "further"
         )
     return "; ".join(filter(None, [said, answer.reason]))
+
+
+def as_merged(found: Comparison, norms: Mapping[str, str]) -> Comparison:
+    """A comparison with a dense network whose norms were merged, which rounds its weights."""
+    norm, layer = next(iter(norms.items()))
+    more = f" and {len(norms) - 1} more" if len(norms) > 1 else ""
+    answer = found.verification
+    reason = f"batch norms were merged: `{norm}` into `{layer}`{more}"
+    answer = replace(answer, reason="; ".join(filter(None, [answer.reason, reason])))
+    if answer.verdict.passes:
+        answer = replace(answer, verdict=Verdict.CONSISTENT, max_rel_error=None)
+    return replace(found, verification=answer, merged=tuple(norms.items()))

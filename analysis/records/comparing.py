@@ -47,6 +47,8 @@ class Comparison:
         moved: by tensor that was trained how far it moved, relative to what it was.
         ambiguous: what more than one choice of channels explains, in words.
         untied: tensors that were tied and are not.
+        merged: batch norms of the dense network that the pruned one has merged into the layers
+            before them, and these.
     """
 
     verification: Verification
@@ -55,6 +57,7 @@ class Comparison:
     moved: tuple[tuple[str, float], ...] = ()
     ambiguous: tuple[str, ...] = ()
     untied: tuple[Untied, ...] = ()
+    merged: tuple[tuple[str, str], ...] = ()
 
     @property
     def verdict(self) -> Verdict:

@@ -51,6 +51,8 @@ ROOMS = {
         ("copying", "lines", "outputs", "owners"),
         ("inference", "layers", "loading", "model_names"),
         ("failures", "operators", "usable", "float64", "gradients", "labels"),
+        ("archives", "merging", "onnx_files"),
+        ("programs", "states"),
         ("subjects", "cutting", "reached"),
     ),
     "network.labels": (
@@ -104,7 +106,7 @@ ROOMS = {
         ("stepping", "mismatch"),
     ),
     "comparing": (
-        ("archives", "evidence"),
+        ("evidence",),
         ("recovering",),
         ("meeting", "telling"),
         ("compared",),

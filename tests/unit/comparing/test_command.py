@@ -13,7 +13,7 @@ from safetensors.torch import save_file, save_model
 from torch import nn
 
 from analysis.command_line.main import main
-from analysis.comparing.archives import tensors_in_archive
+from analysis.network.archives import archive_in
 
 MODELS = """
 import torch
@@ -133,7 +133,7 @@ def test_an_archive_of_torch_export_is_read_as_data(models, capsys) -> None:
     after = pruned(models["chain"]())
     program = torch.export.export(after, (torch.randn(2, 3, 6, 6),))
     torch.export.save(program, "pruned.pt2")
-    read = tensors_in_archive("pruned.pt2")
+    read = archive_in("pruned.pt2").weights
     assert read.keys() == after.state_dict().keys()
     assert all(torch.equal(read[name], value) for name, value in after.state_dict().items())
     status, data = answer(capsys, "own.py:chain", "pruned.pt2", *IMAGE)
