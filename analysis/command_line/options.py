@@ -251,8 +251,17 @@ def _add_inputs(command: argparse.ArgumentParser) -> None:
 def _add_comparison(command: argparse.ArgumentParser) -> None:
     """Two networks, and what the first is run on."""
     add = command.add_argument
-    add("dense", metavar="DENSE", help="the network before: a MODEL, or a file with --factory")
-    add("pruned", metavar="PRUNED", help="the network after: a MODEL, or a file of its tensors")
+    add(
+        "dense",
+        metavar="DENSE",
+        help="the network before: a MODEL, an archive of torch.export, or a file with --factory",
+    )
+    add(
+        "pruned",
+        metavar="PRUNED",
+        help="the network after: a MODEL, or a file of its tensors (safetensors, a state dict, "
+        "torch.export's, ONNX)",
+    )
     add("--factory", metavar="MODEL", help="builds the network that the tensors of DENSE are of")
     _add_inputs(command)
     add("--seed", type=_seed, default=0, metavar="N", help="of weights and inputs (default: 0)")

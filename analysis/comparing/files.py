@@ -8,12 +8,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from analysis.comparing.compared import Reference, check_fits
-from analysis.comparing.telling import as_merged
+from analysis.comparing.recovering import Recovered
 from analysis.errors import InputError, OptionError
 from analysis.groups.coupling import partition
 from analysis.groups.inspecting import Labelled, labelled
 from analysis.network.cutting import cut_labels
-from analysis.network.inference import Inputs, copy_of, named_tensors
+from analysis.network.inference import Inputs, aliased, named_tensors
 from analysis.network.outputs import count_outputs, counted_outputs
 from analysis.network.programs import Program, program_in
 from analysis.network.states import state_in, with_ties
@@ -39,8 +39,8 @@ def compare_with(dense: nn.Module, inputs: Inputs, pruned: Network | str) -> Com
     if isinstance(pruned, str) and not (isinstance(dense, Program) and pruned.endswith(".pt2")):
         state = _read(pruned, dense)
         fitting, norms = reference.fitting(state)
-        answer = fitting.compared(network_of(fitting, state, pruned))
-        return as_merged(answer, norms) if norms else answer
+        model, found = network_of(fitting, state, pruned)
+        return reference.against(model, fitting, norms, found)
     model = program_in(pruned) if isinstance(pruned, str) else _built(pruned)
     count_outputs(model, counted_outputs(dense))
     return reference.compared(model.to(next(dense.parameters()).device).eval())
@@ -60,8 +60,12 @@ def _read(path: str, dense: nn.Module) -> Mapping[str, Tensor]:
     return state
 
 
-def network_of(reference: Reference, state: Mapping[str, Tensor], name: str) -> nn.Module:
+def network_of(
+    reference: Reference, state: Mapping[str, Tensor], name: str
+) -> tuple[nn.Module, Recovered | None]:
     """The dense network, cut to the tensors of a pruned one, with these in it.
+
+    And what is left of each, where these are all that it has.
 
     What modules keep of sizes follows, as it does where the network is cut by its groups.
 
@@ -82,13 +86,26 @@ def network_of(reference: Reference, state: Mapping[str, Tensor], name: str) -> 
         check_fits(held, state)
     except InputError as error:
         raise InputError(f"{name!r} does not fit: {error}") from error
-    network, gone = copy_of(model), _gone(reference, state)
+    found = reference.recovered(state)
+    network, gone = aliased(model, requires_grad=True), _gone(reference, state, found)
     followed = _cut_so(reference, gone)
     cut_labels(network, followed.trace, gone, followed.repeated)
+    _untie(network, state)
     others = named_tensors(network)
     for key, value in state.items():
         others[key].data = value.to(others[key].device)
-    return network
+    return network, found if others.keys() == state.keys() else None
+
+
+def _untie(network: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Give each layer a tensor of its own where a file has two for what is one in the network."""
+    held: dict[int, int] = {}
+    for name, tensor in named_tensors(network).items():
+        if isinstance(tensor, nn.Parameter) and name in state:
+            place = state[name].data_ptr()
+            if held.setdefault(id(tensor), place) != place:
+                owner, _, part = name.rpartition(".")
+                setattr(network.get_submodule(owner), part, nn.Parameter(tensor.detach()))
 
 
 def _cut_so(reference: Reference, gone: NDArray[np.bool_]) -> Labelled:
@@ -105,10 +122,10 @@ def _cut_so(reference: Reference, gone: NDArray[np.bool_]) -> Labelled:
     return reference.followed
 
 
-def _gone(reference: Reference, state: Mapping[str, Tensor]) -> NDArray[np.bool_]:
+def _gone(reference: Reference, state: Mapping[str, Tensor], found: Recovered) -> NDArray[np.bool_]:
     """What has gone of the dense network: of tensors that are in no state dict, what meets it."""
     trace = reference.followed.trace
-    gone = reference.gone(reference.recovered(state))
+    gone = reference.gone(found)
     of = partition(trace, [])
     met = np.isin(of, np.setdiff1d(of[gone], 0))
     told = {reference.first[name] for name in state}

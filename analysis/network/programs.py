@@ -41,7 +41,7 @@ def program_in(path: str) -> "Program":
 
 @dataclass(frozen=True)
 class _Value:
-    """Stands for a tensor that is computed, or given, when the program runs."""
+    """Stands for a tensor or size that is computed, or given, when the program runs."""
 
     name: str
 
@@ -84,16 +84,16 @@ class _Read:
 
 def _returned(spec: dict[str, Any]) -> str:
     if "user_output" not in spec:
-        raise ValueError("the program writes to its own buffers; expected one exported in eval()")
+        raise ValueError("its program writes to its buffers; expected one of a network in eval()")
     return str(spec["user_output"]["arg"]["as_tensor"]["name"])
 
 
 def _call(node: dict[str, Any]) -> _Call:
-    return _Call(
-        _operator(node["target"]),
-        {each["name"]: _argument(each["arg"]) for each in node["inputs"]},
-        tuple(name for made in node["outputs"] for name in _names(made)),
-    )
+    arguments = {each["name"]: _argument(each["arg"]) for each in node["inputs"]}
+    if arguments.get("training") is True or arguments.get("train") is True:
+        raise ValueError("its program trains; expected one of a network in eval()")
+    made = tuple(name for made in node["outputs"] for name in _names(made))
+    return _Call(_operator(node["target"]), arguments, made)
 
 
 def _operator(target: str) -> Callable[..., Any]:
@@ -114,7 +114,9 @@ def _names(made: dict[str, Any]) -> list[str]:
         return [held["name"]]
     if kind == "as_tensors":
         return [each["name"] for each in held]
-    raise ValueError(f"an operator makes {kind}; expected tensors, and sizes that are fixed")
+    if kind == "as_sym_int":
+        return [held["as_name"]]
+    raise ValueError(f"an operator makes {kind}; expected tensors and sizes")
 
 
 def _argument(held: dict[str, Any]) -> Any:
@@ -130,6 +132,7 @@ _ARGUMENTS: dict[str, Callable[[Any], Any]] = {
         )
     },
     "as_none": lambda _: None,
+    "as_name": _Value,
     "as_tensor": lambda value: _Value(value["name"]),
     "as_tensors": lambda value: [_Value(each["name"]) for each in value],
     "as_optional_tensor": _argument,
@@ -162,7 +165,7 @@ class Program(nn.Module):
                 _owner(self, name).register_buffer(name.rpartition(".")[2], tensor)
         self._owned, self._given = read.owned, tuple(read.given)
         self._calls, self._returned = tuple(read.calls), tuple(read.returned)
-        self._sizes, self._dtype = read.sizes, next(self.parameters()).dtype
+        self._sizes = read.sizes
 
     def drawn(self, generator: torch.Generator) -> tuple[Tensor, ...]:
         """Random inputs of the sizes of the export; of whole numbers, which may index, 0 and 1."""
@@ -173,24 +176,15 @@ class Program(nn.Module):
         tensors = [each for each in pytree.tree_leaves((given, named)) if isinstance(each, Tensor)]
         if len(tensors) != len(self._given):
             raise ValueError(f"expected {len(self._given)} tensors, not {len(tensors)}")
-        values = dict(zip(self._given, tensors, strict=True))
+        values: dict[str, Any] = dict(zip(self._given, tensors, strict=True))
         for value, name in self._owned.items():
             values[value] = getattr(_owner(self, name), name.rpartition(".")[2])
-        dtype = next(self.parameters()).dtype
         for call in self._calls:
             made = call.operator(
-                **{key: self._filled(each, values, dtype) for key, each in call.arguments.items()}
+                **{key: _filled(each, values) for key, each in call.arguments.items()}
             )
             values |= zip(call.made, made if isinstance(made, Sequence) else [made], strict=True)
         return tuple(values[name] for name in self._returned)
-
-    def _filled(self, argument: Any, values: dict[str, Tensor], dtype: torch.dtype) -> Any:
-        """An argument with its tensors; the network's own type is what its parameters have now."""
-        if isinstance(argument, _Value):
-            return values[argument.name]
-        if isinstance(argument, list):
-            return [self._filled(each, values, dtype) for each in argument]
-        return dtype if argument is self._dtype else argument
 
 
 def _owner(root: nn.Module, name: str) -> nn.Module:
@@ -202,8 +196,21 @@ def _owner(root: nn.Module, name: str) -> nn.Module:
     return root
 
 
+def _filled(argument: Any, values: dict[str, Any]) -> Any:
+    if isinstance(argument, _Value):
+        return values[argument.name]
+    if isinstance(argument, list):
+        return [_filled(each, values) for each in argument]
+    return argument
+
+
 def _drawn(meta: dict[str, Any], generator: torch.Generator) -> Tensor:
-    sizes, dtype = [each["as_int"] for each in meta["sizes"]], DTYPES[meta["dtype"]]
+    sizes, dtype = [_size(each) for each in meta["sizes"]], DTYPES[meta["dtype"]]
     if dtype.is_floating_point:
         return torch.randn(sizes, generator=generator).to(dtype)
     return torch.randint(2, sizes, generator=generator).to(dtype)
+
+
+def _size(held: dict[str, Any]) -> int:
+    """A size, or where it is left open that of the export; no expression is evaluated."""
+    return int(held["as_int"] if "as_int" in held else held["as_expr"]["hint"]["as_int"])
