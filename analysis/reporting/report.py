@@ -27,6 +27,7 @@ from analysis.reporting.story import (
     mutants,
     policies,
     proof,
+    pruners,
     published,
     ranking,
     savings,
@@ -47,8 +48,8 @@ def write_report(
     """Write ``index.html``, ``report.md``, ``results.json`` and the pictures they show.
 
     Of the case study, what other commands left in the directory becomes sections:
-    ``counters.json``, ``published.json``, ``zoo.json``, the baselines of other versions under
-    ``versions/``; and ``junit.xml`` tells how the tests ended that hold its claims.
+    ``counters.json``, ``published.json``, ``pruners.json``, ``zoo.json``, the baselines of other
+    versions under ``versions/``; and ``junit.xml`` tells how the tests ended that hold its claims.
 
     Every file is made before the first is written, and each replaces its predecessor whole.
 
@@ -108,6 +109,7 @@ def _of_the_case_study(study: Study, directory: str) -> Iterator[Section | Absen
     yield zoo.section(directory)
     yield counters.section(directory)
     yield published.section(directory)
+    yield pruners.section(directory)
     yield versions.section(directory)
 
 
