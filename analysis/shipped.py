@@ -7,9 +7,10 @@ from pathlib import Path
 from torch import nn
 
 from analysis.comparing.compared import Reference
-from analysis.comparing.files import Cut, network_in
+from analysis.comparing.files import Cut, fitted
 from analysis.costs.run_costs import costed_run
 from analysis.dense import Dense
+from analysis.errors import InputError
 from analysis.pipeline import Outcome
 from analysis.proof import comparing
 from analysis.records import (
@@ -64,10 +65,15 @@ _Read = tuple[nn.Module, Verification, list[Removal], Cut]
 def _of_file(dense: Dense, path: str) -> _Read:
     """As `analysis.compare` tells it."""
     reference = Reference(dense.model, dense.inputs, dense.followed, dense.noted)
-    network, cut = network_in(reference, path)
-    found = reference.compared(network).verification
+    read = fitted(reference, path)
+    found = read.comparison.verification
+    for norm, layer in read.comparison.merged:
+        raise InputError(
+            f"{path!r} has merged `{norm}` into `{layer}`; expected the network as it was pruned "
+            "and trained, before its layers are merged"
+        )
     removals = [Removal(each.layer, each.removed, (each,)) for each in found.cuts]
-    return network, found, removals, cut
+    return read.network, found, removals, read.cut
 
 
 def _of_folder(dense: Dense, path: str) -> _Read:

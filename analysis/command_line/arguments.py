@@ -89,7 +89,8 @@ def compared_of(options: Namespace) -> tuple[Request, Network | str]:
         InputError: something cannot be used, as far as that can be said without torch.
     """
     dense, pruned = options.dense, options.pruned
-    if _is_file(dense) and options.factory is None:
+    is_program = dense.endswith(".pt2") and options.factory is None
+    if _is_file(dense) and options.factory is None and not is_program:
         raise InputError(f"{dense!r} is a file of tensors; name their MODEL with --factory")
     if options.factory is not None and not _is_file(dense):
         raise InputError(f"--factory is for a file of tensors, and {dense!r} is not one")
@@ -103,7 +104,10 @@ def compared_of(options: Namespace) -> tuple[Request, Network | str]:
         outputs=options.outputs,
     )
     request = Request(network)
-    check_references(request)
+    if is_program:
+        _check_options(request)
+    else:
+        check_references(request)
     if _is_file(pruned):
         return request, pruned
     other = replace(network, name=pruned, weights="random")
@@ -128,6 +132,15 @@ def check_references(request: Request) -> None:
         check_reference(network.name, "model factory")
     else:
         model_names.check_name(network.name)
+    _check_options(request)
+    if network.weights == "default" and is_reference:
+        raise model_names.no_default_weights(network.name)
+    if network.weights not in ("random", "default") and not Path(network.weights).is_file():
+        raise model_names.no_weights(network.weights)
+
+
+def _check_options(request: Request) -> None:
+    network = request.network
     for given, option in (
         (network.inputs, "--inputs"),
         (request.policy if ":" in request.policy else None, "--ignore"),
@@ -137,10 +150,6 @@ def check_references(request: Request) -> None:
     ):
         if isinstance(given, str):
             check_reference(given, option)
-    if network.weights == "default" and is_reference:
-        raise model_names.no_default_weights(network.name)
-    if network.weights not in ("random", "default") and not Path(network.weights).is_file():
-        raise model_names.no_weights(network.weights)
 
 
 def check_outputs(options: Namespace) -> None:

@@ -6,8 +6,7 @@ has processes of its own.
 
 import shlex
 from argparse import Namespace
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from analysis.checks import CATALOGUE, OF_PRUNING, SHIPPED, named, names_for
+from analysis.checks import CATALOGUE, OF_PRUNING, SHIPPED, named
 from analysis.command_line import scaffold
 from analysis.command_line.advising import ways
 from analysis.command_line.arguments import (
@@ -26,6 +25,7 @@ from analysis.command_line.arguments import (
     request_of,
 )
 from analysis.command_line.options import parser
+from analysis.command_line.prepared import Given, loaded, prepared, run_of, runs_of
 from analysis.environment import OWN, explained
 from analysis.errors import BudgetExceededError, InputError
 from analysis.gate.advising import advised
@@ -38,21 +38,16 @@ from analysis.grid.engine import run as run_cells
 from analysis.grid.local import Local
 from analysis.grid.records import Records
 from analysis.network.model_names import BUILT_IN
-from analysis.processes.workers import Worker, deaf_to_interrupts
+from analysis.processes.workers import deaf_to_interrupts
 from analysis.records import (
     CURED,
     MINIMIZING,
     SAVED,
     Comparison,
-    Config,
-    CostTable,
     Counterexample,
     Point,
-    Request,
     Run,
-    SubjectInfo,
     Thresholds,
-    timed_out,
 )
 from analysis.reporting import (
     advice_text,
@@ -100,7 +95,7 @@ def groups(options: Namespace) -> Answer:
         )
     if options.dot:
         files.check_writable(options.dot)
-    with _prepared(options, "reading groups") as given:
+    with prepared(options, "reading groups") as given:
         # The lint explains a wrong list; the groups alone refuse it.
         found, lint = given.ask("lint") if options.lint else (given.ask("groups"), None)
         outside = given.ask("outside")
@@ -123,15 +118,15 @@ def verify(options: Namespace) -> Answer:
         raise InputError("--minimize needs a ratio; leave out --widths")
     if options.minimize:
         files.check_writable(options.minimize)
-    with _prepared(options, options.model) as given:
-        runs = _runs(given, given.request.configs, names)
+    with prepared(options, options.model) as given:
+        runs = runs_of(given, given.request.configs, names)
         failing = [run for run in runs if not run.verification.verdict.passes]
         asked = [
             run.config
             for run in failing
             if run.verification.verdict in CURED and not options.widths
         ]
-        cured = [_run(given, replace(config, cut="groups"), names) for config in asked]
+        cured = [run_of(given, replace(config, cut="groups"), names) for config in asked]
         found = _minimized(given, failing) if options.minimize else None
     passed = all(run.passed for run in runs)
     data, said = as_json.verify(given.info, runs), text.runs(runs)
@@ -157,13 +152,13 @@ def _shipped(options: Namespace) -> Answer:
     if not Path(options.shipped).exists():
         raise InputError(f"--shipped {options.shipped!r}: no such file or folder")
     names = SHIPPED if options.checks is None else _named_checks(options.checks)
-    with _prepared(options, options.model) as given:
-        (run,) = _runs(given, [given.request.config(0.0)], names)
+    with prepared(options, options.model) as given:
+        (run,) = runs_of(given, [given.request.config(0.0)], names)
     data = as_json.verify(given.info, [run]) | {"shipped": options.shipped}
     return _answer(options, data, text.shipped(options.shipped, run), passed=run.passed)
 
 
-def _minimized(given: "_Given", failing: list[Run]) -> Counterexample:
+def _minimized(given: "Given", failing: list[Run]) -> Counterexample:
     """The script for the first run that fails."""
     if not failing:
         return Counterexample(why="no verdict fails")
@@ -200,9 +195,9 @@ def advise(options: Namespace) -> Answer:
         raise InputError("advise seeks the ratios that meet the target; leave out --ratios")
     if options.picture:
         files.check_writable(options.picture)
-    with _prepared(options, options.model) as given:
+    with prepared(options, options.model) as given:
         points = [
-            Point(_run(replace(given, request=request), config, OF_PRUNING), command)
+            Point(run_of(replace(given, request=request), config, OF_PRUNING), command)
             for request in ways(given.request, options.ignore, given.of)
             for config in request.configs
             for command in [
@@ -242,8 +237,8 @@ def prune(options: Namespace) -> Answer:
             files.check_folder(path, SAVED)
         else:
             files.check_writable(path)
-    with _prepared(options, options.model) as given:
-        runs = _runs(given, given.request.configs, names, paths)
+    with prepared(options, options.model) as given:
+        runs = runs_of(given, given.request.configs, names, paths)
     written = paths if all(run.may_be_kept for run in runs) else {}
     data = as_json.verify(given.info, runs) | {"written": written}
     passed = all(run.passed for run in runs)
@@ -253,7 +248,7 @@ def prune(options: Namespace) -> Answer:
 def compare(options: Namespace) -> Answer:
     """Find the channels of one network that another kept; 1 if the pruning is not right."""
     request, pruned = compared_of(options)
-    with _loaded(options, request, "comparing", 1) as given:
+    with loaded(options, request, "comparing", 1) as given:
         found: Comparison = given.ask("compare", pruned)
     data = as_json.comparison(given.info, options.pruned, found)
     return _answer(options, data, comparison_text.comparison(found), passed=found.passed)
@@ -330,11 +325,11 @@ def macs(options: Namespace) -> Answer:
             f"pruned networks are counted by fvcore, not {convention}; leave out --ratios or "
             "--convention"
         )
-    with _prepared(options, options.model) as given:
+    with prepared(options, options.model) as given:
         costs, _ = given.ask("costs", convention)
         # What is asked of other ratios is predicted, and what these leave is shown.
         configs = [replace(given.request.config(ratio), targets=()) for ratio in ratios]
-        runs = _runs(given, configs, OF_PRUNING)
+        runs = runs_of(given, configs, OF_PRUNING)
         reach = curve = left = None
         if options.sweep is not None:
             curve = given.ask("sweep", options.sweep, options.cut, convention)
@@ -389,7 +384,7 @@ def report(options: Namespace) -> Answer:
 def init(options: Namespace) -> Answer:
     """Write the files that gate a network; the network is built and run first."""
     scaffold.check_new(options.out)
-    with _prepared(options, options.model):
+    with prepared(options, options.model):
         pass
     given = dict(_not_usual(options, [options.model]))
     if targets := given.pop("target", ()):
@@ -443,90 +438,6 @@ def _repeated(options: Namespace) -> str:
 
 def _spelled(value: Any) -> str:
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
-
-
-@dataclass
-class _Given:
-    """A subject that a worker has loaded."""
-
-    worker: Worker
-    bar: Any
-    request: Request
-    info: SubjectInfo
-    budget: float
-
-    def ask(self, function: str, *arguments: Any) -> Any:
-        """The result of a function of `analysis.command_line.jobs` within the budget.
-
-        Raises:
-            InputError: it did not end; names the step.
-        """
-        return self.of(self.request, function, *arguments)
-
-    def of(self, request: Request, function: str, *arguments: Any) -> Any:
-        """The same of another request.
-
-        Raises:
-            InputError: as `ask`.
-        """
-        try:
-            return self.worker.call(function, request, *arguments, budget=self.budget)
-        except BudgetExceededError as error:
-            raise InputError(f"{error.reason}; give it more with --budget") from None
-
-
-@contextmanager
-def _prepared(options: Namespace, title: str) -> Iterator[_Given]:
-    """The subject that the options name, loaded."""
-    request = request_of(options, options.model)
-    with _loaded(options, request, title, len(request.configs)) as given:
-        yield given
-
-
-@contextmanager
-def _loaded(options: Namespace, request: Request, title: str, runs: int) -> Iterator[_Given]:
-    """A subject, loaded by a worker that shows its steps on a terminal."""
-    check_outputs(options)
-    with (
-        tqdm(total=runs, desc=title, unit="run", disable=None, leave=False) as bar,
-        Worker("analysis.command_line.jobs", bar.set_postfix_str) as worker,
-    ):
-        info = worker.call("prepare", request)
-        yield _Given(worker, bar, request, info, options.budget)
-
-
-def _runs(
-    given: _Given, configs: Iterable[Config], names: tuple[str, ...], *written: Mapping[str, str]
-) -> list[Run]:
-    """One run each; a run that does not end within the budget is a verdict as well."""
-    runs = []
-    for config in configs:
-        runs.append(_run(given, config, names, *written))
-        given.bar.update()
-    return runs
-
-
-def _run(given: _Given, config: Config, names: tuple[str, ...], *written: Mapping[str, str]) -> Run:
-    ask = given.worker.call
-    ask("ready")  # anew where the last run was ended
-    try:
-        run: Run = ask("run", given.request, config, names, *written, budget=given.budget)
-    except BudgetExceededError as error:
-        ask("prepare", given.request)  # loading it again is no part of the time
-        held_to = names_for(given.request, config, names)
-        return timed_out(config, error.reason, _counted(given), held_to)
-    return run
-
-
-def _counted(given: _Given) -> tuple[CostTable, int] | None:
-    """Costs of the dense network; None where counting them does not end within the budget."""
-    try:
-        dense: tuple[CostTable, int] = given.worker.call(
-            "costs", given.request, budget=given.budget
-        )
-    except BudgetExceededError:
-        return None
-    return dense
 
 
 def _answer(options: Namespace, data: dict[str, Any], lines: str, *, passed: bool = True) -> Answer:

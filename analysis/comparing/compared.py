@@ -1,6 +1,6 @@
 """Whether one network is a pruning of another: recover the map of channels, then prove it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -12,7 +12,15 @@ from torch import Tensor, nn
 from analysis.comparing.evidence import values_of
 from analysis.comparing.meeting import Conflict, conflict
 from analysis.comparing.recovering import Recovered, recovered
-from analysis.comparing.telling import ambiguous_of, inferred_of, moved_of, said_of, untied_of
+from analysis.comparing.telling import (
+    ambiguous_of,
+    as_merged,
+    inferred_of,
+    moved_of,
+    said_of,
+    turned_norms,
+    untied_of,
+)
 from analysis.errors import InputError
 from analysis.groups.inspecting import Labelled, labelled
 from analysis.network.float64 import in_float64, widened
@@ -28,11 +36,12 @@ from analysis.network.inference import (
 )
 from analysis.network.labels.tracing import state_of
 from analysis.network.layers import axis_of
+from analysis.network.merging import merged, norms_lacking
 from analysis.network.outputs import only_outputs
 from analysis.network.owners import layer_of
 from analysis.network.usable import check_usable
 from analysis.proof.comparing import TOLERANCE, random_inputs
-from analysis.proof.distinct_values import make_distinct
+from analysis.proof.distinct_values import distinct_alias
 from analysis.proof.other_sizes import Noted
 from analysis.proof.proving import prove
 from analysis.pruning.by_groups import RankedSets, removals_of
@@ -115,14 +124,47 @@ class Reference:
         known = {id(tensor): name for name, tensor in state_of(self.model).items()}
         return {name: known.get(id(tensor), name) for name, tensor in tensors.items()}
 
+    def fitting(self, names: Collection[str]) -> tuple["Reference", dict[str, str]]:
+        """It with the batch norms merged of which none of these names is a tensor.
+
+        And by norm the layer that it is merged into; as it is where that does not explain them.
+        """
+        norms = norms_lacking(self.model, names)
+        found = merged(self.model, self.inputs, norms) if norms else None
+        if found is None or set(names) - named_tensors(found[0]).keys():
+            return self, {}
+        return Reference.of(found[0], self.inputs), found[1]
+
     def compared(self, pruned: nn.Module) -> Comparison:
         """Compare a network with it, in eval mode; see `compare`.
 
         Only train/eval flags and the random state change.
         """
+        return self.against(pruned, *self.fitting(named_tensors(pruned)))
+
+    def against(
+        self,
+        pruned: nn.Module,
+        fitting: "Reference",
+        norms: Mapping[str, str],
+        found: Recovered | None = None,
+    ) -> Comparison:
+        """Compare a network with what `fitting` gives; what is left of each tensor may be known."""
+        if not norms:
+            return fitting.alike(pruned, found)
+        others = named_tensors(pruned)
+        check_fits(named_tensors(fitting.model), others)
+        found = found or fitting.recovered(others)
+        one, other = named_tensors(self.model), named_tensors(fitting.model)
+        turned = tuple(turned_norms(found, norms, one, other, others))
+        found = replace(found, unexplained=(*found.unexplained, *turned))
+        return as_merged(fitting.alike(pruned, found), norms)
+
+    def alike(self, pruned: nn.Module, found: Recovered | None = None) -> Comparison:
+        """Compare a network that has the same tensors; what is left of each may be known."""
         tensors, others = named_tensors(self.model), named_tensors(pruned)
         check_fits(tensors, others)
-        found = self.recovered(others)
+        found = found or self.recovered(others)
         pruning = _Pruning(self, found, pruned)
         verification = pruning.verification()
         return Comparison(
@@ -287,8 +329,7 @@ class _Pruning:
 
     def _trained(self) -> Verification:
         """The verdict on the dense network's own values, cut as the pruned network is."""
-        dense = copy_of(self._reference.model)
-        make_distinct(dense, self._reference.inputs)
+        dense = distinct_alias(self._reference.model, self._reference.inputs)
         restored = self._in_dense_order()
         values = named_tensors(dense)
         for name, tensor in named_tensors(restored).items():
@@ -302,15 +343,16 @@ class _Pruning:
     def _left_of(self, name: str, tensor: Tensor, found: Tensor) -> Tensor:
         if self._reference.first[name] not in self._reference.floating:
             return tensor if tensor.shape == found.shape else found.data
-        value = tensor.data
+        value = tensor.data if isinstance(tensor, nn.Parameter) else tensor.data.clone()
         for dim in range(value.dim()):
             kept = torch.from_numpy(np.sort(self._found.positions[name, dim]))
-            value = value.index_select(dim, kept.to(value.device))
-        return value.clone()
+            if len(kept) < value.shape[dim]:  # what is whole shares its memory
+                value = value.index_select(dim, kept.to(value.device))
+        return value
 
     def _in_dense_order(self) -> nn.Module:
         """A copy of the pruned network with its channels in the order of the dense one."""
-        network = copy_of(self._pruned)
+        network = aliased(self._pruned, requires_grad=True)
         for name, tensor in state_of(network).items():
             for dim in (dim for dim in range(tensor.dim()) if (name, dim) in self._orders):
                 order = torch.from_numpy(np.argsort(self._orders[name, dim]))

@@ -33,13 +33,15 @@ def located(dense: Array, pruned: Array) -> list[Positions] | None:
     """
     places = _looked_up(pruned.shape)
     asked, which = np.unique(pruned.ravel()[places], return_inverse=True)
-    found = np.minimum(np.searchsorted(asked, dense.ravel()), len(asked) - 1)
-    held = np.flatnonzero(asked[found] == dense.ravel())
-    times = np.bincount(found[held], minlength=len(asked))
+    likely = _likely(dense.ravel(), asked)
+    found = np.minimum(np.searchsorted(asked, dense.ravel()[likely]), len(asked) - 1)
+    is_held = asked[found] == dense.ravel()[likely]
+    found, held = found[is_held], likely[is_held]
+    times = np.bincount(found, minlength=len(asked))
     if not times.all():
         return None
     where = np.zeros(len(asked), np.int64)
-    where[found[held]] = held
+    where[found] = held
     once = times[which] == 1
     here = np.unravel_index(places[once], pruned.shape)
     there = np.unravel_index(where[which[once]], dense.shape)
@@ -47,6 +49,23 @@ def located(dense: Array, pruned: Array) -> list[Positions] | None:
         _agreed(own, other, size)
         for own, other, size in zip(here, there, pruned.shape, strict=True)
     ]
+
+
+def _likely(values: Array, asked: Array) -> NDArray[np.int64]:
+    """Where values stand that may be among those asked for: most are told apart by their hashes."""
+    may_be = np.zeros(2**_BITS, bool)
+    may_be[_hashed(asked)] = True
+    return np.flatnonzero(may_be[_hashed(values)])
+
+
+def _hashed(values: Array) -> NDArray[np.uint64]:
+    values = np.ascontiguousarray(values + 0)  # minus zero is zero
+    bits = values.view(f"u{values.itemsize}").astype(np.uint64)
+    return np.asarray((bits * _ODD) >> np.uint64(64 - _BITS))
+
+
+_BITS, _ODD = 22, np.uint64(0x9E3779B97F4A7C15)
+"""Of a hash; and the multiplier, by the golden ratio, that spreads values over all of them."""
 
 
 def _looked_up(shape: tuple[int, ...]) -> NDArray[np.int64]:
@@ -112,7 +131,7 @@ def nearest(dense: Array, pruned: Array) -> Nearest:
     return Nearest(best, second, distance, further, (distance <= share * further) & (further > 0))
 
 
-_PRODUCTS, _AT_ONCE = 2**37, 2**24
+_PRODUCTS, _AT_ONCE = 2**32, 2**22
 """Products that are taken to compare two tensors, at the most; pairs of slices that are held."""
 
 _CLEAR, _CHANCE = 0.5, 1e-6

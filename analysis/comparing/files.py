@@ -1,24 +1,27 @@
 """Build a pruned network from the tensors in a file: cut the dense one to them."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from analysis.comparing.archives import tensors_in_archive
 from analysis.comparing.compared import Reference, check_fits
+from analysis.comparing.recovering import Recovered
 from analysis.errors import InputError, OptionError
 from analysis.groups.coupling import partition
 from analysis.groups.inspecting import Labelled, labelled
 from analysis.network.cutting import cut_labels
-from analysis.network.inference import Inputs, copy_of, named_tensors
+from analysis.network.inference import Inputs, aliased, named_tensors
 from analysis.network.outputs import count_outputs, counted_outputs
-from analysis.network.subjects import build, state_in, subject_of, with_ties
+from analysis.network.programs import Program, program_in
+from analysis.network.states import state_in, with_ties
+from analysis.network.subjects import build, subject_of
 from analysis.records import HEADS, Comparison, Network
 
-__all__ = ["Cut", "compare_with", "network_in", "network_of"]
+__all__ = ["Cut", "compare_with", "fitted", "network_of"]
 
 
 def compare_with(dense: nn.Module, inputs: Inputs, pruned: Network | str) -> Comparison:
@@ -28,29 +31,26 @@ def compare_with(dense: nn.Module, inputs: Inputs, pruned: Network | str) -> Com
         dense: the dense network.
         inputs: example inputs.
         pruned: a function that builds the pruned network; or the path of its state dict, to which
-            the dense network is cut. No pickle is run.
+            the dense network is cut. No pickle is run. Two archives of torch.export are both run.
 
     Raises:
         InputError: as `analysis.compare`; or the file cannot be read, or does not fit.
     """
     reference = Reference.of(dense, inputs)
-    if isinstance(pruned, str):
-        return reference.compared(network_in(reference, pruned)[0])
-    model = build(subject_of(pruned), pruned.weights, pruned.seed)
+    if isinstance(pruned, str) and not (isinstance(dense, Program) and pruned.endswith(".pt2")):
+        return fitted(reference, pruned).comparison
+    model = program_in(pruned) if isinstance(pruned, str) else _built(pruned)
     count_outputs(model, counted_outputs(dense))
-    return reference.compared(model.to(next(dense.parameters()).device))
+    return reference.compared(model.to(next(dense.parameters()).device).eval())
 
 
-def _read(path: str) -> Mapping[str, Tensor]:
-    if path.endswith(".onnx"):
-        raise InputError(
-            f"{path!r} is an ONNX file, into whose weights exporters merge those of batch norms; "
-            "expected the state dict of the network that was exported, or its torch.export archive"
-        )
-    if path.endswith(".pt2"):
-        return tensors_in_archive(path)
+def _built(pruned: Network) -> nn.Module:
+    return build(subject_of(pruned), pruned.weights, pruned.seed)
+
+
+def _read(path: str, dense: nn.Module) -> Mapping[str, Tensor]:
     try:
-        state = state_in(path)
+        state = state_in(path, dense)
     except OptionError as error:
         raise InputError(error.detail) from error
     if not isinstance(state, dict) or not all(isinstance(each, Tensor) for each in state.values()):
@@ -59,24 +59,43 @@ def _read(path: str) -> Mapping[str, Tensor]:
 
 
 Cut = Callable[[nn.Module], None]
-"""What gives a copy of the dense network the structure of a pruned one."""
+"""Gives a copy of the dense network the structure of a pruned one."""
 
 
-def network_in(reference: Reference, path: str) -> tuple[nn.Module, Cut]:
-    """The network whose tensors a file holds, and what cuts a dense one so.
+@dataclass(frozen=True)
+class Fitted:
+    """The network whose tensors a file holds.
+
+    Attributes:
+        network: the pruned network.
+        cut: cuts another copy of the dense network in the same way.
+        comparison: of both networks.
+    """
+
+    network: nn.Module
+    cut: Cut
+    comparison: Comparison
+
+
+def fitted(reference: Reference, path: str) -> Fitted:
+    """The dense network, cut to the tensors in a file, and both compared.
 
     Raises:
         InputError: the file cannot be read, or does not fit.
     """
-    return network_of(reference, _read(path), path)
+    state = _read(path, reference.model)
+    fitting, norms = reference.fitting(state)
+    network, cut, found = network_of(fitting, state, path)
+    return Fitted(network, cut, reference.against(network, fitting, norms, found))
 
 
 def network_of(
     reference: Reference, state: Mapping[str, Tensor], name: str
-) -> tuple[nn.Module, Cut]:
-    """The dense network, cut to the tensors of a pruned one, with these in it; and what cuts it.
+) -> tuple[nn.Module, Cut, Recovered | None]:
+    """The dense network, cut to the tensors of a pruned one, with these loaded.
 
-    Attributes of modules that hold sizes follow, as in a pruning by groups.
+    Attributes of modules that hold sizes follow, as in a pruning by groups. Returns the network,
+    its cut, and the channels that are left of each tensor if these are all that it has.
 
     Args:
         reference: the dense network.
@@ -95,17 +114,30 @@ def network_of(
         check_fits(held, state)
     except InputError as error:
         raise InputError(f"{name!r} does not fit: {error}") from error
-    network, gone = copy_of(model), _gone(reference, state)
+    found = reference.recovered(state)
+    network, gone = aliased(model, requires_grad=True), _gone(reference, state, found)
     followed = _cut_so(reference, gone)
 
     def cut(other: nn.Module) -> None:
         cut_labels(other, followed.trace, gone, followed.repeated)
 
     cut(network)
+    _untie(network, state)
     others = named_tensors(network)
     for key, value in state.items():
         others[key].data = value.to(others[key].device)
-    return network, cut
+    return network, cut, found if others.keys() == state.keys() else None
+
+
+def _untie(network: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Give each layer a tensor of its own where a file has two for what is one in the network."""
+    held: dict[int, int] = {}
+    for name, tensor in named_tensors(network).items():
+        if isinstance(tensor, nn.Parameter) and name in state:
+            place = state[name].data_ptr()
+            if held.setdefault(id(tensor), place) != place:
+                owner, _, part = name.rpartition(".")
+                setattr(network.get_submodule(owner), part, nn.Parameter(tensor.detach()))
 
 
 def _cut_so(reference: Reference, gone: NDArray[np.bool_]) -> Labelled:
@@ -123,10 +155,10 @@ def _cut_so(reference: Reference, gone: NDArray[np.bool_]) -> Labelled:
     return reference.followed
 
 
-def _gone(reference: Reference, state: Mapping[str, Tensor]) -> NDArray[np.bool_]:
-    """The removed labels; tensors outside the state dict follow their couplings."""
+def _gone(reference: Reference, state: Mapping[str, Tensor], found: Recovered) -> NDArray[np.bool_]:
+    """What has gone of the dense network: of tensors that are in no state dict, what meets it."""
     trace = reference.followed.trace
-    gone = reference.gone(reference.recovered(state))
+    gone = reference.gone(found)
     of = partition(trace, [])
     met = np.isin(of, np.setdiff1d(of[gone], 0))
     given = {reference.first[name] for name in state}

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.comparing.evidence import Array, Positions, assigned, located, nearest
+from analysis.comparing.evidence import Array, Nearest, Positions, assigned, located, nearest
 from analysis.groups.coupling import partition
 from analysis.groups.inspecting import Labelled
 from analysis.network.labels.planes import Labels
 from analysis.network.labels.tracing import OUTPUT
 
-__all__ = ["Axis", "Recovered", "recovered"]
+__all__ = ["Axis", "Recovered", "is_turned", "recovered"]
 
 Axis = tuple[str, int]
 """Name of a tensor, and a dimension of it."""
@@ -263,15 +263,16 @@ class _Recovery:
         every = [axis for name in trained for axis in self._axes_of(name) if self._is_many(axis)]
         axes = [axis for axis in every if self._values_each(axis) > 1]
         for _ in range(_ROUNDS):
-            corrected = [self._corrected(axis, positions) for axis in axes]
-            if not any(corrected):
+            nearests = [self._corrected(axis, positions) for axis in axes]
+            if not any(is_other for _, is_other in nearests):
                 break
+        else:
+            nearests = [(nearest(*self._slices(axis, positions)), False) for axis in axes]
         vectors = [axis for axis in every if self._values_each(axis) == 1]
         unexplained = [axis for axis in vectors if self._is_turned(axis, positions)]
         alike = []
-        for axis in axes:
-            rows, found = self._slices(axis, positions)
-            near, own = nearest(rows, found), positions[axis]
+        for axis, (near, _) in zip(axes, nearests, strict=True):
+            rows, own = self._slices(axis, positions)[0], positions[axis]
             is_other = near.best != own
             if (is_other & ~_alike(rows, near.best, own)).any():
                 unexplained.append(axis)
@@ -289,18 +290,22 @@ class _Recovery:
     def _is_turned(self, axis: Axis, positions: Mapping[Axis, Positions]) -> bool:
         """Whether values are by far nearer to the expected ones in another order."""
         rows, found = self._slices(axis, positions)
-        before, after = rows[positions[axis], 0].astype(np.float64), found[:, 0]
-        apart = ((after - before) ** 2).sum()
-        sorted_apart = ((np.sort(after) - np.sort(before)) ** 2).sum()
-        return bool(apart > max(_TURNED, len(after)) * sorted_apart)
+        return is_turned(rows[positions[axis], 0].astype(np.float64), found[:, 0])
 
-    def _corrected(self, axis: Axis, positions: dict[Axis, Positions]) -> bool:
-        """Whether slices are clearly other dense slices than assumed."""
+    def _corrected(self, axis: Axis, positions: dict[Axis, Positions]) -> tuple[Nearest, bool]:
+        """What slices are nearest to, and whether that is clearly not what they were taken for."""
         near = nearest(*self._slices(axis, positions))
         is_other = near.clear & (near.best != positions[axis])
         if is_other.any():
             positions[axis] = np.where(is_other, near.best, positions[axis])
-        return bool(is_other.any())
+        return near, bool(is_other.any())
+
+
+def is_turned(before: Array, after: Array) -> bool:
+    """Whether numbers are by far nearer to what they were in another order."""
+    apart = ((after - before) ** 2).sum()
+    sorted_apart = ((np.sort(after) - np.sort(before)) ** 2).sum()
+    return bool(apart > max(_TURNED, len(after)) * sorted_apart)
 
 
 def _alike(rows: Array, one: Positions, other: Positions) -> Mask:

@@ -1,16 +1,25 @@
 """The findings of a comparison beyond its verdict."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import numpy as np
 from torch import Tensor, nn
 
-from analysis.comparing.evidence import values_of
-from analysis.comparing.recovering import Recovered
+from analysis.comparing.evidence import Array, values_of
+from analysis.comparing.recovering import Axis, Recovered, is_turned
 from analysis.network.inference import named_tensors
-from analysis.records import Inferred, Untied, Verification
+from analysis.records import Comparison, Inferred, Untied, Verdict, Verification
 
-__all__ = ["ambiguous_of", "inferred_of", "moved_of", "said_of", "untied_of"]
+__all__ = [
+    "ambiguous_of",
+    "as_merged",
+    "inferred_of",
+    "moved_of",
+    "said_of",
+    "turned_norms",
+    "untied_of",
+]
 
 
 def inferred_of(found: Recovered) -> Iterator[Inferred]:
@@ -67,3 +76,49 @@ def said_of(found: Recovered, dense: nn.Module, pruned: nn.Module, answer: Verif
             "further"
         )
     return "; ".join(filter(None, [said, answer.reason]))
+
+
+def as_merged(found: Comparison, norms: Mapping[str, str]) -> Comparison:
+    """A comparison with a dense network whose norms were merged, which rounds its weights."""
+    norm, layer = next(iter(norms.items()))
+    more = f" and {len(norms) - 1} more" if len(norms) > 1 else ""
+    answer = found.verification
+    reason = f"batch norms were merged: `{norm}` into `{layer}`{more}"
+    answer = replace(answer, reason="; ".join(filter(None, [answer.reason, reason])))
+    if answer.verdict.passes:
+        answer = replace(answer, verdict=Verdict.CONSISTENT, max_rel_error=None)
+    return replace(found, verification=answer, merged=tuple(norms.items()))
+
+
+def turned_norms(
+    found: Recovered,
+    norms: Mapping[str, str],
+    raw: Mapping[str, Tensor],
+    dense: Mapping[str, Tensor],
+    pruned: Mapping[str, Tensor],
+) -> Iterator[Axis]:
+    """Layers into which a norm was merged whose channels were in another order.
+
+    Each output is then that of the layer, by the factor of another one.
+
+    Args:
+        found: what is left of each tensor.
+        norms: by norm the layer that it is merged into.
+        raw: the dense network's tensors before norms were merged.
+        dense: those after.
+        pruned: the pruned network's.
+    """
+    for layer in norms.values():
+        name = f"{layer}.weight"
+        before, merged = (found.left_of(name, values_of(each[name])) for each in (raw, dense))
+        after = values_of(pruned[name])
+        for dim in range(2):
+            if before.shape[dim] > 1:
+                lengths = [_lengths(each, dim) for each in (before, merged, after)]
+                if lengths[0].all() and is_turned(*(each / lengths[0] for each in lengths[1:])):
+                    yield name, dim
+
+
+def _lengths(tensor: Array, dim: int) -> Array:
+    rows = np.moveaxis(tensor, dim, 0).reshape(tensor.shape[dim], -1).astype(np.float64)
+    return np.asarray(np.sqrt((rows**2).sum(1)))

@@ -2,9 +2,11 @@
 
 A forward pass that asks for single precision by name (``x.float()``) gets double precision as
 well, and what it brings along in a shorter type (a kernel of its own module) is widened where it is
-used. Depthwise convolutions take another route: in float64 torch runs them as one call for each
-channel, which takes most of MobileNetV2's time; adding up the shifted inputs, tap by tap,
-computes the same sums three times as fast.
+used. So are the large weights of plain layers, which would else take most of the memory.
+
+Depthwise convolutions take another route: in float64 torch runs them as one call for each channel,
+which takes most of MobileNetV2's time; adding up the shifted inputs, tap by tap, computes the same
+sums three times as fast.
 """
 
 from collections.abc import Iterator
@@ -36,7 +38,12 @@ def in_float64(model: nn.Module) -> Iterator[None]:
     Far cheaper than a converted copy: copying a module costs more than running it once.
     """
     modules = list(model.modules())
-    owned = {each: None for module in modules for each in module._parameters.values()}
+    owned = {
+        each: None
+        for module in modules
+        for each in module._parameters.values()
+        if each is None or not _is_widened_where_used(module, each)
+    }
     parameters = [(each, each.data) for each in owned if each is not None]
     buffers = [
         (module._buffers, name, buffer)
@@ -60,6 +67,21 @@ def in_float64(model: nn.Module) -> Iterator[None]:
                 parameter.data = data
             for own, name, buffer in buffers:
                 own[name] = buffer
+
+
+def _is_widened_where_used(module: nn.Module, parameter: Tensor) -> bool:
+    """Whether a weight is large, and nothing but its layer's own forward uses it.
+
+    A lookup writes to rows that are held to a norm.
+    """
+    is_plain = type(module) in _PLAIN and getattr(module, "max_norm", None) is None
+    return is_plain and parameter.numel() >= _LARGE
+
+
+_PLAIN = frozenset({nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Embedding})
+
+_LARGE = 2**19
+"""Values."""
 
 
 def widened(tensor: Tensor) -> Tensor:

@@ -1,16 +1,13 @@
 """The models under study: their source, weights and inputs."""
 
 import inspect
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from analysis.errors import AnalysisError, InputError, OptionError
@@ -24,8 +21,10 @@ from analysis.network.inference import (
     random_state_kept,
 )
 from analysis.network.loading import load_callable
-from analysis.network.model_names import no_default_weights, no_weights, unknown_model
+from analysis.network.model_names import no_default_weights, unknown_model
 from analysis.network.outputs import count_outputs
+from analysis.network.programs import Program, program_in
+from analysis.network.states import holding, load_weights
 from analysis.network.usable import check_usable
 from analysis.records import Network
 
@@ -39,9 +38,7 @@ __all__ = [
     "load",
     "mobilenet_v2_cifar",
     "resolve",
-    "state_in",
     "subject_of",
-    "with_ties",
 ]
 
 _DEFAULT_SIZE = (3, 224, 224)
@@ -117,6 +114,8 @@ def resolve(name: str) -> Subject:
                 "function without arguments that builds it"
             )
         return Subject(name, factory)
+    if name.endswith(".pt2"):
+        return Subject(name, partial(program_in, name))
     known = _models().list_models()
     if name not in known:
         raise unknown_model(name, known)
@@ -148,8 +147,12 @@ def load(network: Network) -> tuple[Subject, nn.Module, Inputs]:
     subject, given = subject_of(network), None
     if network.inputs is not None:
         given = given_inputs(network.inputs, network.seed)
-    model = _on_device(build(subject, network.weights, network.seed), network.device)
+    file = None if network.weights in ("random", "default") else network.weights
+    weights = network.weights if file is None else "random"
+    model = _on_device(build(subject, weights, network.seed), network.device)
     inputs = example_inputs(subject, model, given, network.seed)
+    if file is not None:
+        model = holding(model, inputs, file, subject.name)
     if network.outputs:
         count_outputs(model, network.outputs)
         outputs_of(model, inputs)  # a wrong path is refused at once
@@ -184,7 +187,7 @@ def build(subject: Subject, weights: str = "random", seed: int = 0) -> nn.Module
             _default(subject) if weights == "default" else built_by(subject.factory, subject.name)
         )
     if weights not in ("random", "default"):
-        _load_weights(model, weights, subject.name)
+        load_weights(model, weights, subject.name)
     return model.eval()
 
 
@@ -223,66 +226,6 @@ def _default(subject: Subject) -> nn.Module:
             "weights",
             f"default: torchvision could not provide them for {subject.name!r} "
             f"({one_line(error)}); download the file yourself and pass its path",
-        ) from error
-
-
-def _load_weights(model: nn.Module, path: str, name: str) -> None:
-    state = state_in(path)
-    try:
-        model.load_state_dict(with_ties(state, model))
-    except Exception as error:
-        raise OptionError(
-            "weights", f"{path!r} does not fit {name!r}: {_hint(state)}{one_line(error)[:300]}"
-        ) from error
-
-
-def with_ties(state: Any, model: nn.Module) -> Any:
-    """The state with each tied tensor under all of its names: a file may hold it under one."""
-    if not isinstance(state, dict):
-        return state
-    own = model.state_dict(keep_vars=True)
-    held = {id(own[name]): value for name, value in state.items() if name in own}
-    tied = {name: held[id(tensor)] for name, tensor in own.items() if id(tensor) in held}
-    return {**tied, **state}
-
-
-def _hint(state: Any) -> str:
-    """What a file holds beside the weights, as a hint; empty if not known."""
-    keys = list(state) if isinstance(state, dict) else []
-    inner = next((key for key in keys if isinstance(state[key], dict)), None)
-    if inner is not None:
-        return f"it holds more than weights; save what it has under {inner!r} alone: "
-    if keys and all(str(key).startswith("module.") for key in keys):
-        return "it is of a DataParallel; save model.module.state_dict(): "
-    return ""
-
-
-def state_in(path: str) -> Any:
-    """The state dict in a file; no code in it is executed.
-
-    Raises:
-        InputError: there is no such file, or it is no state dict.
-    """
-    if not Path(path).is_file():
-        raise no_weights(path)
-    try:
-        if path.endswith(".safetensors"):
-            return load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        code = re.search(r"GLOBAL (\S+)", str(error))
-        if code:
-            raise OptionError(
-                "weights",
-                f"{path!r} is refused: it is a pickle that calls {code[1]} when it is "
-                "loaded, and whatever that does would be done here; expected weights alone, from "
-                "safetensors.torch.save_model(model, ...) or torch.save(model.state_dict(), ...)",
-            ) from error
-        raise OptionError(
-            "weights",
-            f"{path!r} cannot be read as a state dict ({type(error).__name__}: "
-            f"{one_line(error)[:200]}); expected a file that safetensors.torch.save_model(model, "
-            "...) or torch.save(model.state_dict(), ...) wrote",
         ) from error
 
 
@@ -325,6 +268,8 @@ def example_inputs(subject: Subject, model: nn.Module, given: Inputs | None, see
     """
     first = next(model.parameters())
     generator = torch.Generator().manual_seed(seed)
+    if given is None and isinstance(model, Program):
+        given = model.drawn(generator)
     try:
         image = torch.randn(1, *subject.input_size, generator=generator) if given is None else given
     except RuntimeError as error:

@@ -15,11 +15,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from analysis.network.inference import Inputs, forward, map_tensors, walk
+from analysis.network.inference import Inputs, aliased, forward, map_tensors, walk
 from analysis.network.layers import kind_of
 from analysis.processes import budgets
 
-__all__ = ["copy_values", "distinct_values", "make_distinct"]
+__all__ = ["copy_values", "distinct_alias", "distinct_values", "make_distinct"]
 
 
 @torch.no_grad()
@@ -104,6 +104,16 @@ def _match_scales(
         with budgets.undisturbed():
             for handle in handles:
                 handle.remove()
+
+
+def distinct_alias(model: nn.Module, example_inputs: Inputs) -> nn.Module:
+    """A copy whose constant tensors are distinct; it shares the values of all other parameters."""
+    copied = aliased(model, requires_grad=True)
+    for _, tensor in _named_tensors(copied):
+        if _constant(tensor) is not None:
+            tensor.data = tensor.data.clone()
+    make_distinct(copied, example_inputs)
+    return copied
 
 
 @contextmanager

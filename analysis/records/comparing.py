@@ -48,6 +48,8 @@ class Comparison:
         moved: for each trained tensor, how far it moved relative to its norm.
         ambiguous: sentences on what more than one choice of channels explains.
         untied: tensors that were tied and no longer are.
+        merged: batch norms that the pruned network has merged into the layers before them, each
+            with its layer.
     """
 
     verification: Verification
@@ -56,6 +58,7 @@ class Comparison:
     moved: tuple[tuple[str, float], ...] = ()
     ambiguous: tuple[str, ...] = ()
     untied: tuple[Untied, ...] = ()
+    merged: tuple[tuple[str, str], ...] = ()
 
     @property
     def verdict(self) -> Verdict:

@@ -151,6 +151,7 @@ def comparison(info: SubjectInfo, pruned: str, found: Comparison) -> dict[str, A
         "moved": dict(found.moved),
         "ambiguous": list(found.ambiguous),
         "untied": [asdict(each) for each in found.untied],
+        "merged": dict(found.merged),
     }
 
 

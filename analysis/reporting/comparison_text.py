@@ -26,6 +26,8 @@ def _lines(found: Comparison) -> Iterator[str]:
         yield f"moved: `{tensor}` by {distance:.2g} of what it was"
     for text in found.ambiguous:
         yield f"ambiguous: {text}"
+    for norm, layer in found.merged:
+        yield f"merged: `{norm}` into `{layer}`"
     for tie in found.untied:
         named = " and ".join(f"`{name}`" for name in tie.names)
         yield f"no longer tied: {named}, which adds {tie.added:,} parameters"

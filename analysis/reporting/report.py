@@ -26,6 +26,7 @@ from analysis.reporting.sections import (
     mutants,
     policies,
     proof,
+    pruners,
     ranking,
     savings,
     verdict,
@@ -44,8 +45,8 @@ def write_report(
     """Write ``index.html``, ``report.md``, ``results.json`` and the pictures they show.
 
     The report of the case study also reads its directory: the baselines of other versions, in
-    ``versions/``, become a section, and ``junit.xml`` gives the outcomes of the tests that the
-    sections cite.
+    ``versions/``, and ``pruners.json`` become sections, and ``junit.xml`` gives the outcomes of the
+    tests that the sections cite.
 
     Every file is made before the first is written, and each replaces its predecessor whole.
 
@@ -105,6 +106,7 @@ def sections_of(
 def _of_the_case_study(study: Study, directory: str) -> Iterator[Section | Absent]:
     """The sections that only the case study has."""
     yield mismatch.section(study)
+    yield pruners.section(directory)
     yield versions.section(directory)
 
 

@@ -26,7 +26,14 @@ def again(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The report made by the command of the README, as an older processor computes it."""
     folder = tmp_path_factory.mktemp("reports")
     # The work of other commands, read by this one.
-    for name in ("zoo.json", "networks.json", "counters.json", "published.json", "baseline.csv"):
+    for name in (
+        "zoo.json",
+        "networks.json",
+        "counters.json",
+        "published.json",
+        "pruners.json",
+        "baseline.csv",
+    ):
         shutil.copy(COMMITTED / name, folder)
     outcomes = COMMITTED / "junit.xml"
     assert outcomes.exists(), "the report tells how tests ended: run them first (tox run -e py311)"

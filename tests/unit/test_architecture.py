@@ -57,6 +57,8 @@ ROOMS = {
         ("inference", "layers", "loading", "model_names"),
         ("failures", "operators", "sizes", "usable", "float64", "gradients"),
         ("labels", "measuring"),
+        ("archives", "merging", "onnx_files"),
+        ("programs", "states"),
         ("subjects", "cutting", "reached"),
     ),
     "network.labels": (
@@ -112,7 +114,7 @@ ROOMS = {
         ("stepping", "mismatch"),
     ),
     "comparing": (
-        ("archives", "evidence"),
+        ("evidence",),
         ("recovering",),
         ("meeting", "telling"),
         ("compared",),
@@ -152,8 +154,10 @@ ROOMS = {
     ),
     "command_line": (
         ("completion", "examples", "values"),
+        ("shared_options",),
         ("options",),
         ("arguments", "jobs", "scaffold", "advising"),
+        ("prepared",),
         ("commands",),
         ("main",),
     ),

@@ -13,12 +13,13 @@ from safetensors.torch import save_file, save_model
 from torch import nn
 
 from analysis.command_line.main import main
-from analysis.comparing.archives import tensors_in_archive
+from analysis.network.archives import archive_in
 
 MODELS = """
 import torch
 from torch import nn
 from nets import Chain, Concat
+from tied import Tied, words
 
 class Heads(nn.Module):
     size = (5, 12)
@@ -41,6 +42,7 @@ def seeded(kind):
 def chain(): return seeded(Chain)
 def concat(): return seeded(Concat)
 def heads(): return seeded(Heads)
+def tied(): return seeded(Tied)
 """
 
 IMAGE, WORDS = ("--input-size", "3,6,6"), ("--input-size", "5,12")
@@ -133,11 +135,86 @@ def test_an_archive_of_torch_export_is_read_as_data(models, capsys) -> None:
     after = pruned(models["chain"]())
     program = torch.export.export(after, (torch.randn(2, 3, 6, 6),))
     torch.export.save(program, "pruned.pt2")
-    read = tensors_in_archive("pruned.pt2")
+    read = archive_in("pruned.pt2").weights
     assert read.keys() == after.state_dict().keys()
     assert all(torch.equal(read[name], value) for name, value in after.state_dict().items())
     status, data = answer(capsys, "own.py:chain", "pruned.pt2", *IMAGE)
     assert (status, data["verdict"]) == (0, "exact")
+
+
+def test_two_archives_are_run_without_a_factory(models, capsys) -> None:
+    dense = distinct(models["chain"]())
+    for name, network in (("dense", dense), ("pruned", pruned(dense))):
+        program = torch.export.export(network, (torch.randn(2, 3, 6, 6),))
+        torch.export.save(program, f"{name}.pt2")
+    status, data = answer(capsys, "dense.pt2", "pruned.pt2")
+    assert (status, data["verdict"], data["structure"]) == (0, "exact", "proved")
+    # A program is no layers, so axes go by their tensors.
+    assert data["kept"]["second.weight"] == {"in": [1, 2], "out": [3, 4]}
+    state = pruned(dense).state_dict()
+    state["second.weight"] = state["second.weight"].flip(1).contiguous()
+    save_file(state, "scrambled.safetensors")
+    status, data = answer(capsys, "dense.pt2", "scrambled.safetensors")
+    assert (status, data["verdict"]) == (1, "wrong")
+    assert "second.weight" in data["reason"]
+    assert "no file 'none.pt2'" in refusal(capsys, "none.pt2", "pruned.pt2")
+
+
+def to_onnx(model: nn.Module, name: str, size: tuple[int, ...]) -> None:
+    """Exported as by default: with norms merged, and what Linear reads turned round."""
+    torch.onnx.export(model, (torch.randn(2, *size),), name, verbose=False)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_an_onnx_file_is_compared_though_its_norms_are_merged(models, capsys) -> None:
+    dense = distinct(models["chain"]())
+    to_onnx(dense, "dense.onnx", (3, 6, 6))
+    to_onnx(pruned(dense), "pruned.onnx", (3, 6, 6))
+    torch.save(dense.state_dict(), "dense.pt")
+    with_factory = ("--factory", "own.py:chain", *IMAGE)
+    status, data = answer(capsys, "dense.pt", "pruned.onnx", *with_factory)
+    assert (status, data["verdict"]) == (0, "consistent")
+    assert data["merged"] == {"norm": "first"}
+    assert data["kept"]["second"] == {"in": [1, 2], "out": [3, 4]}
+    # Merged on both sides, nothing is left that was rounded on one alone.
+    status, data = answer(capsys, "dense.onnx", "pruned.onnx", *with_factory)
+    assert (status, data["verdict"], data["merged"]) == (0, "exact", {})
+    scrambled = pruned(dense)
+    scrambled.second.weight.data = scrambled.second.weight.data.flip(1)
+    to_onnx(scrambled, "scrambled.onnx", (3, 6, 6))
+    status, data = answer(capsys, "dense.pt", "scrambled.onnx", *with_factory)
+    assert (status, data["verdict"], data["first_divergence"]) == (1, "wrong", "second")
+    assert "--factory" in refusal(capsys, "dense.onnx", "pruned.onnx", *IMAGE)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_matrices_that_an_exporter_turned_round_are_found_by_their_layers(models, capsys) -> None:
+    dense = models["heads"]()
+    torch.save(dense.state_dict(), "dense.pt")
+    to_onnx(pruned(dense), "pruned.onnx", (5, 12))
+    told = ("dense.pt", "pruned.onnx", "--factory", "own.py:heads", *WORDS)
+    status, data = answer(capsys, *told)
+    assert status == 0
+    assert data["verdict"] in ("exact", "renormalized")
+    assert data["kept"]["project"]["in"]
+
+
+def test_a_file_with_two_tensors_for_one_is_told(models, capsys) -> None:
+    save_model(dense := models["tied"](), "tied.safetensors")
+    cut = dense.up.weight.data[::2].clone()
+    state = {name: value.clone() for name, value in dense.state_dict().items()}
+    state |= {
+        "up.weight": cut,
+        "up.bias": state["up.bias"][::2].clone(),
+        "down.weight": state["down.weight"][:, ::2].clone(),
+    }
+    save_file(state, "untied.safetensors")
+    told = ("tied.safetensors", "untied.safetensors", "--factory", "own.py:tied")
+    _, data = answer(capsys, *told, "--inputs", "own.py:words")
+    assert (data["verdict"], data["untied"][0]["added"]) == ("exact", 50 * 16)
+    save_file({k: v for k, v in state.items() if k != "head.weight"}, "still.safetensors")
+    _, data = answer(capsys, told[0], "still.safetensors", *told[2:], "--inputs", "own.py:words")
+    assert (data["verdict"], data["untied"]) == ("exact", [])
 
 
 def test_an_archive_that_holds_a_pickle_or_is_none_is_refused(models, capsys) -> None:

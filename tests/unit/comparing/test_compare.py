@@ -12,6 +12,7 @@ from nets import Chain, Residual, inputs_for, make
 from pairs import Axis, by_groups, distinct, numbered, positions
 from tied import Tied, words
 from torch import Tensor, nn
+from torch.nn.utils import prune
 
 from analysis import compare
 from analysis.comparing.compared import Reference
@@ -328,6 +329,78 @@ def test_dead_channels_of_a_trained_network_are_reported() -> None:
     assert any("alike" in output and "first.weight" in output for output in found.ambiguous)
 
 
+# ---------------------------------------------------------------------- merged
+
+
+def with_merged_norm(model: Any) -> Any:
+    """By hand: the norm of Chain or Wide in the weights of the layer before it."""
+    merged = copy.deepcopy(model)
+    factor = model.norm.weight / (model.norm.running_var + model.norm.eps).sqrt()
+    bias = 0.0 if model.first.bias is None else model.first.bias
+    merged.first.weight.data = (model.first.weight * factor.view(-1, 1, 1, 1)).detach()
+    merged.first.bias = nn.Parameter(
+        ((bias - model.norm.running_mean) * factor + model.norm.bias).detach()
+    )
+    merged.norm = nn.Identity()
+    return merged
+
+
+def test_a_batch_norm_that_was_merged_is_consistent_and_told() -> None:
+    dense, pruned = by_hand()
+    found = compare(dense, with_merged_norm(pruned), inputs_for(dense))
+    assert (found.verdict, found.passed) == (Verdict.CONSISTENT, True)
+    assert found.merged == (("norm", "first"),)
+    assert found.kept == {"first": {"out": (3, 1)}, "second": {"in": (3, 1)}}
+    assert all(distance < 1e-6 for _, distance in found.moved)
+
+
+def test_a_norm_that_was_merged_and_trained_since_is_consistent() -> None:
+    dense, pruned, inputs, _ = wide()
+    kept = compare(dense, pruned, inputs).kept
+    found = compare(dense, trained(with_merged_norm(pruned), inputs, 10), inputs)
+    assert (found.verdict, found.merged) == (Verdict.CONSISTENT, (("norm", "first"),))
+    assert found.kept == {layer: axes for layer, axes in kept.items() if layer != "norm"}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("reader", ["second.weight", "third.weight", "head.weight"])
+def test_a_scrambled_layer_beside_a_merged_norm_is_wrong(reader: str, fault: str) -> None:
+    dense, pruned, inputs, _ = wide()
+    merged = with_merged_norm(pruned)
+    tensor = named_tensors(merged)[reader]
+    tensor.data = tensor.data[:, FAULTS[fault](tensor.shape[1])].clone()
+    found = compare(dense, merged, inputs)
+    assert found.verdict is Verdict.WRONG
+    assert found.verification.first_divergence == reader.removesuffix(".weight")
+
+
+def test_a_norm_that_was_turned_before_it_was_merged_is_never_consistent() -> None:
+    """Every filter is that of the dense network, by another one's factor."""
+    dense, _, inputs, _ = wide()
+    distinct(dense)
+    pruned: Any = by_groups(dense, inputs, numbered(dense))
+    for tensor in named_tensors(pruned.norm).values():
+        tensor.data = tensor.data.roll(1) if tensor.dim() else tensor.data
+    with pytest.raises(InputError, match=r"cannot be told.*first\.weight"):
+        compare(dense, with_merged_norm(pruned), inputs)
+
+
+def test_a_low_rank_update_that_was_merged_is_consistent() -> None:
+    """As adapters are merged: each matrix gains the product of two thin ones."""
+    dense, pruned, inputs, expected = wide()
+    generator = torch.Generator().manual_seed(3)
+    for tensor in pruned.parameters():
+        if tensor.dim() > 1:
+            rows, columns = tensor.shape[0], tensor[0].numel()
+            made = torch.randn(rows, 2, generator=generator) @ torch.randn(
+                2, columns, generator=generator
+            )
+            tensor.data += 0.01 * made.view(tensor.shape)
+    found = compare(dense, pruned, inputs)
+    assert found.verdict is Verdict.CONSISTENT
+    assert found.kept["head"]["in"] == tuple(expected["head.weight", 1])
+
+
 # ---------------------------------------------------------------------- tied weights
 
 
@@ -380,7 +453,7 @@ def test_a_pruned_network_that_is_larger_is_refused() -> None:
 def test_masks_that_were_left_are_named() -> None:
     dense: Any = make(Chain)
     pruned = copy.deepcopy(dense)
-    torch.nn.utils.prune.l1_unstructured(pruned.second, "weight", 0.5)
+    prune.l1_unstructured(pruned.second, "weight", 0.5)
     assert "torch.nn.utils.prune.remove" in refused(dense, pruned, inputs_for(dense))
 
 
