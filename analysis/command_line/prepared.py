@@ -81,6 +81,7 @@ def runs_of(
 def run_of(
     given: Given, config: Config, names: tuple[str, ...], *written: Mapping[str, str]
 ) -> Run:
+    """One pruning; if it exceeds the budget, its verdict is ``timeout``."""
     ask = given.worker.call
     ask("ready")  # anew where the last run was ended
     try:
