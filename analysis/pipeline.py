@@ -160,12 +160,11 @@ def prune_and_prove(
         InputError: an unknown policy, or a pruner function that returns something else.
     """
     ignored = policies.ignored_layers(policy, dense.model, dense.groups)
-    by_groups = config.cut == "groups"
-    is_users = pruner_factory is not None and not by_groups
+    is_users = pruner_factory is not None and config.cut != "groups"
     config = replace(config, policy=_label(None if is_users else policy, config, dense.model))
     pruned, progress, pruner = copy_of(dense.model), Progress(), None
     build = builder(config, dense.inputs, ignored, pruner_factory)
-    asks_depgraph = not (is_users or by_groups)
+    asks_depgraph = not is_users and config.cut != "groups"
     asked_of_it = _asked_by_us(dense, config, ignored) if asks_depgraph else ((), None, None)
     groups, planned, error = asked_of_it
 
@@ -197,10 +196,9 @@ def prune_and_prove(
         asked,
         progress.removals,
     )
-    known = asked if by_groups else planned
-    removals, rebuild = tuple(progress.removals), rebuilder(build, pruner)
-    found = Outcome(dense, pruned, ignored, known, removals, run, rebuild, progress.trained)
-    return replace(found, unreached=_unreached(pruner))
+    known = asked if config.cut == "groups" else planned
+    done = tuple(progress.removals), run, rebuilder(build, pruner), progress.trained
+    return Outcome(dense, pruned, ignored, known, *done, unreached=_unreached(pruner))
 
 
 def _with_ratio(config: Config, pruner: Any) -> Config:
