@@ -104,7 +104,13 @@ def _counted(request: Request) -> tuple[CostTable, int] | None:
         return known.costs, known.saved_bytes
     try:
         with within(request.budget):
-            return measure(*loaded(request.network))
+            subject = loaded(request.network)
+    except BudgetExceededError as error:
+        name = request.network.name
+        raise InputError(f"{name}: {error.reason}; give it a larger budget") from None
+    try:
+        with within(request.budget):
+            return measure(*subject)
     except BudgetExceededError:
         return None
 

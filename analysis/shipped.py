@@ -32,12 +32,12 @@ def outcome_of(dense: Dense, path: str, config: Config) -> Outcome:
 
     Args:
         dense: the network before it.
-        path: of a file of the tensors of the network after it, of which is told which channels it
-            kept; or of a folder that `save_pruned` wrote, which says so.
+        path: of a file of the pruned network's tensors, from which the kept channels are
+            recovered; or of a folder that `save_pruned` wrote, which has them.
         config: the targets, and how costs are counted; its ratio is not read.
 
     Raises:
-        InputError: it cannot be read, does not fit, or nothing tells which channels stayed.
+        InputError: it cannot be read, does not fit, or the kept channels cannot be found.
     """
     read = _of_folder if Path(path).is_dir() else _of_file
     network, verification, removals, cut = read(dense, path)
@@ -83,8 +83,8 @@ def _of_folder(dense: Dense, path: str) -> _Read:
     network, found = saved.network(dense.model), saved.proof(dense.model)
     changed = [*comparing.changed_tensors(dense.model, network, merge_cuts(saved.removals))]
     if changed and found.verdict.passes:
-        told = f"{len(changed)} tensors were trained since, first `{changed[0]}`"
-        found = replace(found, verdict=Verdict.CONSISTENT, reason=told, max_rel_error=None)
+        text = f"{len(changed)} tensors were trained since, first `{changed[0]}`"
+        found = replace(found, verdict=Verdict.CONSISTENT, reason=text, max_rel_error=None)
     return network, found, saved.removals, saved.recut
 
 

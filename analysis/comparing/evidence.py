@@ -52,7 +52,7 @@ def located(dense: Array, pruned: Array) -> list[Positions] | None:
 
 
 def _likely(values: Array, asked: Array) -> NDArray[np.int64]:
-    """Where values stand that may be among those asked for: most are told apart by their hashes."""
+    """Where values stand that may be among those asked for: their hashes separate most."""
     may_be = np.zeros(2**_BITS, bool)
     may_be[_hashed(asked)] = True
     return np.flatnonzero(may_be[_hashed(values)])

@@ -78,7 +78,7 @@ class Candidates:
         return self._left["params" if target.quantity == "bytes" else target.quantity]
 
     def _meeting(self, target: Target) -> Places:
-        """Which ratios meet a target, as far as that is told without measuring each."""
+        """Which ratios meet a target, as far as that is known without measuring each."""
         size, most = self._size(target), target.most(getattr(self.dense, target.quantity) or 0)
         if target.quantity != "bytes":
             return size <= most

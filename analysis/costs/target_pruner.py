@@ -21,7 +21,7 @@ __all__ = ["TargetPruner"]
 
 
 class TargetPruner(GroupPruner):
-    """A `GroupPruner` that is told what is to be left, in place of a ratio.
+    """A `GroupPruner` whose request is what is left, in place of a ratio.
 
     Before each step the network is ranked, counted and asked anew, as training since the last one
     has left it. The last step takes the smallest ratio that meets the targets; those before take

@@ -1,4 +1,4 @@
-"""Cells on a cluster of dask.distributed that runs already, told by its scheduler."""
+"""Cells on a running cluster of dask.distributed, given by its scheduler."""
 
 import multiprocessing
 import sys

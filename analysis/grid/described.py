@@ -241,7 +241,7 @@ class _Text:
 
     @contextmanager
     def at(self, name: str, subject: int = -1) -> Iterator[None]:
-        """What cannot be used is told with the line of its key, or of its subject."""
+        """An error for what cannot be used, with the line of its key or of its subject."""
         try:
             yield
         except InputError as error:

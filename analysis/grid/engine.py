@@ -1,4 +1,4 @@
-"""Cells in, records out: as they end, in any order; told in the order of the cells."""
+"""Cells in, records out: as they end, in any order; reported in the order of the cells."""
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
@@ -38,7 +38,7 @@ def run(
         records: where ends are kept; None keeps them for this call alone.
         fresh: do again what has a record.
         title: of the progress that a terminal shows.
-        on_end: told each cell with its end as it ends; what it raises ends the run.
+        on_end: called with each cell and its end as it ends; what it raises ends the run.
 
     Returns:
         Cells with their ends; None of one that was ended from outside.

@@ -52,7 +52,7 @@ def sources(reference: str) -> tuple[str, ...]:
     """The files behind ``file.py:function`` or ``package.module:function``.
 
     They are the file and what it imports from folders of the user's own; installed packages are
-    told apart by their versions.
+    distinguished by their versions.
     """
     location = reference.rpartition(":")[0]
     is_file = location.endswith(".py")

@@ -9,7 +9,7 @@ from analysis.grid.records import End
 __all__ = ["ended", "planned"]
 
 _SHOWN = 20
-"""Cells that do not pass are told one by one up to this many."""
+"""Cells that do not pass are listed one by one up to this many."""
 
 
 def planned(cells: Sequence[Cell], todo: Sequence[Cell], others: Counter[str]) -> str:

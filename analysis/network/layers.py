@@ -220,7 +220,8 @@ def _grouped(weight: Tensor, rows: Kept, columns: Kept, groups: int) -> Tensor:
     """Rows and columns of a block-diagonal matrix of which only the blocks are stored."""
     height, width = weight.shape[0] // groups, weight.shape[1]
     if columns is None or groups == 1:
-        kept = weight if rows is None else weight.index_select(0, rows)
+        # A scale of what is read, as weight norm has, is the same for all that is made.
+        kept = weight if rows is None or len(weight) == 1 else weight.index_select(0, rows)
         return kept if columns is None else kept.index_select(1, columns)
     stays = torch.arange(len(weight), device=weight.device) if rows is None else rows
     blocks = [columns[columns // width == group] - group * width for group in range(groups)]

@@ -70,7 +70,7 @@ class SizesOnly:
     def __init__(self) -> None:
         self.needed = False
         # Where zeros stand for values, or what was made of these. A place that is used again by
-        # what nobody has told of is at most taken for one of them.
+        # an unknown one is at most taken for one of them.
         self._empty: set[int] = set()
 
     def run(self, operator: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
@@ -157,7 +157,7 @@ _MATRICES = frozenset({_ATEN.mm.default, _ATEN.addmm.default, _ATEN.bmm.default}
 """Operators whose result lies row by row in memory, however what they are given does."""
 
 _TRAINING = 5
-"""Where a batch norm is told whether it takes statistics of what it is given."""
+"""The argument of a batch norm that says whether it takes statistics of its input."""
 
 
 def _sized(

@@ -72,7 +72,7 @@ def with_ties(state: Any, model: nn.Module) -> Any:
 
 
 def _hint(state: Any) -> str:
-    """What is around the weights in a file, if it can be told."""
+    """What surrounds the weights in a file, if that is known."""
     keys = list(state) if isinstance(state, dict) else []
     inner = next((key for key in keys if isinstance(state[key], dict)), None)
     if inner is not None:

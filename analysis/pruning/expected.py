@@ -123,7 +123,7 @@ class _Partition:
     def alike(self, labels: Labels) -> tuple[Numbers, Numbers]:
         """Every label of the classes of these, and the place of the first of these that it is like.
 
-        Groups are many and small: each is told from its own labels, and not from all.
+        Groups are many and small: each is found from its own labels, and not from all.
         """
         classes, first = np.unique(self.of[labels], return_index=True)
         sizes = self._sizes[classes]

@@ -90,7 +90,7 @@ def builder(
 
 
 def _asked(config: Config) -> Any:
-    """What a pruner function is asked: the ratio, or the targets that stand in its place."""
+    """The last argument of a pruner function: the ratio, or the targets in its place."""
     if not config.sought:
         return config.ratio
     return {target.quantity: target.limit for target in config.targets}

@@ -116,7 +116,7 @@ def _way_out(run: Run) -> str:
     asked, option = run.config.asked, "target" if run.config.sought else "ratios"
     argument = f"targets={asked!r}" if run.config.sought else asked
     return (
-        f"\ncut by the groups as they are: analysis.prune(model, example_inputs, {argument}), or "
+        f"\nprune by groups instead: analysis.prune(model, example_inputs, {argument}), or "
         f"`{OWN} prune MODEL --{option} {asked}`"
     )
 

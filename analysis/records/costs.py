@@ -299,7 +299,7 @@ class Reach:
             cost is known.
         holders: the layers that keep most there.
         scaling: what falls with the ratio, and what no ratio touches; None where that is not
-            told by squares and products of two widths.
+            described by squares and products of two widths.
         unknown: ratios whose cost is not known, so that they may meet the target or not.
     """
 

@@ -102,7 +102,7 @@ class Config:
 
     @property
     def asked(self) -> str:
-        """How far, in a word: the ratio, or the targets that stand in its place."""
+        """How far, in a word: the ratio, or the targets in its place."""
         return ",".join(map(str, self.targets)) if self.sought else f"{self.ratio:g}"
 
     def __post_init__(self) -> None:

@@ -75,7 +75,7 @@ _FEWEST = 100
 
 
 def targets_of(given: Any) -> tuple[Target, ...]:
-    """Targets as every door takes them.
+    """Targets in the form that every function and command takes.
 
     Args:
         given: a dict of limits by quantity, ``macs=0.45,params=1.2e6``, or targets; each quantity

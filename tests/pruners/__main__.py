@@ -108,7 +108,7 @@ def _compared(folder: Path) -> Iterator[dict[str, Any]]:
 def _told_in(file: Path) -> dict[str, Any]:
     """What the report says of a comparison."""
     if not file.is_file():
-        return {"verdict": "", "reason": "nothing could be told", "layers": 0, "untied": []}
+        return {"verdict": "", "reason": "nothing is known", "layers": 0, "untied": []}
     answer = json.loads(file.read_text())
     told = {key: answer[key] for key in ("verdict", "reason", "first_divergence", "untied")}
     return told | {"layers": len(answer["kept"])}

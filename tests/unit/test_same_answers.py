@@ -268,7 +268,7 @@ def only_head(model: nn.Module) -> list[nn.Module]:
 def test_missing_outputs_are_refused_by_every_function(function: Callable[..., Any]) -> None:
     model = factory(WithStates)()
     before = {*vars(model)}
-    with pytest.raises(InputError, match=r"puts out nothing at 'cache'; expected.*`logits`"):
+    with pytest.raises(InputError, match=r"no output at 'cache'; expected.*`logits`"):
         function(model, images(), outputs=["cache"])
     with pytest.raises(InputError, match=r"expected a list of paths, such as \['logits'\]"):
         function(model, images(), outputs="logits")
@@ -593,7 +593,7 @@ def test_locked_macs_that_sum_to_more_than_there_are_say_so(capsys: Any) -> None
     locks = json.loads(capsys.readouterr().out)["lint"]["locks"]
     assert sum(lock["macs"] for lock in locks) > count_macs(factory(Net)(), images()).macs
     main(["groups", *model, "--lint", "--ignore", f"{__name__}:all_of_them"])
-    assert "what two groups lock together is in the numbers of both" in capsys.readouterr().out
+    assert "MACs that two groups lock together count for both" in capsys.readouterr().out
 
 
 class Attention(Net):
@@ -632,5 +632,5 @@ def test_an_error_of_your_own_code_is_reported_with_its_line_and_no_tensors(caps
     run = by_command(capsys, "raising", "images", "--ignore", "none")
     assert run["verdict"] == "broken"
     assert "raised: RuntimeError: eight channels are expected (" in run["reason"]
-    assert "test_doors.py:" in run["reason"]
+    assert "test_same_answers.py:" in run["reason"]
     assert "on no tensors" not in run["reason"]

@@ -65,10 +65,10 @@ def test_weights_that_were_trained_since_make_it_consistent(tmp_path: Path, of_f
     assert not failing(found)
 
 
-def test_weights_that_were_trained_far_are_told_by_the_folder_and_by_no_file(tmp_path) -> None:
+def test_weights_that_were_trained_far_are_read_from_the_folder_and_from_no_file(tmp_path) -> None:
     folder = made(tmp_path, trained=30.0)
     assert run(folder).verification.verdict is Verdict.CONSISTENT
-    with pytest.raises(InputError, match="which channels stayed cannot be told"):
+    with pytest.raises(InputError, match="the kept channels cannot be found"):
         run(folder / WEIGHTS)
 
 

@@ -80,7 +80,7 @@ def test_a_record_holds_what_verify_says_and_the_next_run_reads_it(project, caps
     assert {path.name: path.read_bytes() for path in paths} == written
 
 
-def test_what_does_not_pass_is_told_and_ends_with_1(project, capsys) -> None:
+def test_what_does_not_pass_is_listed_and_ends_with_1(project, capsys) -> None:
     more = "".join(
         f'[[subject]]\nmodel = "net.py:{name}"\ninput_size = [3, 8, 8]\n'
         for name in ("Flipped", "Raising")
@@ -96,7 +96,7 @@ def test_what_does_not_pass_is_told_and_ends_with_1(project, capsys) -> None:
     assert summary == "3 cells: 1 exact, 1 wrong, 1 refused"
 
 
-def test_records_of_before_a_change_are_told(project, capsys) -> None:
+def test_records_of_before_a_change_are_reported(project, capsys) -> None:
     assert grid() == 0
     (project / "net.py").write_text(NETWORKS + "# changed\n")
     assert grid("--dry-run") == 0

@@ -199,7 +199,7 @@ def test_matrices_that_an_exporter_turned_round_are_found_by_their_layers(models
     assert data["kept"]["project"]["in"]
 
 
-def test_a_file_with_two_tensors_for_one_is_told(models, capsys) -> None:
+def test_a_file_with_two_tensors_for_one_is_reported(models, capsys) -> None:
     save_model(dense := models["tied"](), "tied.safetensors")
     cut = dense.up.weight.data[::2].clone()
     state = {name: value.clone() for name, value in dense.state_dict().items()}

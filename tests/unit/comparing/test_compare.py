@@ -345,7 +345,7 @@ def with_merged_norm(model: Any) -> Any:
     return merged
 
 
-def test_a_batch_norm_that_was_merged_is_consistent_and_told() -> None:
+def test_a_batch_norm_that_was_merged_is_consistent_and_listed() -> None:
     dense, pruned = by_hand()
     found = compare(dense, with_merged_norm(pruned), inputs_for(dense))
     assert (found.verdict, found.passed) == (Verdict.CONSISTENT, True)
@@ -381,7 +381,7 @@ def test_a_norm_that_was_turned_before_it_was_merged_is_never_consistent() -> No
     pruned: Any = by_groups(dense, inputs, numbered(dense))
     for tensor in named_tensors(pruned.norm).values():
         tensor.data = tensor.data.roll(1) if tensor.dim() else tensor.data
-    with pytest.raises(InputError, match=r"cannot be told.*first\.weight"):
+    with pytest.raises(InputError, match=r"cannot be found.*first\.weight"):
         compare(dense, with_merged_norm(pruned), inputs)
 
 

@@ -73,7 +73,7 @@ def candidates(macs, params, targets: str, saved=None) -> Candidates:
     return Candidates(targets_of(targets), np.arange(len(macs)) / 10, left, dense, saved)
 
 
-def test_targets_that_no_ratio_meets_together_are_told_apart_from_one_that_none_meets() -> None:
+def test_targets_that_no_ratio_meets_together_differ_from_one_that_none_meets() -> None:
     model = make(Chain)
     inputs = inputs_for(model)
     least = ratio_for(model, inputs, {"macs": 0.01, "params": 0.9}, ignored_layers=["head"])
@@ -85,7 +85,7 @@ def test_targets_that_no_ratio_meets_together_are_told_apart_from_one_that_none_
     assert not found.least().misses(found.targets[:1], found.dense)
 
 
-def test_the_bytes_of_an_answer_are_measured_and_not_only_told_from_the_parameters() -> None:
+def test_the_bytes_of_an_answer_are_measured_and_not_only_derived_from_the_parameters() -> None:
     # Bytes fall with the parameters, but for one ratio, whose file happens to be larger.
     saved = {0.0: 1000, 0.1: 800, 0.2: 620, 0.3: 480, 0.4: 505, 0.5: 300}
     found = candidates([9] * 6, [900, 700, 500, 400, 350, 200], "bytes=500", saved.__getitem__)
@@ -173,7 +173,7 @@ def test_ratios_in_equal_shares_end_elsewhere_once_weights_are_trained() -> None
     assert found.outcome.trained
 
 
-def test_a_pruning_of_a_users_own_is_told_its_targets_in_place_of_a_ratio() -> None:
+def test_a_pruner_function_gets_its_targets_in_place_of_a_ratio() -> None:
     told = []
 
     def factory(model, inputs, targets):

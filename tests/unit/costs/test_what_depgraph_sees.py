@@ -256,7 +256,7 @@ def test_a_ratio_costs_what_torch_pruning_leaves_or_has_no_price(kind, scope) ->
         (ReadByNoGrad, "it does not see `aside`"),
         (Borrowed, "it does not see `other`"),
         (Recurrent, "it does not cut the recurrent layer `steps` as a whole"),
-        (ByPlace, "it takes `places`, which has none of its channels, for a part of it"),
+        (ByPlace, "it includes `places`, which has none of its channels"),
         (WrittenTo, "with gradients, by which DepGraph traces it, it raises: a leaf Variable"),
         (Gru, "DepGraph has no rule for the recurrent layer `steps`"),
     ],

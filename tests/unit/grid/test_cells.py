@@ -108,7 +108,7 @@ def test_what_is_no_data_is_no_cell_that_can_be_kept() -> None:
         cell("square", Request(Network("resnet18"), ignore=lambda model: [])).digest  # noqa: B018
 
 
-def test_records_of_other_versions_are_told(tmp_path) -> None:
+def test_records_of_other_versions_are_reported(tmp_path) -> None:
     records = Records(tmp_path)
     now = cell("square", 1, versions=(("torch", "2.15.0"),))
     for other in (

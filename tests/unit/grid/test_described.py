@@ -90,13 +90,13 @@ def test_measures_are_checks_of_the_catalogue() -> None:
         ("ratios = [0.3\n", "grid.toml: "),
     ],
 )  # fmt: skip
-def test_bad_input_is_told_with_its_line_and_what_is_expected(text: str, told: str) -> None:
+def test_bad_input_is_reported_with_its_line_and_what_is_expected(text: str, told: str) -> None:
     with pytest.raises(InputError) as caught:
         cells(text)
     assert told in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_a_file_that_is_not_there_is_told() -> None:
+def test_a_file_that_is_not_there_is_reported() -> None:
     with pytest.raises(InputError, match=r"cannot read 'gone.toml': No such file"):
         cells_of("gone.toml", check_references)

@@ -18,7 +18,7 @@ from analysis.grid.local import Local
 from analysis.grid.records import End, How, Records, ended_by
 
 
-def test_ends_are_told_in_the_order_of_the_cells_whatever_ends_first() -> None:
+def test_ends_are_reported_in_the_order_of_the_cells_whatever_ends_first() -> None:
     cells = [cell("square", 3, 0.3), cell("square", 4), cell("square", 5)]
     found = list(run(cells, Local(2)))
     assert [each for each, _ in found] == cells
@@ -153,9 +153,9 @@ def test_a_disk_that_is_full_loses_nothing_that_is_written(tmp_path) -> None:
 
 
 def test_an_interrupt_keeps_what_was_done_and_the_next_run_does_the_rest(tmp_path) -> None:
-    list(run(squares(20, 0.05), Local(2), Records(tmp_path / "undisturbed")))
+    list(run(squares(20, 0.3), Local(2), Records(tmp_path / "undisturbed")))
     folder = tmp_path / "records"
-    process = begun(folder, 20, 0.05)
+    process = begun(folder, 20, 0.3)
     deadline = time.monotonic() + 30
     while len(list(folder.glob("*.json")) if folder.is_dir() else []) < 3:
         assert time.monotonic() < deadline
@@ -165,7 +165,7 @@ def test_an_interrupt_keeps_what_was_done_and_the_next_run_does_the_rest(tmp_pat
     undisturbed, kept = bytes_in(tmp_path / "undisturbed"), bytes_in(folder)
     assert 3 <= len(kept) < 20
     assert kept.items() <= undisturbed.items()
-    list(run(squares(20, 0.05), Local(2), Records(folder)))
+    list(run(squares(20, 0.3), Local(2), Records(folder)))
     assert bytes_in(folder) == undisturbed
 
 

@@ -42,10 +42,10 @@ def test_what_is_no_metric_is_refused_with_its_type(found, message: str) -> None
 
 
 def fails(_: nn.Module) -> float:
-    return float({}["accuracy"])  # the line that is told
+    return float({}["accuracy"])  # the line that is reported
 
 
-def test_what_a_function_raises_is_told_with_its_message_and_line() -> None:
+def test_what_a_function_raises_is_reported_with_its_message_and_line() -> None:
     with pytest.raises(
         InputError, match=r"raised KeyError: 'accuracy' \(test_measuring\.py:\d+: return float\("
     ):

@@ -121,7 +121,7 @@ def test_a_path_to_no_output_is_refused_before_anything_is_pruned(path, there) -
     model = make(Telling)
     inputs = inputs_for(model)
     for function in (verify, verify_steps):
-        with pytest.raises(InputError, match=f"nothing at '{path}'.*{there}"):
+        with pytest.raises(InputError, match=f"no output at '{path}'.*{there}"):
             function(model, inputs, half_pruner(model, inputs), outputs=[path])
     assert model.first.out_channels == 6
 
@@ -162,7 +162,7 @@ def test_the_command_takes_the_paths(capsys) -> None:
     assert "outputs" not in text[0][1]["subject"]
     assert text[2][1]["subject"]["outputs"] == ["0"]
     assert main(["verify", *options, "--outputs", "logits"]) == 2
-    assert "nothing at 'logits'" in capsys.readouterr().err
+    assert "no output at 'logits'" in capsys.readouterr().err
 
 
 def test_the_decorator_takes_the_paths() -> None:

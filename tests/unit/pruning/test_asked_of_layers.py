@@ -191,7 +191,7 @@ def failed(**options) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"head_pruning_ratio": 0.5, "iterative_steps": 5}, "9 went"),
+        ({"head_pruning_ratio": 0.5, "iterative_steps": 5}, "9 removed"),
         ({"head_pruning_ratio": 0.5, "num_heads": {}}, "`num_heads`"),
         ({"head_pruning_ratio": 0.5, "prune_num_heads": False}, "prune_num_heads=True"),
     ],

@@ -259,7 +259,7 @@ def test_a_run_that_was_asked_to_leave_tests_out_is_narrowed_though_none_was(
     write(project, HEADER + HALF + MOST + OLD)
     result = check(project, *asked)
     assert result.ret == 0
-    assert summary(result)[-1].startswith("8 rows of the baseline were not looked at")
+    assert summary(result)[-1].startswith("8 rows of the baseline were not checked")
 
 
 @pytest.mark.parametrize("processes", [ONE_PROCESS, TWO_PROCESSES])

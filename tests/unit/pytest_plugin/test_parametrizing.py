@@ -100,7 +100,7 @@ def test_there_is_a_test_for_each_check_and_ratio_with_a_readable_id(session) ->
     assert ids == [f"Net-{ratio}-{check}" for ratio in (0.3, 0.5) for check in CATALOGUE]
 
 
-def test_targets_stand_in_the_place_of_ratios_and_are_checked(session) -> None:
+def test_targets_replace_ratios_and_are_checked(session) -> None:
     arguments = "Net, input_size=(3, 8, 8), targets={'macs': 0.6}"
     result = session(arguments, "-k", "meets_target or equivalent", "-v")
     result.assert_outcomes(passed=2, deselected=len(CATALOGUE) - 2)
@@ -471,7 +471,7 @@ def test_what_is_not_right_ends_with_the_line_that_leads_to_a_pruning_that_is(se
 
 
 BAD = {
-    "no network": ((), "none was given; give one with --model"),
+    "no network": ((), "needs a network; give one with --model"),
     "no such module": (("--model", "nowhere:f"), "cannot import 'nowhere'"),
     "no such file": (("--model", "nowhere.py:f"), "no file 'nowhere.py'"),
     "no such attribute": (("--model", "mine.py:Ne"), "has no 'Ne'; did you mean 'Net'?"),

@@ -1,4 +1,4 @@
-"""What is to be left at most, as every door takes it."""
+"""What is to be left at most, as every function takes it."""
 
 import pytest
 
