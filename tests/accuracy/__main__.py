@@ -1,7 +1,7 @@
 """``python -m tests.accuracy``: what pruning costs in accuracy, before and after fine-tuning.
 
 The network of `digits` is pruned under each policy and scope at each ratio, as in the case study,
-and proved. What it tells of the images held out is written to ``accuracy.json``.
+and proved. How many images held out it recognizes is written to ``accuracy.json``.
 """
 
 import argparse

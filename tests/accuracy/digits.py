@@ -16,7 +16,7 @@ __all__ += ["train"]
 WEIGHTS = Path(__file__).with_name("digits.safetensors")
 
 WIDTH = 0.5
-"""Of the network: half of the channels tell digits apart, and keep the file of weights small."""
+"""Half of the channels are enough for digits, and keep the file of weights small."""
 
 INPUT_SIZE = (3, 16, 16)
 """The images have 8 x 8 pixels; the last stages of the network need twice as many."""
@@ -51,11 +51,11 @@ def split(held_out: bool) -> tuple[Tensor, Tensor]:
 
 
 def accuracy(model: nn.Module) -> dict[str, float]:
-    """The share of the images held out whose digit is told."""
+    """The share of the images held out whose digit is recognized."""
     images, digits = split(held_out=True)
     with torch.no_grad():
-        told = torch.cat([model(batch).argmax(1) for batch in images.split(_BATCH)])
-    return {"accuracy": (told == digits).double().mean().item()}
+        found = torch.cat([model(batch).argmax(1) for batch in images.split(_BATCH)])
+    return {"accuracy": (found == digits).double().mean().item()}
 
 
 def finetune(model: nn.Module) -> None:

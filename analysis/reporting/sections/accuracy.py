@@ -35,7 +35,7 @@ def section(directory: str) -> Section | Absent:
         tables=(_table(measured),),
         tests=("tests/case_study/test_accuracy.py",),
         gist=(
-            f"at {most:.0%}, {_range(at_most, 'pruned')} of the digits are told, and "
+            f"at {most:.0%}, {_range(at_most, 'pruned')} of the digits are recognized, and "
             f"{_range(at_most, 'finetuned')} after {measured['epochs']} epochs of fine-tuning; "
             f"{share(measured['dense'])} by the dense network"
         ),
@@ -43,7 +43,7 @@ def section(directory: str) -> Section | Absent:
 
 
 def standard_error(accuracy: float, images: int) -> float:
-    """Of an accuracy that was measured on so many images, each told or not."""
+    """Of an accuracy that was measured on so many images, each recognized or not."""
     return sqrt(accuracy * (1 - accuracy) / images)
 
 
@@ -57,10 +57,10 @@ def _said(measured: Measured) -> Iterator[str]:
     yield (
         f"The prunings above are of random weights. Here `{measured['network']}` at "
         f"{measured['width']:g} of its width was trained on {measured['trained_on']:,} of "
-        f"scikit-learn's digits ({size}). The dense network tells {share(measured['dense'])} of "
-        f"{images} others. It was pruned by torch-pruning with L1 magnitude, proved, measured, "
-        f"fine-tuned for {measured['epochs']} epochs and measured again. "
-        "`tox run -e accuracy` does it again."
+        f"scikit-learn's digits ({size}). The dense network recognizes "
+        f"{share(measured['dense'])} of {images} others. It was pruned by torch-pruning with L1 "
+        f"magnitude, proved, measured, fine-tuned for {measured['epochs']} epochs and measured "
+        "again. `tox run -e accuracy` does it again."
     )
     yield (
         f"Of {images} images, an accuracy of 50 % has a standard error of "

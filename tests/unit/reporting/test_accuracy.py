@@ -32,7 +32,7 @@ def test_the_gist_is_of_the_greatest_ratio(tmp_path: Path) -> None:
     found = section(str(tmp_path))
     assert isinstance(found, Section)
     assert found.gist == (
-        "at 80%, 10.0% to 20.0% of the digits are told, and 75.0% to 80.0% after 3 epochs of "
+        "at 80%, 10.0% to 20.0% of the digits are recognized, and 75.0% to 80.0% after 3 epochs of "
         "fine-tuning; 95.0% by the dense network"
     )
     assert "a standard error of 2.5%, one of 95 % of 1.1%" in found.paragraphs[1]
