@@ -55,7 +55,7 @@ def _range(prunings: list[Measured], which: str) -> str:
 def _said(measured: Measured) -> Iterator[str]:
     size, images = "x".join(map(str, measured["input_size"])), measured["held_out"]
     yield (
-        f"The prunings above are of random weights. Here `{measured['network']}` at "
+        f"Weights of the case study are random. Here, `{measured['network']}` at "
         f"{measured['width']:g} of its width was trained on {measured['trained_on']:,} of "
         f"scikit-learn's digits ({size}). The dense network recognizes "
         f"{share(measured['dense'])} of {images} others. It was pruned by torch-pruning with L1 "
