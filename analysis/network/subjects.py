@@ -70,11 +70,14 @@ def _models() -> Any:
     return import_module("torchvision.models")
 
 
-def mobilenet_v2_cifar() -> nn.Module:
+def mobilenet_v2_cifar(width: float = 1.0) -> nn.Module:
     """MobileNetV2 for 3x32x32 images and 10 classes.
 
     torchvision's network with the strides of the stem and of the 24-channel stage set to 1, the
     usual change for small images, so that four strides of 2 fewer pixels are lost early.
+
+    Args:
+        width: multiplier of the channels.
     """
     settings = [
         # expansion, channels, blocks, stride
@@ -86,7 +89,7 @@ def mobilenet_v2_cifar() -> nn.Module:
         [6, 160, 3, 2],
         [6, 320, 1, 1],
     ]
-    model = _models().MobileNetV2(num_classes=10, inverted_residual_setting=settings)
+    model = _models().MobileNetV2(10, width, settings)
     model.features[0][0].stride = (1, 1)
     return model
 

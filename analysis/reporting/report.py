@@ -14,6 +14,7 @@ from analysis.reporting.evidence import evidence
 from analysis.reporting.figures.drawing import Drawing
 from analysis.reporting.section import Absent, Section
 from analysis.reporting.sections import (
+    accuracy,
     against,
     asked,
     attribution,
@@ -45,8 +46,8 @@ def write_report(
     """Write ``index.html``, ``report.md``, ``results.json`` and the pictures they show.
 
     The report of the case study also reads its directory: the baselines of other versions, in
-    ``versions/``, and ``pruners.json`` become sections, and ``junit.xml`` gives the outcomes of the
-    tests that the sections cite.
+    ``versions/``, ``accuracy.json`` and ``pruners.json`` become sections, and ``junit.xml`` gives
+    the outcomes of the tests that the sections cite.
 
     Every file is made before the first is written, and each replaces its predecessor whole.
 
@@ -106,6 +107,7 @@ def sections_of(
 def _of_the_case_study(study: Study, directory: str) -> Iterator[Section | Absent]:
     """The sections that only the case study has."""
     yield mismatch.section(study)
+    yield accuracy.section(directory)
     yield pruners.section(directory)
     yield versions.section(directory)
 

@@ -299,7 +299,7 @@ def _results(name: str) -> Callable[[], str]:
     """A page made from a file of ``reports/``: sentences and tables, the long ones folded."""
 
     def text() -> str:
-        page = import_module(f"analysis.reporting.results.{name}").section(str(ROOT / "reports"))
+        page = import_module(f"analysis.reporting.{name}").section(str(ROOT / "reports"))
         tests = ", ".join(map(_code, page.tests))
         return "\n\n".join(
             [
@@ -362,10 +362,11 @@ GENERATED: dict[str, Callable[[], str]] = {
     "how costs fall": _scaling,
     "counters": _counters,
     "environments": _environments,
-    "results of torchvision": _results("torchvision"),
-    "results of networks": _results("networks"),
-    "results of counters": _results("counters"),
-    "results of printed figures": _results("published"),
+    "results of accuracy": _results("sections.accuracy"),
+    "results of torchvision": _results("results.torchvision"),
+    "results of networks": _results("results.networks"),
+    "results of counters": _results("results.counters"),
+    "results of printed figures": _results("results.published"),
     "architecture": _document("ARCHITECTURE.md"),
     "contributing": _document("CONTRIBUTING.md"),
     "changelog": _document("CHANGELOG.md"),

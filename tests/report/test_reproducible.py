@@ -32,6 +32,7 @@ def again(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "counters.json",
         "published.json",
         "pruners.json",
+        "accuracy.json",
         "baseline.csv",
     ):
         shutil.copy(COMMITTED / name, folder)
