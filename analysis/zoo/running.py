@@ -1,4 +1,4 @@
-"""A collection of networks, each analysed part by part in processes that can be ended, and reported.
+"""A collection of networks, analysed part by part in processes that can be ended, and reported.
 
 Every part is a cell whose end is kept under ``.records/``; when all are there they are written to
 one file.
