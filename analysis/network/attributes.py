@@ -1,7 +1,7 @@
 """What modules hold beside their tensors, and what a call of a model keeps on it."""
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,8 +16,9 @@ __all__ = ["as_before", "own_attributes"]
 @contextmanager
 def as_before(model: nn.Module) -> Iterator[None]:
     """Take away on the way out what a call keeps on a model: attributes, buffers and hooks."""
-    found = [(vars(module), own_attributes(module)) for module in model.modules()]
-    buffers = [(module._buffers, dict(module._buffers)) for module in _of_python(model)]
+    modules = list(model.modules())
+    found = [(vars(module), own_attributes(module)) for module in modules]
+    buffers = [(module._buffers, dict(module._buffers)) for module in _of_python(modules)]
     held = [
         (value, copy.copy(value))
         for _, own in found
@@ -25,7 +26,7 @@ def as_before(model: nn.Module) -> Iterator[None]:
         if type(value) in (dict, list)  # others may refuse to be written, as a configuration does
     ]
     # A model that installs hooks notes that it did: without the note, it would once more.
-    hooks = [(own, {*own}) for module in model.modules() for own in _hooks_of(module)]
+    hooks = [(own, {*own}) for module in modules for own in _hooks_of(module)]
     try:
         yield
     finally:
@@ -44,9 +45,9 @@ def as_before(model: nn.Module) -> Iterator[None]:
                 (value.update if isinstance(value, dict) else value.extend)(before)
 
 
-def _of_python(model: nn.Module) -> Iterator[nn.Module]:
+def _of_python(modules: Iterable[nn.Module]) -> Iterator[nn.Module]:
     """The modules but those of TorchScript, which keep their buffers elsewhere."""
-    return (each for each in model.modules() if not isinstance(each, torch.jit.ScriptModule))
+    return (each for each in modules if not isinstance(each, torch.jit.ScriptModule))
 
 
 def _hooks_of(module: nn.Module) -> Iterator[dict[int, Any]]:
