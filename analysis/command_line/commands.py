@@ -249,7 +249,7 @@ def sensitivity(options: Namespace) -> Answer:
         picture = _imported("analysis.reporting.sensitivity_text").picture
         files.write_text(options.picture, picture(found, options.model))
     data = sensitivity_text.as_data(given.info, found, command)
-    said = sensitivity_text.sensitivity(found, command, options.ignore)
+    said = sensitivity_text.sensitivity(found, command, sensing.how(request))
     return _answer(options, data, said, passed=not found.why_not and _passes(found.run))
 
 

@@ -4,13 +4,14 @@ import json
 from argparse import Namespace
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from analysis.errors import InputError
 from analysis.records import EACH_ALONE, Request, Suggestion
 from analysis.reporting.files import check_writable
 from analysis.sensitivities.measuring import costed
 
-__all__ = ["check", "proved_as", "widths_text"]
+__all__ = ["check", "how", "proved_as", "widths_text"]
 
 
 def check(options: Namespace) -> None:
@@ -36,6 +37,15 @@ def check(options: Namespace) -> None:
 def proved_as(request: Request, suggestion: Suggestion) -> Request:
     """The request that prunes what is suggested."""
     return replace(request, ratios=(0.0,), widths=suggestion.widths)
+
+
+def how(request: Request) -> dict[str, Any]:
+    """The arguments of `analysis.prune` that a request gives beside how far."""
+    usual = Request(request.network, scope=request.scope, cut=request.cut)
+    names = ("importance", "round_to", "max_pruning_ratio")
+    asked = {name: getattr(request, name) for name in names}
+    unusual = {name: value for name, value in asked.items() if value != getattr(usual, name)}
+    return {"ignore": request.policy, **unusual}
 
 
 def widths_text(widths: Mapping[str, int]) -> str:

@@ -65,6 +65,8 @@ class Suggestion:
         macs: that are left, exact.
         params: the same for parameters.
         method: how it was found.
+        is_by_layer: whether the ratios can be asked of layers, as ``ratios_by_layer`` takes them; a
+            group of a parameter, or of a part of a layer's channels, is asked for by its width.
     """
 
     ratios_by_layer: tuple[tuple[str, float], ...]
@@ -73,6 +75,7 @@ class Suggestion:
     macs: int
     params: int
     method: str
+    is_by_layer: bool
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,19 @@ from analysis.reporting.tables import as_markdown, share
 __all__ = ["as_data", "picture", "sensitivity"]
 
 
-def sensitivity(found: Sensitivity, command: str, ignore: Any) -> str:
-    """One line a group with its loss at each ratio, why some are not known, and what follows."""
+def sensitivity(found: Sensitivity, command: str, how: dict[str, Any]) -> str:
+    """One line a group with its loss at each ratio, why some are not known, and what follows.
+
+    Args:
+        found: what was measured.
+        command: that makes what is suggested; empty for none.
+        how: further arguments of `analysis.prune`, by name.
+    """
     (name, value), *_ = found.dense
     lines = [f"what {name} ({value:.4g} dense) loses when one group alone is cut:", _table(found)]
     lines += [f"`{group.name}`: {why}" for group in found.groups for why in _whys(group)]
     if found.suggestion is not None:
-        lines += ["", *_suggested(found, found.suggestion, ignore)]
+        lines += ["", *_suggested(found, found.suggestion, how)]
     return "\n".join([*lines, *filter(None, [command, found.why_not])])
 
 
@@ -51,7 +57,7 @@ def _whys(group: GroupSensitivity) -> list[str]:
     ]
 
 
-def _suggested(found: Sensitivity, suggestion: Suggestion, ignore: Any) -> list[str]:
+def _suggested(found: Sensitivity, suggestion: Suggestion, how: dict[str, Any]) -> list[str]:
     name = found.dense[0][0]
     lines = [
         f"suggested ({suggestion.method}): {suggestion.macs:,} MACs and {suggestion.params:,} "
@@ -60,11 +66,13 @@ def _suggested(found: Sensitivity, suggestion: Suggestion, ignore: Any) -> list[
     ]
     if found.run is not None:
         lines.append(_proved(found))
-    ratios = dict(suggestion.ratios_by_layer)
-    return [
-        *lines,
-        f"analysis.prune(model, inputs, ratios_by_layer={ratios!r}, ignore={ignore!r})",
-    ]
+    asked = (
+        {"ratios_by_layer": dict(suggestion.ratios_by_layer)}
+        if suggestion.is_by_layer
+        else {"widths": dict(suggestion.widths)}
+    )
+    words = ", ".join(f"{name}={value!r}" for name, value in {**asked, **how}.items())
+    return [*lines, f"analysis.prune(model, inputs, {words})"]
 
 
 def _proved(found: Sensitivity) -> str:

@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 
 from analysis.costs.accounting import Account
 from analysis.costs.predicting import account_of_sets
+from analysis.errors import InputError
+from analysis.pruning.by_groups import scopes_of
 from analysis.records import (
     QUANTITIES,
     CostTable,
@@ -63,7 +65,18 @@ def suggested(
         macs=int(left["macs"][0]),
         params=int(left["params"][0]),
         method=method,
+        is_by_layer=_is_by_layer(cuts, {name: cut.ratio for name, cut in taken}),
     )
+
+
+def _is_by_layer(cuts: Cuts, ratios: dict[str, float]) -> bool:
+    """Whether these ratios, asked of layers of these names, are asked of these groups alone."""
+    try:
+        scopes = scopes_of(cuts.model, cuts.sets, cuts.config, ratios)
+    except InputError:
+        return False
+    found = {root: each.ratio for each in scopes for root in each.roots if each.ratio is not None}
+    return found == ratios
 
 
 def _options(group: GroupSensitivity) -> list[CutAlone]:
