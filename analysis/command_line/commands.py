@@ -46,10 +46,8 @@ from analysis.records import (
     Comparison,
     Counterexample,
     Point,
-    Request,
     Run,
     Sensitivity,
-    Suggestion,
     Thresholds,
 )
 from analysis.reporting import (
@@ -242,30 +240,14 @@ def sensitivity(options: Namespace) -> Answer:
         )
         found = Sensitivity(tuple(dense.items()), groups)
         if request.targets:
-            suggestion = given.of(request, "suggested", groups)
-            found = _suggested(given, request, found, suggestion)
+            found = sensing.suggested(given, request, found)
     command = _suggested_command(options, found)
     if options.picture:
         picture = _imported("analysis.reporting.sensitivity_text").picture
         files.write_text(options.picture, picture(found, options.model))
     data = sensitivity_text.as_data(given.info, found, command)
     said = sensitivity_text.sensitivity(found, command, sensing.how(request))
-    return _answer(options, data, said, passed=not found.why_not and _passes(found.run))
-
-
-def _passes(run: Run | None) -> bool:
-    return run is None or run.passed
-
-
-def _suggested(
-    given: Given, request: Request, found: Sensitivity, suggestion: Suggestion | str
-) -> Sensitivity:
-    """What is suggested, pruned and proved once."""
-    if isinstance(suggestion, str):
-        return replace(found, why_not=suggestion)
-    request = sensing.proved_as(request, suggestion)
-    run = run_of(replace(given, request=request), *request.configs, OF_PRUNING)
-    return replace(found, suggestion=suggestion, run=run)
+    return _answer(options, data, said, passed=found.passed)
 
 
 def _suggested_command(options: Namespace, found: Sensitivity) -> str:

@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from analysis.checks import OF_PRUNING
+from analysis.command_line.prepared import Given, run_of
 from analysis.errors import InputError
-from analysis.records import EACH_ALONE, Request, Suggestion
+from analysis.records import EACH_ALONE, Request, Sensitivity, Suggestion
 from analysis.reporting.files import check_writable
 from analysis.sensitivities.measuring import costed
 
-__all__ = ["check", "how", "proved_as", "widths_text"]
+__all__ = ["check", "how", "suggested", "widths_text"]
 
 
 def check(options: Namespace) -> None:
@@ -34,9 +36,14 @@ def check(options: Namespace) -> None:
     options.ratios = options.ratios or EACH_ALONE
 
 
-def proved_as(request: Request, suggestion: Suggestion) -> Request:
-    """The request that prunes what is suggested."""
-    return replace(request, ratios=(0.0,), widths=suggestion.widths)
+def suggested(given: Given, request: Request, found: Sensitivity) -> Sensitivity:
+    """The same with what meets the targets, pruned and proved once."""
+    suggestion: Suggestion | str = given.of(request, "suggested", found.groups)
+    if isinstance(suggestion, str):
+        return replace(found, why_not=suggestion)
+    request = replace(request, ratios=(0.0,), widths=suggestion.widths)
+    run = run_of(replace(given, request=request), request.config(0.0), OF_PRUNING)
+    return replace(found, suggestion=suggestion, run=run)
 
 
 def how(request: Request) -> dict[str, Any]:

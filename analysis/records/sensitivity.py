@@ -96,3 +96,8 @@ class Sensitivity:
     suggestion: Suggestion | None = None
     why_not: str = ""
     run: Run | None = None
+
+    @property
+    def passed(self) -> bool:
+        """Whether what was asked for is met, and proved; without a target nothing can fail."""
+        return not self.why_not and (self.run is None or self.run.passed)

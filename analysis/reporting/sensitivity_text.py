@@ -100,6 +100,7 @@ def as_data(info: SubjectInfo, found: Sensitivity, command: str) -> dict[str, An
             "macs": suggestion.macs,
             "params": suggestion.params,
             "method": suggestion.method,
+            "is_by_layer": suggestion.is_by_layer,
             "command": command or None,
         },
         "why_not": found.why_not,

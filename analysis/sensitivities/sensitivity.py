@@ -15,9 +15,8 @@ from analysis.pruned import pruned_by_groups
 from analysis.records import (
     EACH_ALONE,
     Config,
-    Run,
+    GroupSensitivity,
     Sensitivity,
-    Suggestion,
     checked_ratios,
     targets_of,
 )
@@ -85,20 +84,18 @@ def sensitivity(
         dense = dense.folded if fold_bn else dense
         before = measure.dense(model)
         cuts = Cuts.of(model, dense.followed, config, ignore)
-        groups = cuts.groups(ratios, dense.costs)
-        found = {
-            (name, cut.kept): _measured(measure, cuts, name, cut.ratio)
-            for name, cut in asked(groups)
-        }
-        groups = with_metrics(groups, found, before, measure.lower)
-        answer = Sensitivity(tuple(before.items()), groups)
-        if not aims:
-            return answer
-        suggestion = suggested(cuts, groups, dense.costs, aims)
-        if isinstance(suggestion, str):
-            return replace(answer, why_not=suggestion)
-        run = _proved(dense, replace(config, targets=aims), ignore, suggestion, measure, before)
-        return replace(answer, suggestion=suggestion, run=run)
+        answer = _scanned(cuts, cuts.groups(ratios, dense.costs), measure, before)
+        return _completed(answer, cuts, dense, replace(config, targets=aims), ignore, measure)
+
+
+def _scanned(
+    cuts: Cuts, groups: Sequence[GroupSensitivity], measure: Measure, before: dict[str, float]
+) -> Sensitivity:
+    """The groups with what each cut of them costs."""
+    found = {
+        (name, cut.kept): _measured(measure, cuts, name, cut.ratio) for name, cut in asked(groups)
+    }
+    return Sensitivity(tuple(before.items()), with_metrics(groups, found, before, measure.lower))
 
 
 def _measured(measure: Measure, cuts: Cuts, name: str, ratio: float) -> Found:
@@ -108,18 +105,18 @@ def _measured(measure: Measure, cuts: Cuts, name: str, ratio: float) -> Found:
         return str(error)
 
 
-def _proved(
-    dense: Dense,
-    config: Config,
-    ignore: Any,
-    suggestion: Suggestion,
-    measure: Measure,
-    before: dict[str, float],
-) -> Run:
-    """The suggestion, pruned and measured if it is proved."""
-    config = replace(config, widths=suggestion.widths)
-    run = pruned_by_groups(dense, config, ignore).outcome
-    if not run.run.verification.verdict.passes:
-        return run.run
-    metrics, _ = measure.of_pruned(run.pruned, before)
-    return replace(run.run, metrics=metrics)
+def _completed(
+    answer: Sensitivity, cuts: Cuts, dense: Dense, config: Config, ignore: Any, measure: Measure
+) -> Sensitivity:
+    """The same with what meets the targets, pruned, and measured if it is proved."""
+    if not config.targets:
+        return answer
+    suggestion = suggested(cuts, answer.groups, dense.costs, config.targets)
+    if isinstance(suggestion, str):
+        return replace(answer, why_not=suggestion)
+    outcome = pruned_by_groups(dense, replace(config, widths=suggestion.widths), ignore).outcome
+    run = outcome.run
+    if run.verification.verdict.passes:
+        metrics, _ = measure.of_pruned(outcome.pruned, dict(answer.dense))
+        run = replace(run, metrics=metrics)
+    return replace(answer, suggestion=suggestion, run=run)
