@@ -12,6 +12,9 @@ __all__ = ["heat_map"]
 _DARK = 0.55
 """Shades beyond this part of the way have light words on them."""
 
+_INCHES = 0.09
+"""Of a character of the title."""
+
 
 def heat_map(
     name: str,
@@ -34,7 +37,9 @@ def heat_map(
     known = [abs(value) for row in values for value in row if value is not None]
     greatest = max(known, default=0.0) or 1.0
     shades = LinearSegmentedColormap.from_list("loss", [BLUE, PAPER, FAILED])
-    with drawn(name, (2.6 + 0.8 * len(columns), 1.2 + 0.28 * len(rows))) as (figure, made):
+    width = max(2.6 + 0.8 * len(columns), _INCHES * len(title))
+    with drawn(name, (width, 1.4 + 0.28 * len(rows))) as (figure, made):
+        figure.suptitle(title, fontsize=11)
         axes = figure.subplots()
         axes.grid(False)
         for row, own in enumerate(values):
@@ -64,7 +69,6 @@ def heat_map(
             xlim=(-0.5, len(columns) - 0.5),
             ylim=(len(rows) - 0.5, -0.5),
             xlabel="share of the group's channels that go",
-            title=title,
         )
         axes.set_xticks(range(len(columns)), columns)
         axes.set_yticks(range(len(rows)), rows)
