@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from analysis.pruning.group_pruner import GroupPruner
     from analysis.pytest_plugin.parametrizing import parametrize_with_checks
     from analysis.saved import load_pruned, save_pruned
+    from analysis.sensitivities.sensitivity import sensitivity
 
 __all__ = [
     "GroupPruner",
@@ -53,6 +54,7 @@ __all__ = [
     "register_layer",
     "reproduce_residual_mismatch",
     "save_pruned",
+    "sensitivity",
     "verify",
     "verify_steps",
     "watch",
@@ -81,6 +83,7 @@ _MODULES = {
     "register_layer": "network.layers",
     "reproduce_residual_mismatch": "proof.mismatch",
     "save_pruned": "saved",
+    "sensitivity": "sensitivities.sensitivity",
     "verify": "pipeline",
     "verify_steps": "pipeline",
     "watch": "comparing.watching",

@@ -54,8 +54,8 @@ class Measure:
             InputError: they are not finite; or two measurements differ by more than is tolerated.
         """
         with random_state_kept():
-            found = self._measured(model)
-            again = self._measured(model)
+            found = self.metrics_of(model)
+            again = self.metrics_of(model)
         check_finite(found)
         for name, value in found.items():
             apart = abs(again.get(name, value) - value)
@@ -81,11 +81,11 @@ class Measure:
             InputError: a function of the user's own raised, or does not do what it is for.
         """
         model = copy_of(pruned_network)
-        pruned, tuned = self._measured(model), None
+        pruned, tuned = self.metrics_of(model), None
         if self.finetune is not None:
             with budgets.step("fine-tuning"), left_as_found(model):
                 trained(self.finetune, model, "finetune")
-            tuned = self._measured(model)
+            tuned = self.metrics_of(model)
         for found in (pruned, tuned or pruned):
             if found.keys() != dense.keys():
                 raise InputError(
@@ -98,6 +98,11 @@ class Measure:
         )
         return tuple(metrics), model
 
-    def _measured(self, model: nn.Module) -> dict[str, float]:
+    def metrics_of(self, model: nn.Module) -> dict[str, float]:
+        """The metrics of a copy of a network.
+
+        Raises:
+            InputError: the user's own function raised, or returned no number.
+        """
         with budgets.step("evaluating"):
             return measured(self.evaluate, copy_of(model))

@@ -43,7 +43,7 @@ def request_of(options: Namespace, model: str, **usual: Any) -> Request:
         shipped=getattr(options, "shipped", None),
         evaluate=getattr(options, "evaluate", None),
         finetune=getattr(options, "finetune", None),
-        cut="groups" if options.command in ("prune", "advise") else CUTS[0],
+        cut="groups" if options.command in _BY_GROUPS else CUTS[0],
         # A report prunes in every scope, and has no thresholds of its own.
         **{name: value for name, value in vars(options).items() if name in _OF_PRUNERS},
         thresholds=Thresholds(
@@ -68,6 +68,9 @@ def ratios_of(options: Namespace) -> tuple[float, ...]:
     given = (getattr(options, name, ()) for name in ("widths", "target"))
     return options.ratios or usual_ratios(*given)
 
+
+_BY_GROUPS = ("prune", "advise", "sensitivity")
+"""Commands that cut by the groups."""
 
 _OF_PRUNERS = (
     "scope",

@@ -15,7 +15,7 @@ from typing import Any
 from tqdm import tqdm
 
 from analysis.checks import CATALOGUE, OF_PRUNING, SHIPPED, named
-from analysis.command_line import scaffold
+from analysis.command_line import scaffold, sensing
 from analysis.command_line.advising import ways
 from analysis.command_line.arguments import (
     check_outputs,
@@ -47,6 +47,7 @@ from analysis.records import (
     Counterexample,
     Point,
     Run,
+    Sensitivity,
     Thresholds,
 )
 from analysis.reporting import (
@@ -57,10 +58,12 @@ from analysis.reporting import (
     dot,
     files,
     groups_text,
+    sensitivity_text,
     text,
 )
 from analysis.reporting import diff as reporting_diff
 from analysis.reporting.read_back import runs_in
+from analysis.sensitivities.scanning import scanned
 
 __all__ = [
     "Answer",
@@ -74,6 +77,7 @@ __all__ = [
     "macs",
     "prune",
     "report",
+    "sensitivity",
     "verify",
 ]
 
@@ -217,6 +221,41 @@ def advise(options: Namespace) -> Answer:
     data = advice_text.as_data(given.info, found)
     passed = found.recommended is not None
     return _answer(options, data, advice_text.advice(found), passed=passed)
+
+
+def sensitivity(options: Namespace) -> Answer:
+    """Measure what each group alone costs; 1 if what it suggests does not pass, or nothing does."""
+    sensing.check(options)
+    kept = Records(options.records) if options.records else None
+    with prepared(options, options.model) as given:
+        request = replace(given.request, scope="local")
+        groups = given.of(request, "cut_alone", options.ratios)
+        dense, groups = scanned(
+            request,
+            groups,
+            Local(options.workers or 0),
+            kept,
+            budget=options.budget,
+            fresh=options.fresh,
+        )
+        found = Sensitivity(tuple(dense.items()), groups)
+        if request.targets:
+            found = sensing.suggested(given, request, found)
+    command = _suggested_command(options, found)
+    if options.picture:
+        picture = _imported("analysis.reporting.sensitivity_text").picture
+        files.write_text(options.picture, picture(found, options.model))
+    data = sensitivity_text.as_data(given.info, found, command)
+    said = sensitivity_text.sensitivity(found, command, sensing.how(request))
+    return _answer(options, data, said, passed=found.passed)
+
+
+def _suggested_command(options: Namespace, found: Sensitivity) -> str:
+    """The command that makes what is suggested; empty where its widths are in no file."""
+    if not options.save or found.suggestion is None:
+        return ""
+    files.write_text(options.save, sensing.widths_text(dict(found.suggestion.widths)))
+    return _prune_command(options, ratios=None, widths=options.save, save="pruned")
 
 
 def prune(options: Namespace) -> Answer:

@@ -33,6 +33,16 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
             "advice.svg",
         ),
     ),
+    "sensitivity": (
+        (
+            "which groups your metric can spare, and ratios that leave half of the MACs",
+            "my_models.py:net --evaluate metrics.py:accuracy --target macs=0.5 --records records",
+        ),
+        (
+            "as a picture",
+            "my_models.py:net --evaluate metrics.py:accuracy --ratios 0.3,0.6 --picture loss.svg",
+        ),
+    ),
     "compare": (
         (
             "two networks",

@@ -24,6 +24,7 @@ from analysis.records import (
     Counterexample,
     CurvePoint,
     Group,
+    GroupSensitivity,
     Lint,
     Network,
     Outside,
@@ -33,6 +34,7 @@ from analysis.records import (
     Run,
     Savings,
     SubjectInfo,
+    Suggestion,
     Verdict,
 )
 
@@ -40,6 +42,7 @@ __all__ = [
     "audit",
     "compare",
     "costs",
+    "cut_alone",
     "groups",
     "left",
     "lint",
@@ -49,6 +52,7 @@ __all__ = [
     "reach",
     "ready",
     "run",
+    "suggested",
     "sweep",
     "why",
 ]
@@ -183,6 +187,28 @@ def _account(request: Request, cut: str, convention: str) -> Account:
     table = _by(convention, request, table)
     reached = reached_layers(model, inputs) if cut == CUTS[0] else None
     return predicting.account_of(model, followed, table, choice, config, reached=reached)
+
+
+def cut_alone(request: Request, ratios: Sequence[float]) -> tuple[GroupSensitivity, ...]:
+    """Every group with what each ratio leaves of the network, not measured yet."""
+    from analysis.sensitivities.work import cuts_of
+
+    with budgets.step("predicting costs"):
+        return cuts_of(request).groups(ratios, _costs_of(request))
+
+
+def suggested(request: Request, groups: Sequence[GroupSensitivity]) -> Suggestion | str:
+    """The measured cuts that meet the targets and lose least, or why none do."""
+    from analysis.sensitivities.suggesting import suggested
+    from analysis.sensitivities.work import cuts_of
+
+    with budgets.step("choosing ratios by group"):
+        return suggested(cuts_of(request), groups, _costs_of(request), request.targets)
+
+
+def _costs_of(request: Request) -> CostTable:
+    table, _ = _measured(request.network)
+    return _by("fvcore", request, table)
 
 
 def ready() -> None:

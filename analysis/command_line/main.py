@@ -49,6 +49,8 @@ def _kept(command: str) -> str:
     """What is there of a command that was ended."""
     if command == "grid":
         return "what was done is kept; run it again to do the rest"
+    if command == "sensitivity":
+        return "what was measured is kept in --records, if they were given"
     return "nothing was written"
 
 

@@ -29,6 +29,7 @@ from analysis.environment import OWN
 from analysis.records import (
     BUDGET,
     HEADS,
+    IMPORTANCES,
 )
 
 __all__ = ["parser"]
@@ -166,6 +167,26 @@ def _add_advise(command: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_sensitivity(command: argparse.ArgumentParser) -> None:
+    add_model_options(command, own_pruner=False)
+    add_targets(command)
+    add_rounding(command)
+    add_metrics(command, finetuned=False)
+    add_json(command)
+    add = command.add_argument
+    add(
+        "--importance",
+        default="l1",
+        choices=IMPORTANCES,
+        help="how channels are ranked in their group (default: l1)",
+    )
+    add("--records", metavar="DIR", help="one file a cut; what is kept is not measured again")
+    add("--fresh", action="store_true", help="measure again what has a record")
+    add("--workers", type=positive, metavar="N", help="processes (default: one for each core)")
+    add("--picture", metavar="FILE.svg", help="draw what each group loses as a heat map")
+    add("--save", metavar="FILE.json", help="write the widths that are suggested, for --widths")
+
+
 def _add_compare(command: argparse.ArgumentParser) -> None:
     add_comparison(command)
     add_json(command)
@@ -223,6 +244,11 @@ _COMMANDS: tuple[tuple[str, str, Callable[[argparse.ArgumentParser], None]], ...
         "advise",
         "prune to a target in several ways, prove each, and recommend one",
         _add_advise,
+    ),
+    (
+        "sensitivity",
+        "measure what your metric loses when one group alone is cut, and suggest ratios by group",
+        _add_sensitivity,
     ),
     (
         "compare",

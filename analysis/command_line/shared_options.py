@@ -270,7 +270,7 @@ def add_targets(command: argparse.ArgumentParser) -> None:
     )
 
 
-def add_metrics(command: argparse.ArgumentParser) -> None:
+def add_metrics(command: argparse.ArgumentParser, *, finetuned: bool = True) -> None:
     """What a network is worth, by functions of the user's own."""
     add = command.add_argument_group("what it costs in a metric of your own").add_argument
     add(
@@ -278,11 +278,12 @@ def add_metrics(command: argparse.ArgumentParser) -> None:
         metavar="PKG.MOD:FUNCTION",
         help="of the model; returns a number or a dict of numbers, where more is better",
     )
-    add(
-        "--finetune",
-        metavar="PKG.MOD:FUNCTION",
-        help="of the model; trains the pruned network in place, which is measured again",
-    )
+    if finetuned:
+        add(
+            "--finetune",
+            metavar="PKG.MOD:FUNCTION",
+            help="of the model; trains the pruned network in place, which is measured again",
+        )
     add(
         "--lower-is-better",
         type=paths_of,

@@ -203,6 +203,14 @@ class Account:
         Raises:
             InputError: no group has this root, or the cost is not known.
         """
+        return self._shared_out(0.0, self.removed(channels)[:, None])
+
+    def removed(self, channels: Mapping[str, Collection[int]]) -> Removed:
+        """What each class loses if these channels of the roots are removed, shape (classes,).
+
+        Raises:
+            InputError: no group has this root, or the cost is not known.
+        """
         channels = self._own(channels)
         for root in channels:
             if channels[root] and root in self._unknown:
@@ -212,8 +220,11 @@ class Account:
             for root in self.model.roots
             for found in [self._segments[root]]
         ]
-        removed = np.concatenate(parts)[:, None].astype(float)
-        return self._shared_out(0.0, removed)
+        return np.concatenate([np.zeros(0), *parts])
+
+    def left(self, removed: Removed) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """MACs and parameters left for each column of what the classes lose, see `removed`."""
+        return self.model.macs.at(removed), self.model.params_at(removed)
 
     def point_at(self, widths: Mapping[str, int]) -> CurvePoint:
         """MACs and parameters left if groups, or layers of them, keep these numbers of channels.

@@ -11,8 +11,8 @@ from typing import Any
 
 from analysis.checks import CATALOGUE, OF_PRUNING
 from analysis.errors import InputError, did_you_mean
+from analysis.grid import sources
 from analysis.grid.cells import Cell
-from analysis.grid.sources import digests, imported_packages, made_with, sources
 from analysis.records import (
     CUTS,
     IMPORTANCES,
@@ -54,10 +54,10 @@ def cells_of(
         InputError: says where in the file something cannot be used, and what is expected.
     """
     names, requests = _read(Path(path), check)
-    depends_on = cache(_depends_on)
+    depends_on = cache(sources.depends_on)
     cells = []
     for request in requests:
-        versions, files = depends_on(_references(request), request.network.weights)
+        versions, files = depends_on(sources.references(request), request.network.weights)
         cells.append(
             Cell(
                 _name(request),
@@ -71,23 +71,6 @@ def cells_of(
             )
         )
     return cells
-
-
-_Pairs = tuple[tuple[str, str], ...]
-
-
-def _depends_on(references: tuple[str, ...], weights: str) -> tuple[_Pairs, _Pairs]:
-    """The versions and the files that decide an answer."""
-    code = [path for reference in references for path in sources(reference)]
-    data = [weights] if weights not in ("random", "default") else []
-    return made_with(imported_packages(code)), digests([*code, *data])
-
-
-def _references(request: Request) -> tuple[str, ...]:
-    """The code of the user's own that a request names."""
-    network = request.network
-    given = (network.name, network.inputs, request.ignore, request.pruner)
-    return tuple(text for text in given if isinstance(text, str) and ":" in text)
 
 
 def _name(request: Request) -> str:

@@ -11,8 +11,9 @@ from importlib import metadata
 from pathlib import Path
 
 from analysis.environment import OWN, PACKAGES, versions
+from analysis.records import Request
 
-__all__ = ["digests", "imported_packages", "made_with", "sources"]
+__all__ = ["depends_on", "digests", "imported_packages", "made_with", "references", "sources"]
 
 _PACKAGE = Path(__file__).parents[1]
 
@@ -29,6 +30,28 @@ def made_with(packages: Iterable[str] = ()) -> tuple[tuple[str, str], ...]:
         "python": f"{sys.version_info.major}.{sys.version_info.minor}",
     }
     return tuple(sorted(told.items()))
+
+
+_Pairs = tuple[tuple[str, str], ...]
+
+
+def depends_on(references: tuple[str, ...], weights: str) -> tuple[_Pairs, _Pairs]:
+    """The versions and the files that decide an answer.
+
+    Args:
+        references: to code of the user's own.
+        weights: as a network names them.
+    """
+    code = [path for reference in references for path in sources(reference)]
+    data = [weights] if weights not in ("random", "default") else []
+    return made_with(imported_packages(code)), digests([*code, *data])
+
+
+def references(request: Request) -> tuple[str, ...]:
+    """The code of the user's own that a request names."""
+    network = request.network
+    given = (network.name, network.inputs, request.ignore, request.pruner, request.evaluate)
+    return tuple(text for text in given if isinstance(text, str) and ":" in text)
 
 
 @cache

@@ -12,6 +12,7 @@ __all__ = [
     "ADVISED",
     "BUDGET",
     "CUTS",
+    "EACH_ALONE",
     "HEADS",
     "IMPORTANCES",
     "MINIMIZING",
@@ -34,6 +35,10 @@ __all__ = [
 
 RATIOS = (0.3, 0.5, 0.8)
 """The case study's pruning ratios."""
+
+
+EACH_ALONE = (0.2, 0.4, 0.6, 0.8)
+"""Ratios at which each group is cut alone, to see what it costs."""
 
 
 BUDGET = 120.0
