@@ -890,6 +890,13 @@ def test_the_unit_of_a_convention_heads_its_columns(capsys) -> None:
     assert "counted by fvcore, not thop" in capsys.readouterr().err
 
 
+def test_a_folder_in_place_of_a_network_is_told_with_what_takes_it(models, capsys) -> None:
+    os.mkdir("pruned")
+    assert run("compare", "models.py:chain", "pruned") == 2
+    told = capsys.readouterr().err
+    assert "'pruned' is a folder: compare takes a file of it, verify --shipped the folder" in told
+
+
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a device of Linux")
 def test_an_answer_that_cannot_be_written_is_a_line_and_no_traceback() -> None:
     command = "from analysis.command_line.main import main; raise SystemExit(main(['checks']))"
