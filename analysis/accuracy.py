@@ -63,7 +63,7 @@ class Measure:
                 raise InputError(
                     f"evaluate is random: it returned {value:g} and then {again[name]:g} as "
                     f"{name!r} of the same network, {apart:g} apart; seed it, or tolerate as much "
-                    f"with metric_loss={apart:g} (--metric-loss) or more"
+                    f"with metric_loss={apart} (--metric-loss) or more"
                 )
         unknown = [name for name in self.lower if name not in found]
         if unknown:

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 from analysis import environment
 from analysis.command_line.options import parser
 from analysis.environment import OWN
-from analysis.errors import AnalysisError, in_options
+from analysis.errors import AnalysisError, InputError, in_options
 
 __all__ = ["main"]
 
@@ -77,9 +77,11 @@ def _run(options: argparse.Namespace) -> int:
     status: int = answer.status
     try:
         print(answer.text, flush=True)
-    except BrokenPipeError:
-        # The reader of the pipe is gone; flushing would raise again.
+    except OSError as error:
+        # Flushing would raise again.
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+        if not isinstance(error, BrokenPipeError):  # whose reader has read enough
+            raise InputError(f"cannot write the answer: {error.strerror}") from error
     return status
 
 

@@ -125,7 +125,7 @@ def _of_network(name: str) -> Callable[[Any], Any]:
 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
-        raise InputError(f"{value!r} is a {type(value).__name__}; expected a text")
+        raise InputError(f"{value!r} is of type {type(value).__name__}; expected a string")
     return value
 
 

@@ -38,7 +38,8 @@ def ended(found: Iterable[tuple[Cell, End | None]], others: Counter[str]) -> tup
     if failing > _SHOWN:
         lines.append(f"and {failing - _SHOWN} more that do not pass")
     summary = ", ".join(f"{number} {word}" for word, number in counts.most_common())
-    lines.append(f"{counts.total()} cells: {summary}")
+    total = counts.total()
+    lines.append(f"{total} cell{'' if total == 1 else 's'}: {summary}")
     return not failing, "\n".join([*lines, *_of(others)])
 
 

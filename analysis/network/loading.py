@@ -33,7 +33,7 @@ def load_callable(reference: str, what: str) -> Any:
         raise _missing(reference, what, vars(module)) from None
     if not callable(target):
         raise InputError(
-            f"{what} {reference!r} is a {type(target).__name__}; expected something to call"
+            f"{what} {reference!r} is of type {type(target).__name__}; expected something to call"
         )
     return target
 

@@ -82,17 +82,50 @@ def trained(function: Callable[[nn.Module], Any], model: nn.Module, what: str) -
         what: what the function is, in words.
 
     Raises:
-        InputError: it raised, or its optimizer changes another network: gradients reached the
-            parameters of this one, and none of them moved.
+        InputError: it raised; it returned another network, or left tensors of other shapes; or
+            its optimizer changes another network: gradients reached the parameters of this one,
+            and none of them moved.
     """
+    shapes = _shapes(model)
     before = [(parameter, parameter.detach().clone()) for parameter in model.parameters()]
     with _gradients_heard(model) as reached, _told(what, function):
-        function(model)
+        returned = function(model)
+    _check_same_network(model, shapes, returned, what)
     if reached and all(torch.equal(was, now.detach()) for now, was in before):
         raise InputError(
             f"{what} changed no weight, though gradients reached {len(reached)} of "
             f"{len(before)} parameters: its optimizer holds the parameters of another network, as "
             "those from before pruning; make it of model.parameters() inside the function"
+        )
+
+
+def _shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:
+    return {
+        name: tuple(tensor.shape)
+        for name, tensor in model.state_dict().items()
+        if isinstance(tensor, Tensor)
+    }
+
+
+def _check_same_network(
+    model: nn.Module, shapes: dict[str, tuple[int, ...]], returned: Any, what: str
+) -> None:
+    """Refuse training that leaves a network which a pruning says nothing of, or makes another.
+
+    A wrapper of the network that is returned, as by `torch.compile`, holds it.
+    """
+    if isinstance(returned, nn.Module) and all(each is not model for each in returned.modules()):
+        raise InputError(
+            f"{what} returned another network, which is not used; expected a function that trains "
+            "the model in place"
+        )
+    after = _shapes(model)
+    changed = [name for name in shapes | after if shapes.get(name) != after.get(name)]
+    if changed:
+        name = changed[0]
+        raise InputError(
+            f"{what} left {name!r} as {after.get(name, 'no tensor')}, and it was "
+            f"{shapes.get(name, 'no tensor')}; expected a function that trains the values alone"
         )
 
 

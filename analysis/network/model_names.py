@@ -53,6 +53,8 @@ def check_name(name: str) -> None:
 def unknown_model(name: str, known: list[str]) -> InputError:
     """The error for an unknown model."""
     hint = did_you_mean(name, [*known, *BUILT_IN], "see torchvision.models.list_models()")
+    if Path(name).is_dir():
+        hint = f"{name!r} is a folder: compare takes a file of it, verify --shipped the folder"
     return InputError(
         f"unknown model {name!r}; expected a torchvision name, package.module:factory or "
         f"path/to/file.py:factory; {hint}"

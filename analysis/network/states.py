@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import torch
@@ -56,8 +57,9 @@ def _load(model: nn.Module, state: Any, path: str, name: str) -> None:
     try:
         model.load_state_dict(with_ties(state, model))
     except Exception as error:
+        message = shorten(one_line(error), 300, placeholder=" ...")
         raise OptionError(
-            "weights", f"{path!r} does not fit {name!r}: {_hint(state)}{one_line(error)[:300]}"
+            "weights", f"{path!r} does not fit {name!r}: {_hint(state)}{message}"
         ) from error
 
 

@@ -60,7 +60,11 @@ class Target:
     def words(self) -> str:
         """What is to be left at most, in words."""
         name = QUANTITIES[self.quantity]
-        return f"{self.limit:.1%} of the {name}" if self.limit <= 1 else f"{self.limit:,.0f} {name}"
+        return (
+            f"{_percent(self.limit)} of the {name}"
+            if self.limit <= 1
+            else f"{self.limit:,.0f} {name}"
+        )
 
     def most(self, dense: int) -> float:
         """The greatest number that meets it.
@@ -119,3 +123,10 @@ def _refused(given: Any) -> Any:
         f"targets are given as {given!r}; expected a dict of limits by quantity "
         f"({', '.join(QUANTITIES)}), as {{'macs': 0.45}}"
     )
+
+
+def _percent(share: float) -> str:
+    """A share that somebody gave, unrounded: 0.0005 is not 0.1 %."""
+    short = f"{share:.1%}"
+    exact = f"{100 * share:.6g}"
+    return short if float(short[:-1]) == float(exact) else f"{exact}%"

@@ -98,6 +98,17 @@ def test_a_random_metric_is_refused_with_how_far_it_is_apart_unless_that_is_tole
     assert check(run(asked)).passed
 
 
+def test_the_loss_that_a_refused_random_metric_names_is_tolerated() -> None:
+    """Rounded to fewer digits it may be less than what it stands for."""
+    first, second = 0.4962565899, 0.7682217955
+    values = iter([first, second, first, second, first])
+    with pytest.raises(InputError) as refused:
+        run(request(evaluate=lambda _: next(values)))
+    named = float(str(refused.value).split("metric_loss=")[1].split()[0])
+    asked = request(evaluate=lambda _: next(values), thresholds=Thresholds(metric_loss=named))
+    assert check(run(asked)).passed
+
+
 def test_metrics_that_change_their_names_are_refused() -> None:
     with pytest.raises(InputError, match=r"evaluate returned whole of the dense .* part of the"):
         run(request(evaluate=lambda model: {"whole" if size(model) == 1 else "part": 1.0}))

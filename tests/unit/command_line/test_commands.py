@@ -553,7 +553,7 @@ BAD = {
     "unknown file": (("verify", "nowhere.py:f"), "no file 'nowhere.py'"),
     "unknown attribute": (("verify", "models.py:f"), "has no 'f'"),
     "syntax error": (("verify", "broken.py:factory"), "SyntaxError"),
-    "not callable": (("verify", "models.py:number"), "is a int; expected something to call"),
+    "not callable": (("verify", "models.py:number"), "is of type int; expected something to call"),
     "factory with arguments": (("verify", "models.py:needs"), "takes no argument"),
     "factory that raises": (("verify", "models.py:fails"), "raised ValueError: no data"),
     "factory without module": (("verify", "models.py:nothing"), "returned a NoneType"),
@@ -888,3 +888,27 @@ def test_the_unit_of_a_convention_heads_its_columns(capsys) -> None:
     assert re.search(r"\| ratio \| +FLOPs \|", capsys.readouterr().out)
     assert run("macs", "models:chain", *SMALL, "--convention", "thop", "--ratios", "0.5") == 2
     assert "counted by fvcore, not thop" in capsys.readouterr().err
+
+
+def test_a_folder_in_place_of_a_network_is_told_with_what_takes_it(models, capsys) -> None:
+    os.mkdir("pruned")
+    assert run("compare", "models.py:chain", "pruned") == 2
+    told = capsys.readouterr().err
+    assert "'pruned' is a folder: compare takes a file of it, verify --shipped the folder" in told
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a device of Linux")
+def test_an_answer_that_cannot_be_written_is_a_line_and_no_traceback() -> None:
+    command = "from analysis.command_line.main import main; raise SystemExit(main(['checks']))"
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", command],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 2
+    assert done.stderr == (
+        "pruning-analysis checks: cannot write the answer: No space left on device\n"
+    )

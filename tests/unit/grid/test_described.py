@@ -83,7 +83,7 @@ def test_measures_are_checks_of_the_catalogue() -> None:
         (SUBJECT.replace("net.py:net", "resnet19"), "grid.toml:1: unknown model 'resnet19'"),
         (SUBJECT + 'weights = "gone.pt"\n', "grid.toml:1: weights"),
         ("[[subject]]\nseed = 1\n", "grid.toml:1: a subject without a model; expected model ="),
-        ("[[subject]]\nmodel = 1\n", "grid.toml:2: 1 is a int; expected a text"),
+        ("[[subject]]\nmodel = 1\n", "grid.toml:2: 1 is of type int; expected a string"),
         ("subject = [1]\n", "grid.toml: 1; expected a table"),
         (HEAD, "grid.toml: no subject; expected [[subject]] tables, each with a model"),
         ("[subject]\nmodel = 'a'\n", "grid.toml: no subject; expected [[subject]] tables"),

@@ -1,5 +1,7 @@
 """The user's own functions of a network: what they return, and whether they train it."""
 
+import copy
+
 import pytest
 import torch
 from nets import Chain, Residual, inputs_for, make
@@ -81,6 +83,27 @@ def test_what_trains_no_weight_and_asks_for_no_gradient_is_left_alone() -> None:
     model = make(Chain)
     trained(recalibrate, model, "finetune")
     trained(lambda _: None, model, "finetune")
+
+
+def widened(model: nn.Module) -> None:
+    model.head = nn.Linear(model.head.in_features, model.head.out_features + 1)
+
+
+def test_training_that_leaves_other_tensors_is_refused_with_the_first() -> None:
+    """No pruning says what they are, so that what is saved could not be loaded."""
+    with pytest.raises(InputError, match=r"finetune left 'head\.weight' as \(.*\), and it was \("):
+        trained(widened, make(Chain), "finetune")
+    with pytest.raises(InputError, match=r"left 'scale' as \(1,\), and it was no tensor"):
+        trained(lambda model: model.register_buffer("scale", torch.ones(1)), make(Chain), "tune")
+    with pytest.raises(InputError, match=r"left 'head\.bias' as no tensor, and it was \("):
+        trained(lambda model: setattr(model.head, "bias", None), make(Chain), "finetune")
+
+
+def test_training_that_returns_another_network_is_refused_and_a_wrapper_is_not() -> None:
+    with pytest.raises(InputError, match="finetune returned another network, which is not used"):
+        trained(copy.deepcopy, make(Chain), "finetune")
+    trained(lambda model: model, make(Chain), "finetune")
+    trained(nn.Sequential, make(Chain), "finetune")
 
 
 @pytest.mark.parametrize("kind", [Chain, Residual])

@@ -21,6 +21,14 @@ def test_targets_are_said_in_one_way(given) -> None:
     assert targets_of(given) == BOTH
 
 
+@pytest.mark.parametrize(
+    ("share", "words"),
+    [(0.45, "45.0%"), (0.375, "37.5%"), (0.0005, "0.05%"), (0.29, "29.0%"), (0.9999, "99.99%")],
+)
+def test_a_share_is_said_as_it_was_given(share: float, words: str) -> None:
+    assert Target("macs", share).words == f"{words} of the MACs"
+
+
 def test_a_share_alone_is_of_the_macs_and_an_option_reads_as_it_is_spelled() -> None:
     assert targets_of("0.5") == (Target("macs", 0.5),)
     assert targets_of(",".join(map(str, BOTH))) == BOTH
