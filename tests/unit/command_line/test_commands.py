@@ -890,7 +890,7 @@ def test_the_unit_of_a_convention_heads_its_columns(capsys) -> None:
     assert "counted by fvcore, not thop" in capsys.readouterr().err
 
 
-def test_a_folder_in_place_of_a_network_is_told_with_what_takes_it(models, capsys) -> None:
+def test_a_folder_in_place_of_a_network_is_refused_with_what_takes_it(models, capsys) -> None:
     os.mkdir("pruned")
     assert run("compare", "models.py:chain", "pruned") == 2
     told = capsys.readouterr().err
