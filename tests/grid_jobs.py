@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -89,6 +90,8 @@ def squares(count: int, seconds: float) -> list[Cell]:
 
 def main(folder: str, count: str, seconds: str) -> None:
     """A run that tests interrupt."""
+    # What runs the tests in the background has them ignore it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     list(run(squares(int(count), float(seconds)), Local(2), Records(folder)))
 
 
