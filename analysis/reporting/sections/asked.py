@@ -91,7 +91,7 @@ def _headline_table(subject: SubjectStudy) -> Table:
             "groups short",
             "fewest left",
             "MACs left",
-            "parameters left",
+            "params left",
             "bytes left",
         ),
         tuple(
@@ -195,8 +195,8 @@ def _account_table(study: Study) -> Table:
             "fewest left",
             "MACs if all removed",
             "MACs left",
-            "parameters if all removed",
-            "parameters left",
+            "params if all removed",
+            "params left",
             "bytes left",
         ),
         tuple(
