@@ -179,9 +179,10 @@ def _splits(
     removed: NDArray[np.bool_],
 ) -> Iterator[list[Repeated]]:
     """Attributes that hold the sizes of all parts of what arrives, which follow together."""
+    planes = range(len(_arriving(trace, step)))
     for up, owner in enumerate(_around_call(trace, step)):
         for kept in _kept(modules[owner], trace.steps[step]):
-            for plane in range(len(_arriving(trace, step))):
+            for plane in planes:
                 parts = _parts(trace, modules, step, up, plane, kept)
                 left = [each.left(removed) for each in parts]
                 if all(left) and left != [each.value for each in parts]:

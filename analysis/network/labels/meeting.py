@@ -48,7 +48,6 @@ class Meeting:
         self._blocks: dict[bytes, int] = {}
         self._known: set[bytes] = set()
         self._chosen: set[tuple[str, bytes]] = set()
-        self._halves: dict[int, tuple[int, int]] = {}
 
     @property
     def step(self) -> int:
@@ -161,7 +160,7 @@ class Meeting:
         pairs = list(zip(one[both].tolist(), other[both].tolist(), strict=True))
         fresh = [pair for pair in dict.fromkeys(pairs) if pair not in self.trace.pairs]
         for pair in fresh:
-            self._halves[self.trace.count] = pair
+            self.trace.halves[self.trace.count] = pair
             self.trace.pairs[pair] = self.trace.count
             self.trace.count += 1
         made[both] = torch.tensor([self.trace.pairs[pair] for pair in pairs], dtype=torch.int32)
@@ -188,18 +187,21 @@ class Meeting:
 
     def _is_block(self, label: int) -> bool:
         """Whether it stands for several labels, and not for a pair of positions."""
-        if label in self._halves:
-            return any(map(self._is_block, self._halves[label]))
+        if label in self.trace.halves:
+            return any(map(self._is_block, self.trace.halves[label]))
         return label >= self.trace.base
 
     def parted(self, plane: Tensor) -> list[Tensor]:
         """The planes that were flattened into one, where each lies along dimensions of its own."""
-        labels = labels_of(plane)
-        if labels.ndim < 2 or not all(label in self._halves for label in distinct(labels)):
+        labels, known = labels_of(plane), self.trace.halves
+        # Most planes are of no pairs, which one label tells.
+        if labels.ndim < 2 or int(labels.flat[0]) not in known:
+            return [plane]
+        if not all(label in known for label in distinct(labels)):
             return [plane]
         halves = np.zeros((self.trace.count, 2), np.int32)
         for label in distinct(labels):
-            halves[label] = self._halves[label]
+            halves[label] = known[label]
         found = [compact(torch.from_numpy(halves[plane.numpy(), n])) for n in (0, 1)]
         one, other = (half for half in found if half is not None)
         if axes_of(one) & axes_of(other):

@@ -216,6 +216,7 @@ class Trace:
         combined: what is taken over channels.
         pairs: labels that represent two, of planes that lie along the same dimensions: such a one
             goes when either does.
+        halves: the same by label: the two that each represents.
         used: names of the parameters and buffers that are used.
         output: what the output is made of: types, keys and dtypes.
         left: what made the tensors of the output.
@@ -232,6 +233,7 @@ class Trace:
     choices: list[Choice] = field(default_factory=list)
     combined: list[Combining] = field(default_factory=list)
     pairs: dict[tuple[int, int], int] = field(default_factory=dict)
+    halves: dict[int, tuple[int, int]] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
     output: Any = None
     left: tuple[Source, ...] = ()
@@ -250,9 +252,8 @@ class Trace:
     def axes_of(self, plane: Tensor) -> list[tuple[str, int]]:
         """The tensors' dimensions that the labels of a plane are positions of."""
         found, labels = [], [int(plane.max())]
-        parted = {label: pair for pair, label in self.pairs.items()} if self.pairs else {}
         for label in labels:
-            labels.extend(parted.get(label, ()))
+            labels.extend(self.halves.get(label, ()))
             found.append(self.axis_at(label))
         return [axis for axis in found if axis[0]]
 
