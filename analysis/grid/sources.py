@@ -17,7 +17,15 @@ __all__ = ["depends_on", "digests", "imported_packages", "made_with", "reference
 
 _PACKAGE = Path(__file__).parents[1]
 
-_ONLY_SHOWS = {"command_line", "pytest_plugin", "suite", "story", "figures", "templates"}
+_ONLY_SHOWS = {
+    "command_line",
+    "pytest_plugin",
+    "suite",
+    "sections",
+    "results",
+    "figures",
+    "templates",
+}
 """Folders of this package of which no answer depends: they ask, and show."""
 
 
@@ -58,7 +66,8 @@ def references(request: Request) -> tuple[str, ...]:
 def _own_source() -> str:
     """Of this package's code: between two releases its version stays."""
     paths = sorted(_PACKAGE.rglob("*.py"))
-    code = [path.read_bytes() for path in paths if not _ONLY_SHOWS & {*path.parts}]
+    decides = (p for p in paths if _ONLY_SHOWS.isdisjoint(p.relative_to(_PACKAGE).parts))
+    code = [path.read_bytes() for path in decides]
     return sha256(b"".join(code)).hexdigest()[:12]
 
 
