@@ -76,7 +76,7 @@ class Records:
     def read(self, cell: Cell) -> End | None:
         """How a cell ended; None if that is not known, or was by a limit that is lower than now."""
         path = self._path(cell)
-        ended = _content(path) if path.is_file() else None
+        ended = _part(path, "end") if path.is_file() else None
         if ended is None:
             return None
         end = End(**{**ended, "how": How(ended["how"]) if ended["how"] else None})
@@ -129,10 +129,10 @@ def _may_do_more(cell: Cell, end: End) -> bool:
 _NAME = re.compile(r"[0-9a-f]{64}\.json")
 
 
-def _content(path: Path) -> dict[str, Any] | None:
-    """How the cell of a file ended; None of a file that is no record, which is made again."""
+def _part(path: Path, name: str) -> dict[str, Any] | None:
+    """A part of the record in a file; None of a file that is no record, which is made again."""
     try:
-        found: dict[str, Any] = json.loads(path.read_text("utf-8"))["end"]
+        found: dict[str, Any] = json.loads(path.read_text("utf-8"))[name]
     except (ValueError, KeyError, TypeError):
         return None
     return found
@@ -140,9 +140,8 @@ def _content(path: Path) -> dict[str, Any] | None:
 
 def _told(path: Path, versions: dict[str, str]) -> str:
     """What of a record's versions is not as now; empty if all is."""
-    try:
-        before: dict[str, str] = json.loads(path.read_text("utf-8"))["versions"]
-    except (ValueError, KeyError, TypeError):
+    before = _part(path, "versions")
+    if before is None:
         return "unreadable"
     return ", ".join(
         f"{package} {before.get(package, 'none')}"
