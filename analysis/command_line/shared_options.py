@@ -141,19 +141,18 @@ def add_model_options(
             metavar="PKG.MOD:FUNCTION",
             help="a function (model, inputs, ratio) that returns your own pruner",
         )
-    _add_device(command)
+    _add_device_and_budget(command, "time limit for each pruning")
+
+
+def _add_device_and_budget(command: argparse.ArgumentParser, limit: str) -> None:
+    add = command.add_argument
+    add("--device", default="cpu", help="where the network runs, such as cuda (default: cpu)")
     add(
         "--budget",
         type=seconds_of,
         default=BUDGET,
         metavar="SECONDS",
-        help=f"time limit for each pruning (default: {BUDGET:g})",
-    )
-
-
-def _add_device(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--device", default="cpu", help="where the network runs, such as cuda (default: cpu)"
+        help=f"{limit} (default: {BUDGET:g})",
     )
 
 
@@ -203,14 +202,7 @@ def add_comparison(command: argparse.ArgumentParser) -> None:
         metavar="N",
         help="for random weights and inputs (default: 0)",
     )
-    _add_device(command)
-    add(
-        "--budget",
-        type=seconds_of,
-        default=BUDGET,
-        metavar="SECONDS",
-        help=f"time limit (default: {BUDGET:g})",
-    )
+    _add_device_and_budget(command, "time limit")
 
 
 def add_files(command: argparse.ArgumentParser) -> None:
