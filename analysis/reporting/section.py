@@ -2,11 +2,14 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from analysis.reporting.figures.drawing import Drawing
+from analysis.reporting.files import read_json
 from analysis.reporting.tables import Table
 
-__all__ = ["Absent", "Answer", "Block", "Section", "gist_of"]
+__all__ = ["Absent", "Answer", "Block", "Section", "gist_of", "left_by"]
 
 
 @dataclass(frozen=True)
@@ -77,3 +80,18 @@ class Absent:
 
     title: str
     why: str
+
+
+def left_by(environment: str, directory: str, title: str) -> dict[str, Any] | Absent:
+    """The JSON file that an environment of tox wrote, or why there is no section.
+
+    Args:
+        environment: its name, which is the file's as well.
+        directory: of the report.
+        title: of the section.
+    """
+    path = Path(directory) / f"{environment}.json"
+    if path.is_file():
+        found: dict[str, Any] = read_json(path)
+        return found
+    return Absent(title, f"there is no `{path.name}` in the folder (`tox run -e {environment}`)")

@@ -2,11 +2,9 @@
 
 from collections.abc import Iterator
 from math import sqrt
-from pathlib import Path
 from typing import Any
 
-from analysis.reporting.files import read_json
-from analysis.reporting.section import Absent, Section
+from analysis.reporting.section import Absent, Section, left_by
 from analysis.reporting.tables import Table, share
 
 __all__ = ["section", "standard_error"]
@@ -22,10 +20,9 @@ def section(directory: str) -> Section | Absent:
     Args:
         directory: of the report; its ``accuracy.json`` is read.
     """
-    path = Path(directory) / "accuracy.json"
-    if not path.is_file():
-        return Absent(_TITLE, "there is no `accuracy.json` in the folder (`tox run -e accuracy`)")
-    measured: Measured = read_json(path)
+    measured = left_by("accuracy", directory, _TITLE)
+    if isinstance(measured, Absent):
+        return measured
     most = max(each["ratio"] for each in measured["prunings"])
     at_most = [each for each in measured["prunings"] if each["ratio"] == most]
     return Section(

@@ -1,11 +1,9 @@
 """What other pruners left, judged from two files, from what the pruners' environment wrote."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-from analysis.reporting.files import read_json
-from analysis.reporting.section import Absent, Section
+from analysis.reporting.section import Absent, Section, left_by
 from analysis.reporting.tables import Table, count
 
 __all__ = ["section"]
@@ -21,10 +19,10 @@ def section(directory: str) -> Section | Absent:
     Args:
         directory: of the report; its ``pruners.json`` is read.
     """
-    path = Path(directory) / "pruners.json"
-    if not path.is_file():
-        return Absent(_TITLE, "there is no `pruners.json` in the folder (`tox run -e pruners`)")
-    pruners: Pruners = read_json(path)["pruners"]
+    found = left_by("pruners", directory, _TITLE)
+    if isinstance(found, Absent):
+        return found
+    pruners: Pruners = found["pruners"]
     networks = [each for pruner in pruners for each in pruner["networks"]]
     passed = sum(each["passed"] for each in networks)
     return Section(
