@@ -39,14 +39,8 @@ def _measured(run: Run) -> tuple[float, ...]:
     """All that less is better of."""
     costs = [size.after or 0 for size in (run.macs, run.params)]
     # Without a metric, channels that stay are all that speaks for a pruning.
-    return (
-        (*costs, *(metric.lost for metric in run.metrics))
-        if run.metrics
-        else (
-            *costs,
-            _lost(run)[1],
-        )
-    )
+    others = [metric.lost for metric in run.metrics] or [_lost(run)[1]]
+    return (*costs, *others)
 
 
 def _is_beaten(place: int, good: Sequence[int], points: Sequence[Point]) -> bool:
