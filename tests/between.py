@@ -7,7 +7,7 @@ import torch
 import torch_pruning as tp
 from torch import Tensor, nn
 
-from analysis import verify
+from analysis import Pruned, verify
 from analysis.records import Verification
 
 
@@ -72,3 +72,13 @@ def pruned(
     model, inputs = built(make), images() if inputs is None else inputs
     pruner = pruner_of(model, inputs, altering(after))
     return model, verify(model, inputs, pruner, outputs=outputs)
+
+
+def assert_equals_zeroed(cured: Pruned, model: nn.Module) -> None:
+    """The pruned network computes what the dense one does with zeros in place of what went."""
+    tensors = dict([*model.named_parameters(), *model.named_buffers()])
+    with torch.no_grad():
+        for (tensor, dim), left in cured.axes.items():
+            gone = [n for n in range(tensors[tensor].shape[dim]) if n not in left]
+            tensors[tensor].index_fill_(dim, torch.tensor(gone), 0.0)
+        torch.testing.assert_close(cured.model(images()), model(images()), rtol=1e-4, atol=1e-5)
