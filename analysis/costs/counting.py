@@ -25,6 +25,7 @@ from analysis.network.inference import (
     Inputs,
     aliased,
     as_arguments,
+    copy_of,
     left_as_found,
     one_line,
     tensors_of,
@@ -348,9 +349,13 @@ def _column(operator: str, *, has_weight: bool) -> str:
 
 
 def saved_bytes(model: nn.Module) -> int:
-    """Size of ``torch.save(model.state_dict())``, in bytes."""
+    """Size of ``torch.save(model.state_dict())``, in bytes, of the network on the CPU.
+
+    A file names the device of each tensor, so that one from a GPU has other bytes.
+    """
     counted = _Counted()
-    torch.save(model.state_dict(), counted)
+    elsewhere = any(each.device.type != "cpu" for each in model.state_dict().values())
+    torch.save((copy_of(model).cpu() if elsewhere else model).state_dict(), counted)
     return counted.size
 
 

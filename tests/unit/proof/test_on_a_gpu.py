@@ -7,11 +7,11 @@ from torch import nn
 
 from analysis import verify
 from analysis.checks import evaluate
-from analysis.groups.auditing import audit
 from analysis.groups.depgraph import dependency_groups
+from analysis.groups.inspecting import labelled
 from analysis.network.failures import locate_failure
 from analysis.network.inference import copy_of
-from analysis.pipeline import analyse, prune_and_prove
+from analysis.pipeline import analyse, audit_groups, prune_and_prove
 from analysis.proof import distinct_values
 from analysis.proof.faults import FAULTS, calls_of, sites
 from analysis.proof.masked_dense import MaskedDense
@@ -47,9 +47,9 @@ def test_the_verdict_is_that_of_the_cpu(name: str) -> None:
 @pytest.mark.parametrize("name", EXACT)
 def test_the_audit_finds_what_it_finds_on_the_cpu(name: str) -> None:
     model, inputs = on_gpu(name)
-    groups = dependency_groups(model, inputs)
-    there = audit(model, inputs, groups)
-    assert there == audit(copy_of(model).cpu(), tuple(map(torch.Tensor.cpu, inputs)), groups)
+    here, inputs_here = copy_of(model).cpu(), tuple(map(torch.Tensor.cpu, inputs))
+    there = audit_groups(labelled(model, inputs), model, inputs, None)
+    assert there == audit_groups(labelled(here, inputs_here), here, inputs_here, None)
 
 
 @pytest.mark.parametrize("name", ["transposed", "transformer layer"])
