@@ -34,3 +34,16 @@ def dense_of():
 def outcome_of():
     """One proved pruning, made once a process; the tests of one run share it."""
     return _outcome
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Keep the tests of the case study in one process, as they look at the same prunings."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid):
+            study = "tests/case_study"
+            return study if nodeid.startswith(f"{study}/") else super()._split_scope(nodeid)
+
+    return Scheduling(config, log) if config.getvalue("dist") == "loadfile" else None
