@@ -23,7 +23,8 @@ WINGS = (
     ("dense",),
     ("pipeline",),
     ("pipeline", "comparing"),
-    ("pruned", "accuracy"),
+    ("accuracy", "latencies"),
+    ("pruned",),
     ("minimizing",),
     ("checks",),
     ("gate",),
@@ -42,7 +43,7 @@ WINGS = (
 # The same inside each wing, and each room, that has more than one.
 ROOMS = {
     "records": (
-        ("targets", "accuracy"),
+        ("targets", "accuracy", "latency"),
         ("requests", "groups", "conventions"),
         ("pruning",),
         ("costs",),
@@ -129,6 +130,12 @@ ROOMS = {
         ("accounting",),
         ("predicting", "run_costs"),
         ("target_pruner",),
+    ),
+    "latencies": (
+        ("clocks", "medians", "timing", "explaining"),
+        ("backends", "layers"),
+        ("machine",),
+        ("measuring",),
     ),
     "minimizing": (
         ("code", "remade"),
