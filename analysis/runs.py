@@ -13,6 +13,8 @@ from analysis.accuracy import Measure
 from analysis.checks import OF_PRUNING, evaluate, names_for
 from analysis.costs.run_costs import measure
 from analysis.errors import BudgetExceededError, InputError
+from analysis.latencies.measuring import measured
+from analysis.latencies.reaching import in_time
 from analysis.network.inference import random_state_kept
 from analysis.opened import Last, loaded
 from analysis.pipeline import Dense, Outcome, analyse, prune_and_prove
@@ -88,6 +90,7 @@ def run_of(
                 metrics, tuned = metrics_of.of_pruned(outcome.pruned, before)
                 outcome = replace(outcome, run=replace(outcome.run, metrics=metrics))
                 pruned = pruned and replace(pruned, model=tuned)
+            outcome = _timed(outcome, request)
             run = replace(outcome.run, checks=evaluate(outcome, names))
             if pruned is not None and keep is not None and run.may_be_kept:
                 keep(pruned)
@@ -95,6 +98,15 @@ def run_of(
     except BudgetExceededError as error:
         reason = error.reason
     return timed_out(config, reason, _counted(request), names)
+
+
+def _timed(outcome: Outcome, request: Request) -> Outcome:
+    """The same with its latency, where that is asked of what is proved."""
+    if request.timing is None or not outcome.run.verification.verdict.passes:
+        return outcome
+    dense = outcome.dense
+    latency = measured(dense.model, outcome.pruned, dense.inputs, request.timing)
+    return replace(outcome, run=replace(outcome.run, latency=latency))
 
 
 def _counted(request: Request) -> tuple[CostTable, int] | None:
@@ -122,6 +134,9 @@ def _pruned(
     if request.shipped is not None:
         with budgets.step("comparing"):
             return outcome_of(dense, request.shipped, config), None
+    if config.sought and any(target.is_measured for target in config.targets) and request.timing:
+        timing = replace(request.timing, layers=False)
+        return in_time(config, lambda asked: _pruned(dense, asked, request, factory), timing)
     if config.cut == "groups":
         pruned = pruned_by_groups(dense, config, request.ignore)
         return pruned.outcome, pruned

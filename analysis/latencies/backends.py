@@ -71,6 +71,10 @@ def _timed(model: nn.Module, called: Any, inputs: Inputs, device: torch.device) 
 def _by_onnxruntime(networks: tuple[Network, ...], device: torch.device) -> Iterator[list[Run]]:
     if device.type != "cpu":
         raise InputError(f"onnxruntime is measured on a CPU, and the network is on {device}")
+    try:
+        import onnxruntime  # noqa: F401
+    except ImportError as error:
+        raise InputError("not installed: pip install 'pruning-analysis[onnx]'") from error
     yield [_session_run(*network, device) for network in networks]
 
 

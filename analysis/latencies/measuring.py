@@ -1,12 +1,14 @@
 """The latency of a dense and a pruned network, measured in turn in one process."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from statistics import median
 from typing import Any
 
 import torch
 from torch import nn
 
+from analysis.errors import AnalysisError
 from analysis.latencies.backends import Network, runners
 from analysis.latencies.clocks import device_of, held_still
 from analysis.latencies.explaining import explained
@@ -107,9 +109,9 @@ def _network(
 
 def _short(error: Exception) -> str:
     """What a backend says, in a line that can be read."""
-    said = one_line(error)
-    kind = type(error).__name__
-    said = said if said == kind else f"{kind}: {said}"
+    said, kind = one_line(error), type(error).__name__
+    if said != kind and not isinstance(error, AnalysisError):
+        said = f"{kind}: {said}"
     return said if len(said) <= _LONGEST else f"{said[:_LONGEST]}…"
 
 
@@ -131,21 +133,24 @@ def _by_layer(
         own_times(*networks[1], device) as run_pruned,
     ):
         pairs = in_turn(run_dense, run_pruned, found.timing.pairs)
-    layers = (
+    layers = tuple(
         _layer(name, work, pruned[name], [(was[name], now[name]) for was, now in pairs], at)
         for name, work in dense.items()
         if name in pruned
     )
-    whole = [(sum(was.values()), sum(now.values())) for was, now in pairs]
-    return Latency(
-        found.timing,
-        found.networks,
-        layers=tuple(layers),
-        hooked=_medians(whole),
+    working = [each.layer for each in layers if each.works]
+    return replace(
+        found,
+        layers=layers,
+        hooked=_medians([(sum(was.values()), sum(now.values())) for was, now in pairs]),
+        sums=_medians([(_sum(was, working), _sum(now, working)) for was, now in pairs]),
         unmatched=tuple(sorted(dense.keys() ^ pruned.keys())),
         uncounted=uncounted,
-        machine=at,
     )
+
+
+def _sum(times: Mapping[str, float], layers: Iterable[str]) -> float:
+    return sum(times[name] for name in layers)
 
 
 def _layer(

@@ -126,7 +126,14 @@ from analysis.records.study import (
     SubjectStudy,
     ZooRecord,
 )
-from analysis.records.targets import QUANTITIES, Quantity, Target, not_per_cent, targets_of
+from analysis.records.targets import (
+    QUANTITIES,
+    Quantity,
+    Target,
+    not_per_cent,
+    predictable,
+    targets_of,
+)
 
 __all__ = [
     "ADVISED",
@@ -240,6 +247,7 @@ __all__ = [
     "latency_of",
     "merge_cuts",
     "not_per_cent",
+    "predictable",
     "targets_of",
     "timed_out",
     "unknown_policy",

@@ -95,6 +95,16 @@ class Spread:
     high: float
     coverage: float
 
+    def __str__(self) -> str:
+        """In per cent, with the interval."""
+        return f"{self.median:.1%} ({self.low:.1%} to {self.high:.1%})"
+
+    def is_at_most(self, limit: float) -> bool | None:
+        """Whether the true median is; None where the interval holds both answers."""
+        if self.high <= limit:
+            return True
+        return None if self.low <= limit else False
+
 
 @dataclass(frozen=True)
 class NetworkLatency:
@@ -159,6 +169,11 @@ class LayerLatency:
     ratio: Spread
     why: str
 
+    @property
+    def works(self) -> bool:
+        """Whether it does more than call others."""
+        return bool(self.dense.bytes or self.dense.macs)
+
 
 @dataclass(frozen=True)
 class Machine:
@@ -217,10 +232,11 @@ class Latency:
     Attributes:
         timing: how it was measured.
         networks: the whole networks, one for each backend.
-        layers: in eager mode, in model order; their times add up to ``hooked``. Empty if they were
-            not asked for.
+        layers: in eager mode, in model order; in each pass their times add up to that of the
+            network. Empty if they were not asked for.
         hooked: median seconds of the dense and of the pruned network while its layers are timed,
             shape (2,); empty without layers. What it exceeds ``networks`` by is the cost of timing.
+        sums: the same of the layers that work, together; the others only call them.
         unmatched: modules that one of the two networks calls alone, which have no ratio.
         uncounted: why no MACs are known; empty if they are.
         machine: with its measured peaks; None without layers.
@@ -230,6 +246,7 @@ class Latency:
     networks: tuple[NetworkLatency, ...]
     layers: tuple[LayerLatency, ...] = ()
     hooked: tuple[float, ...] = ()
+    sums: tuple[float, ...] = ()
     unmatched: tuple[str, ...] = ()
     uncounted: str = ""
     machine: Machine | None = None
@@ -238,12 +255,6 @@ class Latency:
     def ratio(self) -> Spread | None:
         """Of the whole network in the first backend that was measured."""
         return next((each.ratio for each in self.networks if each.ratio), None)
-
-    @property
-    def sums(self) -> tuple[float, float]:
-        """Seconds of all layers together, dense and pruned, but for the model's own forward."""
-        own = [each for each in self.layers if each.layer]
-        return sum(each.dense.seconds for each in own), sum(each.pruned.seconds for each in own)
 
     def as_data(self) -> dict[str, Any]:
         """As JSON has it; `latency_of` reads it back."""
@@ -260,6 +271,7 @@ def latency_of(data: Mapping[str, Any]) -> Latency:
         ),
         layers=tuple(map(_layer, data["layers"])),
         hooked=tuple(data["hooked"]),
+        sums=tuple(data["sums"]),
         unmatched=tuple(data["unmatched"]),
         uncounted=data["uncounted"],
         machine=machine

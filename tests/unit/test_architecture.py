@@ -136,6 +136,7 @@ ROOMS = {
         ("backends", "layers"),
         ("machine",),
         ("measuring",),
+        ("reaching",),
     ),
     "minimizing": (
         ("code", "remade"),
@@ -166,12 +167,12 @@ ROOMS = {
         ("sensitivity",),
     ),
     "command_line": (
-        ("completion", "examples", "values"),
+        ("answers", "completion", "examples", "values"),
         ("shared_options",),
         ("options",),
         ("arguments", "jobs", "scaffold", "advising"),
         ("prepared",),
-        ("sensing",),
+        ("sensing", "timing"),
         ("commands",),
         ("main",),
     ),

@@ -53,7 +53,20 @@ def test_a_target_that_nothing_meets_ends_with_1_and_says_what_comes_nearest(cap
     assert out.count("fails ") == 4
     assert "none passes; classifier, " in out
     assert "no ratio leaves 1.0% of the MACs: the least is" in out
-    assert "not measured: latency, what it costs in a metric (give --evaluate)" in out
+    assert (
+        "not measured: latency (give --latency), what it costs in a metric (give --evaluate)" in out
+    )
+
+
+def test_each_way_is_timed_beside_the_dense_network_where_that_is_asked(capsys) -> None:
+    asked = ("advised.py:chain", *ASKED, "--ignore", "classifier", "--latency", "--json", "-")
+    main(["advise", *asked])
+    found = json.loads(capsys.readouterr().out)
+    assert len(found["points"]) == 4
+    for point in found["points"]:
+        assert 0 < point["latency"]["low"] <= point["latency"]["median"] <= point["latency"]["high"]
+        assert "--latency" not in point["command"]
+    assert not any("latency" in each for each in found["unmeasured"])
 
 
 @pytest.mark.parametrize(
