@@ -11,15 +11,22 @@ __all__ = ["latency", "page", "time_left"]
 
 def latency(runs: Sequence[Run]) -> str:
     """The whole network at each ratio, why times fell or did not, and every layer."""
-    return "\n".join(_parts(runs, "\n{}"))
+    return "\n".join(_parts(runs, "\n{}", 0.0))
 
 
 def page(title: str, lead: str, networks: Iterable[tuple[str, Sequence[Run]]]) -> str:
-    """A page of several networks: the name of each, with its prunings."""
+    """A page of several networks: the name of each, with its prunings.
+
+    Layers that take little of the time are left to the JSON.
+    """
     parts = [f"# {title}", lead]
     for name, runs in networks:
-        parts += [f"## {name}", *_parts(runs, "### {}")]
+        parts += [f"## {name}", *_parts(runs, "### {}", _LEAST)]
     return "\n\n".join(parts) + "\n"
+
+
+_LEAST = 0.01
+"""The share of its network's time that a layer takes which is on a page."""
 
 
 def time_left(run: Run) -> str:
@@ -28,7 +35,7 @@ def time_left(run: Run) -> str:
     return str(found) if found else "-"
 
 
-def _parts(runs: Sequence[Run], heading: str) -> Iterator[str]:
+def _parts(runs: Sequence[Run], heading: str, least: float) -> Iterator[str]:
     machine = next((run.latency.machine for run in runs if run.latency), None)
     if machine is not None:
         yield _machine(machine)
@@ -37,7 +44,7 @@ def _parts(runs: Sequence[Run], heading: str) -> Iterator[str]:
     for run in runs:
         if run.latency is not None and run.latency.layers:
             yield heading.format(f"Layers at ratio {run.config.ratio:.4g}")
-            yield from _layers(run.latency)
+            yield from _layers(run.latency, least)
 
 
 def _machine(machine: Machine) -> str:
@@ -51,7 +58,16 @@ def _machine(machine: Machine) -> str:
     )
 
 
-_NETWORK = ("ratio", "verdict", "MACs left", "backend", "dense", "pruned", "time left", "held by")
+_NETWORK = (
+    "ratio",
+    "verdict",
+    "MACs left",
+    "backend",
+    "dense",
+    "pruned",
+    "time left",
+    "confidence",
+)
 
 
 def _networks(run: Run) -> Iterator[tuple[str, ...]]:
@@ -81,11 +97,22 @@ def _notes(runs: Sequence[Run]) -> Iterator[str]:
             yield f"called in one network alone: {', '.join(run.latency.unmatched)}"
 
 
-def _layers(found: Latency) -> Iterator[str]:
+def _layers(found: Latency, least: float) -> Iterator[str]:
+    working = [each for each in found.layers if each.works]
+    shown = [each for each in working if _part(each, found) >= least]
     yield _gap(found)
     yield as_markdown(_WHY, _by_why(found))
-    rows = [_row(each, found.machine) for each in found.layers if each.works]
+    if len(shown) < len(working):
+        hidden = len(working) - len(shown)
+        yield f"Not listed: {hidden} layers that take less than {least:.0%} each."
+    rows = [_row(each, found.machine) for each in shown]
     yield as_markdown(_LAYER, [tuple(map(cell, row)) for row in rows])
+
+
+def _part(layer: LayerLatency, found: Latency) -> float:
+    """Its share of the time, in that of the two networks where it is greater."""
+    times = (layer.dense.seconds, layer.pruned.seconds)
+    return max(own / whole for own, whole in zip(times, found.hooked, strict=True))
 
 
 def _gap(found: Latency) -> str:

@@ -127,6 +127,16 @@ def test_a_ratio_that_was_given_is_measured_and_checked() -> None:
     assert found.checks[0].passed, found.checks[0].message
 
 
+def test_what_is_proved_and_fast_enough_is_kept_and_nothing_else() -> None:
+    kept: list = []
+    asked = request(targets={"latency": 0.8}, ratios=(0.95,))
+    assert run_of(asked, asked.configs[0], (), kept.append).may_be_kept
+    slow = request(targets={"latency": 0.01}, ratios=(0.5,))
+    assert not run_of(slow, slow.configs[0], (), kept.append).may_be_kept
+    (pruned,) = kept
+    assert pruned.model[0].out_features < 0.06 * 2048
+
+
 def test_prune_takes_the_target_and_keeps_what_was_measured() -> None:
     pruned = prune(Wide(), INPUTS, targets={"latency": 0.7})
     assert pruned.verification.verdict.passes
