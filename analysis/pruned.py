@@ -11,12 +11,12 @@ from analysis.costs.target_pruner import TargetPruner
 from analysis.errors import InputError
 from analysis.groups import policies
 from analysis.groups.departing import cut_copy
-from analysis.latencies.measuring import measured
+from analysis.latencies.measuring import decided
 from analysis.latencies.reaching import in_time
 from analysis.network.inference import Inputs, copy_of, left_as_found
 from analysis.network.outputs import only_outputs
 from analysis.network.usable import restored
-from analysis.pipeline import Dense, Outcome, analyse, prune_and_prove
+from analysis.pipeline import Dense, Outcome, analyse, only_pruned, prune_and_prove
 from analysis.processes import budgets
 from analysis.proof.distinct_values import make_distinct
 from analysis.proof.other_sizes import Noted
@@ -36,7 +36,7 @@ from analysis.records import (
     targets_of,
 )
 
-__all__ = ["Pruned", "prune", "pruned_by_groups"]
+__all__ = ["Pruned", "prune", "pruned_by_groups", "sketched_by_groups"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,10 +185,13 @@ def _in_time(dense: Dense, config: Config, ignore: Any, options: Mapping[str, An
         made = pruned_by_groups(dense, asked, ignore, **options)
         return made.outcome, made
 
+    def sketch(asked: Config) -> nn.Module | None:
+        return sketched_by_groups(dense, asked, ignore, **options)
+
     timing = Timing(layers=False)
-    outcome, pruned = in_time(config, attempt, timing)
+    outcome, pruned = in_time(dense, config, sketch, attempt, timing)
     if outcome.run.verification.verdict.passes:
-        latency = measured(dense.model, outcome.pruned, dense.inputs, timing)
+        latency = decided(dense.model, outcome.pruned, dense.inputs, timing, config.targets)
         outcome = replace(outcome, run=replace(outcome.run, latency=latency))
     return replace(pruned, outcome=outcome)
 
@@ -229,6 +232,14 @@ def pruned_by_groups(
     return Pruned(outcome.pruned, found, axes, outcome)
 
 
+def sketched_by_groups(
+    dense: Dense, config: Config, ignore: Any, **options: Any
+) -> nn.Module | None:
+    """The network of `pruned_by_groups` without its proof; None where it cannot be pruned."""
+    pruning = _Pruning(dense, config, ignore, None, (), options)
+    return only_pruned(dense, config, ignore, pruning.built)
+
+
 class _Pruning:
     """One attempt, with some groups left whole."""
 
@@ -249,9 +260,10 @@ class _Pruning:
 
     def outcome(self) -> Outcome:
         """Prune and prove."""
-        return prune_and_prove(self._dense, self._config, self._ignore, pruner_factory=self._built)
+        return prune_and_prove(self._dense, self._config, self._ignore, pruner_factory=self.built)
 
-    def _built(self, model: nn.Module, inputs: Inputs, _: Any) -> tuple[GroupPruner, Any]:
+    def built(self, model: nn.Module, inputs: Inputs, _: Any) -> tuple[GroupPruner, Any]:
+        """The pruner on a copy of the network, and what is done between its steps."""
         asked = {
             "ignore": policies.ignored_layers(self._ignore, self._dense.model, self._dense.groups),
             "left_whole": self._whole,

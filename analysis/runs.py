@@ -8,18 +8,19 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 import torch
+from torch import nn
 
 from analysis.accuracy import Measure
 from analysis.checks import OF_PRUNING, evaluate, names_for
 from analysis.costs.run_costs import measure
 from analysis.errors import BudgetExceededError, InputError
-from analysis.latencies.measuring import measured
+from analysis.latencies.measuring import decided
 from analysis.latencies.reaching import in_time
 from analysis.network.inference import random_state_kept
 from analysis.opened import Last, loaded
-from analysis.pipeline import Dense, Outcome, analyse, prune_and_prove
+from analysis.pipeline import Dense, Outcome, analyse, only_pruned, prune_and_prove
 from analysis.processes import budgets
-from analysis.pruned import Pruned, pruned_by_groups
+from analysis.pruned import Pruned, pruned_by_groups, sketched_by_groups
 from analysis.pruning.pruners import PrunerFactory, load_factory
 from analysis.records import Config, CostTable, Network, Request, Run, timed_out
 from analysis.shipped import outcome_of
@@ -105,7 +106,7 @@ def _timed(outcome: Outcome, request: Request) -> Outcome:
     if request.timing is None or not outcome.run.verification.verdict.passes:
         return outcome
     dense = outcome.dense
-    latency = measured(dense.model, outcome.pruned, dense.inputs, request.timing)
+    latency = decided(dense.model, outcome.pruned, dense.inputs, request.timing, request.targets)
     return replace(outcome, run=replace(outcome.run, latency=latency))
 
 
@@ -136,7 +137,13 @@ def _pruned(
             return outcome_of(dense, request.shipped, config), None
     if config.sought and any(target.is_measured for target in config.targets) and request.timing:
         timing = replace(request.timing, layers=False)
-        return in_time(config, lambda asked: _pruned(dense, asked, request, factory), timing)
+        return in_time(
+            dense,
+            config,
+            lambda asked: _sketched(dense, asked, request, factory),
+            lambda asked: _pruned(dense, asked, request, factory),
+            timing,
+        )
     if config.cut == "groups":
         pruned = pruned_by_groups(dense, config, request.ignore)
         return pruned.outcome, pruned
@@ -147,6 +154,15 @@ def _pruned(
         config = replace(config, ratio=reach.nearest.ratio)
     outcome = prune_and_prove(dense, config, request.ignore, pruner_factory=factory)
     return replace(outcome, unreached=reach.why_not) if reach else outcome, None
+
+
+def _sketched(
+    dense: Dense, config: Config, request: Request, factory: PrunerFactory | None
+) -> nn.Module | None:
+    """The network of such a pruning, without its proof; None where it cannot be pruned."""
+    if config.cut == "groups":
+        return sketched_by_groups(dense, config, request.ignore)
+    return only_pruned(dense, config, request.ignore, factory)
 
 
 @contextmanager

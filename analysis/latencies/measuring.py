@@ -26,11 +26,12 @@ from analysis.records import (
     Machine,
     NetworkLatency,
     Spread,
+    Target,
     Timing,
     Work,
 )
 
-__all__ = ["latency", "measured"]
+__all__ = ["decided", "latency", "measured"]
 
 
 def latency(
@@ -84,6 +85,20 @@ def measured(dense: nn.Module, pruned: nn.Module, inputs: Inputs, timing: Timing
             at = machine(device, _dtype_of(dense), threads)
         with budgets.step("measuring the latency of layers"):
             return _by_layer(Latency(timing, found, machine=at), networks, device, at)
+
+
+_LONGER = 4
+
+
+def decided(
+    dense: nn.Module, pruned: nn.Module, inputs: Inputs, timing: Timing, targets: Iterable[Target]
+) -> Latency:
+    """As `measured`; where that leaves open whether a target is met, once more and for longer."""
+    limits = [target.limit for target in targets if target.is_measured]
+    found = measured(dense, pruned, inputs, timing)
+    if found.ratio is None or all(found.ratio.is_at_most(limit) is not None for limit in limits):
+        return found
+    return measured(dense, pruned, inputs, replace(timing, pairs=_LONGER * timing.pairs))
 
 
 def _copy(model: nn.Module) -> nn.Module:

@@ -4,8 +4,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeVar
 
-from analysis.latencies.measuring import measured
-from analysis.pipeline import Outcome
+from torch import nn
+
+from analysis.latencies.measuring import decided
+from analysis.pipeline import Dense, Outcome
 from analysis.records import Config, Spread, Timing
 
 __all__ = ["fast_enough", "in_time"]
@@ -19,12 +21,18 @@ _HALVINGS = 6
 
 
 def in_time(
-    config: Config, prune: Callable[[Config], tuple[Outcome, Made]], timing: Timing
+    dense: Dense,
+    config: Config,
+    sketch: Callable[[Config], nn.Module | None],
+    prune: Callable[[Config], tuple[Outcome, Made]],
+    timing: Timing,
 ) -> tuple[Outcome, Made]:
     """The pruning at the smallest ratio found that meets the targets, those of latency included.
 
     Args:
+        dense: the network.
         config: what is asked, of which the ratio is sought.
+        sketch: prunes a copy as a config says, without a proof; None where it cannot.
         prune: prunes a copy as a config says, and proves it.
         timing: how latency is measured.
 
@@ -40,18 +48,14 @@ def in_time(
         if outcome.unreached:
             return _asked(outcome, config, outcome.unreached), made
 
-    def at(ratio: float) -> tuple[Outcome, Made]:
-        return prune(replace(config, ratio=ratio, sought=False))
-
     def spread_at(ratio: float) -> Spread | None:
-        outcome, _ = at(ratio)
-        if not outcome.run.verification.verdict.passes:
+        pruned = sketch(replace(config, ratio=ratio, sought=False))
+        if pruned is None:
             return None
-        dense = outcome.dense
-        return measured(dense.model, outcome.pruned, dense.inputs, timing).ratio
+        return decided(dense.model, pruned, dense.inputs, timing, config.targets).ratio
 
     ratio, why_not = fast_enough(limit, start, spread_at)
-    outcome, made = at(ratio)
+    outcome, made = prune(replace(config, ratio=ratio, sought=False))
     return _asked(outcome, config, why_not), made
 
 
@@ -72,7 +76,7 @@ def fast_enough(
     Args:
         limit: the share of the dense network's time that may stay.
         start: the least ratio that may be taken.
-        spread_at: measures at a ratio; None where its pruning is not proved.
+        spread_at: measures at a ratio; None where nothing can be pruned at it.
     """
     tried: dict[float, Spread] = {}
 
@@ -97,7 +101,7 @@ def fast_enough(
 def _nearest(limit: float, start: float, tried: dict[float, Spread]) -> tuple[float, str]:
     """The ratio that leaves least, and by how much it misses the limit, if it does."""
     if not tried:
-        return start, "no ratio that was tried has a pruning that is proved"
+        return start, "the network cannot be pruned at any ratio that was tried"
     ratio = min(tried, key=lambda each: tried[each].high)
     least = tried[ratio]
     if least.high <= limit:

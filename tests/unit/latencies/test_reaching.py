@@ -87,10 +87,10 @@ def test_where_none_is_fast_enough_the_least_is_said() -> None:
     )
 
 
-def test_a_pruning_that_is_not_proved_is_not_taken() -> None:
+def test_a_ratio_at_which_nothing_can_be_pruned_is_not_taken() -> None:
     assert fast_enough(0.6, 0.0, lambda _: None) == (
         0.0,
-        "no ratio that was tried has a pruning that is proved",
+        "the network cannot be pruned at any ratio that was tried",
     )
 
 
