@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from analysis.costs.target_pruner import TargetPruner
     from analysis.groups.inspecting import inspect_groups
     from analysis.groups.linting import lint_ignored_layers
+    from analysis.latencies.measuring import latency
     from analysis.minimizing.minimized import minimized
     from analysis.network.layers import register_layer
     from analysis.pipeline import verify, verify_steps
@@ -42,6 +43,7 @@ __all__ = [
     "cost_of",
     "count_macs",
     "inspect_groups",
+    "latency",
     "lint_ignored_layers",
     "load_pruned",
     "minimized",
@@ -71,6 +73,7 @@ _MODULES = {
     "cost_of": "costs.predicting",
     "count_macs": "costs.followed",
     "inspect_groups": "groups.inspecting",
+    "latency": "latencies.measuring",
     "lint_ignored_layers": "groups.linting",
     "load_pruned": "saved",
     "minimized": "minimizing.minimized",

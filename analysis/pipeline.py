@@ -61,6 +61,7 @@ __all__ = [
     "Outcome",
     "analyse",
     "audit_groups",
+    "only_pruned",
     "prune_and_prove",
     "verify",
     "verify_steps",
@@ -199,6 +200,26 @@ def prune_and_prove(
     known = asked if config.cut == "groups" else planned
     done = tuple(progress.removals), run, rebuilder(build, pruner), progress.trained
     return Outcome(dense, pruned, ignored, known, *done, unreached=_unreached(pruner))
+
+
+def only_pruned(
+    dense: Dense, config: Config, policy: Any, pruner_factory: PrunerFactory | None = None
+) -> nn.Module | None:
+    """A copy pruned as asked, neither proved nor trained; None where that fails.
+
+    For an estimate that is proved later. The arguments are those of `prune_and_prove`.
+    """
+    ignored = policies.ignored_layers(policy, dense.model, dense.groups)
+    pruned = copy_of(dense.model)
+    try:
+        with random_state_kept(), budgets.step("pruning"):
+            pruner, _ = builder(config, dense.inputs, ignored, pruner_factory)(pruned, None)
+            while pruner.current_step < pruner.iterative_steps:
+                for _ in surgery.step(pruner):
+                    pass
+    except UnprunableError:
+        return None
+    return pruned if locate_failure(pruned, dense.inputs) is None else None
 
 
 def _with_ratio(config: Config, pruner: Any) -> Config:

@@ -11,10 +11,12 @@ from analysis.costs.target_pruner import TargetPruner
 from analysis.errors import InputError
 from analysis.groups import policies
 from analysis.groups.departing import cut_copy
+from analysis.latencies.measuring import decided
+from analysis.latencies.reaching import in_time
 from analysis.network.inference import Inputs, copy_of, left_as_found
 from analysis.network.outputs import only_outputs
 from analysis.network.usable import restored
-from analysis.pipeline import Dense, Outcome, analyse, prune_and_prove
+from analysis.pipeline import Dense, Outcome, analyse, only_pruned, prune_and_prove
 from analysis.processes import budgets
 from analysis.proof.distinct_values import make_distinct
 from analysis.proof.other_sizes import Noted
@@ -26,13 +28,15 @@ from analysis.records import (
     IMPORTANCES,
     Attribute,
     Config,
+    Latency,
+    Timing,
     Verdict,
     Verification,
     checked_widths,
     targets_of,
 )
 
-__all__ = ["Pruned", "prune", "pruned_by_groups"]
+__all__ = ["Pruned", "prune", "pruned_by_groups", "sketched_by_groups"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +76,11 @@ class Pruned:
         """Parameters of the copy; None if it does not run."""
         return self.outcome.run.params.after
 
+    @property
+    def latency(self) -> Latency | None:
+        """Beside the dense network; None where no target is of it."""
+        return self.outcome.run.latency
+
 
 def prune(
     model: nn.Module,
@@ -102,9 +111,9 @@ def prune(
         model: the dense network; not changed.
         example_inputs: as `analysis.verify`.
         ratio: share of the channels that go, in [0, 1).
-        targets: what is to be left at most, in place of a ratio, see `analysis.ratio_for`. Where
-            no ratio meets them, that is taken which leaves least, and the verification's reason
-            says so.
+        targets: what is to be left at most, in place of a ratio, see `analysis.ratio_for`; also
+            ``{"latency": 0.6}``, for which ratios are tried and measured. Where no ratio meets
+            them, that is taken which leaves least, and the verification's reason says so.
         fold_bn: leave out what a device folds of batch norms, of MACs and parameters.
         ignore: layers whose output channels stay: a policy's name, a list of layers or of their
             names, or a function of the model.
@@ -126,6 +135,11 @@ def prune(
             be analysed as it is.
     """
     norm, asked = IMPORTANCES[0] if callable(importance) else importance, targets_of(targets)
+    if between is not None and any(target.is_measured for target in asked):
+        raise InputError(
+            "latency is sought by pruning several times, without training; leave out between, and "
+            "prune at the ratio that is found"
+        )
     if asked and ratio:
         raise InputError(f"ratio {ratio!r} and targets; expected one of them")
     config = Config(
@@ -150,7 +164,10 @@ def prune(
     with left_as_found(model), only_outputs(model, outputs):
         dense = analyse(model, example_inputs)
         dense = dense.folded if fold_bn else dense
-        pruned = pruned_by_groups(dense, config, ignore, between, **options)
+        if any(target.is_measured for target in asked):
+            pruned = _in_time(dense, config, ignore, options)
+        else:
+            pruned = pruned_by_groups(dense, config, ignore, between, **options)
     # A command says so in a check.
     return replace(pruned, verification=_told(pruned.verification, pruned.outcome.unreached))
 
@@ -159,6 +176,24 @@ def _told(verification: Verification, *more: str) -> Verification:
     """The answer with further reasons."""
     reason = "; ".join(filter(None, [verification.reason, *more]))
     return replace(verification, reason=reason)
+
+
+def _in_time(dense: Dense, config: Config, ignore: Any, options: Mapping[str, Any]) -> Pruned:
+    """What meets targets of latency, which is measured; its record has the latency."""
+
+    def attempt(asked: Config) -> tuple[Outcome, Pruned]:
+        made = pruned_by_groups(dense, asked, ignore, **options)
+        return made.outcome, made
+
+    def sketch(asked: Config) -> nn.Module | None:
+        return sketched_by_groups(dense, asked, ignore, **options)
+
+    timing = Timing(layers=False)
+    outcome, pruned = in_time(dense, config, sketch, attempt, timing)
+    if outcome.run.verification.verdict.passes:
+        latency = decided(dense.model, outcome.pruned, dense.inputs, timing, config.targets)
+        outcome = replace(outcome, run=replace(outcome.run, latency=latency))
+    return replace(pruned, outcome=outcome)
 
 
 def pruned_by_groups(
@@ -197,6 +232,14 @@ def pruned_by_groups(
     return Pruned(outcome.pruned, found, axes, outcome)
 
 
+def sketched_by_groups(
+    dense: Dense, config: Config, ignore: Any, **options: Any
+) -> nn.Module | None:
+    """The network of `pruned_by_groups` without its proof; None where it cannot be pruned."""
+    pruning = _Pruning(dense, config, ignore, None, (), options)
+    return only_pruned(dense, config, ignore, pruning.built)
+
+
 class _Pruning:
     """One attempt, with some groups left whole."""
 
@@ -217,9 +260,10 @@ class _Pruning:
 
     def outcome(self) -> Outcome:
         """Prune and prove."""
-        return prune_and_prove(self._dense, self._config, self._ignore, pruner_factory=self._built)
+        return prune_and_prove(self._dense, self._config, self._ignore, pruner_factory=self.built)
 
-    def _built(self, model: nn.Module, inputs: Inputs, _: Any) -> tuple[GroupPruner, Any]:
+    def built(self, model: nn.Module, inputs: Inputs, _: Any) -> tuple[GroupPruner, Any]:
+        """The pruner on a copy of the network, and what is done between its steps."""
         asked = {
             "ignore": policies.ignored_layers(self._ignore, self._dense.model, self._dense.groups),
             "left_whole": self._whole,

@@ -8,16 +8,19 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 import torch
+from torch import nn
 
 from analysis.accuracy import Measure
 from analysis.checks import OF_PRUNING, evaluate, names_for
 from analysis.costs.run_costs import measure
 from analysis.errors import BudgetExceededError, InputError
+from analysis.latencies.measuring import decided
+from analysis.latencies.reaching import in_time
 from analysis.network.inference import random_state_kept
 from analysis.opened import Last, loaded
-from analysis.pipeline import Dense, Outcome, analyse, prune_and_prove
+from analysis.pipeline import Dense, Outcome, analyse, only_pruned, prune_and_prove
 from analysis.processes import budgets
-from analysis.pruned import Pruned, pruned_by_groups
+from analysis.pruned import Pruned, pruned_by_groups, sketched_by_groups
 from analysis.pruning.pruners import PrunerFactory, load_factory
 from analysis.records import Config, CostTable, Network, Request, Run, timed_out
 from analysis.shipped import outcome_of
@@ -88,6 +91,7 @@ def run_of(
                 metrics, tuned = metrics_of.of_pruned(outcome.pruned, before)
                 outcome = replace(outcome, run=replace(outcome.run, metrics=metrics))
                 pruned = pruned and replace(pruned, model=tuned)
+            outcome = _timed(outcome, request)
             run = replace(outcome.run, checks=evaluate(outcome, names))
             if pruned is not None and keep is not None and run.may_be_kept:
                 keep(pruned)
@@ -95,6 +99,15 @@ def run_of(
     except BudgetExceededError as error:
         reason = error.reason
     return timed_out(config, reason, _counted(request), names)
+
+
+def _timed(outcome: Outcome, request: Request) -> Outcome:
+    """The same with its latency, where that is asked of what is proved."""
+    if request.timing is None or not outcome.run.verification.verdict.passes:
+        return outcome
+    dense = outcome.dense
+    latency = decided(dense.model, outcome.pruned, dense.inputs, request.timing, request.targets)
+    return replace(outcome, run=replace(outcome.run, latency=latency))
 
 
 def _counted(request: Request) -> tuple[CostTable, int] | None:
@@ -122,6 +135,15 @@ def _pruned(
     if request.shipped is not None:
         with budgets.step("comparing"):
             return outcome_of(dense, request.shipped, config), None
+    if config.sought and any(target.is_measured for target in config.targets) and request.timing:
+        timing = replace(request.timing, layers=False)
+        return in_time(
+            dense,
+            config,
+            lambda asked: _sketched(dense, asked, request, factory),
+            lambda asked: _pruned(dense, asked, request, factory),
+            timing,
+        )
     if config.cut == "groups":
         pruned = pruned_by_groups(dense, config, request.ignore)
         return pruned.outcome, pruned
@@ -132,6 +154,15 @@ def _pruned(
         config = replace(config, ratio=reach.nearest.ratio)
     outcome = prune_and_prove(dense, config, request.ignore, pruner_factory=factory)
     return replace(outcome, unreached=reach.why_not) if reach else outcome, None
+
+
+def _sketched(
+    dense: Dense, config: Config, request: Request, factory: PrunerFactory | None
+) -> nn.Module | None:
+    """The network of such a pruning, without its proof; None where it cannot be pruned."""
+    if config.cut == "groups":
+        return sketched_by_groups(dense, config, request.ignore)
+    return only_pruned(dense, config, request.ignore, factory)
 
 
 @contextmanager

@@ -12,7 +12,10 @@ __all__ = ["check_meets_target", "check_metrics_held"]
 
 
 def check_meets_target(outcome: "Outcome") -> None:
-    """No more is left than the targets say: of MACs, parameters and bytes, as counted."""
+    """No more is left than the targets say: of costs as counted, of latency as measured.
+
+    Of latency it is the interval of the median that must be within the target.
+    """
     missed = [
         told for target in outcome.run.config.targets for told in [_missed(outcome, target)] if told
     ]
@@ -39,6 +42,8 @@ def check_metrics_held(outcome: "Outcome") -> None:
 
 def _missed(outcome: "Outcome", target: Target) -> str:
     """By how much a target is missed; empty if it is met."""
+    if target.is_measured:
+        return _too_slow(outcome, target)
     sizes, name = outcome.run.sizes[target.quantity], QUANTITIES[target.quantity]
     if sizes.before is None or sizes.after is None or sizes.share is None:
         return f"at most {target.words} are to be left, and what is left could not be counted"
@@ -48,3 +53,17 @@ def _missed(outcome: "Outcome", target: Target) -> str:
         f"at most {target.words} are to be left, and {sizes.share:.2%} are: {sizes.after:,} of "
         f"{sizes.before:,} {name}"
     )
+
+
+def _too_slow(outcome: "Outcome", target: Target) -> str:
+    """By how much latency misses a target, or why that is not known; empty if it is met."""
+    asked, latency = f"at most {target.words} is to be left", outcome.run.latency
+    spread = latency.ratio if latency else None
+    if latency is None or spread is None:
+        verdict = outcome.run.verification.verdict
+        why = latency.networks[0].why_not if latency else f"the pruning is {verdict}"
+        return f"{asked}, and what is left was not measured: {why}"
+    met = spread.is_at_most(target.limit)
+    if met is None:
+        return f"{asked}, and whether it is is unknown: {spread} was measured"
+    return "" if met else f"{asked}, and {spread} was measured"

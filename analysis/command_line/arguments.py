@@ -8,7 +8,16 @@ from typing import Any
 from analysis.errors import InputError
 from analysis.network import model_names
 from analysis.network.loading import check_reference
-from analysis.records import CUTS, Network, Request, Target, Thresholds, usual_ratios
+from analysis.records import (
+    CUTS,
+    Network,
+    Request,
+    Target,
+    Thresholds,
+    Timing,
+    predictable,
+    usual_ratios,
+)
 from analysis.reporting.files import check_writable
 
 __all__ = ["check_outputs", "check_references", "compared_of", "ratios_of", "request_of"]
@@ -43,7 +52,8 @@ def request_of(options: Namespace, model: str, **usual: Any) -> Request:
         shipped=getattr(options, "shipped", None),
         evaluate=getattr(options, "evaluate", None),
         finetune=getattr(options, "finetune", None),
-        cut="groups" if options.command in _BY_GROUPS else CUTS[0],
+        latency=_timing(options),
+        cut=_cut(options),
         # A report prunes in every scope, and has no thresholds of its own.
         **{name: value for name, value in vars(options).items() if name in _OF_PRUNERS},
         thresholds=Thresholds(
@@ -56,11 +66,30 @@ def request_of(options: Namespace, model: str, **usual: Any) -> Request:
 
 def _targets(options: Namespace) -> tuple[Target, ...]:
     """The targets; of a share that is given alone, --target-of says what it is of."""
-    of = getattr(options, "target_of", "macs")
+    of, given = getattr(options, "target_of", "macs"), getattr(options, "target", ())
+    if options.command in _OF_NO_LATENCY:
+        predictable(given)
     return tuple(
-        replace(target, quantity=of) if target.quantity == "macs" else target
-        for target in getattr(options, "target", ())
+        replace(target, quantity=of) if target.quantity == "macs" else target for target in given
     )
+
+
+_OF_NO_LATENCY = ("macs", "report", "sensitivity")
+"""Commands that predict, or whose answer is the same each time."""
+
+
+def _timing(options: Namespace) -> Timing | None:
+    """How latency is measured, where a command asks for it without a target."""
+    if options.command == "latency":
+        return Timing(options.backends, options.threads, options.pairs)
+    return Timing(layers=False) if getattr(options, "latency", False) else None
+
+
+def _cut(options: Namespace) -> str:
+    """Whose cut is made; of costs it is asked beside the request."""
+    if options.command == "latency":
+        return str(options.cut)
+    return CUTS[1] if options.command in _BY_GROUPS else CUTS[0]
 
 
 def ratios_of(options: Namespace) -> tuple[float, ...]:

@@ -7,7 +7,7 @@ has processes of its own.
 import shlex
 from argparse import Namespace
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from tqdm import tqdm
 from analysis.checks import CATALOGUE, OF_PRUNING, SHIPPED, named
 from analysis.command_line import scaffold, sensing
 from analysis.command_line.advising import ways
+from analysis.command_line.answers import Answer, answered
 from analysis.command_line.arguments import (
     check_outputs,
     check_references,
@@ -26,6 +27,7 @@ from analysis.command_line.arguments import (
 )
 from analysis.command_line.options import parser
 from analysis.command_line.prepared import Given, loaded, prepared, run_of, runs_of
+from analysis.command_line.timing import latency
 from analysis.environment import OWN, explained
 from analysis.errors import BudgetExceededError, InputError
 from analysis.gate.advising import advised
@@ -66,7 +68,6 @@ from analysis.reporting.read_back import runs_in
 from analysis.sensitivities.scanning import scanned
 
 __all__ = [
-    "Answer",
     "advise",
     "checks",
     "compare",
@@ -74,20 +75,13 @@ __all__ = [
     "grid",
     "groups",
     "init",
+    "latency",
     "macs",
     "prune",
     "report",
     "sensitivity",
     "verify",
 ]
-
-
-@dataclass(frozen=True)
-class Answer:
-    """The exit status of a command."""
-
-    status: int
-    text: str
 
 
 def groups(options: Namespace) -> Answer:
@@ -110,7 +104,7 @@ def groups(options: Namespace) -> Answer:
     data = as_json.groups(given.info, given.request.policy, found, outside, audited, lint, why)
     said = why or groups_text.groups(found, outside, audited, lint, members=options.members)
     passed = all(each.passed for each in audited or ()) and (lint is None or lint.passed)
-    return _answer(options, data, said, passed=passed)
+    return answered(options, data, said, passed=passed)
 
 
 def verify(options: Namespace) -> Answer:
@@ -145,7 +139,7 @@ def verify(options: Namespace) -> Answer:
         cure = _prune_command(options)
         data |= {"cured": as_json.verify(given.info, cured)["runs"], "cure": cure}
         said = "\n".join([said, text.cured(cured), cure])
-    return _answer(options, data, said, passed=passed)
+    return answered(options, data, said, passed=passed)
 
 
 def _shipped(options: Namespace) -> Answer:
@@ -159,7 +153,7 @@ def _shipped(options: Namespace) -> Answer:
     with prepared(options, options.model) as given:
         (run,) = runs_of(given, [given.request.config(0.0)], names)
     data = as_json.verify(given.info, [run]) | {"shipped": options.shipped}
-    return _answer(options, data, text.shipped(options.shipped, run), passed=run.passed)
+    return answered(options, data, text.shipped(options.shipped, run), passed=run.passed)
 
 
 def _minimized(given: "Given", failing: list[Run]) -> Counterexample:
@@ -220,7 +214,7 @@ def advise(options: Namespace) -> Answer:
         files.write_text(options.picture, picture(found, options.model))
     data = advice_text.as_data(given.info, found)
     passed = found.recommended is not None
-    return _answer(options, data, advice_text.advice(found), passed=passed)
+    return answered(options, data, advice_text.advice(found), passed=passed)
 
 
 def sensitivity(options: Namespace) -> Answer:
@@ -247,7 +241,7 @@ def sensitivity(options: Namespace) -> Answer:
         files.write_text(options.picture, picture(found, options.model))
     data = sensitivity_text.as_data(given.info, found, command)
     said = sensitivity_text.sensitivity(found, command, sensing.how(request))
-    return _answer(options, data, said, passed=found.passed)
+    return answered(options, data, said, passed=found.passed)
 
 
 def _suggested_command(options: Namespace, found: Sensitivity) -> str:
@@ -281,7 +275,7 @@ def prune(options: Namespace) -> Answer:
     written = paths if all(run.may_be_kept for run in runs) else {}
     data = as_json.verify(given.info, runs) | {"written": written}
     passed = all(run.passed for run in runs)
-    return _answer(options, data, text.pruned(runs, written), passed=passed)
+    return answered(options, data, text.pruned(runs, written), passed=passed)
 
 
 def compare(options: Namespace) -> Answer:
@@ -290,7 +284,7 @@ def compare(options: Namespace) -> Answer:
     with loaded(options, request, "comparing", 1) as given:
         found: Comparison = given.ask("compare", pruned)
     data = as_json.comparison(given.info, options.pruned, found)
-    return _answer(options, data, comparison_text.comparison(found), passed=found.passed)
+    return answered(options, data, comparison_text.comparison(found), passed=found.passed)
 
 
 def _named_checks(names: tuple[str, ...] | None) -> tuple[str, ...]:
@@ -305,7 +299,7 @@ def checks(options: Namespace) -> Answer:
     found = [
         (name, check.meaning, check.needs, check.of_pruning) for name, check in CATALOGUE.items()
     ]
-    return _answer(options, as_json.catalogue(found), text.catalogue(found))
+    return answered(options, as_json.catalogue(found), text.catalogue(found))
 
 
 def diff(options: Namespace) -> Answer:
@@ -314,7 +308,7 @@ def diff(options: Namespace) -> Answer:
     before, after = runs_in(options.before), runs_in(options.after)
     changes = compared(before, after)
     said = reporting_diff.markdown(changes, after)
-    return _answer(
+    return answered(
         options, reporting_diff.as_data(changes), said, passed=not is_regression(changes)
     )
 
@@ -378,7 +372,7 @@ def macs(options: Namespace) -> Answer:
             left = given.ask("left", options.widths, convention)
     data = as_json.macs(given.info, costs, runs, reach, curve, left, options.cut)
     passed = all(run.costs is not None for run in runs)
-    return _answer(options, data, costs_text.macs(costs, runs, reach, curve, left), passed=passed)
+    return answered(options, data, costs_text.macs(costs, runs, reach, curve, left), passed=passed)
 
 
 def report(options: Namespace) -> Answer:
@@ -477,12 +471,3 @@ def _repeated(options: Namespace) -> str:
 
 def _spelled(value: Any) -> str:
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
-
-
-def _answer(options: Namespace, data: dict[str, Any], lines: str, *, passed: bool = True) -> Answer:
-    status = 0 if passed else 1
-    if options.json == "-":
-        return Answer(status, as_json.dump(data).rstrip())
-    if options.json:
-        files.write_text(options.json, as_json.dump(data))
-    return Answer(status, lines)

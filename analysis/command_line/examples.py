@@ -43,6 +43,14 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
             "my_models.py:net --evaluate metrics.py:accuracy --ratios 0.3,0.6 --picture loss.svg",
         ),
     ),
+    "latency": (
+        ("where the time went, by layer", "mobilenet_v2 --ratios 0.5 --threads 1"),
+        (
+            "as it ships, with a page",
+            "my_models.py:net --ratios 0.5 --backends eager,onnxruntime --out latency",
+        ),
+        ("the ratio that leaves 60 % of the time", "my_models.py:net --target latency=0.6"),
+    ),
     "compare": (
         (
             "two networks",

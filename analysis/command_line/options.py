@@ -8,6 +8,7 @@ from analysis.command_line.completion import PrintCompletion
 from analysis.command_line.examples import epilog, overview
 from analysis.command_line.shared_options import (
     add_comparison,
+    add_cut,
     add_files,
     add_json,
     add_metrics,
@@ -18,6 +19,7 @@ from analysis.command_line.shared_options import (
     add_rounding,
     add_targets,
     add_thresholds,
+    add_timing,
     add_widths,
 )
 from analysis.command_line.values import (
@@ -163,6 +165,9 @@ def _add_advise(command: argparse.ArgumentParser) -> None:
     add_metrics(command)
     add_json(command)
     command.add_argument(
+        "--latency", action="store_true", help="time each pruning beside the dense network"
+    )
+    command.add_argument(
         "--picture", metavar="FILE.svg", help="draw what was tried, and what is recommended"
     )
 
@@ -185,6 +190,16 @@ def _add_sensitivity(command: argparse.ArgumentParser) -> None:
     add("--workers", type=positive, metavar="N", help="processes (default: one for each core)")
     add("--picture", metavar="FILE.svg", help="draw what each group loses as a heat map")
     add("--save", metavar="FILE.json", help="write the widths that are suggested, for --widths")
+
+
+def _add_latency(command: argparse.ArgumentParser) -> None:
+    add_model_options(command)
+    add_pruner_options(command)
+    add_cut(command)
+    add_json(command)
+    add_widths(command)
+    add_targets(command)
+    add_timing(command)
 
 
 def _add_compare(command: argparse.ArgumentParser) -> None:
@@ -249,6 +264,11 @@ _COMMANDS: tuple[tuple[str, str, Callable[[argparse.ArgumentParser], None]], ...
         "sensitivity",
         "measure what your metric loses when one group alone is cut, and suggest ratios by group",
         _add_sensitivity,
+    ),
+    (
+        "latency",
+        "time each layer before and after pruning, in turn, and say why its time fell or did not",
+        _add_latency,
     ),
     (
         "compare",

@@ -16,15 +16,18 @@ from analysis.command_line.values import (
     widths_in,
 )
 from analysis.records import (
+    BACKENDS,
     BUDGET,
     CONVENTIONS,
     CUTS,
+    FEWEST_PAIRS,
     IMPORTANCES,
     SCOPES,
 )
 
 __all__ = [
     "add_comparison",
+    "add_cut",
     "add_files",
     "add_json",
     "add_metrics",
@@ -35,6 +38,7 @@ __all__ = [
     "add_rounding",
     "add_targets",
     "add_thresholds",
+    "add_timing",
     "add_widths",
 ]
 
@@ -75,19 +79,47 @@ def add_predictions(command: argparse.ArgumentParser) -> None:
         default="macs",
         help="what a share is of that is given alone (default: macs)",
     )
-    command.add_argument(
-        "--cut",
-        choices=CUTS,
-        default=CUTS[0],
-        help="the cut that --target and --sweep predict: torch-pruning's, or that of prune "
-        "(default: torch-pruning; no cost is predicted where its cut is not right)",
-    )
+    add_cut(command, "no cost is predicted where its cut is not right")
     command.add_argument(
         "--convention",
         choices=tuple(CONVENTIONS),
         default="fvcore",
         help="what is counted as a MAC: that of a counter or of a printed table (default: fvcore)",
     )
+
+
+def add_cut(command: argparse.ArgumentParser, otherwise: str = "") -> None:
+    """Whose cut is meant."""
+    more = f"; {otherwise}" if otherwise else ""
+    command.add_argument(
+        "--cut",
+        choices=CUTS,
+        default=CUTS[0],
+        help="torch-pruning's cut, or that of prune, by its own groups (default: "
+        f"torch-pruning{more})",
+    )
+
+
+def add_timing(command: argparse.ArgumentParser) -> None:
+    """How latency is measured, and where a page of it goes."""
+    add = command.add_argument_group("how it is measured").add_argument
+    add(
+        "--backends",
+        type=paths_of,
+        default=BACKENDS[:1],
+        metavar="NAME,NAME",
+        help=f"what runs the networks, of {', '.join(BACKENDS)} (default: {BACKENDS[0]}); layers "
+        "are timed in eager mode",
+    )
+    add("--threads", type=positive, metavar="N", help="of each operator (default: PyTorch's)")
+    add(
+        "--pairs",
+        type=positive,
+        default=30,
+        metavar="N",
+        help=f"how often both are timed in turn, at least {FEWEST_PAIRS} (default: 30)",
+    )
+    add("--out", metavar="DIR", help="write the page latency.md to this folder")
 
 
 def add_model_options(
@@ -252,8 +284,8 @@ def add_targets(command: argparse.ArgumentParser) -> None:
         type=targets_in,
         default=(),
         metavar="macs=SHARE,params=N,...",
-        help="what is to be left at most, of macs, params or bytes: in (0, 1] a share, above a "
-        "number; without --ratios, at the smallest ratio that meets all of it",
+        help="what is to be left at most, of macs, params, bytes or latency: in (0, 1] a share, "
+        "above a number; without --ratios, at the smallest ratio that meets all of it",
     )
     command.add_argument(
         "--fold-bn",

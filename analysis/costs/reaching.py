@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.errors import InputError
-from analysis.records import CurvePoint, Target
+from analysis.records import CurvePoint, Target, predictable
 
 __all__ = ["Candidates"]
 
@@ -34,7 +34,7 @@ class Candidates:
         dense: with its bytes, where a target is of them.
 
     Raises:
-        InputError: no target, or one of bytes that nothing measures.
+        InputError: no target, one of latency, or one of bytes that nothing measures.
     """
 
     def __init__(
@@ -47,6 +47,7 @@ class Candidates:
     ) -> None:
         if not targets:
             raise InputError("no target was given; expected e.g. macs=0.45")
+        predictable(targets)
         self._ratios, self._left = ratios, left
         self._saved, self._measured = saved, dict[float, int]()
         self._of_bytes = any(target.quantity == "bytes" for target in targets)

@@ -15,7 +15,7 @@ from analysis.network.inference import Inputs
 from analysis.pruning.by_groups import Chosen, choose
 from analysis.pruning.group_pruner import GroupPruner, Numbers
 from analysis.pruning.rules import Scope
-from analysis.records import Config, CostTable, CurvePoint, Reach, Target, targets_of
+from analysis.records import Config, CostTable, CurvePoint, Reach, Target, predictable, targets_of
 
 __all__ = ["TargetPruner"]
 
@@ -40,8 +40,8 @@ class TargetPruner(GroupPruner):
         reach: how the last step found its ratio, or what no ratio reaches; None before the first.
 
     Raises:
-        InputError: what is no target; as `GroupPruner`; or the costs cannot be expressed in the
-            widths of the groups.
+        InputError: what is no target, or is of latency; as `GroupPruner`; or the costs cannot be
+            expressed in the widths of the groups.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class TargetPruner(GroupPruner):
         costs: CostTable | None = None,
         **options: Any,
     ) -> None:
-        self.targets: tuple[Target, ...] = targets_of(targets)
+        self.targets: tuple[Target, ...] = predictable(targets_of(targets))
         self.reach: Reach | None = None
         super().__init__(model, example_inputs, 0.0, **options)
         self._folds = costs.folded if costs else folds_of(model, example_inputs) if fold_bn else ()

@@ -1,6 +1,7 @@
 """Which of several prunings to take: of those that are proved and meet what was asked, the best."""
 
 from collections.abc import Sequence
+from math import inf
 
 from analysis.records import Advice, Metric, Point, Run
 
@@ -15,7 +16,9 @@ def advised(points: Sequence[Point]) -> Advice:
     """
     good = [place for place, point in enumerate(points) if point.run.passed]
     front = tuple(place for place in good if not _is_beaten(place, good, points))
-    unmeasured = ["latency"]
+    unmeasured = []
+    if not any(point.run.latency for point in points):
+        unmeasured.append("latency (give --latency)")
     if not any(point.run.metrics for point in points):
         unmeasured.append("what it costs in a metric (give --evaluate)")
     if not good:
@@ -40,7 +43,14 @@ def _measured(run: Run) -> tuple[float, ...]:
     costs = [size.after or 0 for size in (run.macs, run.params)]
     # Without a metric, channels that stay are all that speaks for a pruning.
     others = [metric.lost for metric in run.metrics] or [_lost(run)[1]]
-    return (*costs, *others)
+    return (*costs, *others, *_time_left(run))
+
+
+def _time_left(run: Run) -> tuple[float, ...]:
+    """The share of the dense network's time, where every run's is known or none is asked for."""
+    if run.latency is None:
+        return ()
+    return (run.latency.ratio.median if run.latency.ratio else inf,)
 
 
 def _is_beaten(place: int, good: Sequence[int], points: Sequence[Point]) -> bool:

@@ -20,6 +20,7 @@ from analysis.records import (
     SCOPES,
     Network,
     Request,
+    Timing,
     checked_ratios,
     excluded,
 )
@@ -30,9 +31,12 @@ MEASURES: dict[str, tuple[str, ...]] = {
     "proof": OF_PRUNING,
     "costs": (),
     "trips": tuple(name for name in CATALOGUE if name.startswith("survives_")),
+    "latency": (),
     "all": tuple(CATALOGUE),
 }
-"""By measure, the checks that it runs; verdict, channels and costs are in every record."""
+"""By measure, the checks that it runs; verdict, channels and costs are in every record.
+
+``latency`` times each pruning beside its dense network."""
 
 
 def cells_of(
@@ -187,8 +191,18 @@ def _requests(
         network = Network(given.pop("model"), **given)
         ways = _USUAL if pruner else axes
         order = [ways[name] for name in ("policies", "scopes", "importances", "cuts")]
+        timing = Timing(layers=False) if "latency" in axes["measures"] else None
         for policy, scope, importance, cut, ratio in product(*order, axes["ratios"]):
-            request = Request(network, (ratio,), policy, scope, importance, cut=cut, pruner=pruner)
+            request = Request(
+                network,
+                (ratio,),
+                policy,
+                scope,
+                importance,
+                cut=cut,
+                pruner=pruner,
+                latency=timing,
+            )
             check(request)
             yield request
 

@@ -43,8 +43,10 @@ __all__ = [
     "departure",
     "departure_on_gpu",
     "exported",
+    "fed_to",
     "in_single",
     "onnx",
+    "onnx_session",
     "pickled",
     "reloaded",
     "shipped_departure",
@@ -236,21 +238,36 @@ def write_onnx(pruned: nn.Module, inputs: Inputs, file: Path) -> None:
         program.save(str(file))
 
 
-def _run(session: Any, inputs: Inputs, names: list[str]) -> dict[str, Tensor]:
-    fed = {
+def onnx_session(network: nn.Module, inputs: Inputs, *, threads: int) -> Any:
+    """The network in onnxruntime, on this many threads of the CPU.
+
+    Raises:
+        Exception: whatever the exporter or onnxruntime says of what it cannot run.
+    """
+    return _session(_onnx_program(network, inputs).model_proto, threads)
+
+
+def fed_to(session: Any, inputs: Inputs) -> dict[str, Any]:
+    """The example inputs as a session takes them."""
+    return {
         place.name: tensor.detach().cpu().numpy()
         for place, tensor in zip(session.get_inputs(), walk(inputs), strict=True)
     }
-    found = session.run(names, fed)
+
+
+def _run(session: Any, inputs: Inputs, names: list[str]) -> dict[str, Tensor]:
+    found = session.run(names, fed_to(session, inputs))
     return {name: torch.from_numpy(value) for name, value in zip(names, found, strict=True)}
 
 
-def _session(proto: Any) -> Any:
+def _session(proto: Any, threads: int = 0) -> Any:
+    """The network that onnxruntime runs; 0 threads are its own choice."""
     import onnxruntime
     from onnx import save_model
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
+    options.intra_op_num_threads = threads
     with _folder() as folder:
         # Weights beside it, for a message of the format has at most two gigabytes.
         save_model(proto, folder / "network.onnx", save_as_external_data=True)

@@ -6,6 +6,7 @@ from math import inf
 from typing import Any
 
 from analysis.errors import InputError, did_you_mean
+from analysis.records.latency import Timing
 from analysis.records.targets import Target, not_per_cent, targets_of
 
 __all__ = [
@@ -217,6 +218,7 @@ class Request:
             reference; None measures nothing.
         finetune: a function that trains a pruned model in place, or its reference; or None.
         lower_is_better: names of metrics of which less is better.
+        latency: how it is measured, of what is proved; None measures it for a target alone.
         thresholds: where the checks draw the line.
         budget: seconds for each ratio, its pruning, proof and checks; None is no limit.
     """
@@ -238,6 +240,7 @@ class Request:
     evaluate: str | Callable[[Any], Any] | None = None
     finetune: str | Callable[[Any], Any] | None = None
     lower_is_better: tuple[str, ...] = ()
+    latency: Timing | None = None
     thresholds: Thresholds = field(default_factory=Thresholds)
     budget: float | None = None
 
@@ -270,6 +273,12 @@ class Request:
     def sought(self) -> bool:
         """Whether the targets alone say how far."""
         return bool(self.targets) and self.ratios == ()
+
+    @property
+    def timing(self) -> Timing | None:
+        """How latency is measured; None where nothing asks for it."""
+        is_target = any(target.is_measured for target in self.targets)
+        return self.latency or (Timing(layers=False) if is_target else None)
 
     @property
     def policy(self) -> str:
@@ -417,6 +426,10 @@ _OF_PRUNINGS: _Expected = {
         for name in ("evaluate", "finetune")
     },
     "lower_is_better": (lambda given: isinstance(given, tuple), "a tuple of names of metrics"),
+    "latency": (
+        lambda given: given is None or isinstance(given, Timing),
+        "analysis.records.Timing, or None",
+    ),
     "thresholds": (lambda given: isinstance(given, Thresholds), "analysis.records.Thresholds"),
     "budget": (
         lambda budget: budget is None or (isinstance(budget, int | float) and 0 < budget < inf),

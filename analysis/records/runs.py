@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from analysis.records.accuracy import Metric
 from analysis.records.costs import CostTable, Saved, Sizes
+from analysis.records.latency import Latency
 from analysis.records.proof import Verdict, Verification
 from analysis.records.pruning import Channels
 from analysis.records.requests import Config
@@ -66,7 +67,7 @@ class Run:
 
     ``costs`` is None where the pruned network could not be counted; ``bytes_`` is the size of
     the saved state dict; ``scopes`` is empty where what was asked is not known, ``metrics`` where
-    nothing was measured.
+    nothing was measured; so ``latency`` is None.
     """
 
     config: Config
@@ -79,10 +80,11 @@ class Run:
     checks: tuple[CheckResult, ...] = ()
     scopes: tuple[ScopeAccount, ...] = ()
     metrics: tuple[Metric, ...] = ()
+    latency: Latency | None = None
 
     @property
     def sizes(self) -> dict[str, Sizes]:
-        """By what a target may be of, what was and what is left."""
+        """By what a target may be of that is counted, what was and what is left."""
         return {"macs": self.macs, "params": self.params, "bytes": self.bytes_}
 
     @property

@@ -1,4 +1,4 @@
-"""What is to be left of a network: MACs, parameters or bytes, as a share or as a number."""
+"""What is to be left of a network: of MACs, parameters, bytes or latency."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -7,11 +7,16 @@ from typing import Any, Literal
 
 from analysis.errors import InputError, did_you_mean
 
-__all__ = ["QUANTITIES", "Quantity", "Target", "not_per_cent", "targets_of"]
+__all__ = ["QUANTITIES", "Quantity", "Target", "not_per_cent", "predictable", "targets_of"]
 
-Quantity = Literal["macs", "params", "bytes"]
+Quantity = Literal["macs", "params", "bytes", "latency"]
 
-QUANTITIES: Mapping[str, str] = {"macs": "MACs", "params": "parameters", "bytes": "bytes"}
+QUANTITIES: Mapping[str, str] = {
+    "macs": "MACs",
+    "params": "parameters",
+    "bytes": "bytes",
+    "latency": "latency",
+}
 """What a target may be of, and what reports call it."""
 
 
@@ -27,7 +32,8 @@ class Target:
 
     Attributes:
         quantity: one of `QUANTITIES`.
-        limit: in (0, 1] a share of the dense network's; a number of them above.
+        limit: in (0, 1] a share of the dense network's; a number of them above. Of latency, which
+            is measured beside the dense network's, a share alone.
     """
 
     quantity: Quantity
@@ -50,6 +56,17 @@ class Target:
                 f"target {self.quantity}={limit!r}; expected the share that may stay, in (0, 1], "
                 f"or a number of at least {_FEWEST}{not_per_cent(limit)}"
             )
+
+        if self.is_measured and limit > 1:
+            raise InputError(
+                f"target {self.quantity}={limit!r}; expected the share that may stay, in (0, 1]: "
+                f"times differ from machine to machine, and are never checked alone"
+            )
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether it takes a pruned network to tell what is left."""
+        return self.quantity == "latency"
 
     def __str__(self) -> str:
         """As an option spells it."""
@@ -76,6 +93,22 @@ class Target:
 
 
 _FEWEST = 100
+
+
+def predictable(targets: Iterable[Target]) -> tuple[Target, ...]:
+    """The targets, if what a ratio leaves of them is known without pruning.
+
+    Raises:
+        InputError: one is of latency.
+    """
+    targets = tuple(targets)
+    for target in targets:
+        if target.is_measured:
+            raise InputError(
+                f"target {target}: latency is measured of a pruned network, and not predicted; "
+                "give it to verify, prune or advise, or as targets of analysis.prune"
+            )
+    return targets
 
 
 def targets_of(given: Any) -> tuple[Target, ...]:

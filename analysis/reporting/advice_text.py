@@ -1,9 +1,11 @@
 """What the command advise prints, and its picture."""
 
+from dataclasses import asdict
 from typing import Any
 
 from analysis.records import Advice, Point, Run, SubjectInfo
 from analysis.reporting import as_json
+from analysis.reporting.latency_text import time_left
 from analysis.reporting.tables import as_markdown, left
 
 __all__ = ["advice", "as_data", "picture"]
@@ -22,7 +24,9 @@ def advice(found: Advice) -> str:
 
 def _table(found: Advice) -> str:
     metric = next((run.metrics[0].name for run in _runs(found) if run.metrics), "")
+    is_timed = any(run.latency for run in _runs(found))
     headers = ["policy", "scope", "importance", "ratio", "verdict", "MACs left", "params left"]
+    more = [*(["time left"] if is_timed else []), *([metric] if metric else [])]
     rows = [
         (
             *_how(point.run),
@@ -30,12 +34,13 @@ def _table(found: Advice) -> str:
             point.run.verification.verdict,
             left(point.run.macs),
             left(point.run.params),
+            *([time_left(point.run)] if is_timed else []),
             *([_metric(point.run)] if metric else []),
             _said(found, place),
         )
         for place, point in enumerate(found.points)
     ]
-    return as_markdown([*headers, *([metric] if metric else []), ""], rows)
+    return as_markdown([*headers, *more, ""], rows)
 
 
 def _runs(found: Advice) -> list[Run]:
@@ -86,11 +91,17 @@ def _advised(point: Point, is_on_front: bool) -> dict[str, Any]:
         "params": run.params.after,
         "bytes": run.bytes_.after,
         "metric": as_json.finite(run.metrics[0].last) if run.metrics else None,
-        "latency": None,
+        "latency": _latency(run),
         "passed": run.passed,
         "front": is_on_front,
         "command": point.command,
     }
+
+
+def _latency(run: Run) -> dict[str, float] | None:
+    """The share of the dense network's time, with the interval of that median."""
+    found = run.latency.ratio if run.latency else None
+    return None if found is None else asdict(found)
 
 
 def picture(found: Advice, name: str) -> str:

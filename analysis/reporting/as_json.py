@@ -65,9 +65,9 @@ def verify(info: SubjectInfo, runs: Iterable[Run]) -> dict[str, Any]:
 
 
 def _made(run: Run) -> dict[str, Any]:
-    """The map of a pruning, which the report leaves out because of its length.
+    """What the report leaves out: the map of a pruning, which is long, and its latency.
 
-    It has the dense index of each kept channel by layer, and the attributes that were set.
+    The map has the dense index of each kept channel by layer, and the attributes that were set.
     """
     kept = {
         layer: {axis: list(channels) for axis, channels in axes.items()}
@@ -77,7 +77,8 @@ def _made(run: Run) -> dict[str, Any]:
         {"module": each.module, "name": each.name, "before": each.before, "after": each.after}
         for each in run.verification.attributes
     ]
-    return {"kept": kept, "attributes": numbers}
+    timed = {} if run.latency is None else {"latency": run.latency.as_data()}
+    return {"kept": kept, "attributes": numbers, **timed}
 
 
 def _run(run: Run) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from analysis.errors import InputError
-from analysis.records import CutAlone, GroupSensitivity, Metric, Target
+from analysis.records import CutAlone, GroupSensitivity, Metric, Target, predictable
 
 __all__ = ["Found", "asked", "costed", "with_metrics"]
 
@@ -60,9 +60,9 @@ def costed(targets: Sequence[Target]) -> tuple[Target, ...]:
     """The targets, if what choices leave of them is known without a cut.
 
     Raises:
-        InputError: one is of bytes.
+        InputError: one is of bytes or latency.
     """
-    for target in targets:
+    for target in predictable(targets):
         if target.quantity == "bytes":
             raise InputError(
                 f"target {target}: a choice of ratios by group is costed in MACs and parameters; "

@@ -340,7 +340,7 @@ def _document(name: str) -> Callable[[], str]:
     """A file of the repository as a page, whose links lead to the pages of its neighbours."""
 
     def text() -> str:
-        whole = (ROOT / name).read_text("utf-8").replace("](docs/", "](../")
+        whole = re.sub(r"\]\((\.\./)?docs/", "](../", (ROOT / name).read_text("utf-8"))
         return re.sub(
             r"\((ARCHITECTURE|CONTRIBUTING|CHANGELOG)\.md\)",
             lambda found: f"({found[1].lower()}.md)",
@@ -363,6 +363,7 @@ GENERATED: dict[str, Callable[[], str]] = {
     "counters": _counters,
     "environments": _environments,
     "results of accuracy": _results("sections.accuracy"),
+    "results of latency": _document("reports/latency.md"),
     "results of torchvision": _results("results.torchvision"),
     "results of networks": _results("results.networks"),
     "results of counters": _results("results.counters"),

@@ -23,7 +23,8 @@ WINGS = (
     ("dense",),
     ("pipeline",),
     ("pipeline", "comparing"),
-    ("pruned", "accuracy"),
+    ("accuracy", "latencies"),
+    ("pruned",),
     ("minimizing",),
     ("checks",),
     ("gate",),
@@ -42,7 +43,7 @@ WINGS = (
 # The same inside each wing, and each room, that has more than one.
 ROOMS = {
     "records": (
-        ("targets", "accuracy"),
+        ("targets", "accuracy", "latency"),
         ("requests", "groups", "conventions"),
         ("pruning",),
         ("costs",),
@@ -130,6 +131,13 @@ ROOMS = {
         ("predicting", "run_costs"),
         ("target_pruner",),
     ),
+    "latencies": (
+        ("clocks", "medians", "timing", "explaining"),
+        ("backends", "layers"),
+        ("machine",),
+        ("measuring",),
+        ("reaching",),
+    ),
     "minimizing": (
         ("code", "remade"),
         ("tracing",),
@@ -159,12 +167,12 @@ ROOMS = {
         ("sensitivity",),
     ),
     "command_line": (
-        ("completion", "examples", "values"),
+        ("answers", "completion", "examples", "values"),
         ("shared_options",),
         ("options",),
         ("arguments", "jobs", "scaffold", "advising"),
         ("prepared",),
-        ("sensing",),
+        ("sensing", "timing"),
         ("commands",),
         ("main",),
     ),

@@ -25,12 +25,16 @@ def models(tmp_path: Path, monkeypatch) -> None:
 
 
 def test_each_way_is_proved_and_the_command_that_is_recommended_makes_it(capsys) -> None:
-    asked = ("advised.py:residual", *ASKED, "--evaluate", "advised.py:elements")
+    asked = ("advised.py:residual", *ASKED, "--evaluate", "advised.py:elements", "--latency")
     assert main(["advise", *asked, "--picture", "advice.svg", "--json", "-"]) == 0
     data = json.loads(capsys.readouterr().out)
     points = data["points"]
     keys = {"policy", "scope", "importance", "ratio", "verdict", "macs", "params", "metric"}
     assert all(keys | {"latency", "command"} <= each.keys() for each in points)
+    for each in points:
+        assert 0 < each["latency"]["low"] <= each["latency"]["median"] <= each["latency"]["high"]
+        assert "--latency" not in each["command"]
+    assert not any("latency" in each for each in data["unmeasured"])
     # Policies that exclude the same layers are tried once: of this network there are three kinds.
     ways = {(each["policy"], each["scope"], each["importance"]) for each in points}
     assert len(ways) == len(points) == 2 * 2 * len({each["policy"] for each in points})
@@ -53,7 +57,9 @@ def test_a_target_that_nothing_meets_ends_with_1_and_says_what_comes_nearest(cap
     assert out.count("fails ") == 4
     assert "none passes; classifier, " in out
     assert "no ratio leaves 1.0% of the MACs: the least is" in out
-    assert "not measured: latency, what it costs in a metric (give --evaluate)" in out
+    assert (
+        "not measured: latency (give --latency), what it costs in a metric (give --evaluate)" in out
+    )
 
 
 @pytest.mark.parametrize(

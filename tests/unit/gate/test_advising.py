@@ -7,10 +7,14 @@ from analysis.records import (
     Channels,
     CheckResult,
     Config,
+    Latency,
     Metric,
+    NetworkLatency,
     Point,
     Run,
     Sizes,
+    Spread,
+    Timing,
     Verdict,
     Verification,
 )
@@ -49,7 +53,7 @@ def test_with_a_metric_the_least_loss_is_recommended_among_those_that_pass() -> 
     )
     # The first and the last are beaten by it in everything.
     assert found.front == (1,)
-    assert found.unmeasured == ("latency",)
+    assert found.unmeasured == ("latency (give --latency)",)
 
 
 def test_the_front_is_what_no_other_is_as_good_as_in_all() -> None:
@@ -75,3 +79,17 @@ def test_where_none_passes_the_nearest_says_why() -> None:
     assert found.recommended is None
     assert found.reason.startswith("none passes; classifier, global, l1 comes nearest: at most")
     assert found.front == ()
+
+
+def timed(macs: int, share: float | None) -> Point:
+    """One that costs this much, and leaves this share of the time; None could not be measured."""
+    found = point(macs, 500, 40, 0.8)
+    ratio = None if share is None else Spread(share, share, share, 0.95)
+    latency = Latency(Timing(), (NetworkLatency("eager", 1.0, share, ratio),))
+    return replace(found, run=replace(found.run, latency=latency))
+
+
+def test_one_that_is_faster_is_on_the_front_though_it_has_more_macs() -> None:
+    found = advised([timed(500, 0.9), timed(600, 0.5), timed(700, 0.6), timed(400, None)])
+    assert found.front == (0, 1, 3)
+    assert not any("latency" in each for each in found.unmeasured)

@@ -8,6 +8,7 @@ import pytest
 from analysis.command_line.arguments import check_references
 from analysis.errors import InputError
 from analysis.grid.described import cells_of
+from analysis.records import Timing
 
 HEAD = """\
 ratios = [0.3, 0.5]
@@ -63,6 +64,14 @@ def test_measures_are_checks_of_the_catalogue() -> None:
         "survives_state_dict", "survives_pickling", "survives_export", "survives_onnx",
         "survives_gpu",
     }  # fmt: skip
+
+
+def test_latency_is_a_measure_that_runs_no_check_and_is_part_of_what_is_asked() -> None:
+    timed, plain = (cells(f'measures = ["{name}"]\n{SUBJECT}')[0] for name in ("latency", "costs"))
+    assert timed.arguments[1] == plain.arguments[1] == ()
+    assert timed.arguments[0].latency == Timing(layers=False)
+    assert plain.arguments[0].latency is None
+    assert timed.digest != plain.digest
 
 
 @pytest.mark.parametrize(
