@@ -20,7 +20,7 @@ CELLS = 2000
 MOST = 0.015
 """Seconds that a cell may cost beyond its work."""
 
-ROUNDS, BUSY_CELLS, BUSY_SECONDS = 3, 200, 0.05
+ROUNDS, BUSY_CELLS, BUSY_SECONDS = 5, 200, 0.01
 
 NETWORK = """
 from torch import nn
