@@ -1,5 +1,6 @@
 """Fixtures shared by all tests."""
 
+import os
 from functools import cache
 
 import pytest
@@ -10,6 +11,9 @@ from analysis.records import Config
 from analysis.study import SEED
 
 pytest_plugins = ["pytester"]
+
+# Workers are forked with what takes long to import, whichever test begins the first.
+os.environ["PRUNING_ANALYSIS_PRELOADED"] = "analysis.study"
 
 
 @cache

@@ -75,7 +75,7 @@ class Cluster:
 
         _compare(client, left.values())
         work = partial(_answer, sent=_send(client, left.values()))
-        asked: dict[Future, Sequence[int]] = {}
+        asked: dict[Future[Any], Sequence[int]] = {}
         running = as_completed(loop=client.loop)
 
         def ask(tasks: Iterable[Sequence[int]]) -> None:
@@ -94,7 +94,7 @@ class Cluster:
             if rest := numbers[len(ends) :]:
                 ask([[number] for number in rest])
 
-    def _ends(self, future: "Future", count: int) -> Sequence[End | None]:
+    def _ends(self, future: "Future[Any]", count: int) -> Sequence[End | None]:
         """What a task gives: the ends of the first of its cells, as many as it came to.
 
         None is of a cell that workers died of; of several cells it is not known which one it is.

@@ -42,6 +42,24 @@ def test_work_that_does_not_end_is_ended_and_the_next_call_answers(worker) -> No
     assert worker.call("double", 4) == 8
 
 
+def test_what_hangs_in_native_code_is_ended_soon_after_a_limit_of_its_own(
+    worker, monkeypatch
+) -> None:
+    monkeypatch.setattr("analysis.processes.workers._SECONDS_LATER", 0.3)
+    with pytest.raises(BudgetExceededError) as caught:
+        worker.call("hang_in_native_code", 0.2)
+    assert caught.value.reason == "no answer within 0.2 s while hanging"
+    assert worker.call("double", 3) == 6
+
+
+def test_a_limit_that_is_kept_ends_no_process(worker, monkeypatch) -> None:
+    monkeypatch.setattr("analysis.processes.workers._SECONDS_LATER", 0.3)
+    worker.call("double", 3)
+    process = worker._process
+    assert worker.call("keep_limits") == "done"
+    assert worker._process is process
+
+
 def test_a_process_that_dies_is_reported_with_its_step(worker) -> None:
     with pytest.raises(WorkerError, match=r"died \(exit status 3\) while falling"):
         worker.call("die")
@@ -77,10 +95,11 @@ def test_steps_are_reported_as_they_begin() -> None:
     assert output == ["going round"]
 
 
-def test_what_a_worker_is_begun_with_is_not_handed_on() -> None:
+def test_what_a_worker_is_begun_with_is_not_handed_on(monkeypatch) -> None:
+    monkeypatch.setenv("PRUNING_ANALYSIS_PRELOADED", "of.the.user")
     before = dict(os.environ)
     with Worker("worker_jobs") as worker:
-        assert worker.call("variables") == {}
+        assert worker.call("variables") == {"PRUNING_ANALYSIS_PRELOADED": "of.the.user"}
     assert os.environ == before
 
 
