@@ -186,7 +186,7 @@ def _costed(names: Iterable[str]) -> list[str]:
 
 
 def _done(parts: list[_Part], workers: int) -> _Done:
-    """Do every part on processes with one thread each, which any machine rounds alike with.
+    """Do every part.
 
     Raises:
         InputError: a part has no answer, and took no longer than it may.
@@ -200,7 +200,7 @@ def _done(parts: list[_Part], workers: int) -> _Done:
         )
         for function, request, *what in parts
     ]
-    ended = run_cells(cells, Local(workers, threads=1), title="studying")
+    ended = run_cells(cells, Local(workers), title="studying")
     return {part: _answer(cell, end) for part, (cell, end) in zip(parts, ended, strict=True)}
 
 
