@@ -1,19 +1,19 @@
 """Fixtures shared by all tests."""
 
-import os
 from functools import cache
 
 import pytest
 
 from analysis import pipeline
 from analysis.network import subjects
+from analysis.processes.workers import preloaded
 from analysis.records import Config
 from analysis.study import SEED
 
 pytest_plugins = ["pytester"]
 
 # Workers are forked with what takes long to import, whichever test begins the first.
-os.environ["PRUNING_ANALYSIS_PRELOADED"] = "analysis.study"
+preloaded.append("analysis.study")
 
 
 @cache

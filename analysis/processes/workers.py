@@ -36,7 +36,7 @@ from analysis.errors import (
 )
 from analysis.processes import budgets
 
-__all__ = ["Worker", "deaf_to_interrupts", "portable"]
+__all__ = ["Worker", "deaf_to_interrupts", "portable", "preloaded"]
 
 _KIND = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 _SECONDS_TO_END = 5.0
@@ -95,8 +95,11 @@ forked from is begun by ``python -c``, which does: a user's own ``analysis.py`` 
 package. Children get the path of the process that they work for."""
 
 _PRELOADED = "PRUNING_ANALYSIS_PRELOADED"
-"""Names the modules that `analysis.processes.preloaded` imports: that of the first worker, and what
-it names before, for processes that begin workers of many modules."""
+"""Names the modules that `analysis.processes.preloaded` imports."""
+
+preloaded: list[str] = []
+"""Modules that the server imports beside that of the first worker: for a process that begins
+workers of many modules, as one that runs tests does."""
 
 
 def _ours() -> dict[str, str | None]:
@@ -270,8 +273,7 @@ class Worker:
             kwargs={"quiet": self._quiet, "place": self.place},
             daemon=True,
         )
-        preloaded = filter(None, [os.environ.get(_PRELOADED), self.module])
-        begun_with = {_SAFE_PATH: "1", _PRELOADED: ",".join(preloaded)}
+        begun_with = {_SAFE_PATH: "1", _PRELOADED: ",".join([*preloaded, self.module])}
         with _beginning, deaf_to_interrupts(), _environment(**begun_with):
             self._process.start()
         theirs.close()

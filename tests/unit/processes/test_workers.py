@@ -95,11 +95,10 @@ def test_steps_are_reported_as_they_begin() -> None:
     assert output == ["going round"]
 
 
-def test_what_a_worker_is_begun_with_is_not_handed_on(monkeypatch) -> None:
-    monkeypatch.setenv("PRUNING_ANALYSIS_PRELOADED", "of.the.user")
+def test_what_a_worker_is_begun_with_is_not_handed_on() -> None:
     before = dict(os.environ)
     with Worker("worker_jobs") as worker:
-        assert worker.call("variables") == {"PRUNING_ANALYSIS_PRELOADED": "of.the.user"}
+        assert worker.call("variables") == {}
     assert os.environ == before
 
 
