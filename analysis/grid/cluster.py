@@ -32,8 +32,9 @@ _SECONDS_TO_COME_BACK = 300.0
 _CELLS_A_TASK = 16
 """At most: what the scheduler does for a task costs a tenth of a short cell."""
 
-_TASKS_A_THREAD = 4
-"""At least, so that all workers end at about the same time."""
+_TASKS, _TASKS_A_THREAD = 64, 4
+"""At least, so that all workers have some, those that come later too, and end at about the same
+time."""
 
 _SECONDS_A_TASK = 1.0
 """After these a worker gives back what it has not begun, so that ends come soon."""
@@ -115,7 +116,8 @@ class Cluster:
 
 def _tasks(cells: Mapping[int, Cell], threads: int) -> list[Sequence[int]]:
     """The numbers of the cells, those of one subject together where there are many."""
-    most = min(_CELLS_A_TASK, -(-len(cells) // (_TASKS_A_THREAD * threads)))
+    least = max(_TASKS, _TASKS_A_THREAD * threads)
+    most = min(_CELLS_A_TASK, -(-len(cells) // least))
     of_subjects = [[*of] for _, of in groupby(cells, key=lambda number: cells[number].subject)]
     return [of[at : at + most] for of in of_subjects for at in range(0, len(of), most)]
 
