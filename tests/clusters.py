@@ -39,6 +39,10 @@ class Machines:
         self._begun: list[subprocess.Popen] = []
         self.scheduler: subprocess.Popen
 
+    @property
+    def pids(self) -> list[int]:
+        return [each.pid for each in self._begun]
+
     def begin_scheduler(self) -> subprocess.Popen:
         words = ["scheduler", "--host", "127.0.0.1", "--port", str(self._port), "--no-dashboard"]
         self.scheduler = begun = self._begin(words)
