@@ -6,10 +6,14 @@ import pytest
 
 from analysis import pipeline
 from analysis.network import subjects
+from analysis.processes.workers import preloaded
 from analysis.records import Config
 from analysis.study import SEED
 
 pytest_plugins = ["pytester"]
+
+# Workers are forked with what takes long to import, whichever test begins the first.
+preloaded.append("analysis.study")
 
 
 @cache

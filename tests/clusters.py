@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -39,6 +39,10 @@ class Machines:
         self._begun: list[subprocess.Popen] = []
         self.scheduler: subprocess.Popen
 
+    @property
+    def pids(self) -> list[int]:
+        return [each.pid for each in self._begun]
+
     def begin_scheduler(self) -> subprocess.Popen:
         words = ["scheduler", "--host", "127.0.0.1", "--port", str(self._port), "--no-dashboard"]
         self.scheduler = begun = self._begin(words)
@@ -50,16 +54,13 @@ class Machines:
         raise AssertionError("the scheduler does not listen")
 
     def begin_worker(self, *options: str, path: str = "") -> subprocess.Popen:
-        words = ["worker", self.address, *WORKER, *options]
-        return self._begin(
-            words, {"PYTHONPATH": os.pathsep.join([*filter(None, [path]), *_FOLDERS])}
-        )
+        return self._begin(["worker", self.address, *WORKER, *options], path)
 
-    def _begin(self, words: list[str], first: Sequence[str] = ()) -> subprocess.Popen:
+    def _begin(self, words: list[str], path: str = "") -> subprocess.Popen:
         begun = subprocess.Popen(
             [*_COMMAND, *words],
             cwd=self.folder,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join([*first, *_FOLDERS])},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [path, *_FOLDERS]))},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,

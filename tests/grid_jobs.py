@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from analysis.errors import InputError
 from analysis.grid.cells import Cell
 from analysis.grid.engine import run
@@ -74,6 +76,18 @@ def looked_at(name: str, subject: int, folder: str) -> dict[str, Any]:
 def process(subject: str) -> list[Any]:
     time.sleep(0.02)
     return [subject, os.getpid(), time.monotonic()]
+
+
+def slow_process(number: int, seconds: float) -> list[int]:
+    time.sleep(seconds)
+    return [number, os.getpid()]
+
+
+def kill_the_worker() -> None:
+    """As a machine does that takes its processes with it."""
+    worker = next(p for p in psutil.Process().parents() if "dask" in " ".join(p.parent().cmdline()))
+    worker.kill()
+    time.sleep(10)
 
 
 def here() -> str:

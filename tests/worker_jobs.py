@@ -2,8 +2,12 @@
 
 import gc
 import os
+import time
+from collections import deque
+from contextlib import suppress
+from itertools import repeat
 
-from analysis.errors import InputError
+from analysis.errors import BudgetExceededError, InputError
 from analysis.processes import budgets
 
 
@@ -30,6 +34,21 @@ def loop() -> None:
     with budgets.step("going round"):
         while True:
             pass
+
+
+def hang_in_native_code(seconds: float) -> None:
+    """Under a limit of its own, inside one that is not reached: no alarm of Python's is heard."""
+    with budgets.limited(1000.0), budgets.step("hanging"), budgets.limited(seconds):
+        deque(repeat(None), maxlen=0)  # a loop in C, which looks at no signal
+
+
+def keep_limits() -> str:
+    """Limits that ended, inside one that was not kept by an alarm, hold no more."""
+    with suppress(BudgetExceededError), budgets.limited(0.1):
+        while True:
+            pass
+    time.sleep(1.0)
+    return "done"
 
 
 def die() -> None:

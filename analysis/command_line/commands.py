@@ -33,6 +33,7 @@ from analysis.errors import BudgetExceededError, InputError
 from analysis.gate.advising import advised
 from analysis.gate.comparison import compared, is_regression
 from analysis.grid import telling
+from analysis.grid.cells import once
 from analysis.grid.cluster import Cluster
 from analysis.grid.described import cells_of
 from analysis.grid.engine import Executor, missing
@@ -318,14 +319,17 @@ def grid(options: Namespace) -> Answer:
     if options.resources and options.scheduler is None:
         raise InputError("--resources are those of a cluster's workers; give its --scheduler")
     kept = Records(options.records)
-    cells = cells_of(options.grid, check_references, budget=options.budget, memory=options.memory)
+    limits = {"budget": options.budget, "memory": options.memory}
+    described = cells_of(options.grid, check_references, **limits)
+    cells = once(described)
+    notes = telling.notes(len(described) - len(cells), kept.others(cells))
     if options.dry_run:
         todo = missing(cells, kept, fresh=options.fresh)
-        return Answer(0, telling.planned(cells, todo, kept.others(cells)))
+        return Answer(0, telling.planned(cells, todo, notes))
     files.check_writable(kept.folder / "record")
     executor = _executor(options)
     found = run_cells(cells, executor, kept, fresh=options.fresh, title="grid")
-    passed, said = telling.ended(found, kept.others(cells))
+    passed, said = telling.ended(found, notes)
     return Answer(0 if passed else 1, said)
 
 

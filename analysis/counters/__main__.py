@@ -91,7 +91,7 @@ def _count_all() -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         for entry in entries()
     ]
     found = []
-    for cell, end in run(cells, Local(1), Records(_STORE), title="counters"):
+    for cell, end in run(cells, Local(1, threads=0), Records(_STORE), title="counters"):
         if end is None or end.how is not None:
             raise InputError(f"{cell.name} was not counted: {end.why if end else 'it was ended'}")
         found.append(end.answer)

@@ -1,7 +1,7 @@
 """A cell: one piece of work that needs nothing of the others, and all that decides its answer."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cached_property
 from hashlib import sha256
@@ -9,7 +9,7 @@ from typing import Any
 
 from analysis.errors import InputError
 
-__all__ = ["Cell"]
+__all__ = ["Cell", "once"]
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,14 @@ class Cell:
         """Of its content: cells of one digest have one answer."""
         text = json.dumps(self.content, sort_keys=True)
         return sha256(text.encode()).hexdigest()
+
+
+def once(cells: Iterable[Cell]) -> list[Cell]:
+    """Of cells that have one answer the first."""
+    first: dict[str, Cell] = {}
+    for cell in cells:
+        first.setdefault(cell.digest, cell)
+    return list(first.values())
 
 
 def _data(value: Any) -> Any:

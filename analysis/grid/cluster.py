@@ -2,11 +2,13 @@
 
 import multiprocessing
 import sys
-from collections.abc import Generator, Iterable, Mapping
+import time
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache, partial
 from hashlib import sha256
+from itertools import groupby
 from pathlib import Path
 from threading import local
 from typing import TYPE_CHECKING, Any
@@ -19,13 +21,23 @@ from analysis.grid.records import End
 from analysis.grid.sources import made_with
 
 if TYPE_CHECKING:
-    from distributed import Client
+    from distributed import Client, Future
 
 __all__ = ["Cluster"]
 
 _SECONDS_TO_ANSWER = 10.0
 _SECONDS_TO_COME_BACK = 300.0
 """What a scheduler that was there is waited for."""
+
+_CELLS_A_TASK = 16
+"""At most: what the scheduler does for a task costs a tenth of a short cell."""
+
+_TASKS, _TASKS_A_THREAD = 64, 4
+"""At least, so that all workers have some, those that come later too, and end at about the same
+time."""
+
+_SECONDS_A_TASK = 1.0
+"""After these a worker gives back what it has not begun, so that ends come soon."""
 
 
 @dataclass(frozen=True)
@@ -60,27 +72,54 @@ class Cluster:
         self, client: "Client", left: Mapping[int, Cell]
     ) -> Generator[tuple[int, End | None]]:
         """The ends that come before the scheduler is lost."""
-        from distributed import KilledWorker, as_completed
+        from distributed import as_completed
 
         _compare(client, left.values())
         work = partial(_answer, sent=_send(client, left.values()))
-        futures = client.map(
-            work, list(left.values()), pure=False, resources=dict(self.resources) or None
-        )
-        numbers = dict(zip(futures, list(left), strict=True))
-        for future in as_completed(futures, loop=client.loop):
+        asked: dict[Future[Any], Sequence[int]] = {}
+        running = as_completed(loop=client.loop)
+
+        def ask(tasks: Iterable[Sequence[int]]) -> None:
+            cells = [[left[number] for number in numbers] for numbers in tasks]
+            futures = client.map(work, cells, pure=False, resources=dict(self.resources) or None)
+            asked.update(zip(futures, tasks, strict=True))
+            running.update(futures)
+
+        ask(_tasks(left, sum(client.nthreads().values())))
+        for future in running:
             if future.status == "cancelled":  # with the scheduler
                 return
-            error = future.exception()
-            if error is None:
-                yield numbers.pop(future), future.result()
-            elif isinstance(error, KilledWorker):
-                yield numbers.pop(future), None
-            elif isinstance(error, InputError):
-                raise error
-            else:
-                told = " ".join(str(error).split())
-                raise InputError(f"a worker of {self.scheduler} cannot work: {told}") from error
+            numbers = asked.pop(future)
+            ends = self._ends(future, len(numbers))
+            yield from zip(numbers, ends, strict=False)
+            if rest := numbers[len(ends) :]:
+                ask([[number] for number in rest])
+
+    def _ends(self, future: "Future[Any]", count: int) -> Sequence[End | None]:
+        """What a task gives: the ends of the first of its cells, as many as it came to.
+
+        None is of a cell that workers died of; of several cells it is not known which one it is.
+        """
+        from distributed import KilledWorker
+
+        error = future.exception()
+        if error is None:
+            ends: Sequence[End | None] = future.result()
+            return ends
+        if isinstance(error, KilledWorker):
+            return [None] if count == 1 else []
+        if isinstance(error, InputError):
+            raise error
+        told = " ".join(str(error).split())
+        raise InputError(f"a worker of {self.scheduler} cannot work: {told}") from error
+
+
+def _tasks(cells: Mapping[int, Cell], threads: int) -> list[Sequence[int]]:
+    """The numbers of the cells, those of one subject together where there are many."""
+    least = max(_TASKS, _TASKS_A_THREAD * threads)
+    most = min(_CELLS_A_TASK, -(-len(cells) // least))
+    of_subjects = [[*of] for _, of in groupby(cells, key=lambda number: cells[number].subject)]
+    return [of[at : at + most] for of in of_subjects for at in range(0, len(of), most)]
 
 
 @contextmanager
@@ -175,18 +214,23 @@ _slots = local()
 """Of each thread of a worker its own process, and what it works in."""
 
 
-def _answer(cell: Cell, sent: str) -> End | None:
-    """What a thread of a worker does of a cell.
+def _answer(cells: Sequence[Cell], sent: str) -> list[End | None]:
+    """What a thread of a worker does: cell after cell, as many as there is time for.
 
     Raises:
         InputError: the worker joined later, and has other versions.
     """
     from distributed import get_worker
 
-    worker = get_worker()
-    wanted = tuple(cell.versions)
-    _check(worker.address, _versions(tuple(package for package, _ in wanted)), dict(wanted))
-    return _slot(worker, sent).do(cell)
+    worker, until = get_worker(), time.monotonic() + _SECONDS_A_TASK
+    wanted = dict(pair for cell in cells for pair in cell.versions)
+    _check(worker.address, _versions(tuple(wanted)), wanted)
+    slot, ends = _slot(worker, sent), []
+    for cell in cells:
+        ends.append(slot.do(cell))
+        if time.monotonic() > until:
+            break
+    return ends
 
 
 @cache

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from tqdm import tqdm
 
-from analysis.grid.cells import Cell
+from analysis.grid.cells import Cell, once
 from analysis.grid.records import End, Records
 
 __all__ = ["Executor", "missing", "run"]
@@ -69,5 +69,4 @@ def missing(cells: Iterable[Cell], records: Records | None, *, fresh: bool = Fal
     """Those without a record, each once."""
     if records is None:
         return list(cells)
-    once = {cell.digest: cell for cell in cells}
-    return [cell for cell in once.values() if fresh or records.read(cell) is None]
+    return [cell for cell in once(cells) if fresh or records.read(cell) is None]

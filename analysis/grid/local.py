@@ -33,12 +33,13 @@ class Local:
     Attributes:
         workers: how many; 0 takes one for each core.
         anew: whether each subject has a new process, where what is left behind would matter.
-        threads: of each process; 0 shares out the cores.
+        threads: of each process; sums are rounded by how many there are, so that with one an answer
+            is the same on every machine. 0 shares out the cores.
     """
 
     workers: int = 0
     anew: bool = False
-    threads: int = 0
+    threads: int = 1
 
     def answers(self, cells: Iterable[Cell]) -> Generator[tuple[Cell, End | None]]:
         """Each cell with its end, as it ends; None if it was ended from outside.

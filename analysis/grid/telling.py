@@ -6,23 +6,35 @@ from collections.abc import Iterable, Iterator, Sequence
 from analysis.grid.cells import Cell
 from analysis.grid.records import End
 
-__all__ = ["ended", "planned"]
+__all__ = ["ended", "notes", "planned"]
 
 _SHOWN = 20
 """Cells that do not pass are listed one by one up to this many."""
 
 
-def planned(cells: Sequence[Cell], todo: Sequence[Cell], others: Counter[str]) -> str:
+def notes(again: int, others: Counter[str]) -> list[str]:
+    """What stands below either.
+
+    Args:
+        again: how many cells are described that others equal.
+        others: records of no such cell, see `analysis.grid.records.Records.others`.
+    """
+    cells = f"{again} cell{' is' if again == 1 else 's are'}"
+    described = [f"{cells} described again, by equal subjects; one of each is enough"]
+    return [*(described if again else ()), *_of(others)]
+
+
+def planned(cells: Sequence[Cell], todo: Sequence[Cell], notes: Iterable[str]) -> str:
     """Every cell and whether it is done."""
     missing = {cell.digest for cell in todo}
     lines = [
         f"{cell.digest[:12]} {'to do' if cell.digest in missing else 'done '} {cell.name}"
         for cell in cells
     ]
-    return "\n".join([*lines, f"{len(missing)} of {len(cells)} cells to do", *_of(others)])
+    return "\n".join([*lines, f"{len(missing)} of {len(cells)} cells to do", *notes])
 
 
-def ended(found: Iterable[tuple[Cell, End | None]], others: Counter[str]) -> tuple[bool, str]:
+def ended(found: Iterable[tuple[Cell, End | None]], notes: Iterable[str]) -> tuple[bool, str]:
     """Whether all cells pass, and how many ended how with those that do not pass.
 
     Cells are looked at one by one: all records of a large grid would not fit in memory.
@@ -40,7 +52,7 @@ def ended(found: Iterable[tuple[Cell, End | None]], others: Counter[str]) -> tup
     summary = ", ".join(f"{number} {word}" for word, number in counts.most_common())
     total = counts.total()
     lines.append(f"{total} cell{'' if total == 1 else 's'}: {summary}")
-    return not failing, "\n".join([*lines, *_of(others)])
+    return not failing, "\n".join([*lines, *notes])
 
 
 def _passed(end: End | None) -> bool:

@@ -7,14 +7,31 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from types import FrameType
 
 from analysis.errors import BudgetExceededError, InputError
 
-__all__ = ["announce_to", "announced_to", "can_be_held", "limited", "step", "undisturbed"]
+__all__ = [
+    "Limit",
+    "announce_to",
+    "announced_to",
+    "can_be_held",
+    "limited",
+    "step",
+    "undisturbed",
+    "watch_by",
+]
 
 _listeners: list[Callable[[str], None]] = []
+
+Limit = tuple[float, float]
+"""When it ends, by `time.monotonic`, and how many seconds it was."""
+
+_limits: list[Limit] = []
+"""Those that hold here, by the clock."""
+
+_watchers: list[Callable[[Limit | None], None]] = []
 
 _undisturbed: list[None] = []
 """One entry for each block that a budget must not interrupt."""
@@ -42,6 +59,13 @@ def limited(seconds: float | None, *, of_processor: bool = False) -> Iterator[No
         raise InputError(f"budget {seconds!r}; expected a positive number of seconds, or None")
     if not can_be_held():
         raise InputError("a time budget needs the main thread of a POSIX process; pass budget=None")
+    with nullcontext() if of_processor else _watched(seconds), _alarm(seconds, of_processor):
+        yield
+
+
+@contextmanager
+def _alarm(seconds: float, of_processor: bool) -> Iterator[None]:
+    """Raise in this thread, where it runs Python; the alarm of other code is kept."""
 
     def ring(_signal: int, _frame: FrameType | None) -> None:
         if not _undisturbed:  # it rings again
@@ -65,6 +89,29 @@ def limited(seconds: float | None, *, of_processor: bool = False) -> Iterator[No
         if before:  # restore the alarm of other code
             left = before - (now() - start)
             signal.setitimer(timer, max(left, _SOON), interval)
+
+
+@contextmanager
+def _watched(seconds: float) -> Iterator[None]:
+    """Tell who watches this process that a limit holds: native code hears no alarm."""
+    around = len(_limits)
+    _limits.append((time.monotonic() + seconds, seconds))
+    _tell()
+    try:
+        yield
+    finally:
+        del _limits[around:]  # with one inside that this one's alarm kept from it
+        _tell()
+
+
+def _tell() -> None:
+    for watcher in _watchers:
+        watcher(min(_limits, default=None))
+
+
+def watch_by(watcher: Callable[[Limit | None], None]) -> None:
+    """Call ``watcher`` with the limit that ends first, or None, whenever one begins or ends."""
+    _watchers.append(watcher)
 
 
 @contextmanager

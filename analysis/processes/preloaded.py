@@ -16,7 +16,8 @@ __all__: list[str] = []
 gc.disable()
 
 # A failing import does not end the server: the worker that needs the module reports it.
-with suppress(Exception):
-    import_module(os.environ["PRUNING_ANALYSIS_PRELOADED"])
+for module in os.environ["PRUNING_ANALYSIS_PRELOADED"].split(","):
+    with suppress(Exception):
+        import_module(module)
 
 gc.freeze()

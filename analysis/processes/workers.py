@@ -36,12 +36,15 @@ from analysis.errors import (
 )
 from analysis.processes import budgets
 
-__all__ = ["Worker", "deaf_to_interrupts", "portable"]
+__all__ = ["Worker", "deaf_to_interrupts", "portable", "preloaded"]
 
 _KIND = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 _SECONDS_TO_END = 5.0
 _SECONDS_A_LOOK = 0.05
 """Between two looks at how much memory a child holds."""
+
+_SECONDS_LATER = 5.0
+"""After which a child is ended that does not keep a limit of its own: it hangs in native code."""
 
 _TOLD_TO_END = (-signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP)
 """Exit codes of a child that somebody ended together with this process."""
@@ -92,7 +95,11 @@ forked from is begun by ``python -c``, which does: a user's own ``analysis.py`` 
 package. Children get the path of the process that they work for."""
 
 _PRELOADED = "PRUNING_ANALYSIS_PRELOADED"
-"""Names the module that `analysis.processes.preloaded` imports."""
+"""Names the modules that `analysis.processes.preloaded` imports."""
+
+preloaded: list[str] = []
+"""Modules that the server imports beside that of the first worker: for a process that begins
+workers of many modules, as one that runs tests does."""
 
 
 def _ours() -> dict[str, str | None]:
@@ -205,19 +212,29 @@ class Worker:
     def patience(self) -> float | None:
         """Seconds after which a child that says nothing must be looked at; None is never."""
         task = self._current
-        times = [] if task.end is None else [max(task.end - time.monotonic(), 0.0)]
-        return min([*times, *([_SECONDS_A_LOOK] if task.memory is not None else [])], default=None)
+        ends = [end for end, _ in task.limits]
+        if task.memory is not None:
+            ends.append(task.next_look)
+        return max(min(ends) - time.monotonic(), 0.0) if ends else None
 
     def has_ended(self) -> bool:
         """Whether there is a result; hears what the child says, and ends it beyond its limits."""
         task = self._current
         if task.outcome is None and self._pipe.poll():
             self._hear(task)
-        if task.outcome is None and task.end is not None and time.monotonic() >= task.end:
-            self._stop(task, BudgetExceededError(task.budget or 0.0))
-        if task.outcome is None and task.memory is not None and self._holds() > task.memory:
-            self._stop(task, OutOfMemoryError(task.memory, task.step))
+        if task.outcome is None:
+            self._hold(task, time.monotonic())
         return task.outcome is not None
+
+    def _hold(self, task: "_Task", now: float) -> None:
+        """Hold the child to its limits."""
+        end, seconds = min(task.limits, default=(now + 1.0, 0.0))
+        if now >= end:
+            self._stop(task, BudgetExceededError(seconds))
+        elif task.memory is not None and now >= task.next_look:
+            task.next_look = now + _SECONDS_A_LOOK
+            if self._holds() > task.memory:
+                self._stop(task, OutOfMemoryError(task.memory, task.step))
 
     def result(self) -> Any:
         """What `call` returns, or raises, of work that has ended."""
@@ -256,7 +273,7 @@ class Worker:
             kwargs={"quiet": self._quiet, "place": self.place},
             daemon=True,
         )
-        begun_with = {_SAFE_PATH: "1", _PRELOADED: self.module}
+        begun_with = {_SAFE_PATH: "1", _PRELOADED: ",".join([*preloaded, self.module])}
         with _beginning, deaf_to_interrupts(), _environment(**begun_with):
             self._process.start()
         theirs.close()
@@ -265,7 +282,8 @@ class Worker:
         task = self._current
         with suppress(BrokenPipeError):  # it died meanwhile, which reading tells
             self._pipe.send((task.function, task.arguments))
-        task.end = None if task.budget is None else time.monotonic() + task.budget
+        if task.budget is not None:
+            task.end = time.monotonic() + task.budget
 
     def _hear(self, task: "_Task") -> None:
         try:
@@ -278,6 +296,8 @@ class Worker:
         elif what == "step":
             task.step = value
             self._on_step(value)
+        elif what == "limit":
+            task.own = value
         elif what == "useless":
             self._stop(task, value)
         else:
@@ -316,6 +336,8 @@ class _Task:
         budget: seconds from when it is sent.
         memory: bytes.
         end: when the budget ends, once it was sent.
+        own: a limit that the child set itself, and that it may not hear of in native code.
+        next_look: when to look how much memory it holds.
         step: the last that began.
         outcome: ``answer`` or ``error``, and what it is, once it has ended.
     """
@@ -325,8 +347,17 @@ class _Task:
     budget: float | None
     memory: float | None
     end: float | None = None
+    own: budgets.Limit | None = None
+    next_look: float = 0.0
     step: str = ""
     outcome: tuple[str, Any] | None = None
+
+    @property
+    def limits(self) -> list[budgets.Limit]:
+        """When the child is ended, each with the seconds that it had."""
+        given = [] if self.end is None or self.budget is None else [(self.end, self.budget)]
+        own = [] if self.own is None else [(self.own[0] + _SECONDS_LATER, self.own[1])]
+        return given + own
 
 
 def _serve(
@@ -360,6 +391,7 @@ def _serve(
     if threads is not None:
         _use(threads)
     budgets.announce_to(lambda step: pipe.send(("step", step)))
+    budgets.watch_by(lambda limit: pipe.send(("limit", limit)))
     with suppress(EOFError, ConnectionError):  # nobody is left to work for
         pipe.send(("ready", None))
         while True:

@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 
-from analysis import study
+from analysis import study_parts
 from analysis.checks import CATALOGUE
 from analysis.errors import AnalysisError, BudgetExceededError, InputError
 from analysis.groups import policies
@@ -105,7 +105,7 @@ class Pruning:
 
     def _outline(self) -> object:
         with within(self.request.budget):
-            return study.outline(self.request)
+            return study_parts.outline(self.request)
 
 
 @contextmanager

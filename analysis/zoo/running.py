@@ -196,7 +196,7 @@ def _records(gathered: Gathered, names: list[str], budget: float, fresh: bool) -
             for cell in cells[name].values()
         ]
         # What a package leaves behind in a process is of no other network.
-        executor, kept = Local(workers, anew=True), Records(gathered.store)
+        executor, kept = Local(workers, anew=True, threads=0), Records(gathered.store)
         for cell, end in run_cells(todo, executor, kept, fresh=fresh, title=gathered.name):
             if end is None:
                 raise InputError(f"{cell.name} was ended from outside; run it again")

@@ -11,7 +11,8 @@ from analysis.network.inference import copy_of
 from analysis.pruning import planning
 from analysis.pruning.importances import filter_norms, group_importances, spearman
 from analysis.records import Config
-from analysis.study import CURVE_RATIOS, RATIOS
+from analysis.study import RATIOS
+from analysis.study_parts import CURVE_RATIOS
 
 
 @pytest.fixture(params=SUBJECTS)

@@ -14,7 +14,7 @@ from grid_jobs import bytes_in, cell, squares
 
 from analysis.errors import InputError
 from analysis.grid.cluster import Cluster
-from analysis.grid.engine import run
+from analysis.grid.engine import missing, run
 from analysis.grid.local import Local
 from analysis.grid.records import Records
 from analysis.grid.sources import made_with
@@ -83,6 +83,37 @@ def test_a_worker_alone_that_is_killed_is_begun_again_by_its_nanny(
     with Meanwhile(folder, 5, kill):
         list(run(squares(40, 0.1), Cluster(cluster.address), Records(folder)))
     assert bytes_in(folder) == undisturbed
+
+
+def test_a_cell_that_workers_die_of_is_missing_and_those_of_its_task_are_done(
+    tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setenv("DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES", "0")
+    # What waits at a worker that dies counts as what it dies of, too.
+    monkeypatch.setenv("DASK_DISTRIBUTED__SCHEDULER__WORKER_SATURATION", "1.0")
+    monkeypatch.setattr("analysis.grid.cluster._TASKS", 1)
+    cells = squares(64, 0.0)
+    cells[20] = cell("kill_the_worker")
+    with machines(tmp_path / "machines", workers=1) as cluster:
+        folder = Records(tmp_path / "records")
+        found = [end for _, end in run(cells, Cluster(cluster.address), folder)]
+    assert [number for number, end in enumerate(found) if end is None] == [20]
+    assert [end.answer["square"] for end in found if end] == [n**2 for n in range(64) if n != 20]
+    assert missing(cells, folder) == cells[20:21]
+
+
+def test_cells_that_are_long_are_spread_over_workers_whatever_task_they_began_in(
+    tmp_path, cluster, monkeypatch
+) -> None:
+    """Of a task that is not at its end after a second, others do the rest."""
+    monkeypatch.setattr("analysis.grid.cluster._TASKS", 1)
+    monkeypatch.setattr("analysis.grid.cluster._TASKS_A_THREAD", 1)
+    for _ in range(2):
+        cluster.begin_worker()
+    cells = [cell("slow_process", number, 1.2) for number in range(6)]
+    cells += [cell("slow_process", number, 0.0) for number in range(6, 12)]
+    found = [end.answer for _, end in run(cells, Cluster(cluster.address))]
+    assert len({process for _, process in found[:6]}) == 2
 
 
 def test_a_scheduler_that_comes_back_is_given_the_rest(tmp_path, undisturbed) -> None:

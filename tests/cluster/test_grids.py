@@ -43,25 +43,29 @@ class Flipped(Chain):
 """
 
 
-def test_a_run_that_is_interrupted_at_ten_moments_ends_with_the_same_bytes(tmp_path) -> None:
-    cells = squares(60, 0.05)
-    list(run(cells, Local(2), Records(tmp_path / "undisturbed")))
+@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_run_that_is_ended_at_ten_moments_ends_with_the_same_bytes(tmp_path, by) -> None:
+    count, seconds = 200, 0.05
+    list(run(squares(count, seconds), Local(2), Records(tmp_path / "undisturbed")))
     undisturbed, folder = bytes_in(tmp_path / "undisturbed"), tmp_path / "records"
     folder.mkdir()
     moments = random.Random(0)
-    kept = []
-    for _ in range(10):
-        process = begun(folder, 60, 0.05)
-        time.sleep(moments.uniform(0.2, 1.5))
-        os.killpg(process.pid, signal.SIGINT)
-        process.wait(30)
+    kept = [0]
+    for turn in range(10):
+        process = begun(folder, count, seconds)
+        while turn % 2 and len(bytes_in(folder)) == kept[-1]:  # the others while it begins
+            assert process.poll() is None
+            time.sleep(0.01)
+        time.sleep(moments.uniform(0.1, 0.6))
+        os.killpg(process.pid, by)
+        assert process.wait(30) != 0
         found = bytes_in(folder)
         assert found.items() <= undisturbed.items()
         kept.append(len(found))
     assert kept == sorted(kept)
-    assert begun(folder, 60, 0.05).wait(60) == 0
+    assert len(set(kept)) > 5
+    assert begun(folder, count, seconds).wait(60) == 0
     assert bytes_in(folder) == undisturbed
-    assert len(set(kept)) > 2, "too slow a machine to be interrupted in the middle"
 
 
 def test_a_grid_is_the_same_bytes_here_on_a_cluster_and_merged_from_halves(
@@ -69,7 +73,9 @@ def test_a_grid_is_the_same_bytes_here_on_a_cluster_and_merged_from_halves(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("nets.py").write_text(NETWORKS)
-    both = [SUBJECT.format(name) for name in ("Chain", "Flipped")]
+    # One of a size at which torch shares out its sums over threads, where it has several.
+    shared = '[[subject]]\nmodel = "mobilenet_v2"\ninput_size = [3, 96, 96]\n'
+    both = ["".join(map(SUBJECT.format, ("Chain", "Flipped"))), shared]
     for name, text in (("whole", "".join(both)), ("left", both[0]), ("right", both[1])):
         Path(f"{name}.toml").write_text(GRID + text)
 
@@ -84,5 +90,5 @@ def test_a_grid_is_the_same_bytes_here_on_a_cluster_and_merged_from_halves(
     grid("right", "other", "--workers", "1")
     for name, content in bytes_in(Path("other")).items():
         (Path("merged") / name).write_bytes(content)
-    assert len(here) == 16
+    assert len(here) == 24
     assert here == far == bytes_in(Path("merged"))

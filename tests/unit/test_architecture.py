@@ -32,7 +32,7 @@ WINGS = (
     ("saved",),
     ("shipped",),
     ("runs",),
-    ("grid",),
+    ("grid", "study_parts"),
     ("study", "zoo", "counters", "sensitivities"),
     ("command_line",),
     ("pytest_plugin",),

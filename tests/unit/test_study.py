@@ -1,10 +1,11 @@
 """The study of a report: with the user's own pruner, and with a graph that does not end."""
 
-import multiprocessing
 import os
 import signal
 import time
+from collections import deque
 from dataclasses import replace
+from itertools import repeat
 from typing import Any
 
 import pytest
@@ -16,7 +17,8 @@ from torch import Tensor, nn
 from analysis.errors import InputError
 from analysis.pipeline import analyse, prune_and_prove
 from analysis.records import Config, Network, Request, Verdict
-from analysis.study import outline, study
+from analysis.study import study
+from analysis.study_parts import outline
 
 
 class Detaching(nn.Module):
@@ -72,19 +74,40 @@ def test_faults_are_planted_in_what_the_users_own_pruner_makes() -> None:
     assert sum(each.seen_by_proof for each in found) == planted
 
 
-def dying() -> nn.Module:
-    if multiprocessing.parent_process() is not None:  # where parts of a report are made
+def dying(model: Any, inputs: Tensor, ratio: float) -> Any:
+    if ratio == 0.75:
         os.kill(os.getpid(), signal.SIGSEGV)
-    return detaching()
+    return knowing(model, inputs, ratio)
 
 
 def test_a_part_whose_process_dies_is_a_line_with_its_network() -> None:
-    name = f"{__name__}:dying"
-    request = replace(REQUEST, network=replace(REQUEST.network, name=name))
-    with pytest.raises(
-        InputError, match=rf"^{name}: its own pruner: the working process died \(ex"
-    ):
-        study([request], [0.5], workers=1)
+    request = replace(REQUEST, pruner=f"{__name__}:dying")
+    told = rf"^{REQUEST.network.name}: its own pruner global 0.75: the working process died \(ex"
+    with pytest.raises(InputError, match=told):
+        study([request], [0.75], workers=1)
+
+
+def hanging(model: Any, inputs: Tensor, ratio: float) -> Any:
+    if ratio == 0.75:
+        deque(repeat(None), maxlen=0)  # a loop in C, which looks at no signal
+    return knowing(model, inputs, ratio)
+
+
+def test_a_pruning_that_hangs_in_native_code_is_its_own_row(monkeypatch) -> None:
+    monkeypatch.setattr("analysis.processes.workers._SECONDS_LATER", 0.2)
+    request = replace(REQUEST, pruner=f"{__name__}:hanging")
+    found = study([request], [0.25, 0.5, 0.75], budget=3.0, workers=1)
+    (subject,) = found.subjects
+    verdicts = [run.verification.verdict for run in subject.runs]
+    assert verdicts == [Verdict.EXACT, Verdict.EXACT, Verdict.TIMEOUT]
+    late = subject.runs[2]
+    assert late.verification.reason.startswith("no answer within 3 s while ")
+    assert (late.macs.before, late.macs.after) == (subject.costs.macs, None)
+    assert late.bytes_.before == subject.runs[0].bytes_.before
+    assert not any(check.passed for check in late.checks)
+    (cured,) = subject.cured
+    assert (cured.config.ratio, cured.verification.verdict) == (0.75, Verdict.EXACT)
+    assert sum(each.planted for each in found.faults) > 0
 
 
 class Slow(Residual):

@@ -96,6 +96,24 @@ def test_what_does_not_pass_is_listed_and_ends_with_1(project, capsys) -> None:
     assert summary == "3 cells: 1 exact, 1 wrong, 1 refused"
 
 
+def test_what_is_described_twice_counts_once(project, capsys) -> None:
+    """Also where it is spelled otherwise."""
+    again = GRID.partition("[[subject]]")
+    usual = "".join([*again[1:], "seed = 0\n"])
+    (project / "grid.toml").write_text(GRID + "".join(again[1:]) + usual)
+    assert grid("--dry-run") == 0
+    assert capsys.readouterr().out.splitlines()[2:] == [
+        "2 of 2 cells to do",
+        "4 cells are described again, by equal subjects; one of each is enough",
+    ]
+    assert grid() == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "2 cells: 2 exact",
+        "4 cells are described again, by equal subjects; one of each is enough",
+    ]
+    assert len(list((project / "records").iterdir())) == 2
+
+
 def test_records_of_before_a_change_are_reported(project, capsys) -> None:
     assert grid() == 0
     (project / "net.py").write_text(NETWORKS + "# changed\n")

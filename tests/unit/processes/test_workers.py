@@ -42,6 +42,24 @@ def test_work_that_does_not_end_is_ended_and_the_next_call_answers(worker) -> No
     assert worker.call("double", 4) == 8
 
 
+def test_what_hangs_in_native_code_is_ended_soon_after_a_limit_of_its_own(
+    worker, monkeypatch
+) -> None:
+    monkeypatch.setattr("analysis.processes.workers._SECONDS_LATER", 0.3)
+    with pytest.raises(BudgetExceededError) as caught:
+        worker.call("hang_in_native_code", 0.2)
+    assert caught.value.reason == "no answer within 0.2 s while hanging"
+    assert worker.call("double", 3) == 6
+
+
+def test_a_limit_that_is_kept_ends_no_process(worker, monkeypatch) -> None:
+    monkeypatch.setattr("analysis.processes.workers._SECONDS_LATER", 0.3)
+    worker.call("double", 3)
+    process = worker._process
+    assert worker.call("keep_limits") == "done"
+    assert worker._process is process
+
+
 def test_a_process_that_dies_is_reported_with_its_step(worker) -> None:
     with pytest.raises(WorkerError, match=r"died \(exit status 3\) while falling"):
         worker.call("die")
