@@ -11,10 +11,11 @@ import torch
 from torch import nn
 
 from analysis import latency
-from analysis.errors import InputError
+from analysis.errors import BudgetExceededError, InputError
 from analysis.latencies.layers import own_times
 from analysis.latencies.measuring import decided
 from analysis.latencies.timing import WARM_UP, in_turn
+from analysis.processes.budgets import limited
 from analysis.records import FEWEST_PAIRS, Latency, NetworkLatency, Target, Timing, latency_of
 
 CPU = torch.device("cpu")
@@ -150,6 +151,16 @@ def test_after_an_error_all_is_as_it_was(turns) -> None:
             pass
         else:
             assert "out of turns" in told.networks[0].why_not
+
+
+def test_after_the_end_of_a_budget_all_is_as_it_was() -> None:
+    dense, pruned = Net(SLOW), Net(SLOW)
+    with (
+        left_as_they_were(dense, pruned),
+        pytest.raises(BudgetExceededError),
+        limited(0.5),
+    ):
+        latency(dense, pruned, INPUTS, threads=torch.get_num_threads() + 1, pairs=100_000)
 
 
 def test_hooks_of_the_clock_are_removed_from_what_it_timed() -> None:
