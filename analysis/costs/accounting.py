@@ -112,7 +112,11 @@ class Account:
         self.model = CostModel(
             macs, params, groups, moving, self._segments, copies if limits is None else ()
         )
-        self._owner = {layer: each for each in found for layer in each.group.layers}
+        self._owner = {
+            layer: each
+            for each, group in zip(found, followed.groups, strict=True)
+            for layer in group.layers
+        }
         # A layer that shares its tensor is none of those that the tensor is named after.
         self._owner |= {each.group.root: each for each in found}
         self.followed = followed

@@ -47,7 +47,7 @@ def groups(
     held = [
         f"group {group.name}: no channel can be removed: {group.held}"
         for group in found
-        if group.held and not group.is_output
+        if group.held and not (group.is_output and group.ignored)
     ]
     excluded = sum(group.ignored for group in found)
     last = f"{len(found)} group{'' if len(found) == 1 else 's'}, {excluded} excluded"
