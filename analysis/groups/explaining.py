@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 
-from analysis.errors import InputError, did_you_mean
+from analysis.errors import InputError, did_you_mean, several
 from analysis.groups.inspecting import Labelled
 from analysis.network.owners import layer_of, owner_of
 from analysis.records import Coupling, Group, Outside
@@ -51,7 +51,7 @@ def _of_group(group: Group, layer: str) -> Iterator[str]:
         makes = {"out": "has", "in": "reads"}[axis]
         count = max(sum(map(bool, each.positions)) for each in own if each.axis == axis)
         of = "" if count == group.width else f"{count} of "
-        yield f"`{layer}` {makes} {of}the {group.width} channels of group `{group.name}`"
+        yield f"`{layer}` {makes} {of}the {several(group.width, 'channel')} of group `{group.name}`"
     if own:
         others = [name for name in group.layers if name != layer]
         if others:

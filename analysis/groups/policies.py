@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from torch import nn
 
-from analysis.errors import InputError
+from analysis.errors import InputError, an
 from analysis.network.inference import names_of, one_line
 from analysis.network.loading import load_callable
 from analysis.records import DependencyGroup, Group, excluded, unknown_policy
@@ -150,7 +150,7 @@ def entries(given: Any, model: nn.Module, groups: tuple[Group, ...]) -> list[Any
         ) from error
     if isinstance(answer, str | nn.Module) or not isinstance(answer, Iterable):
         raise InputError(
-            f"the policy function returned a {type(answer).__name__}; expected a list of the "
+            f"the policy function returned {an(type(answer).__name__)}; expected a list of the "
             "modules or names to ignore"
         )
     return list(answer)

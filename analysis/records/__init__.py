@@ -113,7 +113,14 @@ from analysis.records.study import (
     SubjectStudy,
     ZooRecord,
 )
-from analysis.records.targets import QUANTITIES, Quantity, Target, not_per_cent, targets_of
+from analysis.records.targets import (
+    QUANTITIES,
+    Quantity,
+    Target,
+    not_per_cent,
+    ratio_text,
+    targets_of,
+)
 
 __all__ = [
     "ADVISED",
@@ -216,6 +223,7 @@ __all__ = [
     "label_of",
     "merge_cuts",
     "not_per_cent",
+    "ratio_text",
     "targets_of",
     "timed_out",
     "unknown_policy",
