@@ -69,7 +69,7 @@ def texts(model: str, given: Mapping[str, Any], folder: str | Path = ".") -> dic
     return {
         TEST: _TEST.format(arguments=_arguments(model, given), imports=_imports(given)),
         _TOX: _ENVIRONMENT.format(
-            install="" if _is_project(Path(folder)) else "skip_install = true\n",
+            install=install,
             pins=_indented(_pins()),
         ),
         _WORKFLOW: _STEPS.format(python=f"{sys.version_info.major}.{sys.version_info.minor}"),
