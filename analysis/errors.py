@@ -12,14 +12,17 @@ from traceback import extract_tb
 __all__ = [
     "AnalysisError",
     "BudgetExceededError",
+    "ChannelsNotFoundError",
     "InputError",
     "InstallationError",
     "OptionError",
     "OutOfMemoryError",
     "UnprunableError",
     "WorkerError",
+    "an",
     "did_you_mean",
     "in_options",
+    "several",
     "upstream",
 ]
 
@@ -57,6 +60,10 @@ def in_options(error: AnalysisError) -> str:
 
 class InstallationError(InputError):
     """The installed packages do not import."""
+
+
+class ChannelsNotFoundError(InputError):
+    """Weights were trained too far for the channels that a network kept to be found by them."""
 
 
 class UnprunableError(AnalysisError):
@@ -108,6 +115,18 @@ class BudgetExceededError(BaseException):
     def reason(self) -> str:
         """The message, and the step that was running."""
         return f"{self} while {self.step or 'starting'}{self.at}"
+
+
+def an(word: str) -> str:
+    """A word with its article, such as the name of a class: ``an int``, ``a Linear``."""
+    spelled = word.isupper() and word[0] in "AEFHILMNORSX"  # as in an LSTM
+    vowel = word[:1].lower() in "aeio" or word[:2].lower() == "up"
+    return f"{'an' if spelled or (vowel and not word.isupper()) else 'a'} {word}"
+
+
+def several(count: int, noun: str) -> str:
+    """A number of things: ``1 tensor``, ``2 tensors``."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def did_you_mean(name: str, known: Iterable[str], otherwise: str, *, cutoff: float = 0.6) -> str:

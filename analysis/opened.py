@@ -13,7 +13,7 @@ from analysis.groups import inspecting, policies
 from analysis.network import subjects
 from analysis.network.inference import Inputs
 from analysis.network.loading import load_callable
-from analysis.records import Network, Request, SubjectInfo
+from analysis.records import HEADS, Network, Request, SubjectInfo
 
 __all__ = ["Last", "info_of", "labelled", "loaded", "resolved"]
 
@@ -55,14 +55,23 @@ def loaded(network: Network) -> tuple[nn.Module, Inputs]:
     return model, inputs
 
 
-@Last
-def labelled(network: Network) -> inspecting.Labelled:
-    """The labelled pass of the network.
+def labelled(network: Network, heads: str | None = HEADS[0]) -> inspecting.Labelled:
+    """The labelled pass of the network, by default for what `analysis.prune` cuts by default.
+
+    Args:
+        network: the network.
+        heads: see `analysis.groups.inspecting.labelled`.
 
     Raises:
         InputError: as `loaded`, or it cannot be analysed as it is.
     """
-    return inspecting.labelled(*loaded(network))
+    return _labelled((network, heads))
+
+
+@Last
+def _labelled(asked: tuple[Network, str | None]) -> inspecting.Labelled:
+    network, heads = asked
+    return inspecting.labelled(*loaded(network), heads)
 
 
 def resolved(request: Request) -> Request:

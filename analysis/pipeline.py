@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from torch import nn
@@ -141,11 +141,7 @@ class Outcome:
 
 
 def prune_and_prove(
-    dense: Dense,
-    config: Config,
-    policy: Any,
-    *,
-    pruner_factory: PrunerFactory | None = None,
+    dense: Dense, config: Config, policy: Any, *, pruner_factory: PrunerFactory | None = None
 ) -> Outcome:
     """Prune a copy of the dense network as asked, prove it, and count what it saved.
 
@@ -166,8 +162,7 @@ def prune_and_prove(
     pruned, progress, pruner = copy_of(dense.model), Progress(), None
     build = builder(config, dense.inputs, ignored, pruner_factory)
     asks_depgraph = not is_users and config.cut != "groups"
-    asked_of_it = _asked_by_us(dense, config, ignored) if asks_depgraph else ((), None, None)
-    groups, planned, error = asked_of_it
+    groups, planned, error = _asked_by_us(dense, config, ignored, asks_depgraph)
 
     def take(operators: Operators) -> tuple[Any, Between | None]:
         nonlocal pruner, groups, planned
@@ -187,19 +182,22 @@ def prune_and_prove(
     asked = progress.planned if planned is None else planned
     answer = accounted(verification, groups, progress, asked, config.ratio)
     answer = replace(answer, unseen=_unseen(dense, groups, ignored) if answer.groups else ())
+    answer = _with_attributes(answer, pruner)
+    before, account = (dense.costs, dense.saved_bytes), partial(dense.account, groups, pruner)
     run = costed_run(
-        (dense.costs, dense.saved_bytes),
-        lambda: dense.account(groups, pruner),
-        pruned,
-        dense.inputs,
-        config,
-        _with_attributes(answer, pruner),
-        asked,
-        progress.removals,
+        before, account, pruned, dense.inputs, config, answer, asked, progress.removals
     )
-    known = asked if config.cut == "groups" else planned
-    done = tuple(progress.removals), run, rebuilder(build, pruner), progress.trained
-    return Outcome(dense, pruned, ignored, known, *done, unreached=_unreached(pruner))
+    return Outcome(
+        dense=dense,
+        pruned=pruned,
+        ignored=ignored,
+        planned=asked if config.cut == "groups" else planned,
+        removals=tuple(progress.removals),
+        run=run,
+        rebuild=rebuilder(build, pruner),
+        trained=progress.trained,
+        unreached=_unreached(pruner),
+    )
 
 
 def only_pruned(
@@ -260,9 +258,11 @@ def _label(policy: Any, config: Config, model: nn.Module) -> str:
 
 
 def _asked_by_us(
-    dense: Dense, config: Config, ignored: tuple[str, ...]
+    dense: Dense, config: Config, ignored: tuple[str, ...], asks_depgraph: bool
 ) -> tuple[tuple[DependencyGroup, ...], tuple[PlannedGroup, ...] | None, Verification | None]:
-    """DepGraph's groups, the plan for torch-pruning, and why there is none."""
+    """DepGraph's groups, the plan for torch-pruning, and why there is none, if it is asked."""
+    if not asks_depgraph:
+        return (), None, None
     groups = policies.mark_ignored(dense.dependency_groups, ignored)
     planned = None if dense.error else _planned(dense.model, groups, config)
     return groups, planned, dense.error

@@ -9,11 +9,12 @@ from typing import Any
 from torch import Tensor, nn
 
 from analysis.environment import versions
-from analysis.errors import AnalysisError, InputError
+from analysis.errors import AnalysisError, InputError, an, several
 from analysis.network.cutting import recut
 from analysis.network.inference import Inputs, copy_of, left_as_found, named_tensors, one_line
 from analysis.network.loading import load_callable
 from analysis.network.outputs import counted_outputs, only_outputs
+from analysis.network.states import load_weights
 from analysis.network.subjects import built_by
 from analysis.proof.distinct_values import make_distinct
 from analysis.proof.proving import prove
@@ -22,7 +23,14 @@ from analysis.pruned import Pruned
 from analysis.records import SAVED, Attribute, Cut, Removal, Verification
 from analysis.reporting.files import check_folder, written_whole
 
-__all__ = ["SavedPruning", "keeper", "load_pruned", "pruning_in", "save_pruned"]
+__all__ = [
+    "SavedPruning",
+    "in_saved_folder",
+    "keeper",
+    "load_pruned",
+    "save_pruned",
+    "saved_pruning",
+]
 
 _WEIGHTS, _INPUTS, _PRUNING = SAVED
 _SCHEMA = 1
@@ -152,7 +160,7 @@ def _taken_apart(value: Any, tensors: dict[str, Tensor]) -> Any:
     if value is None or isinstance(value, bool | int | float | str):
         return {"value": value}
     raise InputError(
-        f"the example inputs hold a {type(value).__name__}, which cannot be saved; expected "
+        f"the example inputs hold {an(type(value).__name__)}, which cannot be saved; expected "
         "tensors, numbers, strings and None, in tuples, lists and dicts"
     )
 
@@ -188,7 +196,7 @@ def load_pruned(factory: str | Callable[[], nn.Module], folder: str | Path) -> n
             the pruning is not proved of that network.
     """
     build = load_callable(factory, "model factory") if isinstance(factory, str) else factory
-    saved = pruning_in(folder)
+    saved = saved_pruning(folder)
     dense = built_by(build, getattr(factory, "__name__", str(factory)))
     saved.check_fits(dense)
     saved.check_proved(dense)
@@ -198,20 +206,30 @@ def load_pruned(factory: str | Callable[[], nn.Module], folder: str | Path) -> n
     return pruned
 
 
-def pruning_in(folder: str | Path) -> "SavedPruning":
+def in_saved_folder(path: str | Path) -> bool:
+    """Whether a file lies in a folder that `save_pruned` wrote."""
+    return (Path(path).parent / _PRUNING).is_file()
+
+
+def saved_pruning(path: str | Path) -> "SavedPruning":
     """What `save_pruned` wrote.
+
+    Args:
+        path: of the folder; or of a file there, whose weights are taken in place of the saved ones.
 
     Raises:
         InputError: the folder holds no pruned network.
     """
     from safetensors.torch import load_file
 
+    folder = path if Path(path).is_dir() or not in_saved_folder(path) else Path(path).parent
     source = Path(folder)
+    weights = Path(path) if source != Path(path) else source / _WEIGHTS
     try:
         data = json.loads((source / _PRUNING).read_text("utf-8"))
         tensors = load_file(source / _INPUTS)
         is_ours = data["schema"] == _SCHEMA
-        pruning = SavedPruning(data, tensors, source / _WEIGHTS) if is_ours else None
+        pruning = SavedPruning(data, tensors, weights) if is_ours else None
     except Exception as error:
         raise InputError(
             f"{str(folder)!r} holds no pruned network ({type(error).__name__}: {one_line(error)}); "
@@ -225,6 +243,9 @@ def pruning_in(folder: str | Path) -> "SavedPruning":
 def _load_weights(pruned: nn.Module, file: Path) -> None:
     from safetensors.torch import load_model
 
+    if file.name != _WEIGHTS:
+        load_weights(pruned, str(file), type(pruned).__name__)
+        return
     try:
         load_model(pruned, file)
     except Exception as error:
@@ -285,7 +306,8 @@ class SavedPruning:
                 has = "none" if tensor is None else f"one of shape {tuple(tensor.shape)}"
                 raise InputError(
                     f"the factory builds another network: the pruning is of a `{axis.tensor}` with "
-                    f"{axis.width} positions along dimension {axis.dim}, and there is {has}"
+                    f"{several(axis.width, 'position')} along dimension {axis.dim}, and there is "
+                    f"{has}"
                 )
 
     def cut(self, dense: nn.Module) -> nn.Module:

@@ -10,7 +10,7 @@ from analysis.comparing.compared import Reference
 from analysis.comparing.files import Cut, fitted
 from analysis.costs.run_costs import costed_run
 from analysis.dense import Dense
-from analysis.errors import InputError
+from analysis.errors import ChannelsNotFoundError, InputError, several
 from analysis.pipeline import Outcome
 from analysis.proof import comparing
 from analysis.records import (
@@ -22,7 +22,7 @@ from analysis.records import (
     Verification,
     merge_cuts,
 )
-from analysis.saved import pruning_in
+from analysis.saved import in_saved_folder, saved_pruning
 
 __all__ = ["outcome_of"]
 
@@ -32,15 +32,15 @@ def outcome_of(dense: Dense, path: str, config: Config) -> Outcome:
 
     Args:
         dense: the network before it.
-        path: of a file of the pruned network's tensors, from which the kept channels are
-            recovered; or of a folder that `save_pruned` wrote, which has them.
+        path: of a folder that `save_pruned` wrote, which has the kept channels; or of a file of the
+            pruned network's tensors, from which they are recovered. Where training leaves nothing
+            to recover them by, they are those of the folder that the file lies in.
         config: the targets, and how costs are counted; its ratio is not read.
 
     Raises:
         InputError: it cannot be read, does not fit, or the kept channels cannot be found.
     """
-    read = _of_folder if Path(path).is_dir() else _of_file
-    network, verification, removals, cut = read(dense, path)
+    network, verification, removals, cut = _read(dense, path)
     cuts = merge_cuts(removals)
     groups = tuple(_accounts(dense, removals))
     answer = replace(verification, cuts=tuple(each for each in cuts if each.removed), groups=groups)
@@ -58,11 +58,22 @@ def outcome_of(dense: Dense, path: str, config: Config) -> Outcome:
     return Outcome(dense, network, (), None, tuple(removals), run, cut, trained=True)
 
 
-_Read = tuple[nn.Module, Verification, list[Removal], Cut]
+_Kept = tuple[nn.Module, Verification, list[Removal], Cut]
 """The network, the verdict on it, what went, and what cuts a dense network so."""
 
 
-def _of_file(dense: Dense, path: str) -> _Read:
+def _read(dense: Dense, path: str) -> _Kept:
+    if Path(path).is_dir():
+        return _of_folder(dense, path)
+    try:
+        return _of_file(dense, path)
+    except ChannelsNotFoundError:
+        if not in_saved_folder(path):
+            raise
+        return _of_folder(dense, path)
+
+
+def _of_file(dense: Dense, path: str) -> _Kept:
     """As `analysis.compare` tells it."""
     reference = Reference(dense.model, dense.inputs, dense.followed, dense.noted)
     read = fitted(reference, path)
@@ -76,14 +87,15 @@ def _of_file(dense: Dense, path: str) -> _Read:
     return read.network, found, removals, read.cut
 
 
-def _of_folder(dense: Dense, path: str) -> _Read:
+def _of_folder(dense: Dense, path: str) -> _Kept:
     """As the folder says; what is proved is the pruning, whatever was trained since."""
-    saved = pruning_in(path)
+    saved = saved_pruning(path)
     saved.check_fits(dense.model)
     network, found = saved.network(dense.model), saved.proof(dense.model)
     changed = [*comparing.changed_tensors(dense.model, network, merge_cuts(saved.removals))]
     if changed and found.verdict.passes:
-        text = f"{len(changed)} tensors were trained since, first `{changed[0]}`"
+        were = "was" if len(changed) == 1 else "were"
+        text = f"{several(len(changed), 'tensor')} {were} trained since, first `{changed[0]}`"
         found = replace(found, verdict=Verdict.CONSISTENT, reason=text, max_rel_error=None)
     return network, found, saved.removals, saved.recut
 

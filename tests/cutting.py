@@ -136,13 +136,13 @@ def masked(model: nn.Module, groups: Sequence[Group], chosen: Sequence[set[int]]
             places = [place for channel in channels for place in member.positions[channel]]
             if places and (member.axis == "in" or made):
                 state[member.tensor].data.index_fill_(member.dim, torch.tensor(places), 0.0)
-    gone = gone_of(groups, chosen)
+    gone, numbers = gone_of(groups, chosen), numbers_of(groups, chosen)
     for name, layer in model.named_modules():
         places = gone.get((f"{name}.weight" if name else "weight", 0), set())
         if places and isinstance(layer, nn.LayerNorm | nn.GroupNorm | nn.RMSNorm):
             kept = [place for place in range(len(layer.weight)) if place not in places]
             layer.forward = _over(layer, torch.tensor(kept))
-        elif isinstance(layer, nn.MultiheadAttention):
+        elif isinstance(layer, nn.MultiheadAttention) and (name, "num_heads") not in numbers:
             own = f"{name}.out_proj.weight" if name else "out_proj.weight"
             _rescale(layer, len(gone.get((own, 1), ())))
     return model

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from analysis.checks.outcomes import CheckFailedError, CheckSkippedError
+from analysis.errors import several
 from analysis.records import OWN_PRUNER, GroupAccount, PlannedGroup, Reason
 
 if TYPE_CHECKING:
@@ -168,7 +169,8 @@ def check_removed_as_ranked(outcome: "Outcome") -> None:
         pool = outcome.planned if outcome.run.config.scope == "global" else (planned,)
         if differing and (by_groups or not _within_resolution(outcome, differing, planned, pool)):
             raise CheckFailedError(
-                f"group `{planned.root}` lost {len(removed.get(planned.root, ()))} channels; "
+                f"group `{planned.root}` lost "
+                f"{several(len(removed.get(planned.root, ())), 'channel')}; "
                 f"{len(planned.expected)} rank below the threshold; {len(differing)} differ, "
                 f"e.g. channel {min(differing)}"
             )

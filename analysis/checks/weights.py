@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from analysis.checks.outcomes import CheckFailedError, CheckSkippedError
 from analysis.checks.structure import check_forward_runs
+from analysis.errors import several
 
 if TYPE_CHECKING:
     from analysis.pipeline import Outcome
@@ -24,7 +25,9 @@ def check_kept_weights_are_originals(outcome: "Outcome") -> None:
         )
     changed = outcome.changed_tensors
     if changed:
-        raise CheckFailedError(f"{len(changed)} tensors changed: {', '.join(changed[:5])}")
+        raise CheckFailedError(
+            f"{several(len(changed), 'tensor')} changed: {', '.join(changed[:5])}"
+        )
 
 
 def check_gradients_reach_parameters(outcome: "Outcome") -> None:

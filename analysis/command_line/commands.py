@@ -29,7 +29,7 @@ from analysis.command_line.options import parser
 from analysis.command_line.prepared import Given, loaded, prepared, run_of, runs_of
 from analysis.command_line.timing import latency
 from analysis.environment import OWN, explained
-from analysis.errors import BudgetExceededError, InputError
+from analysis.errors import BudgetExceededError, InputError, OptionError
 from analysis.gate.advising import advised
 from analysis.gate.comparison import compared, is_regression
 from analysis.grid import telling
@@ -282,8 +282,15 @@ def prune(options: Namespace) -> Answer:
 def compare(options: Namespace) -> Answer:
     """Find the channels of one network that another kept; 1 if the pruning is not right."""
     request, pruned = compared_of(options)
-    with loaded(options, request, "comparing", 1) as given:
-        found: Comparison = given.ask("compare", pruned)
+    try:
+        with loaded(options, request, "comparing", 1) as given:
+            found: Comparison = given.ask("compare", pruned)
+    except OptionError as error:
+        if error.option != "weights" or options.factory is None:
+            raise
+        raise InputError(
+            f"DENSE {error.detail}; expected the dense network, then the pruned one"
+        ) from error
     data = as_json.comparison(given.info, options.pruned, found)
     return answered(options, data, comparison_text.comparison(found), passed=found.passed)
 
@@ -428,8 +435,9 @@ def init(options: Namespace) -> Answer:
         given["targets"] = {target.quantity: target.limit for target in targets}
     if (loss := given.pop("metric_loss", None)) is not None:
         given["thresholds"] = Thresholds(metric_loss=loss)
-    written = scaffold.write_new(options.out, scaffold.texts(options.model, given))
-    run = f"run it: pytest {written[0]}"
+    written = scaffold.write_new(options.out, scaffold.texts(options.model, given, options.out))
+    inside = Path(options.out) == Path()
+    run = f"run it: {'' if inside else f'cd {options.out} && '}pytest {written[0].name}"
     return Answer(0, "\n".join([*(f"wrote {path}" for path in written), run]))
 
 

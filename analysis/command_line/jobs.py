@@ -183,7 +183,7 @@ def _account(request: Request, cut: str, convention: str) -> Account:
     choice = policies.choice_of(request.ignore, model)
     config = Config(0.0, request.scope, request.importance, round_to=request.round_to, cut=cut)
     table, _ = _measured(request.network)
-    followed = labelled(request.network)
+    followed = labelled(request.network, None if cut == CUTS[0] else request.heads)
     table = _by(convention, request, table)
     reached = reached_layers(model, inputs) if cut == CUTS[0] else None
     return predicting.account_of(model, followed, table, choice, config, reached=reached)

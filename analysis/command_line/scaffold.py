@@ -1,6 +1,7 @@
 """The files that gate a network in a project: a test, an environment of tox, a workflow."""
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -55,20 +56,35 @@ def write_new(folder: str | Path, written: Mapping[str, str]) -> list[Path]:
     return made
 
 
-def texts(model: str, given: Mapping[str, Any]) -> dict[str, str]:
+def texts(model: str, given: Mapping[str, Any], folder: str | Path = ".") -> dict[str, str]:
     """The text of each file, by name.
 
     Args:
         model: as the decorator takes it.
         given: arguments of the decorator that are not the usual ones.
+        folder: where the files are run; paths to the user's own files lead from there.
     """
+    model, given = _from(folder, model), {name: _from(folder, each) for name, each in given.items()}
+    install = "" if _is_project(Path(folder)) else "skip_install = true\n"
     return {
         TEST: _TEST.format(arguments=_arguments(model, given), imports=_imports(given)),
         _TOX: _ENVIRONMENT.format(
-            install="" if _is_project() else "skip_install = true\n", pins=_indented(_pins())
+            install=install,
+            pins=_indented(_pins()),
         ),
         _WORKFLOW: _STEPS.format(python=f"{sys.version_info.major}.{sys.version_info.minor}"),
     }
+
+
+def _from(folder: str | Path, value: Any) -> Any:
+    """The same value, where it names a file with its path from a folder."""
+    if not isinstance(value, str):
+        return value
+    file, colon, name = value.partition(".py:")
+    path = f"{file}.py" if colon else value
+    if Path(path).is_absolute() or not Path(path).is_file():
+        return value
+    return Path(os.path.relpath(path, folder)).as_posix() + colon.removeprefix(".py") + name
 
 
 def _imports(given: Mapping[str, Any]) -> str:
@@ -88,9 +104,9 @@ def _literal(value: Any) -> str:
     return json.dumps(value) if isinstance(value, str | dict) else repr(value)
 
 
-def _is_project() -> bool:
-    """Whether the folder holds a package, which the network may be in."""
-    return any(Path(name).is_file() for name in ("pyproject.toml", "setup.py"))
+def _is_project(folder: Path) -> bool:
+    """Whether it holds a package, which the network may be in."""
+    return any((folder / name).is_file() for name in ("pyproject.toml", "setup.py"))
 
 
 def _pins() -> Iterable[str]:

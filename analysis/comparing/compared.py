@@ -21,7 +21,7 @@ from analysis.comparing.telling import (
     turned_norms,
     untied_of,
 )
-from analysis.errors import InputError
+from analysis.errors import ChannelsNotFoundError, InputError
 from analysis.groups.inspecting import Labelled, labelled
 from analysis.network.float64 import in_float64, widened
 from analysis.network.inference import (
@@ -311,7 +311,7 @@ class _Pruning:
             )
         unsure = clash is not None and found.trained
         if unsure or found.unexplained or self._doubted_order is not None:
-            raise InputError(_too_far(found, clash, self._doubted_order))
+            raise ChannelsNotFoundError(_too_far(found, clash, self._doubted_order))
         if not self.cuts and not self._orders:
             return Verification(Verdict.UNCHANGED, "no channel was removed")
         answer = self._trained() if found.trained else self._original()
@@ -406,7 +406,7 @@ def _too_far(found: Recovered, clash: Conflict | None, order: tuple[str, int] | 
     if found.unexplained:
         name, dim = found.unexplained[0]
         count = len(found.unexplained) - 1
-        more = f" and of {count} more axes" if count else ""
+        more = f" and of {count} more" if count else ""
         why = (
             f"slices of the trained `{name}` along dimension {dim}{more} are nearer to others of "
             "the dense network than to those that they should be"
@@ -420,6 +420,6 @@ def _too_far(found: Recovered, clash: Conflict | None, order: tuple[str, int] | 
             "slices are not clearly nearer to some of the dense network than to others"
         )
     return (
-        f"the kept channels cannot be found: {why}; expected a pruned network that was trained "
-        "less since it was cut"
+        f"the kept channels cannot be found: {why}; the folder that prune --save or save_pruned "
+        "wrote has them: put the file there, and give it to verify --shipped"
     )

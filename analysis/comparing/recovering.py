@@ -10,7 +10,7 @@ from analysis.comparing.evidence import Array, Nearest, Positions, assigned, loc
 from analysis.groups.coupling import partition
 from analysis.groups.inspecting import Labelled
 from analysis.network.labels.planes import Labels
-from analysis.network.labels.tracing import OUTPUT
+from analysis.network.labels.reasons import OUTPUT
 
 __all__ = ["Axis", "Recovered", "is_turned", "recovered"]
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from analysis.costs.cost_model import CostModel, refined
 from analysis.costs.products import counts_of
 from analysis.costs.reaching import Candidates
-from analysis.errors import InputError
+from analysis.errors import InputError, several
 from analysis.groups.inspecting import Labelled
 from analysis.pruning.channel_classes import classes_of
 from analysis.pruning.expected import Expected, gone_labels
@@ -112,7 +112,11 @@ class Account:
         self.model = CostModel(
             macs, params, groups, moving, self._segments, copies if limits is None else ()
         )
-        self._owner = {layer: each for each in found for layer in each.group.layers}
+        self._owner = {
+            layer: each
+            for each, group in zip(found, followed.groups, strict=True)
+            for layer in group.layers
+        }
         # A layer that shares its tensor is none of those that the tensor is named after.
         self._owner |= {each.group.root: each for each in found}
         self.followed = followed
@@ -420,7 +424,7 @@ class Account:
         kept = group.width - int(outlook.removed.sum())
         reason = outlook.reason(0)
         told = f" ({group.untraced})" if reason is Reason.UNTRACED and group.untraced else ""
-        return f"{reason}: {kept} of {group.width} channels of `{group.root}` stay{told}"
+        return f"{reason}: {kept} of {several(group.width, 'channel')} of `{group.root}` stay{told}"
 
 
 def _check_ratios(ratios: Sequence[float]) -> None:

@@ -10,6 +10,7 @@ from analysis.costs.columns import elements_in, products_in
 from analysis.errors import InputError
 from analysis.groups.inspecting import Labelled, labelled
 from analysis.network.inference import Inputs, left_as_found, outputs_of
+from analysis.network.labels.reasons import UNKNOWN
 from analysis.network.outputs import only_outputs
 from analysis.network.owners import owner_of
 from analysis.network.usable import check_usable
@@ -76,7 +77,7 @@ def counted(followed: Labelled, why: str, convention: str = "fvcore") -> CostTab
         convention: what counts.
     """
     rows = list(_rows(followed, convention))
-    unknown = {hold.step for hold in followed.trace.holds if hold.why == "unknown operator"}
+    unknown = {hold.step for hold in followed.trace.holds if hold.why == UNKNOWN}
     operators = Counter(followed.trace.steps[step].place.operator for step in unknown)
     return CostTable(
         layers=tuple(rows),

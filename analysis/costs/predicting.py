@@ -197,7 +197,7 @@ def cost_account(
     names: Collection[str] = (),
     outputs: Sequence[str] = (),
     convention: str = "fvcore",
-    heads: str | None = None,
+    heads: str = "whole",
 ) -> Account:
     """The costs of every ratio, from one pass that follows channels, and one of importances.
 
@@ -215,7 +215,8 @@ def cost_account(
         names: layers after which groups are named, if they make their channels.
         outputs: the outputs to compare, as in `analysis.verify`; empty is all.
         convention: the counting convention, see `analysis.count_macs`.
-        heads: how attention is cut if its code allows several ways, see `analysis.prune`.
+        heads: how the cut by groups cuts attention whose code allows several ways, see
+            `analysis.prune`.
 
     Raises:
         InputError: another scope, importance or cut; the model cannot be analysed as it is; or its
@@ -227,7 +228,8 @@ def cost_account(
     # A wrong name is refused before the model is run.
     choice = policies.choice_of(ignored_layers, model)
     with only_outputs(model, outputs):
-        followed = inspecting.labelled(model, example_inputs, heads)
+        way = None if cut == CUTS[0] else heads
+        followed = inspecting.labelled(model, example_inputs, way)
         reached = reached_layers(model, example_inputs) if cut == CUTS[0] else None
         table = counted(followed, "", convention)
     return account_of(model, followed, table, choice, config, names, reached)

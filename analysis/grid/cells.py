@@ -7,7 +7,7 @@ from functools import cached_property
 from hashlib import sha256
 from typing import Any
 
-from analysis.errors import InputError
+from analysis.errors import InputError, an
 
 __all__ = ["Cell", "once"]
 
@@ -86,6 +86,6 @@ def _data(value: Any) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
         return {field.name: _data(getattr(value, field.name)) for field in fields(value)}
     raise InputError(
-        f"a cell is data, and is given a {type(value).__name__}; give the name of a policy, or "
+        f"a cell is data, and is given {an(type(value).__name__)}; give the name of a policy, or "
         "package.module:function in place of a function"
     )

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from analysis.groups.inspecting import Labelled
 from analysis.network.labels.planes import Labels
+from analysis.network.owners import layer_of
 from analysis.records import (
     Audited,
     DependencyGroup,
@@ -234,7 +235,7 @@ def _compared(
     channels = own.union(labelled.makers, labelled.readers)
     found: dict[tuple[str, str], Misread] = {}
     for tensor, dim in filter(channels.__contains__, labelled.trace.starts):
-        layer = labelled.layer(tensor)
+        layer = layer_of(tensor)
         axis = "in" if (tensor, dim) in only_read else "out"
         seen = believed.get((tensor, axis))
         # A parameter that is no part of a layer of torch's goes by its own name in DepGraph.
@@ -278,7 +279,7 @@ def _channels_of(labelled: Labelled, dependency: DependencyGroup) -> Labels | No
     """The labels of the channels that the root makes."""
     for maker in labelled.makers:
         labels = labelled.trace.labels(*maker)
-        if labelled.layer(maker[0]) == dependency.root and len(labels) == dependency.width:
+        if layer_of(maker[0]) == dependency.root and len(labels) == dependency.width:
             return labels
     return None
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.network.labels import reasons
 from analysis.network.labels.planes import Labels
 from analysis.network.labels.records import Block, Hold, Trace
 
@@ -60,9 +61,9 @@ def classes_of(
         if option.held.size
     ]
     parts = tuple(_parts(trace, of))
-    kept += [Hold(block.step, "part of a size", block.labels) for block in parts]
+    kept += [Hold(block.step, reasons.PARTLY, block.labels) for block in parts]
     everything = _everything(trace, of)
-    kept.append(Hold(-1, "all of its channels go together", everything))
+    kept.append(Hold(-1, reasons.ALL, everything))
     return Classes(of, _held(of, kept), tuple(kept), everything, parts)
 
 

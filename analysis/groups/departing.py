@@ -38,6 +38,7 @@ class Departing:
         fixed: whether it is called with the dense network's arguments beside its only operand.
         raises: whether it does so at once.
         reads: the planes that an operator reads which only the cut network calls.
+        is_other: whether an operator raises that only the cut network calls.
     """
 
     step: int
@@ -45,6 +46,7 @@ class Departing:
     fixed: bool = False
     raises: bool = False
     reads: tuple[Labels, ...] = ()
+    is_other: bool = False
 
 
 class _DepartsError(Exception):
@@ -113,9 +115,10 @@ def departure(
             raise  # the caller's own budget
         return Departing(check.place, ENDLESS)
     except Exception as error:
-        why = check.waiting or one_line(error)
+        only_now = "" if check.waiting else check.called_only_now
+        why = check.waiting or ": ".join(filter(None, [only_now, one_line(error)]))
         fixed = check.fixed or check.raises_on_the_same
-        return Departing(check.place, why, fixed, raises=not check.waiting)
+        return Departing(check.place, why, fixed, raises=not check.waiting, is_other=bool(only_now))
     return None
 
 
@@ -214,7 +217,7 @@ class _Check:
             moves = step.place.operator in _MOVES
             if number not in self._met and site not in self._other and not moves:
                 self.place = number
-                raise _DepartsError("is not called after a cut")
+                raise _DepartsError("it is not called after a cut")
 
     @property
     def raises_on_the_same(self) -> bool:
@@ -223,6 +226,14 @@ class _Check:
             return False
         dense, last = self._trace.steps[self.place], self.calls[-1]
         return dense.place == last.place and _is_told_the_same(dense, last)
+
+    @property
+    def called_only_now(self) -> str:
+        """The operator that was called last, in a layer that the dense network calls none in."""
+        place = self.calls[-1].place if self.calls else None
+        if place is None or any(step.place.module == place.module for step in self._trace.calls):
+            return ""
+        return f"{place} is called only after a cut, and raises"
 
     def _in_dense(self, cut: Trace) -> NDArray[np.int32]:
         """For each label of the cut network's pass that of the dense one's; 0 where none is known.
@@ -265,18 +276,21 @@ def _departure(
     if not cut.planes:  # a single channel is left, which is followed no further
         return ""
     if len(dense.shapes) != len(cut.shapes):
-        return "returns another number of tensors"
+        return "it returns another number of tensors"
     for place, shape in enumerate(dense.shapes):
-        if not dense.planes[place]:
-            continue
+        if not dense.planes[place] or (dense.by_values and 0 in cut.shapes[place]):
+            continue  # a router may send no token to an expert
         expected = [without(labels_of(plane), removed) for plane in dense.planes[place]]
         found = [labels_of(plane) for plane in cut.planes[place]]
         if any(labels.size == 1 for labels in expected):
             continue  # a single channel is left, which is followed no further
-        if _elements(trace, dense, cut, place, expected) not in (None, prod(cut.shapes[place])):
-            return f"returns {cut.shapes[place]} where {shape} was, and not the channels that stay"
+        count = None if dense.by_values else _elements(trace, dense, cut, place, expected)
+        if count not in (None, prod(cut.shapes[place])):
+            return (
+                f"it returns {cut.shapes[place]} where {shape} was, and not the channels that stay"
+            )
         if not _same(expected, found, numbered):
-            return "other channels, or in another order"
+            return "it carries other channels, or in another order"
     return ""
 
 

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 
-from analysis.errors import InputError, did_you_mean
+from analysis.errors import InputError, did_you_mean, several
 from analysis.groups.inspecting import Labelled
 from analysis.network.owners import layer_of, owner_of
 from analysis.records import Coupling, Group, Outside
@@ -51,7 +51,7 @@ def _of_group(group: Group, layer: str) -> Iterator[str]:
         makes = {"out": "has", "in": "reads"}[axis]
         count = max(sum(map(bool, each.positions)) for each in own if each.axis == axis)
         of = "" if count == group.width else f"{count} of "
-        yield f"`{layer}` {makes} {of}the {group.width} channels of group `{group.name}`"
+        yield f"`{layer}` {makes} {of}the {several(group.width, 'channel')} of group `{group.name}`"
     if own:
         others = [name for name in group.layers if name != layer]
         if others:
@@ -128,13 +128,13 @@ def _of_none(followed: Labelled, layer: str) -> Iterator[str]:
 def _why_none(followed: Labelled, layer: str) -> str:
     """Why a layer that no channels pass is in no group."""
     trace = followed.trace
-    axes = [axis for axis in trace.starts if followed.layer(axis[0]) == layer]
+    axes = [axis for axis in trace.starts if layer_of(axis[0]) == layer]
     holds = [followed.classes.why(int(trace.labels(*axis)[0])) for axis in axes]
     reasons = sorted({followed.reason(hold) for hold in holds if hold is not None})
     if reasons:
         return "; ".join(reasons)
     if not any(_is_inside(step.place.module, layer) for step in trace.calls) and not any(
-        followed.layer(name) == layer for name in trace.used
+        layer_of(name) == layer for name in trace.used
     ):
         return "it is never called, or calls no operator, on the example inputs"
     if axes:

@@ -1,8 +1,9 @@
 """How attention is to be cut where its code leaves that open: whole heads, or alike in each."""
 
 from analysis.network.labels.records import Choice, Trace
+from analysis.records import HEADS
 
-__all__ = ["attention_modules", "preferred"]
+__all__ = ["attention_modules", "preferred", "ways"]
 
 
 def attention_modules(trace: Trace) -> set[str]:
@@ -23,6 +24,11 @@ def preferred(trace: Trace, heads: str) -> dict[int, int]:
             if option is not None:
                 found[place] = option
     return found
+
+
+def ways(trace: Trace, heads: str) -> tuple[dict[int, int], ...]:
+    """What `preferred` says of this way, and then of the others."""
+    return tuple(preferred(trace, way) for way in dict.fromkeys((heads, *HEADS)))
 
 
 def _option(choice: Choice, axis: int) -> int | None:

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from analysis.errors import InputError
 from analysis.groups import policies
+from analysis.groups.by_class import couple_unread, is_turned, unread
 from analysis.groups.coupling import Classes, joined
-from analysis.groups.heads import preferred
+from analysis.groups.heads import ways
 from analysis.groups.positions import in_order, positions_of
 from analysis.groups.trying import learn
 from analysis.network.computed_weights import way_out
@@ -23,15 +24,16 @@ from analysis.network.cutting import Repeated
 from analysis.network.failures import check_runs
 from analysis.network.inference import Inputs, aliased, collector_paused, left_as_found, one_line
 from analysis.network.labels.planes import Labels, distinct
+from analysis.network.labels.reasons import ADVICE, OUTPUT
 from analysis.network.labels.records import Hold, Step, Trace
-from analysis.network.labels.tracing import OUTPUT, labelled_pass
+from analysis.network.labels.tracing import labelled_pass
 from analysis.network.layers import is_depthwise
 from analysis.network.outputs import only_outputs
 from analysis.network.owners import charged, layer_of
 from analysis.network.sizes import sized
 from analysis.network.usable import check_usable
 from analysis.processes import budgets
-from analysis.records import FVCORE, Coupling, Group, Member, Repeats
+from analysis.records import FVCORE, HEADS, Coupling, Group, Member, Repeats
 
 __all__ = ["Labelled", "Term", "inspect_groups", "labelled"]
 
@@ -64,7 +66,7 @@ def inspect_groups(
     # A wrong name is refused before the model is run.
     chosen = policies.choice_of(ignored_layers, model)
     with only_outputs(model, outputs):
-        groups = labelled(model, example_inputs).groups
+        groups = labelled(model, example_inputs, HEADS[0]).groups
     return policies.mark_ignored(groups, policies.ignored_layers(chosen, model, groups))
 
 
@@ -74,8 +76,8 @@ def labelled(model: nn.Module, example_inputs: Inputs, heads: str | None = None)
     Args:
         model: any module.
         example_inputs: a tensor, a tuple or a dict.
-        heads: how attention is to be cut where its code leaves that open, see
-            `analysis.groups.heads`; None takes the first way that is found.
+        heads: how attention is to be cut where its code leaves that open, one of
+            `analysis.records.HEADS`; None takes the first way that is found.
 
     Raises:
         InputError: the model does not run on the inputs.
@@ -93,8 +95,8 @@ def labelled(model: nn.Module, example_inputs: Inputs, heads: str | None = None)
                 f"the channels of the {type(model).__name__} cannot be followed: {one_line(error)}"
             ) from error
         limit = max(_LEAST, _TIMES * took) if budgets.can_be_held() else None
-        wanted = preferred(trace, heads) if heads else {}
-        learnt = learn(model, example_inputs, trace, limit, wanted)
+        couple_unread(trace, model)
+        learnt = learn(model, example_inputs, trace, limit, ways(trace, heads) if heads else ())
     modules = dict(model.named_modules())
     parameters = dict(model.named_parameters())
     return Labelled(trace, learnt.classes, modules, parameters, learnt.repeated)
@@ -189,13 +191,10 @@ class Labelled:
 
     @cached_property
     def readers(self) -> frozenset[Tensors]:
-        """The axes whose positions are summed over."""
-        return frozenset(
-            (read.tensor, read.dim)
-            for step in self.trace.steps
-            for read in step.reads
-            if read.tensor
-        )
+        """The axes whose positions are summed over, or would be if their tensor were read."""
+        reads = (read for step in self.trace.steps for read in step.reads if read.tensor)
+        spare = (each for each in unread(self.trace, self.modules[""]) if each.kind == "in")
+        return frozenset([*((read.tensor, read.dim) for read in reads), *(e.axis for e in spare)])
 
     @cached_property
     def labels(self) -> tuple[Labels, ...]:
@@ -257,14 +256,15 @@ class Labelled:
         classes = self.classes.of[labels]
         free = classes[self.classes.held[labels] < 0]
         hold = None if free.size else self.classes.why(int(labels[0]))
+        is_output = bool(np.isin(self._leaving, classes).any())
         return Group(
             name=self._maker(axes[0]),
             width=len(labels),
             members=tuple(self._cut_along[axis].cut(classes) for axis in axes),
             couplings=tuple(couplings),
             together=positions_of(classes, in_order(free), is_sorted=False) if free.size else (),
-            held="" if hold is None else self.reason(hold),
-            is_output=bool(np.isin(self._leaving, classes).any()),
+            held="" if hold is None else OUTPUT if is_output else self.reason(hold),
+            is_output=is_output,
             macs=costs[0],
             params=costs[1],
             repeats=tuple(self._repeats(classes)),
@@ -284,20 +284,16 @@ class Labelled:
         rows = [hold.labels for hold in self.trace.holds if hold.why == OUTPUT]
         return self.classes.of[np.concatenate([np.zeros(0, np.int32), *rows])]
 
-    def layer(self, tensor: str) -> str:
-        """The layer that a tensor belongs to; its own name where the model itself owns it."""
-        return layer_of(tensor)
-
     def reason(self, hold: Hold) -> str:
         """Why channels stay, and where."""
         if hold.why == OUTPUT:
-            return "the model's output"
-        if 0 <= hold.step < len(self.trace.steps):
-            place = self.trace.steps[hold.step].place
-            return "; ".join(
-                filter(None, [f"{hold.why} at {place}", way_out(self.modules[""], place.module)])
-            )
-        return hold.why
+            return OUTPUT
+        if not 0 <= hold.step < len(self.trace.steps):
+            return hold.why
+        place = self.trace.steps[hold.step].place
+        what = ": ".join(filter(None, [f"{hold.why} at {place}", hold.detail]))
+        advice = way_out(self.modules[""], place.module) or ADVICE.get(hold.why, "")
+        return "; ".join(filter(None, [what, advice]))
 
     @cached_property
     def _axes(self) -> tuple[list[Tensors], ...]:
@@ -332,6 +328,7 @@ class Labelled:
                     tensor=name,
                     dim=dim,
                     width=len(own),
+                    turned=self._unless_turned(layer, (name, dim)) != layer,
                 ),
             )
         return found
@@ -410,8 +407,15 @@ class Labelled:
         for module in self._called_by[axis]:
             owned = self.modules[module]._parameters.values() if module in self.modules else ()
             if any(own is shared for own in owned if own is not None):
-                return module or axis[0]
-        return layer_of(axis[0])
+                return self._unless_turned(module, axis) or axis[0]
+        return self._unless_turned(layer_of(axis[0]), axis)
+
+    def _unless_turned(self, layer: str, axis: Tensors) -> str:
+        """The layer, or the tensor along another dimension of which its class makes channels."""
+        tensor, dim = axis
+        own = self.parameters.get(tensor)
+        is_other = own is not None and is_turned(self.modules.get(layer), own, dim)
+        return tensor if is_other else layer
 
     @cached_property
     def _called_by(self) -> Mapping[Tensors, Sequence[str]]:

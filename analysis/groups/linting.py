@@ -310,9 +310,9 @@ def _troubles(named: Sequence[str], scene: _Scene) -> dict[str, str]:
 
 
 def _forgotten(marked: tuple[Group, ...]) -> Iterator[Finding]:
-    """Groups whose channels leave the model, and that nothing excludes."""
+    """Groups whose channels leave the model, and that nothing excludes but a layer could."""
     for group in marked:
-        if group.is_output and not group.ignored:
+        if group.is_output and not group.ignored and not group.members[0].turned:
             message = (
                 f"no layer excludes group `{group.name}`, whose {group.width} channels are the "
                 f"model's output: they will be cut; ignore `{group.name}`"

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from torch import nn
 
-from analysis.errors import InputError
+from analysis.errors import InputError, an
 from analysis.network.inference import names_of, one_line
 from analysis.network.loading import load_callable
 from analysis.records import DependencyGroup, Group, excluded, unknown_policy
@@ -38,11 +38,9 @@ def _none(model: nn.Module, groups: tuple[Group, ...]) -> tuple[str, ...]:
 def _classifier(model: nn.Module, groups: tuple[Group, ...]) -> tuple[str, ...]:
     """Ignore only the layers that produce the model's output.
 
-    Not the embedding whose table the last layer shares: it makes other channels. Nor a module that
-    holds others for a bias of its own, as all of these would stay.
+    Not a module that holds others for a bias of its own, as all of these would stay.
     """
-    others = {group.name for group in groups if not group.is_output}
-    others |= {name for name, module in model.named_modules() if [*module.children()]}
+    others = {name for name, module in model.named_modules() if [*module.children()]}
     return tuple(
         layer
         for group in groups
@@ -124,10 +122,7 @@ def ignored_layers(given: Any, model: nn.Module, groups: tuple[Group, ...]) -> t
     Raises:
         InputError: it cannot be used, or names a layer that is not part of the model.
     """
-    choice = choice_of(given, model)
-    named = entries(choice, model, groups)
-    # Our own policies may name parameters that no layer owns, which torch-pruning cannot ignore.
-    chosen = set(named if isinstance(choice, str) else names_of(named, model))
+    chosen = set(names_of(entries(choice_of(given, model), model, groups), model))
     return tuple(name for name, _ in model.named_modules() if name in chosen)
 
 
@@ -141,7 +136,9 @@ def entries(given: Any, model: nn.Module, groups: tuple[Group, ...]) -> list[Any
     """
     choice = resolve(given)
     if isinstance(choice, str):
-        return list(POLICIES[choice](model, groups))
+        layers = dict(model.named_modules())
+        # Parameters that no layer owns are left out, as torch-pruning cannot ignore them.
+        return [each for each in POLICIES[choice](model, groups) if each in layers]
     if isinstance(choice, tuple):
         return list(choice)
     try:
@@ -153,7 +150,7 @@ def entries(given: Any, model: nn.Module, groups: tuple[Group, ...]) -> list[Any
         ) from error
     if isinstance(answer, str | nn.Module) or not isinstance(answer, Iterable):
         raise InputError(
-            f"the policy function returned a {type(answer).__name__}; expected a list of the "
+            f"the policy function returned {an(type(answer).__name__)}; expected a list of the "
             "modules or names to ignore"
         )
     return list(answer)

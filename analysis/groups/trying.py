@@ -7,7 +7,7 @@ which is learnt and tried again.
 """
 
 from collections import Counter
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -22,6 +22,7 @@ from analysis.groups.repeating import candidates, one_each
 from analysis.groups.retracing import keeps_order
 from analysis.network.cutting import Repeated
 from analysis.network.inference import Inputs
+from analysis.network.labels import operators, reasons
 from analysis.network.labels.records import Hold, Step, Trace
 
 __all__ = ["Learnt", "learn"]
@@ -54,7 +55,7 @@ def learn(
     inputs: Inputs,
     trace: Trace,
     seconds: float | None = None,
-    wanted: Mapping[int, int] | None = None,
+    ways: Sequence[Mapping[int, int]] = (),
 ) -> Learnt:
     """The classes of a dense network's labels, each operator seen to follow a cut of half of them.
 
@@ -63,16 +64,27 @@ def learn(
         inputs: those of the pass.
         trace: the dense network's pass.
         seconds: of the processor that a cut network may take; None is no limit.
-        wanted: by place of a choice the option that is to be taken, where others would do as well;
-            what leaves fewer channels free than those is not taken.
+        ways: by place of a choice the option that is to be taken where others would do as well,
+            the best first. It is not taken if fewer channels are free then; another is if more are,
+            and is tried where channels are still held.
     """
     tried = Tried(model, inputs, trace, seconds)
     found = _learnt(tried, State())
-    if not wanted or all(found.chosen.get(place, 0) == wanted[place] for place in wanted):
-        return found
-    other = _learnt(tried, State(chosen=dict(wanted), wanted=dict(wanted)))
-    is_as_free = free(trace, other.classes) >= free(trace, found.classes)
-    return other if is_as_free and not other.failure else found
+    for place, wanted in enumerate(ways):
+        if any(found.chosen.get(number, 0) != option for number, option in wanted.items()):
+            other = _learnt(tried, State(chosen=dict(wanted), wanted=dict(wanted)))
+            more = free(trace, other.classes) - free(trace, found.classes)
+            is_way = not other.failure and not all(_held(trace, other.classes, wanted))
+            found = other if is_way and more >= min(place, 1) else found
+        if not any(_held(trace, found.classes, wanted)):
+            break
+    return found
+
+
+def _held(trace: Trace, classes: Classes, places: Iterable[int]) -> Iterator[bool]:
+    """Whether channels of each of these choices are held."""
+    for place in places:
+        yield bool((classes.held[trace.choices[place].labels] >= 0).any())
 
 
 def _learnt(tried: Tried, state: State) -> Learnt:
@@ -158,7 +170,7 @@ def _adapt(
         or _repeat(tried, state, alike, failing, rng)
         or _choose(trace, state, alike, failing, removed, holding=True)
         or _hold_tables(tried, state, departing, removed)
-        or _hold(trace, state, alike, failing, removed, departing.why)
+        or _hold(trace, state, alike, failing, removed, departing)
     )
 
 
@@ -333,7 +345,7 @@ def _hold(
     alike: Sequence[int],
     failing: int,
     removed: NDArray[np.bool_],
-    why: str,
+    departing: Departing,
 ) -> bool:
     """Hold what arrives at an operator; whether anything did that loses something."""
     for back in range(failing + 1):
@@ -345,9 +357,18 @@ def _hold(
     for step in alike:
         arriving = trace.steps[step - back].arriving if step >= back else ()
         if len(arriving) > place:
-            said = f" ({why})" if step == failing else ""
-            state.holds.append(Hold(step, f"a written-out size{said}", arriving[place]))
+            detail = departing.why if step == failing else ""
+            why = _why(trace.steps[failing], departing)
+            state.holds.append(Hold(step, why, arriving[place], detail))
     return True
+
+
+def _why(step: Step, departing: Departing) -> str:
+    """Why what arrives at an operator is held."""
+    if any(0 in shape for shape in step.given):
+        return reasons.EMPTY
+    is_layout = step.place.operator in operators.RESHAPES | operators.MOVEMENT
+    return reasons.FIXED if is_layout and not departing.is_other else reasons.NOT_FOLLOWED
 
 
 def _gone(step: Step, removed: NDArray[np.bool_]) -> int | None:

@@ -4,6 +4,7 @@ from typing import Any
 
 from torch import Tensor
 
+from analysis.errors import an
 from analysis.network.inference import tensors_of
 
 __all__ = ["NO_GRADIENT", "differentiable_outputs", "untraceable"]
@@ -33,4 +34,4 @@ def untraceable(output: Any) -> str:
         output = list(output.values())
     if isinstance(output, list | tuple):
         return next(filter(None, map(untraceable, output)), "")
-    return "None" if output is None else f"a {type(output).__name__}"
+    return "None" if output is None else f"{an(type(output).__name__)}"

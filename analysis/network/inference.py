@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from analysis.errors import InputError, did_you_mean
+from analysis.errors import InputError, an, did_you_mean
 from analysis.network.attributes import as_before, own_attributes
 from analysis.network.copying import IMMUTABLE, duplicated
 from analysis.network.outputs import counted
@@ -116,7 +116,7 @@ def output_tensors(output: Any) -> list[Tensor]:
     found = tensors_of(output)
     if not found:
         raise InputError(
-            f"the model's output is a {type(output).__name__} without tensors; "
+            f"the model's output is {an(type(output).__name__)} without tensors; "
             "expected a tensor, or a tuple, list, dict or object that holds tensors"
         )
     return found

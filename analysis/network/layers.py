@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from analysis.errors import InputError
+from analysis.errors import InputError, an
 
 __all__ = [
     "ATTENTION",
@@ -391,7 +391,7 @@ def register_layer(layer: type[nn.Module], kind: Kind) -> None:
         raise InputError(f"register_layer was given {layer!r}; expected a class of torch.nn.Module")
     if not isinstance(kind, Kind):
         raise InputError(
-            f"register_layer was given a {type(kind).__name__} for {layer.__name__}; expected an "
+            f"register_layer was given {an(type(kind).__name__)} for {layer.__name__}; expected an "
             "analysis.layers.Kind, such as analysis.layers.per_channel(axis=1)"
         )
     rows = {types: row for types, row in KINDS.items() if types != (layer,)}

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from analysis.errors import AnalysisError, InputError
+from analysis.errors import AnalysisError, InputError, an
 from analysis.network.inference import one_line
 
 __all__ = ["METRIC", "check_finite", "measured", "trained"]
@@ -55,7 +55,7 @@ def _number(name: str, value: Any) -> float:
     if not is_number:
         kind = type(value).__name__
         told = "" if name == METRIC else f" as {name!r}"
-        raise InputError(f"evaluate returned a {kind}{told}; {_EXPECTED}")
+        raise InputError(f"evaluate returned {an(kind)}{told}; {_EXPECTED}")
     return float(value)
 
 
@@ -82,21 +82,34 @@ def trained(function: Callable[[nn.Module], Any], model: nn.Module, what: str) -
         what: what the function is, in words.
 
     Raises:
-        InputError: it raised; it returned another network, or left tensors of other shapes; or
-            its optimizer changes another network: gradients reached the parameters of this one,
-            and none of them moved.
+        InputError: it raised; it returned another network, or left tensors of other shapes, or
+            values that are no finite numbers; or its optimizer changes another network: gradients
+            reached the parameters of this one, and none of them moved.
     """
-    shapes = _shapes(model)
+    shapes, endless = _shapes(model), {*_not_finite(model)}
     before = [(parameter, parameter.detach().clone()) for parameter in model.parameters()]
     with _gradients_heard(model) as reached, _told(what, function):
         returned = function(model)
     _check_same_network(model, shapes, returned, what)
+    for name in _not_finite(model):
+        if name not in endless:
+            raise InputError(
+                f"{what} left values in {name!r} that are no finite numbers: it diverged; expected "
+                "training that converges, as with a smaller learning rate"
+            )
     if reached and all(torch.equal(was, now.detach()) for now, was in before):
         raise InputError(
             f"{what} changed no weight, though gradients reached {len(reached)} of "
             f"{len(before)} parameters: its optimizer holds the parameters of another network, as "
             "those from before pruning; make it of model.parameters() inside the function"
         )
+
+
+def _not_finite(model: nn.Module) -> Iterator[str]:
+    """Tensors with NaN or infinity, as a mask may have."""
+    for name, tensor in model.state_dict().items():
+        if isinstance(tensor, Tensor) and not tensor.isfinite().all():
+            yield name
 
 
 def _shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:

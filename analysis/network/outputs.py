@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from analysis.errors import InputError
+from analysis.errors import InputError, an
 
 __all__ = ["count_outputs", "counted", "counted_outputs", "only_outputs"]
 
@@ -75,7 +75,7 @@ def _at(output: Any, path: str) -> Any:
             there = ", ".join(f"`{name}`" for name, value in entries.items() if value is not None)
             raise InputError(
                 f"outputs: the model has no output at {path!r}; expected, in place of {part!r}, "
-                f"{there or f'nothing, as that is a {type(found).__name__}'}"
+                f"{there or f'nothing, as that is {an(type(found).__name__)}'}"
             )
         found = entries[part]
     return found

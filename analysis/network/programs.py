@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from analysis.errors import InputError
+from analysis.errors import InputError, an, several
 from analysis.network.archives import DTYPES, Archive, archive_in, readable
 
 __all__ = ["Program", "program_in"]
@@ -79,7 +79,7 @@ class _Read:
             if kind == "parameter":
                 self.parameters.append(name)
         else:
-            raise ValueError(f"its program takes a {kind}; expected tensors")
+            raise ValueError(f"its program takes {an(kind)}; expected tensors")
 
 
 def _returned(spec: dict[str, Any]) -> str:
@@ -175,7 +175,7 @@ class Program(nn.Module):
         """What the program puts out, of the tensors among what it is given."""
         tensors = [each for each in pytree.tree_leaves((given, named)) if isinstance(each, Tensor)]
         if len(tensors) != len(self._given):
-            raise ValueError(f"expected {len(self._given)} tensors, not {len(tensors)}")
+            raise ValueError(f"expected {several(len(self._given), 'tensor')}, not {len(tensors)}")
         values: dict[str, Any] = dict(zip(self._given, tensors, strict=True))
         for value, name in self._owned.items():
             values[value] = getattr(_owner(self, name), name.rpartition(".")[2])

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from analysis.errors import AnalysisError, InputError, OptionError
+from analysis.errors import AnalysisError, InputError, OptionError, an
 from analysis.network.failures import locate_failure
 from analysis.network.inference import (
     Inputs,
@@ -113,7 +113,7 @@ def resolve(name: str) -> Subject:
         factory = load_callable(name, "model factory")
         if isinstance(factory, nn.Module):
             raise InputError(
-                f"{name!r} is a {type(factory).__name__} that is built already; expected a "
+                f"{name!r} is {an(type(factory).__name__)} that is built already; expected a "
                 "function without arguments that builds it"
             )
         return Subject(name, factory)
@@ -213,7 +213,7 @@ def built_by(factory: Callable[[], Any], name: str) -> nn.Module:
         ) from error
     if not isinstance(model, nn.Module):
         raise InputError(
-            f"model factory {name!r} returned a {type(model).__name__}; expected an nn.Module"
+            f"model factory {name!r} returned {an(type(model).__name__)}; expected an nn.Module"
         )
     check_usable(model)
     return model

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from analysis.errors import InputError
+from analysis.errors import InputError, an
 from analysis.network.inference import (
     Inputs,
     copy_of,
@@ -28,10 +28,10 @@ def check_usable(model: Any) -> None:
     """
     kind = type(model).__name__
     if not isinstance(model, nn.Module):
-        raise InputError(f"the model is a {kind}; expected a torch.nn.Module")
+        raise InputError(f"the model is {an(kind)}; expected a torch.nn.Module")
     inner = next((text for fits, text in _WRAPPERS if fits(model)), None)
     if inner is not None:
-        raise InputError(f"the model is a {kind}; expected the module itself: pass {inner}")
+        raise InputError(f"the model is {an(kind)}; expected the module itself: pass {inner}")
     for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
         if torch.nn.parameter.is_lazy(tensor):
             raise InputError(

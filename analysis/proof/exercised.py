@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from analysis.errors import an
 from analysis.network.attributes import own_attributes
 from analysis.network.failures import Failure, locate_failure
 from analysis.network.inference import (
@@ -85,7 +86,7 @@ def changed_attributes(dense: nn.Module, pruned: nn.Module) -> Iterator[str]:
             continue  # its tensors are listed
         where = f"of `{name}`" if name else "of the model"
         if type(other) is not type(module):
-            yield f"`{name}` is a {type(other).__name__} and was a {type(module).__name__}"
+            yield f"`{name}` is {an(type(other).__name__)} and was {an(type(module).__name__)}"
             continue
         for key, value, found in _differing(module, other):
             if not _follows(value, found, _widths(module, other), everywhere()):

@@ -23,8 +23,9 @@ from analysis.network.inference import (
 )
 from analysis.network.labels import operators
 from analysis.network.labels.planes import Labels
+from analysis.network.labels.reasons import OUTPUT, RANKED, UNKNOWN
 from analysis.network.labels.records import NUMBERS, Combining, Edge, Place, Step, Trace
-from analysis.network.labels.tracing import OUTPUT, labelled_pass
+from analysis.network.labels.tracing import labelled_pass
 from analysis.network.sizes import SizesOnly, sized
 from analysis.proof.conflicts import conflicts
 from analysis.proof.constants import Constants, OtherArgumentsError
@@ -408,7 +409,7 @@ class _Lining:
 _LOOP = "a loop over channels"
 _NUMBERS, _VALUES = "a number that is taken out of tensors", "values that are taken out of tensors"
 
-FUNCTIONS = ("unknown operator", _NUMBERS, _LOOP)
+FUNCTIONS = (UNKNOWN, RANKED, _NUMBERS, _LOOP)
 """How that begins which could not be followed, and is a function of the channels that stay."""
 
 _GROUPS = -2

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvTransposeNd
 
-from analysis.errors import InputError
+from analysis.errors import InputError, an
 from analysis.groups.inspecting import Labelled
 from analysis.network.inference import names_of
 from analysis.network.labels.origins import Origins
@@ -157,7 +157,7 @@ def scopes_of(
     """
     if not isinstance(ratios, Mapping):
         raise InputError(
-            f"ratios_by_layer is a {type(ratios).__name__}; expected a dict of ratios by layer"
+            f"ratios_by_layer is {an(type(ratios).__name__)}; expected a dict of ratios by layer"
         )
     layers = {each.group.root: set(each.group.layers) for each in sets.found}
     rest = dict.fromkeys(sets.ranked)

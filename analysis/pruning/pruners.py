@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from analysis.errors import InputError, UnprunableError, upstream
+from analysis.errors import InputError, UnprunableError, an, upstream
 from analysis.network.gradients import untraceable
 from analysis.network.inference import Inputs, forward, map_tensors
 from analysis.network.loading import load_callable
@@ -151,7 +151,7 @@ def check_pruner(pruner: Any, model: nn.Module) -> Any:
     is_known = isinstance(pruner, GroupPruner) or hasattr(pruner, "DG")
     if not is_known or not all(hasattr(pruner, name) for name in ("step", "current_step", "model")):
         raise InputError(
-            f"the pruner is a {type(pruner).__name__}; expected one of torch-pruning's, or a "
+            f"the pruner is {an(type(pruner).__name__)}; expected one of torch-pruning's, or a "
             "GroupPruner, built on the model"
         )
     if pruner.model is not model:
@@ -174,7 +174,7 @@ def _unpacked(answer: Any, model: nn.Module) -> tuple[Any, Between | None]:
     pruner, between = answer if isinstance(answer, tuple) and len(answer) == 2 else (answer, None)
     if between is not None and not callable(between):
         raise InputError(
-            f"the pruner function returned a pruner and a {type(between).__name__}; expected a "
+            f"the pruner function returned a pruner and {an(type(between).__name__)}; expected a "
             "pruner, or a pruner and a function of the model to call between its steps"
         )
     return check_pruner(pruner, model), between

@@ -11,7 +11,7 @@ import torch
 import torch_pruning as tp
 from torch import nn
 
-from analysis.errors import InputError, upstream
+from analysis.errors import InputError, an, upstream
 from analysis.network.gradients import differentiable_outputs
 from analysis.network.inference import Inputs, as_arguments, copy_of, named_tensors
 from analysis.network.layers import kind_of
@@ -285,7 +285,7 @@ def cut_alone(model: nn.Module, layers: Collection[str], channels: Collection[in
             prune = tp.prune_batchnorm_out_channels
         else:
             raise InputError(
-                f"cannot cut {name!r} alone: it is a {type(module).__name__}; expected a "
+                f"cannot cut {name!r} alone: it is {an(type(module).__name__)}; expected a "
                 "convolution, a linear layer or a batch norm"
             )
         prune(module, list(channels))

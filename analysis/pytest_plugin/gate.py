@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from analysis.errors import InputError
+from analysis.errors import InputError, an
 from analysis.gate.baseline import (
     Key,
     Row,
@@ -91,7 +91,7 @@ class Baseline:
         __tracebackhide__ = True
         if not isinstance(run, Run):
             raise InputError(
-                f"baseline.check was given a {type(run).__name__} for {model!r}; expected the "
+                f"baseline.check was given {an(type(run).__name__)} for {model!r}; expected the "
                 "`.run` of analysis.pipeline.prune_and_prove"
             )
         rows = rows_of(model, run)

@@ -14,7 +14,7 @@ from torch import nn
 
 from analysis.checks import CATALOGUE, CheckFailedError, named
 from analysis.environment import OWN
-from analysis.errors import AnalysisError, InputError
+from analysis.errors import AnalysisError, InputError, an
 from analysis.opened import resolved
 from analysis.pytest_plugin.prunings import Pruning
 from analysis.records import (
@@ -262,7 +262,7 @@ def _builder(factory: Any) -> Callable[[], Any] | None:
         return None
     if isinstance(factory, nn.Module) or not callable(factory):
         raise InputError(
-            f"the factory is a {type(factory).__name__}; expected a function without arguments "
+            f"the factory is {an(type(factory).__name__)}; expected a function without arguments "
             "that builds the network, or its name"
         )
     return factory
@@ -301,7 +301,8 @@ def _reasons(all_asked: Collection[str], expected: Mapping[str, str]) -> dict[tu
     """Why checks are expected to fail, by ratio, or targets, and check."""
     if not isinstance(expected, Mapping):
         raise InputError(
-            f"expected_failures is a {type(expected).__name__}; expected a dict of reasons by check"
+            f"expected_failures is {an(type(expected).__name__)}; expected a dict of reasons by "
+            "check"
         )
     found: dict[tuple[str, str], str] = {}
     for entry, reason in expected.items():

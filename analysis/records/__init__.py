@@ -132,6 +132,7 @@ from analysis.records.targets import (
     Target,
     not_per_cent,
     predictable,
+    ratio_text,
     targets_of,
 )
 
@@ -248,6 +249,7 @@ __all__ = [
     "merge_cuts",
     "not_per_cent",
     "predictable",
+    "ratio_text",
     "targets_of",
     "timed_out",
     "unknown_policy",

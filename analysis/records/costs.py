@@ -7,7 +7,7 @@ from itertools import pairwise
 from analysis.errors import InputError, did_you_mean
 from analysis.records.conventions import CONVENTIONS
 from analysis.records.pruning import GroupAccount, Reason
-from analysis.records.targets import QUANTITIES, Quantity, Target
+from analysis.records.targets import QUANTITIES, Quantity, Target, ratio_text
 
 __all__ = [
     "COLUMNS",
@@ -359,7 +359,8 @@ class Reach:
         least = "the least that is known" if self.unknown else "the least"
         share = left / getattr(self.dense, first.quantity)
         told = f"{share:.1%}" if first.limit <= 1 else f"{left:,} ({share:.1%})"
-        return f"no ratio{known} {first.words}: {least} is {told}, at ratio {self.least.ratio:.6g}"
+        at = f"at ratio {ratio_text(self.least.ratio)}"
+        return f"no ratio{known} {first.words}: {least} is {told}, {at}"
 
     @property
     def held(self) -> str:

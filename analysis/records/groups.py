@@ -59,6 +59,8 @@ class Member:
         dim: the dimension of it.
         width: its positions.
         positions: for each channel of the group, its positions on this axis.
+        turned: whether the channels are made along an axis by which the layer's class makes others,
+            as by a weight that a decoder transposes.
     """
 
     layer: str
@@ -68,6 +70,7 @@ class Member:
     dim: int
     width: int
     positions: tuple[tuple[int, ...], ...]
+    turned: bool = False
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,8 @@ class Group:
     """Channels that must be removed together because of what the network does with them.
 
     Attributes:
-        name: the layer that makes the channels, the first one called.
+        name: the layer that makes the channels, the first one called; the tensor where it is
+            turned.
         width: the channels that it makes of this group.
         members: every axis that is cut with them, that of ``name`` first.
         couplings: why they belong together: the first operator of each kind in each module.
@@ -122,7 +126,7 @@ class Group:
     @property
     def layers(self) -> tuple[str, ...]:
         """Layers whose *output* channels are the group's; ignoring one keeps the whole group."""
-        made = (each.layer for each in self.members if each.axis == "out")
+        made = (each.layer for each in self.members if each.axis == "out" and not each.turned)
         return tuple(dict.fromkeys((self.name, *made)))
 
     @property

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Any
 
-from analysis.errors import InputError, did_you_mean
+from analysis.errors import InputError, an, did_you_mean
 from analysis.records.latency import Timing
 from analysis.records.targets import Target, not_per_cent, targets_of
 
@@ -474,7 +474,7 @@ def checked_widths(widths: Any) -> dict[str, int]:
     """
     if not isinstance(widths, Mapping):
         raise InputError(
-            f"widths are a {type(widths).__name__}; expected a dict of channel counts by layer"
+            f"widths are {an(type(widths).__name__)}; expected a dict of channel counts by layer"
         )
     for name, width in widths.items():
         if not isinstance(name, str) or not _is_count(width):

@@ -7,7 +7,15 @@ from typing import Any, Literal
 
 from analysis.errors import InputError, did_you_mean
 
-__all__ = ["QUANTITIES", "Quantity", "Target", "not_per_cent", "predictable", "targets_of"]
+__all__ = [
+    "QUANTITIES",
+    "Quantity",
+    "Target",
+    "not_per_cent",
+    "predictable",
+    "ratio_text",
+    "targets_of",
+]
 
 Quantity = Literal["macs", "params", "bytes", "latency"]
 
@@ -18,6 +26,11 @@ QUANTITIES: Mapping[str, str] = {
     "latency": "latency",
 }
 """What a target may be of, and what reports call it."""
+
+
+def ratio_text(ratio: float) -> str:
+    """A ratio with six digits; the smallest that asks for a channel has none of these."""
+    return f"{ratio:g}" if ratio > 1e-6 or not ratio else "just above 0"
 
 
 def not_per_cent(value: Any) -> str:

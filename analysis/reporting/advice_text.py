@@ -1,9 +1,10 @@
 """What the command advise prints, and its picture."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from analysis.records import Advice, Point, Run, SubjectInfo
+from analysis.records import Advice, Point, Run, SubjectInfo, ratio_text
 from analysis.reporting import as_json
 from analysis.reporting.latency_text import time_left
 from analysis.reporting.tables import as_markdown, left
@@ -12,8 +13,12 @@ __all__ = ["advice", "as_data", "picture"]
 
 
 def advice(found: Advice) -> str:
-    """One line a pruning, the one that is recommended, and what is not known."""
-    lines = [_table(found), ""]
+    """One line a pruning that reaches the targets, the one that is recommended, what is not known.
+
+    Policies under which some do not reach them are listed apart, with the reason.
+    """
+    places = [place for place, run in enumerate(_runs(found)) if not _short(run)]
+    lines = [*([_table(found, places)] if places else []), *_out_of_reach(_runs(found)), ""]
     if found.recommended is not None:
         lines += [f"recommended ({found.reason}):", found.points[found.recommended].command]
     else:
@@ -22,7 +27,22 @@ def advice(found: Advice) -> str:
     return "\n".join(lines)
 
 
-def _table(found: Advice) -> str:
+def _out_of_reach(runs: Sequence[Run]) -> Iterator[str]:
+    """For each policy how many prunings leave more than was asked, and why the nearest does."""
+    short = [run for run in runs if _short(run)]
+    for policy in dict.fromkeys(run.config.policy for run in short):
+        own = [run for run in short if run.config.policy == policy]
+        nearest = min(own, key=lambda run: run.macs.share or 1.0)
+        ways = sum(run.config.policy == policy for run in runs)
+        yield f"{policy} misses the target in {len(own)} of {ways} ways: {_short(nearest)}"
+
+
+def _short(run: Run) -> str:
+    """Why a pruning leaves more than was asked; empty where it does not."""
+    return next((each.message for each in run.failures if each.name == "meets_target"), "")
+
+
+def _table(found: Advice, places: Sequence[int]) -> str:
     metric = next((run.metrics[0].name for run in _runs(found) if run.metrics), "")
     is_timed = any(run.latency for run in _runs(found))
     headers = ["policy", "scope", "importance", "ratio", "verdict", "MACs left", "params left"]
@@ -30,7 +50,7 @@ def _table(found: Advice) -> str:
     rows = [
         (
             *_how(point.run),
-            f"{point.run.config.ratio:.4g}",
+            ratio_text(point.run.config.ratio),
             point.run.verification.verdict,
             left(point.run.macs),
             left(point.run.params),
@@ -38,7 +58,8 @@ def _table(found: Advice) -> str:
             *([_metric(point.run)] if metric else []),
             _said(found, place),
         )
-        for place, point in enumerate(found.points)
+        for place in places
+        for point in [found.points[place]]
     ]
     return as_markdown([*headers, *more, ""], rows)
 

@@ -14,6 +14,7 @@ from analysis.records import (
     Run,
     Savings,
     Scaling,
+    ratio_text,
 )
 from analysis.reporting.tables import as_markdown, count, layer_name, share
 from analysis.reporting.text import by_text, once
@@ -58,13 +59,16 @@ def _swept(curve: RatioCurve) -> str:
         after: f"more parameters than {before:g} leaves"
         for after, before in curve.more_params.items()
     }
-    back |= {turn.after.ratio: f"more than {turn.before.ratio:g} leaves" for turn in curve.turns}
+    back |= {
+        turn.after.ratio: f"more than {ratio_text(turn.before.ratio)} leaves"
+        for turn in curve.turns
+    }
     unit = CONVENTIONS[curve.convention].unit
     table = as_markdown(
         ("ratio", unit, "left", "parameters", "left", "non-monotonic", "groups that drop out"),
         [
             (
-                f"{point.ratio:g}",
+                ratio_text(point.ratio),
                 count(point.macs),
                 share(point.macs / curve.dense_macs),
                 count(point.params),
@@ -77,7 +81,7 @@ def _swept(curve: RatioCurve) -> str:
     )
     reasons = [
         f"ratio {ratios}: not known: {why}"
-        for why, ratios in by_text((f"{ratio:g}", why) for ratio, why in curve.unknown)
+        for why, ratios in by_text((ratio_text(ratio), why) for ratio, why in curve.unknown)
     ]
     return "\n".join([table, *reasons])
 
@@ -85,7 +89,7 @@ def _swept(curve: RatioCurve) -> str:
 def _layers(dense: CostTable, found: Sequence[Run]) -> str:
     """The rows sum to the total, and the columns of a row to its MACs."""
     after = [run.costs.by_layer() for run in found if run.costs]
-    ratios = [f"MACs at {run.config.ratio:g}" for run in found if run.costs]
+    ratios = [f"MACs at {ratio_text(run.config.ratio)}" for run in found if run.costs]
     shown = [place for place, macs in enumerate(dense.columns) if macs]
     rows = [
         (
@@ -194,7 +198,7 @@ def _who_saves(savings: Savings, saved: int, unit: str) -> str:
 
 def _at_least(ratio: float) -> str:
     """A ratio with six digits, rounded up, so that it still asks for as many channels."""
-    return f"{ceil(ratio * 1e6) / 1e6:g}"
+    return ratio_text(ceil(ratio * 1e6) / 1e6)
 
 
 def not_counted(costs: CostTable) -> str:

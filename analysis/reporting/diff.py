@@ -6,6 +6,7 @@ from typing import Any
 
 from analysis.gate.baseline import METRICS, Difference, Row
 from analysis.gate.comparison import Change, NamedRun, RunChange, is_regression
+from analysis.records import ratio_text
 from analysis.reporting.as_json import SCHEMA
 from analysis.reporting.tables import as_markdown, cell, count
 
@@ -60,7 +61,7 @@ def cells(change: RunChange) -> tuple[str, str, str, str]:
     """The row of one change."""
     config = change.config
     word = f"**{change.change}**" if change.change is Change.WORSE else str(change.change)
-    asked = f"{config.policy}, {config.scope}, {config.ratio:g}"
+    asked = f"{config.policy}, {config.scope}, {ratio_text(config.ratio)}"
     return word, f"`{change.network}`", asked, "; ".join(_parts(change))
 
 

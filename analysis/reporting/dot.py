@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from analysis.errors import several
 from analysis.records import Group
 
 __all__ = ["of_groups"]
@@ -17,7 +18,7 @@ def of_groups(found: Sequence[Group]) -> str:
         *(f"  {_quoted(layer)} [shape=box];" for layer in layers),
     ]
     for place, group in enumerate(found):
-        label = f"{group.width} channels\\n{group.held or group.together_in_words}"
+        label = f"{several(group.width, 'channel')}\\n{group.held or group.together_in_words}"
         style = ", style=dashed" if group.held or group.ignored else ""
         lines.append(f'  g{place} [shape=ellipse, label="{_escaped(label)}"{style}];')
         for axis, arrow in (("out", "{layer} -> {group}"), ("in", "{group} -> {layer}")):

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from analysis.errors import several
 from analysis.records import Audited, Group, Lint, Misread, Outside
 from analysis.reporting.tables import LOCK_HEADERS, as_markdown, count, lock_cells, share
 
@@ -47,10 +48,10 @@ def groups(
     held = [
         f"group {group.name}: no channel can be removed: {group.held}"
         for group in found
-        if group.held and not group.is_output
+        if group.held and not (group.is_output and group.ignored)
     ]
     excluded = sum(group.ignored for group in found)
-    last = f"{len(found)} group{'' if len(found) == 1 else 's'}, {excluded} excluded"
+    last = f"{several(len(found), 'group')}, {excluded} excluded"
     parts = [overview, _members(found) if members else "", "\n".join([*held, *rest]), last]
     return "\n\n".join(filter(None, parts)) + _audit(audited)
 
@@ -95,7 +96,7 @@ def _linted(lint: Lint) -> str:
     ]
     unneeded = sum(finding.kind == "unneeded" for finding in lint.findings)
     errors = sum(finding.is_error for finding in lint.findings)
-    last = f"lint: {errors} {'error' if errors == 1 else 'errors'}"
+    last = f"lint: {several(errors, 'error')}"
     if unneeded:
         last += (
             f"; {unneeded} of the {len(lint.locks)} excluded groups need not be: they are no "
@@ -141,7 +142,7 @@ def _misread(entry: Misread) -> str:
             zip(entry.places, entry.believed, entry.found, strict=True)
         )[:_SHOWN]
     )
-    return f"{len(entry.places)} positions of {entry.layer}: {shown}"
+    return f"{several(len(entry.places), 'position')} of {entry.layer}: {shown}"
 
 
 def _channel(number: int | None, otherwise: str) -> str:

@@ -2,7 +2,14 @@
 
 from typing import Any
 
-from analysis.records import CutAlone, GroupSensitivity, Sensitivity, SubjectInfo, Suggestion
+from analysis.records import (
+    CutAlone,
+    GroupSensitivity,
+    Sensitivity,
+    SubjectInfo,
+    Suggestion,
+    ratio_text,
+)
 from analysis.reporting import as_json
 from analysis.reporting.tables import as_markdown, share
 
@@ -28,7 +35,7 @@ def sensitivity(found: Sensitivity, command: str, how: dict[str, Any]) -> str:
 def _table(found: Sensitivity) -> str:
     ratios = [cut.ratio for group in found.groups[:1] for cut in group.cuts]
     rows = [(_called(group), str(group.width), *map(_loss, group.cuts)) for group in found.groups]
-    return as_markdown(["group", "channels", *(f"{ratio:g}" for ratio in ratios)], rows)
+    return as_markdown(["group", "channels", *(ratio_text(ratio) for ratio in ratios)], rows)
 
 
 def _called(group: GroupSensitivity) -> str:
@@ -49,7 +56,7 @@ def _whys(group: GroupSensitivity) -> list[str]:
     for cut in group.cuts:
         if cut.lost is None:
             by_reason.setdefault(cut.why or "its metric is no finite number", []).append(
-                f"{cut.ratio:g}"
+                ratio_text(cut.ratio)
             )
     everywhere = len(by_reason) == 1 and all(cut.lost is None for cut in group.cuts)
     return [
@@ -136,7 +143,7 @@ def picture(found: Sensitivity, name: str) -> str:
         f"sensitivity-{name}",
         f"{name}: loss of {found.dense[0][0]} when one group is cut",
         [_called(group) for group in found.groups],
-        [f"{cut.ratio:g}" for group in found.groups[:1] for cut in group.cuts],
+        [ratio_text(cut.ratio) for group in found.groups[:1] for cut in group.cuts],
         [[cut.lost for cut in group.cuts] for group in found.groups],
         [[_loss(cut) for cut in group.cuts] for group in found.groups],
     )

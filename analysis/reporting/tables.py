@@ -15,6 +15,7 @@ from analysis.records import (
     SubjectInfo,
     SubjectStudy,
     Verification,
+    ratio_text,
 )
 from analysis.reporting.words import at_least
 
@@ -195,7 +196,7 @@ RUN_HEADERS = ("network", "policy", "scope", "ratio")
 def run_cells(subject: SubjectStudy, run: Run) -> tuple[str, ...]:
     """Which pruning a row is about."""
     config = run.config
-    return subject.info.name, config.policy, config.scope, f"{config.ratio:g}"
+    return subject.info.name, config.policy, config.scope, ratio_text(config.ratio)
 
 
 LOCK_HEADERS = ("group", "width", "ignored layers", "locked with them", "MACs", "params", "needed")

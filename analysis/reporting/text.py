@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from analysis.errors import several
 from analysis.records import (
     OWN_PRUNER,
     Counterexample,
@@ -9,6 +10,7 @@ from analysis.records import (
     Run,
     Study,
     Verdict,
+    ratio_text,
 )
 from analysis.reporting.tables import (
     METRIC_HEADERS,
@@ -77,7 +79,7 @@ def pruned(found: Sequence[Run], written: Mapping[str, str]) -> str:
     """Like `runs`, with attributes that were set, groups left whole, and written files."""
     lines = [runs(found)]
     for run in found:
-        at, verification = f"ratio {run.config.ratio:g}: ", run.verification
+        at, verification = f"ratio {ratio_text(run.config.ratio)}: ", run.verification
         told = {check.message for check in run.checks if not check.passed}
         if verification.verdict.is_equal and verification.reason not in {"", *told}:
             lines.append(f"{at}{verification.reason}")
@@ -139,7 +141,7 @@ def run_table(found: Sequence[Run]) -> str:
         ),
         [
             (
-                f"{run.config.ratio:g}",
+                ratio_text(run.config.ratio),
                 run.verification.verdict,
                 "-" if error is None else f"{error:.0e}",
                 count(run.channels.prunable),
@@ -230,7 +232,7 @@ def once(notes: Iterable[tuple[Run, str]]) -> list[str]:
     """Each note once, with the ratios that it is of."""
     ratios: dict[str, dict[str, None]] = {}
     for run, note in notes:
-        ratios.setdefault(note, {})[f"{run.config.ratio:g}"] = None
+        ratios.setdefault(note, {})[ratio_text(run.config.ratio)] = None
     return [
         f"{'ratio' if len(own) == 1 else 'ratios'} {', '.join(own)}: {note}"
         for note, own in ratios.items()
@@ -271,7 +273,7 @@ def asked_alike(found: Sequence[Run]) -> str:
     if config.max_pruning_ratio < 1:
         parts.append(f"cap {config.max_pruning_ratio:g}")
     if config.widths:
-        parts.append(f"widths by {len(config.widths)} layers")
+        parts.append(f"widths by {several(len(config.widths), 'layer')}")
     parts += [f"at most {target.words}" for target in config.targets]
     if config.fold_bn:
         parts.append("MACs and parameters with batch norms folded")
@@ -282,9 +284,9 @@ def scopes(found: Sequence[Run]) -> list[str]:
     """Requested and removed channels by scope, if several scopes rank several groups."""
     rows = [
         (
-            f"{run.config.ratio:g}",
+            ratio_text(run.config.ratio),
             scope.name,
-            f"{scope.ratio:g}",
+            ratio_text(scope.ratio),
             count(scope.groups),
             count(scope.channels.prunable),
             count(scope.channels.requested),
@@ -317,7 +319,9 @@ def scopes(found: Sequence[Run]) -> list[str]:
 def metrics(found: Sequence[Run]) -> list[str]:
     """What the user's own metrics lose, where any are measured."""
     rows = [
-        (f"{run.config.ratio:g}", *metric_cells(metric)) for run in found for metric in run.metrics
+        (ratio_text(run.config.ratio), *metric_cells(metric))
+        for run in found
+        for metric in run.metrics
     ]
     return ["", as_markdown(("ratio", *METRIC_HEADERS), rows)] if rows else []
 
@@ -325,8 +329,8 @@ def metrics(found: Sequence[Run]) -> list[str]:
 def failures(study: Study) -> list[str]:
     """Why a study does not pass: unexpected failures of checks; see `Study.passed`."""
     return [
-        f"{subject.info.name}, {run.config.policy}, {run.config.scope}, {run.config.ratio:g}: "
-        f"{check.name}: {check.message}"
+        f"{subject.info.name}, {run.config.policy}, {run.config.scope}, "
+        f"{ratio_text(run.config.ratio)}: {check.name}: {check.message}"
         for subject, run in study.judged
         for check in run.checks
         if not (check.passed or check.known)

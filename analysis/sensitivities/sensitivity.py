@@ -83,7 +83,7 @@ def sensitivity(
         dense = analyse(model, example_inputs)
         dense = dense.folded if fold_bn else dense
         before = measure.dense(model)
-        cuts = Cuts.of(model, dense.followed, config, ignore)
+        cuts = Cuts.of(model, dense.followed_for(config.heads), config, ignore)
         answer = _scanned(cuts, cuts.groups(ratios, dense.costs), measure, before)
         return _completed(answer, cuts, dense, replace(config, targets=aims), ignore, measure)
 

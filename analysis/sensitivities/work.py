@@ -55,7 +55,8 @@ def cuts_of(request: Request) -> Cuts:
         InputError: the network cannot be built, or analysed as it is.
     """
     model, _ = loaded(request.network)
-    return Cuts.of(model, labelled(request.network), request.config(0.0), request.ignore)
+    followed = labelled(request.network, request.heads)
+    return Cuts.of(model, followed, request.config(0.0), request.ignore)
 
 
 def measure_of(request: Request) -> Measure:

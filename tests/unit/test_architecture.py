@@ -63,7 +63,7 @@ ROOMS = {
         ("subjects", "cutting", "reached"),
     ),
     "network.labels": (
-        ("planes", "operators"),
+        ("planes", "operators", "reasons"),
         ("records",),
         ("meeting", "origins"),
         ("calls",),
@@ -72,7 +72,7 @@ ROOMS = {
         ("tracing",),
     ),
     "groups": (
-        ("policies", "coupling", "retracing", "positions", "repeating", "heads"),
+        ("policies", "coupling", "retracing", "positions", "repeating", "heads", "by_class"),
         ("departing", "draws", "reconciling"),
         ("trying",),
         ("inspecting",),

@@ -1,6 +1,7 @@
 """What was pruned, trained and saved is held to the dense network; each planted fault is seen."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,11 @@ def made(folder: Path, kind: type[nn.Module] = Residual, trained: float = 0.0) -
     return save_pruned(pruned, folder / "pruned")
 
 
+def alone(folder: Path) -> Path:
+    """The weights of a folder in a file that lies elsewhere."""
+    return Path(shutil.copy(folder / WEIGHTS, folder.parent / "alone.safetensors"))
+
+
 def run(path: Path, kind: type[nn.Module] = Residual, **asked):
     network = Network("net", kind.size, factory=lambda: make(kind))
     request = Request(network, shipped=str(path), **asked)
@@ -48,7 +54,7 @@ def test_a_pruning_that_was_saved_is_proved_with_the_channels_that_stayed(
     model = make(kind)
     expected = prune(model, inputs_for(model, 1), 0.5)
     folder = made(tmp_path, kind)
-    found = run(folder / WEIGHTS if of_file else folder, kind)
+    found = run(alone(folder) if of_file else folder, kind)
     assert found.verification.verdict is Verdict.EXACT
     assert found.verification.kept == expected.kept
     assert (found.macs.after, found.params.after) == (expected.macs, expected.params)
@@ -59,7 +65,7 @@ def test_a_pruning_that_was_saved_is_proved_with_the_channels_that_stayed(
 @pytest.mark.parametrize("of_file", [True, False], ids=["file", "folder"])
 def test_weights_that_were_trained_since_make_it_consistent(tmp_path: Path, of_file: bool) -> None:
     folder = made(tmp_path, trained=0.05)
-    found = run(folder / WEIGHTS if of_file else folder)
+    found = run(alone(folder) if of_file else folder)
     assert found.verification.verdict is Verdict.CONSISTENT
     assert "trained" in found.verification.reason
     assert not failing(found)
@@ -68,8 +74,22 @@ def test_weights_that_were_trained_since_make_it_consistent(tmp_path: Path, of_f
 def test_weights_that_were_trained_far_are_read_from_the_folder_and_from_no_file(tmp_path) -> None:
     folder = made(tmp_path, trained=30.0)
     assert run(folder).verification.verdict is Verdict.CONSISTENT
-    with pytest.raises(InputError, match="the kept channels cannot be found"):
-        run(folder / WEIGHTS)
+    with pytest.raises(InputError, match=r"cannot be found: .* the folder that prune --save or"):
+        run(alone(folder))
+
+
+@pytest.mark.parametrize("name", ["trained.safetensors", "trained.pt"])
+def test_a_file_in_the_folder_of_the_pruning_is_read_with_its_channels(tmp_path, name) -> None:
+    folder, trained = made(tmp_path / "one"), made(tmp_path / "two", trained=30.0)
+    state = load_file(trained / WEIGHTS)
+    if name.endswith(".pt"):
+        torch.save(state, folder / name)
+    else:
+        save_file(state, folder / name)
+    assert run(folder).verification.verdict is Verdict.EXACT
+    found = run(folder / name).verification
+    assert found.verdict is Verdict.CONSISTENT
+    assert found.kept == run(folder).verification.kept
 
 
 def test_channels_in_another_order_in_one_layer_are_wrong(tmp_path: Path) -> None:

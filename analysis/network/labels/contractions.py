@@ -6,6 +6,7 @@ from math import prod
 
 from torch import Tensor
 
+from analysis.network.labels import reasons
 from analysis.network.labels.calls import Call, is_own, space_of
 from analysis.network.labels.meeting import Operand
 from analysis.network.labels.planes import axes_of, labels_of
@@ -114,7 +115,7 @@ def _arriving(call: Call, groups: int, read: int) -> list[Tensor]:
             arriving.append(channels.reshape(-1).view(groups, 1, read))
         elif axes_of(plane):
             # A window over channels, as in efficient channel attention.
-            call.meeting.hold(labels_of(plane), "channels used as positions")
+            call.meeting.hold(labels_of(plane), reasons.WINDOW)
     return arriving
 
 
@@ -130,7 +131,7 @@ def _filters(call: Call, space: Sequence[int], *, transposed: bool) -> list[Tens
         elif axes == {read_axis}:
             found.append(plane.reshape((groups, 1, read) if transposed else (1, 1, read)))
         elif axes:
-            call.meeting.hold(labels_of(plane), "taps")
+            call.meeting.hold(labels_of(plane), reasons.TAPS)
     return found
 
 
@@ -221,13 +222,13 @@ def _grouped(call: Call) -> None:
     value, weight = call.bound["self"], call.bound["mat2"]
     if (value.dim(), weight.dim()) != (2, 3):
         for plane in (*call.planes_of(value), *call.planes_of(weight)):
-            call.meeting.hold(labels_of(plane), "unknown operator")
+            call.meeting.hold(labels_of(plane), reasons.UNKNOWN)
         return
     extents = (len(value), weight.shape[2], weight.shape[1])
     matrices = []
     for plane in call.planes_of(weight):
         if plane.shape[0] > 1:
-            call.meeting.hold(labels_of(plane), "chosen by values")
+            call.meeting.hold(labels_of(plane), reasons.CHOSEN)
         else:
             matrices.append(plane.permute(0, 2, 1))
     for plane in (*call.planes_of(value), *matrices):
@@ -252,7 +253,7 @@ def _embedding(call: Call) -> None:
     found = []
     for plane in call.planes_of(weight):
         if plane.shape[0] > 1:
-            call.meeting.hold(labels_of(plane), "chosen by values")
+            call.meeting.hold(labels_of(plane), reasons.CHOSEN)
         else:
             found.append(plane.reshape((1,) * (rank - 1) + (-1,)))
             call.step.makes += call.meeting.trace.axes_of(plane)
@@ -262,7 +263,7 @@ def _embedding(call: Call) -> None:
 def _deformed(call: Call) -> None:
     for name in ("offset", "mask"):
         for plane in call.planes_of(call.bound[name]):
-            call.meeting.hold(labels_of(plane), "values used as positions")
+            call.meeting.hold(labels_of(plane), reasons.POSITIONS)
     weight, images = call.bound["weight"], call.bound["input"]
     groups = images.shape[1] // weight.shape[1]
     call.bound = {**call.bound, "groups": groups}

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from analysis.network.labels import reasons
 from analysis.network.labels.planes import (
     Labels,
     Planes,
@@ -75,7 +76,7 @@ class Meeting:
             both &= (first > 0) & (second > 0)
             lone = (first > 0) != (second > 0)
             if lone.any():
-                self._follow_or_hold((first + second)[lone], "meets a constant")
+                self._follow_or_hold((first + second)[lone], reasons.PADDED)
         if both.any():
             self.trace.edges.append(Edge(self.step, why, first[both], second[both]))
 
@@ -178,11 +179,11 @@ class Meeting:
                     labels,
                     parts[place],
                     np.unique(parts[1 - place]),
-                    "flattened with channels that go",
+                    reasons.FLATTENED,
                 )
                 for place in finest
             ]
-            self.choose(labels, [*ways, _held(np.concatenate([labels, *parts]), "flattened")])
+            self.choose(labels, [*ways, _held(np.concatenate([labels, *parts]), reasons.FIXED)])
         return made
 
     def _is_block(self, label: int) -> bool:
@@ -211,9 +212,9 @@ class Meeting:
     def _unfollowed(self, plane: Tensor, axis: int, is_loose: bool) -> None:
         labels = labels_of(self.over(plane, frozenset({axis})))
         if is_loose:
-            self._follow_or_hold(labels, "meets a tensor of a written-out size")
+            self._follow_or_hold(labels, reasons.FIXED_TENSOR)
         else:
-            self.hold(labels, "meets values that are not cut")
+            self.hold(labels, reasons.UNCUT)
 
     def _follow_or_hold(self, labels: Labels, why: str) -> None:
         labels = np.unique(labels[labels > 0])
@@ -242,7 +243,7 @@ class Meeting:
         labels = labels_of(plane)
         if labels.ndim < 2:
             if labels.ndim == 0 and labels:
-                self.hold(labels.reshape(1), "picks one channel by its position")
+                self.hold(labels.reshape(1), reasons.INDEXED)
             return
         key = labels.tobytes() + bytes(str(labels.shape), "ascii")
         if key in self._known:
@@ -251,14 +252,14 @@ class Meeting:
         order = sorted(range(labels.ndim), key=lambda axis: (axis != first, -labels.shape[axis]))
         alike = [_alike(labels, axis) for axis in order]
         free = [] if was_one else [Option("follows", _NONE, _NONE, _NONE)]
-        self.choose(labels, [*free, *alike, _held(labels, "a written-out size")])
+        self.choose(labels, [*free, *alike, _held(labels, reasons.FIXED)])
 
     def steps(self, plane: Tensor, step: int) -> None:
         """Labels along one dimension, of which an operator may ask for a multiple of so many."""
         labels = labels_of(plane)
         if labels.ndim == 1 and step > 1 and not labels.size % step:
             free = Option("any number", _NONE, _NONE, _NONE)
-            self.choose(labels, [free, _blocks(labels, step), _held(labels, "a written-out size")])
+            self.choose(labels, [free, _blocks(labels, step), _held(labels, reasons.FIXED)])
 
     def turned(self, plane: Tensor, part: Tensor | None) -> None:
         """The last labels come to the front: so many of them as a number or a size says."""
@@ -327,9 +328,9 @@ def _partings(slabs: Labels, left: Sequence[Labels]) -> list[Option]:
         if len(bounds) == 3:
             middle = bounds[1]
             options += [
-                _held(slabs[:middle], "a part of a written-out size"),
-                _held(slabs[middle:], "a part of a written-out size"),
+                _held(slabs[:middle], reasons.FIXED_PART),
+                _held(slabs[middle:], reasons.FIXED_PART),
             ]
     elif len(steps) == 1 and not count % (step := steps.pop()):
         options.append(_blocks(slabs, step))
-    return [*options, _held(slabs, "a part of a written-out size")]
+    return [*options, _held(slabs, reasons.FIXED_PART)]

@@ -92,6 +92,9 @@ ALONG = {
 }  # fmt: skip
 """Elements along dimensions are combined and the dimensions stay; what is taken."""
 
+RANKING = frozenset({"kthvalue", "mode", "sort", "topk"})
+"""Elements along a dimension are ordered by their values, and all of them or some are taken."""
+
 SPATIAL = {
     "_adaptive_avg_pool2d": 2, "_adaptive_avg_pool3d": 3, "adaptive_avg_pool1d": 1,
     "adaptive_max_pool2d": 2, "adaptive_max_pool3d": 3, "avg_pool1d": 1, "avg_pool2d": 2,
@@ -170,6 +173,12 @@ def name_of(func: Any) -> str:
     """The operator's name, that of its functional form where it works in place."""
     packet = func.overloadpacket.__name__
     return packet[:-1] if packet.endswith("_") and not packet.endswith("__") else packet
+
+
+@cache
+def sizes_by_values(func: Any, name: str) -> bool:
+    """Whether values may decide the shape of the result, as of what a mask selects."""
+    return torch.Tag.dynamic_output_shape in func.tags and name != "index"
 
 
 @cache

@@ -118,6 +118,8 @@ class Step:
         makes: dimensions of parameters whose positions are channels of the result.
         arriving: the planes of its operands.
         within: the function of several operators that calls it; empty for none.
+        by_values: whether values decide the sizes of what it returns, or of what it is given, as a
+            router does for tokens that go to an expert.
     """
 
     place: Place
@@ -134,6 +136,7 @@ class Step:
     makes: list[tuple[str, int]] = field(default_factory=list)
     arriving: tuple[Labels, ...] = ()
     within: str = ""
+    by_values: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,11 +160,19 @@ class Block:
 
 @dataclass(frozen=True, eq=False)
 class Hold:
-    """Labels that cannot go, and why."""
+    """Labels that cannot go, and why.
+
+    Attributes:
+        step: the operator that keeps them; -1 for none.
+        why: one of `analysis.network.labels.reasons`.
+        labels: what stays.
+        detail: what a trial cut has shown there.
+    """
 
     step: int
     why: str
     labels: Labels
+    detail: str = ""
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
-from analysis.network.labels import operators
+from analysis.network.labels import operators, reasons
 from analysis.network.labels.calls import Call, is_fresh, is_own, space_of
 from analysis.network.labels.contractions import CONTRACTIONS
 from analysis.network.labels.meeting import Operand
@@ -29,7 +29,7 @@ def follow(call: Call) -> None:
     elif operators.is_pointwise(call.func, name):
         _pointwise(call)
     elif name not in _LEAVES:
-        call.hold(call.arriving, "unknown operator")
+        call.hold(call.arriving, reasons.UNKNOWN)
 
 
 def _same(call: Call) -> None:
@@ -51,7 +51,7 @@ def _move(call: Call) -> None:
     first, *others = call.operands
     for value in others:
         for plane in call.planes_of(value):
-            call.meeting.hold(labels_of(plane), "values used as positions")
+            call.meeting.hold(labels_of(plane), reasons.POSITIONS)
     looked_up = any(not value.is_floating_point() and not is_fresh(value) for value in others)
     found: list[list[Tensor]] = [[] for _ in call.made]
     for plane in call.planes(0):
@@ -65,7 +65,7 @@ def _move(call: Call) -> None:
         answer = call.run_on({id(first): labels})
         parts = [compact(part) for part in tree_leaves(answer)]
         if looked_up and any(part is not None and _repeats(part) for part in parts):
-            call.meeting.hold(labels_of(plane), "chosen by values")
+            call.meeting.hold(labels_of(plane), reasons.CHOSEN)
             continue
         call.meeting.parts(plane, parts)
         call.meeting.turned(plane, parts[0])
@@ -175,7 +175,7 @@ def _along(call: Call) -> None:
             if is_beside or made.shape == value.shape:
                 found.append(plane)
             else:
-                call.meeting.hold(labels_of(plane), "unknown operator")
+                call.meeting.hold(labels_of(plane), reasons.UNKNOWN)
         call.put(place, found)
 
 
@@ -188,10 +188,10 @@ def _spatial(call: Call) -> None:
         if channels or plane.numel() == 1:
             found.append(call.meeting.over(plane, channels) if channels else plane)
         else:
-            call.meeting.hold(labels_of(plane), "channels used as positions")
+            call.meeting.hold(labels_of(plane), reasons.WINDOW)
     for other in call.operands[1:]:
         for plane in call.planes_of(other):
-            call.meeting.hold(labels_of(plane), "values used as positions")
+            call.meeting.hold(labels_of(plane), reasons.POSITIONS)
     for place, made in enumerate(call.made):
         if made.dim() == value.dim():
             call.put(place, found)
@@ -290,7 +290,7 @@ def _complex_of_parts(call: Call) -> None:
     found = []
     for plane in call.planes(0):
         if axes_of(plane) == {plane.dim() - 1}:
-            call.meeting.hold(labels_of(plane), "the parts of a complex number")
+            call.meeting.hold(labels_of(plane), reasons.COMPLEX)
             continue
         first, second = plane.select(-1, 0), plane.select(-1, -1)
         if plane.shape[-1] > 1:
@@ -298,6 +298,19 @@ def _complex_of_parts(call: Call) -> None:
             call.meeting.couple(first, second, "complex number")
         found.append(first)
     call.put(0, found)
+
+
+def _ranked(call: Call) -> None:
+    """Positions of one dimension are put in the order of their values; the others stay apart."""
+    dim = call.bound.get("dim", -1) % max(call.operands[0].dim(), 1)
+    found = []
+    for plane in call.planes(0):
+        if dim in axes_of(plane):
+            call.meeting.hold(labels_of(plane), reasons.RANKED)
+        else:
+            found.append(plane)
+    for place in range(len(call.made)):
+        call.put(place, found)
 
 
 _NORMS: dict[str, Rule] = {
@@ -325,7 +338,7 @@ def _added_at(call: Call) -> None:
         planes = []
         for plane in call.planes_of(value):
             if dim in axes_of(plane):
-                call.meeting.hold(labels_of(plane), "values used as positions")
+                call.meeting.hold(labels_of(plane), reasons.POSITIONS)
             else:
                 planes.append(plane)
         extents = [1 if axis == dim else size for axis, size in enumerate(value.shape)]
@@ -345,7 +358,7 @@ def _put_at(call: Call) -> None:
         planes = []
         for plane in call.planes_of(value):
             if any(axis < lead for axis in axes_of(plane)):
-                call.meeting.hold(labels_of(plane), "values used as positions")
+                call.meeting.hold(labels_of(plane), reasons.POSITIONS)
             else:
                 more = (1,) * (target.dim() - shared)
                 planes.append(plane.reshape(*more, *plane.shape[lead:]))
@@ -383,6 +396,7 @@ _RULES: dict[str, Rule] = {
     **dict.fromkeys(operators.ALONG, _along),
     **dict.fromkeys(operators.SPATIAL, _spatial),
     **dict.fromkeys(operators.PER_CHANNEL, _per_channel),
+    **dict.fromkeys(operators.RANKING, _ranked),
     "glu": _gated,
     "view_as_complex": _complex_of_parts,
     "view_as_real": _parts_of_complex,

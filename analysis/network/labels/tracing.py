@@ -24,7 +24,7 @@ from analysis.network.inference import (
     one_line,
     tensors_of,
 )
-from analysis.network.labels import operators
+from analysis.network.labels import operators, reasons
 from analysis.network.labels.calls import Call, is_fresh, is_own, is_uniform, planes_of
 from analysis.network.labels.meeting import Meeting
 from analysis.network.labels.planes import (
@@ -36,10 +36,7 @@ from analysis.network.labels.records import NUMBERS, Combining, Inner, Place, So
 from analysis.network.labels.rules import COUNTED, follow
 from analysis.network.sizes import READING, Run, SizesOnly, computed
 
-__all__ = ["OUTPUT", "labelled_pass", "plain_pass", "state_of"]
-
-OUTPUT = "output"
-"""Why channels stay that leave the model."""
+__all__ = ["labelled_pass", "plain_pass", "state_of"]
 
 
 def state_of(model: nn.Module) -> dict[str, Tensor]:
@@ -345,10 +342,22 @@ class _Noting(TorchDispatchMode):
         self._turns[place] += 1
         step = Step(place, self._turns[place], inner)
         step.sources = tuple(_source(value) for value in leaves if isinstance(value, Tensor))
+        step.by_values = self._by_values(func, step, leaves)
         step.weights = _weights(leaves)
         step.constants = tuple(map(_constant, leaves))
         self.calls.append(step)
         return step
+
+    def _by_values(self, func: Any, step: Step, leaves: Sequence[Any]) -> bool:
+        """Whether values decide its sizes; of an index only a mask does."""
+        is_masked = any(isinstance(each, Tensor) and each.dtype is torch.bool for each in leaves)
+        return (
+            operators.sizes_by_values(func, step.place.operator)
+            or (step.place.operator == "index" and is_masked)
+            or any(
+                self.calls[each[0]].by_values for each in step.sources if isinstance(each, tuple)
+            )
+        )
 
     def _closed(self, step: Step, leaves: Sequence[Any], result: Any) -> list[Tensor]:
         """What an operator has made."""
@@ -382,10 +391,10 @@ class _Tracer(_Noting):
     def leave(self, output: Tensor) -> None:
         """Channels that leave the model stay."""
         for plane in planes_of(output):
-            self.meeting.hold(labels_of(plane), OUTPUT)
+            self.meeting.hold(labels_of(plane), reasons.OUTPUT)
         numbers = getattr(output, "_numbers", None)
         if numbers is not None:  # as the class that is largest
-            self.meeting.hold(numbers, OUTPUT)
+            self.meeting.hold(numbers, reasons.OUTPUT)
         self._numbered(output)
 
     def _any(self, value: Tensor) -> None:
@@ -441,7 +450,7 @@ class _Tracer(_Noting):
             try:
                 follow(call)
             except Exception as error:  # what cannot be followed is held, the rest goes on
-                call.hold(call.arriving, f"cannot be followed: {one_line(error)}")
+                call.hold(call.arriving, f"{reasons.UNFOLLOWED} ({one_line(error)})")
         if follows:
             self._follow(step, arriving, made)
         else:

@@ -3,7 +3,7 @@
 from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
-from analysis.records import PolicyAccount, SubjectStudy
+from analysis.records import PolicyAccount, SubjectStudy, ratio_text
 from analysis.reporting.figures.drawing import (
     BLUE,
     FAILED,
@@ -51,7 +51,7 @@ def headline(subject: SubjectStudy, table: str) -> Drawing:
         axes.set(xlabel="channels requested", ylabel="MACs left", xlim=(0, 1), ylim=(0, 1.12))
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_formatter(PercentFormatter(1))
-    marks = ", ".join(f"{share:.1%} at {ratio:g}" for ratio, share, _ in points)
+    marks = ", ".join(f"{share:.1%} at {ratio_text(ratio)}" for ratio, share, _ in points)
     return Drawing(
         name,
         f"{subject.info.name}: MACs left at each pruning ratio",
@@ -85,7 +85,7 @@ def curve(subject: SubjectStudy, table: str) -> Drawing:
         axes[0].set(title="MACs", ylabel="share left")
         axes[1].set(title="parameters")
         figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
-    points = ", ".join(f"{run.config.ratio:g}" for run in subject.headline_runs)
+    points = ", ".join(ratio_text(run.config.ratio) for run in subject.headline_runs)
     return Drawing(
         name,
         f"{subject.info.name}: what each pruning ratio leaves",

@@ -4,7 +4,7 @@ from itertools import count
 
 from matplotlib.axes import Axes
 
-from analysis.records import PolicyAccount, SubjectStudy
+from analysis.records import PolicyAccount, SubjectStudy, ratio_text
 from analysis.reporting.coupling import Coupling
 from analysis.reporting.figures.drawing import BLUE, LOCKED, Drawing, drawn, in_group
 from analysis.reporting.tables import slug
@@ -46,10 +46,10 @@ def waterfall(
         axes.set(xlabel="share of the MACs, %", xlim=(0, 108))
     return Drawing(
         name,
-        f"{subject.info.name}: what each group saves at ratio {savings.point.ratio:g}",
+        f"{subject.info.name}: what each group saves at ratio {ratio_text(savings.point.ratio)}",
         f"From all MACs of {subject.info.name} down to those left at ratio "
-        f"{savings.point.ratio:g} under the policy {entry.policy}, ranked {entry.scope}ly: what "
-        "each dependency group saves, the largest first.",
+        f"{ratio_text(savings.point.ratio)} under the policy {entry.policy}, ranked "
+        f"{entry.scope}ly: what each dependency group saves, the largest first.",
         made[0],
         table,
     )

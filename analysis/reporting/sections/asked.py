@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from analysis.records import GroupAccount, PolicyAccount, Run, Study, SubjectStudy
+from analysis.records import GroupAccount, PolicyAccount, Run, Study, SubjectStudy, ratio_text
 from analysis.reporting.section import Block, Section
 from analysis.reporting.tables import (
     METRIC_HEADERS,
@@ -96,7 +96,7 @@ def _headline_table(subject: SubjectStudy) -> Table:
         ),
         tuple(
             (
-                f"{run.config.ratio:g}",
+                ratio_text(run.config.ratio),
                 count(run.channels.prunable),
                 count(run.channels.requested),
                 count(run.channels.removed),
@@ -116,7 +116,7 @@ def _unknown(subject: SubjectStudy) -> str:
     if not subject.headline_runs:
         return ""
     run = subject.headline_runs[-1]
-    at = f"At {run.config.ratio:g} under {asked_of(run)}"
+    at = f"At {ratio_text(run.config.ratio)} under {asked_of(run)}"
     if not run.verification.groups:
         return f"{at}, nothing is known of what went: {run.verification.verdict}."
     if run.channels.requested is not None:
@@ -149,7 +149,7 @@ def _dropped(run: Run) -> str:
         else f" ({share(would)} of the MACs would be left, {left(run.macs)} are)"
     )
     return (
-        f"{asked_of(run)}, at {run.config.ratio:g}: {channels} channels stay in "
+        f"{asked_of(run)}, at {ratio_text(run.config.ratio)}: {channels} channels stay in "
         f"{_words(groups)}{cost}"
     )
 
@@ -232,7 +232,7 @@ def _sweep_table(subject: SubjectStudy) -> Table:
             (
                 entry.policy,
                 entry.scope,
-                f"{ratio:g}",
+                ratio_text(ratio),
                 share(macs / entry.curve.dense_macs),
                 ", ".join(f"{group.root} ({group.reason})" for group in groups),
             )

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from analysis.records import PolicyAccount, Study, SubjectStudy
+from analysis.records import PolicyAccount, Study, SubjectStudy, ratio_text
 from analysis.reporting.coupling import Coupling
 from analysis.reporting.figures.waterfall import waterfall
 from analysis.reporting.section import Absent, Block, Section, gist_of
@@ -63,8 +63,8 @@ def _table(subject: SubjectStudy, coupling: Coupling, entry: PolicyAccount) -> T
     assert savings is not None
     groups = sorted(savings.groups, key=lambda group: -group.macs)
     return Table(
-        f"{subject.info.name}: what each group saves at ratio {savings.point.ratio:g} under "
-        f"{entry.policy}, {scoped(entry.scope)}",
+        f"{subject.info.name}: what each group saves at ratio {ratio_text(savings.point.ratio)} "
+        f"under {entry.policy}, {scoped(entry.scope)}",
         (
             "group",
             "channels",

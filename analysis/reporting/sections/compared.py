@@ -1,6 +1,6 @@
 """Several networks side by side."""
 
-from analysis.records import OWN_PRUNER, Study, SubjectStudy, Verdict
+from analysis.records import OWN_PRUNER, Study, SubjectStudy, Verdict, ratio_text
 from analysis.reporting.section import Absent, Section
 from analysis.reporting.tables import Table, count, input_of, ratio_for, share
 from analysis.reporting.words import listed, scoped
@@ -29,8 +29,8 @@ def section(study: Study) -> Section | Absent:
             "parameters",
             "verdicts",
             "ratio for half of the MACs",
-            *(f"MACs left at {ratio:g}" for ratio in ratios),
-            *(f"parameters left at {ratio:g}" for ratio in ratios),
+            *(f"MACs left at {ratio_text(ratio)}" for ratio in ratios),
+            *(f"parameters left at {ratio_text(ratio)}" for ratio in ratios),
         ),
         tuple(
             _row(subject, ratios, () if alike else subject.headline) for subject in study.subjects
@@ -62,7 +62,9 @@ def _spread(study: Study, last: list[float]) -> str:
     if len(gains) < 2:
         return ""
     (least, best), (most, worst) = min(gains), max(gains)
-    return f"at {last[0]:g}, `{best}` keeps {least:.1%} of its MACs and `{worst}` {most:.1%}"
+    return (
+        f"at {ratio_text(last[0])}, `{best}` keeps {least:.1%} of its MACs and `{worst}` {most:.1%}"
+    )
 
 
 def _row(subject: SubjectStudy, ratios: list[float], how: tuple[str, ...]) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from analysis.records import DependencyGroup, Study, SubjectStudy
+from analysis.records import DependencyGroup, Study, SubjectStudy, ratio_text
 from analysis.reporting.coupling import Coupling, excluded_roots
 from analysis.reporting.figures.drawing import Legend
 from analysis.reporting.figures.graph import fills, graph
@@ -108,7 +108,7 @@ def _described(subject: SubjectStudy, group: DependencyGroup) -> str:
     macs = _macs(subject, group)
     cost = "" if macs is None else f" They do {macs} of the MACs."
     accounts = [
-        f" At {run.config.ratio:g} it lost {found.removed} ({found.reason})."
+        f" At {ratio_text(run.config.ratio)} it lost {found.removed} ({found.reason})."
         for run in subject.headline_runs[-1:]
         for found in run.verification.groups
         if found.root == group.root

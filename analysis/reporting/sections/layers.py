@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from analysis.records import Run, Study, SubjectStudy
+from analysis.records import Run, Study, SubjectStudy, ratio_text
 from analysis.reporting.costs_text import not_counted
 from analysis.reporting.coupling import Coupling, LayerShare, shares
 from analysis.reporting.figures.layers import layers, where
@@ -51,7 +51,7 @@ def _block(subject: SubjectStudy, coupling: Coupling) -> Block | None:
     if not any(entry.after for entry in found):
         return None
     every, blocks = _layer_table(subject, coupling), _stage_table(subject)
-    title = f"at ratio {run.config.ratio:g} under {plain(asked_of(run))}"
+    title = f"at ratio {ratio_text(run.config.ratio)} under {plain(asked_of(run))}"
     tables = [every, blocks, _lock_table(subject)]
     costs = not_counted(subject.costs)
     sentences = (_locked(run, found), _spread(subject), _lint(subject), costs)
@@ -73,7 +73,9 @@ def _locked_share(subject: SubjectStudy, coupling: Coupling) -> str:
     locked = sum(entry.after for entry in found if entry.is_locked)
     if not locked:
         return "no layer is locked"
-    return f"locked layers hold {locked / after:.1%} of what is left at {run.config.ratio:g}"
+    return (
+        f"locked layers hold {locked / after:.1%} of what is left at {ratio_text(run.config.ratio)}"
+    )
 
 
 def _locked(run: Run, found: Sequence[LayerShare]) -> str:
@@ -83,8 +85,8 @@ def _locked(run: Run, found: Sequence[LayerShare]) -> str:
         return ""
     held = sum(entry.before for entry in locked)
     return (
-        f"At {run.config.ratio:g} under {asked_of(run)}: {len(locked)} of {len(found)} layers with "
-        f"MACs are locked. They hold {held / before:.1%} of the dense network's MACs and "
+        f"At {ratio_text(run.config.ratio)} under {asked_of(run)}: {len(locked)} of {len(found)} "
+        f"layers with MACs are locked. They hold {held / before:.1%} of the dense MACs and "
         f"{held / after:.1%} of what is left."
     )
 
@@ -145,7 +147,7 @@ def _layer_table(subject: SubjectStudy, coupling: Coupling) -> Table:
             "parameters",
             "MACs",
             "share",
-            *(f"MACs at {run.config.ratio:g}" for run in runs),
+            *(f"MACs at {ratio_text(run.config.ratio)}" for run in runs),
         ),
         tuple(rows),
         wide=True,
@@ -175,7 +177,7 @@ def _stage_table(subject: SubjectStudy) -> Table:
             "share of MACs",
             "parameters",
             "share of parameters",
-            *(f"MACs at {run.config.ratio:g}" for run in runs),
+            *(f"MACs at {ratio_text(run.config.ratio)}" for run in runs),
         ),
         tuple(rows),
     )

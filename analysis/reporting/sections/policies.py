@@ -1,6 +1,6 @@
 """What holding more layers costs."""
 
-from analysis.records import Study, SubjectStudy
+from analysis.records import Study, SubjectStudy, ratio_text
 from analysis.reporting.section import Absent, Block, Section, gist_of
 from analysis.reporting.tables import Table, count, left
 from analysis.reporting.words import listed, scoped
@@ -70,7 +70,7 @@ def _at_last(subject: SubjectStudy) -> str:
         return ""
     parts = [f"{policy} {left(run.macs)}" for policy, run in lasts.items()]
     ratio = next(iter(lasts.values())).config.ratio
-    return f"MACs left at {ratio:g}: {', '.join(parts)}"
+    return f"MACs left at {ratio_text(ratio)}: {', '.join(parts)}"
 
 
 def _table(subject: SubjectStudy, scope: str) -> Table:
@@ -96,8 +96,8 @@ def _table(subject: SubjectStudy, scope: str) -> Table:
             "layers excluded",
             "channels prunable",
             "verdict",
-            *(f"MACs left at {ratio:g}" for ratio in ratios),
-            *(f"parameters left at {ratio:g}" for ratio in ratios),
+            *(f"MACs left at {ratio_text(ratio)}" for ratio in ratios),
+            *(f"parameters left at {ratio_text(ratio)}" for ratio in ratios),
         ),
         tuple(rows),
     )

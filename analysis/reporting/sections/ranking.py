@@ -1,6 +1,6 @@
 """What L1 ranks by."""
 
-from analysis.records import Study, SubjectStudy
+from analysis.records import Study, SubjectStudy, ratio_text
 from analysis.reporting.section import Absent, Block, Section, gist_of
 from analysis.reporting.tables import Table
 
@@ -46,7 +46,7 @@ def _block(subject: SubjectStudy) -> Block:
             "group",
             "width",
             "Spearman",
-            *(f"same at {ratio:g}" for ratio, _ in subject.ranking[0].same),
+            *(f"same at {ratio_text(ratio)}" for ratio, _ in subject.ranking[0].same),
         ),
         tuple(
             (

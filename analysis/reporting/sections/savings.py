@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from analysis.records import PolicyAccount, Run, Scaling, Study, SubjectStudy, Turn
+from analysis.records import PolicyAccount, Run, Scaling, Study, SubjectStudy, Turn, ratio_text
 from analysis.reporting.figures.curves import bend, curve
 from analysis.reporting.section import Absent, Block, Section, gist_of
 from analysis.reporting.tables import (
@@ -97,7 +97,7 @@ def _block(subject: SubjectStudy, study: Study) -> Block | None:
 def _left(subject: SubjectStudy) -> str:
     """What the pruned ratios left of the MACs."""
     runs = [run for run in subject.headline_runs if run.macs.share is not None]
-    parts = [f"{left(run.macs)} at {run.config.ratio:g}" for run in runs]
+    parts = [f"{left(run.macs)} at {ratio_text(run.config.ratio)}" for run in runs]
     return f"MACs left: {', '.join(parts)}" if parts else ""
 
 
@@ -118,7 +118,7 @@ _CAUSES = 2
 
 def _turn(turn: Turn) -> str:
     causes = [f"`{root}` keeps {more} more ({reason})" for root, more, reason in turn.groups]
-    return f"{turn.after.ratio:g}, where {first(causes, _CAUSES, 'groups')}"
+    return f"{ratio_text(turn.after.ratio)}, where {first(causes, _CAUSES, 'groups')}"
 
 
 def _done_table(study: Study) -> Table:
@@ -167,7 +167,7 @@ def _curve_table(subject: SubjectStudy, scope: str) -> Table:
         ),
         tuple(
             (
-                f"{points[0].ratio:g}",
+                ratio_text(points[0].ratio),
                 *(share(p.macs / c.dense_macs) for p, (_, c) in zip(points, curves, strict=True)),
                 *(
                     share(p.params / c.dense_params)
@@ -202,7 +202,11 @@ def _scaling_table(subject: SubjectStudy, known: Sequence[PolicyAccount]) -> Tab
             "a",
             "b",
             "c",
-            *(f"{what} at {ratio:g}" for ratio in ratios for what in ("predicted", "left")),
+            *(
+                f"{what} at {ratio_text(ratio)}"
+                for ratio in ratios
+                for what in ("predicted", "left")
+            ),
         ),
         tuple(rows),
     )

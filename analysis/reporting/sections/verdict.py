@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from analysis.records import STRENGTH, PolicyAccount, Run, Study, SubjectStudy, Verdict
+from analysis.records import STRENGTH, PolicyAccount, Run, Study, SubjectStudy, Verdict, ratio_text
 from analysis.reporting.coupling import Coupling, shares
 from analysis.reporting.figures.curves import headline
 from analysis.reporting.figures.drawing import Drawing
@@ -120,7 +120,7 @@ def _answers(subject: SubjectStudy, coupling: Coupling) -> Iterator[Answer]:
 
 def _safe(runs: Sequence[Run]) -> str:
     bad = [run for run in runs if not run.verification.verdict.passes]
-    ratios = listed([f"{run.config.ratio:g}" for run in runs])
+    ratios = listed([ratio_text(run.config.ratio) for run in runs])
     how = f"at {ratios} under {asked_of(runs[0])}"
     if not bad:
         errors = {bound(run.verification) for run in runs} - {"-"}
@@ -130,7 +130,7 @@ def _safe(runs: Sequence[Run]) -> str:
         return f"Yes, {how}: {verdicts}{error}." + _mixed(kept)
     first = bad[0]
     return (
-        f"No, {how}: at {first.config.ratio:g} it is {first.verification.verdict}: "
+        f"No, {how}: at {ratio_text(first.config.ratio)} it is {first.verification.verdict}: "
         f"{first.verification.reason.split('; ')[0]}."
     )
 

@@ -54,12 +54,26 @@ def test_a_target_that_nothing_meets_ends_with_1_and_says_what_comes_nearest(cap
     asked = ("advised.py:chain", *ASKED[:2], "--ignore", "classifier")
     assert main(["advise", *asked, "--target", "macs=0.01"]) == 1
     out = capsys.readouterr().out
-    assert out.count("fails ") == 4
+    assert "classifier misses the target in 4 of 4 ways: at most 1.0% of the MACs" in out
+    assert "| policy" not in out
     assert "none passes; classifier, " in out
     assert "no ratio leaves 1.0% of the MACs: the least is" in out
     assert (
         "not measured: latency (give --latency), what it costs in a metric (give --evaluate)" in out
     )
+
+
+def test_policies_that_miss_the_target_are_listed_apart_once(capsys) -> None:
+    """Of a chain with a skip, a policy that keeps what an addition joins has too little to cut."""
+    assert main(["advise", "advised.py:residual", *ASKED[:2], "--target", "macs=0.2"]) == 0
+    out = capsys.readouterr().out
+    table, _, _ = out.partition("\n\n")
+    rows = [line for line in table.splitlines() if line.startswith("|")][2:]
+    assert all("fails meets_target" not in row for row in rows)
+    missed = [line.split()[0] for line in out.splitlines() if " misses the target in " in line]
+    assert missed
+    assert len(missed) == len(set(missed))
+    assert {row.split()[1] for row in rows}.isdisjoint(missed)
 
 
 @pytest.mark.parametrize(

@@ -120,6 +120,18 @@ def test_pruning(check):
     )
 
 
+def test_paths_lead_from_the_folder_that_the_files_are_written_to(project, capsys) -> None:
+    options = ("--inputs", "zoo/nets.py:batch", "--ratios", "0.5", "--out", "gates/first")
+    assert main(["init", "zoo/nets.py:Net", *options]) == 0
+    assert capsys.readouterr().out.endswith("run it: cd gates/first && pytest test_pruning.py\n")
+    folder = project / "gates/first"
+    text = (folder / "test_pruning.py").read_text()
+    assert '"../../zoo/nets.py:Net"' in text
+    assert 'inputs="../../zoo/nets.py:batch"' in text
+    sound = outcome(folder, "-k", "forward_runs")
+    assert sound.returncode == 0, sound.stdout
+
+
 def test_the_environment_pins_what_a_verdict_depends_on(project) -> None:
     assert main(["init", "zoo.nets:Net", *SMALL]) == 0
     tox = configparser.ConfigParser(interpolation=None)

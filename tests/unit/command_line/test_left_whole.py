@@ -38,16 +38,15 @@ class Attentive(nn.Module):
         return self.head(self.weigh(x).sigmoid() * x)
 
 
-class Projected(nn.Module):
-    """A recurrent layer whose states are projected, which nobody cuts."""
+class Written(nn.Module):
+    """Channels in two halves, whose sizes are numbers in the code."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.first, self.head = nn.Linear(4, 10), nn.Linear(3, 2)
-        self.along = nn.LSTM(10, 12, proj_size=3, batch_first=True)
+        self.first, self.head = nn.Linear(4, 12), nn.Linear(6, 2)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.along(self.first(x)[:, None])[0])
+        return self.head(self.first(x).view(-1, 2, 6).sum(1))
 
 
 class BothWays(nn.Module):
@@ -89,7 +88,7 @@ def factory(kind: type[nn.Module]) -> Callable[[], nn.Module]:
     return make
 
 
-KINDS = (Tagger, Attentive, Projected, BothWays, Normed, NormedByHook)
+KINDS = (Tagger, Attentive, Written, BothWays, Normed, NormedByHook)
 globals().update({f"make_{kind.__name__}": factory(kind) for kind in KINDS})
 
 
@@ -135,8 +134,8 @@ def test_a_group_with_a_layer_of_one_channel_is_named_with_that_layer(capsys) ->
 
 
 def test_a_held_group_stays_with_its_reason(capsys) -> None:
-    out, run = told(capsys, "prune", Projected)
-    groups = inspect_groups(factory(Projected)().eval(), rows(), "classifier")
+    out, run = told(capsys, "prune", Written)
+    groups = inspect_groups(factory(Written)().eval(), rows(), "classifier")
     held = {each.held for each in groups if each.held and not each.is_output}
     assert held
     assert held == {each["why"] for each in run["groups"] if each["reason"] == "untraced"}
@@ -157,7 +156,7 @@ def but_the_first(model: Any) -> list[nn.Module]:
 
 
 def test_the_reason_of_a_verdict_is_reported_once(capsys) -> None:
-    class_of_two = told(capsys, "prune", Projected)
+    class_of_two = told(capsys, "prune", Written)
     out, run = class_of_two
     assert run["verdict"] == "unchanged"
     assert sum(check["message"].endswith(run["reason"]) for check in run["checks"]) > 1

@@ -66,6 +66,18 @@ def answer(capsys, *options: str) -> tuple[int, Any]:
     return status, json.loads(capsys.readouterr().out)
 
 
+def test_files_in_the_wrong_order_are_refused_by_their_place(models, capsys) -> None:
+    dense = models["chain"]()
+    save_model(dense, "dense.safetensors")
+    save_model(pruned(dense), "pruned.safetensors")
+    asked = ("--factory", "own.py:chain", *IMAGE)
+    assert main(["compare", "pruned.safetensors", "dense.safetensors", *asked]) == 2
+    refused = capsys.readouterr().err
+    assert refused.startswith("pruning-analysis compare: DENSE 'pruned.safetensors' does not fit")
+    assert refused.endswith("; expected the dense network, then the pruned one\n")
+    assert main(["compare", "dense.safetensors", "pruned.safetensors", *asked]) == 0
+
+
 @pytest.mark.parametrize(("name", "size"), [("chain", IMAGE), ("heads", WORDS)])
 def test_a_file_of_tensors_is_compared_with_a_factory(models, capsys, name, size) -> None:
     """Of heads an attribute follows the cut, and a buffer that no state dict has."""

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.groups.coupling import classes_of, components
+from analysis.network.labels import reasons
 from analysis.network.labels.records import Block, Choice, Edge, Hold, Option, Trace
 
 NONE = np.zeros(0, np.int32)
@@ -105,7 +106,7 @@ def test_a_row_that_goes_together_takes_its_label_with_it() -> None:
     assert classes.of[5] == classes.of[1] == classes.of[2] == 1
     assert classes.held[5] < 0
     assert classes.of[6] == 6
-    assert classes.why(6).why == "part of a size"
+    assert classes.why(6).why == reasons.PARTLY
 
 
 def test_rows_of_rows_are_joined_too() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from cutting import cut, distance, drawn, gone_of, in_double, masked, randomised
+from cutting import cut, distance, drawn, gone_of, in_double, masked, numbers_of, randomised
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 from torch.nn.utils import parametrizations
@@ -450,7 +450,7 @@ CASES: dict[str, Case] = {
             .transpose(0, 1), k=nn.Linear(8, 6), v=nn.Linear(8, 10),
             att=nn.MultiheadAttention(8, 2, kdim=6, vdim=10, add_bias_kv=True),
         ),
-        {"a": alike(8, 2), "k": each(6), "v": each(10)}, TOKENS,
+        {"a": blocks(8, 4), "k": each(6), "v": each(10)}, TOKENS,
     ),
     "multi-head attention over the input": Case(
         lambda: Net(
@@ -458,7 +458,7 @@ CASES: dict[str, Case] = {
             a=nn.Linear(12, 12), att=nn.MultiheadAttention(12, 2, batch_first=True),
             head=nn.Linear(12, 2),
         ),
-        {"a": "not cut", "att": "size"}, TOKENS,
+        {"a": "keeps its size", "att": "size"}, TOKENS,
     ),
     "more heads than channels of one": Case(
         lambda: Net(
@@ -746,7 +746,7 @@ def test_the_cut_network_is_the_dense_one_without_the_channels(name: str) -> Non
         groups = inspect_groups(model, inputs)
     for seed in range(3):
         chosen = drawn(groups, seed)
-        small = cut(model, gone_of(groups, chosen))
+        small = cut(model, gone_of(groups, chosen), numbers_of(groups, chosen))
         assert distance(masked(model, groups, chosen), small, inputs) < 1e-9
 
 
@@ -957,7 +957,7 @@ def test_a_model_that_keeps_tensors_between_calls_is_followed_anew() -> None:
     second = groups_of(model, inputs)
     assert second["b"].together == each(6)
     # What a tensor of a former call would do without channels is not known.
-    assert second["a"].together == each(8) or "not cut" in second["a"].held
+    assert second["a"].together == each(8) or "keeps its size" in second["a"].held
     assert model.grid is kept
 
 

@@ -128,7 +128,7 @@ def test_a_refusal_of_other_sizes_is_the_reason() -> None:
     trace, found = learnt(Between(function), images())
     assert sets(trace, found, "first.weight") == set()
     label = int(trace.labels("first.weight", 0)[0])
-    assert "eight channels, please" in found.classes.why(label).why
+    assert "eight channels, please" in found.classes.why(label).detail
     assert sets(trace, found, "second.weight") == {frozenset({c}) for c in range(6)}
 
 
@@ -184,7 +184,7 @@ def test_a_loop_that_a_cut_does_not_end_holds_what_it_waits_for() -> None:
     assert sets(trace, found, "first.weight") == set()
     assert sets(trace, found, "second.weight") == {frozenset({c}) for c in range(6)}
     label = int(trace.labels("first.weight", 0)[0])
-    assert "more and more operators" in found.classes.why(label).why
+    assert "more and more operators" in found.classes.why(label).detail
 
 
 class Latents(nn.Module):

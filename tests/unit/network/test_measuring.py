@@ -1,6 +1,7 @@
 """The user's own functions of a network: what they return, and whether they train it."""
 
 import copy
+import math
 
 import pytest
 import torch
@@ -97,6 +98,29 @@ def test_training_that_leaves_other_tensors_is_refused_with_the_first() -> None:
         trained(lambda model: model.register_buffer("scale", torch.ones(1)), make(Chain), "tune")
     with pytest.raises(InputError, match=r"left 'head\.bias' as no tensor, and it was \("):
         trained(lambda model: setattr(model.head, "bias", None), make(Chain), "finetune")
+
+
+class Diverging:
+    """Training that leaves one value of a tensor as it is given."""
+
+    def __init__(self, value: float) -> None:
+        self.value = value
+
+    def __call__(self, model: nn.Module) -> None:
+        with torch.no_grad():
+            model.head.bias[0] = self.value
+
+
+def test_training_that_diverges_is_refused_with_the_tensor() -> None:
+    """A metric may be finite all the same, as an accuracy is."""
+    for value in (math.nan, math.inf):
+        with pytest.raises(InputError, match=r"values in 'head\.bias' that are no finite numbers"):
+            trained(Diverging(value), make(Chain), "finetune")
+    trained(Diverging(1e30), make(Chain), "finetune")
+    # What was no number before is no fault of the training.
+    model = make(Chain)
+    Diverging(math.inf)(model)
+    trained(Diverging(-math.inf), model, "finetune")
 
 
 def test_training_that_returns_another_network_is_refused_and_a_wrapper_is_not() -> None:

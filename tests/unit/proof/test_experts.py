@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from analysis import count_macs, inspect_groups, prune, ratio_for_macs, verify
+from analysis.network.labels import reasons
 from analysis.records import Verdict
 
 pytestmark = pytest.mark.skipif(
@@ -103,7 +104,7 @@ def test_a_grouped_product_that_sums_over_groups_is_held() -> None:
     except RuntimeError:
         pytest.skip("torch multiplies no such strides")
     (stem, _) = inspect_groups(model, x)
-    assert stem.held.startswith("unknown operator at `_grouped_mm`")
+    assert stem.held.startswith(f"{reasons.UNKNOWN} at `_grouped_mm`")
 
 
 def test_grouped_products_are_counted_and_priced() -> None:

@@ -291,3 +291,19 @@ def test_attention_over_the_states_of_a_recurrent_layer_is_proved(kind, options,
     turned = copy.deepcopy(cured.model)
     turned.query.weight.data = turned.query.weight.data.roll(1, 0)
     assert prove(dense, turned, cured.outcome.removals, INPUTS).verdict is Verdict.WRONG
+
+
+@pytest.mark.parametrize("both", [False, True])
+def test_states_that_are_projected_are_cut_by_their_groups(both: bool) -> None:
+    """PyTorch reads the hidden size and that of the projection from attributes."""
+    torch.manual_seed(0)
+    lstm = nn.LSTM(READ_WIDTH, 12, proj_size=WIDTH, batch_first=True, bidirectional=both)
+    found = prune(Sequential(lstm), torch.randn(2, 4, 3), 0.5)
+    assert found.verification.verdict is Verdict.EXACT, found.verification.reason
+    along = found.model.along
+    assert along.hidden_size < 12
+    assert along.proj_size < WIDTH
+    shapes = {name: tuple(each.shape) for name, each in along.named_parameters()}
+    assert shapes["weight_hr_l0"] == (along.proj_size, along.hidden_size)
+    assert shapes["weight_hh_l0"] == (4 * along.hidden_size, along.proj_size)
+    assert shapes["weight_ih_l0"] == (4 * along.hidden_size, found.model.embed.out_features)
