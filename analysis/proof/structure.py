@@ -8,7 +8,7 @@ went. Both then compute the same for every input that takes this path, where not
 channels; what is, is taken over those that stay.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby, zip_longest
 
@@ -26,6 +26,7 @@ from analysis.network.labels.planes import Labels
 from analysis.network.labels.records import NUMBERS, Combining, Edge, Place, Step, Trace
 from analysis.network.labels.tracing import OUTPUT, labelled_pass
 from analysis.network.sizes import SizesOnly, sized
+from analysis.proof.comparing import Restriction
 from analysis.proof.conflicts import conflicts
 from analysis.proof.constants import Constants, OtherArgumentsError
 from analysis.proof.exercised import forgetful
@@ -35,7 +36,7 @@ from analysis.proof.lines import by_line, kind_of, site_of
 from analysis.proof.norms import norms_of
 from analysis.proof.own_arguments import OwnArguments
 from analysis.proof.staying import Removed, Staying
-from analysis.records import Cut, Sizes
+from analysis.records import Sizes
 
 __all__ = ["FUNCTIONS", "Recording", "Structure", "line_up", "record"]
 
@@ -132,7 +133,7 @@ def line_up(
     dense: nn.Module,
     recording: Recording,
     pruned: nn.Module,
-    cuts: Collection[Cut],
+    restricted: Restriction,
     inputs: Inputs,
 ) -> Structure:
     """Line up a pruned network with the recording of the dense one.
@@ -141,14 +142,14 @@ def line_up(
         dense: the network before the cuts.
         recording: of it, made before any foreign code ran.
         pruned: the network after them.
-        cuts: every axis that was cut, with indices of the dense network.
+        restricted: what the cuts leave of the dense network.
         inputs: those of the recording.
     """
     if recording.failed:
         return Structure(unknown=f"the dense network cannot be followed: {recording.failed}")
     trace = recording.trace
     try:
-        labels, removed = labels_after(dense, pruned, cuts, trace)
+        labels, removed = labels_after(dense, pruned, restricted, trace)
     except NotOneCutError as error:
         return Structure(unknown=str(error))
     after = record(pruned, inputs, labels, trace.count)

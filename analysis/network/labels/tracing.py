@@ -74,7 +74,7 @@ def labelled_pass(
     Raises:
         Exception: whatever the model's forward raises.
     """
-    with _running(model, sizes) as (state, scope, functions):
+    with _running(model) as (state, scope):
         trace = _numbered(state) if labels is None else Trace({}, {}, count=count)
         trace.calls = trace.calls if calls is None else calls
         if labels is None:
@@ -83,7 +83,10 @@ def labelled_pass(
         for name, tensor in state.items():
             tensor._planes = _planes_of(name, tensor, labels)  # type: ignore[attr-defined]
         try:
-            with _Tracer(trace, scope, watch, functions, _run_by(sizes)) as tracer:
+            with (
+                _plain_operators(sizes) as functions,
+                _Tracer(trace, scope, watch, functions, _run_by(sizes)) as tracer,
+            ):
                 output = forward(model, inputs)
             trace.output = _kinds_of(output)
             trace.left = tuple(map(_source, tensors_of(output)))
@@ -114,7 +117,8 @@ def plain_pass(
         Exception: whatever the model's forward raises.
     """
     with (
-        _running(model, sizes) as (_, scope, _),
+        _running(model) as (_, scope),
+        _plain_operators(sizes),
         _Noting([], scope, watch, _run_by(sizes)) as noting,
     ):
         forward(model, inputs)
@@ -126,22 +130,15 @@ def _run_by(sizes: SizesOnly | None) -> Run:
 
 
 @contextmanager
-def _running(
-    model: nn.Module, sizes: SizesOnly | None
-) -> Iterator[tuple[dict[str, Tensor], list[str], "_Functions"]]:
-    """The tensors of a model, known by name in the block, whose forward is running, functions."""
+def _running(model: nn.Module) -> Iterator[tuple[dict[str, Tensor], list[str]]]:
+    """The tensors of a model, known by name in the block, and whose forward is running."""
     state = state_of(model)
     for name, tensor in state.items():
         tensor._own, tensor._source = True, name  # type: ignore[attr-defined]
         tensor._weight = name  # type: ignore[attr-defined]
     try:
-        with (
-            left_as_found(model),
-            module_scope(model) as scope,
-            torch.no_grad(),
-            _plain_operators(sizes) as functions,
-        ):
-            yield state, scope, functions
+        with left_as_found(model), module_scope(model) as scope, torch.no_grad():
+            yield state, scope
     finally:
         for tensor in state.values():
             del tensor._own, tensor._source, tensor._weight  # type: ignore[attr-defined]
@@ -233,10 +230,9 @@ def _planes_of(name: str, tensor: Tensor, labels: Mapping[tuple[str, int], Tenso
 
 def _constant(value: Any) -> Any:
     """What an operator is given beside the tensors of this pass: of others what they hold."""
-    if isinstance(value, torch.Generator):
-        value = value.get_state()  # another one draws the same
     if not isinstance(value, Tensor):
-        return value
+        # Another generator draws the same.
+        return _constant(value.get_state()) if isinstance(value, torch.Generator) else value
     if hasattr(value, "_own") or value.is_meta or value.layout is not torch.strided:
         return None
     if value.numel() == 1:
