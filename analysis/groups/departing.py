@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from math import prod
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import nn
 
@@ -95,11 +94,7 @@ def departure(
             raise  # the caller's own budget
         return Departing(0, ENDLESS)
     cut = cut_copy(tried.model, trace, removed, repeated)
-    labels = {
-        axis: torch.from_numpy(own[~removed[own]])
-        for axis in trace.starts
-        for own in [trace.labels(*axis)]
-    }
+    labels = {axis: own[~removed[own]] for axis in trace.starts for own in [trace.labels(*axis)]}
     check = _Check(trace, removed)
     try:
         with budgets.limited(seconds, of_processor=True):

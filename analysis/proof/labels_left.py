@@ -23,21 +23,19 @@ class NotOneCutError(Exception):
 
 def labels_after(
     dense: nn.Module, pruned: nn.Module, restricted: Restriction, trace: Trace
-) -> tuple[dict[tuple[str, int], Tensor], Removed]:
+) -> tuple[dict[tuple[str, int], Labels], Removed]:
     """The dense labels of each position of the pruned network's tensors, and which have gone."""
     named = named_tensors(dense)
     first: dict[int, str] = {}
     for name, tensor in named.items():
         first.setdefault(id(tensor), name)
-    labels: dict[tuple[str, int], Tensor] = {}
+    labels: dict[tuple[str, int], Labels] = {}
     removed = np.ones(trace.count, bool)
     removed[0] = False
     removed[trace.base :] = False
     rows: dict[tuple[str, int], Labels] = {}
-    for name in state_of(pruned):
-        tensor = named.get(name)
-        if tensor is None:
-            continue
+    for name in filter(named.__contains__, state_of(pruned)):
+        tensor = named[name]
         original = first[id(tensor)]
         left = _rows(restricted, name, tensor)
         for dim in range(tensor.dim()):
@@ -48,7 +46,7 @@ def labels_after(
             known = rows.setdefault((original, dim), own)
             if known is not own and not np.array_equal(known, own):
                 raise NotOneCutError(f"`{name}` and `{original}` were tied and are cut differently")
-            labels[name, dim] = torch.from_numpy(own)
+            labels[name, dim] = own
             removed[own] = False
     return labels, removed
 

@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 from itertools import groupby, zip_longest
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from analysis.network.inference import (
     Inputs,
@@ -107,7 +108,7 @@ class Structure:
 def record(
     model: nn.Module,
     inputs: Inputs,
-    labels: Mapping[tuple[str, int], Tensor] | None = None,
+    labels: Mapping[tuple[str, int], Labels] | None = None,
     count: int = 1,
 ) -> Recording:
     """Follow the channels of a network once.
@@ -156,7 +157,7 @@ def line_up(
     if after.failed:
         return Structure(unknown=f"the pruned network cannot be followed: {after.failed}")
     kept = {
-        (name, dim): row.long() - trace.starts[name, dim]
+        (name, dim): torch.from_numpy(row.astype(np.int64) - trace.starts[name, dim])
         for (name, dim), row in labels.items()
         if (name, dim) in trace.starts
     }

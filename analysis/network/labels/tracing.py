@@ -9,6 +9,7 @@ from functools import cache
 from types import CodeType
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -28,6 +29,7 @@ from analysis.network.labels import operators
 from analysis.network.labels.calls import Call, is_fresh, is_own, is_uniform, planes_of
 from analysis.network.labels.meeting import Meeting
 from analysis.network.labels.planes import (
+    Labels,
     Planes,
     axis_plane,
     labels_of,
@@ -54,7 +56,7 @@ def state_of(model: nn.Module) -> dict[str, Tensor]:
 def labelled_pass(
     model: nn.Module,
     inputs: Inputs,
-    labels: Mapping[tuple[str, int], Tensor] | None = None,
+    labels: Mapping[tuple[str, int], Labels] | None = None,
     watch: Callable[[Step], None] | None = None,
     count: int = 1,
     calls: list[Step] | None = None,
@@ -78,7 +80,7 @@ def labelled_pass(
         trace = _numbered(state) if labels is None else Trace({}, {}, count=count)
         trace.calls = trace.calls if calls is None else calls
         if labels is None:
-            every = torch.arange(trace.count, dtype=torch.int32)
+            every = np.arange(trace.count, dtype=np.int32)
             labels = {axis: every[n : n + trace.sizes[axis]] for axis, n in trace.starts.items()}
         for name, tensor in state.items():
             tensor._planes = _planes_of(name, tensor, labels)  # type: ignore[attr-defined]
@@ -222,7 +224,7 @@ def _numbered(state: Mapping[str, Tensor]) -> Trace:
     return Trace(starts, sizes, count=count)
 
 
-def _planes_of(name: str, tensor: Tensor, labels: Mapping[tuple[str, int], Tensor]) -> Planes:
+def _planes_of(name: str, tensor: Tensor, labels: Mapping[tuple[str, int], Labels]) -> Planes:
     dims = tensor.dim()
     found = ((dim, labels.get((name, dim))) for dim in range(dims))
     return tuple(axis_plane(row, dims, dim) for dim, row in found if row is not None)
@@ -263,20 +265,20 @@ def _source(value: Tensor) -> Source:
     return getattr(value, "_source", None)
 
 
-def _weights(leaves: Sequence[Any]) -> tuple[str, ...]:
+def _weights(operands: Sequence[Any]) -> tuple[str, ...]:
     """Names of the model's tensors among operands, those of most dimensions first."""
-    held = [value for value in leaves if getattr(value, "_weight", "")]
+    held = [value for value in operands if getattr(value, "_weight", "")]
     return tuple(value._weight for value in sorted(held, key=lambda value: -value.dim()))
 
 
-def _moved(step: Step, leaves: Sequence[Any]) -> str:
+def _moved(step: Step, operands: Sequence[Tensor]) -> str:
     """Name of the model's tensor whose elements an operator moves; empty for none."""
     is_moved = step.place.operator in operators.MOVED
-    return getattr(leaves[0], "_weight", "") if is_moved else ""
+    return getattr(operands[0], "_weight", "") if is_moved else ""
 
 
-def _shapes(values: Iterable[Any]) -> tuple[tuple[int, ...], ...]:
-    return tuple(tuple(value.shape) for value in values if isinstance(value, Tensor))
+def _shapes(values: Iterable[Tensor]) -> tuple[tuple[int, ...], ...]:
+    return tuple(tuple(value.shape) for value in values)
 
 
 def _line() -> tuple[str, Inner]:
@@ -326,32 +328,33 @@ class _Noting(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         leaves = list(_leaves((*args, *kwargs.values())))
-        step = self._opened(func, leaves)
+        operands = [value for value in leaves if isinstance(value, Tensor)]
+        step = self._opened(func, leaves, operands)
         result = self._run(func, args, kwargs)
-        for value in self._closed(step, leaves, result):
+        for value in self._closed(step, operands, result):
             value._own = False  # type: ignore[attr-defined]
         if self._watch:
             self._watch(step)
         return result
 
-    def _opened(self, func: Any, leaves: Sequence[Any]) -> Step:
+    def _opened(self, func: Any, leaves: Sequence[Any], operands: Sequence[Tensor]) -> Step:
         """An operator that is about to run."""
         line, inner = _line()
         place = Place(operators.name_of(func), self._scope[-1] if self._scope else "", line)
         self._turns[place] += 1
         step = Step(place, self._turns[place], inner)
-        step.sources = tuple(_source(value) for value in leaves if isinstance(value, Tensor))
-        step.weights = _weights(leaves)
+        step.sources = tuple(map(_source, operands))
+        step.weights = _weights(operands)
         step.constants = tuple(map(_constant, leaves))
         self.calls.append(step)
         return step
 
-    def _closed(self, step: Step, leaves: Sequence[Any], result: Any) -> list[Tensor]:
+    def _closed(self, step: Step, operands: Sequence[Tensor], result: Any) -> list[Tensor]:
         """What an operator has made."""
         made = [value for value in _leaves((result,)) if isinstance(value, Tensor)]
-        step.given, step.shapes = _shapes(leaves), _shapes(made)
+        step.given, step.shapes = _shapes(operands), _shapes(made)
         is_copy = step.place.operator in operators.COPIES and step.sources
-        moved = _moved(step, leaves)
+        moved = _moved(step, operands)
         for number, value in enumerate(made):
             value._weight = moved  # type: ignore[attr-defined]
             made_by = step.sources[0] if is_copy else (len(self.calls) - 1, number)
@@ -400,10 +403,10 @@ class _Tracer(_Noting):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         leaves = list(_leaves((*args, *kwargs.values())))
-        step = self._opened(func, leaves)
+        operands = [value for value in leaves if isinstance(value, Tensor)]
+        step = self._opened(func, leaves, operands)
         name, step.within = step.place.operator, self._functions.product
         self.trace.used.update(each for each in step.sources if isinstance(each, str))
-        operands = [value for value in leaves if isinstance(value, Tensor)]
         for value in operands:
             if name not in operators.MOVEMENT:
                 self._numbered(value)
@@ -417,7 +420,7 @@ class _Tracer(_Noting):
         if operands and func._schema.is_mutable and is_fresh(operands[0]):
             given[id(operands[0])] = planes_of(operands[0]), is_uniform(operands[0])
         result = self._run(func, args, kwargs)
-        made = self._closed(step, leaves, result)
+        made = self._closed(step, operands, result)
         follows = bool(arriving) and name not in operators.FACTORIES
         if follows or name in COUNTED:
             bound = dict(zip(operators.arguments_of(func), args, strict=False))
