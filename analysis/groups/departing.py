@@ -10,7 +10,7 @@ from torch import nn
 
 from analysis.errors import BudgetExceededError
 from analysis.groups.coupling import Classes
-from analysis.groups.retracing import is_retraced, sizes_tell
+from analysis.groups.retracing import retraced, sizes_tell
 from analysis.network.cutting import Repeated, cut_labels
 from analysis.network.inference import Inputs, aliased, one_line
 from analysis.network.labels import operators
@@ -119,7 +119,7 @@ def _is_retraced(tried: Tried, removed: NDArray[np.bool_], repeated: Sequence[Re
     try:
         with budgets.limited(tried.seconds, of_processor=True):
             cut = cut_copy(tried.model, tried.trace, removed, repeated)
-            return is_retraced(cut, tried.inputs, tried.trace, removed)
+            return retraced(lambda: cut, tried.inputs, tried.trace, removed) is not None
     except Exception:
         return False  # labels say where it raises
 

@@ -27,6 +27,7 @@ from analysis.network.labels.planes import Labels
 from analysis.network.labels.records import NUMBERS, Combining, Edge, Place, Step, Trace
 from analysis.network.labels.tracing import OUTPUT, labelled_pass
 from analysis.network.sizes import SizesOnly, sized
+from analysis.proof.by_sizes import are_one_by_sizes
 from analysis.proof.comparing import Restriction
 from analysis.proof.conflicts import conflicts
 from analysis.proof.constants import Constants, OtherArgumentsError
@@ -153,6 +154,9 @@ def line_up(
         labels, removed = labels_after(dense, pruned, restricted, trace)
     except NotOneCutError as error:
         return Structure(unknown=str(error))
+    if are_one_by_sizes(pruned, inputs, trace, removed):
+        macs = Sizes(trace.macs, trace.macs_without(removed))
+        return Structure(draws=_draws(trace), used=frozenset(trace.used), macs=macs)
     after = record(pruned, inputs, labels, trace.count)
     if after.failed:
         return Structure(unknown=f"the pruned network cannot be followed: {after.failed}")
@@ -163,9 +167,12 @@ def line_up(
     }
     own = OwnArguments(dense, inputs, kept, trace.calls, after.trace.calls)
     structure = _Lining(recording, after, removed, own).structure()
-    draws = any(step.place.operator in operators.RANDOM for step in after.trace.calls)
-    macs = Sizes(trace.macs, after.trace.macs)
-    return replace(structure, used=frozenset(after.trace.used), draws=draws, macs=macs)
+    used, macs = frozenset(after.trace.used), Sizes(trace.macs, after.trace.macs)
+    return replace(structure, draws=_draws(after.trace), used=used, macs=macs)
+
+
+def _draws(trace: Trace) -> bool:
+    return any(step.place.operator in operators.RANDOM for step in trace.calls)
 
 
 class _UnknownError(Exception):

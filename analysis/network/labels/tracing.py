@@ -90,8 +90,7 @@ def labelled_pass(
                 _Tracer(trace, scope, watch, functions, _run_by(sizes)) as tracer,
             ):
                 output = forward(model, inputs)
-            trace.output = _kinds_of(output)
-            trace.left = tuple(map(_source, tensors_of(output)))
+            _note_output(trace, output)
             # Outside of the mode, which would follow what reads the labels as well.
             for tensor in tensors_of(output):
                 tracer.leave(tensor)
@@ -106,7 +105,7 @@ def plain_pass(
     inputs: Inputs,
     watch: Callable[[Step], None] | None = None,
     sizes: SizesOnly | None = None,
-) -> list[Step]:
+) -> Trace:
     """Run a model once and note which operators it calls where and with what, following nothing.
 
     Args:
@@ -123,8 +122,10 @@ def plain_pass(
         _plain_operators(sizes),
         _Noting([], scope, watch, _run_by(sizes)) as noting,
     ):
-        forward(model, inputs)
-    return noting.calls
+        output = forward(model, inputs)
+    trace = Trace({}, {}, calls=noting.calls)
+    _note_output(trace, output)
+    return trace
 
 
 def _run_by(sizes: SizesOnly | None) -> Run:
@@ -144,6 +145,11 @@ def _running(model: nn.Module) -> Iterator[tuple[dict[str, Tensor], list[str]]]:
     finally:
         for tensor in state.values():
             del tensor._own, tensor._source, tensor._weight  # type: ignore[attr-defined]
+
+
+def _note_output(trace: Trace, output: Any) -> None:
+    trace.output = _kinds_of(output)
+    trace.left = tuple(map(_source, tensors_of(output)))
 
 
 def _kinds_of(value: Any) -> Any:
