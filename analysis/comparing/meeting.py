@@ -4,13 +4,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from analysis.comparing.recovering import Axis, Recovered
 from analysis.groups.coupling import partition
 from analysis.network.inference import Inputs
+from analysis.network.labels.planes import Labels
 from analysis.network.labels.records import Edge, Trace
 from analysis.network.owners import layer_of
 from analysis.proof.staying import Staying
@@ -53,7 +53,7 @@ def conflict(
     alone = next(_alone(found), None)
     if alone is not None:
         return alone
-    labels: dict[Axis, Tensor] = {}
+    labels: dict[Axis, Labels] = {}
     removed = np.ones(trace.count, bool)
     removed[0] = False
     removed[trace.base :] = False
@@ -62,7 +62,7 @@ def conflict(
         axis = first[name], dim
         if axis in trace.starts:
             row = (trace.starts[axis] + own).astype(np.int32)
-            labels[name, dim] = torch.from_numpy(row)
+            labels[name, dim] = row
             removed[row] = False
             unsure[row] |= ~found.known[name, dim]
     after = record(pruned, inputs, labels, trace.count)

@@ -5,13 +5,12 @@ from dataclasses import dataclass
 from math import prod
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import nn
 
 from analysis.errors import BudgetExceededError
 from analysis.groups.coupling import Classes
-from analysis.groups.retracing import is_retraced, sizes_tell
+from analysis.groups.retracing import retraced, sizes_tell
 from analysis.network.cutting import Repeated, cut_labels
 from analysis.network.inference import Inputs, aliased, one_line
 from analysis.network.labels import operators
@@ -97,11 +96,7 @@ def departure(
             raise  # the caller's own budget
         return Departing(0, ENDLESS)
     cut = cut_copy(tried.model, trace, removed, repeated)
-    labels = {
-        axis: torch.from_numpy(own[~removed[own]])
-        for axis in trace.starts
-        for own in [trace.labels(*axis)]
-    }
+    labels = {axis: own[~removed[own]] for axis in trace.starts for own in [trace.labels(*axis)]}
     check = _Check(trace, removed)
     try:
         with budgets.limited(seconds, of_processor=True):
@@ -127,7 +122,7 @@ def _is_retraced(tried: Tried, removed: NDArray[np.bool_], repeated: Sequence[Re
     try:
         with budgets.limited(tried.seconds, of_processor=True):
             cut = cut_copy(tried.model, tried.trace, removed, repeated)
-            return is_retraced(cut, tried.inputs, tried.trace, removed)
+            return retraced(lambda: cut, tried.inputs, tried.trace, removed) is not None
     except Exception:
         return False  # labels say where it raises
 

@@ -6,6 +6,7 @@ calls the same operators on the same operands, with the same constants, has each
 dense network has it; that nothing else has gone shows by the sizes, and no channel is followed.
 """
 
+from collections.abc import Callable
 from itertools import chain
 
 import numpy as np
@@ -19,7 +20,7 @@ from analysis.network.labels.records import Step, Trace
 from analysis.network.labels.tracing import plain_pass
 from analysis.network.sizes import SizesOnly, sized
 
-__all__ = ["is_retraced", "keeps_order", "sizes_tell"]
+__all__ = ["keeps_order", "retraced", "sizes_tell"]
 
 
 def keeps_order(trace: Trace) -> bool:
@@ -46,11 +47,13 @@ def sizes_tell(trace: Trace) -> bool:
     )
 
 
-def is_retraced(cut: nn.Module, inputs: Inputs, trace: Trace, removed: NDArray[np.bool_]) -> bool:
-    """Whether a cut network is the dense one operator by operator; False if sizes do not show it.
+def retraced(
+    cut: Callable[[], nn.Module], inputs: Inputs, trace: Trace, removed: NDArray[np.bool_]
+) -> Trace | None:
+    """The pass of a cut network that is the dense one by its sizes; None if they do not show it.
 
     Args:
-        cut: the network after the cut.
+        cut: makes the network after the cut.
         inputs: those of the pass.
         trace: the dense network's pass, where `sizes_tell`.
         removed: for each label whether it goes.
@@ -59,12 +62,14 @@ def is_retraced(cut: nn.Module, inputs: Inputs, trace: Trace, removed: NDArray[n
         Exception: the cut network's forward raises, or is another one.
     """
 
-    def follows(sizes: SizesOnly | None) -> bool:
+    def followed(sizes: SizesOnly | None) -> Trace | None:
         retrace = _Retrace(trace, removed)
-        plain_pass(cut, inputs, retrace, sizes)
-        return retrace.is_same and retrace.count == len(trace.calls)
+        found = plain_pass(cut(), inputs, retrace, sizes)
+        is_same = retrace.is_same and retrace.count == len(trace.calls)
+        left = (trace.output, trace.left)
+        return found if is_same and (found.output, found.left) == left else None
 
-    return sized(follows)
+    return sized(followed)
 
 
 class _OtherError(Exception):

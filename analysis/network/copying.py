@@ -59,26 +59,32 @@ _SAID_BY_OBJECT = ("__reduce_ex__", "__reduce__", "__getstate__")
 
 
 def _each(values: dict[Any, Any], memo: dict[int, Any]) -> dict[Any, Any]:
-    return {
-        key if type(key) is str else copy.deepcopy(key, memo): (
-            value if type(value) in IMMUTABLE else _copied(value, memo)
-        )
-        for key, value in values.items()
-    }
+    made = {}
+    for key, value in values.items():
+        kind = type(value)
+        if kind in IMMUTABLE:
+            copied = value
+        elif kind in _CONTAINERS and not value and id(value) not in memo:
+            copied = memo[id(value)] = kind()  # a dozen in each module
+        else:
+            copied = _copied(value, memo)
+        made[key if type(key) is str else copy.deepcopy(key, memo)] = copied
+    return made
 
 
 def _copied(value: Any, memo: dict[int, Any]) -> Any:
+    if id(value) in memo:
+        return memo[id(value)]
     kind = type(value)
     if kind is tuple and IMMUTABLE.issuperset(map(type, value)):
         return value
-    if id(value) not in memo and (kind is dict or (kind in _CONTAINERS and not value)):
-        made = memo[id(value)] = kind()
-        if value:
-            made.update(_each(value, memo))
+    if kind is dict:
+        made = memo[id(value)] = {}
+        made.update(_each(value, memo))
         return made
     return duplicated(value, memo) if isinstance(value, nn.Module) else copy.deepcopy(value, memo)
 
 
 IMMUTABLE = frozenset({bool, int, float, str, type(None)})
 """What most attributes are: no copy of theirs is another one, and no tensor is in them."""
-_CONTAINERS = frozenset({OrderedDict, set, list})
+_CONTAINERS = frozenset({OrderedDict, dict, set, list})

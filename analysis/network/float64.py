@@ -86,7 +86,8 @@ _LARGE = 2**19
 
 def widened(tensor: Tensor) -> Tensor:
     """A floating-point or complex tensor in double precision, any other as it is."""
-    return tensor.to(_WIDER.get(tensor.dtype, tensor.dtype))
+    wider = _WIDER.get(tensor.dtype)
+    return tensor if wider is None else tensor.to(wider)
 
 
 class _Double(FunctionMode):

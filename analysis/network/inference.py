@@ -12,6 +12,7 @@ from dataclasses import fields, is_dataclass
 from math import inf, isfinite
 from typing import Any, Self
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
@@ -156,7 +157,8 @@ def holds_nan(value: Any) -> bool:
 
 def indices(channels: Sequence[int], like: Tensor) -> Tensor:
     """Channels as an index into a tensor, on the device that it is on."""
-    return torch.tensor(channels, dtype=torch.long, device=like.device)
+    # By numpy, as a mode that sees PyTorch's functions would look at every number.
+    return torch.from_numpy(np.array(channels, np.int64)).to(like.device)
 
 
 def relative_error(expected: Tensor, found: Tensor) -> float:

@@ -281,18 +281,7 @@ def changed_tensors(dense: nn.Module, pruned: nn.Module, cuts: Collection[Cut]) 
 
     A kept value must be the original one, bit for bit, at the place that the cuts give it.
     """
-    originals, found = (
-        {name: tensor.detach() for name, tensor in named_tensors(model).items()}
-        for model in (dense, pruned)
-    )
-    restricted = Restriction(dense, cuts)
-    for name, tensor in found.items():
-        expected = originals.get(name)
-        if expected is not None:
-            expected = restricted(name, expected)
-        if expected is None or not _is_same(expected, tensor):
-            yield name
-    yield from originals.keys() - found.keys()
+    return Restriction(dense, cuts).changed_tensors(pruned)
 
 
 def _is_same(one: Tensor, other: Tensor) -> bool:
@@ -316,6 +305,7 @@ class Restriction:
     """
 
     def __init__(self, dense: nn.Module, cuts: Collection[Cut]) -> None:
+        self._dense = dense
         self._layers = dict(dense.named_modules(remove_duplicate=False))
         # A cut names a layer once, whatever other names it has.
         names = {id(layer): name for name, layer in dense.named_modules()}
@@ -328,7 +318,7 @@ class Restriction:
             else:
                 self._alone.setdefault(cut.layer, []).append((cut.dim, cut))
         self._axes = {layer for layer, _ in self._cuts}
-        self._kept: dict[tuple[Cut, torch.device], Tensor] = {}
+        self._kept: dict[tuple[str, str, int | None, torch.device], Tensor] = {}
 
     def __call__(self, name: str, tensor: Tensor) -> Tensor:
         """The part of a tensor that is left; the tensor itself where nothing of it was cut.
@@ -349,6 +339,15 @@ class Restriction:
         kept = (None if cut is None else self._staying(cut, tensor) for cut in (out, into))
         return kind.restrict(layer, own_name, tensor, *kept)
 
+    @torch.no_grad()
+    def changed_tensors(self, pruned: nn.Module) -> Iterator[str]:
+        """Names of a pruned network's parameters and buffers that are not what is left."""
+        originals, found = named_tensors(self._dense), named_tensors(pruned)
+        for name, tensor in found.items():
+            if name not in originals or not _is_same(self(name, originals[name]), tensor):
+                yield name
+        yield from originals.keys() - found.keys()
+
     def touches(self, name: str) -> bool:
         """Whether cuts are of the layer that a tensor belongs to, or of the tensor itself."""
         return name in self._alone or self._owner(name)[0] in self._axes
@@ -366,7 +365,7 @@ class Restriction:
 
     def _staying(self, cut: Cut, tensor: Tensor) -> Tensor:
         """The positions of an axis that stay, on the tensor's device."""
-        key = cut, tensor.device
+        key = cut.layer, cut.axis, cut.dim, tensor.device
         if key not in self._kept:
             self._kept[key] = indices(cut.kept, tensor)
         return self._kept[key]

@@ -65,7 +65,7 @@ def unexercised(model: nn.Module, used: Collection[str]) -> list[str]:
     return [
         name
         for name, module in model.named_modules()
-        if (own := {id(each) for each in module.parameters(recurse=False)})
+        if (own := {id(each) for each in module._parameters.values() if each is not None})
         and own.isdisjoint(exercised)
     ]
 
@@ -95,28 +95,30 @@ def changed_attributes(dense: nn.Module, pruned: nn.Module) -> Iterator[str]:
             yield f"`{key}` {where} is another function"
         if _hooks(module) != _hooks(other):
             yield f"the hooks {where} are others"
+        kinds = _kinds(other)
         for key, kind in _kinds(module).items():
-            found = _kinds(other).get(key, kind)
+            found = kinds.get(key, kind)
             if found != kind:
                 yield f"`{key}` {where} is {found} and was {kind}"
 
 
 def _differing(module: nn.Module, other: nn.Module) -> Iterator[tuple[str, Any, Any]]:
     """Attributes that are no tensors and hold another value: what, and which of both."""
+    others = vars(other)
     for key, value in vars(module).items():
-        if key.startswith("_") or key == "training" or key not in vars(other):
+        found = others.get(key, value)
+        if found is value or key.startswith("_") or key == "training":
             continue
-        found = vars(other)[key]
         if _is_plain(value) and _is_plain(found) and value != found:
             yield key, value, found
 
 
 def _other_functions(module: nn.Module, other: nn.Module) -> Iterator[str]:
     """Attributes that are functions of other code, as a forward that one of both has by itself."""
-    before, after = ({**own_attributes(each)} for each in (module, other))
+    before, after = own_attributes(module), own_attributes(other)
     for key in dict.fromkeys((*before, *after)):
         one, two = before.get(key), after.get(key)
-        if (isroutine(one) or isroutine(two)) and _code(one) != _code(two):
+        if one is not two and (isroutine(one) or isroutine(two)) and _code(one) != _code(two):
             yield key
 
 

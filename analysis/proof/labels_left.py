@@ -1,6 +1,6 @@
 """The dense channels at the positions of a pruned network's tensors."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from math import prod
 
 import numpy as np
@@ -13,7 +13,6 @@ from analysis.network.labels.records import Trace
 from analysis.network.labels.tracing import state_of
 from analysis.proof.comparing import Restriction
 from analysis.proof.staying import Removed
-from analysis.records import Cut
 
 __all__ = ["NotOneCutError", "labels_after"]
 
@@ -23,38 +22,38 @@ class NotOneCutError(Exception):
 
 
 def labels_after(
-    dense: nn.Module, pruned: nn.Module, cuts: Collection[Cut], trace: Trace
-) -> tuple[dict[tuple[str, int], Tensor], Removed]:
+    dense: nn.Module, pruned: nn.Module, restricted: Restriction, trace: Trace
+) -> tuple[dict[tuple[str, int], Labels], Removed]:
     """The dense labels of each position of the pruned network's tensors, and which have gone."""
-    first = {id(tensor): name for name, tensor in state_of(dense).items()}
     named = named_tensors(dense)
-    restricted = Restriction(dense, cuts)
-    labels: dict[tuple[str, int], Tensor] = {}
+    first: dict[int, str] = {}
+    for name, tensor in named.items():
+        first.setdefault(id(tensor), name)
+    labels: dict[tuple[str, int], Labels] = {}
     removed = np.ones(trace.count, bool)
     removed[0] = False
     removed[trace.base :] = False
     rows: dict[tuple[str, int], Labels] = {}
-    for name in state_of(pruned):
-        tensor = named.get(name)
-        if tensor is None or id(tensor) not in first:
-            continue
+    for name in filter(named.__contains__, state_of(pruned)):
+        tensor = named[name]
         original = first[id(tensor)]
-        for dim, row in _rows(restricted, name, tensor).items():
+        left = _rows(restricted, name, tensor)
+        for dim in range(tensor.dim()):
             if (original, dim) not in trace.starts:
                 continue
-            known = rows.setdefault((original, dim), row)
-            if not np.array_equal(known, row):
+            every = trace.labels(original, dim)
+            own = every[left[dim]] if dim in left else every.copy()
+            known = rows.setdefault((original, dim), own)
+            if known is not own and not np.array_equal(known, own):
                 raise NotOneCutError(f"`{name}` and `{original}` were tied and are cut differently")
-            own = trace.starts[original, dim] + row
-            labels[name, dim] = torch.from_numpy(own)
+            labels[name, dim] = own
             removed[own] = False
     return labels, removed
 
 
 def _rows(restricted: Restriction, name: str, tensor: Tensor) -> dict[int, Labels]:
-    """For each dimension of a tensor the positions that stay."""
-    shape = tuple(tensor.shape)
-    rows = {dim: np.arange(size, dtype=np.int32) for dim, size in enumerate(shape)}
+    """The positions that stay, for each dimension of a tensor that may have lost some."""
+    shape, rows = tuple(tensor.shape), dict[int, Labels]()
     if not shape or not restricted.touches(name):
         return rows
     # One position of the taps of a kernel stands for all.

@@ -6,7 +6,7 @@ prunings; so the channel is set to zero at the input of each layer that mixes ch
 statistics over channels are taken over the kept ones.
 """
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -54,27 +54,27 @@ def masked(model: nn.Module, cuts: Collection[Cut], inside: Collection[str] = ()
         # What a tensor makes of a removed channel is not read; what it reads is masked in it.
         until_done.enter_context(_filled(model, [cut for cut in cuts if cut.axis == "in"], 0.0))
         for cut, layer, kind in located:
-            removed = torch.tensor(cut.removed, dtype=torch.long)
             if cut.layer in inside:
                 continue
             if cut.axis == "in":
-                hook = _masked_input(kind.axis(layer), removed)
+                hook = _masked_input(kind.axis(layer), cut.removed)
                 handle = layer.register_forward_pre_hook(hook, with_kwargs=True)
                 until_done.callback(handle.remove)
             elif kind.over_kept is not None and has_own_forward(layer):
-                hook = _over_kept(kind, torch.tensor(cut.kept, dtype=torch.long))
+                hook = _over_kept(kind, cut.kept)
                 handle = layer.register_forward_hook(hook, with_kwargs=True)
                 until_done.callback(handle.remove)
             elif kind.masked is not None:
                 hook = (
-                    _masked_input(kind.axis(layer), removed, ("query", "key", "value"))
+                    _masked_input(kind.axis(layer), cut.removed, ("query", "key", "value"))
                     if kind.coupled
-                    else _masked_state(removed, cut.width)
+                    else _masked_state(cut.removed, cut.width)
                 )
                 handle = layer.register_forward_pre_hook(hook, with_kwargs=True)
                 until_done.callback(handle.remove)
                 for name, parameter in layer.named_parameters():
-                    value = kind.masked(layer, name, parameter.data, removed.to(parameter.device))
+                    removed = indices(cut.removed, parameter)
+                    value = kind.masked(layer, name, parameter.data, removed)
                     until_done.enter_context(_replaced(parameter, value))
         for name in inside:
             own = {cut.axis: cut for cut, _, _ in located if cut.layer == name}
@@ -140,15 +140,14 @@ def tagged(model: nn.Module, cuts: Collection[Cut]) -> Iterator[None]:
         until_done.enter_context(_filled(model, others, torch.nan))
         until_done.enter_context(recurrent_tagged(model, cuts))
         for cut, layer, kind in _located(model, cuts):
-            removed = torch.tensor(cut.removed, dtype=torch.long)
             if cut.axis == "in" and not has_own_forward(layer):
                 # As in a weight-standardised convolution, whose weights are normalised first.
-                kept = torch.tensor(cut.kept, dtype=torch.long)
                 for name, parameter in layer.named_parameters(recurse=False):
+                    kept = indices(cut.kept, parameter)
                     value = masked_part(kind, layer, name, parameter.data, None, kept, torch.nan)
                     until_done.enter_context(_replaced(parameter, value))
             elif cut.axis == "out" and not kind.renormalizes:
-                hook = _tag_output(kind.axis(layer), removed, cut.width)
+                hook = _tag_output(kind.axis(layer), cut.removed, cut.width)
                 until_done.callback(layer.register_forward_hook(hook).remove)
         yield
 
@@ -181,7 +180,7 @@ def _located(model: nn.Module, cuts: Iterable[Cut]) -> Iterator[tuple[Cut, nn.Mo
             yield cut, layer, kind
 
 
-def _masked_input(axis: int, removed: Tensor, named: tuple[str, ...] = ("input",)) -> Any:
+def _masked_input(axis: int, removed: Sequence[int], named: tuple[str, ...] = ("input",)) -> Any:
     """A hook that sets the removed channels of a layer's inputs to zero."""
 
     def zeroed(tensor: Any) -> Any:
@@ -189,7 +188,7 @@ def _masked_input(axis: int, removed: Tensor, named: tuple[str, ...] = ("input",
             return tensor._replace(data=zeroed(tensor.data))
         if not isinstance(tensor, Tensor):
             return tensor
-        return tensor.index_fill(axis, removed.to(tensor.device), 0.0)
+        return tensor.index_fill(axis, indices(removed, tensor), 0.0)
 
     def hook(_layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         count = len(named)
@@ -201,12 +200,12 @@ def _masked_input(axis: int, removed: Tensor, named: tuple[str, ...] = ("input",
     return hook
 
 
-def _masked_state(removed: Tensor, width: int) -> Any:
+def _masked_state(removed: Sequence[int], width: int) -> Any:
     """A hook that sets the removed channels of a recurrent layer's first state to zero."""
 
     def zeroed(tensor: Tensor) -> Tensor:
         has_them = tensor.shape[-1] == width
-        return tensor.index_fill(-1, removed.to(tensor.device), 0.0) if has_them else tensor
+        return tensor.index_fill(-1, indices(removed, tensor), 0.0) if has_them else tensor
 
     def hook(_layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         return (*args[:1], *map_tensors(args[1:], zeroed)), {
@@ -217,12 +216,12 @@ def _masked_state(removed: Tensor, width: int) -> Any:
     return hook
 
 
-def _over_kept(kind: Kind, kept: Tensor) -> Any:
+def _over_kept(kind: Kind, kept: Sequence[int]) -> Any:
     """A hook that puts a layer's output over the kept channels in place; the others are zero."""
 
     def hook(layer: nn.Module, args: Any, kwargs: Any, output: Tensor) -> Tensor:
         inputs = args[0] if args else kwargs["input"]
-        place = kept.to(inputs.device)
+        place = indices(kept, inputs)
         assert kind.over_kept is not None
         part = kind.over_kept(layer, inputs, place)
         return torch.zeros_like(output).index_copy(kind.axis(layer), place, part)
@@ -230,14 +229,14 @@ def _over_kept(kind: Kind, kept: Tensor) -> Any:
     return hook
 
 
-def _tag_output(axis: int, removed: Tensor, width: int) -> Any:
+def _tag_output(axis: int, channels: Sequence[int], width: int) -> Any:
     """A hook that makes the removed channels NaN; a recurrent layer puts out several tensors."""
 
     def tagged(output: Tensor) -> Tensor:
         # Both directions are side by side.
-        blocks = range(output.shape[axis] // width)
+        blocks, removed = range(output.shape[axis] // width), indices(channels, output)
         places = torch.cat([removed[:0], *(removed + block * width for block in blocks)])
-        return output.index_fill(axis, places.to(output.device), torch.nan)
+        return output.index_fill(axis, places, torch.nan)
 
     def hook(_layer: nn.Module, _args: Any, output: Any) -> Any:
         return map_tensors(output, tagged)

@@ -115,7 +115,7 @@ def _calls(model: nn.Module, inputs: Inputs) -> Sequence[Step]:
         lambda sizes: plain_pass(
             forgetful(aliased(model, requires_grad=False), inputs), inputs, sizes=sizes
         )
-    )
+    ).calls
 
 
 def _go_one_way(calls: Sequence[Step], others: Sequence[Step]) -> bool:

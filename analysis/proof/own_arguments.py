@@ -76,7 +76,7 @@ class OwnArguments:
 def _calls(model: nn.Module, inputs: Inputs) -> Sequence[Step]:
     """Every operator that a network calls; none where it raises."""
     try:
-        return plain_pass(forgetful(model, inputs), inputs)
+        return plain_pass(forgetful(model, inputs), inputs).calls
     except Exception:
         return ()
 

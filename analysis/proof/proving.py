@@ -221,10 +221,14 @@ class _Proof:
         return is_known or layer in self._structure.norms
 
     @cached_property
+    def _restricted(self) -> comparing.Restriction:
+        return comparing.Restriction(self._dense, self._cuts)
+
+    @cached_property
     def _structure(self) -> Structure:
         expected = self._expected
         recording, examples = expected.noted.recording, expected.examples
-        return line_up(self._dense, recording, self._pruned, self._cuts, examples)
+        return line_up(self._dense, recording, self._pruned, self._restricted, examples)
 
     def _judged(self, answer: Verification, renormalized: bool) -> Verification:
         """The verdict on two networks whose numbers are equal."""
@@ -279,7 +283,7 @@ class _Proof:
             yield _some(changed)
 
     def _changed(self) -> str | None:
-        return next(comparing.changed_tensors(self._dense, self._pruned, self._cuts), None)
+        return next(self._restricted.changed_tensors(self._pruned), None)
 
     def _by_structure(self, answer: Verification) -> Verification:
         """The verdict on two networks whose numbers are not equal, and why they are not."""

@@ -8,13 +8,14 @@ went. Both then compute the same for every input that takes this path, where not
 channels; what is, is taken over those that stay.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby, zip_longest
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from analysis.network.inference import (
     Inputs,
@@ -27,6 +28,8 @@ from analysis.network.labels.reasons import OUTPUT, RANKED, UNKNOWN
 from analysis.network.labels.records import NUMBERS, Combining, Edge, Place, Step, Trace
 from analysis.network.labels.tracing import labelled_pass
 from analysis.network.sizes import SizesOnly, sized
+from analysis.proof.by_sizes import are_one_by_sizes
+from analysis.proof.comparing import Restriction
 from analysis.proof.conflicts import conflicts
 from analysis.proof.constants import Constants, OtherArgumentsError
 from analysis.proof.exercised import forgetful
@@ -36,7 +39,7 @@ from analysis.proof.lines import by_line, kind_of, site_of
 from analysis.proof.norms import norms_of
 from analysis.proof.own_arguments import OwnArguments
 from analysis.proof.staying import Removed, Staying
-from analysis.records import Cut, Sizes
+from analysis.records import Sizes
 
 __all__ = ["FUNCTIONS", "Recording", "Structure", "line_up", "record"]
 
@@ -107,7 +110,7 @@ class Structure:
 def record(
     model: nn.Module,
     inputs: Inputs,
-    labels: Mapping[tuple[str, int], Tensor] | None = None,
+    labels: Mapping[tuple[str, int], Labels] | None = None,
     count: int = 1,
 ) -> Recording:
     """Follow the channels of a network once.
@@ -133,7 +136,7 @@ def line_up(
     dense: nn.Module,
     recording: Recording,
     pruned: nn.Module,
-    cuts: Collection[Cut],
+    restricted: Restriction,
     inputs: Inputs,
 ) -> Structure:
     """Line up a pruned network with the recording of the dense one.
@@ -142,29 +145,35 @@ def line_up(
         dense: the network before the cuts.
         recording: of it, made before any foreign code ran.
         pruned: the network after them.
-        cuts: every axis that was cut, with indices of the dense network.
+        restricted: what the cuts leave of the dense network.
         inputs: those of the recording.
     """
     if recording.failed:
         return Structure(unknown=f"the dense network cannot be followed: {recording.failed}")
     trace = recording.trace
     try:
-        labels, removed = labels_after(dense, pruned, cuts, trace)
+        labels, removed = labels_after(dense, pruned, restricted, trace)
     except NotOneCutError as error:
         return Structure(unknown=str(error))
+    if are_one_by_sizes(pruned, inputs, trace, removed):
+        macs = Sizes(trace.macs, trace.macs_without(removed))
+        return Structure(draws=_draws(trace), used=frozenset(trace.used), macs=macs)
     after = record(pruned, inputs, labels, trace.count)
     if after.failed:
         return Structure(unknown=f"the pruned network cannot be followed: {after.failed}")
     kept = {
-        (name, dim): row.long() - trace.starts[name, dim]
+        (name, dim): torch.from_numpy(row.astype(np.int64) - trace.starts[name, dim])
         for (name, dim), row in labels.items()
         if (name, dim) in trace.starts
     }
     own = OwnArguments(dense, inputs, kept, trace.calls, after.trace.calls)
     structure = _Lining(recording, after, removed, own).structure()
-    draws = any(step.place.operator in operators.RANDOM for step in after.trace.calls)
-    macs = Sizes(trace.macs, after.trace.macs)
-    return replace(structure, used=frozenset(after.trace.used), draws=draws, macs=macs)
+    used, macs = frozenset(after.trace.used), Sizes(trace.macs, after.trace.macs)
+    return replace(structure, draws=_draws(after.trace), used=used, macs=macs)
+
+
+def _draws(trace: Trace) -> bool:
+    return any(step.place.operator in operators.RANDOM for step in trace.calls)
 
 
 class _UnknownError(Exception):

@@ -97,7 +97,10 @@ def step(
         InputError: the pruner's step cannot be run group by group.
         UnprunableError: the pruner raised.
     """
-    ledger = Ledger(getattr(pruner, "DG", None))
+    graph = getattr(pruner, "DG", None)
+    since_start = history or Ledger(graph)
+    # Before anything has gone both number channels alike.
+    own = Ledger(graph) if since_start.has_cuts else since_start
     with upstream("ranking", blame):
         groups = pruner.step(interactive=True)
     if groups is None:
@@ -110,8 +113,8 @@ def step(
             removal = group.removal
             yield removal, group.since_start
         elif any(idxs for _, idxs in group):
-            removal = ledger.removal(group)
-            yield removal, history.removal(group) if history else removal
+            removal = own.removal(group)
+            yield removal, removal if own is since_start else since_start.removal(group)
         else:
             continue  # torch-pruning also yields groups of which nothing ranks low enough
         pruning = f"pruning the group of `{removal.root}`"
@@ -189,6 +192,11 @@ class Ledger:
         self._alive: dict[tuple[str, str, int | None], list[int]] = {}
         self._width: dict[tuple[str, str, int | None], int] = {}
 
+    @property
+    def has_cuts(self) -> bool:
+        """Whether any group was cut."""
+        return bool(self._alive)
+
     def removal(self, group: Any) -> Removal:
         """Record a group that is about to be cut."""
         cuts = tuple(cut for dep, idxs in group for cut in self._cuts(dep, idxs))
@@ -231,7 +239,7 @@ class Ledger:
             self._alive[key] = list(range(width))
         alive = self._alive[key]
         # torch-pruning also passes indices beyond the last channel, and cuts nothing there.
-        going = set(idxs) & set(range(len(alive)))
+        going = set(idxs).intersection(range(len(alive)))
         removed = tuple(alive[index] for index in sorted(going))
         self._alive[key] = [channel for index, channel in enumerate(alive) if index not in going]
         return Cut(name, axis, self._width[key], removed, dim)

@@ -80,8 +80,7 @@ class Cut:
     @cached_property
     def kept(self) -> tuple[int, ...]:
         """The indices that are kept, in order."""
-        gone = set(self.removed)
-        return tuple(index for index in range(self.width) if index not in gone)
+        return tuple(sorted(set(range(self.width)).difference(self.removed)))
 
 
 @dataclass(frozen=True)

@@ -107,7 +107,7 @@ ROOMS = {
             "lines",
             "norms",
         ),
-        ("conflicts", "labels_left", "own_arguments"),
+        ("by_sizes", "conflicts", "labels_left", "own_arguments"),
         ("structure",),
         ("other_sizes",),
         ("masked_dense", "round_trips"),

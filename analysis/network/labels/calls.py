@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from analysis.network.labels.meeting import Meeting, Operand
-from analysis.network.labels.planes import Planes, axes_of, compact, labels_of
+from analysis.network.labels.planes import Planes, axes_of, compact, labels_of, relaid
 from analysis.network.labels.records import Space, Step
 
 __all__ = ["Call", "is_fresh", "is_own", "is_uniform", "planes_of", "space_of"]
@@ -134,7 +134,7 @@ class Call:
         """A vector that belongs to one dimension of another tensor."""
         shape = [1] * dims
         shape[axis] = value.numel()
-        planes = tuple(p.reshape(shape) for p in self.planes_of(value) if p.numel() > 1)
+        planes = tuple(relaid(p, shape) for p in self.planes_of(value) if p.numel() > 1)
         return Operand(planes, tuple(shape), frozenset({axis} if self.is_fresh(value) else ()))
 
     def hold(self, planes: Iterable[Tensor], why: str) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor
 from analysis.network.labels import reasons
 from analysis.network.labels.calls import Call, is_own, space_of
 from analysis.network.labels.meeting import Operand
-from analysis.network.labels.planes import axes_of, labels_of
+from analysis.network.labels.planes import axes_of, labels_of, relaid
 from analysis.network.labels.records import Read
 
 __all__ = ["CONTRACTIONS"]
@@ -96,7 +96,9 @@ def _convolution(call: Call) -> None:
     )
     images_of = images if transposed else call.made[0]
     _outer(call, images_of.shape[0] * prod(images_of.shape[2:]) * prod(weight.shape[2:]))
-    planes = [p.expand(groups, made, 1).reshape(1, -1, *(1,) * (rank - 2)) for p in found]
+    every = (groups, made, 1)
+    whole = [plane if plane.shape == every else plane.expand(every) for plane in found]
+    planes = [relaid(plane, (1, -1, *(1,) * (rank - 2))) for plane in whole]
     planes = call.meeting.apart(planes)
     bias = call.bound.get("bias")
     if bias is not None:
@@ -112,7 +114,7 @@ def _arriving(call: Call, groups: int, read: int) -> list[Tensor]:
     for plane in call.planes_of(call.bound["input"]):
         if 1 in axes_of(plane):
             channels = call.meeting.over(plane, frozenset({1}))
-            arriving.append(channels.reshape(-1).view(groups, 1, read))
+            arriving.append(relaid(channels, (groups, 1, read)))
         elif axes_of(plane):
             # A window over channels, as in efficient channel attention.
             call.meeting.hold(labels_of(plane), reasons.WINDOW)
@@ -127,9 +129,9 @@ def _filters(call: Call, space: Sequence[int], *, transposed: bool) -> list[Tens
     for plane in call.planes_of(call.bound["weight"]):
         axes = axes_of(plane)
         if axes == {made_axis}:
-            found.append(plane.reshape((1, made, 1) if transposed else (groups, made, 1)))
+            found.append(relaid(plane, (1, made, 1) if transposed else (groups, made, 1)))
         elif axes == {read_axis}:
-            found.append(plane.reshape((groups, 1, read) if transposed else (1, 1, read)))
+            found.append(relaid(plane, (groups, 1, read) if transposed else (1, 1, read)))
         elif axes:
             call.meeting.hold(labels_of(plane), reasons.TAPS)
     return found

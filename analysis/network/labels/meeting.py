@@ -77,8 +77,11 @@ class Meeting:
             lone = (first > 0) != (second > 0)
             if lone.any():
                 self._follow_or_hold((first + second)[lone], reasons.PADDED)
-        if both.any():
-            self.trace.edges.append(Edge(self.step, why, first[both], second[both]))
+        count = np.count_nonzero(both)
+        if 0 < count < both.size:
+            first, second = first[both], second[both]
+        if count:
+            self.trace.edges.append(Edge(self.step, why, first, second))
 
     def joined(self, operands: Sequence[Operand], why: str) -> list[Tensor]:
         """The planes of what comes of operands that meet element by element."""

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from math import prod
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -23,6 +24,7 @@ __all__ = [
     "distinct",
     "is_full",
     "labels_of",
+    "relaid",
     "reshaped",
     "spread",
     "varying",
@@ -33,11 +35,21 @@ Planes = tuple[Tensor, ...]
 Labels = NDArray[np.int32]
 
 
-def axis_plane(labels: Tensor, dims: int, axis: int) -> Tensor:
-    """One label for each position of an axis, as a plane of a tensor with so many dimensions."""
+def axis_plane(labels: Labels, dims: int, axis: int) -> Tensor:
+    """A channel for each position of an axis, as a plane of a tensor with so many dimensions."""
     shape = [1] * dims
-    shape[axis] = labels.numel()
-    return labels.view(shape)
+    shape[axis] = labels.size
+    plane = torch.from_numpy(labels.reshape(shape))
+    plane._labels, plane._full = labels.squeeze(), True  # type: ignore[attr-defined]
+    return plane
+
+
+def relaid(plane: Tensor, shape: Sequence[int]) -> Tensor:
+    """The plane in another shape, with what is known of its labels."""
+    made = plane.reshape(shape)
+    varying = [size for size in made.shape if size != 1]
+    made._labels, made._full = labels_of(plane).reshape(varying), is_full(plane)  # type: ignore[attr-defined]
+    return made
 
 
 def axes_of(plane: Tensor) -> frozenset[int]:
@@ -62,7 +74,8 @@ def is_full(plane: Tensor) -> bool:
     """Whether every element carries a channel."""
     known: bool | None = getattr(plane, "_full", None)
     if known is None:
-        known = bool(labels_of(plane).all())
+        labels = labels_of(plane)
+        known = np.count_nonzero(labels) == labels.size
         plane._full = known  # type: ignore[attr-defined]
     return known
 

@@ -1,6 +1,6 @@
 """What a labelled pass leaves behind."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import prod
@@ -8,6 +8,7 @@ from types import CodeType
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from analysis.network.labels.planes import Labels
@@ -78,6 +79,11 @@ class Space:
     def size(self) -> int:
         """Products in the dense network."""
         return self.constant * prod(plane.size for plane in self.planes)
+
+    def size_without(self, removed: NDArray[np.bool_]) -> int:
+        """Products that are left, where ``removed`` says of each label whether it has gone."""
+        left = (plane.size - int(np.count_nonzero(removed[plane])) for plane in self.planes)
+        return self.constant * prod(left)
 
 
 @dataclass(frozen=True, eq=False)
@@ -253,8 +259,15 @@ class Trace:
     @property
     def macs(self) -> int:
         """Multiply-accumulates of the pass, by fvcore's rules."""
+        return self._counted(lambda space: space.size)
+
+    def macs_without(self, removed: NDArray[np.bool_]) -> int:
+        """The same of a network in which each operator has lost these labels and no more."""
+        return self._counted(lambda space: space.size_without(removed))
+
+    def _counted(self, size: Callable[[Space], int]) -> int:
         spaces = (space for call in self.calls for space in call.spaces)
-        return sum(FVCORE[space.kind] * space.size for space in spaces if space.kind in FVCORE)
+        return sum(FVCORE[space.kind] * size(space) for space in spaces if space.kind in FVCORE)
 
     @cached_property
     def _axes(self) -> tuple[list[tuple[str, int]], Labels]:

@@ -56,7 +56,7 @@ def _move(call: Call) -> None:
     found: list[list[Tensor]] = [[] for _ in call.made]
     for plane in call.planes(0):
         labels = spread(plane, first.shape)
-        if call.name == "constant_pad_nd":
+        if call.name in _ALIKE_WRITTEN_OUT:
             labels = plane
         elif call.name == "as_strided":
             labels = torch.empty_strided(first.shape, first.stride(), dtype=torch.int32).copy_(
@@ -75,6 +75,12 @@ def _move(call: Call) -> None:
                 call.meeting.layout(part, was_one=len(axes_of(plane)) < 2)
     for place, planes in enumerate(found):
         call.put(place, planes)
+
+
+_ALIKE_WRITTEN_OUT = frozenset(
+    {"constant_pad_nd", "movedim", "permute", "t", "transpose", "unsqueeze"}
+)
+"""Movement that does to a plane what it does to one label for each element."""
 
 
 def _concatenate(call: Call) -> None:

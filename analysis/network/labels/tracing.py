@@ -9,6 +9,7 @@ from functools import cache
 from types import CodeType
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -28,6 +29,7 @@ from analysis.network.labels import operators, reasons
 from analysis.network.labels.calls import Call, is_fresh, is_own, is_uniform, planes_of
 from analysis.network.labels.meeting import Meeting
 from analysis.network.labels.planes import (
+    Labels,
     Planes,
     axis_plane,
     labels_of,
@@ -51,7 +53,7 @@ def state_of(model: nn.Module) -> dict[str, Tensor]:
 def labelled_pass(
     model: nn.Module,
     inputs: Inputs,
-    labels: Mapping[tuple[str, int], Tensor] | None = None,
+    labels: Mapping[tuple[str, int], Labels] | None = None,
     watch: Callable[[Step], None] | None = None,
     count: int = 1,
     calls: list[Step] | None = None,
@@ -71,19 +73,21 @@ def labelled_pass(
     Raises:
         Exception: whatever the model's forward raises.
     """
-    with _running(model, sizes) as (state, scope, functions):
+    with _running(model) as (state, scope):
         trace = _numbered(state) if labels is None else Trace({}, {}, count=count)
         trace.calls = trace.calls if calls is None else calls
         if labels is None:
-            every = torch.arange(trace.count, dtype=torch.int32)
+            every = np.arange(trace.count, dtype=np.int32)
             labels = {axis: every[n : n + trace.sizes[axis]] for axis, n in trace.starts.items()}
         for name, tensor in state.items():
             tensor._planes = _planes_of(name, tensor, labels)  # type: ignore[attr-defined]
         try:
-            with _Tracer(trace, scope, watch, functions, _run_by(sizes)) as tracer:
+            with (
+                _plain_operators(sizes) as functions,
+                _Tracer(trace, scope, watch, functions, _run_by(sizes)) as tracer,
+            ):
                 output = forward(model, inputs)
-            trace.output = _kinds_of(output)
-            trace.left = tuple(map(_source, tensors_of(output)))
+            _note_output(trace, output)
             # Outside of the mode, which would follow what reads the labels as well.
             for tensor in tensors_of(output):
                 tracer.leave(tensor)
@@ -98,7 +102,7 @@ def plain_pass(
     inputs: Inputs,
     watch: Callable[[Step], None] | None = None,
     sizes: SizesOnly | None = None,
-) -> list[Step]:
+) -> Trace:
     """Run a model once and note which operators it calls where and with what, following nothing.
 
     Args:
@@ -111,11 +115,14 @@ def plain_pass(
         Exception: whatever the model's forward raises.
     """
     with (
-        _running(model, sizes) as (_, scope, _),
+        _running(model) as (_, scope),
+        _plain_operators(sizes),
         _Noting([], scope, watch, _run_by(sizes)) as noting,
     ):
-        forward(model, inputs)
-    return noting.calls
+        output = forward(model, inputs)
+    trace = Trace({}, {}, calls=noting.calls)
+    _note_output(trace, output)
+    return trace
 
 
 def _run_by(sizes: SizesOnly | None) -> Run:
@@ -123,25 +130,23 @@ def _run_by(sizes: SizesOnly | None) -> Run:
 
 
 @contextmanager
-def _running(
-    model: nn.Module, sizes: SizesOnly | None
-) -> Iterator[tuple[dict[str, Tensor], list[str], "_Functions"]]:
-    """The tensors of a model, known by name in the block, whose forward is running, functions."""
+def _running(model: nn.Module) -> Iterator[tuple[dict[str, Tensor], list[str]]]:
+    """The tensors of a model, known by name in the block, and whose forward is running."""
     state = state_of(model)
     for name, tensor in state.items():
         tensor._own, tensor._source = True, name  # type: ignore[attr-defined]
         tensor._weight = name  # type: ignore[attr-defined]
     try:
-        with (
-            left_as_found(model),
-            module_scope(model) as scope,
-            torch.no_grad(),
-            _plain_operators(sizes) as functions,
-        ):
-            yield state, scope, functions
+        with left_as_found(model), module_scope(model) as scope, torch.no_grad():
+            yield state, scope
     finally:
         for tensor in state.values():
             del tensor._own, tensor._source, tensor._weight  # type: ignore[attr-defined]
+
+
+def _note_output(trace: Trace, output: Any) -> None:
+    trace.output = _kinds_of(output)
+    trace.left = tuple(map(_source, tensors_of(output)))
 
 
 def _kinds_of(value: Any) -> Any:
@@ -222,7 +227,7 @@ def _numbered(state: Mapping[str, Tensor]) -> Trace:
     return Trace(starts, sizes, count=count)
 
 
-def _planes_of(name: str, tensor: Tensor, labels: Mapping[tuple[str, int], Tensor]) -> Planes:
+def _planes_of(name: str, tensor: Tensor, labels: Mapping[tuple[str, int], Labels]) -> Planes:
     dims = tensor.dim()
     found = ((dim, labels.get((name, dim))) for dim in range(dims))
     return tuple(axis_plane(row, dims, dim) for dim, row in found if row is not None)
@@ -230,10 +235,9 @@ def _planes_of(name: str, tensor: Tensor, labels: Mapping[tuple[str, int], Tenso
 
 def _constant(value: Any) -> Any:
     """What an operator is given beside the tensors of this pass: of others what they hold."""
-    if isinstance(value, torch.Generator):
-        value = value.get_state()  # another one draws the same
     if not isinstance(value, Tensor):
-        return value
+        # Another generator draws the same.
+        return _constant(value.get_state()) if isinstance(value, torch.Generator) else value
     if hasattr(value, "_own") or value.is_meta or value.layout is not torch.strided:
         return None
     if value.numel() == 1:
@@ -264,20 +268,20 @@ def _source(value: Tensor) -> Source:
     return getattr(value, "_source", None)
 
 
-def _weights(leaves: Sequence[Any]) -> tuple[str, ...]:
+def _weights(operands: Sequence[Any]) -> tuple[str, ...]:
     """Names of the model's tensors among operands, those of most dimensions first."""
-    held = [value for value in leaves if getattr(value, "_weight", "")]
+    held = [value for value in operands if getattr(value, "_weight", "")]
     return tuple(value._weight for value in sorted(held, key=lambda value: -value.dim()))
 
 
-def _moved(step: Step, leaves: Sequence[Any]) -> str:
+def _moved(step: Step, operands: Sequence[Tensor]) -> str:
     """Name of the model's tensor whose elements an operator moves; empty for none."""
     is_moved = step.place.operator in operators.MOVED
-    return getattr(leaves[0], "_weight", "") if is_moved else ""
+    return getattr(operands[0], "_weight", "") if is_moved else ""
 
 
-def _shapes(values: Iterable[Any]) -> tuple[tuple[int, ...], ...]:
-    return tuple(tuple(value.shape) for value in values if isinstance(value, Tensor))
+def _shapes(values: Iterable[Tensor]) -> tuple[tuple[int, ...], ...]:
+    return tuple(tuple(value.shape) for value in values)
 
 
 def _line() -> tuple[str, Inner]:
@@ -327,30 +331,31 @@ class _Noting(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         leaves = list(_leaves((*args, *kwargs.values())))
-        step = self._opened(func, leaves)
+        operands = [value for value in leaves if isinstance(value, Tensor)]
+        step = self._opened(func, leaves, operands)
         result = self._run(func, args, kwargs)
-        for value in self._closed(step, leaves, result):
+        for value in self._closed(step, operands, result):
             value._own = False  # type: ignore[attr-defined]
         if self._watch:
             self._watch(step)
         return result
 
-    def _opened(self, func: Any, leaves: Sequence[Any]) -> Step:
+    def _opened(self, func: Any, leaves: Sequence[Any], operands: Sequence[Tensor]) -> Step:
         """An operator that is about to run."""
         line, inner = _line()
         place = Place(operators.name_of(func), self._scope[-1] if self._scope else "", line)
         self._turns[place] += 1
         step = Step(place, self._turns[place], inner)
-        step.sources = tuple(_source(value) for value in leaves if isinstance(value, Tensor))
-        step.by_values = self._by_values(func, step, leaves)
-        step.weights = _weights(leaves)
+        step.sources = tuple(map(_source, operands))
+        step.by_values = self._by_values(func, step, operands)
+        step.weights = _weights(operands)
         step.constants = tuple(map(_constant, leaves))
         self.calls.append(step)
         return step
 
-    def _by_values(self, func: Any, step: Step, leaves: Sequence[Any]) -> bool:
+    def _by_values(self, func: Any, step: Step, operands: Sequence[Tensor]) -> bool:
         """Whether values decide its sizes; of an index only a mask does."""
-        is_masked = any(isinstance(each, Tensor) and each.dtype is torch.bool for each in leaves)
+        is_masked = any(each.dtype is torch.bool for each in operands)
         return (
             operators.sizes_by_values(func, step.place.operator)
             or (step.place.operator == "index" and is_masked)
@@ -359,12 +364,12 @@ class _Noting(TorchDispatchMode):
             )
         )
 
-    def _closed(self, step: Step, leaves: Sequence[Any], result: Any) -> list[Tensor]:
+    def _closed(self, step: Step, operands: Sequence[Tensor], result: Any) -> list[Tensor]:
         """What an operator has made."""
         made = [value for value in _leaves((result,)) if isinstance(value, Tensor)]
-        step.given, step.shapes = _shapes(leaves), _shapes(made)
+        step.given, step.shapes = _shapes(operands), _shapes(made)
         is_copy = step.place.operator in operators.COPIES and step.sources
-        moved = _moved(step, leaves)
+        moved = _moved(step, operands)
         for number, value in enumerate(made):
             value._weight = moved  # type: ignore[attr-defined]
             made_by = step.sources[0] if is_copy else (len(self.calls) - 1, number)
@@ -413,10 +418,10 @@ class _Tracer(_Noting):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         leaves = list(_leaves((*args, *kwargs.values())))
-        step = self._opened(func, leaves)
+        operands = [value for value in leaves if isinstance(value, Tensor)]
+        step = self._opened(func, leaves, operands)
         name, step.within = step.place.operator, self._functions.product
         self.trace.used.update(each for each in step.sources if isinstance(each, str))
-        operands = [value for value in leaves if isinstance(value, Tensor)]
         for value in operands:
             if name not in operators.MOVEMENT:
                 self._numbered(value)
@@ -430,7 +435,7 @@ class _Tracer(_Noting):
         if operands and func._schema.is_mutable and is_fresh(operands[0]):
             given[id(operands[0])] = planes_of(operands[0]), is_uniform(operands[0])
         result = self._run(func, args, kwargs)
-        made = self._closed(step, leaves, result)
+        made = self._closed(step, operands, result)
         follows = bool(arriving) and name not in operators.FACTORIES
         if follows or name in COUNTED:
             bound = dict(zip(operators.arguments_of(func), args, strict=False))

@@ -9,7 +9,7 @@ from analysis.network.labels.records import Trace
 
 
 def plane(first: int, count: int, dims: int, axis: int) -> torch.Tensor:
-    return axis_plane(torch.arange(first, first + count, dtype=torch.int32), dims, axis)
+    return axis_plane(np.arange(first, first + count, dtype=np.int32), dims, axis)
 
 
 def coupled(trace: Trace) -> set[tuple[int, int]]:

@@ -3,6 +3,7 @@
 from itertools import product
 from math import prod
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -41,7 +42,7 @@ def test_a_plane_is_reshaped_as_the_tensor(data: st.DataObject, count: int) -> N
 
 
 def test_nothing_of_an_empty_tensor() -> None:
-    assert reshaped(axis_plane(torch.tensor([1, 2]), 2, 1), (0, 2), (2, 0)) is None
+    assert reshaped(axis_plane(np.array([1, 2], np.int32), 2, 1), (0, 2), (2, 0)) is None
 
 
 @settings(max_examples=200, deadline=None, derandomize=True)
@@ -63,7 +64,7 @@ def test_a_compact_plane_says_the_same(rows: list[list[int]], more: int) -> None
 
 
 def test_a_plane_along_an_axis() -> None:
-    plane = axis_plane(torch.tensor([5, 6, 7], dtype=torch.int32), 4, 2)
+    plane = axis_plane(np.array([5, 6, 7], np.int32), 4, 2)
     assert plane.shape == (1, 1, 3, 1)
     assert axes_of(plane) == {2}
     assert labels_of(plane).tolist() == [5, 6, 7]
@@ -71,4 +72,4 @@ def test_a_plane_along_an_axis() -> None:
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
 def test_a_single_position_varies_along_nothing(axis: int) -> None:
-    assert axes_of(axis_plane(torch.tensor([3]), 3, axis)) == frozenset()
+    assert axes_of(axis_plane(np.array([3], np.int32), 3, axis)) == frozenset()

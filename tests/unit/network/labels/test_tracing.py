@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -189,6 +190,6 @@ def test_every_operator_is_passed_to_the_watcher() -> None:
 
 def test_labels_that_are_given_are_carried() -> None:
     model = Numbered(lambda v: v.flip(1)).eval()
-    own = torch.arange(101, 109, dtype=torch.int32)
+    own = np.arange(101, 109, dtype=np.int32)
     trace = labelled_pass(model, x(), {("make.weight", 0): own, ("make.bias", 0): own}, count=1000)
     assert carried(trace.steps[-1])[0, :, 0, 0].tolist() == list(range(108, 100, -1))
