@@ -90,7 +90,8 @@ class Records:
         """
         told = {field.name: getattr(end, field.name) for field in fields(end)}
         content = {"schema": SCHEMA, "name": cell.name, **cell.content, "end": told}
-        write_text(self._path(cell), json.dumps(content, indent=1, default=asdict) + "\n")
+        # On one line, which Python writes four times as fast as one that is indented.
+        write_text(self._path(cell), json.dumps(content, default=asdict) + "\n")
 
     def others(self, cells: Iterable[Cell]) -> Counter[str]:
         """How many records are of no such cell, by what of their versions is another."""
