@@ -205,7 +205,7 @@ def _done(parts: list[_Part], workers: int) -> _Done:
 
 
 def _word(value: Any) -> str:
-    """What a part is told apart by."""
+    """What distinguishes a part of a network from others."""
     is_config = isinstance(value, Config)
     return f"{value.policy} {value.scope} {value.asked}" if is_config else str(value)
 
@@ -228,7 +228,7 @@ def _found(done: _Done, part: _Part, *late: Any) -> Any:
     """What a part found, or this in place of what took longer than it may.
 
     Raises:
-        InputError: nothing can stand in its place.
+        InputError: there is nothing to take its place.
     """
     found = done[part]
     if not isinstance(found, End):

@@ -172,7 +172,7 @@ class Slot:
             raise
         except (AnalysisError, BudgetExceededError) as error:
             told_to_end = isinstance(error, WorkerError) and error.was_told_to_end
-            return cell, None if told_to_end else ended_by(error)
+            return cell, None if told_to_end else ended_by(error, cell)
 
     def do(self, cell: Cell) -> End | None:
         """A cell from its beginning to its end, see `give`."""

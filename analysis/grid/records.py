@@ -50,10 +50,11 @@ class End:
     limit: float | None = None
 
 
-def ended_by(error: AnalysisError | BudgetExceededError) -> End:
+def ended_by(error: AnalysisError | BudgetExceededError, cell: Cell) -> End:
     """The end of a cell whose task raised, or whose process was ended."""
     if isinstance(error, BudgetExceededError):
-        return End(how=How.TIME, why=error.reason, limit=error.seconds)
+        # A limit that the task sets itself would end it again under the same budget.
+        return End(how=How.TIME, why=error.reason, limit=cell.budget)
     if isinstance(error, OutOfMemoryError):
         return End(how=How.MEMORY, why=str(error), limit=error.limit)
     return End(how=How.DIED if isinstance(error, WorkerError) else How.REFUSED, why=str(error))
@@ -90,7 +91,8 @@ class Records:
         """
         told = {field.name: getattr(end, field.name) for field in fields(end)}
         content = {"schema": SCHEMA, "name": cell.name, **cell.content, "end": told}
-        write_text(self._path(cell), json.dumps(content, indent=1, default=asdict) + "\n")
+        # On one line, which Python writes four times as fast as one that is indented.
+        write_text(self._path(cell), json.dumps(content, default=asdict) + "\n")
 
     def others(self, cells: Iterable[Cell]) -> Counter[str]:
         """How many records are of no such cell, by what of their versions is another."""

@@ -52,7 +52,7 @@ from analysis.command_line.arguments import check_references
 from analysis.grid import work
 from analysis.grid.described import cells_of
 for cell in cells_of("grid.toml", check_references):
-    json.dumps(work.prove(*cell.arguments), indent=1)
+    json.dumps(work.prove(*cell.arguments))
 """
 
 

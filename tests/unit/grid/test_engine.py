@@ -101,7 +101,8 @@ def test_a_record_that_is_no_record_is_made_again(tmp_path) -> None:
 
 def test_what_a_limit_ended_is_done_again_under_a_higher_one_alone(tmp_path) -> None:
     records = Records(tmp_path)
-    records.write(cell("square", 1), ended_by(BudgetExceededError(5.0)))
+    first = cell("square", 1, budget=5.0)
+    records.write(first, ended_by(BudgetExceededError(5.0), first))
     for budget, left in ((4.0, 0), (5.0, 0), (6.0, 1), (None, 1)):
         assert len(missing([cell("square", 1, budget=budget)], records)) == left
     records.write(cell("square", 2), End(how=How.MEMORY, why="", limit=1e9))
@@ -109,6 +110,15 @@ def test_what_a_limit_ended_is_done_again_under_a_higher_one_alone(tmp_path) -> 
         assert len(missing([cell("square", 2, memory=memory)], records)) == left
     records.write(cell("square", 3), End({"square": 9}))
     assert missing([cell("square", 3)], records) == []
+
+
+def test_a_limit_of_its_own_that_a_cell_does_not_keep_ends_it_once(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("analysis.processes.workers._SECONDS_LATER", 0.2)
+    records = Records(tmp_path)
+    hanging = Cell("hanging", "worker_jobs:hang_in_native_code", (0.2,), budget=60.0)
+    ((_, end),) = run([hanging], Local(1), records)
+    assert end == End(how=How.TIME, why="no answer within 0.2 s while hanging", limit=60.0)
+    assert missing([hanging], records) == []
 
 
 def test_a_process_keeps_to_one_subject_while_it_has_cells() -> None:
