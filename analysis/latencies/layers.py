@@ -145,11 +145,16 @@ class _Moved(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        read, written = list(walk([args, kwargs or {}])), list(walk(result))
+        read, written = _in_memory([args, kwargs or {}]), _in_memory(result)
         if func._schema.is_mutable or not _shares(read, written):
             name = self._scope[-1] if self._scope else ""
             self.bytes[name] += sum(each.nbytes for each in [*read, *written])
         return result
+
+
+def _in_memory(value: Any) -> list[Tensor]:
+    """The tensors in a value; those of other layouts, as sparse ones, tell no size."""
+    return [each for each in walk(value) if each.layout is torch.strided]
 
 
 def _shares(read: Iterable[Tensor], written: Iterable[Tensor]) -> bool:

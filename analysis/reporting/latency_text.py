@@ -110,26 +110,34 @@ def _layers(found: Latency, least: float) -> Iterator[str]:
 
 
 def _part(layer: LayerLatency, found: Latency) -> float:
-    """Its share of the time, in that of the two networks where it is greater."""
+    """Its share of the time of all layers, in that of the two networks where it is greater."""
     times = (layer.dense.seconds, layer.pruned.seconds)
-    return max(own / whole for own, whole in zip(times, found.hooked, strict=True))
+    return max(own / whole for own, whole in zip(times, _totals(found), strict=True))
+
+
+def _totals(found: Latency) -> tuple[float, float]:
+    """The medians of layers that work, added up: what interrupts a pass is in none of them."""
+    working = [each for each in found.layers if each.works]
+    return sum(each.dense.seconds for each in working), sum(each.pruned.seconds for each in working)
 
 
 def _gap(found: Latency) -> str:
     """How the times of layers compare with those of the network."""
     whole = next((each for each in found.networks if each.backend == "eager" and each.ratio), None)
     alone = f"; {_time(whole.dense)} and {_time(whole.pruned)} where none is" if whole else ""
-    idle = sum(not each.works for each in found.layers)
+    idle, totals = sum(not each.works for each in found.layers), _totals(found)
     gap = [together - own for together, own in zip(found.hooked, found.sums, strict=True)]
     return (
         f"The layers below take {_time(found.sums[0])} dense and {_time(found.sums[1])} pruned, of "
         f"{_time(found.hooked[0])} and {_time(found.hooked[1])} while each is timed{alone}. What "
-        f"they leave, {_time(gap[0])} and {_time(gap[1])}, are {idle} modules that only call "
-        "others, and the timing."
+        f"they leave, {_time(gap[0])} and {_time(gap[1])}, are modules that only call others "
+        f"({idle}), and the timing. Each layer's time is its own median; these add up to "
+        f"{_time(totals[0])} and {_time(totals[1])}."
     )
 
 
 _WHY = ("its time", "layers", "of the dense time", "of the pruned time")
+"""Shares of the layers' times."""
 
 
 def _by_why(found: Latency) -> list[tuple[str, ...]]:
@@ -143,7 +151,7 @@ def _by_why(found: Latency) -> list[tuple[str, ...]]:
             *(
                 share(
                     sum(getattr(each, name).seconds for each in working if each.why == why)
-                    / found.hooked[place]
+                    / _totals(found)[place]
                 )
                 for place, name in enumerate(("dense", "pruned"))
             ),

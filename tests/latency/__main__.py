@@ -8,6 +8,7 @@ machine, and is not made again alike.
 import argparse
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -27,7 +28,7 @@ numbers. [How to read it](../docs/howto/latency.md)."""
 
 NETWORKS = {
     "mobilenet_v2, 224 x 224": Network("mobilenet_v2", seed=1),
-    "mobilenet_v2_cifar on digits, 32 x 32": Network(
+    "mobilenet_v2_cifar on digits, 16 x 16": Network(
         "digits",
         factory=digits.network,
         inputs=lambda: torch.randn(1, *digits.INPUT_SIZE),
@@ -42,9 +43,13 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=1, help="of each operator (1)")
     parser.add_argument("--pairs", type=int, default=30, help="runs of each network (30)")
     parser.add_argument("--backends", default=",".join(BACKENDS), help="what runs the networks")
+    parser.add_argument("--device", default="cpu", help="where they run (cpu)")
     options = parser.parse_args()
     timing = Timing(tuple(options.backends.split(",")), options.threads, options.pairs)
-    timed = {name: [*_runs(network, timing)] for name, network in NETWORKS.items()}
+    timed = {
+        name: [*_runs(replace(network, device=options.device), timing)]
+        for name, network in NETWORKS.items()
+    }
     target = Path(options.out) / "latency.md"
     write_text(target, latency_text.page("Latency of the case study", _LEAD, timed.items()))
     print(f"wrote {target}")

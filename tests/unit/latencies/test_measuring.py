@@ -223,6 +223,21 @@ def test_what_leaves_a_target_open_is_measured_once_more_and_longer() -> None:
     assert 24 in pairs
 
 
+def test_what_is_sparse_has_a_time_though_its_macs_are_not_counted() -> None:
+    class Graph(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(4, 4)
+            self.register_buffer("edges", torch.eye(3).to_sparse(), persistent=False)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.sparse.mm(self.edges, self.layer(x))
+
+    told = latency(Graph(), Graph(), torch.randn(3, 4), pairs=6)
+    assert [layer.layer for layer in told.layers] == ["", "layer"]
+    assert all(layer.dense.seconds > 0 for layer in told.layers)
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

@@ -7,7 +7,7 @@ import torch
 from nets import Chain, inputs_for, make
 from torch import nn
 
-from analysis import TargetPruner, prune, ratio_for
+from analysis import GroupPruner, TargetPruner, prune, ratio_for
 from analysis.checks import evaluate
 from analysis.errors import InputError
 from analysis.latencies.reaching import fast_enough
@@ -102,6 +102,26 @@ def test_a_network_is_pruned_until_it_is_fast_enough() -> None:
     assert check.name == "meets_target"
     # On a machine that is slowed down meanwhile the last measurement may say otherwise.
     assert check.passed is (found.latency.ratio.high <= 0.7)
+
+
+def test_a_pruner_of_the_users_own_is_given_ratios_and_not_the_target() -> None:
+    given: list[float] = []
+
+    def own(model, inputs, ratio):
+        given.append(ratio)
+        return GroupPruner(model, inputs, ratio)
+
+    found = run(request(targets={"latency": 0.7}, pruner=own, cut="torch-pruning"))
+    assert given[0] == 0.95
+    assert found.config.ratio == given[-1]
+    assert found.latency.ratio.median < 1
+
+
+def test_torch_prunings_cut_is_sought_in_the_same_way() -> None:
+    found = run(request(targets={"latency": 0.7}, cut="torch-pruning"))
+    assert found.config.sought
+    assert 0 < found.config.ratio <= 0.95
+    assert found.verification.verdict.passes
 
 
 def test_all_of_several_targets_hold() -> None:
