@@ -56,6 +56,12 @@ def couple_unread(trace: Trace, model: nn.Module) -> None:
 
 
 def is_turned(layer: nn.Module | None, tensor: Tensor, dim: int) -> bool:
-    """Whether the class makes its channels along other dimensions, as a transposed weight shows."""
+    """Whether the class makes its channels by others, as a transposed weight does.
+
+    Of a projected LSTM, the hidden channels are inside and the projected ones leave it.
+    """
+    if isinstance(layer, nn.LSTM) and layer.proj_size:
+        own = layer.named_parameters()
+        return not any(each is tensor for name, each in own if name.startswith("weight_hr"))
     axes = [axis_of(layer, tensor, place) for place in range(tensor.dim())]
     return "out" in axes and axes[dim] != "out"

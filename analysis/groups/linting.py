@@ -121,7 +121,7 @@ def lint(
         *_strangers(given, scene),
         *_parameters(given, marked, scene),
         *_entries(named, scene),
-        *_forgotten(marked),
+        *_forgotten(marked, scene),
     ]
     for group, lock in zip(excluded, locks, strict=True):
         findings += [*_partners(lock, scene), *_cut_inputs(lock, readers), *_unneeded(lock, group)]
@@ -309,10 +309,11 @@ def _troubles(named: Sequence[str], scene: _Scene) -> dict[str, str]:
     }
 
 
-def _forgotten(marked: tuple[Group, ...]) -> Iterator[Finding]:
+def _forgotten(marked: tuple[Group, ...], scene: _Scene) -> Iterator[Finding]:
     """Groups whose channels leave the model, and that nothing excludes but a layer could."""
     for group in marked:
-        if group.is_output and not group.ignored and not group.members[0].turned:
+        could = any(layer in scene.modules for layer in group.layers)
+        if group.is_output and not group.ignored and could:
             message = (
                 f"no layer excludes group `{group.name}`, whose {group.width} channels are the "
                 f"model's output: they will be cut; ignore `{group.name}`"

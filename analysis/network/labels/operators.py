@@ -92,6 +92,9 @@ ALONG = {
 }  # fmt: skip
 """Elements along dimensions are combined and the dimensions stay; what is taken."""
 
+LOOKUPS = frozenset({"embedding", "gather", "index", "index_select", "take_along_dim"})
+"""Rows or elements of the first operand, by numbers."""
+
 RANKING = frozenset({"kthvalue", "mode", "sort", "topk"})
 """Elements along a dimension are ordered by their values, and all of them or some are taken."""
 

@@ -17,6 +17,7 @@ __all__ = [
     "FLATTENED",
     "INDEXED",
     "NOT_FOLLOWED",
+    "NUMBERED",
     "OUTPUT",
     "PADDED",
     "PARTLY",
@@ -29,7 +30,7 @@ __all__ = [
     "WINDOW",
 ]  # fmt: skip
 
-ALL = "all of its channels go together"
+ALL = "its channels depend on each other, so that all or none go"
 CHOSEN = "values choose among them, as ids choose rows of a table"
 COMPLEX = "they are the two parts of a complex number"
 EMPTY = "a tensor is empty on the example inputs"
@@ -39,6 +40,7 @@ FIXED_TENSOR = "they meet a tensor that the code makes of a fixed size"
 FLATTENED = "they share a flattened axis with other channels, which are cut instead"
 INDEXED = "the code picks one of them by its index"
 NOT_FOLLOWED = "a trial cut fails"
+NUMBERED = "their numbers choose rows of another tensor, as that of the best expert does"
 OUTPUT = "the model's output"
 PADDED = "they meet positions that no layer makes, as zero padding does"
 PARTLY = "only some channels of a slice of them can be removed"

@@ -280,6 +280,13 @@ def _moved(step: Step, operands: Sequence[Tensor]) -> str:
     return getattr(operands[0], "_weight", "") if is_moved else ""
 
 
+def _keep_numbers(value: Tensor, made: Sequence[Tensor]) -> None:
+    """Positions of channels are such in other places as well."""
+    labels = getattr(value, "_numbers", None)
+    for moved in made if labels is not None else ():
+        moved._numbers = labels  # type: ignore[attr-defined]
+
+
 def _shapes(values: Iterable[Tensor]) -> tuple[tuple[int, ...], ...]:
     return tuple(tuple(value.shape) for value in values)
 
@@ -408,6 +415,13 @@ class _Tracer(_Noting):
         if labels is not None:
             self.trace.combined.append(Combining(len(self.trace.steps), "any", labels))
 
+    def _looked_up(self, value: Tensor, operands: Sequence[Tensor]) -> None:
+        """Positions of channels that look up others than these: their numbers must stay."""
+        labels = getattr(value, "_numbers", None)
+        rows = [labels_of(plane) for plane in planes_of(operands[0])]
+        if labels is not None and not any(np.isin(labels, row).any() for row in rows):
+            self.meeting.hold(labels, reasons.NUMBERED)
+
     def _numbered(self, value: Tensor) -> None:
         """Positions of channels that are used as numbers, and not to look channels up."""
         labels = getattr(value, "_numbers", None)
@@ -425,6 +439,8 @@ class _Tracer(_Noting):
         for value in operands:
             if name not in operators.MOVEMENT:
                 self._numbered(value)
+            if name in operators.LOOKUPS:
+                self._looked_up(value, operands)
             if name not in _BRANCHES:
                 self._any(value)
         arriving = [plane for value in operands for plane in planes_of(value)]
@@ -436,6 +452,8 @@ class _Tracer(_Noting):
             given[id(operands[0])] = planes_of(operands[0]), is_uniform(operands[0])
         result = self._run(func, args, kwargs)
         made = self._closed(step, operands, result)
+        if name in operators.MOVED and operands:
+            _keep_numbers(operands[0], made)
         follows = bool(arriving) and name not in operators.FACTORIES
         if follows or name in COUNTED:
             bound = dict(zip(operators.arguments_of(func), args, strict=False))

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from analysis import inspect_groups, prune
+from analysis import inspect_groups, lint_ignored_layers, prune
 from analysis.network.labels import reasons
 from analysis.records import Group, Verdict
 
@@ -71,6 +71,52 @@ def test_an_expert_without_a_token_is_held_and_the_inputs_are_blamed() -> None:
     empty = {name for name, group in groups.items() if group.held.startswith(reasons.EMPTY)}
     assert len({name for name in empty if name.startswith("experts.")}) == EXPERTS - CHOSEN
     assert groups["experts.0.0"].held.count(reasons.ADVICE[reasons.EMPTY]) <= 1
+
+
+class Switched(nn.Module):
+    """Each token goes to the expert of the largest score, by its number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, self.router = nn.Linear(8, WIDTH), nn.Linear(WIDTH, EXPERTS)
+        self.experts = nn.Parameter(torch.randn(EXPERTS, WIDTH, 12))
+        self.head = nn.Linear(12, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.embed(x)
+        share, best = self.router(x).softmax(-1).max(-1)
+        made = torch.einsum("nw,ewm->nem", x, self.experts).relu()
+        own = made.gather(1, best[:, None, None].expand(-1, 1, made.shape[-1]))
+        return self.head(own.squeeze(1) * share[:, None])
+
+
+def test_scores_whose_place_chooses_an_expert_stay() -> None:
+    """Without one of them, the numbers of those behind it would choose other experts."""
+    model, inputs, groups = routed(Switched, 9)
+    assert groups["router"].held.startswith(f"{reasons.NUMBERED} at `gather` in ")
+    found = prune(model, inputs, 0.5)
+    assert found.verification.verdict is Verdict.EXACT, found.verification.reason
+    assert found.model.router.out_features == EXPERTS
+    assert found.model.embed.out_features == WIDTH // 2
+    assert found.model.experts.shape == (EXPERTS, WIDTH // 2, 6)
+
+
+def test_a_parameter_that_makes_the_output_is_no_forgotten_layer() -> None:
+    """Learned queries leave the network; no pruner can be given them to exclude."""
+
+    class Queries(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.queries = nn.Parameter(torch.randn(1, 4, WIDTH))
+            self.up, self.head = nn.Linear(WIDTH, 12), nn.Linear(12, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(self.up(self.queries + x).relu())
+
+    model, inputs = Queries().eval(), torch.randn(2, 1, WIDTH)
+    assert lint_ignored_layers(model, inputs, "classifier").passed
+    errors = {each.layer for each in lint_ignored_layers(model, inputs, []).findings}
+    assert errors == {"head"}
 
 
 def test_tokens_that_are_ranked_keep_their_channels() -> None:
