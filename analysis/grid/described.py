@@ -158,9 +158,7 @@ def _read(path: Path, check: Callable[[Request], None]) -> tuple[tuple[str, ...]
         for request in _requests(text, number, subject, axes, check)
     ]
     names = {name for measure in axes["measures"] for name in MEASURES[measure]}
-    # Two equal subjects are one, whose cells are done once.
-    once = {repr(request): request for request in requests}
-    return tuple(name for name in CATALOGUE if name in names), list(once.values())
+    return tuple(name for name in CATALOGUE if name in names), requests
 
 
 def _axis(text: "_Text", name: str, values: Any) -> list[Any]:

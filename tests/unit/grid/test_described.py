@@ -48,10 +48,6 @@ def test_a_grid_is_every_subject_in_every_way_in_the_order_of_the_file() -> None
     assert len({cell.subject for cell in found}) == 2
 
 
-def test_equal_subjects_are_one() -> None:
-    assert len(cells(HEAD + SUBJECT + SUBJECT)) == len(cells(HEAD + SUBJECT)) == 8
-
-
 def test_a_pruner_of_the_users_own_has_its_own_policy_and_scope() -> None:
     found = cells(HEAD + SUBJECT + 'pruner = "net.py:own"\n')
     assert [cell.name for cell in found] == [
