@@ -33,7 +33,7 @@ FEWEST_PAIRS = 6
 EXPLANATIONS: Mapping[str, str] = {
     "fell": "fell with its MACs",
     "same-work": "no work was removed",
-    "small": "too small: the overhead of a call",
+    "small": "the overhead of a call",
     "memory-bound": "memory-bound: fell with its bytes",
     "width": "width no multiple of the vector's",
     "unclear": "spread too wide to tell",
