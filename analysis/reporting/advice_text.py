@@ -1,6 +1,6 @@
 """What the command advise prints, and its picture."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -23,7 +23,8 @@ def advice(found: Advice) -> str:
         lines += [f"recommended ({found.reason}):", found.points[found.recommended].command]
     else:
         lines.append(found.reason)
-    lines.append(f"not measured: {', '.join(found.unmeasured)}")
+    if found.unmeasured:
+        lines.append(f"not measured: {', '.join(found.unmeasured)}")
     return "\n".join(lines)
 
 
@@ -126,45 +127,53 @@ def _latency(run: Run) -> dict[str, float] | None:
 
 
 def picture(found: Advice, name: str) -> str:
-    """The SVG of MACs beside the first metric or, where none is measured, parameters."""
-    from analysis.reporting.figures.drawing import BLUE, FAILED, MUTED, ORANGE, drawn
+    """The SVG of MACs beside the first metric and latency or, where none is measured, parameters.
 
-    is_measured = any(run.metrics for run in _runs(found))
-    with drawn(f"advice-{name}", (5.6, 3.8)) as (figure, made):
-        axes = figure.subplots()
-        for place, point in enumerate(found.points):
-            at = _place(point, is_measured)
-            if at is None:
-                continue
-            good = point.run.passed
-            colour = ORANGE if place == found.recommended else BLUE if good else FAILED
-            axes.plot(*at, "o" if good else "x", color=colour, markersize=8)
-        front = sorted(
-            at for place in found.front if (at := _place(found.points[place], is_measured))
-        )
-        axes.plot(*zip(*front, strict=True), color=MUTED, linestyle=":") if front else None
-        if found.recommended is not None:
-            best = found.points[found.recommended]
-            axes.annotate(
-                ", ".join(_how(best.run)),
-                _place(best, is_measured) or (0, 0),
-                xytext=(6, 6),
-                textcoords="offset points",
-            )
-        lower = next((run.metrics[0].name for run in _runs(found) if run.metrics), "")
-        axes.set(
-            xlabel="share of the MACs left",
-            ylabel=lower or "share of the parameters left",
-            title=f"{name}: what meets the targets",
-        )
+    What is on the front is filled, and what fails is a cross.
+    """
+    from analysis.reporting.figures.drawing import drawn
+
+    measures = [*_measures(_runs(found))]
+    with drawn(f"advice-{name}", (5.6 * len(measures), 3.8)) as (figure, made):
+        panels = figure.subplots(1, len(measures), squeeze=False)[0]
+        for axes, (label, measure) in zip(panels, measures, strict=True):
+            _plot(axes, found, measure)
+            axes.set(xlabel="share of the MACs left", ylabel=label)
+        figure.suptitle(f"{name}: what meets the targets")
     return made[0]
 
 
-def _place(point: Point, is_measured: bool) -> tuple[float, float] | None:
-    """Where a pruning stands; None where one of its numbers is not known."""
-    run = point.run
-    if run.macs.share is None or run.params.share is None:
-        return None
-    if not is_measured:
-        return run.macs.share, run.params.share
-    return (run.macs.share, run.metrics[0].last) if run.metrics else None
+Measure = Callable[[Run], float | None]
+"""A number of a pruning; None where it is not known."""
+
+
+def _measures(runs: Sequence[Run]) -> Iterator[tuple[str, Measure]]:
+    """What is drawn over the MACs, and how its axis is called."""
+    metric = next((run.metrics[0].name for run in runs if run.metrics), "")
+    is_timed = any(run.latency for run in runs)
+    if metric:
+        yield metric, lambda run: run.metrics[0].last if run.metrics else None
+    if is_timed:
+        yield (
+            "share of the time left",
+            lambda run: run.latency.ratio.median if run.latency and run.latency.ratio else None,
+        )
+    if not metric and not is_timed:
+        yield "share of the parameters left", lambda run: run.params.share
+
+
+def _plot(axes: Any, found: Advice, measure: Measure) -> None:
+    """Every pruning of which both numbers are known, and the name of the recommended one."""
+    from analysis.reporting.figures.drawing import BLUE, FAILED, ORANGE
+
+    for place, run in enumerate(_runs(found)):
+        at = run.macs.share, measure(run)
+        if None in at:
+            continue
+        is_best, is_on_front = place == found.recommended, place in found.front
+        colour = ORANGE if is_best else BLUE if run.passed else FAILED
+        marker, fill = "o" if run.passed else "x", "full" if is_on_front else "none"
+        axes.plot(*at, marker, color=colour, markersize=8, fillstyle=fill)
+        if is_best:
+            said = ", ".join(_how(run))
+            axes.annotate(said, at, xytext=(6, 6), textcoords="offset points")

@@ -41,7 +41,9 @@ def test_each_way_is_proved_and_the_command_that_is_recommended_makes_it(capsys)
     best = points[data["recommended"]]
     assert best["metric"] == max(each["metric"] for each in points if each["passed"])
     assert data["reason"].endswith(f"became {best['metric']:g}")
-    assert Path("advice.svg").read_text().startswith("<svg")
+    drawn = Path("advice.svg").read_text()
+    assert drawn.startswith("<svg")
+    assert all(f">{axis}<" in drawn for axis in ("elements", "share of the time left"))
     program, *words = shlex.split(best["command"])
     assert program == "pruning-analysis"
     assert main([*words, "--json", "-"]) == 0
