@@ -9,6 +9,7 @@ import torch_pruning as tp
 import torchvision
 from blocks import PROVED, Attention, build
 from cutting import (
+    Numbers,
     cut,
     distance,
     drawn,
@@ -52,7 +53,9 @@ def groups_of(model: nn.Module, inputs: Any) -> tuple[Group, ...]:
         return inspect_groups(model, inputs)
 
 
-def rescaled(dense: nn.Module, gone: dict[tuple[str, int], set[int]]) -> nn.Module:
+def rescaled(
+    dense: nn.Module, gone: dict[tuple[str, int], set[int]], numbers: Numbers
+) -> nn.Module:
     """Queries times what makes up for a scale that the width of a head decides."""
     for name, layer in dense.named_modules():
         prefix = f"{name}." if name else ""
@@ -68,7 +71,10 @@ def rescaled(dense: nn.Module, gone: dict[tuple[str, int], set[int]]) -> nn.Modu
             lost = sum(place < queries for place in places)
         else:
             continue
-        scale = ((width - lost) / width) ** -0.5
+        # Of heads that went whole, the others keep their width.
+        heads = getattr(layer, "heads", 1)
+        of_heads = numbers.get((name, "heads"), heads) / heads
+        scale = ((width - lost) / width / of_heads) ** -0.5
         with torch.no_grad():
             made.weight[:queries] *= scale
             made.bias[:queries] *= scale
@@ -78,8 +84,9 @@ def rescaled(dense: nn.Module, gone: dict[tuple[str, int], set[int]]) -> nn.Modu
 def departure(model: nn.Module, inputs: Any, groups: tuple[Group, ...], seed: int) -> float:
     chosen = drawn(groups, seed)
     gone = gone_of(groups, chosen)
-    dense = rescaled(masked(model, groups, chosen), gone)
-    return distance(dense, cut(model, gone, numbers_of(groups, chosen)), inputs)
+    numbers = numbers_of(groups, chosen)
+    dense = rescaled(masked(model, groups, chosen), gone, numbers)
+    return distance(dense, cut(model, gone, numbers), inputs)
 
 
 def without(groups: tuple[Group, ...], names: set[str]) -> tuple[Group, ...]:
