@@ -364,6 +364,7 @@ GENERATED: dict[str, Callable[[], str]] = {
     "environments": _environments,
     "results of accuracy": _results("sections.accuracy"),
     "results of latency": _document("reports/latency.md"),
+    "results of latency on a GPU": _document("reports/latency-cuda.md"),
     "results of torchvision": _results("results.torchvision"),
     "results of networks": _results("results.networks"),
     "results of counters": _results("results.counters"),

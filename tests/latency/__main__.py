@@ -25,8 +25,8 @@ _LEAD = """\
 The two networks of the case study, pruned by torch-pruning (L1, global ranking, `residual-blocks`
 ignored), each proved, and timed beside its dense network: both run in turn, and *time left* is the
 median of paired ratios with its interval. The page is of one machine, named below, which may do
-other work meanwhile; the report does not depend on it. `tox run -e latency` makes it again, with other
-numbers, and with `--device cuda` those of a GPU. [How to read it](../docs/howto/latency.md)."""
+other work meanwhile; the report does not depend on it. `tox run -e latency` makes it again, with
+other numbers, and with `--device cuda` those of a GPU. [How to read it](../docs/howto/latency.md)."""
 
 NETWORKS: dict[str, tuple[Network, tuple[int, ...]]] = {
     "mobilenet_v2, 224 x 224": (Network("mobilenet_v2", seed=1), (3, 224, 224)),
@@ -64,9 +64,10 @@ def main() -> int:
         ]
         for name, (network, size) in NETWORKS.items()
     }
-    of_device = "" if options.device == "cpu" else f"-{options.device}"
-    target = Path(options.out) / f"latency{of_device}.md"
-    write_text(target, latency_text.page("Latency of the case study", _LEAD, timed.items()))
+    is_cpu = options.device == "cpu"
+    title = f"Latency of the case study{'' if is_cpu else ' on a GPU'}"
+    target = Path(options.out) / f"latency{'' if is_cpu else f'-{options.device}'}.md"
+    write_text(target, latency_text.page(title, _LEAD, timed.items()))
     print(f"wrote {target}")
     return 0 if all(run.passed and run.latency for runs in timed.values() for run in runs) else 1
 

@@ -32,13 +32,13 @@ def timed(backend: str, device: str = "cpu"):
 def test_the_compiled_network_of_twenty_times_the_layers_is_slower(device) -> None:
     found = timed("compile", device)
     assert not found.why_not
-    assert found.ratio.high < 0.5
+    assert found.ratio.median < 0.5
 
 
 def test_onnxruntime_finds_the_slow_network_too() -> None:
     found = timed("onnxruntime")
     assert not found.why_not
-    assert found.ratio.high < 0.5
+    assert found.ratio.median < 0.5
 
 
 class Slow(nn.Module):

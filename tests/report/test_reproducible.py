@@ -34,6 +34,7 @@ def again(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "pruners.json",
         "accuracy.json",
         "latency.md",
+        "latency-cuda.md",
         "baseline.csv",
     ):
         shutil.copy(COMMITTED / name, folder)

@@ -243,7 +243,7 @@ def test_a_step_that_only_drops_a_group_is_not_the_last() -> None:
     ("answer", "message"),
     [
         (lambda pruner: "pruned", "the pruner is a str; expected one of torch-pruning's"),
-        (lambda pruner: (pruner, 3), "returned a pruner and a int; expected a pruner, or"),
+        (lambda pruner: (pruner, 3), "returned a pruner and an int; expected a pruner, or"),
         (lambda pruner: (pruner, None, None), "the pruner is a tuple"),
     ],
 )

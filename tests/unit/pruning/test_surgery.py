@@ -69,7 +69,7 @@ def test_a_naive_cut_touches_nothing_else() -> None:
 
 
 def test_a_naive_cut_of_another_kind_of_layer_is_refused() -> None:
-    with pytest.raises(InputError, match="'first' alone: it is a Embedding"):
+    with pytest.raises(InputError, match="'first' alone: it is an Embedding"):
         surgery.cut_alone(torch.nn.ModuleDict({"first": torch.nn.Embedding(3, 2)}), ["first"], [0])
 
 
