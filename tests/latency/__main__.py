@@ -26,7 +26,8 @@ The two networks of the case study, pruned by torch-pruning (L1, global ranking,
 ignored), each proved, and timed beside its dense network: both run in turn, and *time left* is the
 median of paired ratios with its interval. The page is of one machine, named below, which may do
 other work meanwhile; the report does not depend on it. `tox run -e latency` makes it again, with
-other numbers, and with `--device cuda` those of a GPU. [How to read it](../docs/howto/latency.md)."""
+other numbers, and with `--device cuda` those of a GPU.
+[How to read it](../docs/howto/latency.md)."""
 
 NETWORKS: dict[str, tuple[Network, tuple[int, ...]]] = {
     "mobilenet_v2, 224 x 224": (Network("mobilenet_v2", seed=1), (3, 224, 224)),
