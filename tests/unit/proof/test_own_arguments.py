@@ -56,6 +56,7 @@ def test_another_number_is_not_one_of_the_width(name: str) -> None:
     assert found.verdict is Verdict.WRONG
     assert "is given 1.3 where 1 was" in found.reason
 
+
 UNREACHED: dict[str, tuple[Function, str]] = {
     "a bound": (lambda m, x: x.clamp(max=100.0 * x.shape[1]), "calls `clamp` with 400 where 800"),
     "a comparison": (lambda m, x: x * (x < 100 * x.shape[1]), "calls `lt` with 400 where 800"),
