@@ -208,18 +208,17 @@ def _is_read(width: int, tensor: Tensor) -> bool:
 
 
 def _convolution(layer: Any, name: str, tensor: Tensor, out: Kept, into: Kept) -> Tensor:
-    width = (layer.out_channels if layer.transposed else layer.in_channels) // layer.groups
     if is_depthwise(layer) or tensor.dim() == 1:
         return _each_output(layer.out_channels, tensor, out)
+    made, read = (layer.out_channels, out), (layer.in_channels, into)
     # A transposed one holds (in, out / groups, *taps), any other (out, in / groups, *taps).
-    rows, columns = (into, out) if layer.transposed else (out, into)
-    height = layer.in_channels if layer.transposed else layer.out_channels
-    if not _is_read(width, tensor):
+    (height, rows), (width, columns) = (read, made) if layer.transposed else (made, read)
+    if not _is_read(width // layer.groups, tensor):
         return _each_output(height, tensor, rows)
-    if len(tensor) != height:
+    if len(tensor) != height and columns is not None:
         # Weight norm's scale, or a factor of low rank, is the same for all that is made.
-        return tensor if columns is None else tensor.index_select(1, columns[columns < width])
-    return _grouped(tensor, rows, columns, layer.groups)
+        return tensor.index_select(1, columns[columns < tensor.shape[1]])
+    return _grouped(tensor, rows if len(tensor) == height else None, columns, layer.groups)
 
 
 def _grouped(weight: Tensor, rows: Kept, columns: Kept, groups: int) -> Tensor:
