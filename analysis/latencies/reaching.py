@@ -8,7 +8,7 @@ from torch import nn
 
 from analysis.latencies.measuring import decided
 from analysis.pipeline import Dense, Outcome
-from analysis.records import Config, Spread, Timing
+from analysis.records import Config, Spread, Target, Timing
 
 __all__ = ["fast_enough", "in_time"]
 
@@ -107,6 +107,6 @@ def _nearest(limit: float, start: float, tried: dict[float, Spread]) -> tuple[fl
     if least.high <= limit:
         return ratio, ""
     return ratio, (
-        f"no ratio that was tried is known to leave {limit:.1%} of the latency: the least is "
+        f"no ratio that was tried is known to leave {Target('latency', limit).words}: the least is "
         f"{least}, at ratio {ratio:g}"
     )

@@ -208,20 +208,24 @@ def _is_read(width: int, tensor: Tensor) -> bool:
 
 
 def _convolution(layer: Any, name: str, tensor: Tensor, out: Kept, into: Kept) -> Tensor:
-    width = (layer.out_channels if layer.transposed else layer.in_channels) // layer.groups
-    if is_depthwise(layer) or not _is_read(width, tensor):
+    if is_depthwise(layer) or tensor.dim() == 1:
         return _each_output(layer.out_channels, tensor, out)
+    made, read = (layer.out_channels, out), (layer.in_channels, into)
     # A transposed one holds (in, out / groups, *taps), any other (out, in / groups, *taps).
-    rows, columns = (into, out) if layer.transposed else (out, into)
-    return _grouped(tensor, rows, columns, layer.groups)
+    (height, rows), (width, columns) = (read, made) if layer.transposed else (made, read)
+    if not _is_read(width // layer.groups, tensor):
+        return _each_output(height, tensor, rows)
+    if len(tensor) != height and columns is not None:
+        # Weight norm's scale, or a factor of low rank, is the same for all that is made.
+        return tensor.index_select(1, columns[columns < tensor.shape[1]])
+    return _grouped(tensor, rows if len(tensor) == height else None, columns, layer.groups)
 
 
 def _grouped(weight: Tensor, rows: Kept, columns: Kept, groups: int) -> Tensor:
     """Rows and columns of a block-diagonal matrix of which only the blocks are stored."""
     height, width = weight.shape[0] // groups, weight.shape[1]
     if columns is None or groups == 1:
-        # A scale of what is read, as weight norm has, is the same for all that is made.
-        kept = weight if rows is None or len(weight) == 1 else weight.index_select(0, rows)
+        kept = weight if rows is None else weight.index_select(0, rows)
         return kept if columns is None else kept.index_select(1, columns)
     stays = torch.arange(len(weight), device=weight.device) if rows is None else rows
     blocks = [columns[columns // width == group] - group * width for group in range(groups)]

@@ -60,17 +60,19 @@ class Constants:
                 (before, after) in self._sizes(step, other) or self._follows_a_width(before, after)
             ):
                 raise OtherArgumentsError(f"{step.place} is given {after:g} where {before:g} was")
-            self._note(step, before, after)
+            self._note(step, place, before, after)
 
     def note(self, step: Step, other: Step) -> None:
         """Note what an operator is given of another width, however that was made."""
-        for before, after in zip(step.constants, other.constants, strict=True):
+        pairs = zip(step.constants, other.constants, strict=True)
+        for place, (before, after) in enumerate(pairs):
             if _is_number(before) and _is_number(after) and not is_same(before, after):
-                self._note(step, before, after)
+                self._note(step, place, before, after)
 
-    def _note(self, step: Step, before: float, after: float) -> None:
+    def _note(self, step: Step, place: int, before: float, after: float) -> None:
         operator = step.place.operator
-        if operator in _TAKES_SIZES | operators.FACTORIES - _SCALES:
+        is_size = operator in _TAKES_SIZES | operators.FACTORIES - _SCALES
+        if is_size and not _is_fill(step, place):
             return
         does = "scales by" if operator in _SCALES else f"calls `{operator}` with"
         self.scaled[step.place.module] = f"{does} {after:g} where {before:g} was"
@@ -131,12 +133,21 @@ _PARTS = frozenset({"narrow", "select", "slice"})
 
 _TURNS = frozenset({"movedim", "permute", "transpose"})
 
+_FILLED = frozenset({"full", "new_full", "scalar_tensor"})
+"""Factories that are given, behind the sizes, what the tensor holds."""
+
 _SCALES = frozenset({"div", "fill", "floor_divide", "lift_fresh", "masked_fill", "mul"})
 """Operators that are given numbers which a forward pass may make of a width."""
 
 _OF_A_WIDTH = (float, lambda width: width - 1.0, log)
 _POWERS = (1, -1, 0.5, -0.5, 0.25, -0.25)
 """What forward passes make of a width."""
+
+
+def _is_fill(step: Step, place: int) -> bool:
+    """Whether the argument at a place is what a tensor is filled with."""
+    sizes = len(step.given) + len(step.shapes[0])
+    return step.place.operator in _FILLED and place == sizes
 
 
 def is_same(one: object, other: object) -> bool:

@@ -12,6 +12,7 @@ from analysis.network.failures import locate_failure
 from analysis.network.float64 import in_float64
 from analysis.network.inference import Inputs, aliased, collector_paused, left_as_found
 from analysis.network.labels.operators import RANDOM
+from analysis.network.labels.reasons import POSITIONS
 from analysis.network.layers import is_normalisation
 from analysis.network.outputs import counted_outputs
 from analysis.proof import comparing, exercised, masking
@@ -179,7 +180,7 @@ class _Proof:
     def _over_kept_channels(self, found: comparing.Observation) -> Verification | None:
         """The verdict if equality holds once functions combine kept channels alone, else None."""
         holds = self._expected.noted.recording.trace.holds
-        if any(hold.why == "values used as positions" for hold in holds):
+        if any(hold.why == POSITIONS for hold in holds):
             return None  # removed channels are NaN there, and NaN as a position ends the process
         for rescale in (False, True):
             expected = self._expected.over_kept(rescale=rescale)
@@ -263,7 +264,13 @@ class _Proof:
         if told_by_any is not None:
             return replace(answer, verdict=Verdict.MIXED, reason=_mixed(*told_by_any))
         answer = replace(answer, reason="; ".join(self._told(structure)))
-        return replace(answer, verdict=Verdict.RENORMALIZED) if renormalized else answer
+        if renormalized:
+            return replace(answer, verdict=Verdict.RENORMALIZED)
+        if structure.scaled:
+            # As a bound that no value reaches.
+            told = _some(_scales(structure))
+            return _telling(answer, f"{told}; the random inputs do not show it")
+        return answer
 
     def _numbered(self, answer: Verification, module: str) -> Verification:
         where = f"`{module}`" if module else "the model's own forward"
@@ -317,10 +324,7 @@ class _Proof:
         """The verdict where all operators are the same, each over the channels that stay."""
         structure = self._structure
         mixing = [each for each in structure.combined if not self._is_norm(each[0])]
-        scales = [
-            f"{f'`{module}`' if module else 'the model'} {what}"
-            for module, what in structure.scaled
-        ]
+        scales = _scales(structure)
         if structure.held or mixing:
             module, what = mixing[0] if mixing else (structure.layer, structure.held)
             told = "; ".join(filter(None, (_mixed(module, what), _some(scales))))
@@ -373,6 +377,13 @@ class _Proof:
             ),
             "",
         )
+
+
+def _scales(structure: Structure) -> list[str]:
+    """What a network does with numbers that follow a width."""
+    return [
+        f"{f'`{module}`' if module else 'the model'} {what}" for module, what in structure.scaled
+    ]
 
 
 def _some(texts: Sequence[str]) -> str:

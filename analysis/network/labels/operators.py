@@ -160,7 +160,7 @@ _MORE_POINTWISE = frozenset(
     {"bernoulli", "clamp", "copysign", "hardtanh", "masked_fill", "nan_to_num", "normal",
      "normal_functional", "uniform", "where", "exponential", "_foreach_add", "hardswish", "silu",
      "fill", "_prelu_kernel",
-     "zero", "masked_scatter", "isnan", "isinf", "complex", "polar", "view_as_complex_",
+     "zero", "isnan", "isinf", "complex", "polar", "view_as_complex_",
      "rrelu_with_noise", "rrelu_with_noise_functional"}
 )  # fmt: skip
 

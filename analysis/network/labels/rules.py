@@ -352,6 +352,13 @@ def _added_at(call: Call) -> None:
     call.put(0, call.meeting.joined(operands, "addition"))
 
 
+def _taken_in_turn(call: Call) -> None:
+    """As many values are taken, one after the other, as a mask has places."""
+    for plane in call.planes_of(call.bound["mask"]):
+        call.meeting.hold(labels_of(plane), reasons.POSITIONS)
+    _pointwise(call)
+
+
 def _put_at(call: Call) -> None:
     """Values go to places that indices name; the dimensions behind these meet their own."""
     target, values = call.bound["self"], call.bound["values"]
@@ -378,6 +385,7 @@ _WRITES: dict[str, Rule] = {
     "index_add": _added_at,
     "index_copy": _added_at,
     "index_put": _put_at,
+    "masked_scatter": _taken_in_turn,
     "_index_put_impl": _put_at,
     "scatter": _added_at,
     "scatter_add": _added_at,

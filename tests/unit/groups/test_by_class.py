@@ -32,6 +32,31 @@ class Merged(nn.Linear):
         return functional.linear(x, weight, self.bias)
 
 
+class MergedTaps(nn.Conv2d):
+    """The same of a convolution."""
+
+    def __init__(self, read: int, made: int, groups: int = 1) -> None:
+        super().__init__(read, made, 1, groups=groups)
+        self.down = nn.Parameter(torch.randn(3, read // groups))
+        self.up = nn.Parameter(torch.randn(made, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        more = (self.up @ self.down)[..., None, None] if self.training else 0
+        return functional.conv2d(x, self.weight + more, self.bias, groups=self.groups)
+
+
+class MergedTurned(nn.ConvTranspose2d):
+    """The same of a transposed one."""
+
+    def __init__(self, read: int, made: int) -> None:
+        super().__init__(read, made, 1)
+        self.down, self.up = nn.Parameter(torch.randn(3, made)), nn.Parameter(torch.randn(read, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        more = (self.up @ self.down)[..., None, None] if self.training else 0
+        return functional.conv_transpose2d(x, self.weight + more, self.bias)
+
+
 class Unscaled(nn.BatchNorm2d):
     """Has a scale and a shift that its forward leaves out."""
 
@@ -43,6 +68,10 @@ def rows(layer: type[nn.Module]) -> nn.Module:
     return nn.Sequential(layer(5, 12), nn.ReLU(), layer(12, 8), nn.ReLU(), nn.Linear(8, 2))
 
 
+def taps(layer: nn.Module) -> nn.Module:
+    return nn.Sequential(MergedTaps(5, 12), nn.ReLU(), layer, nn.ReLU(), nn.Conv2d(8, 2, 1))
+
+
 def normed() -> nn.Module:
     return nn.Sequential(nn.Conv2d(5, 8, 1), Unscaled(8), nn.ReLU(), nn.Conv2d(8, 2, 1))
 
@@ -52,6 +81,17 @@ UNREAD: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], dict[str, tupl
     "factors": (
         lambda: rows(Merged), (3, 5),
         {"0.up": (6, 3), "0.down": (3, 5), "2.up": (4, 3), "2.down": (3, 6)},
+    ),
+    "factors of a convolution": (
+        lambda: taps(MergedTaps(12, 8)), (2, 5, 3, 3),
+        {"0.up": (6, 3), "0.down": (3, 5), "2.up": (4, 3), "2.down": (3, 6)},
+    ),
+    "factors of groups": (
+        lambda: taps(MergedTaps(12, 8, 2)), (2, 5, 3, 3),
+        {"0.up": (6, 3), "2.up": (4, 3), "2.down": (3, 3)},
+    ),
+    "factors of a transposed convolution": (
+        lambda: taps(MergedTurned(12, 8)), (2, 5, 3, 3), {"2.up": (6, 3), "2.down": (3, 4)},
     ),
     "a scale": (normed, (2, 5, 3, 3), {"1.weight": (4,), "1.bias": (4,)}),
 }  # fmt: skip

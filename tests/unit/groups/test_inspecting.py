@@ -663,6 +663,16 @@ CASES: dict[str, Case] = {
         ),
         {"a": each(8)}, TOKENS,
     ),
+    "rows that a mask of tokens takes in turn": Case(
+        tokens(
+            lambda m, x: x.masked_scatter(m.mask[None, :, None].expand_as(x), 2 * x),
+            mask=torch.tensor([False, True, False, True, True]),
+        ),
+        {"a": each(8)}, TOKENS,
+    ),
+    "elements that a mask of channels takes in turn": Case(
+        tokens(lambda m, x: x.masked_scatter(x > 1, 2 * x)), {"a": "positions"}, TOKENS,
+    ),
     "a convolution over channels": Case(
         between(lambda m, x: x * m.e(x.mean((2, 3))[:, None]).sigmoid().squeeze(1)[..., None, None],
                 e=nn.Conv1d(1, 1, 3, padding=1, bias=False)),

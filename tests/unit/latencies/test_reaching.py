@@ -87,6 +87,11 @@ def test_where_none_is_fast_enough_the_least_is_said() -> None:
     )
 
 
+def test_a_small_limit_is_said_as_it_was_given() -> None:
+    _, why_not = fast_enough(0.0001, 0.0, lambda _: exactly(0.5))
+    assert "is known to leave 0.01% of the latency" in why_not
+
+
 def test_a_ratio_at_which_nothing_can_be_pruned_is_not_taken() -> None:
     assert fast_enough(0.6, 0.0, lambda _: None) == (
         0.0,

@@ -57,6 +57,25 @@ def test_another_number_is_not_one_of_the_width(name: str) -> None:
     assert "is given 1.3 where 1 was" in found.reason
 
 
+UNREACHED: dict[str, tuple[Function, str]] = {
+    "a bound": (lambda m, x: x.clamp(max=100.0 * x.shape[1]), "calls `clamp` with 400 where 800"),
+    "a comparison": (lambda m, x: x * (x < 100 * x.shape[1]), "calls `lt` with 400 where 800"),
+    "a tensor that is filled": (
+        lambda m, x: torch.minimum(x * 1e-3, torch.full((1,), float(x.shape[1])).to(x)),
+        "calls `full` with 4 where 8",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", UNREACHED)
+def test_a_number_of_a_width_that_no_value_reaches_is_told(name: str) -> None:
+    # The masked dense network has the dense width's, so other inputs tell the two apart.
+    function, output = UNREACHED[name]
+    _, found = pruned(lambda: Net(function))
+    assert (found.verdict, found.structure) == (Verdict.EXACT, "proved")
+    assert f"the model {output} was; the random inputs do not show it" in found.reason
+
+
 def test_what_both_networks_share_is_no_number_of_a_width() -> None:
     shared = {"most": 90.0}
     found = answer(
@@ -145,3 +164,23 @@ def test_a_generator_in_a_forward_pass_draws_the_same_in_both() -> None:
     assert answer(lambda: Net(function, seed=1)).verdict is Verdict.EXACT
     found = answer(lambda: Net(function, seed=1), lambda m: setattr(m, "seed", 2))
     assert found.verdict is Verdict.WRONG
+
+
+def test_removed_channels_are_not_marked_by_nan_where_values_are_positions() -> None:
+    # A deformable convolution reads memory at them, and NaN ends the process.
+    marked: list[bool] = []
+
+    def function(m: Net, x: Tensor) -> Tensor:
+        grid = x[:, :2].permute(0, 2, 3, 1)
+        marked.append(bool(grid.isnan().any()))
+        return functional.grid_sample(x, grid, align_corners=False)
+
+    def make() -> Net:
+        net = Net(function)
+        with torch.no_grad():
+            net.make.weight[:4] *= 0.1  # the channels that are positions go
+        return net
+
+    assert answer(make).verdict is Verdict.WRONG
+    assert marked
+    assert not any(marked)

@@ -143,6 +143,13 @@ def test_a_scale_that_follows_a_width() -> None:
     assert "scales by 0.5 where 1 was" in found.reason
 
 
+def test_a_bound_that_follows_a_width() -> None:
+    # Eight channels became four; a value of 60 is within one bound and beyond the other.
+    _, found = pruned(lambda: Net(lambda m, x: x.clamp(max=10.0 * x.shape[1])))
+    assert found.verdict is Verdict.EXACT
+    assert "calls `clamp` with 40 where 80 was; the random inputs do not show it" in found.reason
+
+
 def test_rounding_of_short_types() -> None:
     # In half precision what is added here is lost, in both networks alike.
     model, found = pruned(lambda: Net(lambda m, x: x + 1e-12))
