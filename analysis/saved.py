@@ -109,8 +109,10 @@ def keeper(files: Mapping[str, str]) -> Callable[[Pruned], None]:
         network, inputs = copy_of(pruned.model), pruned.outcome.dense.inputs
         for what, write in (("onnx", write_onnx), ("export", write_exported)):
             if what in files:
+                path = Path(files[what])
                 try:
-                    write(network, inputs, Path(files[what]))
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    write(network, inputs, path)
                 except Exception as error:
                     raise InputError(
                         f"{files[what]!r} cannot be written, {what} raised "

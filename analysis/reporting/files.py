@@ -23,10 +23,13 @@ def check_writable(path: str | Path) -> None:
     target = Path(path)
     if target.is_dir():
         raise InputError(f"cannot write {str(path)!r}: it is a folder; give a file")
-    with _refusing(path, "path"):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=target.parent):
-            pass
+    with _refusing(path, "path"), tempfile.TemporaryFile(dir=_there_already(target.parent)):
+        pass
+
+
+def _there_already(folder: Path) -> Path:
+    """A folder, or the nearest one around it that exists: a refusal leaves no empty folders."""
+    return next(each for each in (folder, *folder.parents) if each.exists())
 
 
 @contextmanager
@@ -60,8 +63,7 @@ def check_folder(path: str | Path, names: Collection[str]) -> None:
                 f"cannot write {str(path)!r}: it holds other files than {', '.join(names)}; give a "
                 "new folder, or one with these alone, to replace them"
             )
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent):
+        with tempfile.TemporaryDirectory(dir=_there_already(target.parent)):
             pass
 
 
@@ -73,7 +75,9 @@ def written_whole(path: str | Path) -> Iterator[Path]:
         InputError: it cannot; what was there is untouched.
     """
     target = Path(path).resolve()
-    beside = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
+    with _refusing(path, "folder"):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        beside = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
     try:
         yield beside
         # What is private while it is made is for everyone the folder around it is for.
@@ -124,7 +128,9 @@ def write_text(path: str | Path, text: str) -> Path:
     """
     target = Path(path)
     check_writable(target)
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    with _refusing(path, "path"):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     try:
         with (
             _refusing(path, "path"),

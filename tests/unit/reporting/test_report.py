@@ -54,6 +54,18 @@ def test_a_file_in_the_way_of_a_folder_is_refused(tmp_path) -> None:
         files.check_writable(tmp_path / "reports" / "results.json")
 
 
+def test_what_is_only_checked_leaves_no_folder_and_what_is_written_makes_it(tmp_path) -> None:
+    target = tmp_path / "deep" / "down" / "page.html"
+    files.check_writable(target)
+    files.check_folder(tmp_path / "deep" / "saved", ["record.json"])
+    assert not [*tmp_path.iterdir()]
+    files.write_text(target, "x")
+    with files.written_whole(tmp_path / "other" / "saved") as made:
+        (made / "record.json").write_text("{}")
+    assert target.read_text() == "x"
+    assert (tmp_path / "other" / "saved" / "record.json").exists()
+
+
 def test_others_may_read_what_was_written(tmp_path) -> None:
     target = files.write_text(tmp_path / "page.html", "x")
     mask = os.umask(0)
