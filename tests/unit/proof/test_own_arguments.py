@@ -68,7 +68,7 @@ UNREACHED: dict[str, tuple[Function, str]] = {
 
 
 @pytest.mark.parametrize("name", UNREACHED)
-def test_a_number_of_a_width_that_no_value_reaches_is_told(name: str) -> None:
+def test_a_number_of_a_width_that_no_value_reaches_is_reported(name: str) -> None:
     # The masked dense network has the dense width's, so other inputs tell the two apart.
     function, output = UNREACHED[name]
     _, found = pruned(lambda: Net(function))
