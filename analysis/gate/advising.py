@@ -50,7 +50,7 @@ def _time_left(run: Run) -> tuple[float, ...]:
     """The share of the dense network's time, where every run's is known or none is asked for."""
     if run.latency is None:
         return ()
-    return (run.latency.ratio.median if run.latency.ratio else inf,)
+    return (run.time_left.median if run.time_left else inf,)
 
 
 def _is_beaten(place: int, good: Sequence[int], points: Sequence[Point]) -> bool:

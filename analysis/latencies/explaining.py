@@ -2,7 +2,7 @@
 
 from math import prod
 
-from analysis.records import Machine, Spread, Work
+from analysis.records import Machine, Sizes, Spread, Work
 
 __all__ = ["explained"]
 
@@ -25,15 +25,15 @@ def explained(ratio: Spread, dense: Work, pruned: Work, overhead: float, machine
     """
     if (dense.macs, dense.bytes) == (pruned.macs, pruned.bytes):
         return "same-work"
-    fell = _fell(ratio, _share(dense.macs, pruned.macs))
+    fell = _fell(ratio, Sizes(dense.macs, pruned.macs).share)
     if fell:
         return "fell"
     # What a call takes whatever it computes is no part of what follows the work.
     net = _without(overhead, ratio, dense.seconds)
-    if pruned.seconds <= _NEAR * overhead or _fell(net, _share(dense.macs, pruned.macs)):
+    if pruned.seconds <= _NEAR * overhead or _fell(net, Sizes(dense.macs, pruned.macs).share):
         return "small"
     is_memory_bound = machine.is_memory_bound(pruned)
-    if is_memory_bound and _fell(net, _share(dense.bytes, pruned.bytes)):
+    if is_memory_bound and _fell(net, Sizes(dense.bytes, pruned.bytes).share):
         return "memory-bound"
     if is_memory_bound is False and _fell(net, _padded(dense, pruned, machine.vector)):
         return "width"
@@ -49,10 +49,6 @@ def _without(overhead: float, ratio: Spread, seconds: float) -> Spread:
         for each in (ratio.median, ratio.low, ratio.high)
     )
     return Spread(median, low, high, ratio.coverage)
-
-
-def _share(dense: int | None, pruned: int | None) -> float | None:
-    return pruned / dense if dense and pruned is not None else None
 
 
 def _fell(ratio: Spread, share: float | None) -> bool | None:
@@ -74,7 +70,7 @@ def _padded(dense: Work, pruned: Work, vector: int) -> float | None:
         was % vector == 0 and now % vector
         for was, now in zip(dense.widths, pruned.widths, strict=False)
     ]
-    share = _share(dense.macs, pruned.macs)
+    share = Sizes(dense.macs, pruned.macs).share
     if share is None or not any(broken):
         return None
     return share * _filling(pruned.widths, vector) / _filling(dense.widths, vector)

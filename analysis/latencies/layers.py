@@ -13,8 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from analysis.costs.followed import count_macs
 from analysis.errors import InputError
 from analysis.latencies.clocks import Clock
-from analysis.network.attributes import as_before
-from analysis.network.inference import Inputs, as_arguments, hookable, module_scope, walk
+from analysis.network.inference import Inputs, forward, hookable, module_scope, run_hooked, walk
 from analysis.processes import budgets
 from analysis.records import COLUMNS, LayerCost
 
@@ -55,9 +54,7 @@ class _Watch:
 
     def run(self, model: nn.Module, inputs: Inputs) -> dict[str, float]:
         self._own, self._running, self._inside = defaultdict(float), [], [0.0]
-        args, kwargs = as_arguments(inputs)
-        with as_before(model):
-            model(*args, **kwargs)
+        forward(model, inputs)
         return dict(self._own)
 
     def entering(self, name: str) -> Callable[..., None]:
@@ -120,18 +117,8 @@ def work_of(model: nn.Module, inputs: Inputs) -> tuple[dict[str, Worked], str]:
 def _run_once(model: nn.Module, inputs: Inputs) -> tuple[Counter[str], Counter[str]]:
     """How often each module is called, and the bytes of its operators."""
     calls = Counter[str]()
-    handles = [
-        module.register_forward_pre_hook(lambda *_, name=name: calls.update([name]))
-        for name, module in hookable(model)
-    ]
-    args, kwargs = as_arguments(inputs)
-    try:
-        with as_before(model), module_scope(model) as scope, _Moved(scope) as moved:
-            model(*args, **kwargs)
-    finally:
-        with budgets.undisturbed():
-            for handle in handles:
-                handle.remove()
+    with module_scope(model) as scope, _Moved(scope) as moved:
+        run_hooked(model, inputs, lambda name, *_: calls.update([name]))
     return calls, moved.bytes
 
 
@@ -146,9 +133,9 @@ class _Moved(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
         read, written = _in_memory([args, kwargs or {}]), _in_memory(result)
-        if func._schema.is_mutable or not _shares(read, written):
-            name = self._scope[-1] if self._scope else ""
-            self.bytes[name] += sum(each.nbytes for each in [*read, *written])
+        # Without a scope it is none of the model's, as what keeps a copy of its buffers.
+        if self._scope and (func._schema.is_mutable or not _shares(read, written)):
+            self.bytes[self._scope[-1]] += sum(each.nbytes for each in [*read, *written])
         return result
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from analysis.records.accuracy import Metric
 from analysis.records.costs import CostTable, Saved, Sizes
-from analysis.records.latency import Latency
+from analysis.records.latency import Latency, Spread
 from analysis.records.proof import Verdict, Verification
 from analysis.records.pruning import Channels
 from analysis.records.requests import Config
@@ -86,6 +86,11 @@ class Run:
     def sizes(self) -> dict[str, Sizes]:
         """By what a target may be of that is counted, what was and what is left."""
         return {"macs": self.macs, "params": self.params, "bytes": self.bytes_}
+
+    @property
+    def time_left(self) -> Spread | None:
+        """The share of the dense network's time that is left; None where it is not known."""
+        return self.latency.ratio if self.latency else None
 
     @property
     def failures(self) -> list[CheckResult]:

@@ -122,8 +122,7 @@ def _advised(point: Point, is_on_front: bool) -> dict[str, Any]:
 
 def _latency(run: Run) -> dict[str, float] | None:
     """The share of the dense network's time, with the interval of that median."""
-    found = run.latency.ratio if run.latency else None
-    return None if found is None else asdict(found)
+    return asdict(run.time_left) if run.time_left else None
 
 
 def picture(found: Advice, name: str) -> str:
@@ -156,7 +155,7 @@ def _measures(runs: Sequence[Run]) -> Iterator[tuple[str, Measure]]:
     if is_timed:
         yield (
             "share of the time left",
-            lambda run: run.latency.ratio.median if run.latency and run.latency.ratio else None,
+            lambda run: run.time_left.median if run.time_left else None,
         )
     if not metric and not is_timed:
         yield "share of the parameters left", lambda run: run.params.share

@@ -3,7 +3,8 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
-from analysis.records import EXPLANATIONS, Latency, LayerLatency, Machine, Run, Spread, Work
+from analysis.errors import several
+from analysis.records import EXPLANATIONS, Latency, LayerLatency, Machine, Run, Sizes, Spread, Work
 from analysis.reporting.tables import as_markdown, cell, layer_name, left, share
 
 __all__ = ["latency", "page", "time_left"]
@@ -31,8 +32,7 @@ _LEAST = 0.01
 
 def time_left(run: Run) -> str:
     """The share of the dense network's time, with its interval; a dash where it is not known."""
-    found = run.latency.ratio if run.latency else None
-    return str(found) if found else "-"
+    return str(run.time_left or "-")
 
 
 def _parts(runs: Sequence[Run], heading: str, least: float) -> Iterator[str]:
@@ -51,7 +51,7 @@ def _machine(machine: Machine) -> str:
     benchmark = {None: "", True: ", cuDNN's benchmark on", False: ", cuDNN's benchmark off"}
     load = "" if machine.load is None else f", load {machine.load:.1f}"
     return (
-        f"{machine.name}, {machine.threads} thread{'' if machine.threads == 1 else 's'}, torch "
+        f"{machine.name}, {several(machine.threads, 'thread')}, torch "
         f"{machine.torch}, {machine.dtype}{benchmark[machine.cudnn_benchmark]}{load}; at most "
         f"{machine.macs_per_second / 1e9:.3g} GMACs and {machine.bytes_per_second / 1e9:.3g} GB a "
         f"second: below {machine.ridge:.3g} MACs a byte, memory is the limit"
@@ -184,8 +184,8 @@ def _row(layer: LayerLatency, machine: Machine | None) -> tuple[str, ...]:
         _time(dense.seconds),
         _time(pruned.seconds),
         _short(layer.ratio),
-        _left(dense.macs, pruned.macs),
-        _left(dense.bytes, pruned.bytes),
+        left(Sizes(dense.macs, pruned.macs)),
+        left(Sizes(dense.bytes, pruned.bytes)),
         "-" if pruned.intensity is None else f"{pruned.intensity:.2f}",
         _LIMITS[machine.is_memory_bound(pruned) if machine else None],
         _of_roof(pruned, machine),
@@ -203,10 +203,6 @@ def _of_roof(work: Work, machine: Machine | None) -> str:
 
 def _short(spread: Spread) -> str:
     return f"{spread.median:.0%} ({spread.low:.0%} to {spread.high:.0%})"
-
-
-def _left(dense: int | None, pruned: int | None) -> str:
-    return share(pruned / dense) if dense and pruned is not None else "-"
 
 
 def _time(seconds: float | None) -> str:
