@@ -46,9 +46,21 @@ class Dense:
 
     model: nn.Module
     inputs: Inputs
-    costs: CostTable
-    saved_bytes: int
     written: tuple[str, ...]
+
+    @cached_property
+    def _measured(self) -> tuple[CostTable, int]:
+        return measure(self.model, self.inputs, self.followed)
+
+    @property
+    def costs(self) -> CostTable:
+        """Its MACs and parameters."""
+        return self._measured[0]
+
+    @property
+    def saved_bytes(self) -> int:
+        """The size of its saved weights."""
+        return self._measured[1]
 
     @cached_property
     def _graph(self) -> tuple[DependencyGroup, ...] | Verification:
@@ -114,7 +126,8 @@ class Dense:
         """The same, counted with batch norms folded into the layers before them."""
         with budgets.step("looking for batch norms that fold"):
             costs = folded(self.costs, folds_of(self.model, self.inputs))
-        found = replace(self, costs=costs)
+        found = replace(self)
+        vars(found)["_measured"] = costs, self.saved_bytes
         known = ("_graph", "followed", "noted", "_followed", "reached")  # what costs nothing of
         vars(found).update({name: vars(self)[name] for name in known if name in vars(self)})
         return found
@@ -173,7 +186,7 @@ def _priced(account: Callable[[], Account]) -> Account | None:
 
 
 def analyse(model: nn.Module, example_inputs: Inputs) -> Dense:
-    """Count the costs of a dense network, once for all of its runs.
+    """Check a dense network, whose runs share what is found of it.
 
     Raises:
         InputError: the model cannot be analysed as it is (see
@@ -181,4 +194,4 @@ def analyse(model: nn.Module, example_inputs: Inputs) -> Dense:
     """
     check_usable(model)
     with left_as_found(model), writes_undone(model, example_inputs) as written:
-        return Dense(model, example_inputs, *measure(model, example_inputs), tuple(written))
+        return Dense(model, example_inputs, tuple(written))

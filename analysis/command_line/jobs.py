@@ -12,6 +12,7 @@ from analysis.costs.followed import counted
 from analysis.costs.run_costs import measure
 from analysis.groups import explaining, linting, policies
 from analysis.network.inference import copy_of
+from analysis.network.passed import passed
 from analysis.network.reached import reached_layers
 from analysis.opened import Last, info_of, labelled, loaded, resolved
 from analysis.processes import budgets
@@ -174,8 +175,8 @@ def _by(convention: str, request: Request, table: CostTable) -> CostTable:
         return folded(table, folds_of(*loaded(request.network)))
     if convention == table.convention:
         return table
-    with budgets.step("following the channels"):
-        return counted(labelled(request.network), "", convention)
+    with budgets.step("counting MACs"):
+        return counted(passed(*loaded(request.network)), convention)
 
 
 def _account(request: Request, cut: str, convention: str) -> Account:
@@ -213,7 +214,6 @@ def _costs_of(request: Request) -> CostTable:
 
 def ready() -> None:
     """Import what pruning needs, so that it does not count for a budget."""
-    import analysis.costs.counting
     import analysis.runs  # noqa: F401
 
 

@@ -10,9 +10,9 @@ from typing import Any
 
 from torch import nn
 
-from analysis.groups.inspecting import Labelled, Term
 from analysis.network.labels.calls import space_of
 from analysis.network.labels.records import Space, Step
+from analysis.network.passed import Passed, Term
 from analysis.records import Convention
 
 __all__ = ["Charged", "elements_in", "products_in"]
@@ -33,7 +33,7 @@ class Charged:
     step: Step
 
 
-def products_in(followed: Labelled, convention: Convention) -> Iterator[Charged]:
+def products_in(followed: Passed, convention: Convention) -> Iterator[Charged]:
     """What the MACs or FLOPs of a convention are products of."""
     names = {id(tensor): name for name, tensor in followed.parameters.items()}
     for step in followed.trace.calls:
@@ -44,9 +44,7 @@ def products_in(followed: Labelled, convention: Convention) -> Iterator[Charged]
                 yield Charged(term, column, step)
 
 
-def elements_in(
-    followed: Labelled, terms: Sequence[Term], convention: Convention
-) -> Iterator[Term]:
+def elements_in(followed: Passed, terms: Sequence[Term], convention: Convention) -> Iterator[Term]:
     """Elements of parameters, and of statistics where the convention counts them.
 
     Args:
@@ -91,7 +89,7 @@ _FUNCTIONS = ("relu", "gelu", "silu")
 class _Amounts:
     """What one operator does, by column."""
 
-    def __init__(self, followed: Labelled, step: Step, names: Mapping[int, str]) -> None:
+    def __init__(self, followed: Passed, step: Step, names: Mapping[int, str]) -> None:
         self._followed, self._step, self._names = followed, step, names
         self._operator = step.place.operator
         self._module = followed.modules.get(step.place.module)
@@ -208,9 +206,10 @@ class _Amounts:
         tensor = getattr(layer, own)
         computed_of = (each for each in layer.parameters() if each.shape == tensor.shape)
         name = self._names.get(id(tensor)) or self._names[id(next(computed_of))]
-        varying = [dim for dim, size in enumerate(tensor.shape) if size > 1]
-        planes = tuple(self._followed.trace.labels(name, dim) for dim in varying)
-        return Space("", planes, 1)
+        trace, dims = self._followed.trace, range(tensor.dim())
+        labelled = [dim for dim in dims if (name, dim) in trace.starts]
+        planes = tuple(trace.labels(name, dim) for dim in labelled)
+        return Space("", planes, prod(tensor.shape[dim] for dim in dims if dim not in labelled))
 
 
 _WITHOUT_BIAS = 2
@@ -222,11 +221,12 @@ def _has_bias(module: nn.Module | None, name: str = "bias") -> bool:
     return getattr(module, name, None) is not None
 
 
-def _channels(followed: Labelled, norm: str, statistics: str = "running_mean") -> Space:
-    """The channels of a batch norm; one alone has no label."""
+def _channels(followed: Passed, norm: str, statistics: str = "running_mean") -> Space:
+    """The channels of a batch norm; one alone has no label, nor any where none is followed."""
     name = f"{norm}.{statistics}".removeprefix(".")
-    known = (name, 0) in followed.trace.starts
-    return Space("", (followed.trace.labels(name, 0),) if known else (), 1)
+    if (name, 0) in followed.trace.starts:
+        return Space("", (followed.trace.labels(name, 0),), 1)
+    return Space("", (), getattr(followed.modules[norm], "num_features", 1))
 
 
 def _apart(planes: Sequence[Any]) -> list[Any]:

@@ -8,7 +8,6 @@ average pooling one. Operators without a rule (residual additions, activations, 
 beside the total; one that multiplies matrices is an error.
 """
 
-import io
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,7 +24,6 @@ from analysis.network.inference import (
     Inputs,
     aliased,
     as_arguments,
-    copy_of,
     left_as_found,
     one_line,
     tensors_of,
@@ -41,7 +39,7 @@ with warnings.catch_warnings():
     from fvcore.nn import FlopCountAnalysis
     from fvcore.nn.flop_count import _DEFAULT_SUPPORTED_OPS
 
-__all__ = ["Count", "by_fvcore", "saved_bytes"]
+__all__ = ["Count", "by_fvcore"]
 
 _HANDLES = {**_DEFAULT_SUPPORTED_OPS, **op_handles.ADDED}
 
@@ -209,13 +207,12 @@ class Count:
 
     @contextmanager
     def _calls_counted(self) -> Iterator[None]:
-        """Count how often each module with parameters is called."""
+        """Count how often each module is called."""
         hooks = [
             module.register_forward_pre_hook(
                 lambda _module, _inputs, name=name: self._calls.update([name])
             )
             for name, module in self._modules.items()
-            if module._parameters
         ]
         try:
             yield
@@ -303,8 +300,7 @@ class Count:
             if not operators and not elements[name]:
                 continue
             columns = self._columns[name]
-            # A module without parameters, or used by its weights alone, has one call for each
-            # operator.
+            # One that is used by its weights alone has a call for each operator.
             uses = max(self._uses[name].values(), default=0)
             yield LayerCost(
                 layer=name,
@@ -346,25 +342,3 @@ def _column(operator: str, *, has_weight: bool) -> str:
     if operator in op_handles.ADDED:
         return "linear" if has_weight else "attention"
     return "elementwise"
-
-
-def saved_bytes(model: nn.Module) -> int:
-    """Size of ``torch.save(model.state_dict())``, in bytes, of the network on the CPU.
-
-    A file names the device of each tensor, so that one from a GPU has other bytes.
-    """
-    counted = _Counted()
-    elsewhere = any(each.device.type != "cpu" for each in model.state_dict().values())
-    torch.save((copy_of(model).cpu() if elsewhere else model).state_dict(), counted)
-    return counted.size
-
-
-class _Counted(io.BytesIO):
-    """A file that keeps nothing of what is written but its size."""
-
-    size = 0
-
-    def write(self, data: Any) -> int:
-        count = memoryview(data).nbytes
-        self.size += count
-        return count

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from analysis.costs.accounting import Account
-from analysis.costs.counting import saved_bytes
 from analysis.costs.followed import counted
+from analysis.costs.saved_size import saved_bytes
 from analysis.groups import inspecting, policies
 from analysis.groups.departing import cut_copy
 from analysis.network.failures import locate_failure
@@ -231,7 +231,7 @@ def cost_account(
         way = None if cut == CUTS[0] else heads
         followed = inspecting.labelled(model, example_inputs, way)
         reached = reached_layers(model, example_inputs) if cut == CUTS[0] else None
-        table = counted(followed, "", convention)
+        table = counted(followed, convention)
     return account_of(model, followed, table, choice, config, names, reached)
 
 

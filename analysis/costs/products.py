@@ -9,8 +9,9 @@ import numpy as np
 from analysis.costs.columns import elements_in, products_in
 from analysis.costs.cost_model import Count, Footprint
 from analysis.errors import InputError
-from analysis.groups.inspecting import Labelled, Term
+from analysis.groups.inspecting import Labelled
 from analysis.network.labels.planes import Labels
+from analysis.network.passed import Term
 from analysis.pruning.expected import Expected
 from analysis.records import CONVENTIONS, CostTable
 

@@ -5,13 +5,14 @@ from dataclasses import replace
 
 from torch import nn
 
-from analysis.costs import counting
 from analysis.costs.accounting import Account
 from analysis.costs.folding import folded
-from analysis.costs.followed import count_macs
+from analysis.costs.followed import count_macs, counted
+from analysis.costs.saved_size import saved_bytes
 from analysis.errors import InputError
 from analysis.network.failures import locate_failure
 from analysis.network.inference import Inputs
+from analysis.network.passed import Passed
 from analysis.processes import budgets
 from analysis.pruning.planning import removed_channels
 from analysis.records import (
@@ -34,13 +35,16 @@ from analysis.records import (
 __all__ = ["costed_run", "measure"]
 
 
-def measure(model: nn.Module, example_inputs: Inputs) -> tuple[CostTable, int]:
+def measure(
+    model: nn.Module, example_inputs: Inputs, network: Passed | None = None
+) -> tuple[CostTable, int]:
     """MACs and parameters of a network, and the size of its saved weights in bytes.
 
-    If fvcore cannot trace the network, its rules are applied to the labelled pass.
+    ``network`` is a pass over it on these inputs; None makes one.
     """
     with budgets.step("counting MACs"):
-        return count_macs(model, example_inputs), counting.saved_bytes(model)
+        table = counted(network) if network else count_macs(model, example_inputs)
+        return table, saved_bytes(model)
 
 
 def costed_run(

@@ -7,10 +7,10 @@ from typing import Any
 from torch import nn
 
 from analysis.costs.accounting import Account
-from analysis.costs.counting import saved_bytes
 from analysis.costs.folding import folded, folds_of
 from analysis.costs.followed import count_macs
 from analysis.costs.predicting import reach_of
+from analysis.costs.saved_size import saved_bytes
 from analysis.network.inference import Inputs
 from analysis.pruning.by_groups import Chosen, choose
 from analysis.pruning.group_pruner import GroupPruner, Numbers

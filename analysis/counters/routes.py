@@ -1,6 +1,6 @@
-"""One number by three routes: MACs of convolutions, linear layers and attention."""
+"""One number by several routes: MACs of convolutions, linear layers and attention."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -9,9 +9,19 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from analysis.costs.counting import by_fvcore
+from analysis.costs.followed import count_macs
 from analysis.records import CostTable
 
-__all__ = ["Entry", "agree", "build", "by_flop_counter", "by_handles", "entries", "example"]
+__all__ = [
+    "Entry",
+    "agree",
+    "build",
+    "by_flop_counter",
+    "by_handles",
+    "by_pass",
+    "entries",
+    "example",
+]
 
 
 @dataclass(frozen=True)
@@ -59,13 +69,18 @@ def example(size: int) -> torch.Tensor:
     return torch.zeros(1, 3, size, size)
 
 
+def by_pass(model: nn.Module, size: int) -> CostTable:
+    """Route (a): `analysis.count_macs`."""
+    return count_macs(model, example(size))
+
+
 def by_handles(model: nn.Module, size: int) -> CostTable:
-    """Route (a): fvcore's trace with the project's handles."""
+    """Route (b): fvcore's trace with the project's handles."""
     return by_fvcore(model, example(size))
 
 
 def by_flop_counter(model: nn.Module, size: int) -> int:
-    """Route (b): what torch sees dispatched, halved because it counts two for a MAC.
+    """Route (c): what torch sees dispatched, halved because it counts two for a MAC.
 
     The model is moved to the meta device, where nothing is computed, and is of no use after it.
     """
@@ -75,7 +90,8 @@ def by_flop_counter(model: nn.Module, size: int) -> int:
     return counter.get_total_flops() // 2
 
 
-def agree(by_handles: int, by_flop_counter: int, published: float) -> bool:
-    """Whether two routes give the same number, and it rounds to the published one."""
+def agree(counts: Sequence[int], published: float) -> bool:
+    """Whether all routes give the same number, and it rounds to the published one."""
+    (first, *others) = counts
     # Integers, as a float's third decimal may round either way.
-    return by_handles == by_flop_counter and abs(by_handles - round(published * 1e9)) <= 500_000
+    return all(each == first for each in others) and abs(first - round(published * 1e9)) <= 500_000

@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-# What pruning takes, so that importing it counts for no budget.
-import analysis.costs.counting  # noqa: F401
 from analysis.opened import info_of
 from analysis.records import Request
 from analysis.reporting import as_json

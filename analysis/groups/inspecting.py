@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
-from analysis.errors import InputError
 from analysis.groups import policies
 from analysis.groups.by_class import couple_unread, is_turned, unread
 from analysis.groups.coupling import Classes, joined
@@ -21,21 +20,19 @@ from analysis.groups.positions import in_order, positions_of
 from analysis.groups.trying import learn
 from analysis.network.computed_weights import way_out
 from analysis.network.cutting import Repeated
-from analysis.network.failures import check_runs
-from analysis.network.inference import Inputs, aliased, collector_paused, left_as_found, one_line
+from analysis.network.inference import Inputs, collector_paused, left_as_found
 from analysis.network.labels.planes import Labels, distinct
 from analysis.network.labels.reasons import ADVICE, OUTPUT
-from analysis.network.labels.records import Hold, Step, Trace
-from analysis.network.labels.tracing import labelled_pass
+from analysis.network.labels.records import Hold
 from analysis.network.layers import is_depthwise
 from analysis.network.outputs import only_outputs
-from analysis.network.owners import charged, layer_of
-from analysis.network.sizes import sized
+from analysis.network.owners import layer_of
+from analysis.network.passed import Passed, Term, followed
 from analysis.network.usable import check_usable
 from analysis.processes import budgets
 from analysis.records import FVCORE, HEADS, Coupling, Group, Member, Repeats
 
-__all__ = ["Labelled", "Term", "inspect_groups", "labelled"]
+__all__ = ["Labelled", "inspect_groups", "labelled"]
 
 
 def inspect_groups(
@@ -83,30 +80,15 @@ def labelled(model: nn.Module, example_inputs: Inputs, heads: str | None = None)
         InputError: the model does not run on the inputs.
     """
     with left_as_found(model), collector_paused():
-        try:
-            started = time.process_time()
-            trace = _followed(model, example_inputs)
-            took = time.process_time() - started
-        except InputError:
-            raise
-        except Exception as error:
-            check_runs(aliased(model, requires_grad=False), example_inputs)
-            raise InputError(
-                f"the channels of the {type(model).__name__} cannot be followed: {one_line(error)}"
-            ) from error
+        started = time.process_time()
+        trace = followed(model, example_inputs)
+        took = time.process_time() - started
         limit = max(_LEAST, _TIMES * took) if budgets.can_be_held() else None
         couple_unread(trace, model)
         learnt = learn(model, example_inputs, trace, limit, ways(trace, heads) if heads else ())
     modules = dict(model.named_modules())
     parameters = dict(model.named_parameters())
-    return Labelled(trace, learnt.classes, modules, parameters, learnt.repeated)
-
-
-def _followed(model: nn.Module, inputs: Inputs) -> Trace:
-    """The pass that follows the channels of a copy; what an operator makes of them is its sizes."""
-    return sized(
-        lambda sizes: labelled_pass(aliased(model, requires_grad=False), inputs, sizes=sizes)
-    )
+    return Labelled(trace, modules, parameters, learnt.classes, learnt.repeated)
 
 
 _LEAST, _TIMES = 3.0, 20
@@ -118,32 +100,6 @@ For a loop that calls no operator; one that does is ended by their number.
 
 Tensors = tuple[str, int]
 """Name of a parameter or buffer, and a dimension of it."""
-
-
-@dataclass(frozen=True, eq=False)
-class Term:
-    """A number that is a product: ``constant`` times the labels of each plane that stay.
-
-    Attributes:
-        layer: the module that it is charged to.
-        name: the operator, or the parameter.
-        planes: the labels of what varies.
-        constant: the number of all else.
-    """
-
-    layer: str
-    name: str
-    planes: tuple[Labels, ...]
-    constant: int
-
-    @property
-    def size(self) -> int:
-        """The number in the dense network."""
-        return self.constant * prod(plane.size for plane in self.planes)
-
-    def left(self, gone: NDArray[np.bool_]) -> int:
-        """The number when labels have gone."""
-        return self.constant * prod(int(np.count_nonzero(~gone[p])) for p in self.planes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,21 +122,15 @@ class _Axis:
 
 
 @dataclass(frozen=True, eq=False)
-class Labelled:
-    """A network whose channels were followed.
+class Labelled(Passed):
+    """A network whose channels were followed, in the pass over the dense network.
 
     Attributes:
-        trace: the pass over the dense network.
         classes: labels that go together, and those that stay.
-        modules: the network's modules by name.
-        parameters: its parameters by name; one that is shared has one.
         repeated: attributes that have to follow a cut.
     """
 
-    trace: Trace
     classes: Classes
-    modules: Mapping[str, nn.Module]
-    parameters: Mapping[str, Tensor]
     repeated: tuple[Repeated, ...] = ()
 
     @cached_property
@@ -424,45 +374,6 @@ class Labelled:
         for step in self.trace.steps:
             for axis in step.makes:
                 found[axis].append(step.place.module)
-        return found
-
-    def charged(self, step: Step) -> str:
-        """The module that a product is charged to, see `analysis.network.layers.charged`."""
-        return charged(self.modules, step.place.module, step.weights)
-
-    @cached_property
-    def elements(self) -> tuple[Term, ...]:
-        """What the numbers of elements of the parameters are products of."""
-        axes: dict[str, list[Labels]] = defaultdict(list)
-        for axis in self.trace.starts:
-            axes[axis[0]].append(self.trace.labels(*axis))
-        return tuple(
-            Term(
-                name.rpartition(".")[0],
-                name,
-                tuple(axes[name]),
-                1 if axes[name] else tensor.numel(),
-            )
-            for name, tensor in self.parameters.items()
-        )
-
-    @cached_property
-    def copies(self) -> tuple[Term, ...]:
-        """The elements of tied parameters, once more for each further layer that has them."""
-        return tuple(
-            replace(term, layer=layer) for term in self.elements for layer in self.tied[term.name]
-        )
-
-    @cached_property
-    def tied(self) -> Mapping[str, Sequence[str]]:
-        """By parameter the layers that have it beside the one that it is named after."""
-        names = {id(tensor): name for name, tensor in self.parameters.items()}
-        found: dict[str, list[str]] = {name: [] for name in self.parameters}
-        for layer, module in self.modules.items():
-            for own, tensor in module._parameters.items():
-                name = names.get(id(tensor))
-                if name is not None and name != f"{layer}.{own}".removeprefix("."):
-                    found[name].append(layer)
         return found
 
     def arriving_at(self, layer: str) -> Labels | None:

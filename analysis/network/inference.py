@@ -407,17 +407,25 @@ def collector_paused() -> Iterator[None]:
 
 
 @contextmanager
-def module_scope(model: nn.Module) -> Iterator[list[str]]:
+def module_scope(
+    model: nn.Module, left: Callable[[str, Any], None] | None = None
+) -> Iterator[list[str]]:
     """A list whose last entry names the module whose forward is running ("" is the model).
 
     After a forward that raised, the last entry names the module that raised.
+
+    Args:
+        model: the model.
+        left: called with the name and the output of each module whose forward has returned.
     """
     stack: list[str] = []
     modules = dict(model.named_modules())
     own: Any = object()  # a handle for each hook would take longer than all calls of them
 
-    def leave(_module: nn.Module, _inputs: Any, _output: Any) -> None:
-        stack.pop()
+    def leave(_module: nn.Module, _inputs: Any, output: Any) -> None:
+        name = stack.pop()
+        if left is not None:
+            left(name, output)
 
     try:
         with budgets.undisturbed():

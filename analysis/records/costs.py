@@ -68,11 +68,9 @@ class CostTable:
         layers: one row for each module that owns MACs or parameters, in model order.
         macs: total multiply-accumulates of one forward pass over the example inputs.
         params: total parameters.
-        uncounted: operators fvcore has no rule for, with how often each is called.
+        uncounted: operators for which the convention has no rule, with how often each is called.
         uncalled: modules that own parameters and were never called.
         modules: the names of all modules of the model.
-        not_traced: why fvcore could not count the model; its rules were then applied to the
-            labelled pass. Empty if it counted.
         convention: by which it is counted, see `analysis.records.CONVENTIONS`.
         folded: batch norms that are counted as a device has them that folds them into the layer
             before, with whether their shift stays, as that layer's bias.
@@ -84,7 +82,6 @@ class CostTable:
     uncounted: tuple[tuple[str, int], ...]
     uncalled: tuple[str, ...]
     modules: tuple[str, ...] = ()
-    not_traced: str = ""
     convention: str = "fvcore"
     folded: tuple[tuple[str, bool], ...] = ()
 

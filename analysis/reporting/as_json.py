@@ -351,7 +351,6 @@ def _costs(costs: CostTable) -> dict[str, Any]:
         ],
         "uncounted": dict(costs.uncounted),
         "uncalled": list(costs.uncalled),
-        "not_traced": costs.not_traced,
     }
 
 

@@ -205,9 +205,7 @@ def not_counted(costs: CostTable) -> str:
     """The gap of the total, in a sentence."""
     operators = ", ".join(f"{name.split('::')[-1]} ({times}x)" for name, times in costs.uncounted)
     uncalled = ", ".join(costs.uncalled)
-    by = costs.convention
-    by += f"'s rules, on another trace ({costs.not_traced})" if costs.not_traced else ""
     return (
-        f"Not counted by {by}: {operators or 'nothing'}. "
+        f"Not counted by {costs.convention}: {operators or 'nothing'}. "
         f"Layers with parameters that were never called: {uncalled or 'none'}."
     )

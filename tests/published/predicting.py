@@ -34,7 +34,7 @@ def _accounts(key: Key, input_size: str, example: Row) -> Callable[[str], Accoun
 
     @cache
     def by(convention: str) -> Account:
-        table = counted(network, "", convention)
+        table = counted(network, convention)
         return account_of(dense(key), network, table, (), Config(0.0, cut="groups"))
 
     return by

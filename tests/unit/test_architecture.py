@@ -58,12 +58,13 @@ ROOMS = {
         ("inference", "layers", "loading", "model_names"),
         ("failures", "operators", "sizes", "usable", "float64", "gradients"),
         ("labels", "measuring"),
+        ("passed",),
         ("archives", "merging", "onnx_files"),
         ("programs", "states"),
         ("subjects", "cutting", "reached"),
     ),
     "network.labels": (
-        ("planes", "operators", "reasons"),
+        ("planes", "operators", "reasons", "written_out"),
         ("records",),
         ("meeting", "origins"),
         ("calls",),
@@ -122,7 +123,7 @@ ROOMS = {
         ("files", "watching"),
     ),
     "costs": (
-        ("op_handles",),
+        ("op_handles", "saved_size"),
         ("symbolic_sizes",),
         ("size_rules",),
         ("cost_model", "counting", "columns", "reaching"),

@@ -10,6 +10,7 @@ import torch
 
 __all__ = [
     "ALONG",
+    "BESIDE",
     "COPIES",
     "FACTORIES",
     "LIKE",
@@ -64,6 +65,9 @@ PRODUCTS = frozenset(
     }
 )  # fmt: skip
 """Products of matrices, of which PyTorch chooses one by the shapes."""
+
+BESIDE = frozenset({"block_diag", "cat", "copy", "hstack", "stack", "vstack"})
+"""Elements of several operands in one tensor."""
 
 WRITTEN_OUT = (
     SAME

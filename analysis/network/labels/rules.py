@@ -32,6 +32,12 @@ def follow(call: Call) -> None:
         call.hold(call.arriving, reasons.UNKNOWN)
 
 
+def _distances(call: Call) -> None:
+    """A product of rows, of which each channel is summed over; what a cut does is not followed."""
+    call.hold(call.arriving, reasons.UNKNOWN)
+    call.step.spaces.append(space_of((), (*call.made[0].shape, call.operands[0].shape[-1])))
+
+
 def _same(call: Call) -> None:
     call.put(0, call.planes(0))
 
@@ -411,6 +417,7 @@ _RULES: dict[str, Rule] = {
     **dict.fromkeys(operators.SPATIAL, _spatial),
     **dict.fromkeys(operators.PER_CHANNEL, _per_channel),
     **dict.fromkeys(operators.RANKING, _ranked),
+    "_cdist_forward": _distances,
     "glu": _gated,
     "view_as_complex": _complex_of_parts,
     "view_as_real": _parts_of_complex,
@@ -420,7 +427,14 @@ _RULES: dict[str, Rule] = {
 }
 
 COUNTED = frozenset(
-    {*CONTRACTIONS, *_NORMS, *operators.PER_CHANNEL, *operators.SPATIAL, *operators.REDUCTIONS}
+    {
+        "_cdist_forward",
+        *CONTRACTIONS,
+        *_NORMS,
+        *operators.PER_CHANNEL,
+        *operators.SPATIAL,
+        *operators.REDUCTIONS,
+    }
 )
 """Operators that cost something, of a single channel as well, which has no label."""
 

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -12,11 +12,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from analysis.network.inference import (
-    FunctionMode,
     Inputs,
     forward,
     left_as_found,
@@ -36,7 +34,8 @@ from analysis.network.labels.planes import (
 )
 from analysis.network.labels.records import NUMBERS, Combining, Inner, Place, Source, Step, Trace
 from analysis.network.labels.rules import COUNTED, follow
-from analysis.network.sizes import READING, Run, SizesOnly, computed
+from analysis.network.labels.written_out import Functions, plain_operators
+from analysis.network.sizes import Run, SizesOnly, computed
 
 __all__ = ["labelled_pass", "plain_pass", "state_of"]
 
@@ -73,8 +72,9 @@ def labelled_pass(
     Raises:
         Exception: whatever the model's forward raises.
     """
-    with _running(model) as (state, scope):
+    with _running(model) as (state, scope, modules):
         trace = _numbered(state) if labels is None else Trace({}, {}, count=count)
+        trace.modules = modules
         trace.calls = trace.calls if calls is None else calls
         if labels is None:
             every = np.arange(trace.count, dtype=np.int32)
@@ -83,10 +83,11 @@ def labelled_pass(
             tensor._planes = _planes_of(name, tensor, labels)  # type: ignore[attr-defined]
         try:
             with (
-                _plain_operators(sizes) as functions,
+                plain_operators(sizes) as functions,
                 _Tracer(trace, scope, watch, functions, _run_by(sizes)) as tracer,
             ):
                 output = forward(model, inputs)
+                tracer.arrive(tensors_of(output))
             _note_output(trace, output)
             # Outside of the mode, which would follow what reads the labels as well.
             for tensor in tensors_of(output):
@@ -115,12 +116,13 @@ def plain_pass(
         Exception: whatever the model's forward raises.
     """
     with (
-        _running(model) as (_, scope),
-        _plain_operators(sizes),
+        _running(model) as (_, scope, modules),
+        plain_operators(sizes),
         _Noting([], scope, watch, _run_by(sizes)) as noting,
     ):
         output = forward(model, inputs)
-    trace = Trace({}, {}, calls=noting.calls)
+        noting.arrive(tensors_of(output))
+    trace = Trace({}, {}, calls=noting.calls, modules=modules)
     _note_output(trace, output)
     return trace
 
@@ -130,18 +132,26 @@ def _run_by(sizes: SizesOnly | None) -> Run:
 
 
 @contextmanager
-def _running(model: nn.Module) -> Iterator[tuple[dict[str, Tensor], list[str]]]:
-    """The tensors of a model, known by name in the block, and whose forward is running."""
+def _running(
+    model: nn.Module,
+) -> Iterator[tuple[dict[str, Tensor], list[str], dict[str, list[tuple[int, ...]]]]]:
+    """A model's tensors, known by name in the block, whose forward is running, and what it left."""
     state = state_of(model)
+    modules: dict[str, list[tuple[int, ...]]] = defaultdict(list)
+
+    def left(name: str, output: Any) -> None:
+        modules[name].append(tuple(next(map(Tensor.size, tensors_of(output)), ())))
+
     for name, tensor in state.items():
         tensor._own, tensor._source = True, name  # type: ignore[attr-defined]
         tensor._weight = name  # type: ignore[attr-defined]
     try:
-        with left_as_found(model), module_scope(model) as scope, torch.no_grad():
-            yield state, scope
+        with left_as_found(model), module_scope(model, left) as scope, torch.no_grad():
+            yield state, scope, modules
     finally:
         for tensor in state.values():
             del tensor._own, tensor._source, tensor._weight  # type: ignore[attr-defined]
+            vars(tensor).pop("_pass", None)  # of one that forward writes to
 
 
 def _note_output(trace: Trace, output: Any) -> None:
@@ -158,63 +168,6 @@ def _kinds_of(value: Any) -> Any:
     if isinstance(value, tuple | list):
         return type(value).__name__, [_kinds_of(inner) for inner in value]
     return repr(value) if isinstance(value, str | bool | None) else type(value).__name__
-
-
-@contextmanager
-def _plain_operators(sizes: SizesOnly | None) -> Iterator["_Functions"]:
-    """Attention and recurrent layers as the operators that they are made of."""
-    fast = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        with sdpa_kernel(SDPBackend.MATH), _Functions(sizes) as functions:
-            yield functions
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast)
-
-
-class _Functions(FunctionMode):
-    """What functions say that the operators behind them do not; recurrent layers as operators."""
-
-    def __init__(self, sizes: SizesOnly | None) -> None:
-        super().__init__()
-        self.within = self.product = ""
-        self._sizes = sizes
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if self._sizes is not None and func in READING:
-            self._sizes.look()
-        named, product = _NAMED.get(func, ""), _PRODUCTS.get(func, "")
-        if named or product:
-            outer = self.within, self.product
-            self.within, self.product = named or self.within, product or self.product
-            try:
-                return func(*args, **(kwargs or {}))
-            finally:
-                self.within, self.product = outer
-        if func in _RECURRENT:
-            with (
-                torch.backends.mkldnn.flags(enabled=False),
-                torch.backends.cudnn.flags(enabled=False),
-            ):
-                return func(*args, **(kwargs or {}))
-        return func(*args, **(kwargs or {}))
-
-
-_NAMED = {
-    torch.nn.functional.adaptive_avg_pool2d: "adaptive_avg_pool2d",
-    torch._C._nn.adaptive_avg_pool2d: "adaptive_avg_pool2d",
-    torch.instance_norm: "norm",
-    torch.nn.functional.instance_norm: "norm",
-}
-"""Functions whose operators are those of others."""
-
-_PRODUCTS = {
-    torch.nn.functional.scaled_dot_product_attention: "scaled_dot_product_attention",
-    torch.functional.einsum: "einsum",
-}
-"""Functions that are written out in products, which counters tell from others."""
-
-_RECURRENT = frozenset({torch._VF.lstm, torch._VF.gru, torch._VF.rnn_tanh, torch._VF.rnn_relu})
 
 
 def _numbered(state: Mapping[str, Tensor]) -> Trace:
@@ -313,6 +266,10 @@ def _users(path: str) -> str:
     return "" if path.startswith((*_OWN, "<")) else os.path.basename(path)
 
 
+_NOTED = frozenset({"_any", "_fresh", "_numbers", "_own", "_pass", "_planes", "_source", "_weight"})
+"""What a pass notes of the tensors that it makes."""
+
+
 class _Noting(TorchDispatchMode):
     """Notes every operator of one pass, where it is called, with what, and what made that."""
 
@@ -334,11 +291,13 @@ class _Noting(TorchDispatchMode):
         self._scope = scope
         self._watch = watch
         self._turns: Counter[Place] = Counter()
+        self._token = object()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         leaves = list(_leaves((*args, *kwargs.values())))
         operands = [value for value in leaves if isinstance(value, Tensor)]
+        self.arrive(operands)
         step = self._opened(func, leaves, operands)
         result = self._run(func, args, kwargs)
         for value in self._closed(step, operands, result):
@@ -346,6 +305,13 @@ class _Noting(TorchDispatchMode):
         if self._watch:
             self._watch(step)
         return result
+
+    def arrive(self, values: Iterable[Tensor]) -> None:
+        """Forget what another pass has noted of tensors, which a cache may hold since then."""
+        for value in values:
+            if getattr(value, "_pass", self._token) is not self._token:
+                for noted in vars(value).keys() & _NOTED:
+                    delattr(value, noted)
 
     def _opened(self, func: Any, leaves: Sequence[Any], operands: Sequence[Tensor]) -> Step:
         """An operator that is about to run."""
@@ -378,6 +344,7 @@ class _Noting(TorchDispatchMode):
         is_copy = step.place.operator in operators.COPIES and step.sources
         moved = _moved(step, operands)
         for number, value in enumerate(made):
+            value._pass = self._token  # type: ignore[attr-defined]
             value._weight = moved  # type: ignore[attr-defined]
             made_by = step.sources[0] if is_copy else (len(self.calls) - 1, number)
             value._source = made_by  # type: ignore[attr-defined]
@@ -392,7 +359,7 @@ class _Tracer(_Noting):
         trace: Trace,
         scope: list[str],
         watch: Callable[[Step], None] | None,
-        functions: "_Functions",
+        functions: Functions,
         run: Run,
     ) -> None:
         super().__init__(trace.calls, scope, watch, run)
@@ -433,6 +400,7 @@ class _Tracer(_Noting):
         kwargs = kwargs or {}
         leaves = list(_leaves((*args, *kwargs.values())))
         operands = [value for value in leaves if isinstance(value, Tensor)]
+        self.arrive(operands)
         step = self._opened(func, leaves, operands)
         name, step.within = step.place.operator, self._functions.product
         self.trace.used.update(each for each in step.sources if isinstance(each, str))

@@ -44,16 +44,18 @@ def _on_routes(routes: list[dict[str, Any]]) -> Iterator[str]:
     models = len({route["model"] for route in routes})
     yield (
         f"{agreeing} of {len(routes)} entries ({models} classification models of torchvision, once "
-        "for each input size that their weights are published for) agree by three routes: the MACs "
-        "of convolutions, linear layers and attention that fvcore counts with this project's "
-        "handles are to the last one half of what torch's FlopCounterMode counts, and round to the "
-        "`_ops` that torchvision publishes (in 1e9 MACs, to three decimals)."
+        "for each input size that their weights are published for) agree by every route: the MACs "
+        "of convolutions, linear layers and attention that `count_macs` counts are to the last one "
+        "those of fvcore with this project's handles, and half of what torch's FlopCounterMode "
+        "counts, and round to the `_ops` that torchvision publishes (in 1e9 MACs, to three "
+        "decimals). Norms and pooling are those of fvcore in each layer."
     )
     for route in routes:
         if not route["agree"]:
             yield (
-                f"`{route['model']}` at {route['size']} does not agree: the handles say "
-                f"{count(route['by_handles'])}, FlopCounterMode {count(route['by_flop_counter'])}, "
+                f"`{route['model']}` at {route['size']} does not agree: `count_macs` says "
+                f"{count(route['by_pass'])}, fvcore {count(route['by_handles'])}, "
+                f"FlopCounterMode {count(route['by_flop_counter'])}, "
                 f"and {route['published']} is published."
             )
 
@@ -178,10 +180,11 @@ def _parts(models: list[dict[str, Any]]) -> Table:
 
 def _routes(routes: list[dict[str, Any]]) -> Table:
     return Table(
-        "every model by three routes",
+        "every model by every route",
         (
             "model",
             "input",
+            "MACs by count_macs",
             "MACs by fvcore with handles",
             "FLOPs by FlopCounterMode / 2",
             "published, G MACs",
@@ -191,6 +194,7 @@ def _routes(routes: list[dict[str, Any]]) -> Table:
             (
                 route["model"],
                 str(route["size"]),
+                count(route["by_pass"]),
                 count(route["by_handles"]),
                 count(route["by_flop_counter"]),
                 f"{route['published']:.3f}",

@@ -1,4 +1,4 @@
-"""Which layer is charged for a product with another layer's weights, in both ways of counting."""
+"""Which layer is charged for a product with another layer's weights, in every way of counting."""
 
 from collections.abc import Callable
 
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from analysis import cost_account, count_macs, inspect_groups
+from analysis.costs.counting import by_fvcore
 from analysis.costs.followed import counted
 from analysis.groups.inspecting import labelled
 
@@ -70,7 +71,7 @@ def test_both_ways_of_counting_charge_the_same_layer(name: str) -> None:
     model, ids = Using(use).eval(), torch.arange(12).view(2, 6)
     places = 4 if name == "queries" else 6
     expected = charged | {"head": 2 * places * 16 * 5}
-    for table in (count_macs(model, ids), counted(labelled(model, ids), "asked")):
+    for table in (count_macs(model, ids), counted(labelled(model, ids)), by_fvcore(model, ids)):
         assert {row.layer: row.macs for row in table.layers if row.macs} == expected
 
 

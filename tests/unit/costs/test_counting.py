@@ -10,7 +10,8 @@ from torch.nn import functional as F  # noqa: N812
 from torch.nn.utils import parametrizations
 
 from analysis import count_macs, ratio_curve
-from analysis.costs.counting import saved_bytes
+from analysis.costs.counting import by_fvcore
+from analysis.costs.saved_size import saved_bytes
 from analysis.errors import InputError
 from analysis.groups.depgraph import dependency_groups
 from analysis.records import COLUMNS, CONVENTIONS
@@ -299,9 +300,30 @@ def test_a_misspelt_layer_is_an_error() -> None:
         lambda x: torch.einsum("ij,jk,kl->il", x, torch.ones(4, 3), torch.ones(3, 2)),
     ],
 )
-def test_matrices_multiplied_without_a_rule_are_said_to_be(function) -> None:
+def test_matrices_multiplied_without_a_rule_are_refused_by_fvcores_route(function) -> None:
     """fvcore would leave them out in silence."""
-    assert count_macs(Multiplying(function), torch.randn(2, 4)).not_traced
+    with pytest.raises(InputError, match=r"multiplies matrices|only one or two operands"):
+        by_fvcore(Multiplying(function), torch.randn(2, 4))
+
+
+@pytest.mark.parametrize(
+    ("function", "macs", "uncounted"),
+    [
+        # PyTorch writes these out in products; of (2, 4) by (4, 3) by (3, 2), in either order.
+        (
+            lambda x: torch.linalg.multi_dot([x, torch.ones(4, 3), torch.ones(3, 2)]),
+            2 * 4 * 3 + 2 * 3 * 2,
+            (),
+        ),
+        (lambda x: torch.linalg.matrix_power(x.T @ x, 3), 3 * 4 * 4 * 4 - 2 * 4 * 4, ()),
+        (lambda x: torch.linalg.qr(x)[0], 0, ("aten::linalg_qr",)),
+        (lambda x: torch.linalg.eigh(x.T @ x)[0], 4 * 4 * 2, ("aten::_linalg_eigh",)),
+    ],
+)
+def test_what_multiplies_matrices_is_counted_or_listed(function, macs, uncounted) -> None:
+    table = count_macs(Multiplying(function), torch.randn(2, 4))
+    assert table.macs - table.by_layer()["layer"].macs == macs
+    assert {*uncounted} == {name for name, _ in table.uncounted if "linalg" in name}
 
 
 @pytest.mark.parametrize("function", [torch.outer, torch.kron, torch.ger])
@@ -310,7 +332,6 @@ def test_an_outer_product_sums_over_nothing_and_is_listed_as_any_other_multiplic
 ) -> None:
     table = count_macs(Multiplying(lambda x: function(x[0], x[1])), torch.randn(2, 4))
     assert table.macs == table.by_layer()["layer"].macs
-    assert not table.not_traced
     assert sum(dict(table.uncounted).values()) >= 1
 
 
@@ -327,15 +348,17 @@ class _Hidden(torch.autograd.Function):
 
 
 def test_an_opaque_function_is_listed_unless_it_reads_a_weight() -> None:
-    listed = count_macs(Multiplying(_Doubled.apply), torch.randn(2, 4))
-    assert dict(listed.uncounted) == {"prim::PythonOp._Doubled": 1}
+    doubled = Multiplying(_Doubled.apply)
+    assert dict(by_fvcore(doubled, torch.randn(2, 4)).uncounted) == {"prim::PythonOp._Doubled": 1}
+    assert dict(count_macs(doubled, torch.randn(2, 4)).uncounted) == {"aten::mul": 1}
 
     class Reading(nn.Linear):
         def forward(self, x: Tensor) -> Tensor:
             return _Hidden.apply(x, self.weight)
 
+    with pytest.raises(InputError, match="PythonOp in the model's own forward multiplies"):
+        by_fvcore(Reading(4, 4), torch.randn(2, 4))
     table = count_macs(Reading(4, 4), torch.randn(2, 4))
-    assert "PythonOp in the model's own forward multiplies" in table.not_traced
     assert table.macs == 2 * 4 * 4  # the product that runs inside of it
 
 
@@ -379,7 +402,8 @@ def test_a_layer_of_which_nothing_reaches_an_output_is_counted() -> None:
     inputs = inputs_for(model)
     found = count_macs(model, inputs)
     assert found.by_layer()["exit"].macs == len(inputs) * 3 * 7
-    assert "nothing of `exit` reaches an output" in found.not_traced
+    with pytest.raises(InputError, match="nothing of `exit` reaches an output"):
+        by_fvcore(model, inputs)
     assert found.macs - len(inputs) * 3 * 7 == count_macs(make(Chain), inputs).macs
 
 

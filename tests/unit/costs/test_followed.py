@@ -1,13 +1,17 @@
-"""The count of the labelled pass, compared with fvcore's."""
+"""The counts of one pass, with and without labels, compared with fvcore's."""
 
 import pytest
 import torch
 import torchvision
+from blocks import PROVED, build
 from torch import Tensor, nn
 
 from analysis import count_macs
+from analysis.costs.counting import by_fvcore
 from analysis.costs.followed import counted
+from analysis.errors import InputError
 from analysis.groups.inspecting import labelled
+from analysis.records import LayerCost
 
 
 @pytest.mark.parametrize(
@@ -19,12 +23,23 @@ def test_each_layer_and_column_is_as_fvcore_counts_it(name: str) -> None:
         torchvision.models.get_model(name, weights=None).eval(),
         torch.zeros(1, 3, 224, 224),
     )
-    by_fvcore, by_labels = count_macs(model, images), counted(labelled(model, images), "asked")
-    assert by_labels.macs == by_fvcore.macs
-    assert [(row.layer, row.columns, row.params) for row in by_labels.layers] == [
-        (row.layer, row.columns, row.params) for row in by_fvcore.layers
-    ]
-    assert by_labels.uncalled == by_fvcore.uncalled
+    expected = by_fvcore(model, images)
+    for table in (count_macs(model, images), counted(labelled(model, images))):
+        assert (table.macs, table.params) == (expected.macs, expected.params)
+        assert list(map(counts_of, table.layers)) == list(map(counts_of, expected.layers))
+        assert table.uncalled == expected.uncalled
+
+
+def counts_of(row: LayerCost) -> tuple[object, ...]:
+    return row.layer, row.kind, row.columns, row.params, row.calls
+
+
+@pytest.mark.parametrize("name", PROVED)
+def test_each_kind_of_block_is_as_fvcore_counts_it(name: str) -> None:
+    model, images = build(name).eval(), torch.zeros(2, *build(name).size)
+    expected, found = by_fvcore(model, images), count_macs(model, images)
+    assert list(map(counts_of, found.layers)) == list(map(counts_of, expected.layers))
+    assert found.uncalled == expected.uncalled
 
 
 def test_a_single_channel_which_has_no_label_costs_what_it_does() -> None:
@@ -36,7 +51,7 @@ def test_a_single_channel_which_has_no_label_costs_what_it_does() -> None:
         nn.Linear(1, 1),
     ).eval()
     images = torch.zeros(2, 1, 5, 5)
-    table = counted(labelled(model, images), "asked")
+    table = counted(labelled(model, images))
     # A product for each of 50 positions, two for each of the norm's, one for each that is pooled.
     assert [row.macs for row in table.layers] == [50, 100, 50, 2]
     assert table.macs == count_macs(model, images).macs
@@ -59,7 +74,8 @@ def test_what_fvcore_has_no_rule_for_is_counted_all_the_same() -> None:
     table = count_macs(Chained().eval(), torch.zeros(4, 6))
     # (4, 8) by (8, 4) by (4, 8) takes 4 * 8 * 4 twice.
     assert table.macs == 4 * 6 * 8 + 2 * 4 * 8 * 4 + 4 * 8 * 5
-    assert "linalg_multi_dot" in table.not_traced
+    with pytest.raises(InputError, match="linalg_multi_dot"):
+        by_fvcore(Chained().eval(), torch.zeros(4, 6))
 
 
 def test_an_operator_without_a_rule_is_listed() -> None:
