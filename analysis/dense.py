@@ -50,7 +50,7 @@ class Dense:
 
     @cached_property
     def _measured(self) -> tuple[CostTable, int]:
-        return measure(self.model, self.inputs, self.followed)
+        return measure(self.model, self.inputs, vars(self).get("followed"))
 
     @property
     def costs(self) -> CostTable:

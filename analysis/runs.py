@@ -113,8 +113,6 @@ def _timed(outcome: Outcome, request: Request) -> Outcome:
 def _counted(request: Request) -> tuple[CostTable, int] | None:
     """Costs of the dense network; None where counting them does not end within the budget."""
     known = analysed.known(request.network)
-    if known is not None:
-        return known.costs, known.saved_bytes
     try:
         with within(request.budget):
             subject = loaded(request.network)
@@ -123,7 +121,7 @@ def _counted(request: Request) -> tuple[CostTable, int] | None:
         raise InputError(f"{name}: {error.reason}; give it a larger budget") from None
     try:
         with within(request.budget):
-            return measure(*subject)
+            return (known.costs, known.saved_bytes) if known else measure(*subject)
     except BudgetExceededError:
         return None
 

@@ -109,8 +109,7 @@ def test_a_thousand_ratios_cost_at_most_twice_a_hundred(benchmark, name) -> None
 
 
 @pytest.mark.parametrize("name", ["mobilenet_v2", "resnet50"])
-def test_a_count_takes_hardly_longer_than_fvcores(benchmark, name) -> None:
-    """It is fvcore's own, and 9 parts in 10 of its time are fvcore's trace."""
+def test_a_count_takes_less_time_than_fvcores(benchmark, name) -> None:
     model, inputs, _ = network(name)
     count_macs(model, inputs), fvcores_count(model, inputs)
     ratios = benchmark.pedantic(
@@ -124,4 +123,4 @@ def test_a_count_takes_hardly_longer_than_fvcores(benchmark, name) -> None:
     median = statistics.median(ratios)
     benchmark.extra_info["ratio"] = median
     print(f"\n{name}: count_macs / fvcore: median {median:.3f} of {len(ratios)} pairs")
-    assert median <= 1.1
+    assert median <= 0.8

@@ -1,5 +1,6 @@
 """The labels of elements, against numbers that a network moves itself."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -193,3 +194,26 @@ def test_labels_that_are_given_are_carried() -> None:
     own = np.arange(101, 109, dtype=np.int32)
     trace = labelled_pass(model, x(), {("make.weight", 0): own, ("make.bias", 0): own}, count=1000)
     assert carried(trace.steps[-1])[0, :, 0, 0].tolist() == list(range(108, 100, -1))
+
+
+def test_what_a_cache_holds_of_another_pass_is_a_constant_of_this_one() -> None:
+    """As a table of positions that a function makes once for all networks."""
+
+    @functools.cache
+    def table(width: int) -> Tensor:
+        return torch.arange(width).float().mul(2).add(1).sin()
+
+    class Cached(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = nn.Linear(4, 6), nn.Linear(6, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.second(self.first(x) + table(6))
+
+    model, x = Cached().eval(), torch.randn(3, 4)
+    first, second = labelled_pass(model, x), labelled_pass(model, x)
+    added = [step for step in second.calls if step.place.operator == "add"]
+    # The layer's output is of a call of this pass; the table, of none.
+    assert [step.sources[1] for step in added] == [None]
+    assert len(second.calls) < len(first.calls)
