@@ -14,6 +14,7 @@ from analysis.groups.retracing import retraced, sizes_tell
 from analysis.network.cutting import Repeated, cut_labels
 from analysis.network.inference import Inputs, aliased, one_line
 from analysis.network.labels import operators
+from analysis.network.labels.calls import StoppedError
 from analysis.network.labels.planes import Labels, labels_of, varying, without
 from analysis.network.labels.records import Step, Trace
 from analysis.network.labels.tracing import labelled_pass
@@ -78,6 +79,7 @@ def departure(
     classes: Classes,
     removed: NDArray[np.bool_],
     repeated: Sequence[Repeated] = (),
+    beyond: int | None = None,
 ) -> Departing | None:
     """The first operator that does not follow a cut, and why; None if all do.
 
@@ -86,6 +88,7 @@ def departure(
         classes: labels that are removed together.
         removed: for each label, whether it is removed.
         repeated: attributes that follow the cut.
+        beyond: an operator behind which the pass need not go on; None follows all of them.
     """
     trace, seconds = tried.trace, tried.seconds
     try:
@@ -97,7 +100,7 @@ def departure(
         return Departing(0, ENDLESS)
     cut = cut_copy(tried.model, trace, removed, repeated)
     labels = {axis: own[~removed[own]] for axis in trace.starts for own in [trace.labels(*axis)]}
-    check = _Check(trace, removed)
+    check = _Check(trace, removed, beyond)
     try:
         with budgets.limited(seconds, of_processor=True):
             calls = check.calls
@@ -150,9 +153,10 @@ class _Check:
     the dense network does not, what comes behind that line is compared, and not the line itself.
     """
 
-    def __init__(self, trace: Trace, removed: NDArray[np.bool_]) -> None:
+    def __init__(self, trace: Trace, removed: NDArray[np.bool_], beyond: int | None = None) -> None:
         self._trace = trace
         self._removed = removed
+        self._beyond = beyond
         self._dense = {(step.place, step.turn): n for n, step in enumerate(trace.steps)}
         self._base = trace.base
         self._numbered = _numbered(trace, removed)
@@ -160,6 +164,7 @@ class _Check:
         self._met: set[int] = set()
         self._site = ("", "")
         self.waiting = ""
+        self.is_stopped = False
         self.fixed = False
         self.calls: list[Step] = []
         self.place = 0
@@ -190,6 +195,16 @@ class _Check:
         self.fixed = bool(self.waiting) and _is_told_the_same(dense, step)
         if not self.waiting:
             self.place += 1
+            self._stop(number)
+
+    def _stop(self, number: int) -> None:
+        """End the pass if it has got as far as it was asked to."""
+        if self._beyond is None or number <= self._beyond:
+            return
+        last = self._trace.steps[self._beyond].place
+        if self._beyond in self._met or (last.module, last.line) in self._other:
+            self.is_stopped = True
+            raise StoppedError
 
     def finish(self, cut: Trace, classes: Classes) -> None:
         """All operators have been called: what met must go together in the dense network too."""
@@ -207,6 +222,8 @@ class _Check:
                 step = cut.steps[edge.step]
                 self.place = self._dense.get((step.place, step.turn), self.place)
                 raise _DepartsError(f"other channels meet at {step.place}")
+        if self.is_stopped:
+            return
         for number, step in enumerate(self._trace.steps):
             site = step.place.module, step.place.line
             moves = step.place.operator in _MOVES

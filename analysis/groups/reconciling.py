@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.groups.coupling import Classes, classes_of
+from analysis.groups.coupling import Classes, classes_of, partition
 from analysis.network.cutting import Repeated
 from analysis.network.labels.planes import Labels
 from analysis.network.labels.records import Hold, Trace
 
-__all__ = ["State", "advance", "free", "reconciled"]
+__all__ = ["State", "advance", "free", "most_free", "reconciled"]
 
 
 @dataclass
@@ -102,6 +102,19 @@ def _freed(
 def free(trace: Trace, classes: Classes) -> int:
     """Positions of tensors that may go."""
     return int((classes.held[: trace.base] < 0).sum())
+
+
+def most_free(trace: Trace) -> int:
+    """Positions of tensors that may go at most, whatever is learnt of a network.
+
+    Options, and what cuts show, only couple and hold more than the pass itself does.
+    """
+    of = partition(trace, ())
+    kept = np.zeros(len(of), bool)
+    for hold in trace.holds:
+        kept[of[hold.labels]] = True
+    kept[0] = False
+    return int(np.count_nonzero(~kept[of[: trace.base]]))
 
 
 def _made(trace: Trace, classes: Classes) -> NDArray[np.bool_]:

@@ -17,7 +17,7 @@ from torch import nn
 from analysis.groups.coupling import Classes
 from analysis.groups.departing import ENDLESS, Departing, Tried, departure
 from analysis.groups.draws import drawn
-from analysis.groups.reconciling import State, advance, free, reconciled
+from analysis.groups.reconciling import State, advance, free, most_free, reconciled
 from analysis.groups.repeating import candidates, one_each
 from analysis.groups.retracing import keeps_order
 from analysis.network.cutting import Repeated
@@ -68,17 +68,34 @@ def learn(
             the best first. It is not taken if fewer channels are free then; another is if more are,
             and is tried where channels are still held.
     """
-    tried = Tried(model, inputs, trace, seconds)
+    tried, most = Tried(model, inputs, trace, seconds), most_free(trace)
+    if ways and any(ways[0].values()):
+        found = _learnt(tried, _wanting(ways[0]), least=most)
+        # No other way can leave more.
+        if _is_way(trace, found, ways[0]):
+            return found
     found = _learnt(tried, State())
     for place, wanted in enumerate(ways):
+        left = free(trace, found.classes)
+        if place and left == most:
+            break
         if any(found.chosen.get(number, 0) != option for number, option in wanted.items()):
-            other = _learnt(tried, State(chosen=dict(wanted), wanted=dict(wanted)))
-            more = free(trace, other.classes) - free(trace, found.classes)
-            is_way = not other.failure and not all(_held(trace, other.classes, wanted))
-            found = other if is_way and more >= min(place, 1) else found
+            other = _learnt(tried, _wanting(wanted))
+            more = free(trace, other.classes) - left
+            found = other if _is_way(trace, other, wanted) and more >= min(place, 1) else found
         if not any(_held(trace, found.classes, wanted)):
             break
     return found
+
+
+def _wanting(wanted: Mapping[int, int]) -> State:
+    """Nothing learnt yet, and these options to begin with."""
+    return State(chosen=dict(wanted), wanted=dict(wanted))
+
+
+def _is_way(trace: Trace, learnt: Learnt, wanted: Mapping[int, int]) -> bool:
+    """Whether the network follows its cuts, and some channels of these choices may go."""
+    return not learnt.failure and not all(_held(trace, learnt.classes, wanted))
 
 
 def _held(trace: Trace, classes: Classes, places: Iterable[int]) -> Iterator[bool]:
@@ -87,7 +104,8 @@ def _held(trace: Trace, classes: Classes, places: Iterable[int]) -> Iterator[boo
         yield bool((classes.held[trace.choices[place].labels] >= 0).any())
 
 
-def _learnt(tried: Tried, state: State) -> Learnt:
+def _learnt(tried: Tried, state: State, least: int = 0) -> Learnt:
+    """What cuts teach; of no use, and given up, once fewer positions than these may go."""
     trace = tried.trace
     sites = _sites(tried.model, trace)
     rng = np.random.default_rng(0)
@@ -95,6 +113,9 @@ def _learnt(tried: Tried, state: State) -> Learnt:
     may_be_chance = not keeps_order(trace)
     while cuts < _TRIES:
         classes = reconciled(trace, state)
+        if free(trace, classes) < least:
+            why = "too few may go"
+            break
         removed = drawn(trace, classes, rng, right)
         if not removed.any():
             failed = False
@@ -254,7 +275,7 @@ def _passes(
     failing: int,
 ) -> bool:
     """Whether the network gets further than an operator after a cut."""
-    found = departure(tried, *drawing, numbers)
+    found = departure(tried, *drawing, numbers, beyond=failing)
     return found is None or found.step > failing
 
 

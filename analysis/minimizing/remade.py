@@ -11,10 +11,17 @@ from analysis.network.inference import copy_of
 
 __all__ = ["WIDTHS", "Kept", "Maker", "Remade", "maker_of"]
 
-WIDTHS = ("out_channels", "out_features")
+WIDTHS = ("out_channels", "out_features", "hidden_size")
 """Arguments with the number of output channels."""
 
-_READ = {"in_channels": 1, "in_features": -1, "num_features": 1, "num_channels": 1, "embed_dim": -1}
+_READ = {
+    "in_channels": 1,
+    "in_features": -1,
+    "num_features": 1,
+    "num_channels": 1,
+    "embed_dim": -1,
+    "input_size": -1,
+}
 """Arguments with the number of input channels, and the axis of the input."""
 
 _PLAIN = {"kernel_size": 1, "stride": 1, "padding": 0, "dilation": 1, "groups": 1}
@@ -163,6 +170,10 @@ def _short(value: Any, name: str) -> Any:
 def _signature(kind: Any) -> dict[str, Any]:
     """Arguments of a constructor with their defaults."""
     parameters = inspect.signature(kind).parameters.values()
+    if issubclass(kind, nn.RNNBase):  # which passes on what it is given
+        base = inspect.signature(nn.RNNBase).parameters.values()
+        own = {"nonlinearity": "tanh"} if issubclass(kind, nn.RNN) else {}
+        return {e.name: e.default for e in base if e.name not in ("mode", "device", "dtype")} | own
     if any(each.kind in (each.VAR_POSITIONAL, each.VAR_KEYWORD) for each in parameters):
         raise TypeError(f"{kind.__name__} takes any arguments")
     return {each.name: each.default for each in parameters if each.name not in ("device", "dtype")}

@@ -78,6 +78,20 @@ FAILING = {
 }
 
 
+class Recurrent(nn.Module):
+    """A recurrent layer between linear ones, read at its last step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Linear(12, 16)
+        self.rnn = nn.LSTM(16, 10, batch_first=True)
+        self.mid = nn.Linear(10, 8)
+        self.head = nn.Linear(8, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.mid(self.rnn(self.embed(x).relu())[0][:, -1]).relu())
+
+
 def run(text: str, folder: Path) -> subprocess.CompletedProcess[str]:
     """Run a script where this package cannot be imported."""
     path = folder / "script.py"
@@ -119,6 +133,17 @@ def test_a_failing_network_becomes_a_short_script_that_fails_alike(name, tmp_pat
         assert "in forward" in done.stderr
     else:
         assert "torch_pruning" in done.stderr
+
+
+def test_a_recurrent_layer_that_cannot_be_pruned_is_one_layer_of_the_script(tmp_path) -> None:
+    torch.manual_seed(0)
+    found = minimized(Recurrent(), torch.randn(2, 5, 12), 0.5)
+    assert found.verdict is Verdict.UNPRUNABLE, found.why
+    assert "torch.nn.LSTM(" in found.script
+    done = run(found.script, tmp_path)
+    assert done.returncode == 1
+    assert "torch_pruning" in done.stderr
+    assert done.stderr.strip().splitlines()[-1].startswith("IndexError")
 
 
 def test_the_check_of_a_script_holds_for_the_network_without_its_fault(tmp_path) -> None:
@@ -228,6 +253,10 @@ def test_sizes_of_a_forward_that_branches_on_them_are_followed() -> None:
         nn.AdaptiveAvgPool2d((1, 2)),
         nn.Upsample(scale_factor=2, mode="nearest"),
         nn.MultiheadAttention(8, 2, batch_first=True),
+        nn.LSTM(4, 5, batch_first=True, proj_size=2),
+        nn.GRU(4, 5, num_layers=2, bias=False, bidirectional=True),
+        nn.RNN(4, 5, nonlinearity="relu"),
+        nn.LSTMCell(4, 5),
         nn.Flatten(1, 2),
         nn.Dropout(0.25),
         nn.GELU(approximate="tanh"),

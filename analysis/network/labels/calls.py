@@ -12,7 +12,11 @@ from analysis.network.labels.meeting import Meeting, Operand
 from analysis.network.labels.planes import Planes, axes_of, compact, labels_of, relaid
 from analysis.network.labels.records import Space, Step
 
-__all__ = ["Call", "is_fresh", "is_own", "is_uniform", "planes_of", "space_of"]
+__all__ = ["Call", "StoppedError", "is_fresh", "is_own", "is_uniform", "planes_of", "space_of"]
+
+
+class StoppedError(Exception):
+    """Whoever watches the calls of a pass has seen enough of it."""
 
 
 def planes_of(value: Any) -> Planes:

@@ -24,14 +24,16 @@ from analysis.network.inference import (
     tensors_of,
 )
 from analysis.network.labels import operators, reasons
-from analysis.network.labels.calls import Call, is_fresh, is_own, is_uniform, planes_of
-from analysis.network.labels.meeting import Meeting
-from analysis.network.labels.planes import (
-    Labels,
-    Planes,
-    axis_plane,
-    labels_of,
+from analysis.network.labels.calls import (
+    Call,
+    StoppedError,
+    is_fresh,
+    is_own,
+    is_uniform,
+    planes_of,
 )
+from analysis.network.labels.meeting import Meeting
+from analysis.network.labels.planes import Labels, Planes, axis_plane, labels_of
 from analysis.network.labels.records import NUMBERS, Combining, Inner, Place, Source, Step, Trace
 from analysis.network.labels.rules import COUNTED, follow
 from analysis.network.labels.written_out import Functions, plain_operators
@@ -64,7 +66,7 @@ def labelled_pass(
         model: in eval mode.
         inputs: example inputs.
         labels: by tensor and dimension the labels of its positions; None numbers all of them.
-        watch: called with each operator, also with those that no channel arrives at.
+        watch: called with each operator, also if no channel arrives; ends it by `StoppedError`.
         count: the first label that is free, where labels are given.
         calls: gets every operator before it runs, so that the last is the one that raises.
         sizes: runs the operators, see `analysis.network.sizes`; None computes everything.
@@ -92,6 +94,8 @@ def labelled_pass(
             # Outside of the mode, which would follow what reads the labels as well.
             for tensor in tensors_of(output):
                 tracer.leave(tensor)
+        except StoppedError:
+            return trace
         finally:
             for tensor in state.values():
                 del tensor._planes  # type: ignore[attr-defined]

@@ -12,6 +12,8 @@ from torch.nn import functional as F  # noqa: N812
 
 from analysis import inspect_groups, prune
 from analysis.groups import trying
+from analysis.groups.departing import Tried, departure
+from analysis.groups.reconciling import free, most_free
 from analysis.groups.trying import learn
 from analysis.network.labels.tracing import labelled_pass
 
@@ -210,3 +212,32 @@ def test_learnt_tokens_that_look_at_others_hold_neither_themselves_nor_channels(
     cured = prune(Latents().eval(), torch.randn(2, 7, 6), 0.5)
     assert cured.verification.verdict.passes, cured.verification.reason
     assert cured.model.latents.shape == (2, 8)
+
+
+def test_a_pass_that_is_asked_about_an_operator_ends_behind_it() -> None:
+    class Counting(nn.Module):
+        calls = 0
+
+        def forward(self, x: Tensor) -> Tensor:
+            Counting.calls += 1
+            return x + 0
+
+    model = Between(lambda x: x.flip(1)).eval()
+    model.head = nn.Sequential(model.head, *(Counting() for _ in range(5)))
+    trace = labelled_pass(model, images())
+    first = next(n for n, step in enumerate(trace.steps) if step.place.module == "first")
+    classes = trying.learn(model, images(), trace).classes
+    removed = np.isin(classes.of, classes.of[trace.labels("first.weight", 0)[[0, 7]]])
+    tried = Tried(model, images(), trace)
+    Counting.calls = 0
+    assert departure(tried, classes, removed) is None
+    whole, Counting.calls = Counting.calls, 0
+    assert departure(tried, classes, removed, beyond=first) is None
+    assert Counting.calls < whole
+
+
+def test_what_leaves_all_free_that_a_pass_does_leaves_most() -> None:
+    trace, found = learnt(Between(lambda x: x), images())
+    assert free(trace, found.classes) == most_free(trace)
+    trace, found = learnt(Between(lambda x: x[:, ::2], 4), images())
+    assert free(trace, found.classes) <= most_free(trace)
