@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from analysis.checks.outcomes import CheckFailedError
 from analysis.records import QUANTITIES, Target
+from analysis.records.targets import share_beside
 
 if TYPE_CHECKING:
     from analysis.pipeline import Outcome
@@ -49,9 +50,10 @@ def _missed(outcome: "Outcome", target: Target) -> str:
         return f"at most {target.words} are to be left, and what is left could not be counted"
     if sizes.after <= target.most(sizes.before):
         return ""
+    limit = target.most(sizes.before) / sizes.before
     return (
-        f"at most {target.words} are to be left, and {sizes.share:.2%} are: {sizes.after:,} of "
-        f"{sizes.before:,} {name}"
+        f"at most {target.words} are to be left, and {share_beside(sizes.share, limit, 2)} are: "
+        f"{sizes.after:,} of {sizes.before:,} {name}"
     )
 
 
@@ -63,7 +65,7 @@ def _too_slow(outcome: "Outcome", target: Target) -> str:
         verdict = outcome.run.verification.verdict
         why = latency.networks[0].why_not if latency else f"the pruning is {verdict}"
         return f"{asked}, and what is left was not measured: {why}"
-    met = spread.is_at_most(target.limit)
+    met, measured = spread.is_at_most(target.limit), spread.beside(target.limit)
     if met is None:
-        return f"{asked}, and whether it is is unknown: {spread} was measured"
-    return "" if met else f"{asked}, and {spread} was measured"
+        return f"{asked}, and whether it is is unknown: {measured} was measured"
+    return "" if met else f"{asked}, and {measured} was measured"

@@ -1,7 +1,10 @@
 """Whether the operands of an operator were made by the same operators in both networks."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 
+from analysis.network.labels import operators
 from analysis.network.labels.records import Source, Step, Trace
 
 __all__ = ["Flow"]
@@ -20,6 +23,7 @@ class Flow:
 
     def __init__(self, dense: Trace, pruned: Trace) -> None:
         self._dense, self._pruned = dense.calls, pruned.calls
+        self._leaving = {source[0] for source in dense.left if isinstance(source, tuple)}
         self._places: dict[int, tuple[int, bool]] = {}
         self._count = 0
         self.others: dict[int, Step] = {}
@@ -44,6 +48,37 @@ class Flow:
             for one, other in zip(before, after, strict=False)
         )
         return all(one == other for one, other in pairs if one != () and other != ())
+
+    def chooses_paths_alone(self, step: Step) -> bool:
+        """Whether all that comes of a step of the dense network decides what is called.
+
+        Both networks are one for the inputs that take this path, whatever they decided it by.
+        """
+        pending, seen = [self._number[id(step)]], set[int]()
+        while pending:
+            call = pending.pop()
+            if call in seen or self._dense[call].place.operator in operators.BRANCHES:
+                continue
+            seen.add(call)
+            # What nothing uses may have been written into another tensor, or leave the model.
+            if call in self._leaving or not self._uses[call]:
+                return False
+            pending += self._uses[call]
+        return True
+
+    @cached_property
+    def _number(self) -> Mapping[int, int]:
+        return {id(step): number for number, step in enumerate(self._dense)}
+
+    @cached_property
+    def _uses(self) -> Mapping[int, Sequence[int]]:
+        """By operator of the dense network those that are given what it returns."""
+        uses: dict[int, list[int]] = defaultdict(list)
+        for number, step in enumerate(self._dense):
+            for source in step.sources:
+                if isinstance(source, tuple):
+                    uses[source[0]].append(number)
+        return uses
 
     def _place(self, source: Source, calls: Sequence[Step]) -> object:
         if not isinstance(source, tuple):

@@ -1,6 +1,6 @@
 """The proof of one pruning: from two networks and the cuts between them to a verdict."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 
@@ -200,7 +200,7 @@ class _Proof:
 
     def _equal_over_kept(self, answer: Verification, expected: OverKept) -> Verification:
         functions = expected.functions
-        mixing = [each for each in functions.combined if not self._is_norm(each[0])]
+        mixing = self._mixing(functions.combined)
         renormalized = (
             functions.rescaled
             or len(mixing) < len(functions.combined)
@@ -209,12 +209,16 @@ class _Proof:
         structure = self._structure
         if not functions.combined and not renormalized:
             # What no tag shows: a comparison, a count, a sign.
-            mixing = [each for each in structure.combined if not self._is_norm(each[0])]
+            mixing = self._mixing(structure.combined)
             mixing += [(structure.layer, structure.held)] if structure.held else []
         answer = self._judged(answer, renormalized)
         if not mixing or not answer.verdict.passes:
             return answer
         return replace(answer, verdict=Verdict.MIXED, reason=_mixed(*mixing[0]))
+
+    def _mixing(self, combined: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+        """Of what is taken over channels, that which is no statistic of a norm."""
+        return [each for each in combined if not self._is_norm(each[0])]
 
     def _is_norm(self, layer: str) -> bool:
         """Whether a module takes statistics as a norm does: by its class, or by what it does."""
@@ -260,11 +264,12 @@ class _Proof:
             )
         if structure.numbered is not None:
             return self._numbered(answer, structure.numbered)
-        told_by_any = next((each for each in structure.combined if each[1] == "any"), None)
-        if told_by_any is not None:
-            return replace(answer, verdict=Verdict.MIXED, reason=_mixed(*told_by_any))
+        # What went may come up in it on other inputs, as a channel that is the largest on none.
+        mixing = self._mixing(structure.combined)
+        if mixing:
+            return replace(answer, verdict=Verdict.MIXED, reason=_mixed(*mixing[0]))
         answer = replace(answer, reason="; ".join(self._told(structure)))
-        if renormalized:
+        if renormalized or structure.combined:
             return replace(answer, verdict=Verdict.RENORMALIZED)
         if structure.scaled:
             # As a bound that no value reaches.
@@ -323,7 +328,7 @@ class _Proof:
     def _over_those_that_stay(self, answer: Verification, place: str) -> Verification:
         """The verdict where all operators are the same, each over the channels that stay."""
         structure = self._structure
-        mixing = [each for each in structure.combined if not self._is_norm(each[0])]
+        mixing = self._mixing(structure.combined)
         scales = _scales(structure)
         if structure.held or mixing:
             module, what = mixing[0] if mixing else (structure.layer, structure.held)

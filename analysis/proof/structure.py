@@ -409,9 +409,12 @@ class _Lining:
         return norms_of(self._dense.trace, self._flow.others, [*self._changed()], self._removed)
 
     def _changed(self) -> Iterator[Combining]:
-        """What is taken over channels of which some went."""
-        for each in self._dense.trace.combined:
-            if self._removed[each.labels[each.labels > 0]].any():
+        """What is taken over channels of which some went, for more than to choose a path."""
+        trace = self._dense.trace
+        for each in trace.combined:
+            gone = self._removed[each.labels[each.labels > 0]].any()
+            is_known = each.what in ("any", NUMBERS)  # noted where they are used
+            if gone and (is_known or not self._flow.chooses_paths_alone(trace.steps[each.step])):
                 yield each
 
 

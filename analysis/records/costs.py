@@ -7,7 +7,7 @@ from itertools import pairwise
 from analysis.errors import InputError, did_you_mean
 from analysis.records.conventions import CONVENTIONS
 from analysis.records.pruning import GroupAccount, Reason
-from analysis.records.targets import QUANTITIES, Quantity, Target, ratio_text
+from analysis.records.targets import QUANTITIES, Quantity, Target, ratio_text, share_beside
 
 __all__ = [
     "COLUMNS",
@@ -355,7 +355,8 @@ class Reach:
         left = getattr(self.least, first.quantity)
         least = "the least that is known" if self.unknown else "the least"
         share = left / getattr(self.dense, first.quantity)
-        told = f"{share:.1%}" if first.limit <= 1 else f"{left:,} ({share:.1%})"
+        is_share = first.limit <= 1
+        told = share_beside(share, first.limit) if is_share else f"{left:,} ({share:.1%})"
         at = f"at ratio {ratio_text(self.least.ratio)}"
         return f"no ratio{known} {first.words}: {least} is {told}, {at}"
 

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from analysis.errors import InputError, did_you_mean
+from analysis.records.targets import share_beside
 
 __all__ = [
     "BACKENDS",
@@ -98,6 +99,13 @@ class Spread:
     def __str__(self) -> str:
         """In per cent, with the interval."""
         return f"{self.median:.1%} ({self.low:.1%} to {self.high:.1%})"
+
+    def beside(self, limit: float) -> str:
+        """The same, with as many digits as tell each from a limit."""
+        median, low, high = (
+            share_beside(each, limit) for each in (self.median, self.low, self.high)
+        )
+        return f"{median} ({low} to {high})"
 
     def is_at_most(self, limit: float) -> bool | None:
         """Whether the true median is; None where the interval holds both answers."""

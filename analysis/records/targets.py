@@ -14,6 +14,7 @@ __all__ = [
     "not_per_cent",
     "predictable",
     "ratio_text",
+    "share_beside",
     "targets_of",
 ]
 
@@ -169,6 +170,26 @@ def _refused(given: Any) -> Any:
         f"targets are given as {given!r}; expected a dict of limits by quantity "
         f"({', '.join(QUANTITIES)}), as {{'macs': 0.45}}"
     )
+
+
+def share_beside(share: float, limit: float, digits: int = 1) -> str:
+    """A share in per cent, with as many digits as tell it from a limit.
+
+    Args:
+        share: what is left.
+        limit: what it is compared with.
+        digits: the fewest behind the point.
+    """
+    told = round(100 * limit, _DIGITS)
+    for count in range(digits, _DIGITS):
+        text = f"{share:.{count}%}"
+        if (float(text[:-1]) - told) * (share - limit) > 0:
+            return text
+    return f"{share:.{digits}%}"  # they are equal
+
+
+_DIGITS = 12
+"""Digits of a percentage that are no rounding of binary numbers."""
 
 
 def _percent(share: float) -> str:

@@ -43,7 +43,8 @@ WINGS = (
 # The same inside each wing, and each room, that has more than one.
 ROOMS = {
     "records": (
-        ("targets", "accuracy", "latency"),
+        ("targets", "accuracy"),
+        ("latency",),
         ("requests", "groups", "conventions"),
         ("pruning",),
         ("costs",),
@@ -65,10 +66,10 @@ ROOMS = {
     ),
     "network.labels": (
         ("planes", "operators", "reasons", "written_out"),
-        ("records",),
+        ("records", "arguments"),
         ("meeting", "origins"),
         ("calls",),
-        ("contractions",),
+        ("contractions", "windows"),
         ("rules",),
         ("tracing",),
     ),

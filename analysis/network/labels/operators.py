@@ -11,18 +11,21 @@ import torch
 __all__ = [
     "ALONG",
     "BESIDE",
+    "BRANCHES",
     "COPIES",
     "FACTORIES",
     "LIKE",
     "MOVED",
     "MOVEMENT",
     "PER_CHANNEL",
+    "POOLS",
     "PRODUCTS",
     "RANDOM",
     "REDUCTIONS",
     "RESHAPES",
     "SAME",
     "SPATIAL",
+    "UNPOOLS",
     "WRITTEN_OUT",
     "arguments_of",
     "is_pointwise",
@@ -96,18 +99,25 @@ ALONG = {
 }  # fmt: skip
 """Elements along dimensions are combined and the dimensions stay; what is taken."""
 
+BRANCHES = frozenset({"_assert_async", "_local_scalar_dense", "equal", "is_nonzero", "item"})
+"""Values leave the tensors, to decide what a forward pass goes on with."""
+
 LOOKUPS = frozenset({"embedding", "gather", "index", "index_select", "take_along_dim"})
 """Rows or elements of the first operand, by numbers."""
 
-RANKING = frozenset({"kthvalue", "mode", "sort", "topk"})
-"""Elements along a dimension are ordered by their values, and all of them or some are taken."""
+RANKING = {
+    "kthvalue": "ranking", "mode": "most frequent", "sort": "ranking", "topk": "ranking",
+}  # fmt: skip
+"""Elements along a dimension are ordered by their values, and all of them or some are taken; what
+is."""
 
 SPATIAL = {
     "_adaptive_avg_pool2d": 2, "_adaptive_avg_pool3d": 3, "adaptive_avg_pool1d": 1,
     "adaptive_max_pool2d": 2, "adaptive_max_pool3d": 3, "avg_pool1d": 1, "avg_pool2d": 2,
     "avg_pool3d": 3, "adaptive_avg_pool2d": 2, "adaptive_avg_pool3d": 3,
     "fractional_max_pool2d": 2, "max_pool2d_with_indices": 2, "max_pool3d_with_indices": 3,
-    "max_pool2d": 2, "max_unpool2d": 2, "mkldnn_max_pool2d": 2, "reflection_pad1d": 1,
+    "max_pool2d": 2, "max_unpool2d": 2, "max_unpool3d": 3, "mkldnn_max_pool2d": 2,
+    "reflection_pad1d": 1,
     "reflection_pad2d": 2, "reflection_pad3d": 3, "replication_pad1d": 1, "replication_pad2d": 2,
     "replication_pad3d": 3, "upsample_bicubic2d": 2, "upsample_bilinear2d": 2,
     "upsample_linear1d": 1, "upsample_nearest1d": 1, "upsample_nearest2d": 2,
@@ -117,6 +127,18 @@ SPATIAL = {
     "grid_sampler_3d": 3,
 }  # fmt: skip
 """Each channel by itself, over so many last dimensions; further operands say where."""
+
+UNPOOLS = frozenset({"max_unpool2d", "max_unpool3d"})
+"""Elements of each channel go to positions that a further operand says, one for each of them."""
+
+POOLS = {
+    "_adaptive_avg_pool2d": "mean", "_adaptive_avg_pool3d": "mean", "adaptive_avg_pool1d": "mean",
+    "adaptive_avg_pool2d": "mean", "adaptive_avg_pool3d": "mean", "adaptive_max_pool2d": "largest",
+    "adaptive_max_pool3d": "largest", "avg_pool1d": "mean", "avg_pool2d": "mean",
+    "avg_pool3d": "mean", "max_pool2d": "largest", "max_pool2d_with_indices": "largest",
+    "max_pool3d_with_indices": "largest", "mkldnn_max_pool2d": "largest",
+}  # fmt: skip
+"""What is taken over each window of positions, by those of `SPATIAL` that have one."""
 
 PER_CHANNEL = frozenset(
     {

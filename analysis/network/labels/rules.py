@@ -14,6 +14,7 @@ from analysis.network.labels.contractions import CONTRACTIONS
 from analysis.network.labels.meeting import Operand
 from analysis.network.labels.planes import axes_of, compact, labels_of, reshaped, spread
 from analysis.network.labels.records import Read
+from analysis.network.labels.windows import in_one_window
 
 __all__ = ["COUNTED", "follow"]
 
@@ -194,16 +195,29 @@ def _along(call: Call) -> None:
 def _spatial(call: Call) -> None:
     value = call.operands[0]
     positions = frozenset(range(value.dim() - operators.SPATIAL[call.name], value.dim()))
-    found = []
+    whole, found = in_one_window(call, positions), []
     for plane in call.planes(0):
         channels = axes_of(plane) - positions
-        if channels or plane.numel() == 1:
+        if axes_of(plane) & whole:
+            call.meeting.combine(plane, operators.POOLS[call.name])
+        if axes_of(plane) and axes_of(plane) <= whole:
+            call.step.reads.append(Read("", 0, labels_of(plane)))
+        elif channels or plane.numel() == 1:
             found.append(call.meeting.over(plane, channels) if channels else plane)
         else:
             call.meeting.hold(labels_of(plane), reasons.WINDOW)
     for other in call.operands[1:]:
+        own = []
         for plane in call.planes_of(other):
-            call.meeting.hold(labels_of(plane), reasons.POSITIONS)
+            channels = axes_of(plane) - positions
+            if channels and call.name in operators.UNPOOLS:
+                own.append(call.meeting.over(plane, channels))
+            else:
+                call.meeting.hold(labels_of(plane), reasons.POSITIONS)
+        if own:
+            sides = (found, value), (own, other)
+            meeting = [Operand(tuple(planes), tuple(each.shape)) for planes, each in sides]
+            found = call.meeting.joined(meeting, "elementwise")
     for place, made in enumerate(call.made):
         if made.dim() == value.dim():
             call.put(place, found)
@@ -318,6 +332,7 @@ def _ranked(call: Call) -> None:
     found = []
     for plane in call.planes(0):
         if dim in axes_of(plane):
+            call.meeting.combine(plane, operators.RANKING[call.name])
             call.meeting.hold(labels_of(plane), reasons.RANKED)
         else:
             found.append(plane)

@@ -24,6 +24,7 @@ from analysis.network.inference import (
     tensors_of,
 )
 from analysis.network.labels import operators, reasons
+from analysis.network.labels.arguments import constants_of, leaves
 from analysis.network.labels.calls import (
     Call,
     StoppedError,
@@ -190,35 +191,10 @@ def _planes_of(name: str, tensor: Tensor, labels: Mapping[tuple[str, int], Label
     return tuple(axis_plane(row, dims, dim) for dim, row in found if row is not None)
 
 
-def _constant(value: Any) -> Any:
-    """What an operator is given beside the tensors of this pass: of others what they hold."""
-    if not isinstance(value, Tensor):
-        # Another generator draws the same.
-        return _constant(value.get_state()) if isinstance(value, torch.Generator) else value
-    if hasattr(value, "_own") or value.is_meta or value.layout is not torch.strided:
-        return None
-    if value.numel() == 1:
-        return value.item()
-    held = value.detach().cpu().contiguous().flatten()
-    return tuple(value.shape), hash(held.view(torch.uint8).numpy().tobytes())
-
-
-_BRANCHES = frozenset({"_local_scalar_dense", "is_nonzero", "item"})
-"""Operators by which values decide what a forward pass goes on with."""
-
 _OWN = tuple(
     os.path.dirname(path) + os.sep
     for path in (torch.__file__, os.path.dirname(os.path.dirname(__file__)))
 )
-
-
-def _leaves(values: Iterable[Any]) -> Iterator[Any]:
-    """What an operator is given or returns, lists of it too."""
-    for value in values:
-        if isinstance(value, list | tuple):
-            yield from _leaves(value)
-        else:
-            yield value
 
 
 def _source(value: Tensor) -> Source:
@@ -299,10 +275,9 @@ class _Noting(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        leaves = list(_leaves((*args, *kwargs.values())))
-        operands = [value for value in leaves if isinstance(value, Tensor)]
+        operands = [each for each in leaves((*args, *kwargs.values())) if isinstance(each, Tensor)]
         self.arrive(operands)
-        step = self._opened(func, leaves, operands)
+        step = self._opened(func, args, kwargs, operands)
         result = self._run(func, args, kwargs)
         for value in self._closed(step, operands, result):
             value._own = False  # type: ignore[attr-defined]
@@ -317,7 +292,7 @@ class _Noting(TorchDispatchMode):
                 for noted in vars(value).keys() & _NOTED:
                     delattr(value, noted)
 
-    def _opened(self, func: Any, leaves: Sequence[Any], operands: Sequence[Tensor]) -> Step:
+    def _opened(self, func: Any, args: Any, kwargs: Any, operands: Sequence[Tensor]) -> Step:
         """An operator that is about to run."""
         line, inner = _line()
         place = Place(operators.name_of(func), self._scope[-1] if self._scope else "", line)
@@ -326,7 +301,7 @@ class _Noting(TorchDispatchMode):
         step.sources = tuple(map(_source, operands))
         step.by_values = self._by_values(func, step, operands)
         step.weights = _weights(operands)
-        step.constants = tuple(map(_constant, leaves))
+        step.constants = constants_of(func, args, kwargs)
         self.calls.append(step)
         return step
 
@@ -343,7 +318,7 @@ class _Noting(TorchDispatchMode):
 
     def _closed(self, step: Step, operands: Sequence[Tensor], result: Any) -> list[Tensor]:
         """What an operator has made."""
-        made = [value for value in _leaves((result,)) if isinstance(value, Tensor)]
+        made = [value for value in leaves((result,)) if isinstance(value, Tensor)]
         step.given, step.shapes = _shapes(operands), _shapes(made)
         is_copy = step.place.operator in operators.COPIES and step.sources
         moved = _moved(step, operands)
@@ -402,10 +377,9 @@ class _Tracer(_Noting):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        leaves = list(_leaves((*args, *kwargs.values())))
-        operands = [value for value in leaves if isinstance(value, Tensor)]
+        operands = [each for each in leaves((*args, *kwargs.values())) if isinstance(each, Tensor)]
         self.arrive(operands)
-        step = self._opened(func, leaves, operands)
+        step = self._opened(func, args, kwargs, operands)
         name, step.within = step.place.operator, self._functions.product
         self.trace.used.update(each for each in step.sources if isinstance(each, str))
         for value in operands:
@@ -413,7 +387,7 @@ class _Tracer(_Noting):
                 self._numbered(value)
             if name in operators.LOOKUPS:
                 self._looked_up(value, operands)
-            if name not in _BRANCHES:
+            if name not in operators.BRANCHES:
                 self._any(value)
         arriving = [plane for value in operands for plane in planes_of(value)]
         # What an operator writes to in place is read before.

@@ -190,6 +190,7 @@ def outcome(latency: Latency | None):
     ("ratio", "said"),
     [
         (Spread(0.6, 0.5, 0.7, 0.95), "whether it is is unknown: 60.0% (50.0% to 70.0%)"),
+        (Spread(0.596, 0.593, 0.60003, 0.95), "unknown: 59.6% (59.3% to 60.003%) was measured"),
         (Spread(0.8, 0.7, 0.9, 0.95), "and 80.0% (70.0% to 90.0%) was measured"),
         (None, "was not measured: no compiler"),
     ],

@@ -4,6 +4,7 @@ import pytest
 
 from analysis.errors import InputError
 from analysis.records import Network, Request, Target, targets_of
+from analysis.records.targets import share_beside
 
 BOTH = (Target("macs", 0.45), Target("params", 1.2e6))
 
@@ -72,3 +73,17 @@ def test_a_request_seeks_its_ratio_only_where_none_is_given() -> None:
     assert [(config.sought, config.asked) for config in given] == [(False, "0.3"), (False, "0.5")]
     with pytest.raises(InputError, match="no ratio was given"):
         Request(Network("net"), ratios=())
+
+
+@pytest.mark.parametrize(
+    ("share", "limit", "text"),
+    [
+        (0.796, 0.8, "79.6%"),
+        (0.80004, 0.8, "80.004%"),
+        (0.79996, 0.8, "79.996%"),
+        (0.8, 0.8, "80.0%"),
+        (0.5700001, 0.57, "57.00001%"),
+    ],
+)
+def test_a_share_has_the_digits_that_tell_it_from_a_limit(share, limit, text) -> None:
+    assert share_beside(share, limit) == text

@@ -1,0 +1,116 @@
+"""What an operator is given beside tensors, as it reads that.
+
+The same is written in several ways: a dimension is counted from the front or from the back, a
+reduction takes its dimensions in any order, and what is left out is the default. And some of it is
+not read at all: a batch norm asks for its momentum only while it is training, and a kernel of one
+tap for no dilation.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from analysis.network.labels import operators
+
+__all__ = ["constants_of", "leaves"]
+
+
+def constants_of(func: Any, args: Iterable[Any], kwargs: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Numbers, words and constant tensors that an operator is given, in the order of its schema.
+
+    Args:
+        func: the operator.
+        args: of the call.
+        kwargs: of the call.
+
+    Returns:
+        One entry for each, those of lists too; None for a tensor of the network or of this pass.
+    """
+    given = (*args, *kwargs.values())
+    if _is_plain(func):
+        return tuple(map(_constant, leaves(given)))
+    placed = dict(zip(operators.arguments_of(func), args, strict=False))
+    named = {**_defaults(func), **placed, **kwargs}
+    name = operators.name_of(func)
+    rank = max((each.dim() for each in leaves(given) if isinstance(each, Tensor)), default=0)
+    rank += name in _ADDS_A_DIMENSION
+    for argument in _DIMS & named.keys():
+        named[argument] = _dims(named[argument], rank)
+        if name in _IN_ANY_ORDER and isinstance(named[argument], list):
+            named[argument] = sorted(named[argument])
+    if name == "transpose":
+        named["dim0"], named["dim1"] = sorted((named["dim0"], named["dim1"]))
+    if "dilation" in named:
+        named["dilation"] = _dilation(named)
+    if name in operators.PER_CHANNEL and not named.get("training", False):
+        for argument in _OF_TRAINING & named.keys():
+            named[argument] = None
+    return tuple(map(_constant, leaves(named.values())))
+
+
+_DIMS = frozenset({"dim", "dim0", "dim1", "dim2", "dimension", "dims"})
+"""Arguments that say dimensions, of the operand that has most."""
+
+_ADDS_A_DIMENSION = frozenset({"stack", "unsqueeze"})
+
+_IN_ANY_ORDER = frozenset({"flip", *operators.REDUCTIONS})
+
+_OF_TRAINING = frozenset({"exponential_average_factor", "momentum"})
+"""Arguments by which statistics follow a batch."""
+
+
+@cache
+def _is_plain(func: Any) -> bool:
+    """Whether an operator reads all that it is given, as it is given."""
+    names = frozenset(operators.arguments_of(func))
+    is_norm = operators.name_of(func) in operators.PER_CHANNEL
+    return not (is_norm or "dilation" in names or names & _DIMS)
+
+
+@cache
+def _defaults(func: Any) -> dict[str, Any]:
+    """What each argument is that is left out, in the order of the schema."""
+    return {each.name: each.default_value for each in func._schema.arguments}
+
+
+def _dims(given: Any, rank: int) -> Any:
+    """Dimensions counted from the front."""
+    if isinstance(given, list | tuple):
+        return [_dims(each, rank) for each in given]
+    is_counted = isinstance(given, int) and not isinstance(given, bool) and given < 0
+    return given + rank if is_counted else given
+
+
+def _dilation(named: Mapping[str, Any]) -> Any:
+    """Steps between the taps of a kernel; 1 where it has one tap."""
+    weight, given = named.get("weight"), named["dilation"]
+    kernel = list(named.get("kernel_size", ()) if weight is None else weight.shape[2:])
+    if not isinstance(given, list | tuple) or len(kernel) not in (1, len(given)):
+        return given
+    taps = kernel * (len(given) // len(kernel))
+    return [1 if count == 1 else step for count, step in zip(taps, given, strict=True)]
+
+
+def _constant(value: Any) -> Any:
+    """What an operator is given beside the tensors of this pass: of others what they hold."""
+    if not isinstance(value, Tensor):
+        # Another generator draws the same.
+        return _constant(value.get_state()) if isinstance(value, torch.Generator) else value
+    if hasattr(value, "_own") or value.is_meta or value.layout is not torch.strided:
+        return None
+    if value.numel() == 1:
+        return value.item()
+    held = value.detach().cpu().contiguous().flatten()
+    return tuple(value.shape), hash(held.view(torch.uint8).numpy().tobytes())
+
+
+def leaves(values: Iterable[Any]) -> Iterator[Any]:
+    """What an operator is given or returns, lists of it too."""
+    for value in values:
+        if isinstance(value, list | tuple):
+            yield from leaves(value)
+        else:
+            yield value
