@@ -219,13 +219,9 @@ def ready() -> None:
 
 def minimized(request: Request, config: Config, verdict: Verdict) -> Counterexample:
     """A short script that reproduces the failing pruning."""
-    if request.pruner is not None:
-        return Counterexample(
-            why="a script of torch and torch-pruning alone cannot call a pruner of your own; leave "
-            "out --pruner"
-        )
     from analysis.minimizing.minimized import minimized
 
+    assert not callable(request.pruner)  # a command names it
     with budgets.step("cutting the network down"):
         return minimized(
             *loaded(request.network),
@@ -235,6 +231,7 @@ def minimized(request: Request, config: Config, verdict: Verdict) -> Counterexam
             importance=config.importance,
             round_to=config.round_to,
             max_pruning_ratio=config.max_pruning_ratio,
+            pruner=request.pruner,
             verdict=verdict,
         )
 

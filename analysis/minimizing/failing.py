@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from analysis.errors import UnprunableError
-from analysis.groups import inspecting, policies
+from analysis.groups import depgraph, inspecting, policies
 from analysis.minimizing.small import Small
 from analysis.network.inference import Inputs, copy_of
 from analysis.pipeline import verify
-from analysis.pruning.pruners import builder
+from analysis.pruning.pruners import PrunerFactory, builder
 from analysis.pruning.surgery import step
 from analysis.records import Config, Verdict, Verification
 
@@ -74,11 +74,15 @@ class Judge:
         config: what torch-pruning is asked.
         ignored: names of layers whose outputs stay, where a network has them. Those that make the
             output stay as well: it is no fault of torch-pruning's that it loses channels otherwise.
+        factory: makes a pruner of the user's, which ignores what it likes; None is torch-pruning's.
     """
 
-    def __init__(self, config: Config, ignored: Collection[str]) -> None:
+    def __init__(
+        self, config: Config, ignored: Collection[str], factory: PrunerFactory | None = None
+    ) -> None:
         self.config = config
         self._ignored = ignored
+        self._factory = factory
 
     def asked(self, small: Small) -> Asked | Verification:
         """How it fails; if it does not, or not visibly, the reason of the proof.
@@ -89,7 +93,7 @@ class Judge:
         network, inputs = small.drawn()
         ignored = self._kept(small, network, inputs)
         failure = self._failure(network, inputs, ignored)
-        found, _ = verified(network, inputs, self.config, ignored)
+        found, _ = self._verified(network, inputs, self.config, ignored)
         if found.verdict is not failure.verdict:
             return found
         is_wrong = failure.verdict is Verdict.WRONG
@@ -104,9 +108,25 @@ class Judge:
     def _kept(
         self, small: Small, network: nn.Module, inputs: tuple[Tensor, ...]
     ) -> tuple[str, ...]:
+        if self._factory is not None:
+            return self._stated(copy_of(network), inputs)
         groups = inspecting.labelled(network, inputs).groups
         kept = {*self._ignored, *policies.ignored_layers("classifier", network, groups)}
         return tuple(name for name in small.makers if name in kept)
+
+    def _stated(self, network: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[str, ...]:
+        """The layers that the user's pruner ignores; none where it cannot be made."""
+        try:
+            pruner, _ = builder(self.config, inputs, (), self._factory)(network, None)
+        except UnprunableError:
+            return ()
+        return depgraph.ignored_by(pruner, network)
+
+    def _verified(
+        self, network: nn.Module, inputs: Inputs, config: Config, ignored: Collection[str]
+    ) -> tuple[Verification, nn.Module]:
+        factory = None if config.cut == "groups" else self._factory
+        return verified(network, inputs, config, ignored, factory)
 
     def _failure(
         self, network: nn.Module, inputs: tuple[Tensor, ...], ignored: tuple[str, ...]
@@ -130,16 +150,17 @@ class Judge:
     def _prune(
         self, network: nn.Module, inputs: tuple[Tensor, ...], ignored: tuple[str, ...]
     ) -> None:
-        pruner, _ = builder(self.config, inputs, ignored, None)(network, None)
-        for _ in step(pruner):
-            pass
+        pruner, _ = builder(self.config, inputs, ignored, self._factory)(network, None)
+        while pruner.current_step < pruner.iterative_steps:
+            for _ in step(pruner):
+                pass
 
     def _silent(
         self, network: nn.Module, inputs: tuple[Tensor, ...], ignored: tuple[str, ...]
     ) -> tuple[dict[str, tuple[int, ...]], str]:
         """Channels that show a wrong pruning when they put out zero, or why they do not."""
         by_groups = replace(self.config, cut="groups")
-        right, _ = verified(network, inputs, by_groups, ignored)
+        right, _ = self._verified(network, inputs, by_groups, ignored)
         silent = _made(right, network)
         if not silent or not right.verdict.passes:
             return {}, "no right pruning of it is known that could be set beside torch-pruning's"
@@ -151,7 +172,7 @@ class Judge:
 
         def departs(config: Config) -> tuple[bool, bool]:
             """Whether the output shows it, and exactly the zero channels were removed."""
-            found, pruned = verified(muted, inputs, config, ignored)
+            found, pruned = self._verified(muted, inputs, config, ignored)
             with torch.no_grad():
                 difference = (pruned(*inputs) - before).abs().max() / before.abs().max()
             return bool(difference > SHOWN), _made(found, muted) == silent
@@ -160,17 +181,21 @@ class Judge:
             return {}, "a right pruning takes other channels once those that go put out zero"
         departing, are_same = departs(self.config)
         if not are_same:
-            return {}, "torch-pruning takes other channels once those that go put out zero"
-        return silent, "" if departing else "torch-pruning's pruning of channels of zeros is right"
+            return {}, "the pruner takes other channels once those that go put out zero"
+        return silent, "" if departing else "a pruning of channels of zeros is right"
 
 
 def verified(
-    network: nn.Module, inputs: Inputs, config: Config, ignored: Collection[str]
+    network: nn.Module,
+    inputs: Inputs,
+    config: Config,
+    ignored: Collection[str],
+    factory: PrunerFactory | None = None,
 ) -> tuple[Verification, nn.Module]:
     """The proof of a pruned copy, and the copy."""
     copy = copy_of(network)
     try:
-        pruner, _ = builder(config, inputs, ignored, None)(copy, None)
+        pruner, _ = builder(config, inputs, ignored, factory)(copy, None)
     except UnprunableError as error:
         return Verification(Verdict.UNPRUNABLE, str(error)), copy
     return verify(copy, inputs, pruner), copy

@@ -27,6 +27,7 @@ from analysis.network.inference import (
 )
 from analysis.network.usable import check_usable
 from analysis.processes import budgets
+from analysis.pruning.pruners import load_factory
 from analysis.records import MINIMIZING, Config, Counterexample, Verdict
 
 __all__ = ["minimized"]
@@ -48,6 +49,7 @@ def minimized(
     importance: str = "l1",
     round_to: int | None = None,
     max_pruning_ratio: float = 1.0,
+    pruner: str | None = None,
     verdict: Verdict | None = None,
     seconds: float = MINIMIZING,
 ) -> Counterexample:
@@ -65,6 +67,8 @@ def minimized(
         importance: ``l1`` or ``l2``.
         round_to: see there.
         max_pruning_ratio: see there.
+        pruner: a pruner function of your own in place of torch-pruning's MagnitudePruner, as
+            ``module:function`` or ``file.py:function``, which the script imports.
         verdict: that of this pruning, if it is known; None proves it.
         seconds: time limit, without running the script.
 
@@ -80,7 +84,7 @@ def minimized(
         model.eval()
         try:
             with budgets.limited(seconds if budgets.can_be_held() else None):
-                search = _begun(model, example_inputs, config, ignore, verdict)
+                search = _begun(model, example_inputs, config, ignore, verdict, pruner)
         except BudgetExceededError as error:
             return Counterexample(why=error.reason)
         except _NoneError as error:
@@ -90,20 +94,26 @@ def minimized(
 
 
 def _begun(
-    model: nn.Module, inputs: Inputs, config: Config, ignore: Any, verdict: Verdict | None
+    model: nn.Module,
+    inputs: Inputs,
+    config: Config,
+    ignore: Any,
+    verdict: Verdict | None,
+    pruner: str | None,
 ) -> "_Search":
     """A search from a network that fails."""
+    factory = load_factory(pruner)
     groups = inspecting.labelled(model, inputs).groups
     ignored = policies.ignored_layers(ignore, model, groups)
     if verdict is None:
-        verdict = verified(model, inputs, config, ignored)[0].verdict
+        verdict = verified(model, inputs, config, ignored, factory)[0].verdict
     if verdict not in _FAULTS:
         raise _NoneError(f"the verdict is `{verdict}`")
     names = _named(model, ignored)
     # What fails when a pruner is asked for the ratio alone is shown so.
     alone = Config(config.ratio, "local", config.importance)
-    judges = [Judge(each, names) for each in dict.fromkeys((alone, config))]
-    return _Search(judges, _traced(model, inputs), verdict)
+    judges = [Judge(each, names, factory) for each in dict.fromkeys((alone, config))]
+    return _Search(judges, _traced(model, inputs), verdict, pruner)
 
 
 class _NoneError(Exception):
@@ -129,7 +139,10 @@ def _named(model: nn.Module, ignored: Collection[str]) -> Collection[str]:
 class _Search:
     """The networks that fail as the first one does, the smallest last."""
 
-    def __init__(self, judges: Sequence[Judge], first: Small, verdict: Verdict) -> None:
+    def __init__(
+        self, judges: Sequence[Judge], first: Small, verdict: Verdict, pruner: str | None
+    ) -> None:
+        self._pruner = pruner
         self._found: list[tuple[Small, Asked]] = []
         if not any(self._begins(judge, first, verdict) for judge in judges):
             raise _NoneError(
@@ -179,8 +192,8 @@ class _Search:
                     raise InputError(
                         f"nothing shows without the proof that it is wrong: {asked.unshown}"
                     )
-                text = script(small, asked, self._judge.config)
-                _check(text, asked)
+                text = script(small, asked, self._judge.config, self._pruner)
+                _check(text, asked, with_users=self._pruner is not None)
             except InputError as error:
                 why = why or f"the smallest network that fails cannot be written: {error}"
             else:
@@ -188,8 +201,8 @@ class _Search:
         return Counterexample(why=why)
 
 
-def _check(text: str, asked: Asked) -> None:
-    """Run a script as a user does.
+def _check(text: str, asked: Asked, *, with_users: bool) -> None:
+    """Run a script as a user does: in this folder, where it imports a pruner of the user's.
 
     Raises:
         InputError: it does not fail as expected.
@@ -198,7 +211,8 @@ def _check(text: str, asked: Asked) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "script.py")
         path.write_text(text)
-        command = [sys.executable, "-I", "-W", "ignore", str(path)]
+        alone = [] if with_users else ["-I"]
+        command = [sys.executable, *alone, "-W", "ignore", str(path)]
         try:
             run = subprocess.run(
                 command,
@@ -206,7 +220,7 @@ def _check(text: str, asked: Asked) -> None:
                 capture_output=True,
                 text=True,
                 timeout=_SECONDS_TO_RUN,
-                cwd=folder,
+                cwd=None if with_users else folder,
             )
         except subprocess.TimeoutExpired:
             raise InputError("the script does not end") from None

@@ -2,6 +2,7 @@
 
 import re
 import textwrap
+from pathlib import Path
 from types import ModuleType
 
 import torch
@@ -19,15 +20,21 @@ __all__ = ["script"]
 _MOST_VALUES = 64
 
 
-def script(small: Small, asked: Asked, config: Config) -> str:
+def script(small: Small, asked: Asked, config: Config, pruner: str | None = None) -> str:
     """The script.
+
+    Args:
+        small: the network.
+        asked: how it fails.
+        config: what the pruner is asked.
+        pruner: reference of the user's own pruner function; None is torch-pruning's.
 
     Raises:
         InputError: a part of the network cannot be written; names it.
     """
     parts = [
-        _said(asked),
-        _imports(small),
+        _said(asked, pruner),
+        *_imports(small, pruner),
         "\n",
         "class Net(torch.nn.Module):",
         textwrap.indent(_init(small), "    "),
@@ -38,12 +45,12 @@ def script(small: Small, asked: Asked, config: Config) -> str:
         "net = Net().eval()",
         *_inputs(small),
         *_silenced(small, asked),
-        *_pruned(small, asked, config),
+        *_pruned(small, asked, config, pruner),
     ]
     return "\n".join(parts) + "\n"
 
 
-def _said(asked: Asked) -> str:
+def _said(asked: Asked, pruner: str | None) -> str:
     """The failure in a sentence."""
     failure = asked.failure
     raises = failure.raised or "returns another shape"
@@ -55,14 +62,15 @@ def _said(asked: Asked) -> str:
     reason = re.sub(r" \(<string>:\d+\)|, <string>:\d+", "", asked.reason)
     reason = reason.rpartition("computes another function: ")[2]
     known = versions(("torch", "torch-pruning"))
-    text = f"torch-pruning {known['torch-pruning']} (torch {known['torch']}) {said}."
+    used = f"torch-pruning {known['torch-pruning']} (torch {known['torch']})"
+    text = f"{f'{pruner} with {used}' if pruner else used} {said}."
     lines = textwrap.wrap(f"{text} {failure.verdict}: {reason}", 96)
     return "\n".join(f"# {line}" for line in lines)
 
 
-def _imports(small: Small) -> str:
+def _imports(small: Small, pruner: str | None) -> list[str]:
     found = small.graph.python_code("self").globals
-    lines = {"import torch", "import torch_pruning as tp"}
+    lines = {"import torch"} if pruner else {"import torch", "import torch_pruning as tp"}
     for name, value in found.items():
         if not re.search(rf"\b{name}\b", _forward(small)) or value is torch:
             continue
@@ -74,7 +82,19 @@ def _imports(small: Small) -> str:
             lines.add(f"from {package} import {name}")
         if package.partition(".")[0] not in ("torch", "math"):
             raise InputError(f"it calls {name}, which is no function of torch's")
-    return "\n".join(sorted(lines))
+    return [*sorted(lines), *(_imported(pruner) if pruner else ())]
+
+
+def _imported(pruner: str) -> list[str]:
+    """What imports the user's pruner function, from the folder in which it was named."""
+    location, _, function = pruner.rpartition(":")
+    path = Path(location)
+    folder, module = (str(path.parent), path.stem) if path.suffix == ".py" else (".", location)
+    return [
+        "import sys",
+        f"sys.path.insert(0, {folder!r})  # where the pruner is",
+        f"from {module} import {function}",
+    ]
 
 
 def _init(small: Small) -> str:
@@ -135,9 +155,16 @@ def _silenced(small: Small, asked: Asked) -> list[str]:
     return [*lines, f"before = {_called(small)}"]
 
 
-def _pruned(small: Small, asked: Asked, config: Config) -> list[str]:
+def _pruned(small: Small, asked: Asked, config: Config, pruner: str | None) -> list[str]:
     # Of a tensor alone torch-pruning would try the parts of its batch as arguments first.
     given = "(x,)" if len(small.inputs) == 1 else "inputs"
+    if pruner:
+        return [
+            f"pruner = {pruner.rpartition(':')[2]}(net, {given}, {config.ratio:g})",
+            "for _ in range(pruner.iterative_steps):",
+            "    pruner.step()",
+            *_shown(asked, _called(small)),
+        ]
     options = {
         "importance": f"tp.importance.MagnitudeImportance(p={config.importance[1:]})",
         "pruning_ratio": f"{config.ratio:g}",

@@ -360,3 +360,36 @@ def test_a_file_that_cannot_be_written_is_refused_before_the_work(nets, capsys) 
 def test_what_cannot_be_asked_is_refused() -> None:
     with pytest.raises(InputError, match="pruning ratio 5"):
         analysis.minimized(*built(FAILING["flip"][0]), 5)
+
+
+OWN = """
+import torch_pruning as tp
+
+def halved(model, inputs, ratio):
+    \"\"\"Half of each group by its L2 norms; the last linear layer stays.\"\"\"
+    layers = [each for each in model.modules() if hasattr(each, "out_features")]
+    return tp.pruner.BasePruner(
+        model, inputs, tp.importance.MagnitudeImportance(p=2), pruning_ratio=ratio,
+        ignored_layers=layers[-1:], iterative_steps=2,
+    )
+"""
+
+
+@pytest.mark.parametrize(("name", "folder"), [("flip", "."), ("buffer", "tools")])
+def test_a_pruner_of_the_users_own_is_imported_by_the_script(
+    name: str, folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path(tmp_path, folder).mkdir(exist_ok=True)
+    Path(tmp_path, folder, "own.py").write_text(OWN)
+    monkeypatch.chdir(tmp_path)
+    make, verdict, _ = FAILING[name]
+    found = minimized(*built(make), 0.5, pruner=str(Path(folder, "own.py")) + ":halved")
+    assert found.verdict is verdict, found.why
+    Path("issue.py").write_text(found.script)
+    assert "MagnitudePruner" not in found.script
+    done = subprocess.run(
+        [sys.executable, "issue.py"], check=False, capture_output=True, text=True, cwd=tmp_path
+    )
+    assert done.returncode == 1
+    expected = "AssertionError" if verdict is Verdict.WRONG else "RuntimeError"
+    assert expected in done.stderr
