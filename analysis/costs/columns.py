@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from analysis.network.labels.calls import space_of
 from analysis.network.labels.records import Space, Step
@@ -204,8 +204,10 @@ class _Amounts:
         Of one that is computed in each call, those of the tensor that it is computed of.
         """
         tensor = getattr(layer, own)
-        computed_of = (each for each in layer.parameters() if each.shape == tensor.shape)
-        name = self._names.get(id(tensor)) or self._names[id(next(computed_of))]
+        # After a cut, what a hook sets is as it was until the next forward.
+        alike = (each for each in layer.parameters() if each.dim() == tensor.dim())
+        name = self._names.get(id(tensor)) or self._names[id(max(alike, key=Tensor.numel))]
+        tensor = self._followed.parameters[name]
         trace, dims = self._followed.trace, range(tensor.dim())
         labelled = [dim for dim in dims if (name, dim) in trace.starts]
         planes = tuple(trace.labels(name, dim) for dim in labelled)

@@ -62,7 +62,8 @@ def test_an_unlisted_failure_and_a_listed_one_that_passes_are_both_reported() ->
     [
         ("shufflenet_v2_x0_5", Verdict.EXACT),
         ("swin_t", Verdict.RENORMALIZED),
-        ("swin_v2_t", Verdict.RENORMALIZED),
+        # Queries and keys are scaled to length one over the channels that stay.
+        ("swin_v2_t", Verdict.MIXED),
         ("vit_b_32", Verdict.RENORMALIZED),
         ("lraspp_mobilenet_v3_large", Verdict.EXACT),
         ("fasterrcnn_mobilenet_v3_large_320_fpn", Verdict.EXACT),
