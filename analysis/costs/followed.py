@@ -112,7 +112,7 @@ def _rows(network: Passed, charged: Sequence[Charged], rules: Convention) -> Ite
     used = {owner_of(name) for name in network.trace.used}
     for name, module in network.modules.items():
         if named[name] or params[name]:
-            called = network.trace.modules.get(name, [])
+            called = network.trace.returned.get(name, [])
             # One that is used by its weights alone has a call for each operator of a kind.
             uses_of_one = max(map(len, uses[name].values()), default=int(name in used))
             is_leaf = called and not module._modules

@@ -110,9 +110,10 @@ def _begun(
     if verdict not in _FAULTS:
         raise _NoneError(f"the verdict is `{verdict}`")
     names = _named(model, ignored)
-    # What fails when a pruner is asked for the ratio alone is shown so.
+    # What fails when torch-pruning's is asked for the ratio alone is shown so.
     alone = Config(config.ratio, "local", config.importance)
-    judges = [Judge(each, names, factory) for each in dict.fromkeys((alone, config))]
+    asked = dict.fromkeys((config,) if factory else (alone, config))
+    judges = [Judge(each, names, factory) for each in asked]
     return _Search(judges, _traced(model, inputs), verdict, pruner)
 
 

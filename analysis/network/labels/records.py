@@ -226,7 +226,7 @@ class Trace:
         sizes: the same, positions.
         steps: the operators that channels arrive at, in order.
         calls: every operator, in order.
-        modules: by module the shape of the first tensor that each call of it returns.
+        returned: by module the shape of the first tensor that each call of it returns.
         edges: what they couple.
         blocks: labels that represent several.
         holds: labels that cannot go.
@@ -245,7 +245,7 @@ class Trace:
     sizes: Mapping[tuple[str, int], int]
     steps: list[Step] = field(default_factory=list)
     calls: list[Step] = field(default_factory=list)
-    modules: dict[str, list[tuple[int, ...]]] = field(default_factory=dict)
+    returned: dict[str, list[tuple[int, ...]]] = field(default_factory=dict)
     edges: list[Edge] = field(default_factory=list)
     blocks: list[Block] = field(default_factory=list)
     holds: list[Hold] = field(default_factory=list)

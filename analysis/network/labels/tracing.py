@@ -75,9 +75,14 @@ def labelled_pass(
     Raises:
         Exception: whatever the model's forward raises.
     """
-    with _running(model) as (state, scope, modules):
+    returned: dict[str, list[tuple[int, ...]]] = defaultdict(list)
+
+    def left(module: str, output: Any) -> None:
+        returned[module].append(tuple(next(map(Tensor.size, tensors_of(output)), ())))
+
+    with _running(model, left) as (state, scope):
         trace = _numbered(state) if labels is None else Trace({}, {}, count=count)
-        trace.modules = modules
+        trace.returned = returned
         trace.calls = trace.calls if calls is None else calls
         if labels is None:
             every = np.arange(trace.count, dtype=np.int32)
@@ -121,13 +126,13 @@ def plain_pass(
         Exception: whatever the model's forward raises.
     """
     with (
-        _running(model) as (_, scope, modules),
+        _running(model) as (_, scope),
         plain_operators(sizes),
         _Noting([], scope, watch, _run_by(sizes)) as noting,
     ):
         output = forward(model, inputs)
         noting.arrive(tensors_of(output))
-    trace = Trace({}, {}, calls=noting.calls, modules=modules)
+    trace = Trace({}, {}, calls=noting.calls)
     _note_output(trace, output)
     return trace
 
@@ -138,21 +143,19 @@ def _run_by(sizes: SizesOnly | None) -> Run:
 
 @contextmanager
 def _running(
-    model: nn.Module,
-) -> Iterator[tuple[dict[str, Tensor], list[str], dict[str, list[tuple[int, ...]]]]]:
-    """A model's tensors, known by name in the block, whose forward is running, and what it left."""
+    model: nn.Module, left: Callable[[str, Any], None] | None = None
+) -> Iterator[tuple[dict[str, Tensor], list[str]]]:
+    """The tensors of a model, known by name in the block, and whose forward is running.
+
+    ``left`` is as `module_scope` takes it.
+    """
     state = state_of(model)
-    modules: dict[str, list[tuple[int, ...]]] = defaultdict(list)
-
-    def left(name: str, output: Any) -> None:
-        modules[name].append(tuple(next(map(Tensor.size, tensors_of(output)), ())))
-
     for name, tensor in state.items():
         tensor._own, tensor._source = True, name  # type: ignore[attr-defined]
         tensor._weight = name  # type: ignore[attr-defined]
     try:
         with left_as_found(model), module_scope(model, left) as scope, torch.no_grad():
-            yield state, scope, modules
+            yield state, scope
     finally:
         for tensor in state.values():
             del tensor._own, tensor._source, tensor._weight  # type: ignore[attr-defined]
@@ -276,7 +279,6 @@ class _Noting(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         operands = [each for each in leaves((*args, *kwargs.values())) if isinstance(each, Tensor)]
-        self.arrive(operands)
         step = self._opened(func, args, kwargs, operands)
         result = self._run(func, args, kwargs)
         for value in self._closed(step, operands, result):
@@ -294,6 +296,7 @@ class _Noting(TorchDispatchMode):
 
     def _opened(self, func: Any, args: Any, kwargs: Any, operands: Sequence[Tensor]) -> Step:
         """An operator that is about to run."""
+        self.arrive(operands)
         line, inner = _line()
         place = Place(operators.name_of(func), self._scope[-1] if self._scope else "", line)
         self._turns[place] += 1
@@ -378,7 +381,6 @@ class _Tracer(_Noting):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         operands = [each for each in leaves((*args, *kwargs.values())) if isinstance(each, Tensor)]
-        self.arrive(operands)
         step = self._opened(func, args, kwargs, operands)
         name, step.within = step.place.operator, self._functions.product
         self.trace.used.update(each for each in step.sources if isinstance(each, str))
