@@ -220,6 +220,8 @@ def _over_kept(kind: Kind, kept: Sequence[int]) -> Any:
     """A hook that puts a layer's output over the kept channels in place; the others are zero."""
 
     def hook(layer: nn.Module, args: Any, kwargs: Any, output: Tensor) -> Tensor:
+        if not kept:  # of no channel at all there is no statistic
+            return torch.zeros_like(output)
         inputs = args[0] if args else kwargs["input"]
         place = indices(kept, inputs)
         assert kind.over_kept is not None

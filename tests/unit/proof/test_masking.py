@@ -109,3 +109,14 @@ def test_a_layer_that_is_not_called_is_silenced_in_its_tensors() -> None:
         assert model.inner.bias[0] == 0
         assert model.inner.bias[1] != 0
     assert torch.equal(model.inner.weight, weight)
+
+
+@pytest.mark.parametrize(
+    "norm", [nn.GroupNorm(2, 4), nn.LayerNorm(4), nn.RMSNorm(4)], ids=lambda norm: norm._get_name()
+)
+def test_of_a_norm_that_is_emptied_nothing_is_left_to_its_reader(norm) -> None:
+    reader = nn.Linear(4, 3)
+    every = (0, 1, 2, 3)
+    with masked(nn.Sequential(norm, reader), [Cut("0", "out", 4, every), Cut("1", "in", 4, every)]):
+        found = reader(norm(torch.randn(5, 4)))
+    torch.testing.assert_close(found, reader.bias.expand(5, 3))
