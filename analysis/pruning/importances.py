@@ -8,13 +8,18 @@ of what the pruner did.
 
 from collections.abc import Iterator, Mapping, Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from analysis.errors import InputError
+from analysis.pruning.channel_classes import roots_of
 from analysis.records import DependencyGroup, DependencyMember, Group
 
 __all__ = ["POWERS", "filter_norms", "group_importances", "set_importances", "spearman"]
+
+Numbers = NDArray[np.int64]
 
 POWERS = {"l1": 1, "l2": 2}
 """Exponent of |w| for each named importance."""
@@ -97,9 +102,16 @@ def _average(magnitudes: "_Magnitudes", group: DependencyGroup) -> Tensor | None
 
 def _add(total: Tensor, member: DependencyMember, scores: Tensor) -> None:
     """Add the scores of an axis to those of the root's channels."""
-    pairs = [each for each in (*enumerate(member.roots), *member.further) if each[1] >= 0]
-    channels, roots = torch.tensor(pairs, dtype=torch.long).reshape(-1, 2).T
-    total.index_add_(0, roots, scores[channels])
+    roots = roots_of(member)
+    channels = np.flatnonzero(roots >= 0)
+    _add_at(total, roots[channels], scores, channels)
+    if member.further:
+        channels, roots = np.array(member.further, np.int64).T
+        _add_at(total, roots, scores, channels)
+
+
+def _add_at(total: Tensor, places: Numbers, scores: Tensor, channels: Numbers) -> None:
+    total.index_add_(0, torch.from_numpy(places), scores[torch.from_numpy(channels)])
 
 
 class _Magnitudes:
@@ -114,8 +126,6 @@ class _Magnitudes:
         self._modules = dict(model.named_modules())
         self._power = power
         self._sums: dict[str, tuple[Tensor, Tensor]] = {}
-        # Memory that is asked for anew costs more than the sums themselves.
-        self._rooms = [torch.empty(0, dtype=torch.float64) for _ in range(2)]
 
     def of(self, member: DependencyMember) -> Tensor | None:
         """The sum for each channel of the member's axis; None where torch-pruning counts none."""
@@ -146,16 +156,19 @@ class _Magnitudes:
 
     def _summed(self, weight: Tensor) -> tuple[Tensor, Tensor]:
         """For each filter, and for each channel that is read."""
-        magnitudes = self._room(0, weight).copy_(weight).abs_().pow_(self._power)
-        by_input = magnitudes.transpose(0, 1)
-        if by_input[:1, :1].numel() > 1:
-            by_input = self._room(1, by_input).copy_(by_input)
-        return magnitudes.flatten(1).sum(1), by_input.flatten(1).sum(1)
+        per_output = torch.empty(len(weight), dtype=torch.float64)
+        per_tap = torch.zeros(weight.shape[1:].numel(), dtype=torch.float64)
+        # So many filters at a time that they are read a second time from the processor's cache.
+        filters = max(1, _CACHED // max(1, len(per_tap)))
+        for sums, some in zip(per_output.split(filters), weight.split(filters), strict=True):
+            magnitudes = some.cpu().double().abs().pow(self._power).flatten(1)
+            sums.copy_(magnitudes.sum(1))
+            per_tap += magnitudes.sum(0)
+        return per_output, per_tap.view(weight.shape[1], -1).sum(1)
 
-    def _room(self, place: int, like: Tensor) -> Tensor:
-        if len(self._rooms[place]) < like.numel():
-            self._rooms[place] = torch.empty(like.numel(), dtype=torch.float64)
-        return self._rooms[place][: like.numel()].view(like.shape)
+
+_CACHED = 2**16
+"""Numbers in float64 that a processor's cache holds."""
 
 
 @torch.no_grad()
