@@ -1,8 +1,8 @@
 """Forward passes of which only sizes matter: convolutions and products are not computed.
 
-What they would make is given as zeros of its size. Whatever is computed from these is as wrong as
-they are, which is no matter as long as nobody looks: where an operator reads values to decide what
-it does, or code does, the pass is made again with all that is computed.
+What they would make is given as memory of its size, to which nothing is written. Whatever is
+computed from that is as wrong, which is no matter as long as nobody looks: where an operator reads
+values to decide what it does, or code does, the pass is made again with all that is computed.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -69,8 +69,8 @@ class SizesOnly:
 
     def __init__(self) -> None:
         self.needed = False
-        # Where zeros stand for values, or what was made of these. A place that is used again by
-        # an unknown one is at most taken for one of them.
+        # Where values were not computed, or were made of such. A place that is used again by an
+        # unknown one is at most taken for one of them.
         self._empty: set[int] = set()
 
     def run(self, operator: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
@@ -80,7 +80,12 @@ class SizesOnly:
         if empty and _looks(operator, args, kwargs, empty, self.is_empty):
             self.look()
         place = _COSTLY.get(operator)
-        result = None if place is None else _sized(operator, place, args, kwargs)
+        if place is not None:
+            result = _sized(operator, place, args, kwargs)
+        elif len(operands) == len(empty) == 1 and _is_written_anew(operator):
+            result = _written_anew(operator, args, kwargs)
+        else:
+            result = None
         skipped = result is not None
         if not skipped:
             result = operator(*args, **kwargs)
@@ -163,7 +168,7 @@ _TRAINING = 5
 def _sized(
     operator: Any, places: Sequence[int], args: Sequence[Any], kwargs: Mapping[str, Any]
 ) -> Any:
-    """Zeros of the size that an operator gives; None where it is to run.
+    """What has the size of what an operator gives; None where it is to run.
 
     The operator itself says so, and raises if need be, of no samples at all.
     """
@@ -184,14 +189,29 @@ def _sized(
     except Exception:
         return None  # with its own sizes it says what is wrong
     if isinstance(made, Tensor):
-        return made.new_zeros((count, *made.shape[1:]))
+        return made.new_empty((count, *made.shape[1:]))
     return tuple(
-        each if each.dim() < _BATCHED else each.new_zeros((count, *each.shape[1:])) for each in made
+        each if each.dim() < _BATCHED else each.new_empty((count, *each.shape[1:])) for each in made
     )
 
 
 _BATCHED = 2
 """Dimensions that what has samples has at the least; statistics of channels have one."""
+
+
+@cache
+def _is_written_anew(operator: Any) -> bool:
+    """Whether an operator writes each value of its first operand anew, as of an activation."""
+    return {torch.Tag.inplace, torch.Tag.pointwise}.issubset(operator.tags)
+
+
+def _written_anew(operator: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """The operand, to which nothing is written; None where the operator is to run."""
+    try:
+        operator(args[0][:0], *args[1:], **kwargs)
+    except Exception:
+        return None
+    return args[0]
 
 
 def _is_plain(value: Tensor) -> bool:

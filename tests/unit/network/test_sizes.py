@@ -46,8 +46,21 @@ def test_what_is_not_computed_has_its_size_and_layout(function, shape) -> None:
 def test_products_are_not_computed() -> None:
     with torch.no_grad(), running(sizes := SizesOnly()):
         made = F.linear(torch.ones(2, 8), torch.ones(5, 8))
-    assert made.eq(0).all()
+    assert sizes.is_empty(made)
     assert not sizes.needed
+
+
+def test_an_activation_in_place_is_left_out_of_what_is_not_computed_alone() -> None:
+    known = -torch.ones(2, 8)
+    with torch.no_grad(), running(sizes := SizesOnly()):
+        made = F.linear(known, torch.ones(5, 8))
+        before = made.fill_(-1).clone()
+        found = F.relu_(made)
+        F.relu_(known)
+    assert found is made
+    assert sizes.is_empty(made)
+    assert torch.equal(made, before)
+    assert torch.equal(known, torch.zeros(2, 8))
 
 
 class Looking(Net):
@@ -148,6 +161,7 @@ def test_what_a_network_keeps_is_computed() -> None:
         lambda x: F.conv2d(x, torch.ones(4, 8, 9, 9)),
         lambda x: x.flatten(1) @ torch.ones(5, 3),
         lambda x: torch.bmm(x.flatten(2), torch.ones(3, 36, 2)),
+        lambda x: F.linear(x, torch.ones(5, 6)).bitwise_not_(),
     ],
 )
 def test_what_cannot_be_done_is_refused_in_the_same_words(function) -> None:
