@@ -1,11 +1,12 @@
 """Compare arguments of operators: equal in both networks, or following a width."""
 
+from collections.abc import Iterator
 from math import isclose, log, prod
 
 from analysis.network.labels import operators
 from analysis.network.labels.records import Step
 
-__all__ = ["Constants", "OtherArgumentsError", "is_same"]
+__all__ = ["PARTS", "Constants", "OtherArgumentsError", "has_collapsed", "is_same"]
 
 
 class OtherArgumentsError(Exception):
@@ -23,25 +24,31 @@ class Constants:
         self._widths: set[tuple[int, int]] = set()
         self.scaled: dict[str, str] = {}
 
-    def check(self, step: Step, other: Step) -> None:
+    def check(self, step: Step, other: Step, gone: int = 0) -> None:
         """Compare what an operator is given in both networks.
+
+        Args:
+            step: of the dense network.
+            other: of the pruned one.
+            gone: how many tensors of the first are of channels that went alone.
 
         Raises:
             OtherArgumentsError: it is given something else.
         """
-        shapes = [*zip(step.given, other.given, strict=False)]
-        shapes += zip(step.shapes, other.shapes, strict=False)
-        for before, after in shapes:
+        for before, after in _shapes_of(step, other):
             if len(before) != len(after):
                 raise OtherArgumentsError(f"{step.place} has {after} where {before} was")
             pairs = zip(before, after, strict=True)
             self._widths |= {(one, two) for one, two in pairs if one != two}
-        self._check_constants(step, other)
+        self._check_constants(step, other, gone)
 
-    def _check_constants(self, step: Step, other: Step) -> None:
-        if len(step.constants) != len(other.constants):
+    def _check_constants(self, step: Step, other: Step, gone: int) -> None:
+        given = [*step.constants]
+        for _ in range(gone):
+            given.remove(None)  # as every tensor of the pass is noted
+        if len(given) != len(other.constants):
             raise OtherArgumentsError(f"{step.place} is given other arguments")
-        pairs = zip(step.constants, other.constants, strict=True)
+        pairs = zip(given, other.constants, strict=True)
         for place, (before, after) in enumerate(pairs):
             if is_same(before, after):
                 continue
@@ -64,7 +71,7 @@ class Constants:
 
     def note(self, step: Step, other: Step) -> None:
         """Note what an operator is given of another width, however that was made."""
-        pairs = zip(step.constants, other.constants, strict=True)
+        pairs = zip(step.constants, other.constants, strict=False)
         for place, (before, after) in enumerate(pairs):
             if _is_number(before) and _is_number(after) and not is_same(before, after):
                 self._note(step, place, before, after)
@@ -86,7 +93,7 @@ class Constants:
             return False  # what a norm adds to the variance is no size
         if operator == "convolution":
             return place == len(given) - 1  # the number of groups, not the stride
-        if operator in _PARTS:
+        if operator in PARTS:
             dim = given[1]
             return step.given[0][dim] != other.given[0][dim]
         return True
@@ -94,9 +101,7 @@ class Constants:
     def _sizes(self, step: Step, other: Step) -> set[tuple[int, int]]:
         """Sizes, or bounds of a part, along the dimensions that have lost something."""
         found = set()
-        for before, after in zip(
-            (*step.given, *step.shapes), (*other.given, *other.shapes), strict=False
-        ):
+        for before, after in _shapes_of(step, other):
             found |= set(zip(before, after, strict=True))
             found |= {(prod(before[n:]), prod(after[n:])) for n in range(len(before))}
         return found
@@ -128,7 +133,7 @@ _TAKES_SIZES = operators.RESHAPES | {
 }  # fmt: skip
 """Operators that are given sizes, or bounds of parts."""
 
-_PARTS = frozenset({"narrow", "select", "slice"})
+PARTS = frozenset({"narrow", "select", "slice"})
 """Operators that take bounds along one dimension, which is their first argument."""
 
 _TURNS = frozenset({"movedim", "permute", "transpose"})
@@ -142,6 +147,21 @@ _SCALES = frozenset({"div", "fill", "floor_divide", "lift_fresh", "masked_fill",
 _OF_A_WIDTH = (float, lambda width: width - 1.0, log)
 _POWERS = (1, -1, 0.5, -0.5, 0.25, -0.25)
 """What forward passes make of a width."""
+
+
+def _shapes_of(step: Step, other: Step) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """Shapes of operands and of results in both networks, one of which may have fewer of them."""
+    yield from zip(step.given, other.given, strict=False)
+    yield from zip(step.shapes, other.shapes, strict=False)
+
+
+def has_collapsed(step: Step, other: Step) -> bool:
+    """Whether a dimension has a single position left."""
+    return any(
+        two == 1 < one
+        for before, after in _shapes_of(step, other)
+        for one, two in zip(before, after, strict=False)
+    )
 
 
 def _is_fill(step: Step, place: int) -> bool:

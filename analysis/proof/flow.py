@@ -1,7 +1,7 @@
 """Whether the operands of an operator were made by the same operators in both networks."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 
 from analysis.network.labels import operators
@@ -25,6 +25,7 @@ class Flow:
         self._dense, self._pruned = dense.calls, pruned.calls
         self._leaving = {source[0] for source in dense.left if isinstance(source, tuple)}
         self._places: dict[int, tuple[int, bool]] = {}
+        self._left: dict[int, Sequence[int]] = {}
         self._count = 0
         self.others: dict[int, Step] = {}
 
@@ -32,6 +33,10 @@ class Flow:
         """One operator in both networks."""
         self.others[id(step)] = other
         self._note((step, other), is_one=True)
+
+    def note_left(self, step: Step, left: Sequence[int]) -> None:
+        """An operator of the dense network of whose results these alone are left."""
+        self._left[id(step)] = left
 
     def note_line(self, here: Sequence[Step], there: Sequence[Step]) -> None:
         """Operators of which as many need not be called in both networks."""
@@ -43,21 +48,38 @@ class Flow:
 
     def is_same(self, before: Sequence[Source], after: Sequence[Source]) -> bool:
         """Whether tensors were made alike, as far as it is known what made them."""
+        left = [source for source in before if not self.has_gone(source)]
+        if len(left) != len(before) and len(left) != len(after):
+            return False
         pairs = (
             (self._place(one, self._dense), self._place(other, self._pruned))
-            for one, other in zip(before, after, strict=False)
+            for one, other in zip(left, after, strict=False)
         )
         return all(one == other for one, other in pairs if one != () and other != ())
 
-    def chooses_paths_alone(self, step: Step) -> bool:
+    def has_gone(self, source: Source) -> bool:
+        """Whether a result of an operator of the dense network is none of those that are left."""
+        if not isinstance(source, tuple):
+            return False
+        step = self._dense[source[0]]
+        return id(step) in self._left and source[1] not in self._left[id(step)]
+
+    def chooses_paths_alone(self, step: Step, is_taken: Callable[[int], bool]) -> bool:
         """Whether all that comes of a step of the dense network decides what is called.
 
         Both networks are one for the inputs that take this path, whatever they decided it by.
+
+        Args:
+            step: of the dense network.
+            is_taken: whether operators are given the number that a call takes out of a tensor.
         """
         pending, seen = [self._number[id(step)]], set[int]()
         while pending:
             call = pending.pop()
-            if call in seen or self._dense[call].place.operator in operators.BRANCHES:
+            operator = self._dense[call].place.operator
+            if operator == "_local_scalar_dense" and is_taken(call):
+                return False
+            if call in seen or operator in operators.BRANCHES:
                 continue
             seen.add(call)
             # What nothing uses may have been written into another tensor, or leave the model.
@@ -84,5 +106,8 @@ class Flow:
         if not isinstance(source, tuple):
             return source is None  # tensors of the model may be tied in one of both alone
         call, number = source
-        place, is_one = self._places.get(id(calls[call]), (0, False))
+        step = calls[call]
+        place, is_one = self._places.get(id(step), (0, False))
+        if number in self._left.get(id(step), ()):
+            number = self._left[id(step)].index(number)
         return (place, number if is_one else 0) if place else ()

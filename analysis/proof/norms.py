@@ -7,7 +7,7 @@ softmax, changes with the first; channels of length one with the second.
 """
 
 from collections import defaultdict, deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isclose, log, nan
 
@@ -34,7 +34,11 @@ Removed = NDArray[np.bool_]
 
 
 def norms_of(
-    trace: Trace, others: Mapping[int, Step], taken: Iterable[Combining], removed: Removed
+    trace: Trace,
+    others: Mapping[int, Step],
+    taken: Iterable[Combining],
+    removed: Removed,
+    is_number: Callable[[int], bool],
 ) -> frozenset[str]:
     """The modules that take nothing over channels but to normalise these.
 
@@ -44,8 +48,9 @@ def norms_of(
             is another one there follows the width.
         taken: what is taken over channels of which some went.
         removed: for each label of the pass whether it has gone.
+        is_number: whether operators are given the number that a call takes out of a tensor.
     """
-    uses = _Uses(trace, others, removed)
+    uses = _Uses(trace, others, removed, is_number)
     is_norm: dict[str, bool] = {}
     for each in taken:
         module = trace.steps[each.step].place.module
@@ -103,7 +108,14 @@ _Operand = _Power | str | None
 class _Uses:
     """What is done with the tensors of one labelled pass."""
 
-    def __init__(self, trace: Trace, others: Mapping[int, Step], removed: Removed) -> None:
+    def __init__(
+        self,
+        trace: Trace,
+        others: Mapping[int, Step],
+        removed: Removed,
+        is_number: Callable[[int], bool],
+    ) -> None:
+        self._is_number = is_number
         self._trace, self._others, self._removed = trace, others, removed
         self._number = {id(step): number for number, step in enumerate(trace.calls)}
         self._uses: dict[Source, list[Step]] = defaultdict(list)
@@ -144,7 +156,13 @@ class _Uses:
         return self._uses[source]
 
     def leaves(self, source: Source) -> bool:
-        return source in self._trace.left
+        """Whether the model returns it, or gives operators a number that is taken out of it."""
+        items = (
+            step for step in self._uses[source] if step.place.operator == "_local_scalar_dense"
+        )
+        return source in self._trace.left or any(
+            self._is_number(self.number(step)) for step in items
+        )
 
     def number(self, step: Step) -> int:
         return self._number[id(step)]

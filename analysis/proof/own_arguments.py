@@ -7,13 +7,17 @@ state that both networks share shows in the dense network, which is run once mor
 """
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cache, cached_property
+from typing import Any
 
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from analysis.network.cutting import cut_axes
 from analysis.network.inference import Inputs, aliased, copy_of
-from analysis.network.labels.records import Step
+from analysis.network.labels import operators
+from analysis.network.labels.origins import Origins
+from analysis.network.labels.records import Step, Trace
 from analysis.network.labels.tracing import plain_pass
 from analysis.proof.comparing import random_inputs
 from analysis.proof.constants import is_same
@@ -30,8 +34,8 @@ class OwnArguments:
         dense: the network before the cuts; not changed.
         inputs: those of both passes.
         kept: by tensor and dimension, the positions that stay.
-        calls: every operator of the pass over the dense network, made before foreign code ran.
-        others: those of the pass over the pruned network.
+        trace: the pass over the dense network, made before foreign code ran.
+        others: every operator of the pass over the pruned network.
     """
 
     def __init__(
@@ -39,11 +43,13 @@ class OwnArguments:
         dense: nn.Module,
         inputs: Inputs,
         kept: Mapping[tuple[str, int], Tensor],
-        calls: Sequence[Step],
+        trace: Trace,
         others: Sequence[Step],
     ) -> None:
         self._dense, self._inputs, self._kept = dense, inputs, kept
-        self._number = {id(step): n for n, step in enumerate(calls)}
+        self._number = {id(step): n for n, step in enumerate(trace.calls)}
+        self._origins = Origins(trace)
+        self.take_number = cache(self._takes_number)
         self._after = {id(step): n for n, step in enumerate(others)}
 
     def follow_widths(self, step: Step, other: Step) -> bool:
@@ -56,6 +62,28 @@ class OwnArguments:
         place = self._number[id(step)]
         one, other = (calls[place : place + 1] for calls in (self._again, self._elsewhere))
         return _calls_alike(one, other) and not _gives(other, one[0])
+
+    def _takes_number(self, call: int) -> bool:
+        """Whether operators are given what is made of a number that a call takes out of a tensor.
+
+        The dense network is run with a number that is off by little, so that it goes the same way:
+        one that only chooses the way reaches no operator. What is made of the model's own tensors
+        is one number for all inputs, as operators are given in both networks.
+        """
+        if self._origins.is_of_model((call, 0)):
+            return False
+        before = self._again
+        turn = sum(each.place.operator == _ITEM for each in before[:call])
+        if not (call < len(before) and before[call].place.operator == _ITEM):
+            return True  # it cannot be run again as it was
+        with _OffByLittle(turn):
+            after = _calls(aliased(self._dense, requires_grad=False), self._inputs)
+        for step, other in zip(before[call:], after[call:], strict=False):
+            if not _calls_alike([step], [other]):
+                return False
+            if not _gives([step], other):
+                return True
+        return len(after) < len(before)
 
     @cached_property
     def _again(self) -> Sequence[Step]:
@@ -71,6 +99,32 @@ class OwnArguments:
         network = copy_of(self._dense)
         cut_axes(network, self._kept)
         return _calls(network, self._inputs)
+
+
+class _OffByLittle(TorchDispatchMode):
+    """Has one of the numbers that are taken out of tensors off by little."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Nothing is compiled here, and to skip it torch imports the whole of torch._dynamo."""
+        return False
+
+    def __init__(self, turn: int) -> None:
+        super().__init__()
+        self._left = turn
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = func(*args, **(kwargs or {}))
+        if operators.name_of(func) != _ITEM:
+            return found
+        self._left -= 1
+        if self._left != -1 or isinstance(found, bool):
+            return found
+        return found + 1 if isinstance(found, int) else found * _LITTLE or 1 - _LITTLE
+
+
+_ITEM = "_local_scalar_dense"
+_LITTLE = 1 - 1e-6
 
 
 def _calls(model: nn.Module, inputs: Inputs) -> Sequence[Step]:

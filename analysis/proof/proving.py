@@ -10,12 +10,19 @@ from analysis.errors import InputError
 from analysis.network.computed_weights import way_out
 from analysis.network.failures import locate_failure
 from analysis.network.float64 import in_float64
-from analysis.network.inference import Inputs, aliased, collector_paused, left_as_found
+from analysis.network.inference import (
+    Inputs,
+    aliased,
+    collector_paused,
+    left_as_found,
+    named_tensors,
+)
 from analysis.network.labels.operators import RANDOM
 from analysis.network.labels.reasons import POSITIONS
 from analysis.network.layers import is_normalisation
 from analysis.network.outputs import counted_outputs
 from analysis.proof import comparing, exercised, masking
+from analysis.proof.lookups import looks_up_channels
 from analysis.proof.masked_dense import MaskedDense, OverKept
 from analysis.proof.other_sizes import Noted
 from analysis.proof.structure import FUNCTIONS, Structure, line_up, record
@@ -295,7 +302,17 @@ class _Proof:
             yield _some(changed)
 
     def _changed(self) -> str | None:
-        return next(self._restricted.changed_tensors(self._pruned), None)
+        changed = self._restricted.changed_tensors(self._pruned)
+        return next((name for name in changed if not self._looks_up_alike(name)), None)
+
+    def _looks_up_alike(self, name: str) -> bool:
+        """Whether a tensor does nothing but look up channels, and these are the right ones."""
+        tables = (named_tensors(model).get(name) for model in (self._dense, self._pruned))
+        before, after = tables
+        if before is None or after is None or after.dtype != before.dtype or after.numel() < 2:
+            return False  # a single channel has no label
+        trace = self._expected.noted.recording.trace
+        return looks_up_channels(trace, before) and self._structure.is_proved
 
     def _by_structure(self, answer: Verification) -> Verification:
         """The verdict on two networks whose numbers are not equal, and why they are not."""

@@ -48,6 +48,13 @@ class Staying:
         """What the pruned network's planes carry."""
         return self._followed(_varying(self.translated(labels_of(plane)) for plane in planes))
 
+    def is_same(self, planes: Iterable[Tensor], others: Iterable[Tensor]) -> bool:
+        """Whether planes of both networks carry the same, a single channel too."""
+        left = (without(labels_of(plane), self.removed) for plane in planes)
+        expected = _varying(_translated(labels, self._alone) for labels in left)
+        found = _varying(self.translated(labels_of(plane)) for plane in others)
+        return len(expected) == len(found) > 0 and all(map(np.array_equal, expected, found))
+
     def translated(self, labels: Labels) -> Labels:
         """Labels of the pruned pass as those of the dense one; -1 for what that does not have."""
         return _translated(labels, self._standing)

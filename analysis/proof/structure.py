@@ -10,7 +10,7 @@ channels; what is, is taken over those that stay.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby, zip_longest
+from itertools import zip_longest
 
 import numpy as np
 import torch
@@ -31,11 +31,19 @@ from analysis.network.sizes import SizesOnly, sized
 from analysis.proof.by_sizes import are_one_by_sizes
 from analysis.proof.comparing import Restriction
 from analysis.proof.conflicts import conflicts
-from analysis.proof.constants import Constants, OtherArgumentsError
+from analysis.proof.constants import PARTS, Constants, OtherArgumentsError, has_collapsed
 from analysis.proof.exercised import forgetful
 from analysis.proof.flow import Flow
 from analysis.proof.labels_left import NotOneCutError, labels_after
-from analysis.proof.lines import by_line, kind_of, site_of
+from analysis.proof.lines import by_line, kind_of, other_lines, other_operators, site_of
+from analysis.proof.loops import (
+    are_numbered_alike,
+    calls_left,
+    counts_channels,
+    is_loop,
+    once_a_part,
+    parts_left,
+)
 from analysis.proof.norms import norms_of
 from analysis.proof.own_arguments import OwnArguments
 from analysis.proof.staying import Removed, Staying
@@ -166,7 +174,7 @@ def line_up(
         for (name, dim), row in labels.items()
         if (name, dim) in trace.starts
     }
-    own = OwnArguments(dense, inputs, kept, trace.calls, after.trace.calls)
+    own = OwnArguments(dense, inputs, kept, trace, after.trace.calls)
     structure = _Lining(recording, after, removed, own).structure()
     used, macs = frozenset(after.trace.used), Sizes(trace.macs, after.trace.macs)
     return replace(structure, draws=_draws(after.trace), used=used, macs=macs)
@@ -213,7 +221,7 @@ class _Lining:
             pairs = zip_longest(by_line(self._dense.trace.calls), by_line(self._pruned.trace.calls))
             for here, there in pairs:
                 if here is None or there is None or site_of(here[0]) != site_of(there[0]):
-                    raise _UnknownError(_other_lines(here, there))
+                    raise _UnknownError(other_lines(here, there))
                 place = here[0].place
                 self._line_up(here, there)
             place = Place("", "", "")
@@ -252,19 +260,29 @@ class _Lining:
             try:
                 self._check_each(here, there)
             except _DiffersError:
-                if not (written_out and any(map(_has_collapsed, here, there))):
+                if not (written_out and any(map(has_collapsed, here, there))):
                     raise
                 self._check_product(here, there)
+        elif (left := self._calls_left(here)) and [*map(kind_of, left)] == others:
+            for step in here:
+                self._flow.note_left(step, parts_left(step, self._removed))
+            self._check_each(left, there)
+            if counts_channels(here) and not are_numbered_alike(left, there):
+                raise _DiffersError(f"{_COUNTED} at {here[0].place}")
         elif (written_out or self._staying.single.any()) and beside == besides:
             self._check_product(here, there)
             if not self._staying.single.any():
                 self._uncertain = f"a product is written out in other operators at {here[0].place}"
-        elif self._is_loop(here, there):
+        elif is_loop(here, there, self._constants.follows):
             # A loop over channels, one by one: a position of each is picked, which is held.
+            if counts_channels(here) or counts_channels(there):
+                raise _UnknownError(f"{_COUNTED} at {here[0].place}")
             self._flow.note_line(here, there)
             self._uncertain = _LOOP
+        elif is_loop(here, there, once_a_part(here, there)):
+            self._note_parts(here, there)
         else:
-            raise _DiffersError(_other_operators(here, there))
+            raise _DiffersError(other_operators(here, there))
 
     def _check_each(self, here: Sequence[Step], there: Sequence[Step]) -> None:
         for step, other in zip(here, there, strict=True):
@@ -277,20 +295,18 @@ class _Lining:
         self._check_meeting_of(there)
         self._flow.note_line(here, there)
 
-    def _is_loop(self, here: Sequence[Step], there: Sequence[Step]) -> bool:
-        """Whether a line does the same once for each channel that there is."""
-        runs, others = (
-            [(name, len(list(steps))) for name, steps in groupby(map(kind_of, calls))]
-            for calls in (here, there)
-        )
-        return [name for name, _ in runs] == [name for name, _ in others] and all(
-            one == two or self._constants.follows(one, two)
-            for (_, one), (_, two) in zip(runs, others, strict=True)
-        )
+    def _note_parts(self, here: Sequence[Step], there: Sequence[Step]) -> None:
+        """Parts of a fixed size, however many these are, hold other channels after a cut."""
+        self._flow.note_line(here, there)
+        self._uncertain = f"channels are split into other parts at {here[0].place}"
+
+    def _calls_left(self, line: Sequence[Step]) -> Sequence[Step] | None:
+        return calls_left(line, self._dense.trace.calls, self._removed)
 
     def _check(self, step: Step, other: Step) -> None:
         try:
-            self._constants.check(step, other)
+            gone = sum(map(self._flow.has_gone, step.sources))
+            self._constants.check(step, other, gone)
         except OtherArgumentsError as error:
             self._check_own_arguments(step, other, str(error))
         if not self._flow.is_same(step.sources, other.sources):
@@ -308,8 +324,18 @@ class _Lining:
             self._taken = f"{_NUMBERS if are_items else _VALUES} at {step.place}"
         elif self._own.follow_widths(step, other):
             self._constants.note(step, other)
+        elif self._picks_same(step, other):
+            return
         else:
             raise _DiffersError(why)
+
+    def _picks_same(self, step: Step, other: Step) -> bool:
+        """Whether other positions along an axis of channels are those of the same channels."""
+        if step.place.operator not in PARTS or not (step.planes and other.planes):
+            return False
+        size = step.given[0][step.constants[1]]
+        is_axis = any(size == labels.size == len(np.unique(labels)) for labels in step.arriving)
+        return is_axis and self._staying.is_same(step.planes[0], other.planes[0])
 
     def _check_groups(self, step: Step, other: Step) -> None:
         """As many groups of channels as before, or whole ones have gone."""
@@ -324,12 +350,23 @@ class _Lining:
 
     def _check_channels(self, step: Step, other: Step) -> None:
         """Each result carries the dense network's channels without those that went."""
-        for place, planes in enumerate(step.planes):
-            expected = self._staying.expected(planes)
+        left: Sequence[int] = range(len(step.planes))
+        if step.planes and len(step.shapes) != len(other.shapes):
+            left = parts_left(step, self._removed)
+            is_one = len(left) == len(other.planes) and all(
+                self._staying.is_same(step.planes[place], planes) or self._staying.single.any()
+                for place, planes in zip(left, other.planes, strict=True)
+            )
+            if not is_one:
+                self._note_parts([step], [other])
+                return
+            self._flow.note_left(step, left)
+        for place, own in enumerate(left):
+            expected = self._staying.expected(step.planes[own])
             found = self._staying.found(other.planes[place] if other.planes else ())
             if not found and self._staying.single.any():
                 continue  # a single channel or head is left, which is followed no further
-            if _has_collapsed(step, other):
+            if has_collapsed(step, other):
                 # Of labels that meet, others may stand for both where a dimension is gone.
                 expected, found = (
                     [self._staying.of[row] for row in rows] for rows in (expected, found)
@@ -406,7 +443,8 @@ class _Lining:
             yield self._dense.trace.steps[each.step].place.module, each.what
 
     def _norms(self) -> frozenset[str]:
-        return norms_of(self._dense.trace, self._flow.others, [*self._changed()], self._removed)
+        taken, is_taken = [*self._changed()], self._own.take_number
+        return norms_of(self._dense.trace, self._flow.others, taken, self._removed, is_taken)
 
     def _changed(self) -> Iterator[Combining]:
         """What is taken over channels of which some went, for more than to choose a path."""
@@ -414,11 +452,12 @@ class _Lining:
         for each in trace.combined:
             gone = self._removed[each.labels[each.labels > 0]].any()
             is_known = each.what in ("any", NUMBERS)  # noted where they are used
-            if gone and (is_known or not self._flow.chooses_paths_alone(trace.steps[each.step])):
+            step, is_taken = trace.steps[each.step], self._own.take_number
+            if gone and (is_known or not self._flow.chooses_paths_alone(step, is_taken)):
                 yield each
 
 
-_LOOP = "a loop over channels"
+_LOOP, _COUNTED = "a loop over channels", "a loop that gives each channel a number"
 _NUMBERS, _VALUES = "a number that is taken out of tensors", "values that are taken out of tensors"
 
 FUNCTIONS = (UNKNOWN, RANKED, _NUMBERS, _LOOP)
@@ -429,13 +468,6 @@ _GROUPS = -2
 
 _BY_VALUE = frozenset({"_local_scalar_dense", "is_nonzero", "item", "nonzero", "unique"})
 """Operators by whose results a forward pass may go another way."""
-
-
-def _other_lines(here: Sequence[Step] | None, there: Sequence[Step] | None) -> str:
-    if here is None or there is None:
-        more, name = (there, "pruned") if here is None else (here, "dense")
-        return f"only the {name} network goes on to call {more[0].place}" if more else ""
-    return f"the pruned network calls {there[0].place}, and the dense one {here[0].place}"
 
 
 def _are_items(step: Step, calls: Sequence[Step]) -> bool:
@@ -450,32 +482,11 @@ def _is_beside(step: Step) -> bool:
     return step.place.operator not in operators.WRITTEN_OUT
 
 
-def _other_operators(here: Sequence[Step], there: Sequence[Step]) -> str:
-    """The first operator of a line that is another one, in words."""
-    step, other = next(
-        (one, two)
-        for one, two in zip_longest(here, there)
-        if one is None or two is None or kind_of(one) != kind_of(two)
-    )
-    if step is None or other is None:
-        more, name = (other, "pruned") if step is None else (step, "dense")
-        return f"only the {name} network calls {more.place}"
-    return f"the pruned network calls {other.place}, and the dense one {step.place}"
-
-
 def _by_step(edges: Iterable[Edge]) -> dict[int, list[Edge]]:
     found: dict[int, list[Edge]] = {}
     for edge in edges:
         found.setdefault(edge.step, []).append(edge)
     return found
-
-
-def _has_collapsed(step: Step, other: Step) -> bool:
-    """Whether a dimension has a single position left."""
-    shapes = zip((*step.given, *step.shapes), (*other.given, *other.shapes), strict=False)
-    return any(
-        two == 1 < one for before, after in shapes for one, two in zip(before, after, strict=False)
-    )
 
 
 def _pairs(meeting: Iterable[tuple[Labels, Labels]]) -> NDArray[np.int64]:

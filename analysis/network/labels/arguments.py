@@ -15,7 +15,7 @@ from torch import Tensor
 
 from analysis.network.labels import operators
 
-__all__ = ["constants_of", "leaves"]
+__all__ = ["constant_of", "constants_of", "leaves"]
 
 
 def constants_of(func: Any, args: Iterable[Any], kwargs: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -31,7 +31,7 @@ def constants_of(func: Any, args: Iterable[Any], kwargs: Mapping[str, Any]) -> t
     """
     given = (*args, *kwargs.values())
     if _is_plain(func):
-        return tuple(map(_constant, leaves(given)))
+        return tuple(map(constant_of, leaves(given)))
     placed = dict(zip(operators.arguments_of(func), args, strict=False))
     named = {**_defaults(func), **placed, **kwargs}
     name = operators.name_of(func)
@@ -48,7 +48,7 @@ def constants_of(func: Any, args: Iterable[Any], kwargs: Mapping[str, Any]) -> t
     if name in operators.PER_CHANNEL and not named.get("training", False):
         for argument in _OF_TRAINING & named.keys():
             named[argument] = None
-    return tuple(map(_constant, leaves(named.values())))
+    return tuple(map(constant_of, leaves(named.values())))
 
 
 _DIMS = frozenset({"dim", "dim0", "dim1", "dim2", "dimension", "dims"})
@@ -94,11 +94,11 @@ def _dilation(named: Mapping[str, Any]) -> Any:
     return [1 if count == 1 else step for count, step in zip(taps, given, strict=True)]
 
 
-def _constant(value: Any) -> Any:
+def constant_of(value: Any) -> Any:
     """What an operator is given beside the tensors of this pass: of others what they hold."""
     if not isinstance(value, Tensor):
         # Another generator draws the same.
-        return _constant(value.get_state()) if isinstance(value, torch.Generator) else value
+        return constant_of(value.get_state()) if isinstance(value, torch.Generator) else value
     if hasattr(value, "_own") or value.is_meta or value.layout is not torch.strided:
         return None
     if value.numel() == 1:

@@ -19,7 +19,7 @@ class Origins:
 
     def __init__(self, trace: Trace) -> None:
         self._trace = trace
-        self._is_of_model = cache(self._of_model)
+        self.is_of_model = cache(self._of_model)
 
     def multiplies_inputs(self, tensor: str, dim: int) -> bool:
         """Whether all that reads an axis of a tensor of the model multiplies what it is given.
@@ -33,7 +33,7 @@ class Origins:
         ]
         return bool(reading) and all(
             tensor in map(self._moved, step.sources)
-            and not all(map(self._is_of_model, step.sources))
+            and not all(map(self.is_of_model, step.sources))
             for step in reading
         )
 
@@ -51,4 +51,4 @@ class Origins:
         if not isinstance(source, tuple):
             return isinstance(source, str)
         sources = self._trace.calls[source[0]].sources
-        return bool(sources) and all(map(self._is_of_model, sources))
+        return bool(sources) and all(map(self.is_of_model, sources))

@@ -109,6 +109,42 @@ def test_what_only_chooses_a_path_leaves_the_proof_to_that_path(statistic: str) 
     assert (found.verdict, found.structure) == (Verdict.EXACT, "proved")
 
 
+NUMBERS: dict[str, Function] = {
+    "factor": lambda m, x: x * x.detach().max().item(),
+    "part of a factor": lambda m, x: x / (1 + abs(float(x.detach().amax(1).mean())) / 2),
+    "shift": lambda m, x: x + x.detach().max().item(),
+    "bound": lambda m, x: x.clamp(max=2 * x.detach().max().item()),
+    "constant": lambda m, x: x + torch.full((1,), float(x.detach().max())),
+}
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_a_number_that_is_taken_over_channels_and_given_to_operators_mixes_them(name: str) -> None:
+    # What went is the largest of no drawn input, so that both networks take the same number.
+    found = answer(silent(NUMBERS[name], -50.0))
+    assert found.verdict is Verdict.MIXED, found
+
+
+PATHS: dict[str, Function] = {
+    "branch": lambda m, x: x * 2 if x.detach().max().item() > 1e6 else x,
+    "bound that is not reached": lambda m, x: x * max(x.detach().max().item(), 1e6),
+    "rounded": lambda m, x: x + round(x.detach().max().item() / 1e6),
+    "of weights": lambda m, x: x * m.make.weight.detach().max().item(),
+    "of the input's size": lambda m, x: x * float(x.shape[0]),
+}
+
+
+@pytest.mark.parametrize("name", PATHS)
+def test_a_number_that_reaches_no_operator_leaves_the_proof_to_that_path(name: str) -> None:
+    found = answer(silent(PATHS[name], -50.0))
+    assert (found.verdict, found.structure) == (Verdict.EXACT, "proved"), found
+
+
+def test_a_mean_that_is_taken_out_as_a_number_is_no_statistic_of_a_norm() -> None:
+    found = answer(lambda: Net(lambda m, x: x * x.detach().mean().item()))
+    assert found.verdict is Verdict.MIXED, found
+
+
 UNPOOLED: dict[str, tuple[Callable[[Tensor], Tensor], Verdict]] = {
     "channels": (lambda x: x, Verdict.EXACT),
     "a softmax": (lambda x: x.softmax(1), Verdict.MIXED),

@@ -84,6 +84,20 @@ def test_values_that_leave_the_tensors() -> None:
     assert "shown on random inputs alone: values that are taken out of tensors" in found.reason
 
 
+def test_a_largest_channel_that_python_takes() -> None:
+    def make(function: Any) -> Net:
+        net = Net(function)
+        with torch.no_grad():
+            net.make.weight[:4] *= 0.1  # these go, and lie far below the others
+            net.make.bias[:4] = -50.0
+        return net
+
+    _, silent = pruned(lambda: make(lambda m, x: x * max(x.detach().amax((0, 2, 3)).tolist())))
+    assert (silent.verdict, silent.structure) == (Verdict.EXACT, "proved")
+    _, seen = pruned(lambda: make(lambda m, x: x * x.detach().max().item()))
+    assert seen.verdict is Verdict.MIXED
+
+
 def test_a_whole_number_beside_the_outputs() -> None:
     class Counted(Net):
         def forward(self, x: Tensor) -> Any:

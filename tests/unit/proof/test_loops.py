@@ -1,0 +1,125 @@
+"""What a forward pass does once for each channel, or for each part of several."""
+
+from collections.abc import Callable, Sequence
+from functools import reduce
+from typing import Any
+
+import pytest
+import torch
+import torch_pruning as tp
+from between import Net, built, images
+from torch import Tensor, nn
+
+from analysis import watch
+from analysis.records import Verdict, Verification
+
+Function = Callable[[Net, Tensor], Tensor]
+
+GONE = [0, 2, 5, 7]
+
+
+def cut(function: Function, gone: Sequence[int] = GONE, width: int = 8, **altered: Any) -> Any:
+    """The verdict on a network cut by hand, which torch-pruning does not follow through a loop."""
+    model: Any = built(lambda: Net(function, step=1))
+    model.read = nn.Conv2d(width, 6, 1)
+    with watch(model, images()) as watched:
+        tp.prune_conv_out_channels(model.make, gone)
+        if width == 8:
+            tp.prune_conv_in_channels(model.read, gone)
+        for name, value in altered.items():
+            setattr(model, name, value)
+    found: Verification = watched.verification
+    return found
+
+
+ORDERED: dict[str, Function] = {
+    "stack": lambda m, x: torch.stack(x.unbind(1), 1),
+    "stack first": lambda m, x: torch.stack(x.unbind(1)).transpose(0, 1),
+    "stack last": lambda m, x: torch.stack(x.unbind(1), -1).movedim(-1, 1),
+    "cat": lambda m, x: torch.cat([each.unsqueeze(1) for each in x.unbind(1)], 1),
+    "split": lambda m, x: torch.cat(x.split(1, 1), 1),
+    "select": lambda m, x: torch.stack([x[:, n] for n in range(x.shape[1])], 1),
+    "several in turn": lambda m, x: torch.stack([each.relu() * 2 for each in x.unbind(1)], 1),
+    "reversed": lambda m, x: torch.stack(x.unbind(1)[::-1], 1).flip(1),
+    "mean of each": lambda m, x: torch.stack(
+        [c.mean((1, 2), keepdim=True) for c in x.unbind(1)], 1
+    ),
+    "parts": lambda m, x: torch.cat(x.split(2, 1), 1),
+    "parts one by one": lambda m, x: torch.cat([part.relu() for part in x.split(2, 1)], 1),
+    "chunks": lambda m, x: torch.cat(x.chunk(3, 1), 1),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("gone", [GONE, [4, 5, 6, 7], [7], [1, 2, 3, 4, 5, 6, 7]], ids=str)
+@pytest.mark.parametrize("function", ORDERED.values(), ids=ORDERED)
+def test_channels_that_are_taken_apart_and_put_together_are_the_same(
+    function: Function, gone: Sequence[int]
+) -> None:
+    found = cut(function, gone)
+    assert found.verdict is Verdict.EXACT, found.reason
+
+
+MIXED: dict[str, Function] = {
+    "largest": lambda m, x: torch.stack(x.unbind(1)).amax(0).unsqueeze(1),
+    "largest last": lambda m, x: torch.stack(x.unbind(1), -1).amax(-1).unsqueeze(1),
+    "sum": lambda m, x: torch.stack(x.unbind(1)).sum(0).unsqueeze(1),
+    "mean of split": lambda m, x: torch.cat(x.split(1, 1), 1).mean(1, keepdim=True),
+    "running sum": lambda m, x: sum(x.unbind(1)).unsqueeze(1),  # type: ignore[union-attr]
+    "running maximum": lambda m, x: reduce(torch.maximum, x.unbind(1)).unsqueeze(1),
+}
+
+
+@pytest.mark.parametrize("function", MIXED.values(), ids=MIXED)
+def test_what_is_taken_over_channels_one_by_one_mixes_them(function: Function) -> None:
+    found = cut(function, width=1)
+    assert (found.verdict, found.structure != "proved") == (Verdict.MIXED, True), found.reason
+
+
+def hidden(function: Function) -> Function:
+    """So far below zero that no number shows which channels these are."""
+    return lambda m, x: (function(m, x) - 1e9).relu()
+
+
+SILENT: dict[str, Function] = {
+    "numbered": lambda m, x: torch.stack([c * n for n, c in enumerate(x.unbind(1), 1)], 1),
+    "several numbers": lambda m, x: torch.stack(
+        [c.relu() * n for n, c in enumerate(x.unbind(1), 1)], 1
+    ),
+}
+
+
+@pytest.mark.parametrize("function", SILENT.values(), ids=SILENT)
+def test_a_loop_that_numbers_channels_gives_those_left_others(function: Function) -> None:
+    assert cut(function).verdict is Verdict.WRONG
+    assert cut(hidden(function)).verdict is Verdict.WRONG
+    assert cut(function, [4, 5, 6, 7]).verdict is Verdict.EXACT  # those left keep their numbers
+
+
+def test_a_running_sum_of_numbered_channels_is_no_function_of_those_left() -> None:
+    def function(m: Net, x: Tensor) -> Tensor:
+        return sum(c * n for n, c in enumerate(x.unbind(1), 1)).unsqueeze(1)  # type: ignore[union-attr]
+
+    assert cut(function, width=1).verdict is Verdict.WRONG
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda m, x: torch.stack(x.unbind(1)[:: m.step], 1),
+        lambda m, x: torch.stack([c.relu() for c in x.unbind(1)[:: m.step]], 1),
+        lambda m, x: torch.cat(x.split(1, 1)[:: m.step], 1),
+    ],
+    ids=["stack", "one by one", "split"],
+)
+def test_channels_that_are_put_together_in_another_order_are_found(function: Function) -> None:
+    assert cut(hidden(function)).verdict is Verdict.EXACT
+    assert cut(hidden(function), step=-1).verdict is Verdict.WRONG
+    assert cut(function, step=-1).verdict is Verdict.WRONG
+
+
+def test_a_part_that_is_used_alone_must_hold_the_same_channels() -> None:
+    def function(m: Net, x: Tensor) -> Tensor:
+        return x.split(2, 1)[0].relu().amax(1, keepdim=True)
+
+    assert cut(function, width=1).verdict is Verdict.WRONG
+    assert cut(function, [4, 5, 6, 7], width=1).verdict is Verdict.EXACT
