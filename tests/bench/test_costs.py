@@ -54,13 +54,13 @@ def pruned_and_counted(model: torch.nn.Module, inputs: torch.Tensor, head: str, 
     return fvcores_count(pruned, inputs), sum(p.numel() for p in pruned.parameters())
 
 
-@pytest.mark.parametrize(("name", "bound"), [("mobilenet_v2", 80), ("resnet50", 110)])
+@pytest.mark.parametrize(("name", "bound"), [("mobilenet_v2", 110), ("resnet50", 150)])
 def test_a_hundred_ratios_at_once_are_many_times_faster_than_one_by_one(
     benchmark, name, bound
 ) -> None:
     """Both sides in turn: a curve of 100 ratios, then 20 of them pruned and counted.
 
-    100 and 150 times; 200 would be half of a single pruning. Of the curve 3 parts in 5 follow the
+    150 and 190 times; 200 would be half of a single pruning. Of the curve 3 parts in 5 follow the
     channels, of the dense network and of one that is cut; the ratios themselves are 1 in 50.
     """
     model, inputs, ignored = network(name)
