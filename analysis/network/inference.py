@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from analysis.errors import InputError, an, did_you_mean
 from analysis.network.attributes import as_before, own_attributes
@@ -443,6 +444,15 @@ def module_scope(
             for module in modules.values():
                 module._forward_pre_hooks.pop(own, None)
                 module._forward_hooks.pop(own, None)
+
+
+class OperatorMode(TorchDispatchMode):
+    """A mode that runs PyTorch's operators, where nothing is compiled."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """To skip it, torch imports the whole of torch._dynamo."""
+        return False
 
 
 class FunctionMode(TorchFunctionMode):

@@ -12,9 +12,8 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
-from analysis.network.inference import FunctionMode
+from analysis.network.inference import FunctionMode, OperatorMode
 
 __all__ = ["READING", "Run", "SizesOnly", "computed", "running", "sized"]
 
@@ -110,13 +109,8 @@ class SizesOnly:
             yield
 
 
-class _Operators(TorchDispatchMode):
+class _Operators(OperatorMode):
     """Has every operator run by `SizesOnly`."""
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        """As that of the pass that follows channels."""
-        return False
 
     def __init__(self, sizes: SizesOnly) -> None:
         super().__init__()

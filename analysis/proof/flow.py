@@ -77,7 +77,7 @@ class Flow:
         while pending:
             call = pending.pop()
             operator = self._dense[call].place.operator
-            if operator == "_local_scalar_dense" and is_taken(call):
+            if operator == operators.ITEM and is_taken(call):
                 return False
             if call in seen or operator in operators.BRANCHES:
                 continue

@@ -157,9 +157,7 @@ class _Uses:
 
     def leaves(self, source: Source) -> bool:
         """Whether the model returns it, or gives operators a number that is taken out of it."""
-        items = (
-            step for step in self._uses[source] if step.place.operator == "_local_scalar_dense"
-        )
+        items = (step for step in self._uses[source] if step.place.operator == operators.ITEM)
         return source in self._trace.left or any(
             self._is_number(self.number(step)) for step in items
         )

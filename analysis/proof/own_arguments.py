@@ -11,10 +11,9 @@ from functools import cache, cached_property
 from typing import Any
 
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from analysis.network.cutting import cut_axes
-from analysis.network.inference import Inputs, aliased, copy_of
+from analysis.network.inference import Inputs, OperatorMode, aliased, copy_of
 from analysis.network.labels import operators
 from analysis.network.labels.origins import Origins
 from analysis.network.labels.records import Step, Trace
@@ -73,8 +72,8 @@ class OwnArguments:
         if self._origins.is_of_model((call, 0)):
             return False
         before = self._again
-        turn = sum(each.place.operator == _ITEM for each in before[:call])
-        if not (call < len(before) and before[call].place.operator == _ITEM):
+        turn = sum(each.place.operator == operators.ITEM for each in before[:call])
+        if not (call < len(before) and before[call].place.operator == operators.ITEM):
             return True  # it cannot be run again as it was
         with _OffByLittle(turn):
             after = _calls(aliased(self._dense, requires_grad=False), self._inputs)
@@ -101,13 +100,8 @@ class OwnArguments:
         return _calls(network, self._inputs)
 
 
-class _OffByLittle(TorchDispatchMode):
+class _OffByLittle(OperatorMode):
     """Has one of the numbers that are taken out of tensors off by little."""
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        """Nothing is compiled here, and to skip it torch imports the whole of torch._dynamo."""
-        return False
 
     def __init__(self, turn: int) -> None:
         super().__init__()
@@ -115,7 +109,7 @@ class _OffByLittle(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         found = func(*args, **(kwargs or {}))
-        if operators.name_of(func) != _ITEM:
+        if operators.name_of(func) != operators.ITEM:
             return found
         self._left -= 1
         if self._left != -1 or isinstance(found, bool):
@@ -123,7 +117,6 @@ class _OffByLittle(TorchDispatchMode):
         return found + 1 if isinstance(found, int) else found * _LITTLE or 1 - _LITTLE
 
 
-_ITEM = "_local_scalar_dense"
 _LITTLE = 1 - 1e-6
 
 

@@ -307,8 +307,7 @@ class _Proof:
 
     def _looks_up_alike(self, name: str) -> bool:
         """Whether a tensor does nothing but look up channels, and these are the right ones."""
-        tables = (named_tensors(model).get(name) for model in (self._dense, self._pruned))
-        before, after = tables
+        before, after = (named_tensors(each).get(name) for each in (self._dense, self._pruned))
         if before is None or after is None or after.dtype != before.dtype or after.numel() < 2:
             return False  # a single channel has no label
         trace = self._expected.noted.recording.trace

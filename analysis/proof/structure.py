@@ -466,7 +466,7 @@ FUNCTIONS = (UNKNOWN, RANKED, _NUMBERS, _LOOP)
 _GROUPS = -2
 """Place of the number of groups among the arguments of a group norm that are no tensors."""
 
-_BY_VALUE = frozenset({"_local_scalar_dense", "is_nonzero", "item", "nonzero", "unique"})
+_BY_VALUE = frozenset({operators.ITEM, "is_nonzero", "item", "nonzero", "unique"})
 """Operators by whose results a forward pass may go another way."""
 
 
@@ -474,7 +474,7 @@ def _are_items(step: Step, calls: Sequence[Step]) -> bool:
     """Whether what an operator is given may be numbers of tensors that were followed so far."""
     before = calls[: next(n for n, each in enumerate(calls) if each is step)]
     is_plain = not any(isinstance(each, tuple) for each in step.constants)
-    return is_plain and any(each.place.operator == "_local_scalar_dense" for each in before)
+    return is_plain and any(each.place.operator == operators.ITEM for each in before)
 
 
 def _is_beside(step: Step) -> bool:

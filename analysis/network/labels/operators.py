@@ -99,7 +99,10 @@ ALONG = {
 }  # fmt: skip
 """Elements along dimensions are combined and the dimensions stay; what is taken."""
 
-BRANCHES = frozenset({"_assert_async", "_local_scalar_dense", "equal", "is_nonzero", "item"})
+ITEM = "_local_scalar_dense"
+"""A number is taken out of a tensor, as by `torch.Tensor.item`."""
+
+BRANCHES = frozenset({"_assert_async", ITEM, "equal", "is_nonzero", "item"})
 """Values leave the tensors, to decide what a forward pass goes on with."""
 
 LOOKUPS = frozenset({"embedding", "gather", "index", "index_select", "take_along_dim"})

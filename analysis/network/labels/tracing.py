@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from analysis.network.inference import (
     Inputs,
+    OperatorMode,
     forward,
     left_as_found,
     module_scope,
@@ -253,13 +253,8 @@ _NOTED = frozenset({"_any", "_fresh", "_numbers", "_own", "_pass", "_planes", "_
 """What a pass notes of the tensors that it makes."""
 
 
-class _Noting(TorchDispatchMode):
+class _Noting(OperatorMode):
     """Notes every operator of one pass, where it is called, with what, and what made that."""
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        """Nothing is compiled here, and to skip it torch imports the whole of torch._dynamo."""
-        return False
 
     def __init__(
         self,
