@@ -196,7 +196,9 @@ _BATCHED = 2
 @cache
 def _is_written_anew(operator: Any) -> bool:
     """Whether an operator writes each value of its first operand anew, as of an activation."""
-    return {torch.Tag.inplace, torch.Tag.pointwise}.issubset(operator.tags)
+    # By its schema: torch.Tag.inplace is younger than the oldest PyTorch that is supported.
+    first = operator._schema.arguments[0].alias_info
+    return torch.Tag.pointwise in operator.tags and first is not None and first.is_write
 
 
 def _written_anew(operator: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
