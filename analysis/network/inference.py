@@ -20,7 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from analysis.errors import InputError, an, did_you_mean
 from analysis.network.attributes import as_before, own_attributes
-from analysis.network.copying import IMMUTABLE, duplicated
+from analysis.network.copying import duplicated
 from analysis.network.outputs import counted
 from analysis.processes import budgets
 
@@ -221,14 +221,11 @@ def copy_of(model: nn.Module) -> nn.Module:
 
 
 def _copied(model: nn.Module, memo: dict[int, Any]) -> nn.Module:
-    for module in model.modules():
-        # What a forward pass with gradients has kept on the module, which deepcopy refuses.
-        kept = (each for each in own_attributes(module).values() if type(each) not in IMMUTABLE)
-        for tensor in walk([*kept, *module._buffers.values()]):
-            if not tensor.is_leaf:
-                memo[id(tensor)] = tensor.detach().clone()
     try:
-        copied = duplicated(model, memo)
+        try:
+            copied = duplicated(model, dict(memo))
+        except RuntimeError:
+            copied = duplicated(model, memo | _kept_with_gradients(model))
         # A class that copies itself may come back in train mode, as graphs of torch.fx do.
         is_training = any(module.training for module in copied.modules())
         return copied.eval() if is_training else copied
@@ -237,6 +234,19 @@ def _copied(model: nn.Module, memo: dict[int, Any]) -> nn.Module:
             f"{type(model).__name__} cannot be copied ({one_line(error)}); expected a module that "
             "copy.deepcopy accepts"
         ) from error
+
+
+def _kept_with_gradients(model: nn.Module) -> dict[int, Tensor]:
+    """The memo of a copy with what a forward pass with gradients has kept, which deepcopy refuses.
+
+    Each of these tensors becomes one of its values alone.
+    """
+    return {
+        id(tensor): tensor.detach().clone()
+        for module in model.modules()
+        for tensor in walk([*own_attributes(module).values(), *module._buffers.values()])
+        if not tensor.is_leaf
+    }
 
 
 def aliased(model: nn.Module, *, requires_grad: bool) -> nn.Module:

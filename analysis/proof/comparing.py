@@ -86,9 +86,11 @@ def observe(model: nn.Module, inputs: Inputs, seed: int = 0) -> Observation:
 
     def watch(name: str, layer: nn.Module) -> Any:
         def hook(_layer: nn.Module, _args: Any, output: Any) -> None:
-            tensors = [each for each in walk(output) if not is_functorch_wrapped_tensor(each)]
-            if tensors:
-                seen.append((name, _trace(layer, tensors[0], vectors)))
+            # A mode would look at each function of these, which are none of the network's.
+            with torch._C.DisableTorchFunction():
+                tensors = [each for each in walk(output) if not is_functorch_wrapped_tensor(each)]
+                if tensors:
+                    seen.append((name, _trace(layer, tensors[0], vectors)))
 
         return layer.register_forward_hook(hook)
 

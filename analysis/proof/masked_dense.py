@@ -12,6 +12,7 @@ from analysis.network.failures import locate_failure
 from analysis.network.float64 import in_float64, widened
 from analysis.network.inference import Inputs, map_tensors, module_scope, one_line
 from analysis.proof import comparing, masking
+from analysis.proof.kept_channels import KeptChannels
 from analysis.proof.other_sizes import Noted
 from analysis.records import Removal, Verdict, merge_cuts
 
@@ -28,7 +29,7 @@ class OverKept:
     """
 
     observation: comparing.Observation
-    functions: masking.KeptChannels
+    functions: KeptChannels
 
 
 class MaskedDense:
@@ -155,7 +156,7 @@ class MaskedDense:
             self._masked(),
             masking.tagged(self.dense, self.cuts),
             module_scope(self.dense) as scope,
-            masking.KeptChannels(scope, rescale=rescale) as functions,
+            KeptChannels(scope, rescale=rescale) as functions,
         ):
             try:
                 return OverKept(comparing.observe(self.dense, self.inputs), functions)

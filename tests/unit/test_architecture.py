@@ -56,6 +56,7 @@ ROOMS = {
     "processes": (("budgets", "preloaded"), ("workers",), ("shared_cache",)),
     "network": (
         ("attributes", "computed_weights", "copying", "lines", "outputs", "owners"),
+        ("operands",),
         ("inference", "layers", "loading", "model_names"),
         ("failures", "operators", "sizes", "usable", "float64", "gradients"),
         ("labels", "measuring"),
@@ -78,6 +79,7 @@ ROOMS = {
         ("departing", "draws", "reconciling"),
         ("trying",),
         ("inspecting",),
+        ("reading",),
         ("depgraph", "explaining", "auditing", "linting", "naive_cuts"),
     ),
     "pruning": (
@@ -103,6 +105,7 @@ ROOMS = {
             "distinct_values",
             "exercised",
             "faults",
+            "kept_channels",
             "staying",
             "constants",
             "flow",
@@ -292,8 +295,8 @@ def test_one_module_counts_with_fvcore() -> None:
 
 def test_few_modules_know_torch_pruning() -> None:
     assert importers_of("torch_pruning") == {
-        "groups.depgraph", "pruning.own_importances", "pruning.surgery", "zoo.proving",
-        "zoo.recipes", "counters.others",
+        "groups.depgraph", "groups.reading", "pruning.own_importances", "pruning.surgery",
+        "zoo.proving", "zoo.recipes", "counters.others",
     }  # fmt: skip
 
 
