@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from analysis.network.modules import named_modules
 from analysis.processes import budgets
 
 __all__ = ["as_before", "own_attributes"]
@@ -16,7 +17,7 @@ __all__ = ["as_before", "own_attributes"]
 @contextmanager
 def as_before(model: nn.Module) -> Iterator[None]:
     """Take away on the way out what a call keeps on a model: attributes, buffers and hooks."""
-    modules = list(model.modules())
+    modules = [*named_modules(model).values()]
     found = [(vars(module), dict(vars(module))) for module in modules]
     buffers = [(module._buffers, dict(module._buffers)) for module in _of_python(modules)]
     held = [

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from analysis.network.inference import FunctionMode
+from analysis.network.modules import named_modules
 from analysis.processes import budgets
 
 __all__ = ["in_float64", "widened"]
@@ -37,7 +38,7 @@ def in_float64(model: nn.Module) -> Iterator[None]:
 
     Far cheaper than a converted copy: copying a module costs more than running it once.
     """
-    modules = list(model.modules())
+    modules = [*named_modules(model).values()]
     owned = {
         each: None
         for module in modules

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from analysis.network.inference import Inputs, aliased, forward, map_tensors, walk
 from analysis.network.layers import kind_of
+from analysis.network.modules import named_modules
 from analysis.processes import budgets
 
 __all__ = ["copy_values", "distinct_alias", "distinct_values", "make_distinct"]
@@ -60,7 +61,7 @@ def _draw_all(
             _draw(tensor, 0.1 if constants[name] == 0 else 0.5, generator)
     norms = [
         module
-        for name, module in model.named_modules()
+        for name, module in named_modules(model).items()
         if isinstance(module, nn.modules.batchnorm._BatchNorm)
         and {f"{name}.running_mean", f"{name}.running_var"} <= constants.keys()
     ]
@@ -157,7 +158,7 @@ def _named_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
     cuts.
     """
     yield from model.named_parameters(remove_duplicate=False)
-    for name, layer in model.named_modules(remove_duplicate=False):
+    for name, layer in named_modules(model, remove_duplicate=False).items():
         if kind_of(layer) is not None:
             for own_name, buffer in layer.named_buffers(recurse=False):
                 yield f"{name}.{own_name}", buffer

@@ -11,6 +11,7 @@ from analysis.errors import AnalysisError, InputError
 from analysis.network.failures import locate_failure
 from analysis.network.float64 import in_float64, widened
 from analysis.network.inference import Inputs, map_tensors, module_scope, one_line
+from analysis.network.modules import named_modules
 from analysis.proof import comparing, masking
 from analysis.proof.kept_channels import KeptChannels
 from analysis.proof.other_sizes import Noted
@@ -132,7 +133,7 @@ class MaskedDense:
         called = {name for name, _ in observed.layers}
         owners = {
             name
-            for name, layer in self.dense.named_modules()
+            for name, layer in named_modules(self.dense).items()
             if next(layer.parameters(recurse=False), None) is not None
         }
         cut = dict.fromkeys(cut.layer for cut in self.cuts if cut.dim is None)

@@ -26,6 +26,7 @@ from analysis.network.layers import (
     masked_part,
     query_scale,
 )
+from analysis.network.modules import named_modules
 from analysis.proof.recurrent_tags import is_recurrent, recurrent_tagged
 from analysis.records import Cut
 
@@ -165,7 +166,7 @@ def _located(model: nn.Module, cuts: Iterable[Cut]) -> Iterator[tuple[Cut, nn.Mo
 
     A layer of another kind is covered by the cuts of its tensors.
     """
-    modules = dict(model.named_modules())
+    modules = named_modules(model)
     for cut in cuts:
         layer = modules.get(cut.layer) if cut.dim is None else None
         kind = kind_of(layer)

@@ -55,8 +55,8 @@ ROOMS = {
     ),
     "processes": (("budgets", "preloaded"), ("workers",), ("shared_cache",)),
     "network": (
-        ("attributes", "computed_weights", "copying", "lines", "outputs", "owners"),
-        ("operands",),
+        ("computed_weights", "copying", "lines", "modules", "outputs", "owners"),
+        ("attributes", "operands"),
         ("inference", "layers", "loading", "model_names"),
         ("failures", "operators", "sizes", "usable", "float64", "gradients"),
         ("labels", "measuring"),
