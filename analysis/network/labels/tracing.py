@@ -297,6 +297,7 @@ class _Noting(OperatorMode):
         self._turns[place] += 1
         step = Step(place, self._turns[place], inner)
         step.sources = tuple(map(_source, operands))
+        step.given = _shapes(operands)  # what an operator works on in place has others behind it
         step.by_values = self._by_values(func, step, operands)
         step.weights = _weights(operands)
         step.constants = constants_of(func, args, kwargs)
@@ -317,7 +318,7 @@ class _Noting(OperatorMode):
     def _closed(self, step: Step, operands: Sequence[Tensor], result: Any) -> list[Tensor]:
         """What an operator has made."""
         made = [value for value in leaves((result,)) if isinstance(value, Tensor)]
-        step.given, step.shapes = _shapes(operands), _shapes(made)
+        step.shapes = _shapes(made)
         is_copy = step.place.operator in operators.COPIES and step.sources
         moved = _moved(step, operands)
         for number, value in enumerate(made):
