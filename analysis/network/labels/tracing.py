@@ -37,6 +37,7 @@ from analysis.network.labels.meeting import Meeting
 from analysis.network.labels.planes import Labels, Planes, axis_plane, labels_of
 from analysis.network.labels.records import NUMBERS, Combining, Inner, Place, Source, Step, Trace
 from analysis.network.labels.rules import COUNTED, follow
+from analysis.network.labels.scaled import note_scaled
 from analysis.network.labels.written_out import Functions, plain_operators
 from analysis.network.sizes import Run, SizesOnly, computed
 
@@ -100,6 +101,7 @@ def labelled_pass(
             # Outside of the mode, which would follow what reads the labels as well.
             for tensor in tensors_of(output):
                 tracer.leave(tensor)
+            note_scaled(trace)
         except StoppedError:
             return trace
         finally:
