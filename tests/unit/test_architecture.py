@@ -71,7 +71,7 @@ ROOMS = {
         ("meeting", "origins"),
         ("calls",),
         ("contractions", "windows"),
-        ("rules",),
+        ("rules", "scaled"),
         ("tracing",),
     ),
     "groups": (
@@ -112,7 +112,7 @@ ROOMS = {
             "lines",
             "norms",
         ),
-        ("by_sizes", "conflicts", "labels_left", "lookups", "loops", "own_arguments"),
+        ("by_sizes", "conflicts", "holds", "labels_left", "lookups", "loops", "own_arguments"),
         ("structure",),
         ("other_sizes",),
         ("masked_dense", "round_trips"),

@@ -37,6 +37,7 @@ from analysis.network.labels.meeting import Meeting
 from analysis.network.labels.planes import Labels, Planes, axis_plane, labels_of
 from analysis.network.labels.records import NUMBERS, Combining, Inner, Place, Source, Step, Trace
 from analysis.network.labels.rules import COUNTED, follow
+from analysis.network.labels.scaled import note_scaled
 from analysis.network.labels.written_out import Functions, plain_operators
 from analysis.network.operands import tensors_in
 from analysis.network.sizes import Run, SizesOnly, computed
@@ -101,6 +102,7 @@ def labelled_pass(
             # Outside of the mode, which would follow what reads the labels as well.
             for tensor in tensors_of(output):
                 tracer.leave(tensor)
+            note_scaled(trace)
         except StoppedError:
             return trace
         finally:
@@ -298,6 +300,7 @@ class _Noting(OperatorMode):
         self._turns[place] += 1
         step = Step(place, self._turns[place], inner)
         step.sources = tuple(map(_source, operands))
+        step.given = _shapes(operands)  # what an operator works on in place has others behind it
         step.by_values = self._by_values(func, step, operands)
         step.weights = _weights(operands)
         step.constants = constants_of(func, args, kwargs)
@@ -318,7 +321,7 @@ class _Noting(OperatorMode):
     def _closed(self, step: Step, operands: Sequence[Tensor], result: Any) -> list[Tensor]:
         """What an operator has made."""
         made = tensors_in((result,))
-        step.given, step.shapes = _shapes(operands), _shapes(made)
+        step.shapes = _shapes(made)
         is_copy = step.place.operator in operators.COPIES and step.sources
         moved = _moved(step, operands)
         for number, value in enumerate(made):
