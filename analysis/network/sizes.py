@@ -79,9 +79,9 @@ class SizesOnly:
         empty = [value for value in operands if self.is_empty(value)]
         if empty and _looks(operator, args, kwargs, empty, self.is_empty):
             self.look()
-        place = _COSTLY.get(operator)
-        if place is not None:
-            result = _sized(operator, place, args, kwargs, operands)
+        places = _COSTLY.get(operator)
+        if places is not None and (empty or _is_long(args, places[0])):
+            result = _sized(operator, places, args, kwargs, operands)
         elif len(operands) == len(empty) == 1 and _is_written_anew(operator):
             result = _written_anew(operator, args, kwargs)
         else:
@@ -152,6 +152,19 @@ _COSTLY: dict[Any, tuple[int, ...]] = {
     _ATEN.max_pool2d_with_indices.default: (0,),
 }
 """By operator the places of the operands whose first dimension is that of the result."""
+
+
+def _is_long(args: Sequence[Any], place: int) -> bool:
+    """Whether an operator takes longer than it takes to leave it out."""
+    value, weight = args[place], args[place + 1]
+    if value.dim() < _BATCHED:
+        return True
+    taps = weight.numel() if isinstance(weight, Tensor) else value.shape[1]
+    return value.numel() // max(value.shape[1], 1) * taps > _SHORT
+
+
+_SHORT = 2**22
+"""Products that are computed in the time of some calls from Python."""
 
 _MATRICES = frozenset({_ATEN.mm.default, _ATEN.addmm.default, _ATEN.bmm.default})
 """Operators whose result lies row by row in memory, however what they are given does."""
