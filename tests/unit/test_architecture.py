@@ -55,7 +55,7 @@ ROOMS = {
     ),
     "processes": (("budgets", "preloaded"), ("workers",), ("shared_cache",)),
     "network": (
-        ("attributes", "computed_weights", "copying", "lines", "outputs", "owners"),
+        ("attributes", "computed_weights", "copying", "lines", "outputs", "own_sizes", "owners"),
         ("inference", "layers", "loading", "model_names"),
         ("failures", "operators", "sizes", "usable", "float64", "gradients"),
         ("labels", "measuring"),
