@@ -451,7 +451,7 @@ class _Lining:
         trace = self._dense.trace
         for each in trace.combined:
             gone = self._removed[each.labels[each.labels > 0]].any()
-            is_known = each.what in ("any", NUMBERS)  # noted where they are used
+            is_known = each.what == NUMBERS  # noted where they are used
             step, is_taken = trace.steps[each.step], self._own.take_number
             if gone and (is_known or not self._flow.chooses_paths_alone(step, is_taken)):
                 yield each
