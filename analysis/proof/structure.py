@@ -8,13 +8,12 @@ went. Both then compute the same for every input that takes this path, where not
 channels; what is, is taken over those that stay.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from analysis.network.inference import (
@@ -25,7 +24,7 @@ from analysis.network.inference import (
 from analysis.network.labels import operators
 from analysis.network.labels.planes import Labels
 from analysis.network.labels.reasons import OUTPUT, RANKED, UNKNOWN
-from analysis.network.labels.records import NUMBERS, Combining, Edge, Place, Step, Trace
+from analysis.network.labels.records import NUMBERS, Combining, Place, Step, Trace
 from analysis.network.labels.tracing import labelled_pass
 from analysis.network.sizes import SizesOnly, sized
 from analysis.proof.by_sizes import are_one_by_sizes
@@ -44,6 +43,7 @@ from analysis.proof.loops import (
     once_a_part,
     parts_left,
 )
+from analysis.proof.meetings import Meetings, OtherMeetingError
 from analysis.proof.norms import norms_of
 from analysis.proof.own_arguments import OwnArguments
 from analysis.proof.staying import Removed, Staying
@@ -204,10 +204,7 @@ class _Lining:
         self._own = own
         self._constants, self._flow = Constants(), Flow(dense.trace, pruned.trace)
         self._uncertain, self._taken = "", ""
-        self._number = {id(step): n for n, step in enumerate(dense.trace.steps)}
-        self._after = {id(step): n for n, step in enumerate(pruned.trace.steps)}
-        self._met: dict[int, list[Edge]] = _by_step(dense.trace.edges)
-        self._meets: dict[int, list[Edge]] = _by_step(pruned.trace.edges)
+        self._meetings = Meetings(dense.trace, pruned.trace, self._staying)
 
     def structure(self) -> Structure:
         place = Place("", "", "")
@@ -227,7 +224,7 @@ class _Lining:
             place = Place("", "", "")
             if not self._flow.is_same(self._dense.trace.left, self._pruned.trace.left):
                 raise _DiffersError("the model's own forward returns what another operator returns")
-        except _DiffersError as error:
+        except (_DiffersError, OtherMeetingError) as error:
             return Structure(
                 differs=str(error), layer=place.module, conflicts=tuple(self._conflicting())
             )
@@ -259,7 +256,7 @@ class _Lining:
         if kinds == others:
             try:
                 self._check_each(here, there)
-            except _DiffersError:
+            except (_DiffersError, OtherMeetingError):
                 if not (written_out and any(map(has_collapsed, here, there))):
                     raise
                 self._check_product(here, there)
@@ -292,7 +289,7 @@ class _Lining:
     def _check_product(self, here: Sequence[Step], there: Sequence[Step]) -> None:
         self._check_each(*([*filter(_is_beside, steps)] for steps in (here, there)))
         self._check_channels(here[-1], there[-1])
-        self._check_meeting_of(there)
+        self._meetings.check_of(there)
         self._flow.note_line(here, there)
 
     def _note_parts(self, here: Sequence[Step], there: Sequence[Step]) -> None:
@@ -315,7 +312,7 @@ class _Lining:
             self._check_groups(step, other)
         if step.arriving:
             self._check_channels(step, other)
-            self._check_meeting(step, other)
+            self._meetings.check(step, other)
 
     def _check_own_arguments(self, step: Step, other: Step, why: str) -> None:
         """Other arguments are those that the dense network's own code gives at this width."""
@@ -381,50 +378,6 @@ class _Lining:
                     + (", as they are split into heads or blocks" if split else "")
                 )
 
-    def _check_meeting(self, step: Step, other: Step) -> None:
-        """The channels that meet are those that meet in the dense network."""
-        before = self._met.get(self._number.get(id(step), -1), [])
-        after = self._meets.get(self._after.get(id(other), -1), [])
-        wanted = _pairs(self._left_of(edge) for edge in before)
-        found = _pairs(
-            (self._staying.translated(edge.one), self._staying.translated(edge.other))
-            for edge in after
-        )
-        is_same = np.array_equal(wanted, found)
-        if is_same or np.array_equal(self._told(wanted), self._told(found)):
-            return
-        if self._staying.single.any():
-            # Where a dimension of size 1 is left, others may stand for those that meet.
-            self._check_meeting_of([other])
-        else:
-            raise _DiffersError(f"other channels meet at {step.place} than in the dense network")
-
-    def _check_meeting_of(self, steps: Sequence[Step]) -> None:
-        """The same of operators that the dense network writes out in others."""
-        for step in steps:
-            for edge in self._meets.get(self._after.get(id(step), -1), []):
-                one, other = (self._staying.translated(row) for row in (edge.one, edge.other))
-                known = (one >= 0) & (other >= 0)
-                if (self._staying.of[one[known]] != self._staying.of[other[known]]).any():
-                    raise _DiffersError(
-                        f"other channels meet at {step.place} than in the dense network"
-                    )
-
-    def _left_of(self, edge: Edge) -> tuple[Labels, Labels]:
-        gone, others = self._removed[edge.one], self._removed[edge.other]
-        if (gone != others).any():
-            place = self._dense.trace.steps[edge.step].place
-            raise _DiffersError(f"a removed channel is combined with a kept one at {place}")
-        left = self._staying.left_of
-        return left(edge.one[~gone]), left(edge.other[~gone])
-
-    def _told(self, pairs: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Those of two that are both followed, each once."""
-        pairs = np.unique(pairs)
-        one, other = pairs >> 32, pairs & (2**32 - 1)
-        single = self._staying.single[one] | self._staying.single[other]
-        return pairs[~single & (one != other)]
-
     def _held(self) -> str:
         """What could not be followed of channels that have gone."""
         if self._uncertain:
@@ -480,20 +433,3 @@ def _are_items(step: Step, calls: Sequence[Step]) -> bool:
 def _is_beside(step: Step) -> bool:
     """Whether an operator is none of those that a product is written out in."""
     return step.place.operator not in operators.WRITTEN_OUT
-
-
-def _by_step(edges: Iterable[Edge]) -> dict[int, list[Edge]]:
-    found: dict[int, list[Edge]] = {}
-    for edge in edges:
-        found.setdefault(edge.step, []).append(edge)
-    return found
-
-
-def _pairs(meeting: Iterable[tuple[Labels, Labels]]) -> NDArray[np.int64]:
-    """Each pair of labels that meet, as one number."""
-    found = [
-        (one.astype(np.int64) << 32) + other
-        for pair in meeting
-        for one, other in [(pair[0].ravel(), pair[1].ravel())]
-    ]
-    return np.concatenate(found) if found else np.zeros(0, np.int64)

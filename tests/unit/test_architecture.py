@@ -109,7 +109,7 @@ ROOMS = {
             "lines",
             "norms",
         ),
-        ("by_sizes", "conflicts", "labels_left", "lookups", "loops", "own_arguments"),
+        ("by_sizes", "conflicts", "labels_left", "lookups", "loops", "meetings", "own_arguments"),
         ("structure",),
         ("other_sizes",),
         ("masked_dense", "round_trips"),
