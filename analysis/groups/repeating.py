@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from analysis.network.attributes import own_attributes
-from analysis.network.cutting import Repeated, says_itself
+from analysis.network.cutting import Repeated
 from analysis.network.labels import operators
 from analysis.network.labels.planes import Labels, labels_of
 from analysis.network.labels.records import Source, Step, Trace
+from analysis.network.own_sizes import says_itself
 
 __all__ = ["candidates", "one_each"]
 

@@ -12,28 +12,10 @@ from torch import Tensor, nn
 from analysis.network.labels.planes import Labels
 from analysis.network.labels.records import Trace
 from analysis.network.labels.tracing import state_of
+from analysis.network.own_sizes import sizes_followed
 from analysis.records import Attribute
 
-__all__ = ["Repeated", "cut_axes", "cut_labels", "recut", "says_itself"]
-
-_SIZES: dict[str, tuple[tuple[str, int], ...]] = {
-    "in_features": (("weight", 1),),
-    "out_features": (("weight", 0),),
-    "in1_features": (("weight", 1),),
-    "in2_features": (("weight", 2),),
-    "num_features": (("running_mean", 0), ("weight", 0)),
-    "num_channels": (("weight", 0),),
-    "num_parameters": (("weight", 0),),
-    "num_embeddings": (("weight", 0),),
-    "embedding_dim": (("weight", 1),),
-    "input_size": (("weight_ih_l0", 1), ("weight_ih", 1)),
-    "hidden_size": (("weight_hr_l0", 1), ("weight_hh_l0", 1), ("weight_hh", 1)),
-    "proj_size": (("weight_hr_l0", 0),),
-    "embed_dim": (("in_proj_weight", 1), ("q_proj_weight", 1)),
-    "kdim": (("in_proj_weight", 1), ("k_proj_weight", 1)),
-    "vdim": (("in_proj_weight", 1), ("v_proj_weight", 1)),
-}
-"""Attributes in which PyTorch's layers repeat a size of their first tensor."""
+__all__ = ["Repeated", "cut_axes", "cut_labels", "recut"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,18 +119,24 @@ def cut_axes(model: nn.Module, kept: Mapping[tuple[str, int], Tensor]) -> None:
         model: changed.
         kept: by name and dimension, the kept indices.
     """
-    touched: set[int] = set()
-    for name, tensor in state_of(model).items():
-        value = tensor.data
-        for dim in range(value.dim()):
-            if (name, dim) in kept:
-                value = value.index_select(dim, kept[name, dim].to(value.device))
-        if value.shape != tensor.shape:
-            tensor.data, tensor.grad = value, None
-            touched.add(id(tensor))
-    for layer in _holders(model, touched):
-        if _is_torchs(layer):
-            _say_sizes(layer)
+    tensors = state_of(model)
+    left = {
+        name: value
+        for name, tensor in tensors.items()
+        for value in [_left_of(name, tensor, kept)]
+        if value.shape != tensor.shape
+    }
+    with sizes_followed(_holders(model, {id(tensors[name]) for name in left})):
+        for name, value in left.items():
+            tensors[name].data, tensors[name].grad = value, None
+
+
+def _left_of(name: str, tensor: Tensor, kept: Mapping[tuple[str, int], Tensor]) -> Tensor:
+    value = tensor.data
+    for dim in range(value.dim()):
+        if (name, dim) in kept:
+            value = value.index_select(dim, kept[name, dim].to(value.device))
+    return value
 
 
 def _holders(model: nn.Module, tensors: Collection[int]) -> Iterator[nn.Module]:
@@ -167,53 +155,3 @@ def _holders(model: nn.Module, tensors: Collection[int]) -> Iterator[nn.Module]:
         for depth in range(len(parts) + 1)
     }
     yield from {id(modules[name]): modules[name] for name in holding}.values()
-
-
-def _is_torchs(layer: nn.Module) -> bool:
-    """Whether it is one of PyTorch's layers, or made of one."""
-    return any(
-        base is not nn.Module and base.__module__.startswith("torch.nn.")
-        for base in type(layer).__mro__
-    )
-
-
-def says_itself(layer: nn.Module, name: str) -> bool:
-    """Whether a number of a layer follows a cut of its tensors, or is no size of them."""
-    return _is_torchs(layer) and (name in _SIZES or isinstance(layer, nn.modules.conv._ConvNd))
-
-
-def _say_sizes(layer: Any) -> None:
-    if isinstance(layer, nn.modules.conv._ConvNd):
-        _say_channels(layer)
-        return
-    for name, places in _SIZES.items():
-        if isinstance(getattr(layer, name, None), int):
-            for tensor, dim in places:
-                value = _own(layer, tensor)
-                if isinstance(value, Tensor) and value.dim() > dim:
-                    setattr(layer, name, value.shape[dim])
-                    break
-    if isinstance(getattr(layer, "normalized_shape", None), tuple) and layer.weight is not None:
-        layer.normalized_shape = tuple(layer.weight.shape)
-    if isinstance(layer, nn.MultiheadAttention):
-        layer.head_dim = layer.embed_dim // layer.num_heads
-
-
-def _own(layer: nn.Module, name: str) -> Any:
-    """A tensor of a layer; of a weight that a hook makes of others, that which has its shape.
-
-    Until the next forward the weight itself is the one that they made before.
-    """
-    made_of = (getattr(layer, f"{name}{end}", None) for end in ("_orig", "_v", ""))
-    return next((each for each in made_of if isinstance(each, Tensor)), None)
-
-
-def _say_channels(layer: Any) -> None:
-    """Groups that read one channel each are removed with it; others keep fewer channels."""
-    out_axis, in_axis = (1, 0) if layer.transposed else (0, 1)
-    shape = _own(layer, "weight").shape
-    made, read = shape[out_axis], shape[in_axis]
-    if layer.in_channels == layer.groups > 1:
-        layer.groups = read if layer.transposed else made * layer.groups // layer.out_channels
-    layer.in_channels = read if layer.transposed else read * layer.groups
-    layer.out_channels = made * layer.groups if layer.transposed else made

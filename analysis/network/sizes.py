@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.multiprocessing.reductions import StorageWeakRef
 
 from analysis.network.inference import FunctionMode, OperatorMode
 from analysis.network.operands import tensors_in
@@ -69,9 +70,9 @@ class SizesOnly:
 
     def __init__(self) -> None:
         self.needed = False
-        # Where values were not computed, or were made of such. A place that is used again by an
-        # unknown one is at most taken for one of them.
-        self._empty: set[int] = set()
+        # Memory of which the values were not computed, or were made of such. Not its address, as
+        # a table that is made of a list there, once it is free, would be taken for one of these.
+        self._empty: set[StorageWeakRef] = set()
 
     def run(self, operator: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """What an operator makes, of the sizes that it has."""
@@ -91,12 +92,14 @@ class SizesOnly:
             result = operator(*args, **kwargs)
         note = self._empty.add if skipped or empty else self._empty.discard
         for value in tensors_in((result,)):
-            note(_place(value))
+            memory = _memory(value)
+            if memory is not None:
+                note(memory)
         return result
 
     def is_empty(self, value: Tensor) -> bool:
         """Whether the values of a tensor were not computed, as far as is known."""
-        return _place(value) in self._empty
+        return _memory(value) in self._empty
 
     def look(self) -> None:
         """Values are looked at."""
@@ -277,5 +280,7 @@ def _written(operator: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> I
             yield args[place] if place < len(args) else kwargs.get(argument.name)
 
 
-def _place(value: Tensor) -> int:
-    return value.untyped_storage().data_ptr() if value.layout is torch.strided else 0
+def _memory(value: Tensor) -> StorageWeakRef | None:
+    """What a tensor lies in; no other memory is equal to it, even once it is free."""
+    is_strided = value.layout is torch.strided
+    return StorageWeakRef(value.untyped_storage()) if is_strided else None

@@ -9,18 +9,19 @@ from analysis.network.labels.reasons import OUTPUT, SCALED
 from analysis.network.labels.records import Hold, Place, Trace
 from analysis.proof.staying import Removed
 
-__all__ = ["broken_hold", "scaled_otherwise"]
+__all__ = ["broken_holds", "scaled_otherwise"]
 
 
-def broken_hold(trace: Trace, removed: Removed) -> str:
-    """What could not be followed of channels that have gone, and where; empty if all was.
+def broken_holds(trace: Trace, removed: Removed) -> Iterator[tuple[Hold, str]]:
+    """What could not be followed of channels that have gone, and in words with its place.
 
     Args:
         trace: of the dense network.
         removed: for each label of it whether its position has gone.
     """
-    found = (hold for hold in _broken(trace, removed) if hold.why != OUTPUT)
-    return next((f"{hold.why} at {_place(trace, hold)}" for hold in found), "")
+    for hold in _broken(trace, removed):
+        if hold.why != OUTPUT:
+            yield hold, f"{hold.why} at {_place(trace, hold)}"
 
 
 def scaled_otherwise(trace: Trace, removed: Removed, dense: nn.Module) -> tuple[str, str]:

@@ -6,7 +6,8 @@ is given then is right. What a pruner has set on modules is not there, and what 
 state that both networks share shows in the dense network, which is run once more as it was.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import cache, cached_property
 from typing import Any
 
@@ -68,24 +69,34 @@ class OwnArguments:
     def _takes_number(self, call: int) -> bool:
         """Whether operators are given what is made of a number that a call takes out of a tensor.
 
-        The dense network is run with a number that is off by little, so that it goes the same way:
-        one that only chooses the way reaches no operator. What is made of the model's own tensors
-        is one number for all inputs, as operators are given in both networks.
+        The dense network is run with other numbers. One that only chooses the way reaches no
+        operator: either nothing is called otherwise, or another operator or line comes next. What
+        is made of the model's own tensors is one number for all inputs, as operators are given in
+        both networks.
         """
         if self._origins.is_of_model((call, 0)):
             return False
         before = self._again
-        turn = sum(each.place.operator == operators.ITEM for each in before[:call])
         if not (call < len(before) and before[call].place.operator == operators.ITEM):
             return True  # it cannot be run again as it was
-        with _OffByLittle(turn):
-            after = _calls(aliased(self.dense, requires_grad=False), self._inputs)
-        for step, other in zip(before[call:], after[call:], strict=False):
+        turn = sum(each.place.operator == operators.ITEM for each in before[:call])
+        return any(self._reaches(call, turn, other) for other in _OTHERS)
+
+    def _reaches(self, call: int, turn: int, other_number: "Other") -> bool:
+        """Whether what is called differently first behind a call is the same operator.
+
+        Where the network raises before, it has gone another way.
+        """
+        network = forgetful(aliased(self.dense, requires_grad=False), self._inputs)
+        after: list[Step] = []
+        with suppress(Exception), _WithOther(turn, other_number):
+            plain_pass(network, self._inputs, calls=after)
+        for step, other in zip(self._again[call:], after[call:], strict=False):
             if not _calls_alike([step], [other]):
                 return False
             if not _gives([step], other):
                 return True
-        return len(after) < len(before)
+        return False
 
     @cached_property
     def _again(self) -> Sequence[Step]:
@@ -103,24 +114,47 @@ class OwnArguments:
         return _calls(network, self._inputs)
 
 
-class _OffByLittle(OperatorMode):
-    """Has one of the numbers that are taken out of tensors off by little."""
+class _WithOther(OperatorMode):
+    """Has one of the numbers that are taken out of tensors be another one.
 
-    def __init__(self, turn: int) -> None:
+    Args:
+        turn: which of them.
+        other: makes another of it.
+    """
+
+    def __init__(self, turn: int, other: "Other") -> None:
         super().__init__()
-        self._left = turn
+        self._left, self._other = turn, other
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         found = func(*args, **(kwargs or {}))
         if operators.name_of(func) != operators.ITEM:
             return found
         self._left -= 1
-        if self._left != -1 or isinstance(found, bool):
+        if self._left != -1:
             return found
-        return found + 1 if isinstance(found, int) else found * _LITTLE or 1 - _LITTLE
+        return not found if isinstance(found, bool) else self._other(found)
 
 
-_LITTLE = 1 - 1e-6
+Other = Callable[[Any], Any]
+"""Makes another number of one; of a truth there is one other."""
+
+_OTHERS: tuple[Other, ...] = (
+    # Nearby, as a network goes the same way by most of these.
+    lambda number: number - _little(number),
+    lambda number: number + _little(number),
+    # As far as it takes, as of a number that is rounded or held in bounds.
+    lambda number: number - _much(number),
+    lambda number: number + _much(number),
+)
+
+
+def _little(number: Any) -> Any:
+    return 1 if isinstance(number, int) else 1e-6 * abs(number) or 1e-6
+
+
+def _much(number: Any) -> Any:
+    return abs(number) + 2
 
 
 def _calls(model: nn.Module, inputs: Inputs) -> Sequence[Step]:

@@ -81,15 +81,15 @@ WRITTEN_OUT = (
 """Operators that PyTorch writes a product out in, of which it chooses by sizes."""
 
 REDUCTIONS = {
-    "all": "", "amax": "largest", "amin": "smallest", "aminmax": "smallest and largest",
-    "any": "", "argmax": "place of the largest",
+    "all": "all", "amax": "largest", "amin": "smallest", "aminmax": "smallest and largest",
+    "any": "any", "argmax": "place of the largest",
     "argmin": "place of the smallest", "count_nonzero": "count", "linalg_vector_norm": "norm",
     "logsumexp": "log of the sum of exponentials", "max": "largest", "mean": "mean",
     "median": "median", "min": "smallest", "nansum": "sum", "norm": "norm", "prod": "product",
     "std": "standard deviation", "std_mean": "standard deviation", "sum": "sum", "var": "variance",
     "var_mean": "variance",
 }  # fmt: skip
-"""Dimensions go; what is taken over them, empty where channels of zeros change nothing."""
+"""Dimensions go; what is taken over them."""
 
 ALONG = {
     "_log_softmax": "softmax", "_softmax": "softmax", "_safe_softmax": "softmax",

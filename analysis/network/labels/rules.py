@@ -155,9 +155,7 @@ def _reduced(call: Call, dims: Sequence[int], keep: bool, what: str) -> None:
     if labels:
         taken = np.unique(np.concatenate([own.ravel() for own in labels]))
         for made in call.made:
-            if call.name in ("all", "any"):
-                made._any = taken  # type: ignore[attr-defined]
-            elif call.name in _PLACES and not made.is_floating_point():
+            if call.name in _PLACES and not made.is_floating_point():
                 made._numbers = taken  # type: ignore[attr-defined]
     for plane in call.planes(0):
         over = axes_of(plane) & frozenset(dims)

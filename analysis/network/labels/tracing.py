@@ -116,6 +116,7 @@ def plain_pass(
     inputs: Inputs,
     watch: Callable[[Step], None] | None = None,
     sizes: SizesOnly | None = None,
+    calls: list[Step] | None = None,
 ) -> Trace:
     """Run a model once and note which operators it calls where and with what, following nothing.
 
@@ -124,6 +125,7 @@ def plain_pass(
         inputs: example inputs.
         watch: called with each operator.
         sizes: as `labelled_pass`.
+        calls: as `labelled_pass`.
 
     Raises:
         Exception: whatever the model's forward raises.
@@ -131,7 +133,7 @@ def plain_pass(
     with (
         _running(model) as (_, scope),
         plain_operators(sizes),
-        _Noting([], scope, watch, _run_by(sizes)) as noting,
+        _Noting([] if calls is None else calls, scope, watch, _run_by(sizes)) as noting,
     ):
         output = forward(model, inputs)
         noting.arrive(tensors_of(output))
@@ -252,7 +254,7 @@ def _users(path: str) -> str:
     return "" if path.startswith((*_OWN, "<")) else os.path.basename(path)
 
 
-_NOTED = frozenset({"_any", "_fresh", "_numbers", "_own", "_pass", "_planes", "_source", "_weight"})
+_NOTED = frozenset({"_fresh", "_numbers", "_own", "_pass", "_planes", "_source", "_weight"})
 """What a pass notes of the tensors that it makes."""
 
 
@@ -357,12 +359,6 @@ class _Tracer(_Noting):
             self.meeting.hold(numbers, reasons.OUTPUT)
         self._numbered(output)
 
-    def _any(self, value: Tensor) -> None:
-        """Whether any channel is so, or every one, that is used for more than to choose a path."""
-        labels = getattr(value, "_any", None)
-        if labels is not None:
-            self.trace.combined.append(Combining(len(self.trace.steps), "any", labels))
-
     def _looked_up(self, value: Tensor, operands: Sequence[Tensor]) -> None:
         """Positions of channels that look up others than these: their numbers must stay."""
         labels = getattr(value, "_numbers", None)
@@ -388,8 +384,6 @@ class _Tracer(_Noting):
                 self._numbered(value)
             if name in operators.LOOKUPS:
                 self._looked_up(value, operands)
-            if name not in operators.BRANCHES:
-                self._any(value)
         arriving = [plane for value in operands for plane in planes_of(value)]
         # What an operator writes to in place is read before.
         given: dict[int, tuple[Planes, bool | None]] = {

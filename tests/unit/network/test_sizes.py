@@ -154,6 +154,19 @@ def test_what_a_network_keeps_is_computed() -> None:
         assert torch.equal(model.last, model.make(x))
 
 
+@pytest.mark.parametrize("made", [torch.tensor, torch.as_tensor], ids=["tensor", "as_tensor"])
+def test_a_table_where_something_lay_that_was_not_computed_is_computed(made) -> None:
+    # Memory that is free again is given out soon: to about every sixth of these tables.
+    with torch.no_grad():
+        for rows in [2, 8, 32, 128] * 50:
+            with running(sizes := SizesOnly()):
+                F.linear(torch.ones(rows, 8), torch.ones(8, 8))
+                table = made([1.0] * (8 * rows))
+                table.mul_(2)
+            assert not sizes.needed
+            assert table.eq(2).all()
+
+
 @pytest.mark.parametrize(
     "function",
     [

@@ -1,13 +1,16 @@
 """What is taken over channels is reported where no drawn input shows what went."""
 
 from collections.abc import Callable
+from functools import reduce
+from typing import Any
 
 import pytest
 import torch
-from between import Net, answer, pruned
+from between import Net, answer, built, images, pruned, pruner_of
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from analysis import verify
 from analysis.records import Verdict
 
 Function = Callable[[Net, Tensor], Tensor]
@@ -115,6 +118,20 @@ NUMBERS: dict[str, Function] = {
     "shift": lambda m, x: x + x.detach().max().item(),
     "bound": lambda m, x: x.clamp(max=2 * x.detach().max().item()),
     "constant": lambda m, x: x + torch.full((1,), float(x.detach().max())),
+    "within bounds": lambda m, x: x * min(x.detach().max().item(), 0.1),
+    "rounded": lambda m, x: x.roll(int(x.detach().max().item()), 3),
+    "truth": lambda m, x: x * bool(x.detach().max() > -10.0),
+    "truth of any": lambda m, x: x * (x > -10.0).any().item(),
+    "truth of all": lambda m, x: x + float((x < 10.0).all()),
+    "one of two numbers": lambda m, x: x * (2 if x.detach().max().item() > 0.0 else 3),
+    "dimensions that stay": lambda m, x: (
+        x + x.mean(3, keepdim=bool(x.detach().max() > -10.0)).view(*x.shape[:3], 1)
+    ),
+    "dimension": lambda m, x: x.flip(2 + int((x > 1e5).any())),
+    "count": lambda m, x: x.roll(int((x > 1e5).sum()), 3),
+    "part that is counted": lambda m, x: (
+        x + x[:, :, : max(1, int((x > 1e5).sum()))].mean(2, keepdim=True)
+    ),
 }
 
 
@@ -125,12 +142,23 @@ def test_a_number_that_is_taken_over_channels_and_given_to_operators_mixes_them(
     assert found.verdict is Verdict.MIXED, found
 
 
+def guarded(x: Tensor) -> Tensor:
+    """A branch of which the other way raises is no use of the number that decides it."""
+    if not bool((x.abs() < 1e6).all()) or x.isnan().any():
+        raise ValueError("the inputs are too large")
+    return x
+
+
 PATHS: dict[str, Function] = {
     "branch": lambda m, x: x * 2 if x.detach().max().item() > 1e6 else x,
     "bound that is not reached": lambda m, x: x * max(x.detach().max().item(), 1e6),
     "rounded": lambda m, x: x + round(x.detach().max().item() / 1e6),
     "of weights": lambda m, x: x * m.make.weight.detach().max().item(),
     "of the input's size": lambda m, x: x * float(x.shape[0]),
+    "branch on any": lambda m, x: x * 2 if (x > 1e6).any() else x,
+    "guard": lambda m, x: guarded(x),
+    "one of several layers": lambda m, x: (torch.relu, torch.sigmoid)[int((x > 1e6).sum())](x),
+    "repetitions": lambda m, x: reduce(lambda y, _: y.sin(), range(int((x > 1e6).sum())), x),
 }
 
 
@@ -138,6 +166,20 @@ PATHS: dict[str, Function] = {
 def test_a_number_that_reaches_no_operator_leaves_the_proof_to_that_path(name: str) -> None:
     found = answer(silent(PATHS[name], -50.0))
     assert (found.verdict, found.structure) == (Verdict.EXACT, "proved"), found
+
+
+def test_a_truth_that_leaves_the_model_is_taken_over_the_channels_that_stay() -> None:
+    class Telling(Net):
+        def forward(self, x: Tensor) -> Any:
+            made = self.make(x)
+            return super().forward(x), (made > 1e6).any()
+
+    def make() -> nn.Module:
+        return Telling(lambda m, x: x)
+
+    model = built(make)
+    found = verify(model, images(), pruner_of(model, images(), output_transform=lambda out: out[0]))
+    assert found.verdict is Verdict.MIXED, found
 
 
 def test_a_mean_that_is_taken_out_as_a_number_is_no_statistic_of_a_norm() -> None:

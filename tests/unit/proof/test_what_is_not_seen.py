@@ -98,6 +98,16 @@ def test_a_largest_channel_that_python_takes() -> None:
     assert seen.verdict is Verdict.MIXED
 
 
+def test_a_bound_that_a_number_comes_nowhere_near() -> None:
+    def function(m: Net, x: Tensor) -> Tensor:
+        return x * max(x.detach().max().item(), m.least)
+
+    _, silent = pruned(lambda: Net(function, least=1e6))
+    assert (silent.verdict, silent.structure) == (Verdict.EXACT, "proved")
+    _, seen = pruned(lambda: Net(function, least=3.0))
+    assert seen.verdict is Verdict.MIXED
+
+
 def test_a_whole_number_beside_the_outputs() -> None:
     class Counted(Net):
         def forward(self, x: Tensor) -> Any:
