@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from analysis.groups.inspecting import labelled
+from analysis.network import sizes as sizes_module
 from analysis.network.inference import aliased, forward
 from analysis.network.labels.tracing import labelled_pass
 from analysis.network.sizes import SizesOnly, running, sized
@@ -30,6 +31,25 @@ PARTS: dict[str, tuple[Callable[[Tensor], Any], tuple[int, ...]]] = {
         (2, 8, 7, 7),
     ),
 }
+
+
+@pytest.fixture(autouse=True)
+def short(request, monkeypatch):
+    """Small networks are computed, as this takes no longer; here they stand for large ones."""
+    if "as_it_is" not in request.node.name:
+        monkeypatch.setattr(sizes_module, "_SHORT", 0)
+
+
+def test_what_is_short_is_computed_as_it_is() -> None:
+    x, weight = torch.randn(2, 8), torch.randn(5, 8)
+    with torch.no_grad(), running(sizes := SizesOnly()):
+        found = F.linear(x, weight)
+        long = F.linear(x.new_ones(4096, 8), x.new_ones(512, 8))
+        behind = F.linear(long, x.new_ones(1, 512))
+    assert torch.equal(found, x @ weight.T)
+    assert not sizes.is_empty(found)
+    assert sizes.is_empty(long)
+    assert sizes.is_empty(behind)
 
 
 @pytest.mark.parametrize(("function", "shape"), PARTS.values(), ids=PARTS)
