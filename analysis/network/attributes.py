@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from analysis.network.modules import named_modules
 from analysis.processes import budgets
 
 __all__ = ["as_before", "own_attributes"]
@@ -16,13 +17,13 @@ __all__ = ["as_before", "own_attributes"]
 @contextmanager
 def as_before(model: nn.Module) -> Iterator[None]:
     """Take away on the way out what a call keeps on a model: attributes, buffers and hooks."""
-    modules = list(model.modules())
-    found = [(vars(module), own_attributes(module)) for module in modules]
+    modules = [*named_modules(model).values()]
+    found = [(vars(module), dict(vars(module))) for module in modules]
     buffers = [(module._buffers, dict(module._buffers)) for module in _of_python(modules)]
     held = [
         (value, copy.copy(value))
-        for _, own in found
-        for value in own.values()
+        for own, _ in found
+        for value in [own[key] for key in own.keys() - _OF_EVERY_MODULE]
         if type(value) in (dict, list)  # others may refuse to be written, as a configuration does
     ]
     # A model that installs hooks notes that it did: without the note, it would once more.
@@ -32,7 +33,7 @@ def as_before(model: nn.Module) -> Iterator[None]:
     finally:
         with budgets.undisturbed():
             for attributes, own in found:
-                for key in attributes.keys() - own.keys() - _OF_EVERY_MODULE:
+                for key in attributes.keys() - own.keys():
                     del attributes[key]
                 attributes.update(own)
             for owned, before in buffers:

@@ -59,16 +59,17 @@ _SAID_BY_OBJECT = ("__reduce_ex__", "__reduce__", "__getstate__")
 
 
 def _each(values: dict[Any, Any], memo: dict[int, Any]) -> dict[Any, Any]:
-    made = {}
+    made = dict(values)
     for key, value in values.items():
         kind = type(value)
+        if type(key) is not str:
+            return {copy.deepcopy(key, memo): _copied(each, memo) for key, each in values.items()}
         if kind in IMMUTABLE:
-            copied = value
-        elif kind in _CONTAINERS and not value and id(value) not in memo:
-            copied = memo[id(value)] = kind()  # a dozen in each module
+            continue
+        if kind in _CONTAINERS and not value and id(value) not in memo:
+            made[key] = memo[id(value)] = kind()  # a dozen in each module
         else:
-            copied = _copied(value, memo)
-        made[key if type(key) is str else copy.deepcopy(key, memo)] = copied
+            made[key] = _copied(value, memo)
     return made
 
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from analysis.network.inference import FunctionMode
+from analysis.network.modules import named_modules
 from analysis.processes import budgets
 
 __all__ = ["in_float64", "widened"]
@@ -37,7 +38,7 @@ def in_float64(model: nn.Module) -> Iterator[None]:
 
     Far cheaper than a converted copy: copying a module costs more than running it once.
     """
-    modules = list(model.modules())
+    modules = [*named_modules(model).values()]
     owned = {
         each: None
         for module in modules
@@ -101,12 +102,9 @@ class _Double(FunctionMode):
             return _multiply_grouped(*map(_widened, args), **kwargs)
         if func in _CASTS or (func is Tensor.type and _names_short(args[1:])):
             return args[0].double()
-        if not (func.__name__ in _WRITES or func.__name__.endswith("_")):
-            args = tuple(map(_widened, args))
-            kwargs = {key: _widened(value) for key, value in kwargs.items()}
-        if any(_is_short(value) for value in (*args, *kwargs.values())):
-            args = tuple(_WIDER[value] if _is_short(value) else value for value in args)
-            kwargs = {k: _WIDER[v] if _is_short(v) else v for k, v in kwargs.items()}
+        writes = func.__name__ in _WRITES or func.__name__.endswith("_")
+        change = _of_type if writes else _widened
+        args, kwargs = map(change, args), {key: change(value) for key, value in kwargs.items()}
         return func(*args, **kwargs)
 
 
@@ -132,17 +130,18 @@ def _widened(value: Any) -> Any:
         return widened(value)
     if type(value) in (list, tuple):
         return type(value)(map(_widened, value))
-    return value
+    return _of_type(value)
+
+
+def _of_type(value: Any) -> Any:
+    """The wider one of a type, and any other value as it is."""
+    return _WIDER.get(value, value) if isinstance(value, torch.dtype) else value
 
 
 def _names_short(args: tuple[Any, ...]) -> bool:
     """Whether ``Tensor.type`` is asked for a shorter type, by a class or its name."""
     name = getattr(args[0], "__name__", args[0]) if args else ""
     return str(name).rpartition(".")[2] in ("FloatTensor", "HalfTensor", "BFloat16Tensor")
-
-
-def _is_short(value: Any) -> bool:
-    return isinstance(value, torch.dtype) and value in _WIDER
 
 
 def _is_depthwise(

@@ -20,7 +20,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from analysis.errors import InputError, an, did_you_mean
 from analysis.network.attributes import as_before, own_attributes
-from analysis.network.copying import IMMUTABLE, duplicated
+from analysis.network.copying import duplicated
+from analysis.network.modules import named_modules
 from analysis.network.outputs import counted
 from analysis.processes import budgets
 
@@ -82,7 +83,7 @@ def hookable(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     """The modules of a model that accept hooks, by name; those of TorchScript do not."""
     return (
         (name, module)
-        for name, module in model.named_modules()
+        for name, module in named_modules(model).items()
         if not isinstance(module, torch.jit.ScriptModule)
     )
 
@@ -221,16 +222,13 @@ def copy_of(model: nn.Module) -> nn.Module:
 
 
 def _copied(model: nn.Module, memo: dict[int, Any]) -> nn.Module:
-    for module in model.modules():
-        # What a forward pass with gradients has kept on the module, which deepcopy refuses.
-        kept = (each for each in own_attributes(module).values() if type(each) not in IMMUTABLE)
-        for tensor in walk([*kept, *module._buffers.values()]):
-            if not tensor.is_leaf:
-                memo[id(tensor)] = tensor.detach().clone()
     try:
-        copied = duplicated(model, memo)
+        try:
+            copied = duplicated(model, dict(memo))
+        except RuntimeError:
+            copied = duplicated(model, memo | _kept_with_gradients(model))
         # A class that copies itself may come back in train mode, as graphs of torch.fx do.
-        is_training = any(module.training for module in copied.modules())
+        is_training = any(module.training for module in named_modules(copied).values())
         return copied.eval() if is_training else copied
     except Exception as error:
         raise InputError(
@@ -239,13 +237,26 @@ def _copied(model: nn.Module, memo: dict[int, Any]) -> nn.Module:
         ) from error
 
 
+def _kept_with_gradients(model: nn.Module) -> dict[int, Tensor]:
+    """The memo of a copy with what a forward pass with gradients has kept, which deepcopy refuses.
+
+    Each of these tensors becomes one of its values alone.
+    """
+    return {
+        id(tensor): tensor.detach().clone()
+        for module in model.modules()
+        for tensor in walk([*own_attributes(module).values(), *module._buffers.values()])
+        if not tensor.is_leaf
+    }
+
+
 def aliased(model: nn.Module, *, requires_grad: bool) -> nn.Module:
     """A copy in eval mode that shares its parameters' values with the model, for reading only.
 
     Raises:
         InputError: see `copy_of`.
     """
-    modules = list(model.modules())
+    modules = [*named_modules(model).values()]
     shared: dict[int, Any] = {
         id(each): nn.Parameter(
             # A lookup writes to rows that are held to a norm.
@@ -305,7 +316,7 @@ def named_tensors(model: nn.Module) -> dict[str, Tensor]:
     """Parameters and buffers; a tied one under each name, as torch-pruning unties what it cuts."""
     parameters: dict[str, Tensor] = {}
     buffers: dict[str, Tensor] = {}
-    for path, module in model.named_modules(remove_duplicate=False):
+    for path, module in named_modules(model, remove_duplicate=False).items():
         before = f"{path}." if path else ""
         for found, own in ((parameters, module._parameters), (buffers, module._buffers)):
             found |= {before + name: value for name, value in own.items() if value is not None}
@@ -384,13 +395,13 @@ _MODES = (
 @contextmanager
 def left_as_found(model: nn.Module) -> Iterator[None]:
     """Restore every module's train/eval flag and torch's random state on the way out."""
-    training = {module: module.training for module in model.modules()}
+    training = [(module, module.training) for module in named_modules(model).values()]
     try:
         with random_state_kept():
             yield
     finally:
         with budgets.undisturbed():
-            for module, flag in training.items():
+            for module, flag in training:
                 if module.training != flag:
                     module.training = flag
 
@@ -420,7 +431,7 @@ def module_scope(
         left: called with the name and the output of each module whose forward has returned.
     """
     stack: list[str] = []
-    modules = dict(model.named_modules())
+    modules: Mapping[str, Any] = named_modules(model)
     own: Any = object()  # a handle for each hook would take longer than all calls of them
 
     def leave(_module: nn.Module, _inputs: Any, output: Any) -> None:

@@ -17,11 +17,7 @@ from torch.nn import functional
 from analysis.errors import InputError, an
 
 __all__ = [
-    "ATTENTION",
-    "COMBINE",
     "KINDS",
-    "PRODUCTS",
-    "READS",
     "ROOTS",
     "Kind",
     "axis_of",
@@ -143,7 +139,14 @@ def has_own_forward(layer: nn.Module) -> bool:
 
 @cache
 def _is_forward_of_row(layer: type[nn.Module]) -> bool:
-    return any(layer.forward is base.forward for types in KINDS for base in _bases(layer, types))
+    computed_by = next(base for base in layer.__mro__ if not _COMPUTE.isdisjoint(vars(base)))
+    # A row may name what several of PyTorch's own classes derive from.
+    is_known = computed_by.__module__.startswith("torch.nn.")
+    return is_known or any(computed_by in _bases(layer, types) for types in KINDS)
+
+
+_COMPUTE = frozenset({"forward", "_conv_forward"})
+"""Methods by which a layer computes its output."""
 
 
 def makes_channels(layer: Any) -> bool:
@@ -433,7 +436,7 @@ _SCALED_BY_WIDTH = (
     "torchvision.models.video.swin_transformer.ShiftedWindowAttention3d",
 )
 """Attention whose forward divides by the root of its input's width; ``qkv`` makes q, k and v
-stacked. torch's own functions are known by `PRODUCTS`. (torchvision's second version, which
+stacked. (torchvision's second version, which
 compares directions, derives from the first and divides by nothing.)"""
 
 _SCALED_BY_NOTHING = ("torchvision.models.swin_transformer.ShiftedWindowAttentionV2",)
@@ -447,54 +450,5 @@ def query_scale(parent: nn.Module | None, part: str, kept: int, width: int) -> f
     return float((width / kept) ** 0.5)
 
 
-ATTENTION = functional.scaled_dot_product_attention
-
-PRODUCTS = frozenset(
-    {
-        torch.matmul,
-        Tensor.matmul,
-        Tensor.__matmul__,
-        Tensor.__rmatmul__,
-        torch.linalg.matmul,
-        torch.mm,
-        Tensor.mm,
-        torch.inner,
-        torch.cdist,
-        torch.tensordot,
-        torch.bmm,
-        Tensor.bmm,
-        torch.baddbmm,
-        Tensor.baddbmm,
-        torch.einsum,
-        ATTENTION,
-    }
-)
-"""Functions that sum over channels of activations, as attention does."""
-
 ROOTS = (nn.modules.conv._ConvNd, nn.Linear, nn.LSTM)
 """Layers by which torch-pruning finds the groups that it cuts."""
-
-READS = frozenset(
-    {
-        functional.linear,
-        functional.conv1d,
-        functional.conv2d,
-        functional.conv3d,
-        functional.conv_transpose1d,
-        functional.conv_transpose2d,
-        functional.conv_transpose3d,
-        torch.linalg.multi_dot,
-        torch.chain_matmul,
-        getattr(torch, "_grouped_mm", torch.chain_matmul),  # since torch 2.8
-    }
-)
-"""Functions that read channels as layers do, with weights that no layer may own."""
-
-COMBINE = frozenset(
-    {
-        "amax", "amin", "batch_norm", "layer_norm", "linalg_norm", "linalg_vector_norm",
-        "local_response_norm", "log_softmax", "logsumexp", "max", "mean", "min", "norm",
-        "normalize", "prod", "rms_norm", "softmax", "std", "std_mean", "sum", "var", "var_mean",
-    }
-)  # fmt: skip
-"""Functions that may combine channels and can be taken over some of them alone."""

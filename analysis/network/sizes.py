@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from analysis.network.inference import FunctionMode, OperatorMode
+from analysis.network.operands import tensors_in
 
 __all__ = ["READING", "Run", "SizesOnly", "computed", "running", "sized"]
 
@@ -74,13 +75,13 @@ class SizesOnly:
 
     def run(self, operator: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """What an operator makes, of the sizes that it has."""
-        operands = list(_tensors((*args, *kwargs.values())))
+        operands = tensors_in((*args, *kwargs.values()))
         empty = [value for value in operands if self.is_empty(value)]
         if empty and _looks(operator, args, kwargs, empty, self.is_empty):
             self.look()
-        place = _COSTLY.get(operator)
-        if place is not None:
-            result = _sized(operator, place, args, kwargs)
+        places = _COSTLY.get(operator)
+        if places is not None and (empty or _is_long(args, places[0])):
+            result = _sized(operator, places, args, kwargs, operands)
         elif len(operands) == len(empty) == 1 and _is_written_anew(operator):
             result = _written_anew(operator, args, kwargs)
         else:
@@ -89,7 +90,7 @@ class SizesOnly:
         if not skipped:
             result = operator(*args, **kwargs)
         note = self._empty.add if skipped or empty else self._empty.discard
-        for value in _tensors((result,)):
+        for value in tensors_in((result,)):
             note(_place(value))
         return result
 
@@ -152,6 +153,19 @@ _COSTLY: dict[Any, tuple[int, ...]] = {
 }
 """By operator the places of the operands whose first dimension is that of the result."""
 
+
+def _is_long(args: Sequence[Any], place: int) -> bool:
+    """Whether an operator takes longer than it takes to leave it out."""
+    value, weight = args[place], args[place + 1]
+    if value.dim() < _BATCHED:
+        return True
+    taps = weight.numel() if isinstance(weight, Tensor) else value.shape[1]
+    return value.numel() // max(value.shape[1], 1) * taps > _SHORT
+
+
+_SHORT = 2**22
+"""Products that are computed in the time of some calls from Python."""
+
 _MATRICES = frozenset({_ATEN.mm.default, _ATEN.addmm.default, _ATEN.bmm.default})
 """Operators whose result lies row by row in memory, however what they are given does."""
 
@@ -160,7 +174,11 @@ _TRAINING = 5
 
 
 def _sized(
-    operator: Any, places: Sequence[int], args: Sequence[Any], kwargs: Mapping[str, Any]
+    operator: Any,
+    places: Sequence[int],
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    operands: Sequence[Tensor],
 ) -> Any:
     """What has the size of what an operator gives; None where it is to run.
 
@@ -168,9 +186,9 @@ def _sized(
     """
     if operator is _ATEN.native_batch_norm.default and args[_TRAINING]:
         return None
-    if kwargs or not all(map(_is_plain, _tensors(args))):
+    if kwargs or not all(map(_is_plain, operands)):
         return None
-    if operator not in _MATRICES and not all(map(Tensor.is_contiguous, _tensors(args))):
+    if operator not in _MATRICES and not all(map(Tensor.is_contiguous, operands)):
         return None
     given, counts = list(args), {args[place].shape[0] for place in places}
     for place in places:
@@ -196,7 +214,9 @@ _BATCHED = 2
 @cache
 def _is_written_anew(operator: Any) -> bool:
     """Whether an operator writes each value of its first operand anew, as of an activation."""
-    return {torch.Tag.inplace, torch.Tag.pointwise}.issubset(operator.tags)
+    # By its schema: torch.Tag.inplace is younger than the oldest PyTorch that is supported.
+    first = operator._schema.arguments[0].alias_info
+    return torch.Tag.pointwise in operator.tags and first is not None and first.is_write
 
 
 def _written_anew(operator: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
@@ -228,7 +248,7 @@ def _looks(
     if _asks(operator) or not all(map(_is_value, empty)):
         return True
     return operator._schema.is_mutable and not all(
-        map(is_empty, _tensors(_written(operator, args, kwargs)))
+        map(is_empty, tensors_in(_written(operator, args, kwargs)))
     )
 
 
@@ -255,14 +275,6 @@ def _written(operator: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> I
     for place, argument in enumerate(operator._schema.arguments):
         if argument.alias_info is not None and argument.alias_info.is_write:
             yield args[place] if place < len(args) else kwargs.get(argument.name)
-
-
-def _tensors(values: Any) -> Iterator[Tensor]:
-    for value in values:
-        if isinstance(value, Tensor):
-            yield value
-        elif isinstance(value, list | tuple):
-            yield from _tensors(value)
 
 
 def _place(value: Tensor) -> int:

@@ -24,6 +24,7 @@ from analysis.network.inference import (
     walk,
 )
 from analysis.network.layers import has_own_forward, kind_of
+from analysis.network.modules import named_modules
 from analysis.network.owners import owner_of
 from analysis.records import Cut, Verdict, Verification
 
@@ -86,9 +87,11 @@ def observe(model: nn.Module, inputs: Inputs, seed: int = 0) -> Observation:
 
     def watch(name: str, layer: nn.Module) -> Any:
         def hook(_layer: nn.Module, _args: Any, output: Any) -> None:
-            tensors = [each for each in walk(output) if not is_functorch_wrapped_tensor(each)]
-            if tensors:
-                seen.append((name, _trace(layer, tensors[0], vectors)))
+            # A mode would look at each function of these, which are none of the network's.
+            with torch._C.DisableTorchFunction():
+                tensors = [each for each in walk(output) if not is_functorch_wrapped_tensor(each)]
+                if tensors:
+                    seen.append((name, _trace(layer, tensors[0], vectors)))
 
         return layer.register_forward_hook(hook)
 
@@ -208,7 +211,7 @@ def _layer_pairs(
     expected: Observation, found: Observation, dense: nn.Module, out_cuts: dict[str, Cut]
 ) -> Iterator[tuple[str, Tensor | None, Tensor]]:
     """For each call of a layer, in the pruned network's order: what its trace should be, and is."""
-    layers = dict(dense.named_modules())
+    layers = named_modules(dense)
     calls: dict[str, list[Tensor]] = {}
     for name, trace in expected.layers:
         calls.setdefault(name, []).append(trace)
@@ -306,9 +309,9 @@ class Restriction:
 
     def __init__(self, dense: nn.Module, cuts: Collection[Cut]) -> None:
         self._dense = dense
-        self._layers = dict(dense.named_modules(remove_duplicate=False))
+        self._layers = named_modules(dense, remove_duplicate=False)
         # A cut names a layer once, whatever other names it has.
-        names = {id(layer): name for name, layer in dense.named_modules()}
+        names = {id(layer): name for name, layer in named_modules(dense).items()}
         self._first = {name: names[id(layer)] for name, layer in self._layers.items()}
         self._cuts: dict[tuple[str, str], Cut] = {}
         self._alone: dict[str, list[tuple[int, Cut]]] = {}

@@ -8,7 +8,7 @@ signal alive: statistics that ignore the activations' scale let a deep network f
 What is put back is one constant a tensor, so no index is needed to restore a pruned network.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,12 +17,12 @@ from torch import Tensor, nn
 
 from analysis.network.inference import Inputs, aliased, forward, map_tensors, walk
 from analysis.network.layers import kind_of
+from analysis.network.modules import named_modules
 from analysis.processes import budgets
 
 __all__ = ["copy_values", "distinct_alias", "distinct_values", "make_distinct"]
 
 
-@torch.no_grad()
 def make_distinct(model: nn.Module, example_inputs: Inputs, seed: int = 0) -> dict[str, float]:
     """Replace every constant parameter and buffer by random draws, in place.
 
@@ -40,22 +40,33 @@ def make_distinct(model: nn.Module, example_inputs: Inputs, seed: int = 0) -> di
     Returns:
         The constant each changed tensor held, by its name.
     """
+    constants = _constants(model)
+    _draw_all(model, constants, example_inputs, seed)
+    return constants
+
+
+def _constants(model: nn.Module) -> dict[str, float]:
+    """What each constant tensor holds, by its name."""
+    named = ((name, _constant(tensor)) for name, tensor in _named_tensors(model))
+    return {name: value for name, value in named if value is not None}
+
+
+@torch.no_grad()
+def _draw_all(
+    model: nn.Module, constants: Mapping[str, float], example_inputs: Inputs, seed: int
+) -> None:
     generator = torch.Generator().manual_seed(seed)
-    constants = {}
     for name, tensor in _named_tensors(model):
-        value = _constant(tensor)
-        if value is not None:
-            constants[name] = value
-            _draw(tensor, 0.1 if value == 0 else 0.5, generator)
+        if name in constants:
+            _draw(tensor, 0.1 if constants[name] == 0 else 0.5, generator)
     norms = [
         module
-        for name, module in model.named_modules()
+        for name, module in named_modules(model).items()
         if isinstance(module, nn.modules.batchnorm._BatchNorm)
         and {f"{name}.running_mean", f"{name}.running_var"} <= constants.keys()
     ]
     if norms:
         _match_scales(model, norms, example_inputs, generator)
-    return constants
 
 
 def _constant(tensor: Tensor) -> float | None:
@@ -122,13 +133,9 @@ def distinct_values(model: nn.Module, example_inputs: Inputs, seed: int = 0) -> 
 
     The model may be pruned inside the block.
     """
-    constants = {
-        name: value
-        for name, tensor in _named_tensors(model)
-        if (value := _constant(tensor)) is not None
-    }
+    constants = _constants(model)
     try:
-        make_distinct(model, example_inputs, seed)
+        _draw_all(model, constants, example_inputs, seed)
         yield
     finally:
         with budgets.undisturbed(), torch.no_grad():
@@ -151,7 +158,7 @@ def _named_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
     cuts.
     """
     yield from model.named_parameters(remove_duplicate=False)
-    for name, layer in model.named_modules(remove_duplicate=False):
+    for name, layer in named_modules(model, remove_duplicate=False).items():
         if kind_of(layer) is not None:
             for own_name, buffer in layer.named_buffers(recurse=False):
                 yield f"{name}.{own_name}", buffer

@@ -1,7 +1,7 @@
 """Parts of a network that the example inputs do not use, and attributes that are not tensors."""
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
-from functools import cache
 from inspect import isroutine
 from typing import Any
 
@@ -22,6 +22,7 @@ from analysis.network.inference import (
     relative_error,
     walk,
 )
+from analysis.network.modules import named_modules
 
 __all__ = [
     "changed_attributes",
@@ -64,7 +65,7 @@ def unexercised(model: nn.Module, used: Collection[str]) -> list[str]:
     exercised = {id(each) for name, each in named_tensors(model).items() if name in used}
     return [
         name
-        for name, module in model.named_modules()
+        for name, module in named_modules(model).items()
         if (own := {id(each) for each in module._parameters.values() if each is not None})
         and own.isdisjoint(exercised)
     ]
@@ -78,9 +79,9 @@ def changed_attributes(dense: nn.Module, pruned: nn.Module) -> Iterator[str]:
 
     A number may follow a width of the network, or be a part of one of a tensor inside its module.
     """
-    others = dict(pruned.named_modules())
-    everywhere = cache(lambda: _widths(dense, pruned))  # most often nothing differs
-    for name, module in dense.named_modules():
+    others = named_modules(pruned)
+    widths = _widths(dense, pruned)
+    for name, module in named_modules(dense).items():
         other = others.get(name)
         if other is None:
             continue  # its tensors are listed
@@ -89,7 +90,7 @@ def changed_attributes(dense: nn.Module, pruned: nn.Module) -> Iterator[str]:
             yield f"`{name}` is {an(type(other).__name__)} and was {an(type(module).__name__)}"
             continue
         for key, value, found in _differing(module, other):
-            if not _follows(value, found, _widths(module, other), everywhere()):
+            if not _follows(value, found, widths[name], widths[""]):
                 yield f"`{key}` {where} is {found!r} and was {value!r}"
         for key in _other_functions(module, other):
             yield f"`{key}` {where} is another function"
@@ -152,18 +153,19 @@ def _is_plain(value: Any) -> bool:
     return isinstance(value, _PLAIN)
 
 
-def _widths(module: nn.Module, other: nn.Module) -> "Widths":
-    """Sizes that a cut changed, of the tensors of a module."""
-    before, after = (
-        {**dict(each.named_parameters()), **dict(each.named_buffers())} for each in (module, other)
-    )
-    return {
-        (one, two)
-        for name, tensor in before.items()
-        if name in after
-        for one, two in zip(tensor.shape, after[name].shape, strict=False)
-        if one != two
-    }
+def _widths(dense: nn.Module, pruned: nn.Module) -> dict[str, "Widths"]:
+    """Sizes that a cut changed, by the module that holds the tensors; of all of them under ""."""
+    found: dict[str, Widths] = defaultdict(set)
+    after = named_tensors(pruned)
+    for name, tensor in named_tensors(dense).items():
+        shape = after[name].shape if name in after else ()
+        pairs = {(one, two) for one, two in zip(tensor.shape, shape, strict=False) if one != two}
+        found[""] |= pairs
+        owner = name.rpartition(".")[0]
+        while owner:
+            found[owner] |= pairs
+            owner = owner.rpartition(".")[0]
+    return found
 
 
 Widths = set[tuple[int, int]]
@@ -236,7 +238,7 @@ def kept_tensors(model: nn.Module) -> Kept:
     """Modules and attributes that hold tensors which are no parameters or buffers."""
     return frozenset(
         (name, key)
-        for name, module in model.named_modules()
+        for name, module in named_modules(model).items()
         for key, value in own_attributes(module).items()
         if isinstance(value, Tensor | dict | list)
         and any(tensor.is_floating_point() for tensor in walk(value))

@@ -11,7 +11,9 @@ from analysis.errors import AnalysisError, InputError
 from analysis.network.failures import locate_failure
 from analysis.network.float64 import in_float64, widened
 from analysis.network.inference import Inputs, map_tensors, module_scope, one_line
+from analysis.network.modules import named_modules
 from analysis.proof import comparing, masking
+from analysis.proof.kept_channels import KeptChannels
 from analysis.proof.other_sizes import Noted
 from analysis.records import Removal, Verdict, merge_cuts
 
@@ -28,7 +30,7 @@ class OverKept:
     """
 
     observation: comparing.Observation
-    functions: masking.KeptChannels
+    functions: KeptChannels
 
 
 class MaskedDense:
@@ -131,7 +133,7 @@ class MaskedDense:
         called = {name for name, _ in observed.layers}
         owners = {
             name
-            for name, layer in self.dense.named_modules()
+            for name, layer in named_modules(self.dense).items()
             if next(layer.parameters(recurse=False), None) is not None
         }
         cut = dict.fromkeys(cut.layer for cut in self.cuts if cut.dim is None)
@@ -155,7 +157,7 @@ class MaskedDense:
             self._masked(),
             masking.tagged(self.dense, self.cuts),
             module_scope(self.dense) as scope,
-            masking.KeptChannels(scope, rescale=rescale) as functions,
+            KeptChannels(scope, rescale=rescale) as functions,
         ):
             try:
                 return OverKept(comparing.observe(self.dense, self.inputs), functions)

@@ -15,28 +15,22 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from analysis.network.inference import (
-    FunctionMode,
-    holds_nan,
     indices,
     map_tensors,
     named_tensors,
-    walk,
 )
 from analysis.network.layers import (
-    ATTENTION,
-    COMBINE,
-    PRODUCTS,
-    READS,
     Kind,
     has_own_forward,
     kind_of,
     masked_part,
     query_scale,
 )
+from analysis.network.modules import named_modules
 from analysis.proof.recurrent_tags import is_recurrent, recurrent_tagged
 from analysis.records import Cut
 
-__all__ = ["KeptChannels", "masked", "renormalizes", "tagged"]
+__all__ = ["masked", "renormalizes", "tagged"]
 
 
 @contextmanager
@@ -132,8 +126,8 @@ def _mask_inside(
 def tagged(model: nn.Module, cuts: Collection[Cut]) -> Iterator[None]:
     """Make the removed channels NaN where layers make them, so that they are known on their way.
 
-    What treats channels alone keeps the tag; `KeptChannels` acts where a function combines
-    channels. Readers that are layers are masked by `masked`.
+    What treats channels alone keeps the tag; `analysis.proof.kept_channels` acts where a
+    function combines channels. Readers that are layers are masked by `masked`.
     """
     with ExitStack() as until_done:
         others = [cut for cut in cuts if cut.dim is None or not is_recurrent(model, cut.layer)]
@@ -172,7 +166,7 @@ def _located(model: nn.Module, cuts: Iterable[Cut]) -> Iterator[tuple[Cut, nn.Mo
 
     A layer of another kind is covered by the cuts of its tensors.
     """
-    modules = dict(model.named_modules())
+    modules = named_modules(model)
     for cut in cuts:
         layer = modules.get(cut.layer) if cut.dim is None else None
         kind = kind_of(layer)
@@ -244,128 +238,3 @@ def _tag_output(axis: int, channels: Sequence[int], width: int) -> Any:
         return map_tensors(output, tagged)
 
     return hook
-
-
-class KeptChannels(FunctionMode):
-    """Inside the block, functions that combine channels leave the tagged ones out.
-
-    Products of activations and functional layers skip them in their sums; a softmax, a mean or a
-    norm over channels is taken over the kept ones alone.
-
-    Args:
-        scope: the stack of modules whose forward runs, see
-            `analysis.network.inference.module_scope`.
-        rescale: whether the product of queries and keys is scaled as if its width had always been
-            that of the channels that stay: a network that derives 1/sqrt(width) from the shape
-            does so once it is pruned.
-
-    Attributes:
-        rescaled: whether a product was scaled.
-        combined: module and name of each function that was taken over kept channels.
-        scrambled: the function, if there is one, that combines blocks of which some have lost more
-            channels than others: once pruned, channels change their block.
-    """
-
-    def __init__(self, scope: list[str], *, rescale: bool) -> None:
-        super().__init__()
-        self._scope = scope
-        self._rescale = rescale
-        self.rescaled = False
-        self.combined: list[tuple[str, str]] = []
-        self.scrambled = ""
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        name = getattr(func, "__name__", "")
-        reads = func in PRODUCTS or func in READS
-        if not (reads or name in COMBINE) or not any(map(holds_nan, walk((args, kwargs)))):
-            return func(*args, **kwargs)
-        return self._read(func, args, kwargs) if reads else self._combine(func, args, kwargs)
-
-    def _read(self, func: Any, args: Any, kwargs: Any) -> Any:
-        given = {**dict(enumerate(args)), **kwargs}
-        cleaned = {key: map_tensors(value, _without_tags) for key, value in given.items()}
-        by_width = func is ATTENTION and kwargs.get("scale") is None and len(args) < 7
-        if by_width or (self._rescale and func in PRODUCTS and func is not ATTENTION):
-            tensors = [key for key, value in given.items() if isinstance(value, Tensor)]
-            queries = tensors[1 if func in _ADDED else 0]
-            scale = _width_ratio(given[queries])
-            cleaned[queries] = cleaned[queries] * scale
-            self.rescaled |= scale != 1.0
-        return func(
-            *(cleaned[place] for place in range(len(args))),
-            **{name: cleaned[name] for name in kwargs},
-        )
-
-    def _combine(self, func: Any, args: Any, kwargs: Any) -> Any:
-        plain = func(*args, **kwargs)
-        place = _tagged_axis(args[0]) if args and isinstance(args[0], Tensor) else None
-        if place is None:
-            if args and holds_nan(args[0]) and len(args[0].isnan().sum(-1).unique()) > 1:
-                self.scrambled = self.scrambled or func.__name__
-            return plain
-        axis, kept = place
-        width = args[0].shape[axis]
-        part = func(
-            args[0].index_select(axis, kept),
-            *(_narrowed(value, width, kept) for value in args[1:]),
-            **{key: _narrowed(value, width, kept) for key, value in kwargs.items()},
-        )
-        results = [
-            _placed(whole, some, kept) for whole, some in zip(walk(plain), walk(part), strict=True)
-        ]
-        if any(
-            int(whole.isnan().sum()) > int(result.isnan().sum())
-            for whole, result in zip(walk(plain), results, strict=True)
-        ):
-            self.combined.append((self._scope[-1] if self._scope else "", func.__name__))
-        return results[0] if isinstance(plain, Tensor) else type(plain)(results)
-
-
-_ADDED = frozenset({torch.baddbmm, Tensor.baddbmm})
-"""Products that are given first what they are added to."""
-
-
-def _without_tags(tensor: Tensor) -> Tensor:
-    return torch.nan_to_num(tensor) if holds_nan(tensor) else tensor
-
-
-def _width_ratio(queries: Any) -> float:
-    """Square root of the width of the last axis over the part of it that is not tagged."""
-    if not holds_nan(queries):
-        return 1.0
-    width = queries.shape[-1]
-    gone = int(queries.isnan().sum(-1).max())
-    return (width / max(width - gone, 1)) ** 0.5
-
-
-def _tagged_axis(tensor: Tensor) -> tuple[int, Tensor] | None:
-    """The axis whose tagged indices hold every tag, and the indices that are left on it."""
-    marks = tensor.isnan()
-    for axis in range(tensor.dim()):
-        gone = marks.movedim(axis, 0).flatten(1).all(1) if tensor.dim() > 1 else marks
-        if int(gone.sum()) * (tensor.numel() // len(gone)) == int(marks.sum()) > 0:
-            return axis, (~gone).nonzero().flatten()
-    return None
-
-
-def _narrowed(value: Any, width: int, kept: Tensor) -> Any:
-    """An argument for the kept channels: a shape that ends in all of them, a value for each."""
-    if isinstance(value, Tensor) and value.dim() == 1 and len(value) == width:
-        return value[kept]
-    if isinstance(value, tuple | list) and value and value[-1] == width:
-        return (*value[:-1], len(kept))
-    return value
-
-
-def _placed(whole: Tensor, part: Tensor, kept: Tensor) -> Tensor:
-    """The part in place of the kept channels; as it is where the channels are gone from it."""
-    if whole.shape == part.shape:
-        return part
-    axis = next(
-        i
-        for i, sizes in enumerate(zip(whole.shape, part.shape, strict=True))
-        if len(set(sizes)) > 1
-    )
-    tagged = torch.full_like(whole, torch.nan) if whole.is_floating_point() else whole.clone()
-    return tagged.index_copy(axis, kept, part)

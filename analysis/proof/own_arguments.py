@@ -35,6 +35,9 @@ class OwnArguments:
         kept: by tensor and dimension, the positions that stay.
         trace: the pass over the dense network, made before foreign code ran.
         others: every operator of the pass over the pruned network.
+
+    Attributes:
+        dense: the network before the cuts.
     """
 
     def __init__(
@@ -45,7 +48,7 @@ class OwnArguments:
         trace: Trace,
         others: Sequence[Step],
     ) -> None:
-        self._dense, self._inputs, self._kept = dense, inputs, kept
+        self.dense, self._inputs, self._kept = dense, inputs, kept
         self._number = {id(step): n for n, step in enumerate(trace.calls)}
         self._origins = Origins(trace)
         self.take_number = cache(self._takes_number)
@@ -76,7 +79,7 @@ class OwnArguments:
         if not (call < len(before) and before[call].place.operator == operators.ITEM):
             return True  # it cannot be run again as it was
         with _OffByLittle(turn):
-            after = _calls(aliased(self._dense, requires_grad=False), self._inputs)
+            after = _calls(aliased(self.dense, requires_grad=False), self._inputs)
         for step, other in zip(before[call:], after[call:], strict=False):
             if not _calls_alike([step], [other]):
                 return False
@@ -86,16 +89,16 @@ class OwnArguments:
 
     @cached_property
     def _again(self) -> Sequence[Step]:
-        return _calls(aliased(self._dense, requires_grad=False), self._inputs)
+        return _calls(aliased(self.dense, requires_grad=False), self._inputs)
 
     @cached_property
     def _elsewhere(self) -> Sequence[Step]:
         drawn = random_inputs(self._inputs, as_given=True)
-        return _calls(aliased(self._dense, requires_grad=False), drawn)
+        return _calls(aliased(self.dense, requires_grad=False), drawn)
 
     @cached_property
     def _cut(self) -> Sequence[Step]:
-        network = copy_of(self._dense)
+        network = copy_of(self.dense)
         cut_axes(network, self._kept)
         return _calls(network, self._inputs)
 

@@ -89,8 +89,7 @@ class Staying:
                     alone[label] = int(left[0])
             stay = block.labels[~self.removed[block.labels]]
             single[stay] |= len(stay) == 1
-        labels, parts = _pairs(trace)
-        single[labels] = single[parts].any(1)
+        _mark_pairs(trace, single)
         return alone, single
 
     def _together(self) -> NDArray[np.int32]:
@@ -129,20 +128,23 @@ class Staying:
 def _with_blocks(trace: Trace, removed: Removed) -> Removed:
     """What stands for several labels goes when they all do, and for a pair when either does."""
     removed = removed.copy()
-    labels, parts = _pairs(trace)
-    # Each may stand for what the other does.
-    for _ in range(2 if len(labels) else 1):
-        removed[labels] = removed[parts].any(1)
+    while True:
+        before = removed.copy()
+        _mark_pairs(trace, removed)
         for block in trace.blocks:
             gone = removed[block.rows] | (block.rows == 0)
             removed[block.labels] = gone.all(1)
-    return removed
+        # Each may stand for what others of both kinds do.
+        if not trace.pairs or np.array_equal(before, removed):
+            return removed
 
 
-def _pairs(trace: Trace) -> tuple[Labels, Labels]:
-    """Labels that stand for two, and these, in rows."""
+def _mark_pairs(trace: Trace, marks: Removed) -> None:
+    """Mark what stands for two labels where either is marked, as one of a pair may be a pair."""
     labels = np.fromiter(trace.pairs.values(), np.int32, len(trace.pairs))
-    return labels, np.array(list(trace.pairs), np.int32).reshape(-1, 2)
+    parts = np.array(list(trace.pairs), np.int32).reshape(-1, 2)
+    while not np.array_equal(marks[labels], found := marks[parts].any(1)):
+        marks[labels] = found
 
 
 def _key(row: Labels) -> bytes:

@@ -13,8 +13,9 @@ from torch import nn
 
 from analysis.errors import BudgetExceededError, InputError, UnprunableError
 from analysis.groups import depgraph
+from analysis.groups.reading import Reading
 from analysis.network.failures import check_runs
-from analysis.network.inference import Inputs, copy_of, left_as_found
+from analysis.network.inference import Inputs, collector_paused, copy_of, left_as_found
 from analysis.network.measuring import trained
 from analysis.network.operators import Operators, watched
 from analysis.processes import budgets
@@ -58,7 +59,7 @@ class Progress:
     removals: list[Removal] = field(default_factory=list)
     requested: Requested | None = None
     trained: bool = False
-    reading: depgraph.Reading | None = None
+    reading: Reading | None = None
     macs: int | None = None
     params: int | None = None
 
@@ -195,7 +196,11 @@ class _Start:
 
     @classmethod
     def of(cls, model: nn.Module, inputs: Inputs, noted: Noted | None = None) -> "_Start":
-        with left_as_found(model), budgets.step("following the channels"):
+        with (
+            left_as_found(model),
+            collector_paused(),
+            budgets.step("following the channels"),
+        ):
             dense = forgetful(copy_of(model), inputs)
             noted = noted or Noted.of(dense, inputs)
             if not noted.recording.trace.left:
@@ -218,7 +223,7 @@ def _prove_step(
     dense = start.dense
     if progress.requested is not None:
         # The random state is put back, so that a random importance answers the pruner the same.
-        with left_as_found(model), budgets.step("ranking"):
+        with left_as_found(model), collector_paused(), budgets.step("ranking"):
             progress.requested.look_ahead(pruner, progress.removals, progress.reading)
     progress.reading = None
     with ExitStack() as until_proved:

@@ -24,7 +24,7 @@ from analysis.network.inference import (
 )
 from analysis.network.labels import operators
 from analysis.network.labels.planes import Labels
-from analysis.network.labels.reasons import OUTPUT, RANKED, UNKNOWN
+from analysis.network.labels.reasons import RANKED, UNKNOWN
 from analysis.network.labels.records import NUMBERS, Combining, Edge, Place, Step, Trace
 from analysis.network.labels.tracing import labelled_pass
 from analysis.network.sizes import SizesOnly, sized
@@ -34,6 +34,7 @@ from analysis.proof.conflicts import conflicts
 from analysis.proof.constants import PARTS, Constants, OtherArgumentsError, has_collapsed
 from analysis.proof.exercised import forgetful
 from analysis.proof.flow import Flow
+from analysis.proof.holds import broken_hold, scaled_otherwise
 from analysis.proof.labels_left import NotOneCutError, labels_after
 from analysis.proof.lines import by_line, kind_of, other_lines, other_operators, site_of
 from analysis.proof.loops import (
@@ -233,8 +234,11 @@ class _Lining:
             )
         except _UnknownError as error:
             return Structure(unknown=str(error), layer=place.module)
+        differs, layer = scaled_otherwise(self._dense.trace, self._removed, self._own.dense)
         combined = list(self._combined())
         return Structure(
+            differs=differs,
+            layer=layer,
             held=self._held(),
             combined=tuple(each for each in combined if each[1] != NUMBERS),
             norms=self._norms(),
@@ -427,12 +431,7 @@ class _Lining:
 
     def _held(self) -> str:
         """What could not be followed of channels that have gone."""
-        if self._uncertain:
-            return self._uncertain
-        for hold in self._dense.trace.holds:
-            if hold.why != OUTPUT and self._removed[hold.labels].any():
-                return f"{hold.why} at {self._dense.trace.steps[hold.step].place}"
-        return self._taken
+        return self._uncertain or broken_hold(self._dense.trace, self._removed) or self._taken
 
     def _conflicting(self) -> Iterator[tuple[str, str]]:
         dense, pruned = self._dense.trace, self._pruned.trace

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Protocol
 
-from analysis.groups import depgraph
+from analysis.groups.reading import Reading
 from analysis.pruning.group_pruner import GroupPruner
 from analysis.pruning.requested import RequestedChannels
 from analysis.records import DependencyGroup, HeadAccount, PlannedGroup, Removal
@@ -43,7 +43,7 @@ class Requested(Protocol):
         self,
         pruner: Any,
         removals: Collection[Removal],
-        reading: depgraph.Reading | None = None,
+        reading: Reading | None = None,
     ) -> None:
         """Record the request of the next step."""
 
@@ -91,7 +91,7 @@ class _RequestedSets:
         self,
         pruner: Any,
         removals: Collection[Removal],
-        reading: depgraph.Reading | None = None,
+        reading: Reading | None = None,
     ) -> None:
         """Its importance is not called twice."""
 

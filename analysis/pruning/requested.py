@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from analysis.groups import depgraph
+from analysis.groups.reading import Reading
 from analysis.network.inference import one_line
 from analysis.pruning import planning
 from analysis.pruning.asked_of_layers import AskedOfLayers, prunes_heads
@@ -63,7 +64,7 @@ class RequestedChannels:
         self,
         pruner: Any,
         removals: Collection[Removal],
-        reading: depgraph.Reading | None = None,
+        reading: Reading | None = None,
     ) -> None:
         """Record the request of the next step.
 
@@ -175,7 +176,7 @@ def _asked(
     pruner: Any,
     gone: dict[str, set[int]],
     initial: dict[Any, int],
-    reading: depgraph.Reading | None,
+    reading: Reading | None,
 ) -> Iterator[PlannedGroup]:
     """The plan of the next step, added to what earlier ones removed.
 

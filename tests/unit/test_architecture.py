@@ -55,7 +55,8 @@ ROOMS = {
     ),
     "processes": (("budgets", "preloaded"), ("workers",), ("shared_cache",)),
     "network": (
-        ("attributes", "computed_weights", "copying", "lines", "outputs", "owners"),
+        ("computed_weights", "copying", "lines", "modules", "outputs", "owners"),
+        ("attributes", "operands"),
         ("inference", "layers", "loading", "model_names"),
         ("failures", "operators", "sizes", "usable", "float64", "gradients"),
         ("labels", "measuring"),
@@ -70,7 +71,7 @@ ROOMS = {
         ("meeting", "origins"),
         ("calls",),
         ("contractions", "windows"),
-        ("rules",),
+        ("rules", "scaled"),
         ("tracing",),
     ),
     "groups": (
@@ -78,6 +79,7 @@ ROOMS = {
         ("departing", "draws", "reconciling"),
         ("trying",),
         ("inspecting",),
+        ("reading",),
         ("depgraph", "explaining", "auditing", "linting", "naive_cuts"),
     ),
     "pruning": (
@@ -103,13 +105,14 @@ ROOMS = {
             "distinct_values",
             "exercised",
             "faults",
+            "kept_channels",
             "staying",
             "constants",
             "flow",
             "lines",
             "norms",
         ),
-        ("by_sizes", "conflicts", "labels_left", "lookups", "loops", "own_arguments"),
+        ("by_sizes", "conflicts", "holds", "labels_left", "lookups", "loops", "own_arguments"),
         ("structure",),
         ("other_sizes",),
         ("masked_dense", "round_trips"),
@@ -293,8 +296,8 @@ def test_one_module_counts_with_fvcore() -> None:
 
 def test_few_modules_know_torch_pruning() -> None:
     assert importers_of("torch_pruning") == {
-        "groups.depgraph", "pruning.own_importances", "pruning.surgery", "zoo.proving",
-        "zoo.recipes", "counters.others",
+        "groups.depgraph", "groups.reading", "pruning.own_importances", "pruning.surgery",
+        "zoo.proving", "zoo.recipes", "counters.others",
     }  # fmt: skip
 
 

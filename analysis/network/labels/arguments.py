@@ -6,16 +6,19 @@ not read at all: a batch norm asks for its momentum only while it is training, a
 tap for no dilation.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from analysis.network.copying import IMMUTABLE
 from analysis.network.labels import operators
+from analysis.network.operands import leaves, tensors_in
 
-__all__ = ["constant_of", "constants_of", "leaves"]
+__all__ = ["constant_of", "constants_of"]
 
 
 def constants_of(func: Any, args: Iterable[Any], kwargs: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -29,26 +32,53 @@ def constants_of(func: Any, args: Iterable[Any], kwargs: Mapping[str, Any]) -> t
     Returns:
         One entry for each, those of lists too; None for a tensor of the network or of this pass.
     """
-    given = (*args, *kwargs.values())
-    if _is_plain(func):
-        return tuple(map(constant_of, leaves(given)))
+    reads = _reads(func)
+    if reads.plainly:
+        return tuple(map(constant_of, leaves((*args, *kwargs.values()))))
     placed = dict(zip(operators.arguments_of(func), args, strict=False))
-    named = {**_defaults(func), **placed, **kwargs}
+    named = {**reads.defaults, **placed, **kwargs}
     name = operators.name_of(func)
-    rank = max((each.dim() for each in leaves(given) if isinstance(each, Tensor)), default=0)
-    rank += name in _ADDS_A_DIMENSION
-    for argument in _DIMS & named.keys():
-        named[argument] = _dims(named[argument], rank)
-        if name in _IN_ANY_ORDER and isinstance(named[argument], list):
-            named[argument] = sorted(named[argument])
+    if reads.dims:
+        rank = max((each.dim() for each in tensors_in(named.values())), default=0)
+        rank += name in _ADDS_A_DIMENSION
+        for argument in reads.dims:
+            named[argument] = _dims(named[argument], rank)
+            if name in _IN_ANY_ORDER and isinstance(named[argument], list):
+                named[argument] = sorted(named[argument])
     if name == "transpose":
         named["dim0"], named["dim1"] = sorted((named["dim0"], named["dim1"]))
     if "dilation" in named:
         named["dilation"] = _dilation(named)
-    if name in operators.PER_CHANNEL and not named.get("training", False):
-        for argument in _OF_TRAINING & named.keys():
+    if not named.get("training", False):
+        for argument in reads.in_training:
             named[argument] = None
     return tuple(map(constant_of, leaves(named.values())))
+
+
+@dataclass(frozen=True)
+class _Reads:
+    """How an operator reads its arguments.
+
+    Attributes:
+        defaults: what each is that is left out, in the order of the schema.
+        dims: those that say dimensions.
+        in_training: those that it reads only while it is training.
+        plainly: whether it reads all of them, as they are given.
+    """
+
+    defaults: dict[str, Any]
+    dims: tuple[str, ...]
+    in_training: tuple[str, ...]
+    plainly: bool
+
+
+@cache
+def _reads(func: Any) -> _Reads:
+    defaults = {each.name: each.default_value for each in func._schema.arguments}
+    is_norm = operators.name_of(func) in operators.PER_CHANNEL
+    dims = tuple(name for name in defaults if name in _DIMS)
+    in_training = tuple(name for name in defaults if is_norm and name in _OF_TRAINING)
+    return _Reads(defaults, dims, in_training, not (is_norm or dims or "dilation" in defaults))
 
 
 _DIMS = frozenset({"dim", "dim0", "dim1", "dim2", "dimension", "dims"})
@@ -60,20 +90,6 @@ _IN_ANY_ORDER = frozenset({"flip", *operators.REDUCTIONS})
 
 _OF_TRAINING = frozenset({"exponential_average_factor", "momentum"})
 """Arguments by which statistics follow a batch."""
-
-
-@cache
-def _is_plain(func: Any) -> bool:
-    """Whether an operator reads all that it is given, as it is given."""
-    names = frozenset(operators.arguments_of(func))
-    is_norm = operators.name_of(func) in operators.PER_CHANNEL
-    return not (is_norm or "dilation" in names or names & _DIMS)
-
-
-@cache
-def _defaults(func: Any) -> dict[str, Any]:
-    """What each argument is that is left out, in the order of the schema."""
-    return {each.name: each.default_value for each in func._schema.arguments}
 
 
 def _dims(given: Any, rank: int) -> Any:
@@ -96,6 +112,8 @@ def _dilation(named: Mapping[str, Any]) -> Any:
 
 def constant_of(value: Any) -> Any:
     """What an operator is given beside the tensors of this pass: of others what they hold."""
+    if type(value) in IMMUTABLE:
+        return value
     if not isinstance(value, Tensor):
         # Another generator draws the same.
         return constant_of(value.get_state()) if isinstance(value, torch.Generator) else value
@@ -105,12 +123,3 @@ def constant_of(value: Any) -> Any:
         return value.item()
     held = value.detach().cpu().contiguous().flatten()
     return tuple(value.shape), hash(held.view(torch.uint8).numpy().tobytes())
-
-
-def leaves(values: Iterable[Any]) -> Iterator[Any]:
-    """What an operator is given or returns, lists of it too."""
-    for value in values:
-        if isinstance(value, list | tuple):
-            yield from leaves(value)
-        else:
-            yield value

@@ -23,6 +23,7 @@ __all__ = [
     "PARTLY",
     "POSITIONS",
     "RANKED",
+    "SCALED",
     "TAPS",
     "UNCUT",
     "UNFOLLOWED",
@@ -46,6 +47,7 @@ PADDED = "they meet positions that no layer makes, as zero padding does"
 PARTLY = "only some channels of a slice of them can be removed"
 RANKED = "values rank them, as a router ranks its experts by top-k"
 POSITIONS = "their values are used as positions"
+SCALED = "their weight is scaled by its product with vectors of all of them, as spectral norm does"
 TAPS = "they are taps of a kernel"
 UNCUT = "they meet a tensor that keeps its size, as an input or a constant does"
 UNFOLLOWED = "the labelled pass cannot follow them"
@@ -62,5 +64,6 @@ ADVICE: Mapping[str, str] = {
     FIXED_TENSOR: "make the tensor of the other's size",
     INDEXED: "give that channel a layer of its own",
     PADDED: "a layer that changes the width (a projection) lets them go",
+    SCALED: "keep the scaled weight as the parameter",
 }
 """What to do about it, where something can be done."""

@@ -62,9 +62,9 @@ def _move(call: Call) -> None:
     looked_up = any(not value.is_floating_point() and not is_fresh(value) for value in others)
     found: list[list[Tensor]] = [[] for _ in call.made]
     for plane in call.planes(0):
-        labels = spread(plane, first.shape)
+        labels = spread(plane, call.step.given[0])
         if call.name in _ALIKE_WRITTEN_OUT:
-            labels = plane
+            labels = plane.view_as(plane)  # which an operator in place turns
         elif call.name == "as_strided":
             labels = torch.empty_strided(first.shape, first.stride(), dtype=torch.int32).copy_(
                 labels

@@ -24,7 +24,7 @@ from analysis.network.inference import (
     tensors_of,
 )
 from analysis.network.labels import operators, reasons
-from analysis.network.labels.arguments import constants_of, leaves
+from analysis.network.labels.arguments import constants_of
 from analysis.network.labels.calls import (
     Call,
     StoppedError,
@@ -37,7 +37,9 @@ from analysis.network.labels.meeting import Meeting
 from analysis.network.labels.planes import Labels, Planes, axis_plane, labels_of
 from analysis.network.labels.records import NUMBERS, Combining, Inner, Place, Source, Step, Trace
 from analysis.network.labels.rules import COUNTED, follow
+from analysis.network.labels.scaled import note_scaled
 from analysis.network.labels.written_out import Functions, plain_operators
+from analysis.network.operands import tensors_in
 from analysis.network.sizes import Run, SizesOnly, computed
 
 __all__ = ["labelled_pass", "plain_pass", "state_of"]
@@ -100,6 +102,7 @@ def labelled_pass(
             # Outside of the mode, which would follow what reads the labels as well.
             for tensor in tensors_of(output):
                 tracer.leave(tensor)
+            note_scaled(trace)
         except StoppedError:
             return trace
         finally:
@@ -273,7 +276,7 @@ class _Noting(OperatorMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        operands = [each for each in leaves((*args, *kwargs.values())) if isinstance(each, Tensor)]
+        operands = tensors_in((*args, *kwargs.values()))
         step = self._opened(func, args, kwargs, operands)
         result = self._run(func, args, kwargs)
         for value in self._closed(step, operands, result):
@@ -297,6 +300,7 @@ class _Noting(OperatorMode):
         self._turns[place] += 1
         step = Step(place, self._turns[place], inner)
         step.sources = tuple(map(_source, operands))
+        step.given = _shapes(operands)  # what an operator works on in place has others behind it
         step.by_values = self._by_values(func, step, operands)
         step.weights = _weights(operands)
         step.constants = constants_of(func, args, kwargs)
@@ -316,8 +320,8 @@ class _Noting(OperatorMode):
 
     def _closed(self, step: Step, operands: Sequence[Tensor], result: Any) -> list[Tensor]:
         """What an operator has made."""
-        made = [value for value in leaves((result,)) if isinstance(value, Tensor)]
-        step.given, step.shapes = _shapes(operands), _shapes(made)
+        made = tensors_in((result,))
+        step.shapes = _shapes(made)
         is_copy = step.place.operator in operators.COPIES and step.sources
         moved = _moved(step, operands)
         for number, value in enumerate(made):
@@ -375,7 +379,7 @@ class _Tracer(_Noting):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        operands = [each for each in leaves((*args, *kwargs.values())) if isinstance(each, Tensor)]
+        operands = tensors_in((*args, *kwargs.values()))
         step = self._opened(func, args, kwargs, operands)
         name, step.within = step.place.operator, self._functions.product
         self.trace.used.update(each for each in step.sources if isinstance(each, str))

@@ -172,8 +172,12 @@ def test_the_reason_of_a_verdict_is_reported_once(capsys) -> None:
 def test_a_weight_that_is_computed_is_reported_with_the_call_that_ends_that(
     kind: type[nn.Module], call: str, capsys
 ) -> None:
-    for command in ("verify", "prune"):
-        out, run = told(capsys, command, kind)
-        assert run["verdict"] != "exact"
-        assert call in run["reason"]
-        assert "split into heads" not in out
+    out, run = told(capsys, "verify", kind)
+    assert run["verdict"] != "exact"
+    assert call in run["reason"]
+    assert "split into heads" not in out
+    out, run = told(capsys, "prune", kind)
+    assert run["verdict"] == "unchanged"
+    why = {each["root"]: each.get("why", "") for each in run["groups"]}["second"]
+    assert why.endswith(call)
+    assert f"second: {why}" in out

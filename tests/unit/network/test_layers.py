@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torchvision.models.convnext import LayerNorm2d
 
-from analysis.network.layers import KINDS, is_depthwise, kind_of
+from analysis.network.layers import KINDS, has_own_forward, is_depthwise, kind_of
 from analysis.proof.masking import masked
 from analysis.records import Cut
 
@@ -148,3 +148,21 @@ def test_every_kind_that_the_readme_promises_has_a_row() -> None:
         "ConvNd", "Linear", "Embedding", "MultiheadAttention", "BatchNorm", "FrozenBatchNorm2d",
         "InstanceNorm", "PReLU", "GroupNorm", "LayerNorm2d", "LayerNorm", "RMSNorm",
     } <= known  # fmt: skip
+
+
+def test_a_layer_of_pytorchs_own_computes_what_its_row_says() -> None:
+    class Named(nn.Conv2d):
+        """Nothing but a name."""
+
+    class Standardized(nn.Conv2d):
+        def _conv_forward(self, input, weight, bias):  # noqa: A002  # its name in PyTorch
+            return super()._conv_forward(input, weight - weight.mean((1, 2, 3), True), bias)
+
+    class Doubled(nn.BatchNorm2d):
+        def forward(self, input):  # noqa: A002  # its name in PyTorch
+            return 2 * super().forward(input)
+
+    own = [nn.Conv1d(1, 1, 1), nn.ConvTranspose2d(1, 1, 1), nn.BatchNorm2d(2), nn.LSTM(1, 1)]
+    assert all(has_own_forward(layer) for layer in [*own, Named(1, 1, 1)])
+    assert not has_own_forward(Standardized(1, 1, 1))
+    assert not has_own_forward(Doubled(2))

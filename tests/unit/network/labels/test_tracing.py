@@ -56,6 +56,8 @@ MOVED: dict[str, Callable[[Tensor], Tensor]] = {
     "repeat": lambda x: x.repeat(1, 2, 1, 1),
     "repeat one by one": lambda x: x.repeat_interleave(3, 1),
     "permute": lambda x: x.permute(0, 2, 3, 1),
+    "turned in place": lambda x: x.clone().transpose_(1, 3),
+    "squeezed in place": lambda x: x[:1].clone().squeeze_(0),
     "flatten": lambda x: x.flatten(1),
     "flatten, last": lambda x: x.permute(0, 2, 3, 1).flatten(1),
     "pixel shuffle": lambda x: F.pixel_shuffle(x, 2),

@@ -1,0 +1,47 @@
+"""Channels that should have stayed, and have gone."""
+
+from collections.abc import Iterator
+
+from torch import nn
+
+from analysis.network.computed_weights import way_out
+from analysis.network.labels.reasons import OUTPUT, SCALED
+from analysis.network.labels.records import Hold, Place, Trace
+from analysis.proof.staying import Removed
+
+__all__ = ["broken_hold", "scaled_otherwise"]
+
+
+def broken_hold(trace: Trace, removed: Removed) -> str:
+    """What could not be followed of channels that have gone, and where; empty if all was.
+
+    Args:
+        trace: of the dense network.
+        removed: for each label of it whether its position has gone.
+    """
+    found = (hold for hold in _broken(trace, removed) if hold.why != OUTPUT)
+    return next((f"{hold.why} at {_place(trace, hold)}" for hold in found), "")
+
+
+def scaled_otherwise(trace: Trace, removed: Removed, dense: nn.Module) -> tuple[str, str]:
+    """Why a weight is scaled by another number than before, and the module; empty if none is.
+
+    Args:
+        trace: of the dense network.
+        removed: for each label of it whether its position has gone.
+        dense: the network.
+    """
+    for hold in _broken(trace, removed):
+        if hold.why == SCALED:
+            place = _place(trace, hold)
+            told = f"{hold.why} at {place}", way_out(dense, place.module)
+            return "; ".join(filter(None, told)), place.module
+    return "", ""
+
+
+def _broken(trace: Trace, removed: Removed) -> Iterator[Hold]:
+    return (hold for hold in trace.holds if removed[hold.labels].any())
+
+
+def _place(trace: Trace, hold: Hold) -> Place:
+    return trace.steps[hold.step].place
