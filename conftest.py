@@ -40,6 +40,15 @@ def outcome_of():
     return _outcome
 
 
+# Files of few tests that take long, each of many networks.
+_LONG = ("tests/properties/", "tests/case_study/", "tests/unit/zoo/")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest, so that no process is left alone with it at the end."""
+    items.sort(key=lambda item: not item.nodeid.startswith(_LONG))
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
     """Keep the tests of the case study in one process, as they look at the same prunings."""

@@ -24,9 +24,9 @@ from analysis.network.operators import Operators
 from analysis.network.outputs import only_outputs
 from analysis.network.usable import check_usable
 from analysis.processes import budgets
-from analysis.proof import comparing, distinct_values, exercised
-from analysis.proof.proving import prove
+from analysis.proof import comparing, exercised
 from analysis.proof.stepping import Progress, accounted, each_step, stepped, verdict_of
+from analysis.proof.tried_cuts import TriedCuts
 from analysis.pruning import importances, planning, surgery
 from analysis.pruning.asked import requested_of
 from analysis.pruning.emptying import with_emptying
@@ -412,15 +412,12 @@ def audit_groups(
         budget: seconds for DepGraph to read the network, and for the proof of each cut; None is no
             limit.
     """
+    tried = TriedCuts(model, inputs, labelled.trace)
 
     def cut(channels: Mapping[str, Sequence[int]]) -> Verification:
-        dense = copy_of(model)
-        distinct_values.make_distinct(dense, inputs)
-        pruned = copy_of(dense)
         try:
             with budgets.limited(budget):
-                removals = surgery.prune_groups(pruned, inputs, channels)
-                return prove(dense, pruned, removals, inputs)
+                return tried.proved(channels)
         except (UnprunableError, BudgetExceededError) as failure:
             return verdict_of(failure)
         except AnalysisError as failure:  # a layer that the proof knows nothing of

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import replace
-from functools import lru_cache
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 from typing import Any
 
 from torch import Tensor, nn
@@ -17,6 +17,7 @@ from analysis.opened import info_of
 from analysis.pipeline import Dense
 from analysis.processes import budgets
 from analysis.proof import comparing, distinct_values, faults, mismatch, stepping
+from analysis.proof.faults.sites import Calls
 from analysis.proof.masked_dense import MaskedDense
 from analysis.proof.proving import prove, prove_against
 from analysis.pruning import importances, surgery
@@ -34,11 +35,9 @@ from analysis.records import (
     PolicyAccount,
     RankAgreement,
     RatioCurve,
-    Removal,
     Request,
     Run,
     SubjectStudy,
-    merge_cuts,
 )
 from analysis.runs import analysed, run_of, within
 
@@ -275,30 +274,43 @@ def none_planted(request: Request, kind: str) -> FaultCount:
     return FaultCount(request.network.name, kind, of_weights, 0, 0, 0, 0, 0)
 
 
-_Half = tuple[nn.Module, nn.Module, list[Removal], Any, tuple[DependencyGroup, ...]]
-"""A network with distinct values, the same pruned by half, what was cut, inputs, groups."""
+@dataclass(frozen=True, eq=False)
+class _Half:
+    """A network pruned by half, and what the trials of all kinds of fault share.
+
+    Attributes:
+        masked: the network with distinct values.
+        pruned: the same pruned by half.
+        groups: its groups.
+    """
+
+    masked: MaskedDense
+    pruned: nn.Module
+    groups: tuple[DependencyGroup, ...]
+
+    @cached_property
+    def calls(self) -> Calls:
+        return faults.calls_of(self.pruned, self.masked.examples)
+
+    def sites_of(self, network: nn.Module) -> Iterator[faults.Site]:
+        """The places for a fault in a copy of the pruned network."""
+        masked = self.masked
+        return faults.sites(masked.dense, network, masked.cuts, self.groups, self.calls)
 
 
 def _counted(name: str, kind: str, half: _Half) -> FaultCount:
-    original, pruned, removals, inputs, groups = half
-    cuts = merge_cuts(removals)
-    plant, calls = faults.FAULTS[kind], faults.calls_of(pruned, inputs)
-
-    def sites_of(network: nn.Module) -> Iterator[faults.Site]:
-        return faults.sites(original, network, cuts, groups, calls)
-
+    plant, pruned = faults.FAULTS[kind], half.pruned
     # The last ones first: a module that is replaced has no more parts to plant in.
-    trial = reversed([*sites_of(copy_of(pruned))])
+    trial = reversed([*half.sites_of(copy_of(pruned))])
     takers = [site.name for site in trial if plant(site)][::-1]
     step = max(-(-len(takers) // _SITES), 1)
-    masked = MaskedDense(original, removals, inputs)
     planted = shape = changed = proof = located = 0
     for taker in takers[::step]:
         broken = copy_of(pruned)
-        plant(next(site for site in sites_of(broken) if site.name == taker))
+        plant(next(site for site in half.sites_of(broken) if site.name == taker))
         planted += 1
-        shape += locate_failure(broken, inputs) is not None
-        verification = prove_against(masked, broken)
+        shape += locate_failure(broken, half.masked.examples) is not None
+        verification = prove_against(half.masked, broken)
         changed += (verification.max_rel_error or 0.0) > comparing.TOLERANCE
         proof += not verification.verdict.passes
         located += faults.is_named(taker, verification)
@@ -317,7 +329,7 @@ def _half_pruned(request: Request) -> _Half | None:
     with suppress(AnalysisError):  # its runs say why
         is_told = request.pruner or dense.error is None
         half = _pruned_by_half(request, dense) if is_told else None
-        return half if half and half[2] and _is_proved(half) else None
+        return half if half and half.masked.removals and _is_proved(half) else None
     return None
 
 
@@ -331,9 +343,10 @@ def _pruned_by_half(request: Request, dense: Dense) -> _Half:
     removals = []
     while pruner.current_step < pruner.iterative_steps:
         removals += [since_start for _, since_start in surgery.step(pruner, history)]
-    return original, pruned, removals, dense.inputs, groups
+    return _Half(MaskedDense(original, removals, dense.inputs), pruned, groups)
 
 
 def _is_proved(half: _Half) -> bool:
-    original, pruned, removals, inputs, _ = half
-    return prove(original, pruned, removals, inputs).verdict.passes
+    masked = half.masked
+    found = prove(masked.dense, half.pruned, masked.removals, masked.examples, masked.noted)
+    return found.verdict.passes

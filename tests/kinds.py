@@ -1,11 +1,18 @@
 """Networks that make, tie and move channels in every way that affects a cost."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache, cached_property
 
 import torch
 from blocks import PROVED, build
 from nets import Chain, Concat, Flattened, Grouped, Residual, make
 from torch import Tensor, nn
+
+from analysis import inspect_groups
+from analysis.groups.inspecting import labelled
+from analysis.pipeline import audit_groups
+from analysis.records import Audited, Group
 
 
 def conv(into: int, out: int, taps: int = 3, groups: int = 1) -> nn.Module:
@@ -135,3 +142,29 @@ KINDS = {kind.__name__: (lambda kind=kind: make(kind)) for kind in (
 )}  # fmt: skip
 KINDS |= {name: (lambda name=name: build(name)) for name in PROVED}
 KINDS |= REAL
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """A network that no test changes, and what those that look at it ask of it."""
+
+    model: nn.Module
+    inputs: Tensor
+
+    @cached_property
+    def groups(self) -> tuple[Group, ...]:
+        return inspect_groups(self.model, self.inputs)
+
+    @cached_property
+    def audited(self) -> tuple[Audited, ...]:
+        return audit_groups(labelled(self.model, self.inputs), self.model, self.inputs)
+
+
+@cache
+def network_of(name: str) -> Network:
+    """A network of this kind with the weights of seed 0, made once a process."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = KINDS[name]().eval()
+    inputs = torch.randn(2, *model.size, generator=torch.Generator().manual_seed(0))
+    return Network(model, inputs)

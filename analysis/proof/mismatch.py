@@ -5,8 +5,7 @@ from torch import nn
 from analysis.groups import inspecting, naive_cuts
 from analysis.network.failures import locate_failure
 from analysis.network.inference import Inputs, copy_of
-from analysis.proof import distinct_values
-from analysis.proof.proving import prove
+from analysis.proof.tried_cuts import TriedCuts
 from analysis.pruning import surgery
 from analysis.records import Mismatch
 
@@ -27,8 +26,9 @@ def reproduce_residual_mismatch(
         share: how much of the layer is cut, the first channels.
     """
     followed = inspecting.labelled(model, example_inputs)
+    tried = TriedCuts(model, example_inputs, followed.trace)
     return tuple(
-        _mismatch(model, example_inputs, naive, share)
+        _mismatch(model, example_inputs, naive, share, tried)
         for naive in naive_cuts.projection_cuts(followed)
     )
 
@@ -38,24 +38,24 @@ def reproduce_depthwise_mismatch(
 ) -> tuple[Mismatch, ...]:
     """The same for each depthwise convolution that is cut without the layer that feeds it."""
     followed = inspecting.labelled(model, example_inputs)
+    tried = TriedCuts(model, example_inputs, followed.trace)
     return tuple(
-        _mismatch(model, example_inputs, naive, share)
+        _mismatch(model, example_inputs, naive, share, tried)
         for naive in naive_cuts.depthwise_cuts(followed)
     )
 
 
 def _mismatch(
-    model: nn.Module, inputs: Inputs, naive: naive_cuts.NaiveCut, share: float
+    model: nn.Module,
+    inputs: Inputs,
+    naive: naive_cuts.NaiveCut,
+    share: float,
+    tried: TriedCuts,
 ) -> Mismatch:
     channels = range(int(naive.width * share))
     broken = copy_of(model)
     surgery.cut_alone(broken, naive.layers, channels)
     failure = locate_failure(broken, inputs)
-
-    dense = copy_of(model)
-    distinct_values.make_distinct(dense, inputs)
-    pruned = copy_of(dense)
-    (removal,) = surgery.prune_groups(pruned, inputs, {naive.root: channels})
     return Mismatch(
         block=naive.block,
         layers=naive.layers,
@@ -64,5 +64,5 @@ def _mismatch(
         function=failure.function if failure else "",
         shapes=failure.shapes if failure else (),
         error=failure.error if failure else "",
-        group=prove(dense, pruned, [removal], inputs),
+        group=tried.proved({naive.root: channels}),
     )

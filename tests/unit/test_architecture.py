@@ -127,7 +127,8 @@ ROOMS = {
         ("other_sizes",),
         ("masked_dense", "round_trips"),
         ("proving",),
-        ("stepping", "mismatch"),
+        ("stepping", "tried_cuts"),
+        ("mismatch",),
     ),
     "comparing": (
         ("evidence",),

@@ -9,7 +9,7 @@ import pytest
 import torch
 import torchvision
 from blocks import build
-from kinds import KINDS, REAL
+from kinds import KINDS, REAL, Network, network_of
 from nets import Chain, Concat, Grouped, Residual, inputs_for, make
 from torch import Tensor, nn
 
@@ -22,9 +22,7 @@ from analysis import (
     ratio_for_params,
 )
 from analysis.errors import AnalysisError, InputError
-from analysis.groups.inspecting import labelled
 from analysis.groups.policies import ignored_layers
-from analysis.pipeline import audit_groups
 from analysis.pruning import surgery
 from analysis.records import Config, CurvePoint, RatioCurve, Reach, Reason, Scaling, Target, Unknown
 
@@ -137,10 +135,9 @@ UNKNOWN = (
 """What torch-pruning cuts rightly, though only itself could tell."""
 
 
-def reads_rightly(model: nn.Module, inputs: Tensor) -> bool:
+def is_read_rightly(network: Network) -> bool:
     """Whether torch-pruning makes the right cut of every group."""
-    found = audit_groups(labelled(model, inputs), model, inputs)
-    return all(each.audit == "same" for each in found)
+    return all(each.audit == "same" for each in network.audited)
 
 
 @pytest.mark.filterwarnings("ignore:Unwrapped parameters detected")
@@ -153,11 +150,8 @@ def test_every_layer_is_predicted_as_it_is_pruned_or_nothing_is(name, scope, rou
     Where torch-pruning would cut a group wrongly, a number is that of the right cut, or there is
     none.
     """
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = KINDS[name]().eval()
-    inputs = torch.randn(2, *model.size, generator=torch.Generator().manual_seed(0))
-    right = reads_rightly(model, inputs)
+    network = network_of(name)
+    model, inputs, right = network.model, network.inputs, is_read_rightly(network)
     account = cost_account(model, inputs, ["head"], scope=scope, round_to=round_to)
     for ratio in (0.1, 0.3, 0.5, 0.7, 0.95):
         found = by_pruning(model, inputs, Config(ratio, scope, round_to=round_to))
@@ -348,7 +342,7 @@ def test_a_layer_whose_positions_are_channels_follows_them() -> None:
         try:
             left = count_macs(pruned(model, inputs, Config(ratio), ("head",)), inputs)
         except (AnalysisError, RuntimeError, IndexError):
-            assert not reads_rightly(model, inputs)
+            assert not is_read_rightly(Network(model, inputs))
         else:
             curve = ratio_curve(model, inputs, [ratio], ignored_layers=["head"])
             assert curve.macs == (left.macs,)

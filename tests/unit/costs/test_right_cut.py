@@ -4,15 +4,12 @@ from collections.abc import Sequence
 from itertools import chain
 
 import pytest
-import torch
 from cutting import cut, gone_of
-from kinds import KINDS
+from kinds import KINDS, network_of
 from nets import Chain, inputs_for, make
 
-from analysis import cost_account, count_macs, inspect_groups, ratio_curve
+from analysis import cost_account, count_macs, ratio_curve
 from analysis.errors import InputError
-from analysis.groups.inspecting import labelled
-from analysis.pipeline import audit_groups
 
 SCOPES = ("global", "local")
 
@@ -22,12 +19,9 @@ SCOPES = ("global", "local")
 @pytest.mark.parametrize("round_to", [None, 4])
 def test_the_right_cut_costs_what_is_counted_without_its_channels(name, scope, round_to) -> None:
     """Cut by indexing every tensor, as many sets of channels as each group is said to lose."""
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = KINDS[name]().eval()
-    inputs = torch.randn(2, *model.size, generator=torch.Generator().manual_seed(0))
+    network = network_of(name)
+    model, inputs, groups = network.model, network.inputs, network.groups
     account = cost_account(model, inputs, ["head"], scope=scope, round_to=round_to, cut="groups")
-    groups = inspect_groups(model, inputs, ["head"])
     for ratio in (0.3, 0.6):
         savings = account.savings(ratio)
         lost = {group.root: group.removed for group in savings.groups}
@@ -64,23 +58,21 @@ def fewest(together: Sequence[tuple[int, ...]], lost: int) -> list[tuple[int, ..
 @pytest.mark.parametrize("name", KINDS)
 @pytest.mark.parametrize("scope", SCOPES)
 def test_where_torch_pruning_cuts_single_channels_rightly_both_cuts_are_one(name, scope) -> None:
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = KINDS[name]().eval()
-    inputs = torch.randn(2, *model.size, generator=torch.Generator().manual_seed(0))
-    groups = [group for group in inspect_groups(model, inputs) if group.name != "head"]
-    audited = audit_groups(labelled(model, inputs), model, inputs)
-    if any(each.audit != "same" for each in audited) or any(each.alike != 1 for each in groups):
+    network = network_of(name)
+    groups = [group for group in network.groups if group.name != "head"]
+    audits = {each.audit for each in network.audited}
+    if audits != {"same"} or any(each.alike != 1 for each in groups):
         pytest.skip("both cuts differ")
+    account, by_groups = (
+        cost_account(network.model, network.inputs, ["head"], scope=scope, cut=cut)
+        for cut in ("torch-pruning", "groups")
+    )
     for ratio in (0.2, 0.5, 0.8):
         try:
-            expected = cost_account(model, inputs, ["head"], scope=scope)
-            expected = expected.curve([ratio]).complete()
+            expected = account.curve([ratio]).complete()
         except InputError:
             continue
-        found = ratio_curve(
-            model, inputs, [ratio], ignored_layers=["head"], scope=scope, cut="groups"
-        )
+        found = by_groups.curve([ratio]).complete()
         # What torch-pruning drops, as nothing would be left of it, is cut as far as it may be.
         if not any(expected.dropped):
             assert found == expected

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable
+from itertools import islice
 from typing import Any
 
 import pytest
@@ -49,17 +50,18 @@ def planted(model: nn.Module, kinds: Iterable[str] = FAULTS) -> Counter[str]:
     cuts, calls = merge_cuts(removals), calls_of(pruned, inputs)
     masked, mutants = MaskedDense(dense, removals, inputs), Counter[str]()
     for fault in kinds:
+        broken = copy_of(pruned)
         for place in range(len(list(pruned.named_modules()))):
-            broken = copy_of(pruned)
-            site = list(sites(dense, broken, cuts, groups, calls))[place]
+            site = next(islice(sites(dense, broken, cuts, groups, calls), place, None))
             if not FAULTS[fault](site):
-                continue
+                continue  # and nothing was changed
             mutants[fault] += 1
             assert locate_failure(broken, inputs) is None  # the plain check sees nothing
             answer = prove_against(masked, broken)
             assert not answer.verdict.passes, (fault, site.name)
             of_a_part = fault in FAULTS_OF_WEIGHTS and answer.verdict is Verdict.WRONG
             assert of_a_part or is_named(site.name, answer), (fault, site.name, answer)
+            broken = copy_of(pruned)
     return mutants
 
 

@@ -12,10 +12,9 @@ import pytest
 
 ROOT = Path(__file__).parents[3]
 TEST = """
-from nets import Chain
 from analysis import parametrize_with_checks
 
-@parametrize_with_checks(Chain, input_size=(3, 6, 6), ratios=[0.5])
+@parametrize_with_checks("nets:Chain", input_size=(3, 6, 6), ratios=[0.5])
 def test_chain(check):
     check()
 """
@@ -61,7 +60,7 @@ def test_a_test_names_what_it_waits_for_and_takes_it_back(tmp_path, options) -> 
     assert status == 0, out
     shown = re.findall(r"\x1b7\x1b\[\?7l (.*?)\x1b\[K\x1b\[\?7h\x1b8", said)
     assert shown
-    assert all(re.fullmatch(r"Chain at 0\.5: [a-z].*", line) for line in shown)
+    assert all(re.fullmatch(r"nets:Chain at 0\.5: [a-z].*", line) for line in shown)
     assert said.endswith("\x1b[K")
     assert "\x1b" not in out
 

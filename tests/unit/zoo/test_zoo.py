@@ -1,16 +1,26 @@
 """The zoo's committed results, its expected failures, and some of its models proved again."""
 
 import json
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import torch
 import torchvision
+from torch import nn
+from torchvision.models.swin_transformer import (
+    PatchMergingV2,
+    SwinTransformer,
+    SwinTransformerBlockV2,
+)
+from torchvision.models.vision_transformer import VisionTransformer
 
 from analysis.records import Verdict
 from analysis.zoo.collected import TORCHVISION
 from analysis.zoo.proving import prove
 from analysis.zoo.running import compare
-from analysis.zoo.subjects import SUBJECTS
+from analysis.zoo.subjects import SUBJECTS, ZooSubject
 
 COMMITTED = json.loads((Path(__file__).parents[3] / "reports" / "zoo.json").read_text())
 KNOWN_FAILURES = json.loads(TORCHVISION.known.read_text())
@@ -55,6 +65,41 @@ def test_an_unlisted_failure_and_a_listed_one_that_passes_are_both_reported() ->
         "b (untold): passes, and known as broken",
         "gone (verdict): passes, and known as timeout",
     ]
+
+
+@dataclass(frozen=True)
+class Small(ZooSubject):
+    """A model of torchvision's own class with fewer and narrower layers of the same kinds."""
+
+    make: Callable[[], nn.Module] = nn.Identity
+
+    def build(self) -> nn.Module:
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            return self.make().eval()
+
+
+SWIN = {"patch_size": [4, 4], "embed_dim": 24, "depths": [2, 2], "num_heads": [2, 4]}
+SMALL = {
+    "swin_t": lambda: SwinTransformer(**SWIN, window_size=[7, 7]),
+    "swin_v2_t": lambda: SwinTransformer(
+        **SWIN,
+        window_size=[8, 8],
+        block=SwinTransformerBlockV2,
+        downsample_layer=PatchMergingV2,
+    ),
+    "vit_b_32": lambda: VisionTransformer(64, 32, 2, num_heads=4, hidden_dim=64, mlp_dim=128),
+}
+"""In place of models of that name, which `tox run -e zoo` proves, as it does all others."""
+
+
+@pytest.fixture(autouse=True)
+def smaller(monkeypatch) -> None:
+    for name, make in SMALL.items():
+        found = SUBJECTS[name]
+        size = (3, 56, 56) if name == "swin_t" else (3, 64, 64)
+        small = Small(name, found.task, (size,), found.outputs, family=found.family, make=make)
+        monkeypatch.setitem(SUBJECTS, name, small)
 
 
 @pytest.mark.parametrize(
