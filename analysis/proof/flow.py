@@ -1,7 +1,7 @@
 """Whether the operands of an operator were made by the same operators in both networks."""
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 
 from analysis.network.labels import operators
@@ -26,7 +26,6 @@ class Flow:
         self._leaving = {source[0] for source in dense.left if isinstance(source, tuple)}
         self._places: dict[int, tuple[int, bool]] = {}
         self._left: dict[int, Sequence[int]] = {}
-        self._skipped: set[int] = set()
         self._count = 0
         self.others: dict[int, Step] = {}
 
@@ -38,10 +37,6 @@ class Flow:
     def note_left(self, step: Step, left: Sequence[int]) -> None:
         """An operator of the dense network of whose results these alone are left."""
         self._left[id(step)] = left
-
-    def note_skipped(self, step: Step) -> None:
-        """An operator that returns what it is given, as the other network need not call it."""
-        self._skipped.add(id(step))
 
     def note_line(self, here: Sequence[Step], there: Sequence[Step]) -> None:
         """Operators of which as many need not be called in both networks."""
@@ -93,25 +88,6 @@ class Flow:
             pending += self._uses[call]
         return True
 
-    def made_of(self, steps: Collection[int]) -> set[int]:
-        """Steps of the dense network, by identity, and all that comes of them."""
-        found, pending = set(steps), [self._number[step] for step in steps]
-        while pending:
-            for call in self._uses.get(pending.pop(), ()):
-                if id(self._dense[call]) not in found:
-                    found.add(id(self._dense[call]))
-                    pending.append(call)
-        return found
-
-    def given_to(self, steps: Collection[int]) -> set[int]:
-        """Steps, by identity, and those whose results go to nothing else, but for their sizes."""
-        found, sized = set(steps), operators.LIKE | operators.FACTORIES
-        for number in sorted(self._uses, reverse=True) if steps else ():
-            uses = (self._dense[call] for call in self._uses[number])
-            if all(id(each) in found or each.place.operator in sized for each in uses):
-                found.add(id(self._dense[number]))
-        return found
-
     @cached_property
     def _number(self) -> Mapping[int, int]:
         return {id(step): number for number, step in enumerate(self._dense)}
@@ -131,8 +107,6 @@ class Flow:
             return source is None  # tensors of the model may be tied in one of both alone
         call, number = source
         step = calls[call]
-        if id(step) in self._skipped:
-            return self._place(step.sources[0], calls)
         place, is_one = self._places.get(id(step), (0, False))
         if number in self._left.get(id(step), ()):
             number = self._left[id(step)].index(number)

@@ -12,8 +12,8 @@ from analysis.proof.staying import Removed
 __all__ = ["broken_holds", "scaled_otherwise"]
 
 
-def broken_holds(trace: Trace, removed: Removed) -> Iterator[tuple[Hold, str]]:
-    """What could not be followed of channels that have gone, and in words with its place.
+def broken_holds(trace: Trace, removed: Removed) -> Iterator[str]:
+    """What could not be followed of channels that have gone, and where.
 
     Args:
         trace: of the dense network.
@@ -21,7 +21,7 @@ def broken_holds(trace: Trace, removed: Removed) -> Iterator[tuple[Hold, str]]:
     """
     for hold in _broken(trace, removed):
         if hold.why != OUTPUT:
-            yield hold, f"{hold.why} at {_place(trace, hold)}"
+            yield f"{hold.why} at {_place(trace, hold)}"
 
 
 def scaled_otherwise(trace: Trace, removed: Removed, dense: nn.Module) -> tuple[str, str]:

@@ -6,7 +6,6 @@ some went, as a running sum, repetitions are all that is compared.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 from analysis.network.labels import operators
 from analysis.network.labels.planes import Labels, labels_of
@@ -15,15 +14,12 @@ from analysis.proof.lines import kind_of
 from analysis.proof.staying import Removed
 
 __all__ = [
-    "Loop",
     "are_numbered_alike",
     "calls_left",
     "counts_channels",
-    "loop_of",
+    "is_loop",
     "once_a_part",
     "parts_left",
-    "picks_the_one_left",
-    "takes_all",
 ]
 
 
@@ -69,67 +65,24 @@ def _all_removed(labels: Labels, removed: Removed) -> bool:
     return bool(labels.size and removed[labels].all())
 
 
-@dataclass(frozen=True)
-class Loop:
-    """What a line calls in both networks, in the pruned one less often.
-
-    Attributes:
-        pairs: calls of both that are one: what is done once, and the first turns of what is
-            repeated, as a sum may begin with a number.
-        repeated: what the dense network does more often.
-    """
-
-    pairs: Sequence[tuple[Step, Step]]
-    repeated: Sequence[Step]
-
-
-def loop_of(
+def is_loop(
     here: Sequence[Step], there: Sequence[Step], follows: Callable[[int, int], bool]
-) -> Loop | None:
-    """The loop, where two lines do the same and the pruned network some of it less often.
+) -> bool:
+    """Whether two lines do the same, in one of both more often.
 
     Args:
         here: what a line of the dense network calls.
         there: what it calls in the pruned one.
         follows: whether two numbers of repetitions are those of channels that lost some.
     """
-    pairs, repeated, start, other = list[tuple[Step, Step]](), list[Step](), 0, 0
-    others = [*map(kind_of, there)]
+    rest = [*map(kind_of, there)]
     for unit, count in _runs([*map(kind_of, here)]):
-        size, found = len(unit), 0
-        while found < count and others[other + found * size :][:size] == unit:
-            found += 1
-        own = here[start : start + count * size]
-        turns = count
-        if found != count:
-            if count == 1 or not follows(count, found):
-                return None
-            repeated += own
-            turns = min(found, 2)
-        pairs += zip(own[: turns * size], there[other : other + turns * size], strict=True)
-        start, other = start + count * size, other + found * size
-    return Loop(pairs, repeated) if other == len(there) else None
-
-
-def picks_the_one_left(step: Step, removed: Removed) -> bool:
-    """Whether an operator takes one position of an axis of which a single one is left.
-
-    PyTorch does not call it to take all of a dimension, as that position is in the pruned network.
-    """
-    if step.place.operator not in _PICKS:
-        return False
-    dim = step.constants[1]
-    size, left = step.given[0][dim], step.shapes[0][dim]
-    rows = (labels for labels in step.arriving if labels.size == size > 1)
-    return left == 1 and any((~removed[labels]).sum() == 1 for labels in rows)
-
-
-def takes_all(step: Step) -> bool:
-    """Whether an operator takes all positions of a dimension, and need not be called."""
-    return step.place.operator in _PICKS and step.given[:1] == step.shapes
-
-
-_PICKS = frozenset({"narrow", "slice"})
+        found = 0
+        while rest[: len(unit)] == unit and found < count:
+            found, rest = found + 1, rest[len(unit) :]
+        if found != count and not (count > 1 and follows(count, found)):
+            return False
+    return not rest
 
 
 def once_a_part(here: Sequence[Step], there: Sequence[Step]) -> Callable[[int, int], bool]:

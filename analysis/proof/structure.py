@@ -8,9 +8,9 @@ went. Both then compute the same for every input that takes this path, where not
 channels; what is, is taken over those that stay.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from itertools import zip_longest
 
 import numpy as np
 import torch
@@ -22,12 +22,11 @@ from analysis.network.inference import (
     one_line,
 )
 from analysis.network.labels import operators
-from analysis.network.labels.planes import Labels, labels_of
+from analysis.network.labels.planes import Labels
 from analysis.network.labels.reasons import RANKED, UNKNOWN
-from analysis.network.labels.records import NUMBERS, Combining, Hold, Place, Step, Trace
+from analysis.network.labels.records import NUMBERS, Combining, Place, Step, Trace
 from analysis.network.labels.tracing import labelled_pass
 from analysis.network.sizes import SizesOnly, sized
-from analysis.proof.aligned import OtherLinesError, aligned
 from analysis.proof.by_sizes import are_one_by_sizes
 from analysis.proof.comparing import Restriction
 from analysis.proof.conflicts import conflicts
@@ -36,17 +35,14 @@ from analysis.proof.exercised import forgetful
 from analysis.proof.flow import Flow
 from analysis.proof.holds import broken_holds, scaled_otherwise
 from analysis.proof.labels_left import NotOneCutError, labels_after
-from analysis.proof.lines import kind_of, other_operators
+from analysis.proof.lines import by_line, kind_of, other_lines, other_operators, site_of
 from analysis.proof.loops import (
-    Loop,
     are_numbered_alike,
     calls_left,
     counts_channels,
-    loop_of,
+    is_loop,
     once_a_part,
     parts_left,
-    picks_the_one_left,
-    takes_all,
 )
 from analysis.proof.meetings import Meetings, OtherMeetingError
 from analysis.proof.norms import norms_of
@@ -208,8 +204,7 @@ class _Lining:
         self._removed = self._staying.removed
         self._own = own
         self._constants, self._flow = Constants(), Flow(dense.trace, pruned.trace)
-        self._uncertain, self._taken = list[str](), list[str]()
-        self._looping: set[int] = set()
+        self._uncertain, self._taken = "", ""
         self._meetings = Meetings(dense.trace, pruned.trace, self._staying)
 
     def structure(self) -> Structure:
@@ -221,8 +216,10 @@ class _Lining:
         if gone:
             return Structure(differs=f"`{gone}` is no longer called", layer=gone)
         try:
-            calls = self._dense.trace.calls, self._pruned.trace.calls
-            for here, there in aligned(*calls, self._may_be_left_out):
+            pairs = zip_longest(by_line(self._dense.trace.calls), by_line(self._pruned.trace.calls))
+            for here, there in pairs:
+                if here is None or there is None or site_of(here[0]) != site_of(there[0]):
+                    raise _UnknownError(other_lines(here, there))
                 place = here[0].place
                 self._line_up(here, there)
             place = Place("", "", "")
@@ -232,7 +229,7 @@ class _Lining:
             return Structure(
                 differs=str(error), layer=place.module, conflicts=tuple(self._conflicting())
             )
-        except (_UnknownError, OtherLinesError) as error:
+        except _UnknownError as error:
             return Structure(unknown=str(error), layer=place.module)
         differs, layer = scaled_otherwise(self._dense.trace, self._removed, self._own.dense)
         combined = list(self._combined())
@@ -257,10 +254,6 @@ class _Lining:
     def _line_up(self, here: Sequence[Step], there: Sequence[Step]) -> None:
         """Compare what one line of a module calls in both networks."""
         kinds, others = ([*map(kind_of, steps)] for steps in (here, there))
-        if kinds != others and self._staying.single.any():
-            here = self._without(here, lambda step: picks_the_one_left(step, self._removed))
-            there = self._without(there, takes_all)
-            kinds, others = ([*map(kind_of, steps)] for steps in (here, there))
         beside, besides = ([*map(kind_of, filter(_is_beside, steps))] for steps in (here, there))
         # PyTorch chooses by sizes how it writes a product out.
         written_out = not operators.PRODUCTS.isdisjoint([*kinds, *others])
@@ -277,44 +270,20 @@ class _Lining:
             self._check_each(left, there)
             if counts_channels(here) and not are_numbered_alike(left, there):
                 raise _DiffersError(f"{_COUNTED} at {here[0].place}")
-        elif not written_out and (loop := loop_of(here, there, self._constants.follows)):
-            self._check_loop(here, there, loop)
         elif (written_out or self._staying.single.any()) and beside == besides:
             self._check_product(here, there)
             if not self._staying.single.any():
-                self._uncertain.append(f"a product is written out otherwise at {here[0].place}")
-        elif loop := loop_of(here, there, self._constants.follows):
-            self._check_loop(here, there, loop)
-        elif loop_of(here, there, once_a_part(here, there)):
+                self._uncertain = f"a product is written out in other operators at {here[0].place}"
+        elif is_loop(here, there, self._constants.follows):
+            # A loop over channels, one by one: a position of each is picked, which is held.
+            if counts_channels(here) or counts_channels(there):
+                raise _UnknownError(f"{_COUNTED} at {here[0].place}")
+            self._flow.note_line(here, there)
+            self._uncertain = _LOOP
+        elif is_loop(here, there, once_a_part(here, there)):
             self._note_parts(here, there)
         else:
             raise _DiffersError(other_operators(here, there))
-
-    def _without(self, line: Sequence[Step], is_skipped: Callable[[Step], bool]) -> Sequence[Step]:
-        """What a line calls, but for what does nothing where one channel is left."""
-        for step in filter(is_skipped, line):
-            self._flow.note_skipped(step)
-        return [step for step in line if not is_skipped(step)]
-
-    def _may_be_left_out(self, line: Sequence[Step]) -> bool:
-        """Whether a line does nothing in the pruned network, as one channel is left."""
-        if not self._staying.single.any():
-            return False
-        left = [step for step in line if not picks_the_one_left(step, self._removed)]
-        return not left or loop_of(left, [], self._constants.follows) is not None
-
-    def _check_loop(self, here: Sequence[Step], there: Sequence[Step], loop: Loop) -> None:
-        """A loop over channels, one by one: a position of each is picked, which is held."""
-        if counts_channels(here) or counts_channels(there):
-            raise _UnknownError(f"{_COUNTED} at {here[0].place}")
-        self._flow.note_line(here, there)
-        for step, other in loop.pairs:
-            if step.place.operator not in operators.MOVEMENT | operators.BESIDE:
-                self._check_arguments(step, other)
-        for step in here if not there else ():
-            self._flow.note_skipped(step)  # what it adds up begins with the one that is left
-        self._looping |= {id(step) for step in loop.repeated}
-        self._uncertain.append(_LOOP)
 
     def _check_each(self, here: Sequence[Step], there: Sequence[Step]) -> None:
         for step, other in zip(here, there, strict=True):
@@ -330,20 +299,17 @@ class _Lining:
     def _note_parts(self, here: Sequence[Step], there: Sequence[Step]) -> None:
         """Parts of a fixed size, however many these are, hold other channels after a cut."""
         self._flow.note_line(here, there)
-        self._uncertain.append(f"channels are split into other parts at {here[0].place}")
+        self._uncertain = f"channels are split into other parts at {here[0].place}"
 
     def _calls_left(self, line: Sequence[Step]) -> Sequence[Step] | None:
         return calls_left(line, self._dense.trace.calls, self._removed)
 
-    def _check_arguments(self, step: Step, other: Step) -> None:
+    def _check(self, step: Step, other: Step) -> None:
         try:
             gone = sum(map(self._flow.has_gone, step.sources))
             self._constants.check(step, other, gone)
         except OtherArgumentsError as error:
             self._check_own_arguments(step, other, str(error))
-
-    def _check(self, step: Step, other: Step) -> None:
-        self._check_arguments(step, other)
         if not self._flow.is_same(step.sources, other.sources):
             raise _DiffersError(f"{step.place} is given what another operator returns")
         if step.place.operator == "native_group_norm":
@@ -356,7 +322,7 @@ class _Lining:
         """Other arguments are those that the dense network's own code gives at this width."""
         if self._own.follow_values(step):
             are_items = _are_items(step, self._dense.trace.calls)
-            self._taken.append(f"{_NUMBERS if are_items else _VALUES} at {step.place}")
+            self._taken = f"{_NUMBERS if are_items else _VALUES} at {step.place}"
         elif self._own.follow_widths(step, other):
             self._constants.note(step, other)
         elif self._picks_same(step, other):
@@ -388,11 +354,9 @@ class _Lining:
         left: Sequence[int] = range(len(step.planes))
         if step.planes and len(step.shapes) != len(other.shapes):
             left = parts_left(step, self._removed)
-            # Of a single channel no part carries a label.
-            parts = other.planes or ((),) * len(other.shapes)
-            is_one = len(left) == len(parts) and all(
+            is_one = len(left) == len(other.planes) and all(
                 self._staying.is_same(step.planes[place], planes) or self._staying.single.any()
-                for place, planes in zip(left, parts, strict=True)
+                for place, planes in zip(left, other.planes, strict=True)
             )
             if not is_one:
                 self._note_parts([step], [other])
@@ -419,29 +383,10 @@ class _Lining:
                 )
 
     def _held(self) -> str:
-        """What could not be followed; where several could not, one that is no function first."""
-        reasons = self._uncertain + [
-            told
-            for hold, told in broken_holds(self._dense.trace, self._removed)
-            if not self._is_of_loop(hold)
-        ]
-        reasons += self._taken
-        others = (why for why in reasons if not why.startswith(FUNCTIONS))
-        return next(others, next(iter(reasons), ""))
-
-    def _is_of_loop(self, hold: Hold) -> bool:
-        """Whether channels are picked one by one for a loop alone, or what comes of a loop is."""
-        step = self._dense.trace.steps[hold.step]
-        before, after = self._around_loops
-        if id(step) in after:
-            return True
-        made = ([labels_of(plane).ravel() for plane in planes] for planes in step.planes)
-        rows = (np.unique(np.concatenate([hold.labels[:0], *each])) for each in made)
-        return id(step) in before and all(np.isin(row, hold.labels).sum() <= 1 for row in rows)
-
-    @cached_property
-    def _around_loops(self) -> tuple[set[int], set[int]]:
-        return self._flow.given_to(self._looping), self._flow.made_of(self._looping)
+        """What could not be followed of channels that have gone."""
+        if self._uncertain:
+            return self._uncertain
+        return next(broken_holds(self._dense.trace, self._removed), self._taken)
 
     def _conflicting(self) -> Iterator[tuple[str, str]]:
         dense, pruned = self._dense.trace, self._pruned.trace

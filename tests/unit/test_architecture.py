@@ -113,7 +113,6 @@ ROOMS = {
             "norms",
         ),
         (
-            "aligned",
             "by_sizes",
             "conflicts",
             "holds",
