@@ -65,12 +65,12 @@ def dependency_groups(
     check_usable(model)
     # A wrong name is refused before the model is traced.
     chosen = policies.choice_of(ignored_layers, model)
-    reader = _traced(model, example_inputs)
-    seen = tuple(_as_seen(model, example_inputs, reader.groups))
+    reading = _traced(model, example_inputs)
+    seen = tuple(_as_seen(model, example_inputs, reading.groups))
     # Policies read the true groups, not DepGraph's.
     found = inspecting.labelled(model, example_inputs).groups if isinstance(chosen, str) else ()
     marked = policies.mark_ignored(seen, policies.ignored_layers(chosen, model, found))
-    order = reader.order
+    order = reading.order
     return tuple(sorted(marked, key=lambda group: min(order[layer] for layer in group.layers)))
 
 
@@ -133,7 +133,7 @@ def groups_cut_by(
     found = _of_own_graph(pruner, reading)
     if all(parameter.requires_grad for parameter in model.parameters()):
         return found
-    reader, frozen = Reading(model, pruner.DG, [], Operators(model, []), set()), []
+    frozen: list[DependencyGroup] = []
     makers = {name: module for name, module in model.named_modules() if is_producer(module)}
     ignored = set(ignored_by(pruner, model))
     unseen: dict[str, list[str]] = {}
@@ -141,11 +141,11 @@ def groups_cut_by(
         made = [name for name in group.layers if name in makers]
         missing = [name for name in made if makers[name] not in pruner.DG.module2node]
         if missing and len(missing) == len(made):
-            alone = reader.alone(missing[0], makers[missing[0]])
+            alone = reading.alone(missing[0], makers[missing[0]])
             frozen.append(replace(alone, frozen=True, ignored=not ignored.isdisjoint(made)))
         unseen |= dict.fromkeys(made, missing)
     seen = [_beside(group, unseen.get(group.root, [])) for group in found]
-    return tuple(sorted([*seen, *frozen], key=lambda group: reader.order[group.root]))
+    return tuple(sorted([*seen, *frozen], key=lambda group: reading.order[group.root]))
 
 
 def _beside(group: DependencyGroup, missing: Sequence[str]) -> DependencyGroup:

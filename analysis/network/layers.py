@@ -436,8 +436,8 @@ _SCALED_BY_WIDTH = (
     "torchvision.models.video.swin_transformer.ShiftedWindowAttention3d",
 )
 """Attention whose forward divides by the root of its input's width; ``qkv`` makes q, k and v
-stacked. (torchvision's second version, which
-compares directions, derives from the first and divides by nothing.)"""
+stacked. (torchvision's second version, which compares directions, derives from the first and
+divides by nothing.)"""
 
 _SCALED_BY_NOTHING = ("torchvision.models.swin_transformer.ShiftedWindowAttentionV2",)
 

@@ -12,13 +12,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-from nets import Chain, inputs_for, make
 
-from analysis.checks import CATALOGUE, evaluate
 from analysis.command_line.main import main
 from analysis.environment import versions
-from analysis.pipeline import analyse, prune_and_prove
-from analysis.records import Config
+
+pytestmark = pytest.mark.usefixtures("everything_is_imported")
 
 MODELS = """
 import torch
@@ -57,16 +55,6 @@ def project(pytester) -> Path:
 def written(folder: Path) -> set[str]:
     found = (path for path in folder.rglob("*") if path.is_file() and "zoo" not in path.parts)
     return {str(path.relative_to(folder)) for path in found}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def everything_is_imported() -> None:
-    """What a session inside this process imports is forgotten after it, and neither torch nor
-    onnx can be imported twice.
-    """
-    model = make(Chain)
-    found = prune_and_prove(analyse(model, inputs_for(model)), Config(0.5), "classifier")
-    assert all(result.passed for result in evaluate(found, CATALOGUE))
 
 
 @pytest.fixture

@@ -5,12 +5,11 @@ import re
 import xml.etree.ElementTree as ET
 
 import pytest
-from nets import Chain, inputs_for, make
 
 import analysis.pytest_plugin.parametrizing  # noqa: F401
-from analysis.checks import CATALOGUE, evaluate
-from analysis.pipeline import analyse, prune_and_prove
-from analysis.records import Config
+from analysis.checks import CATALOGUE
+
+pytestmark = pytest.mark.usefixtures("everything_is_imported")
 
 NETS = """
 import torch
@@ -64,16 +63,6 @@ def test_net(check):
 """
 
 SMALL = ("--input-size", "3,8,8")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def everything_is_imported() -> None:
-    """What a session inside this process imports is forgotten after it, and neither torch nor
-    onnx can be imported twice.
-    """
-    model = make(Chain)
-    found = prune_and_prove(analyse(model, inputs_for(model)), Config(0.5), "classifier")
-    assert all(result.passed for result in evaluate(found, CATALOGUE))
 
 
 @pytest.fixture
