@@ -3,10 +3,8 @@
 from functools import cache
 
 import pytest
-from nets import Chain, inputs_for, make
 
 from analysis import pipeline
-from analysis.checks import CATALOGUE, evaluate
 from analysis.network import subjects
 from analysis.processes.workers import preloaded
 from analysis.records import Config
@@ -40,19 +38,6 @@ def dense_of():
 def outcome_of():
     """One proved pruning, made once a process; the tests of one run share it."""
     return _outcome
-
-
-@pytest.fixture(scope="session")
-def everything_is_imported() -> None:
-    """For tests that run sessions of pytest inside this process.
-
-    What these import is forgotten after them, and neither torch nor onnx can be imported twice.
-    """
-    model = make(Chain)
-    found = pipeline.prune_and_prove(
-        pipeline.analyse(model, inputs_for(model)), Config(0.5), "classifier"
-    )
-    assert all(result.passed for result in evaluate(found, CATALOGUE))
 
 
 # Files of few tests that take long, each of many networks.
