@@ -1,16 +1,30 @@
 """A grammar of random small networks: blocks in a row, drawn by the property-based tests."""
 
+import os
 from collections.abc import Callable
 from typing import Any
 
 import torch
-from hypothesis import note
+from hypothesis import HealthCheck, note, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torchvision.models.convnext import LayerNorm2d
 from torchvision.ops import SqueezeExcitation
 
 Block = Callable[[int, int], nn.Module]
+
+SHARE = 1 if os.environ.get("DRAWN") == "all" else 5
+"""One network of so many is drawn, but in ``tox -e properties``."""
+
+
+def draws(count: int) -> settings:
+    """For a property that is held to so many networks, and to ten at the least."""
+    return settings(
+        max_examples=max(count // SHARE, min(count, 10)),
+        deadline=None,
+        derandomize=True,
+        suppress_health_check=list(HealthCheck),
+    )
 
 
 class Residual(nn.Module):

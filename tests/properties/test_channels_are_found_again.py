@@ -1,8 +1,8 @@
 """The kept channels of a drawn network are found from it and its pruning alone."""
 
 import torch
-from drawn import BLOCKS, MORE_BLOCKS, Drawn, note_network, rows_of
-from hypothesis import HealthCheck, given, settings
+from drawn import BLOCKS, MORE_BLOCKS, Drawn, draws, note_network, rows_of
+from hypothesis import given
 from hypothesis import strategies as st
 from pairs import by_groups, distinct, numbered, positions
 
@@ -10,7 +10,7 @@ from analysis.comparing.compared import Reference
 from analysis.network.inference import named_tensors
 
 
-@settings(max_examples=10, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@draws(10)
 @given(chosen=rows_of(sorted(BLOCKS | MORE_BLOCKS)), seed=st.integers(0, 2**16))
 def test_every_position_that_stayed_is_found(chosen: list[tuple[str, int]], seed: int) -> None:
     note_network(chosen, seed)

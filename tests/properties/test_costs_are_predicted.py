@@ -6,9 +6,9 @@ from contextlib import suppress
 import pytest
 import torch
 import torch_pruning as tp
-from drawn import BLOCKS, Drawn, rows_of
+from drawn import BLOCKS, Drawn, draws, rows_of
 from fvcore.nn import FlopCountAnalysis
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from analysis import ratio_curve
@@ -36,9 +36,7 @@ def pruned_and_counted(model: Drawn, inputs: torch.Tensor, **options) -> tuple[i
 
 
 @pytest.mark.filterwarnings("ignore:Unwrapped parameters detected")
-@settings(
-    max_examples=250, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
-)
+@draws(250)
 @given(
     # What torch-pruning takes with a channel of attention is not known before it is cut.
     chosen=rows_of(sorted(BLOCKS.keys() - {"attention on tokens"})),

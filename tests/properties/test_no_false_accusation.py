@@ -5,8 +5,8 @@ import copy
 import pytest
 import torch
 import torch_pruning as tp
-from drawn import BLOCKS, MORE_BLOCKS, OUTPUTS, Attend, Drawn, note_network, rows_of
-from hypothesis import HealthCheck, assume, given, settings
+from drawn import BLOCKS, MORE_BLOCKS, OUTPUTS, Attend, Drawn, draws, note_network, rows_of
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -97,9 +97,7 @@ def plain_outcome(model: Drawn, inputs: tuple[Tensor], importance: str, **option
 
 
 @pytest.mark.filterwarnings("ignore:Unwrapped parameters detected")
-@settings(
-    max_examples=250, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
-)
+@draws(250)
 @given(
     chosen=rows_of(sorted(BLOCKS)),
     seed=st.integers(0, 2**16),
@@ -124,7 +122,7 @@ def test_every_drawn_network_passes_if_torch_pruning_prunes_it(
 
 
 @pytest.mark.filterwarnings("ignore:Unwrapped parameters detected")
-@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@draws(40)
 @given(
     before=st.sampled_from(sorted(BLOCKS.keys() - {"attention on tokens"})),
     more=rows_of(sorted(MORE_BLOCKS)),

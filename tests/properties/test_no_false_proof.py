@@ -3,8 +3,8 @@
 import pytest
 import torch
 from blocks import half_pruner
-from drawn import BLOCKS, MORE_BLOCKS, OUTPUTS, Drawn, note_network, rows_of
-from hypothesis import HealthCheck, assume, given, settings
+from drawn import BLOCKS, MORE_BLOCKS, OUTPUTS, Drawn, draws, note_network, rows_of
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from analysis.errors import AnalysisError
@@ -19,7 +19,7 @@ from analysis.records import merge_cuts
 
 
 @pytest.mark.filterwarnings("ignore:Unwrapped parameters detected")
-@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@draws(40)
 @given(
     chosen=rows_of(sorted((BLOCKS | MORE_BLOCKS).keys() - {"attention on tokens"})),
     seed=st.integers(0, 2**16),

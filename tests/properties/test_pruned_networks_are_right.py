@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from drawn import BLOCKS, MORE_BLOCKS, OUTPUTS, Drawn, note_network, rows_of
-from hypothesis import HealthCheck, given, settings
+from drawn import BLOCKS, MORE_BLOCKS, OUTPUTS, Drawn, draws, note_network, rows_of
+from hypothesis import given
 from hypothesis import strategies as st
 from kinds import KINDS
 from nets import inputs_for
@@ -25,7 +25,7 @@ def tensors_of(model: nn.Module) -> dict[str, Tensor]:
     return dict([*model.named_parameters(), *model.named_buffers()])
 
 
-@settings(max_examples=10, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@draws(10)
 @given(
     chosen=rows_of(sorted(BLOCKS | MORE_BLOCKS)),
     seed=st.integers(0, 2**16),

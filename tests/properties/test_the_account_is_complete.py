@@ -3,8 +3,8 @@
 import pytest
 import torch
 import torch_pruning as tp
-from drawn import BLOCKS, Drawn, rows_of
-from hypothesis import HealthCheck, example, given, settings
+from drawn import BLOCKS, Drawn, draws, rows_of
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from analysis.errors import AnalysisError
@@ -14,9 +14,7 @@ from analysis.records import Reason
 
 
 @pytest.mark.filterwarnings("ignore:Unwrapped parameters detected")
-@settings(
-    max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
-)
+@draws(150)
 @given(
     chosen=rows_of(sorted(BLOCKS)),
     seed=st.integers(0, 2**16),

@@ -3,8 +3,8 @@
 import pytest
 import torch
 from blocks import PROVED, Attention, build, half_pruner
-from drawn import BLOCKS, Drawn, rows_of
-from hypothesis import HealthCheck, given, settings
+from drawn import BLOCKS, Drawn, draws, rows_of
+from hypothesis import given
 from hypothesis import strategies as st
 from nets import inputs_for
 from torch import Tensor, nn
@@ -55,7 +55,7 @@ def test_of_every_block(name: str) -> None:
         assert kinds & ACCUSED
 
 
-@settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@draws(25)
 @given(chosen=rows_of(sorted(BLOCKS.keys() - {"attention on tokens"})), seed=st.integers(0, 2**16))
 def test_of_drawn_networks(chosen: list[tuple[str, int]], seed: int) -> None:
     with torch.random.fork_rng():

@@ -20,8 +20,8 @@ from cutting import (
     over_kept,
     randomised,
 )
-from drawn import BLOCKS, Attend, Drawn, rows_of
-from hypothesis import HealthCheck, given, settings
+from drawn import BLOCKS, Attend, Drawn, draws, rows_of
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torchvision.models.swin_transformer import ShiftedWindowAttention
@@ -152,7 +152,7 @@ def test_a_function_of_all_channels_is_that_of_those_that_stay(name: str) -> Non
         assert distance(dense, cut(model, gone_of(groups, chosen)), inputs) < EXACT
 
 
-@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@draws(40)
 @given(chosen=rows_of(sorted(BLOCKS)), seed=st.integers(0, 2**16))
 def test_every_drawn_network(chosen: list[tuple[str, int]], seed: int) -> None:
     with torch.random.fork_rng():
@@ -281,7 +281,7 @@ def test_known_networks_that_depgraph_reads_rightly_are_read_alike(name: str, ev
 
 
 @pytest.mark.filterwarnings("ignore:Unwrapped parameters detected")
-@settings(max_examples=12, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@draws(12)
 @given(
     chosen=rows_of([
         "concat", "conv", "inverted bottleneck", "residual", "scaled", "squeeze and excitation",
