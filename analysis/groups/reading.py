@@ -11,7 +11,7 @@ from analysis.network import layers as kinds
 from analysis.network.operators import Operators
 from analysis.records import DependencyGroup, DependencyMember
 
-__all__ = ["Reading", "is_producer"]
+__all__ = ["Reading", "is_even", "is_producer"]
 
 _UNREAD_PARTS = "DepGraph reads the sizes of the parts of a split by a list of sizes, not of this"
 """It takes them from what autograd saves; of a chunk that is something else since PyTorch 2."""
@@ -219,3 +219,13 @@ def is_producer(module: Any) -> bool:
     return isinstance(module, nn.modules.conv._ConvNd | nn.Linear) and not kinds.filters_alone(
         module
     )
+
+
+def is_even(items: Any, group: DependencyGroup) -> bool:
+    """Whether of a live group any channels go once each, in layers that are all as wide.
+
+    So it is where no operator on the way gives a channel another number.
+    """
+    widths = {each.width for each in group.members}
+    renumbered = any(dep.target.type in _RENUMBERING for dep, _ in items)
+    return widths == {group.width} and not renumbered

@@ -12,7 +12,15 @@ __all__ = ["leaves", "tensors_in"]
 
 def tensors_in(values: Iterable[Any]) -> list[Tensor]:
     """The tensors among values, and in lists of them."""
-    return [each for each in leaves(values) if isinstance(each, Tensor)]
+    found: list[Tensor] = []
+    for value in values:
+        if type(value) in IMMUTABLE:
+            continue
+        if isinstance(value, Tensor):
+            found.append(value)
+        elif isinstance(value, _LISTS):
+            found.extend(tensors_in(value))
+    return found
 
 
 def leaves(values: Iterable[Any]) -> list[Any]:

@@ -81,8 +81,9 @@ class Progress:
         """
         if isinstance(pruner, GroupPruner):
             return pruner.groups
-        self.reading = depgraph.read(pruner, inputs)
-        return depgraph.groups_cut_by(pruner, model, inputs, self.reading)
+        with collector_paused():
+            self.reading = depgraph.read(pruner, inputs)
+            return depgraph.groups_cut_by(pruner, model, inputs, self.reading)
 
     @property
     def unknown(self) -> str:

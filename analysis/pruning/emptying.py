@@ -4,7 +4,7 @@ The extent of a cut is not always known before it is made: if channels are in on
 times (halves of a gate, q, k and v of one layer), torch-pruning counts each of them.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -13,17 +13,22 @@ from analysis.records import PlannedGroup, Reason
 __all__ = ["with_emptying"]
 
 
-def with_emptying(pruner: Any, planned: Iterable[PlannedGroup]) -> Iterator[PlannedGroup]:
+def with_emptying(
+    pruner: Any, planned: Iterable[PlannedGroup], widths: Mapping[str, int] | None = None
+) -> Iterator[PlannedGroup]:
     """The plan, with ``would-empty`` for groups that torch-pruning drops.
 
     Args:
         pruner: before the step that is planned.
         planned: in the numbers of its network as it is.
+        widths: by root of groups whose channels go once each in layers of that width, of which
+            torch-pruning need not be asked.
     """
-    modules = dict(pruner.model.named_modules())
+    modules, known = dict(pruner.model.named_modules()), widths or {}
     for entry in planned:
         going = entry.requested if entry.reason is Reason.UNTRACED else entry.expected
-        if going and _would_empty(pruner.DG, modules.get(entry.root), going):
+        is_open = going and len(going) >= known.get(entry.root, 0)
+        if is_open and _would_empty(pruner.DG, modules.get(entry.root), going):
             yield replace(entry, expected=(), reason=Reason.WOULD_EMPTY)
         else:
             yield entry

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from analysis.groups import depgraph
-from analysis.groups.reading import Reading
+from analysis.groups.reading import Reading, is_even
 from analysis.network.inference import one_line
 from analysis.pruning import planning
 from analysis.pruning.asked_of_layers import AskedOfLayers, prunes_heads
@@ -212,7 +212,11 @@ def _asked(
         scopes,
         {each.group.root: each.spent for each in contenders if each.spent},
     )
-    for contender, planned in zip(contenders, with_emptying(pruner, plans), strict=True):
+    widths = {
+        group.root: group.width for group, items, _ in live if items and is_even(items, group)
+    }
+    found = with_emptying(pruner, plans, widths)
+    for contender, planned in zip(contenders, found, strict=True):
         numbered = _as_numbered(pruner, contender, planned)
         if numbered is not None:
             all_asked = None if pruner.global_pruning else _share(contender, initial)

@@ -3,10 +3,13 @@
 import pytest
 import torch
 import torch_pruning as tp
+from kinds import KINDS, network_of
 from nets import GatedBranches, inputs_for, make
 from torch import Tensor, nn
 
 from analysis import verify
+from analysis.groups import depgraph
+from analysis.groups.reading import is_even
 from analysis.pipeline import analyse, prune_and_prove
 from analysis.records import Config, Reason
 
@@ -57,3 +60,23 @@ def test_what_a_gate_of_two_branches_would_empty_is_dropped_alike() -> None:
     asked = {(each.root, each.requested, each.reason) for each in run.verification.groups}
     assert asked == {(each.root, each.requested, each.reason) for each in called.groups}
     assert Reason.WOULD_EMPTY in {reason for _, _, reason in asked}
+
+
+@pytest.mark.filterwarnings("ignore:Unwrapped parameters detected")
+@pytest.mark.parametrize("name", KINDS)
+def test_a_part_of_an_even_group_leaves_a_channel_in_every_layer(name: str) -> None:
+    """torch-pruning is not asked about these: it would say that they are not emptied."""
+    network = network_of(name)
+    pruner = tp.pruner.MagnitudePruner(
+        network.model, network.inputs, importance=tp.importance.MagnitudeImportance(p=1),
+        num_heads={}, out_channel_groups={}, in_channel_groups={},
+    )  # fmt: skip
+    graph, reading = pruner.DG, depgraph.read(pruner)
+    for items, group in zip(reading.live, reading.groups, strict=True):
+        if not is_even(items, group):
+            continue
+        for count in {1, group.width // 2, group.width - 1} - {0}:
+            going = torch.randperm(group.width)[:count].tolist()
+            module = items[0].dep.target.module
+            part = graph.get_pruning_group(module, items[0].dep.handler, going)
+            assert graph.check_pruning_group(part), (group.root, going)
