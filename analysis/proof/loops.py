@@ -18,8 +18,10 @@ __all__ = [
     "calls_left",
     "counts_channels",
     "is_loop",
+    "loses_parts",
     "once_a_part",
     "parts_left",
+    "turns",
 ]
 
 
@@ -75,14 +77,37 @@ def is_loop(
         there: what it calls in the pruned one.
         follows: whether two numbers of repetitions are those of channels that lost some.
     """
-    rest = [*map(kind_of, there)]
+    found = [*turns(here, there)]
+    return sum(len(one) for _, units in found for one in units) == len(there) and all(
+        len(own) == len(units) or (len(own) > 1 and follows(len(own), len(units)))
+        for own, units in found
+    )
+
+
+Units = Sequence[Sequence[Step]]
+"""One or several operators in turn, as often as they are called again and again."""
+
+
+def turns(here: Sequence[Step], there: Sequence[Step]) -> Iterator[tuple[Units, Units]]:
+    """What a line of the dense network repeats, and how often that of the pruned one does."""
+    start = place = 0
+    kinds = [*map(kind_of, there)]
     for unit, count in _runs([*map(kind_of, here)]):
-        found = 0
-        while rest[: len(unit)] == unit and found < count:
-            found, rest = found + 1, rest[len(unit) :]
-        if found != count and not (count > 1 and follows(count, found)):
-            return False
-    return not rest
+        size, own = len(unit), []
+        for turn in range(count):
+            own.append(here[start + turn * size : start + (turn + 1) * size])
+        found: list[Sequence[Step]] = []
+        while len(found) < count and kinds[place : place + size] == unit:
+            found.append(there[place : place + size])
+            place += size
+        yield own, found
+        start += count * size
+
+
+def loses_parts(here: Sequence[Step], there: Sequence[Step]) -> bool:
+    """Whether a line takes a tensor apart, into another number of parts in one of both."""
+    parts, others = ([len(step.shapes) for step in line] for line in (here, there))
+    return max(parts) > max(others)
 
 
 def once_a_part(here: Sequence[Step], there: Sequence[Step]) -> Callable[[int, int], bool]:

@@ -9,6 +9,7 @@ state that both networks share shows in the dense network, which is run once mor
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache, cached_property
+from math import isclose
 from typing import Any
 
 from torch import Tensor, nn
@@ -53,12 +54,37 @@ class OwnArguments:
         self._number = {id(step): n for n, step in enumerate(trace.calls)}
         self._origins = Origins(trace)
         self.take_number = cache(self._takes_number)
+        self._others = others
         self._after = {id(step): n for n, step in enumerate(others)}
 
     def follow_widths(self, step: Step, other: Step) -> bool:
         """Whether the dense network still gives an operator what it gave, and cut, what it gets."""
         before, after = self._number[id(step)], self._after[id(other)]
         return _gives(self._again[before:], step) and _gives(self._cut[after:], other)
+
+    def gives_alike(self, others: Sequence[Step]) -> bool | None:
+        """Whether the dense network, cut, gives operators what these of the pruned one are given.
+
+        Numbers that are taken out of tensors may differ by rounding.
+
+        Returns:
+            None where it does not call them, as far as it runs.
+        """
+        first, last = (self._after[id(other)] for other in (others[0], others[-1]))
+        # It also goes on alike, so that neither calls any of these more often.
+        own, found = (calls[first : last + 2] for calls in (self._cut, self._others))
+        if len(own) != len(found) or not all(
+            _calls_alike([one], [other]) for one, other in zip(own, found, strict=True)
+        ):
+            return None
+        given = {id(other) for other in others}
+        return all(
+            one.sources == other.sources
+            and len(one.constants) == len(other.constants)
+            and all(map(_is_rounded, one.constants, other.constants))
+            for one, other in zip(own, found, strict=True)
+            if id(other) in given
+        )
 
     def follow_values(self, step: Step) -> bool:
         """Whether the dense network makes what an operator is given of the values that it gets."""
@@ -171,6 +197,15 @@ def _gives(calls: Sequence[Step], step: Step) -> bool:
         len(calls[0].constants) == len(step.constants)
         and all(map(is_same, calls[0].constants, step.constants))
     )
+
+
+def _is_rounded(one: Any, other: Any) -> bool:
+    """Whether two arguments are the same, or one number in single precision."""
+    are_floats = isinstance(one, float) and isinstance(other, float)
+    return is_same(one, other) or (are_floats and isclose(one, other, rel_tol=_ROUNDED))
+
+
+_ROUNDED = 1e-5
 
 
 def _calls_alike(calls: Sequence[Step], others: Sequence[Step]) -> bool:

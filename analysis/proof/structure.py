@@ -10,7 +10,6 @@ channels; what is, is taken over those that stay.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import zip_longest
 
 import numpy as np
 import torch
@@ -35,18 +34,21 @@ from analysis.proof.exercised import forgetful
 from analysis.proof.flow import Flow
 from analysis.proof.holds import broken_holds, scaled_otherwise
 from analysis.proof.labels_left import NotOneCutError, labels_after
-from analysis.proof.lines import by_line, kind_of, other_lines, other_operators, site_of
+from analysis.proof.lines import kind_of, other_lines, other_operators, paired, site_of
 from analysis.proof.loops import (
     are_numbered_alike,
     calls_left,
     counts_channels,
     is_loop,
+    loses_parts,
     once_a_part,
     parts_left,
+    turns,
 )
 from analysis.proof.meetings import Meetings, OtherMeetingError
 from analysis.proof.norms import norms_of
 from analysis.proof.own_arguments import OwnArguments
+from analysis.proof.picked import picks_others
 from analysis.proof.staying import Removed, Staying
 from analysis.records import Sizes
 
@@ -216,8 +218,7 @@ class _Lining:
         if gone:
             return Structure(differs=f"`{gone}` is no longer called", layer=gone)
         try:
-            pairs = zip_longest(by_line(self._dense.trace.calls), by_line(self._pruned.trace.calls))
-            for here, there in pairs:
+            for here, there in paired(self._dense.trace.calls, self._pruned.trace.calls):
                 if here is None or there is None or site_of(here[0]) != site_of(there[0]):
                     raise _UnknownError(other_lines(here, there))
                 place = here[0].place
@@ -270,16 +271,14 @@ class _Lining:
             self._check_each(left, there)
             if counts_channels(here) and not are_numbered_alike(left, there):
                 raise _DiffersError(f"{_COUNTED} at {here[0].place}")
+        elif loses_parts(here, there) and self._is_loop(here, there):
+            self._check_loop(here, there)
         elif (written_out or self._staying.single.any()) and beside == besides:
             self._check_product(here, there)
             if not self._staying.single.any():
                 self._uncertain = f"a product is written out in other operators at {here[0].place}"
-        elif is_loop(here, there, self._constants.follows):
-            # A loop over channels, one by one: a position of each is picked, which is held.
-            if counts_channels(here) or counts_channels(there):
-                raise _UnknownError(f"{_COUNTED} at {here[0].place}")
-            self._flow.note_line(here, there)
-            self._uncertain = _LOOP
+        elif self._is_loop(here, there):
+            self._check_loop(here, there)
         elif is_loop(here, there, once_a_part(here, there)):
             self._note_parts(here, there)
         else:
@@ -295,6 +294,32 @@ class _Lining:
         self._check_channels(here[-1], there[-1])
         self._meetings.check_of(there)
         self._flow.note_line(here, there)
+
+    def _is_loop(self, here: Sequence[Step], there: Sequence[Step]) -> bool:
+        return is_loop(here, there, self._constants.follows)
+
+    def _check_loop(self, here: Sequence[Step], there: Sequence[Step]) -> None:
+        """A loop over channels, one by one, is given what the dense network's own code gives it.
+
+        A position of each is picked, which is held.
+        """
+        if counts_channels(here) or counts_channels(there):
+            raise _UnknownError(f"{_COUNTED} at {here[0].place}")
+        calls, others = self._dense.trace.calls, self._pruned.trace.calls
+        for own, found in turns(here, there):
+            if picks_others(own, found, calls, others, self._staying):
+                raise _DiffersError(f"{own[0][0].place} picks another channel by its place")
+        self._check_given(there, f"{_LOOP} at {here[0].place}")
+        self._flow.note_line(here, there)
+        self._uncertain = _LOOP
+
+    def _check_given(self, there: Sequence[Step], what: str) -> None:
+        """The dense network's own code, once it is cut, gives operators what they are given."""
+        is_alike = self._own.gives_alike(there)
+        if is_alike is None:
+            raise _UnknownError(f"{what}, where the dense network's own code goes another way")
+        if not is_alike:
+            raise _DiffersError(f"{what} is given what the dense network's own code does not give")
 
     def _note_parts(self, here: Sequence[Step], there: Sequence[Step]) -> None:
         """Parts of a fixed size, however many these are, hold other channels after a cut."""
@@ -322,7 +347,9 @@ class _Lining:
         """Other arguments are those that the dense network's own code gives at this width."""
         if self._own.follow_values(step):
             are_items = _are_items(step, self._dense.trace.calls)
-            self._taken = f"{_NUMBERS if are_items else _VALUES} at {step.place}"
+            what = f"{_NUMBERS if are_items else _VALUES} at {step.place}"
+            self._check_given([other], what)
+            self._taken = what
         elif self._own.follow_widths(step, other):
             self._constants.note(step, other)
         elif self._picks_same(step, other):

@@ -122,6 +122,7 @@ ROOMS = {
             "meetings",
             "own_arguments",
         ),
+        ("picked",),
         ("structure",),
         ("other_sizes",),
         ("masked_dense", "round_trips"),

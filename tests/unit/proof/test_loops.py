@@ -1,7 +1,8 @@
 """What a forward pass does once for each channel, or for each part of several."""
 
 from collections.abc import Callable, Sequence
-from functools import reduce
+from functools import partial, reduce
+from itertools import accumulate
 from typing import Any
 
 import pytest
@@ -32,6 +33,28 @@ def cut(function: Function, gone: Sequence[int] = GONE, width: int = 8, **altere
     return found
 
 
+def in_lines(body: Function) -> Function:
+    """A loop of several lines over the channels, put together in their order."""
+
+    def function(m: Net, x: Tensor) -> Tensor:
+        found = []
+        for channel in x.unbind(1):
+            positive = channel.relu()
+            made = body(m, positive)
+            found.append(made)
+        return torch.stack(found, 1)
+
+    return function
+
+
+def summed(m: Net, x: Tensor) -> Tensor:
+    total = torch.zeros_like(x[:, 0])
+    for channel in x.unbind(1):
+        scaled = channel * m.step
+        total = total + scaled
+    return total.unsqueeze(1)
+
+
 ORDERED: dict[str, Function] = {
     "stack": lambda m, x: torch.stack(x.unbind(1), 1),
     "stack first": lambda m, x: torch.stack(x.unbind(1)).transpose(0, 1),
@@ -44,6 +67,8 @@ ORDERED: dict[str, Function] = {
     "mean of each": lambda m, x: torch.stack(
         [c.mean((1, 2), keepdim=True) for c in x.unbind(1)], 1
     ),
+    "several lines": in_lines(lambda m, c: c * 3),
+    "several lines that read a layer": in_lines(lambda m, c: c * m.head.bias[1]),
     "parts": lambda m, x: torch.cat(x.split(2, 1), 1),
     "parts one by one": lambda m, x: torch.cat([part.relu() for part in x.split(2, 1)], 1),
     "chunks": lambda m, x: torch.cat(x.chunk(3, 1), 1),
@@ -66,13 +91,71 @@ MIXED: dict[str, Function] = {
     "mean of split": lambda m, x: torch.cat(x.split(1, 1), 1).mean(1, keepdim=True),
     "running sum": lambda m, x: sum(x.unbind(1)).unsqueeze(1),  # type: ignore[union-attr]
     "running maximum": lambda m, x: reduce(torch.maximum, x.unbind(1)).unsqueeze(1),
+    "reduced sum": lambda m, x: reduce(torch.add, x.unbind(1)).unsqueeze(1),
+    "accumulated": lambda m, x: [*accumulate(x.unbind(1))][-1].unsqueeze(1),
+    "several lines": summed,
 }
 
 
+@pytest.mark.parametrize("gone", [GONE, [7], [0, 1, 2, 3, 5, 6], [0, 1, 2, 3, 4, 6, 7]], ids=str)
 @pytest.mark.parametrize("function", MIXED.values(), ids=MIXED)
-def test_what_is_taken_over_channels_one_by_one_mixes_them(function: Function) -> None:
-    found = cut(function, width=1)
+def test_what_is_taken_over_channels_one_by_one_mixes_them(
+    function: Function, gone: Sequence[int]
+) -> None:
+    """Down to a single channel, of which there is no sum to take."""
+    found = cut(function, gone, width=1)
     assert (found.verdict, found.structure != "proved") == (Verdict.MIXED, True), found.reason
+
+
+ALTERED: dict[str, Function] = {
+    "factor": lambda m, x: sum(c * m.step for c in x.unbind(1)),
+    "bound": lambda m, x: sum(c.clamp(max=m.step) for c in x.unbind(1)),
+    "direction": lambda m, x: sum(c.flip(-1 if m.step == 1 else -2) for c in x.unbind(1)),
+    "what is added": lambda m, x: reduce(partial(torch.add, alpha=m.step), x.unbind(1)),
+    "behind it": lambda m, x: sum(x.unbind(1)) * m.step,
+    "order of operands": lambda m, x: reduce(
+        lambda a, b: torch.where(a < b, a, b) if m.step == 1 else torch.where(b < a, a, b),
+        x.unbind(1),
+    ),
+    "tensor": lambda m, x: sum(c * m.head.bias[0 if m.step == 1 else 1] for c in x.unbind(1)),
+    "in several lines": lambda m, x: summed(m, x)[:, 0],
+    "number taken out": lambda m, x: x[:, 0] * (x.amax().item() * m.step),
+    "number of all": lambda m, x: x.amax(1) / (x.abs().sum().item() + m.step),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("gone", [[2, 5, 7], [1, 2, 3, 5, 6, 7]], ids=str)
+@pytest.mark.parametrize("function", ALTERED.values(), ids=ALTERED)
+def test_a_function_over_channels_is_the_one_that_the_dense_network_calls(
+    function: Function, gone: Sequence[int]
+) -> None:
+    """That no equality can hold behind it is no reason to let another one pass."""
+
+    def over(m: Net, x: Tensor) -> Tensor:
+        return function(m, x).unsqueeze(1)
+
+    assert cut(over, gone, width=1).verdict is Verdict.MIXED
+    assert cut(over, gone, width=1, step=3).verdict is Verdict.WRONG
+    assert cut(hidden(over), gone, width=1, step=3).verdict is Verdict.WRONG
+
+
+PICKED: dict[str, Function] = {
+    "slice": lambda m, x: torch.stack([c * x[:, 0] for c in x.unbind(1)], 1),
+    "part": lambda m, x: (x.unbind(1)[0] * sum(x.unbind(1))).unsqueeze(1).expand(-1, 8, -1, -1),
+    "weight": in_lines(lambda m, c: c * m.make.bias[0]),
+}
+
+
+@pytest.mark.parametrize("function", PICKED.values(), ids=PICKED)
+def test_a_loop_that_picks_a_channel_by_its_place_needs_that_channel(function: Function) -> None:
+    """Once it has gone, another one is there."""
+
+    def over(m: Net, x: Tensor) -> Tensor:
+        return function(m, x).amax(1, keepdim=True)
+
+    for kind in (over, hidden(over)):
+        assert cut(kind, [0, 2, 5], width=1).verdict is Verdict.WRONG
+        assert cut(kind, [2, 5, 7], width=1).verdict.passes
 
 
 def hidden(function: Function) -> Function:
