@@ -247,6 +247,8 @@ def _with_attributes(answer: Verification, pruner: Any) -> Verification:
 
 def _label(policy: Any, config: Config, model: nn.Module) -> str:
     """The name of the policy that was used."""
+    if policy is None:
+        return OWN_PRUNER
     if isinstance(policy, str):
         return label_of(excluded(policy))
     if config.policy not in policies.POLICIES:  # what the request calls a list or a function
@@ -254,7 +256,7 @@ def _label(policy: Any, config: Config, model: nn.Module) -> str:
     if isinstance(policy, tuple | list):
         names = {module: name for name, module in model.named_modules()}
         return label_of([names.get(layer, layer) for layer in policy])
-    return OWN_PRUNER if policy is None else str(getattr(policy, "__qualname__", repr(policy)))
+    return str(getattr(policy, "__qualname__", repr(policy)))
 
 
 def _asked_by_us(

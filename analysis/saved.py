@@ -54,6 +54,10 @@ def save_pruned(pruned: Pruned, folder: str | Path) -> Path:
         InputError: the pruning was not proved, the folder holds other files, or the folder or the
             example inputs cannot be written. Existing files are left as they are.
     """
+    if not isinstance(pruned, Pruned):
+        raise InputError(
+            f"save_pruned takes what analysis.prune returned, and got {an(type(pruned).__name__)}"
+        )
     check_folder(folder, SAVED)
     found, tensors = pruned.verification, dict[str, Tensor]()
     if not found.verdict.passes:

@@ -113,6 +113,7 @@ def _accounts(dense: Dense, removals: Collection[Removal]) -> list[GroupAccount]
 
 
 def _share(groups: Collection[GroupAccount]) -> float:
-    """The share of the channels that went."""
-    removed, width = (sum(getattr(each, name) for each in groups) for name in ("removed", "width"))
+    """The share that went of the channels that may."""
+    free = [each for each in groups if each.reason is not Reason.IGNORED]
+    removed, width = (sum(getattr(each, name) for each in free) for name in ("removed", "width"))
     return removed / width if width else 0.0

@@ -151,6 +151,9 @@ def check_channels_divisible(outcome: "Outcome") -> None:
         )
 
 
+_UNRANKED = "DepGraph numbers the channels of a group wrongly, so that no ranking says which go"
+
+
 def check_removed_as_ranked(outcome: "Outcome") -> None:
     """The removed channels are those that rank below the threshold, by a recomputed importance."""
     if outcome.planned is None:
@@ -158,7 +161,7 @@ def check_removed_as_ranked(outcome: "Outcome") -> None:
         raise CheckSkippedError(
             "the ranking of the user's own pruner is not recomputed"
             if is_own
-            else outcome.run.verification.requested_unknown or "the network could not be traced"
+            else outcome.run.verification.requested_unknown or _UNRANKED
         )
     by_groups = outcome.run.config.cut == "groups"  # it ranks in float64 and says what it removes
     removed = {removal.root: set(removal.removed) for removal in outcome.removals}

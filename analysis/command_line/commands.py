@@ -139,7 +139,7 @@ def verify(options: Namespace) -> Answer:
     if cured:
         cure = _prune_command(options)
         data |= {"cured": as_json.verify(given.info, cured)["runs"], "cure": cure}
-        said = "\n".join([said, text.cured(cured), cure])
+        said = "\n".join([said, text.cured(cured, cure)])
     return answered(options, data, said, passed=passed)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import chain
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +50,11 @@ def _built(pruned: Network) -> nn.Module:
 
 
 def _read(path: str, dense: nn.Module) -> Mapping[str, Tensor]:
+    if not Path(path).is_file():
+        raise InputError(
+            f"{path!r}: no such file; expected a state dict, an ONNX file or an archive of "
+            "torch.export"
+        )
     try:
         state = state_in(path, dense)
     except OptionError as error:

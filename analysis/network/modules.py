@@ -1,8 +1,26 @@
 """The modules of a network, by name."""
 
+from inspect import isclass, isroutine
+from typing import Any
+
 from torch import nn
 
-__all__ = ["named_modules"]
+from analysis.errors import InputError, an
+
+__all__ = ["check_module", "named_modules"]
+
+
+def check_module(model: Any) -> None:
+    """Refuse what is no module, as a function that makes one.
+
+    Raises:
+        InputError: says what to pass instead.
+    """
+    if not isinstance(model, nn.Module):
+        called = "; call it, and pass what it returns" if isroutine(model) or isclass(model) else ""
+        raise InputError(
+            f"the model is {an(type(model).__name__)}; expected a torch.nn.Module{called}"
+        )
 
 
 def named_modules(model: nn.Module, *, remove_duplicate: bool = True) -> dict[str, nn.Module]:
@@ -13,7 +31,11 @@ def named_modules(model: nn.Module, *, remove_duplicate: bool = True) -> dict[st
     Args:
         model: the network.
         remove_duplicate: whether a module that is shared is listed under its first name alone.
+
+    Raises:
+        InputError: it is no module.
     """
+    check_module(model)
     found: dict[str, nn.Module] = {}
     seen: set[int] = set()
 

@@ -73,9 +73,10 @@ def _at(output: Any, path: str) -> Any:
         entries = _entries(found)
         if entries.get(part) is None:
             there = ", ".join(f"`{name}`" for name, value in entries.items() if value is not None)
+            is_whole = f"that is {an(type(found).__name__)}; leave out {part!r}"
             raise InputError(
-                f"outputs: the model has no output at {path!r}; expected, in place of {part!r}, "
-                f"{there or f'nothing, as that is {an(type(found).__name__)}'}"
+                f"outputs: the model has no output at {path!r}; "
+                + (f"expected, in place of {part!r}, {there}" if there else is_whole)
             )
         found = entries[part]
     return found

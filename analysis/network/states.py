@@ -117,7 +117,12 @@ def state_in(path: str, model: nn.Module) -> Any:
             ) from error
         raise OptionError(
             "weights",
-            f"{path!r} cannot be read as a state dict ({type(error).__name__}: "
-            f"{one_line(error)[:200]}); expected a file that safetensors.torch.save_model(model, "
-            "...) or torch.save(model.state_dict(), ...) wrote",
+            f"{path!r} cannot be read as a state dict ({_cause(error)}); expected a file that "
+            "safetensors.torch.save_model(model, ...) or torch.save(model.state_dict(), ...) wrote",
         ) from error
+
+
+def _cause(error: Exception) -> str:
+    """The error in a line, without PyTorch's advice to load what may run code."""
+    kind, text = type(error).__name__, one_line(error)
+    return kind if "weights_only" in text else f"{kind}: {text[:200]}"

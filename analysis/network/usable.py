@@ -15,6 +15,7 @@ from analysis.network.inference import (
     outputs_of,
     relative_error,
 )
+from analysis.network.modules import check_module
 from analysis.processes import budgets
 
 __all__ = ["check_usable", "restored", "writes_undone"]
@@ -26,9 +27,8 @@ def check_usable(model: Any) -> None:
     Raises:
         InputError: not a module, a wrapper around one, or a module without values.
     """
+    check_module(model)
     kind = type(model).__name__
-    if not isinstance(model, nn.Module):
-        raise InputError(f"the model is {an(kind)}; expected a torch.nn.Module")
     inner = next((text for fits, text in _WRAPPERS if fits(model)), None)
     if inner is not None:
         raise InputError(f"the model is {an(kind)}; expected the module itself: pass {inner}")

@@ -112,14 +112,12 @@ _WRITTEN = {
 }
 
 
-def cured(found: Sequence[Run]) -> str:
-    """The same prunings by groups, and before the command that makes them."""
-    return "\n".join(
-        ["the same prunings by groups:", run_table(found), *run_notes(found), _TO_MAKE]
-    )
-
-
-_TO_MAKE = "this command makes them:"
+def cured(found: Sequence[Run], command: str) -> str:
+    """The same prunings by groups, and the command that makes them where it makes any."""
+    lines = ["the same prunings by groups:", run_table(found), *run_notes(found)]
+    if any(run.verification.verdict.passes for run in found):
+        lines += ["this command makes them:", command]
+    return "\n".join(lines)
 
 
 def run_table(found: Sequence[Run]) -> str:
@@ -257,7 +255,7 @@ def _advice(dropped: Sequence[Run]) -> str:
     is_local = all(run.config.scope == "local" for run in dropped)
     smaller = "a smaller ratio" if is_local else "a smaller ratio or --scope local"
     return (
-        "dropped groups keep all their channels: macs --sweep shows from which ratio on; "
+        "dropped groups keep all their channels: macs --sweep 0:0.9:0.1 shows from which ratio on; "
         f"{smaller} may avoid that, --max-dropped allows it"
     )
 

@@ -45,8 +45,9 @@ def section(study: Study, absent: Iterable[Absent]) -> Section:
         (
             f"Made by `{study.command}`. On the same versions the command makes it again, byte for "
             + ("byte, whatever the processor." if study.is_case_study else _ELSEWHERE),
-            "Not measured: accuracy (no network is trained here), time (MACs are not time), memory "
-            "of activations. Not counted as MACs: activations, bias and residual additions, for "
+            "Not measured: time (MACs are not time), memory of activations"
+            + ("" if study.is_case_study else ", accuracy (no network is trained here)")
+            + ". Not counted as MACs: activations, bias and residual additions, for "
             "which fvcore has no rule.",
             "`results.json` beside this page holds the measurements of every pruning; "
             "`results.schema.json` says what each field means. `report.md` is this page as "

@@ -7,7 +7,7 @@ from nets import Chain, inputs_for, make
 from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
-from analysis import count_macs, verify
+from analysis import compare, count_macs, inspect_groups, prune, save_pruned, verify, watch
 from analysis.errors import InputError
 from analysis.groups.depgraph import dependency_groups
 from analysis.records import Verdict
@@ -47,6 +47,24 @@ def test_what_cannot_be_analysed_says_what_to_pass(name: str) -> None:
     ):
         with pytest.raises(InputError, match=message):
             function()
+
+
+def test_a_function_that_makes_a_model_is_refused_wherever_a_model_is_taken(tmp_path) -> None:
+    def build() -> nn.Module:
+        return make(Chain)
+
+    inputs = inputs_for(make(Chain))
+    for function in (
+        lambda: prune(build, inputs, 0.5),
+        lambda: compare(build, make(Chain), inputs),
+        lambda: compare(make(Chain), build, inputs),
+        lambda: watch(build, inputs).__enter__(),
+        lambda: inspect_groups(build, inputs),
+    ):
+        with pytest.raises(InputError, match=r"the model is a function.*call it, and pass what"):
+            function()
+    with pytest.raises(InputError, match=r"what analysis\.prune returned, and got a Chain"):
+        save_pruned(make(Chain), tmp_path / "saved")
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64], ids=str)

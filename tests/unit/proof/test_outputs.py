@@ -115,7 +115,7 @@ def test_each_step_is_proved_on_the_outputs_that_count() -> None:
 
 @pytest.mark.parametrize(
     ("path", "there"),
-    [("2", "`0`, `1`"), ("logits", "`0`, `1`"), ("0.x", "nothing, as that is a Tensor")],
+    [("2", "`0`, `1`"), ("logits", "`0`, `1`"), ("0.x", "leave out 'x'")],
 )
 def test_a_path_to_no_output_is_refused_before_anything_is_pruned(path, there) -> None:
     model = make(Telling)

@@ -558,9 +558,11 @@ def test_a_pruners_cap_may_be_any_number_and_its_list_hold_strangers(cap: float)
         ignored = [model.head, nn.Linear(2, 2)]
         return pruner_of(model, pruning_ratio=ratio, max_pruning_ratio=cap, ignored_layers=ignored)
 
-    run = prune_and_prove(dense, Config(0.5), "classifier", pruner_factory=pruner).run
-    assert run.verification.verdict.passes
-    assert (run.config.max_pruning_ratio, run.config.policy) == (1.0, OWN_PRUNER)
+    for asked in ("classifier", "first,head"):  # the pruner has layers of its own that it ignores
+        config = Config(0.5, policy=asked)
+        run = prune_and_prove(dense, config, asked, pruner_factory=pruner).run
+        assert run.verification.verdict.passes
+        assert (run.config.max_pruning_ratio, run.config.policy) == (1.0, OWN_PRUNER)
 
 
 def test_a_run_is_named_by_the_policy_that_was_used() -> None:
