@@ -57,7 +57,8 @@ def in_float64(model: nn.Module) -> Iterator[None]:
         for parameter, data in parameters:
             parameter.data = widened(data)
         for own, name, buffer in buffers:
-            own[name] = widened(buffer)
+            wider = widened(buffer)
+            own[name] = buffer.clone() if wider is buffer else wider  # forward may write to it
         torch.set_default_dtype(torch.float64)
         with _Double():
             yield

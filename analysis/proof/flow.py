@@ -64,6 +64,14 @@ class Flow:
         step = self._dense[source[0]]
         return id(step) in self._left and source[1] not in self._left[id(step)]
 
+    def is_read(self, step: Step) -> bool:
+        """Whether values of what a step of the dense network makes are used, as far as is known."""
+        call = self._number[id(step)]
+        used = (self._dense[each].place.operator for each in self._uses[call])
+        return call in self._leaving or any(
+            name not in operators.FACTORIES and not name.endswith("_like") for name in used
+        )
+
     def chooses_paths_alone(self, step: Step, is_taken: Callable[[int], bool]) -> bool:
         """Whether all that comes of a step of the dense network decides what is called.
 

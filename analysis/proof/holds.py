@@ -1,15 +1,20 @@
 """Channels that should have stayed, and have gone."""
 
 from collections.abc import Iterator
+from itertools import combinations
 
+import numpy as np
 from torch import nn
 
 from analysis.network.computed_weights import way_out
-from analysis.network.labels.reasons import OUTPUT, SCALED
+from analysis.network.labels.reasons import OUTPUT, SCALED, UNKNOWN
 from analysis.network.labels.records import Hold, Place, Trace
 from analysis.proof.staying import Removed
 
-__all__ = ["broken_holds", "scaled_otherwise"]
+__all__ = ["UNALIGNED", "broken_holds", "scaled_otherwise", "unaligned"]
+
+
+UNALIGNED = "channels that went meet others that stay"
 
 
 def broken_holds(trace: Trace, removed: Removed) -> Iterator[str]:
@@ -22,6 +27,23 @@ def broken_holds(trace: Trace, removed: Removed) -> Iterator[str]:
     for hold in _broken(trace, removed):
         if hold.why != OUTPUT:
             yield f"{hold.why} at {_place(trace, hold)}"
+
+
+def unaligned(trace: Trace, removed: Removed) -> Iterator[str]:
+    """Where channels that went meet others that stay, in an operator that no rule follows.
+
+    What it does with two tensors at the same position, nobody knows; the pruned network gives it
+    other pairs.
+
+    Args:
+        trace: of the dense network.
+        removed: for each label of it whether its position has gone.
+    """
+    for hold in _broken(trace, removed):
+        arriving = trace.steps[hold.step].arriving if hold.why == UNKNOWN else ()
+        for one, other in combinations(arriving, 2):
+            if one.size == other.size and not np.array_equal(removed[one], removed[other]):
+                yield f"{UNALIGNED} at {_place(trace, hold)}"
 
 
 def scaled_otherwise(trace: Trace, removed: Removed, dense: nn.Module) -> tuple[str, str]:

@@ -36,8 +36,10 @@ def _has_gone(step: Step, place: int, removed: Removed) -> bool:
     return any(_all_removed(labels_of(plane), removed) for plane in planes)
 
 
-def calls_left(line: Sequence[Step], calls: Sequence[Step], removed: Removed) -> list[Step] | None:
-    """What is left of a line without what it does to channels that went, each by itself.
+def calls_left(
+    line: Sequence[Step], calls: Sequence[Step], removed: Removed
+) -> tuple[list[Step], list[Step]] | None:
+    """What is left of a line, and what it does to channels that went, each by itself.
 
     Args:
         line: what it calls in the dense network.
@@ -47,13 +49,22 @@ def calls_left(line: Sequence[Step], calls: Sequence[Step], removed: Removed) ->
     Returns:
         None where an operator that is left takes such a channel together with others.
     """
-    left = [step for step in line if not _goes(step, removed)]
-    for step in left:
-        if step.place.operator not in operators.BESIDE:
-            given = (source for source in step.sources if isinstance(source, tuple))
-            if any(_has_gone(calls[call], place, removed) for call, place in given):
-                return None
-    return left
+    left: list[Step] = []
+    gone: list[Step] = []
+    for step in line:
+        given = [source for source in step.sources if isinstance(source, tuple)]
+        # Of attention to a head that went no label is left, but all that comes of it went, too.
+        went = [
+            any(calls[call] is each for each in gone) or _has_gone(calls[call], place, removed)
+            for call, place in given
+        ]
+        if _goes(step, removed) or (went and all(went)):
+            gone.append(step)
+        elif any(went) and step.place.operator not in operators.BESIDE:
+            return None
+        else:
+            left.append(step)
+    return left, gone
 
 
 def _goes(step: Step, removed: Removed) -> bool:

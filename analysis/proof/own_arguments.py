@@ -9,6 +9,7 @@ state that both networks share shows in the dense network, which is run once mor
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache, cached_property
+from itertools import zip_longest
 from math import isclose
 from typing import Any
 
@@ -51,11 +52,20 @@ class OwnArguments:
         others: Sequence[Step],
     ) -> None:
         self.dense, self._inputs, self._kept = dense, inputs, kept
+        self._calls = trace.calls
         self._number = {id(step): n for n, step in enumerate(trace.calls)}
         self._origins = Origins(trace)
         self.take_number = cache(self._takes_number)
         self._others = others
         self._after = {id(step): n for n, step in enumerate(others)}
+
+    def goes_as_before(self) -> bool:
+        """Whether the dense network still calls what it did before foreign code ran."""
+        pairs = zip_longest(self._calls, self._again)
+        return all(
+            one is not None and other is not None and _calls_alike([one], [other])
+            for one, other in pairs
+        )
 
     def follow_widths(self, step: Step, other: Step) -> bool:
         """Whether the dense network still gives an operator what it gave, and cut, what it gets."""

@@ -16,12 +16,14 @@ from analysis.network.inference import (
     collector_paused,
     left_as_found,
     named_tensors,
+    walk,
 )
 from analysis.network.labels.operators import RANDOM
 from analysis.network.labels.reasons import POSITIONS
 from analysis.network.layers import is_normalisation
 from analysis.network.outputs import counted_outputs
 from analysis.proof import comparing, exercised, masking
+from analysis.proof.holds import UNALIGNED
 from analysis.proof.lookups import looks_up_channels
 from analysis.proof.masked_dense import MaskedDense, OverKept
 from analysis.proof.other_sizes import Noted
@@ -71,6 +73,10 @@ def prove_against(expected: MaskedDense, pruned: nn.Module) -> Verification:
                 answer = further(expected, pruned, answer)
         if answer.verdict.passes and answer.unexercised:
             answer = _telling(answer, f"not exercised in eval mode: {_some(answer.idle)}")
+        if answer.verdict.passes and not any(each.numel() for each in walk(expected.examples)):
+            answer = _telling(
+                answer, "the example inputs are empty, so that no number was compared"
+            )
         paths = counted_outputs(expected.dense)
         if paths:
             named = ", ".join(f"`{path}`" for path in paths)
@@ -186,6 +192,8 @@ class _Proof:
 
     def _over_kept_channels(self, found: comparing.Observation) -> Verification | None:
         """The verdict if equality holds once functions combine kept channels alone, else None."""
+        if self._structure.held.startswith(UNALIGNED):
+            return None  # over kept channels it is another function
         holds = self._expected.noted.recording.trace.holds
         if any(hold.why == POSITIONS for hold in holds):
             return None  # removed channels are NaN there, and NaN as a position ends the process
@@ -297,6 +305,8 @@ class _Proof:
         """What a verdict that passes does not cover."""
         if structure.unknown or structure.held:
             yield f"shown on random inputs alone: {structure.unknown or structure.held}"
+        if structure.draws:
+            yield "it draws random numbers, of which two passes show nothing"
         changed = list(exercised.changed_attributes(self._dense, self._pruned))
         if changed:
             yield _some(changed)

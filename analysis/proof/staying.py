@@ -55,6 +55,28 @@ class Staying:
         found = _varying(self.translated(labels_of(plane)) for plane in others)
         return len(expected) == len(found) > 0 and all(map(np.array_equal, expected, found))
 
+    def picks_alike(self, planes: Iterable[Tensor], others: Iterable[Tensor]) -> bool:
+        """Whether the single channels that planes of both networks carry are the same.
+
+        One that is left alone on its axis has no label in the pruned network.
+        """
+        before, after = (
+            [
+                int(own[0])
+                for plane in each
+                if (own := np.unique(labels_of(plane))).size == 1 and own[0]
+            ]
+            for each in (planes, others)
+        )
+        found = {int(self.of[label]) for label in map(self._in_dense, after) if label >= 0}
+        return all(
+            not self.removed[label] and (self.single[label] or int(self.of[label]) in found)
+            for label in before
+        )
+
+    def _in_dense(self, label: int) -> int:
+        return self._standing.get(label, label)
+
     def translated(self, labels: Labels) -> Labels:
         """Labels of the pruned pass as those of the dense one; -1 for what that does not have."""
         return _translated(labels, self._standing)

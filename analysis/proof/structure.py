@@ -32,7 +32,7 @@ from analysis.proof.conflicts import conflicts
 from analysis.proof.constants import PARTS, Constants, OtherArgumentsError, has_collapsed
 from analysis.proof.exercised import forgetful
 from analysis.proof.flow import Flow
-from analysis.proof.holds import broken_holds, scaled_otherwise
+from analysis.proof.holds import broken_holds, scaled_otherwise, unaligned
 from analysis.proof.labels_left import NotOneCutError, labels_after
 from analysis.proof.lines import kind_of, other_lines, other_operators, paired, site_of
 from analysis.proof.loops import (
@@ -231,6 +231,8 @@ class _Lining:
                 differs=str(error), layer=place.module, conflicts=tuple(self._conflicting())
             )
         except _UnknownError as error:
+            if not self._own.goes_as_before():
+                return Structure(differs=f"{error}; {_SHARED}", layer=place.module)
             return Structure(unknown=str(error), layer=place.module)
         differs, layer = scaled_otherwise(self._dense.trace, self._removed, self._own.dense)
         combined = list(self._combined())
@@ -265,9 +267,12 @@ class _Lining:
                 if not (written_out and any(map(has_collapsed, here, there))):
                     raise
                 self._check_product(here, there)
-        elif (left := self._calls_left(here)) and [*map(kind_of, left)] == others:
-            for step in here:
+        elif (parts := self._calls_left(here)) and [*map(kind_of, parts[0])] == others:
+            left, gone = parts
+            for step in left:
                 self._flow.note_left(step, parts_left(step, self._removed))
+            for step in gone:
+                self._flow.note_left(step, [])
             self._check_each(left, there)
             if counts_channels(here) and not are_numbered_alike(left, there):
                 raise _DiffersError(f"{_COUNTED} at {here[0].place}")
@@ -326,7 +331,7 @@ class _Lining:
         self._flow.note_line(here, there)
         self._uncertain = f"channels are split into other parts at {here[0].place}"
 
-    def _calls_left(self, line: Sequence[Step]) -> Sequence[Step] | None:
+    def _calls_left(self, line: Sequence[Step]) -> tuple[list[Step], list[Step]] | None:
         return calls_left(line, self._dense.trace.calls, self._removed)
 
     def _check(self, step: Step, other: Step) -> None:
@@ -390,6 +395,9 @@ class _Lining:
                 return
             self._flow.note_left(step, left)
         for place, own in enumerate(left):
+            planes = other.planes[place] if other.planes else ()
+            if self._is_pick(step) and not self._staying.picks_alike(step.planes[own], planes):
+                raise _DiffersError(f"{step.place} picks another channel by its place")
             expected = self._staying.expected(step.planes[own])
             found = self._staying.found(other.planes[place] if other.planes else ())
             if not found and self._staying.single.any():
@@ -409,11 +417,18 @@ class _Lining:
                     + (", as they are split into heads or blocks" if split else "")
                 )
 
+    def _is_pick(self, step: Step) -> bool:
+        """Whether values of one of several channels are taken out, and not its size alone."""
+        is_moved = step.place.operator in operators.MOVEMENT
+        of_several = any(np.unique(labels).size > 1 for labels in step.arriving)
+        return is_moved and of_several and self._flow.is_read(step)
+
     def _held(self) -> str:
         """What could not be followed of channels that have gone."""
         if self._uncertain:
             return self._uncertain
-        return next(broken_holds(self._dense.trace, self._removed), self._taken)
+        held = next(broken_holds(self._dense.trace, self._removed), self._taken)
+        return next(unaligned(self._dense.trace, self._removed), held)
 
     def _conflicting(self) -> Iterator[tuple[str, str]]:
         dense, pruned = self._dense.trace, self._pruned.trace
@@ -437,6 +452,8 @@ class _Lining:
             if gone and (is_known or not self._flow.chooses_paths_alone(step, is_taken)):
                 yield each
 
+
+_SHARED = "since the pruner ran, the dense network goes another way as well: both share state"
 
 _LOOP, _COUNTED = "a loop over channels", "a loop that gives each channel a number"
 _NUMBERS, _VALUES = "a number that is taken out of tensors", "values that are taken out of tensors"

@@ -1,0 +1,158 @@
+"""Channels that code picks by their place, heads that go whole, and tensors that meet others."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+import torch
+import torch_pruning as tp
+from between import Net, built, images
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+from analysis import verify, watch
+from analysis.records import Verdict, Verification
+
+Function = Callable[[Net, Tensor], Tensor]
+
+
+def cut(function: Function, gone: Sequence[int]) -> Verification:
+    model: Any = built(lambda: Net(function))
+    with watch(model, images()) as watched:
+        tp.prune_conv_out_channels(model.make, list(gone))
+        tp.prune_conv_in_channels(model.read, list(gone))
+    found: Verification = watched.verification
+    return found
+
+
+PICKED: dict[str, Function] = {
+    "slice": lambda m, x: x + (x[:, 1:2] - 1e9).relu(),
+    "select": lambda m, x: x * (x[:, 1] - 1e9).relu().unsqueeze(1),
+    "narrow": lambda m, x: x + (x.narrow(1, 1, 1) - 1e9).relu(),
+    "index_select": lambda m, x: x + (x.index_select(1, torch.tensor([1])) - 1e9).relu(),
+    "a parameter": lambda m, x: x * (m.make.bias[1] - 1e9).relu(),
+    "behind a softmax": lambda m, x: x * x.softmax(1)[:, 1:2],
+    "behind a sum": lambda m, x: x * x.cumsum(1)[:, 1:2],
+}
+
+
+@pytest.mark.parametrize("function", PICKED.values(), ids=PICKED)
+def test_a_channel_that_is_picked_by_its_place_is_the_same_one(function: Function) -> None:
+    """With channel 0, all others have another place; with channel 1, another one is there."""
+    assert cut(function, [5, 7]).verdict.passes
+    assert cut(function, [0, 5]).verdict is Verdict.WRONG
+    assert cut(function, [1, 5]).verdict is Verdict.WRONG
+
+
+class Loop(nn.Module):
+    """Attention that is written as a loop over its heads, which are parts of ``size`` channels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.q, self.k, self.v = (nn.Linear(16, 16) for _ in range(3))
+        self.out = nn.Linear(16, 4)
+        self.size, self.factor, self.order = 4, 1.0, 1
+
+    def forward(self, x: Tensor) -> Tensor:
+        parts = [each(x).split(self.size, -1) for each in (self.q, self.k, self.v)]
+        found = []
+        for q, k, v in zip(*parts, strict=True):
+            scores = q @ k.transpose(1, 2)
+            scores = (scores * self.factor).softmax(-1)
+            found.append(scores @ v)
+        return self.out(torch.cat(found[:: self.order], -1))
+
+
+def without_heads(heads: Sequence[int], **altered: Any) -> Verdict:
+    model: Any = built(Loop)
+    gone = [head * 4 + each for head in heads for each in range(4)]
+    with watch(model, torch.randn(2, 5, 16)) as watched:
+        for layer in (model.q, model.k, model.v):
+            tp.prune_linear_out_channels(layer, gone)
+        tp.prune_linear_in_channels(model.out, gone)
+        for name, value in altered.items():
+            setattr(model, name, value)
+    verdict: Verdict = watched.verification.verdict
+    return verdict
+
+
+@pytest.mark.parametrize("heads", [[0], [1, 3], [0, 1, 2]], ids=str)
+def test_a_loop_over_heads_is_the_same_without_those_that_went(heads: Sequence[int]) -> None:
+    assert without_heads(heads) is Verdict.EXACT
+    assert without_heads(heads, factor=3.0) is Verdict.WRONG
+    if len(heads) < 3:
+        assert without_heads(heads, order=-1) is Verdict.WRONG
+
+
+UNLISTED: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "mse": F.mse_loss,
+    "huber": F.huber_loss,
+    "dist": torch.dist,
+}
+
+
+@pytest.mark.parametrize("meet", UNLISTED.values(), ids=UNLISTED)
+def test_what_meets_in_an_operator_that_no_rule_follows_meets_its_own(
+    meet: Callable[[Tensor, Tensor], Tensor],
+) -> None:
+    """A channel and the last but as many: cut alike at both ends, these still meet."""
+
+    def met(m: Net, x: Tensor) -> Tensor:
+        return x * meet(x, x.flip(1).sigmoid())
+
+    assert cut(met, [2, 5]).verdict is Verdict.MIXED
+    assert cut(met, [2, 4]).verdict is Verdict.WRONG
+
+
+class Counting(nn.Module):
+    """It counts its calls, in eval mode too, as codebooks count how often a row is used."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.make, self.read = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 6, 1)
+        self.head = nn.Linear(6, 2)
+        self.register_buffer("calls", torch.zeros((), dtype=dtype))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        return self.head(self.read(self.make(x)).mean((2, 3)))
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.float32, torch.float64], ids=str)
+def test_a_network_that_counts_its_calls_is_proved(dtype: torch.dtype) -> None:
+    model: Any = built(lambda: Counting(dtype))
+    pruner = tp.pruner.MagnitudePruner(
+        model, images(), importance=tp.importance.MagnitudeImportance(p=1),
+        pruning_ratio=0.5, ignored_layers=[model.head],
+    )  # fmt: skip
+    assert verify(model, images(), pruner).verdict is Verdict.EXACT
+    assert model.make.out_channels == 4
+
+
+def test_a_network_that_no_sample_ran_through_says_so() -> None:
+    model: Any = built(lambda: Net(lambda m, x: x.relu()))
+    with watch(model, images()[:0]) as watched:
+        tp.prune_conv_out_channels(model.make, [0])
+        tp.prune_conv_in_channels(model.read, [0])
+    assert "no number was compared" in watched.verification.reason
+
+
+SWITCH = {"gelu": True}
+
+
+def test_a_switch_that_both_networks_share_does_not_move_the_reference() -> None:
+    def function(m: Net, x: Tensor) -> Tensor:
+        if SWITCH["gelu"]:
+            return F.gelu(x)
+        return F.relu(x)
+
+    model: Any = built(lambda: Net(function))
+    try:
+        with watch(model, images()) as watched:
+            tp.prune_conv_out_channels(model.make, [0])
+            tp.prune_conv_in_channels(model.read, [0])
+            SWITCH["gelu"] = False
+        assert watched.verification.verdict is Verdict.WRONG
+        assert "both share state" in watched.verification.reason
+    finally:
+        SWITCH["gelu"] = True
