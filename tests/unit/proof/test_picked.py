@@ -1,6 +1,10 @@
 """Channels that code picks by their place, heads that go whole, and tensors that meet others."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -135,6 +139,50 @@ def test_a_network_that_no_sample_ran_through_says_so() -> None:
         tp.prune_conv_out_channels(model.make, [0])
         tp.prune_conv_in_channels(model.read, [0])
     assert "no number was compared" in watched.verification.reason
+
+
+class Level(Enum):
+    LOW, HIGH = 0.1, 0.9
+
+
+@dataclass
+class Rates:
+    dropout: float
+
+
+HELD: dict[str, tuple[Callable[[], Any], Callable[[], Any], str]] = {
+    "dict": (lambda: {"p": 0.1}, lambda: {"p": 0.9}, "`rates['p']`"),
+    "dict in a dict": (lambda: {"a": {"p": 1}}, lambda: {"a": {"p": 2}}, "`rates['a']['p']`"),
+    "dataclass": (lambda: Rates(0.1), lambda: Rates(0.9), "`rates.dropout`"),
+    "namespace": (lambda: SimpleNamespace(p=1), lambda: SimpleNamespace(p=2), "`rates.p`"),
+    "enum": (lambda: Level.LOW, lambda: Level.HIGH, "`rates`"),
+    "set": (lambda: {1, 2}, lambda: {1, 3}, "`rates`"),
+    "dtype": (lambda: torch.float16, lambda: torch.float32, "`rates`"),
+    "partial": (
+        lambda: partial(F.dropout, p=0.1),
+        lambda: partial(F.dropout, p=0.9),
+        "`rates['p']`",
+    ),
+    "built-in function": (
+        lambda: torch.relu,
+        lambda: torch.tanh,
+        "`rates` of the model is another",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", HELD)
+def test_what_an_attribute_holds_inside_is_told_where_it_is_another(name: str) -> None:
+    """No operator of eval mode reads it, as a rate that only training uses."""
+    before, after, told = HELD[name]
+    for change, is_told in ((before, False), (after, True)):
+        model: Any = built(lambda: Net(lambda m, x: x.relu(), rates=before()))
+        with watch(model, images()) as watched:
+            tp.prune_conv_out_channels(model.make, [0])
+            tp.prune_conv_in_channels(model.read, [0])
+            model.rates = change()
+        assert watched.verification.verdict is Verdict.EXACT
+        assert (told in watched.verification.reason) is is_told, watched.verification.reason
 
 
 SWITCH = {"gelu": True}
