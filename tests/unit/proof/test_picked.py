@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from enum import Enum
 from functools import partial
 from types import SimpleNamespace
@@ -183,6 +184,45 @@ def test_what_an_attribute_holds_inside_is_told_where_it_is_another(name: str) -
             model.rates = change()
         assert watched.verification.verdict is Verdict.EXACT
         assert (told in watched.verification.reason) is is_told, watched.verification.reason
+
+
+@dataclass
+class Scored:
+    scores: Tensor
+    best: float
+
+
+RETURNED: dict[str, Callable[[Tensor], Any]] = {
+    "dataclass": lambda y: Scored(y.detach() * 0, float(y.amax())),
+    "NumPy": lambda y: (y.detach() * 0, y.detach().numpy()),
+    "set": lambda y: (y.detach() * 0, {float(y.amax())}),
+    "Decimal": lambda y: (y.detach() * 0, Decimal(float(y.amax()))),
+    "sparse": lambda y: y.to_sparse(),
+}
+
+
+class Returning(nn.Module):
+    def __init__(self, returned: Callable[[Tensor], Any]) -> None:
+        super().__init__()
+        self.make, self.read = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 6, 1)
+        self.head, self.returned, self.factor = nn.Linear(6, 2), returned, 1.0
+
+    def forward(self, x: Tensor) -> Any:
+        return self.returned(self.head(self.read(self.make(x)).mean((2, 3))) * self.factor)
+
+
+@pytest.mark.parametrize("returned", RETURNED.values(), ids=RETURNED)
+def test_numbers_of_an_output_are_compared_whatever_holds_them(
+    returned: Callable[[Tensor], Any],
+) -> None:
+    for factor in (1.0, 3.0):
+        model: Any = built(lambda: Returning(returned))
+        with watch(model, images()) as watched:
+            tp.prune_conv_out_channels(model.make, [0, 2])
+            tp.prune_conv_in_channels(model.read, [0, 2])
+            model.factor = factor
+        found = watched.verification
+        assert (found.verdict is Verdict.EXACT) is (factor == 1), found.reason
 
 
 SWITCH = {"gelu": True}
