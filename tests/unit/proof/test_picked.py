@@ -15,7 +15,7 @@ from between import Net, built, images
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from analysis import verify, watch
+from analysis import prune, verify, watch
 from analysis.records import Verdict, Verification
 
 Function = Callable[[Net, Tensor], Tensor]
@@ -223,6 +223,26 @@ def test_numbers_of_an_output_are_compared_whatever_holds_them(
             model.factor = factor
         found = watched.verification
         assert (found.verdict is Verdict.EXACT) is (factor == 1), found.reason
+
+
+CLASSES: dict[str, Callable[[Tensor], Any]] = {
+    "argmax": lambda y: y.argmax(1),
+    "topk": lambda y: y.topk(2, 1),
+    "topk's places": lambda y: y.topk(2, 1)[1],
+    "sort": lambda y: y.sort(-1)[1][..., 0],
+    "argsort": lambda y: y.argsort(1, descending=True)[:, :2],
+}
+
+
+@pytest.mark.parametrize("returned", CLASSES.values(), ids=CLASSES)
+def test_classes_that_are_numbered_anew_are_wrong(returned: Callable[[Tensor], Any]) -> None:
+    """The number of a class is its place among all of them."""
+    model: Any = built(lambda: Returning(returned))
+    with watch(model, images()) as watched:
+        tp.prune_linear_out_channels(model.head, [0])
+    assert watched.verification.verdict in (Verdict.WRONG, Verdict.BROKEN)
+    pruned: Any = prune(built(lambda: Returning(returned)), images(), 0.5).model
+    assert (pruned.make.out_channels, pruned.head.out_features) == (4, 2)
 
 
 SWITCH = {"gelu": True}
