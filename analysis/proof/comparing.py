@@ -1,11 +1,13 @@
 """Compare two networks: do they compute the same function?"""
 
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
+from decimal import Decimal
 from functools import lru_cache
 from math import inf, pi
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch._C._functorch import is_functorch_wrapped_tensor
@@ -103,7 +105,11 @@ def observe(model: nn.Module, inputs: Inputs, seed: int = 0) -> Observation:
     try:
         torch.manual_seed(seed)
         output = forward(model, inputs)
-        return Observation([*output_tensors(output), *_numbers(output)], tuple(seen))
+        outputs = (
+            each if each.layout is torch.strided else each.to_dense()
+            for each in output_tensors(output)
+        )
+        return Observation([*outputs, *_numbers(output)], tuple(seen))
     finally:
         for handle in handles:
             handle.remove()
@@ -112,8 +118,14 @@ def observe(model: nn.Module, inputs: Inputs, seed: int = 0) -> Observation:
 def _numbers(output: Any) -> Iterator[Tensor]:
     """The numbers of an output that are no tensors; whole ones, which may be sizes, aside."""
     for leaf in tree_leaves(output):
-        if isinstance(leaf, float):
-            yield torch.tensor(leaf, dtype=torch.float64)
+        if isinstance(leaf, float | Decimal):
+            yield torch.tensor(float(leaf), dtype=torch.float64)
+        elif isinstance(leaf, np.ndarray) and leaf.dtype.kind in "fc":
+            yield torch.from_numpy(leaf.astype(np.complex128 if leaf.dtype.kind == "c" else float))
+        elif isinstance(leaf, set | frozenset):
+            yield from _numbers(sorted(leaf, key=repr))
+        elif is_dataclass(leaf) and not isinstance(leaf, type):
+            yield from _numbers([getattr(leaf, field.name) for field in fields(leaf)])
 
 
 def _trace(layer: nn.Module, output: Tensor, vectors: dict[int, Tensor]) -> Tensor:

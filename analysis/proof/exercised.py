@@ -2,7 +2,11 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
+from dataclasses import is_dataclass
+from enum import Enum
+from functools import partial
 from inspect import isroutine
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -71,7 +75,7 @@ def unexercised(model: nn.Module, used: Collection[str]) -> list[str]:
     ]
 
 
-_PLAIN = (bool, int, float, str, type(None))
+_PLAIN = (bool, int, float, complex, str, type(None), Enum, torch.dtype)
 
 
 def changed_attributes(dense: nn.Module, pruned: nn.Module) -> Iterator[str]:
@@ -105,13 +109,34 @@ def changed_attributes(dense: nn.Module, pruned: nn.Module) -> Iterator[str]:
 
 def _differing(module: nn.Module, other: nn.Module) -> Iterator[tuple[str, Any, Any]]:
     """Attributes that are no tensors and hold another value: what, and which of both."""
-    others = vars(other)
-    for key, value in vars(module).items():
-        found = others.get(key, value)
-        if found is value or key.startswith("_") or key == "training":
-            continue
-        if _is_plain(value) and _is_plain(found) and value != found:
-            yield key, value, found
+    before, after = own_attributes(module), own_attributes(other)
+    for key in before:
+        if key in after and before[key] is not after[key]:
+            found = dict(_plain(key, after[key]))
+            for place, value in _plain(key, before[key]):
+                if place in found and value != found[place]:
+                    yield place, value, found[place]
+
+
+def _plain(place: str, value: Any, depth: int = 0) -> Iterator[tuple[str, Any]]:
+    """Numbers, words and lists of them that an attribute holds, by their place in it."""
+    if _is_plain(value):
+        yield place, value
+    elif depth == _DEEPEST:
+        return
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _plain(f"{place}[{key!r}]", inner, depth + 1)
+    elif isinstance(value, partial):
+        yield from _plain(f"{place}.args", value.args, depth + 1)
+        yield from _plain(place, value.keywords, depth + 1)
+    elif is_dataclass(value) or isinstance(value, SimpleNamespace):
+        for key, inner in vars(value).items():
+            yield from _plain(f"{place}.{key}", inner, depth + 1)
+
+
+_DEEPEST = 3
+"""Attributes of attributes that are looked at."""
 
 
 def _other_functions(module: nn.Module, other: nn.Module) -> Iterator[str]:
@@ -134,7 +159,7 @@ def _hooks(module: nn.Module) -> list[Any]:
 
 def _code(function: Any) -> Any:
     """What tells functions apart that were copied with the module that holds them."""
-    return getattr(function, "__code__", type(function))
+    return getattr(function, "__code__", (type(function), getattr(function, "__qualname__", "")))
 
 
 def _kinds(module: nn.Module) -> dict[str, str]:
@@ -148,7 +173,7 @@ def _kinds(module: nn.Module) -> dict[str, str]:
 
 
 def _is_plain(value: Any) -> bool:
-    if isinstance(value, tuple | list):
+    if isinstance(value, tuple | list | set | frozenset):
         return all(map(_is_plain, value))
     return isinstance(value, _PLAIN)
 

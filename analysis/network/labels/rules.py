@@ -332,6 +332,9 @@ def _ranked(call: Call) -> None:
         if dim in axes_of(plane):
             call.meeting.combine(plane, operators.RANKING[call.name])
             call.meeting.hold(labels_of(plane), reasons.RANKED)
+            for made in call.made:
+                if not made.is_floating_point():
+                    made._ranks = labels_of(plane).ravel()  # type: ignore[attr-defined]
         else:
             found.append(plane)
     for place in range(len(call.made)):

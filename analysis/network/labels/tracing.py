@@ -223,9 +223,10 @@ def _moved(step: Step, operands: Sequence[Tensor]) -> str:
 
 def _keep_numbers(value: Tensor, made: Sequence[Tensor]) -> None:
     """Positions of channels are such in other places as well."""
-    labels = getattr(value, "_numbers", None)
-    for moved in made if labels is not None else ():
-        moved._numbers = labels  # type: ignore[attr-defined]
+    for noted in ("_numbers", "_ranks"):
+        labels = getattr(value, noted, None)
+        for moved in made if labels is not None else ():
+            setattr(moved, noted, labels)
 
 
 def _shapes(values: Iterable[Tensor]) -> tuple[tuple[int, ...], ...]:
@@ -254,7 +255,9 @@ def _users(path: str) -> str:
     return "" if path.startswith((*_OWN, "<")) else os.path.basename(path)
 
 
-_NOTED = frozenset({"_fresh", "_numbers", "_own", "_pass", "_planes", "_source", "_weight"})
+_NOTED = frozenset(
+    {"_fresh", "_numbers", "_own", "_pass", "_planes", "_ranks", "_source", "_weight"}
+)
 """What a pass notes of the tensors that it makes."""
 
 
@@ -354,8 +357,12 @@ class _Tracer(_Noting):
         """Channels that leave the model stay."""
         for plane in planes_of(output):
             self.meeting.hold(labels_of(plane), reasons.OUTPUT)
+        # As the class that is largest, or those that are; a router's are read inside.
+        ranks = getattr(output, "_ranks", None)
+        if ranks is not None:
+            output._numbers = ranks  # type: ignore[attr-defined]
         numbers = getattr(output, "_numbers", None)
-        if numbers is not None:  # as the class that is largest
+        if numbers is not None:
             self.meeting.hold(numbers, reasons.OUTPUT)
         self._numbered(output)
 

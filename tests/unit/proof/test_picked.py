@@ -1,6 +1,11 @@
 """Channels that code picks by their place, heads that go whole, and tensors that meet others."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import Enum
+from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,7 +15,7 @@ from between import Net, built, images
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from analysis import verify, watch
+from analysis import prune, verify, watch
 from analysis.records import Verdict, Verification
 
 Function = Callable[[Net, Tensor], Tensor]
@@ -135,6 +140,109 @@ def test_a_network_that_no_sample_ran_through_says_so() -> None:
         tp.prune_conv_out_channels(model.make, [0])
         tp.prune_conv_in_channels(model.read, [0])
     assert "no number was compared" in watched.verification.reason
+
+
+class Level(Enum):
+    LOW, HIGH = 0.1, 0.9
+
+
+@dataclass
+class Rates:
+    dropout: float
+
+
+HELD: dict[str, tuple[Callable[[], Any], Callable[[], Any], str]] = {
+    "dict": (lambda: {"p": 0.1}, lambda: {"p": 0.9}, "`rates['p']`"),
+    "dict in a dict": (lambda: {"a": {"p": 1}}, lambda: {"a": {"p": 2}}, "`rates['a']['p']`"),
+    "dataclass": (lambda: Rates(0.1), lambda: Rates(0.9), "`rates.dropout`"),
+    "namespace": (lambda: SimpleNamespace(p=1), lambda: SimpleNamespace(p=2), "`rates.p`"),
+    "enum": (lambda: Level.LOW, lambda: Level.HIGH, "`rates`"),
+    "set": (lambda: {1, 2}, lambda: {1, 3}, "`rates`"),
+    "dtype": (lambda: torch.float16, lambda: torch.float32, "`rates`"),
+    "partial": (
+        lambda: partial(F.dropout, p=0.1),
+        lambda: partial(F.dropout, p=0.9),
+        "`rates['p']`",
+    ),
+    "built-in function": (
+        lambda: torch.relu,
+        lambda: torch.tanh,
+        "`rates` of the model is another",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", HELD)
+def test_what_an_attribute_holds_inside_is_told_where_it_is_another(name: str) -> None:
+    """No operator of eval mode reads it, as a rate that only training uses."""
+    before, after, told = HELD[name]
+    for change, is_told in ((before, False), (after, True)):
+        model: Any = built(lambda: Net(lambda m, x: x.relu(), rates=before()))
+        with watch(model, images()) as watched:
+            tp.prune_conv_out_channels(model.make, [0])
+            tp.prune_conv_in_channels(model.read, [0])
+            model.rates = change()
+        assert watched.verification.verdict is Verdict.EXACT
+        assert (told in watched.verification.reason) is is_told, watched.verification.reason
+
+
+@dataclass
+class Scored:
+    scores: Tensor
+    best: float
+
+
+RETURNED: dict[str, Callable[[Tensor], Any]] = {
+    "dataclass": lambda y: Scored(y.detach() * 0, float(y.amax())),
+    "NumPy": lambda y: (y.detach() * 0, y.detach().numpy()),
+    "set": lambda y: (y.detach() * 0, {float(y.amax())}),
+    "Decimal": lambda y: (y.detach() * 0, Decimal(float(y.amax()))),
+    "sparse": lambda y: y.to_sparse(),
+}
+
+
+class Returning(nn.Module):
+    def __init__(self, returned: Callable[[Tensor], Any]) -> None:
+        super().__init__()
+        self.make, self.read = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 6, 1)
+        self.head, self.returned, self.factor = nn.Linear(6, 2), returned, 1.0
+
+    def forward(self, x: Tensor) -> Any:
+        return self.returned(self.head(self.read(self.make(x)).mean((2, 3))) * self.factor)
+
+
+@pytest.mark.parametrize("returned", RETURNED.values(), ids=RETURNED)
+def test_numbers_of_an_output_are_compared_whatever_holds_them(
+    returned: Callable[[Tensor], Any],
+) -> None:
+    for factor in (1.0, 3.0):
+        model: Any = built(lambda: Returning(returned))
+        with watch(model, images()) as watched:
+            tp.prune_conv_out_channels(model.make, [0, 2])
+            tp.prune_conv_in_channels(model.read, [0, 2])
+            model.factor = factor
+        found = watched.verification
+        assert (found.verdict is Verdict.EXACT) is (factor == 1), found.reason
+
+
+CLASSES: dict[str, Callable[[Tensor], Any]] = {
+    "argmax": lambda y: y.argmax(1),
+    "topk": lambda y: y.topk(2, 1),
+    "topk's places": lambda y: y.topk(2, 1)[1],
+    "sort": lambda y: y.sort(-1)[1][..., 0],
+    "argsort": lambda y: y.argsort(1, descending=True)[:, :2],
+}
+
+
+@pytest.mark.parametrize("returned", CLASSES.values(), ids=CLASSES)
+def test_classes_that_are_numbered_anew_are_wrong(returned: Callable[[Tensor], Any]) -> None:
+    """The number of a class is its place among all of them."""
+    model: Any = built(lambda: Returning(returned))
+    with watch(model, images()) as watched:
+        tp.prune_linear_out_channels(model.head, [0])
+    assert watched.verification.verdict in (Verdict.WRONG, Verdict.BROKEN)
+    pruned: Any = prune(built(lambda: Returning(returned)), images(), 0.5).model
+    assert (pruned.make.out_channels, pruned.head.out_features) == (4, 2)
 
 
 SWITCH = {"gelu": True}
