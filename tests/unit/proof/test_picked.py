@@ -173,17 +173,17 @@ HELD: dict[str, tuple[Callable[[], Any], Callable[[], Any], str]] = {
 
 
 @pytest.mark.parametrize("name", HELD)
-def test_what_an_attribute_holds_inside_is_told_where_it_is_another(name: str) -> None:
+def test_what_an_attribute_holds_inside_is_in_the_reason_where_it_is_another(name: str) -> None:
     """No operator of eval mode reads it, as a rate that only training uses."""
-    before, after, told = HELD[name]
-    for change, is_told in ((before, False), (after, True)):
+    before, after, named = HELD[name]
+    for change, is_named in ((before, False), (after, True)):
         model: Any = built(lambda: Net(lambda m, x: x.relu(), rates=before()))
         with watch(model, images()) as watched:
             tp.prune_conv_out_channels(model.make, [0])
             tp.prune_conv_in_channels(model.read, [0])
             model.rates = change()
         assert watched.verification.verdict is Verdict.EXACT
-        assert (told in watched.verification.reason) is is_told, watched.verification.reason
+        assert (named in watched.verification.reason) is is_named, watched.verification.reason
 
 
 @dataclass
