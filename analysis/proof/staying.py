@@ -61,21 +61,15 @@ class Staying:
         One that is left alone on its axis has no label in the pruned network.
         """
         before, after = (
-            [
-                int(own[0])
-                for plane in each
-                if (own := np.unique(labels_of(plane))).size == 1 and own[0]
-            ]
+            [own[0] for plane in each if (own := np.unique(labels_of(plane))).size == 1 and own[0]]
             for each in (planes, others)
         )
-        found = {int(self.of[label]) for label in map(self._in_dense, after) if label >= 0}
+        named = self.translated(np.array(after, np.int32))
+        found = self.of[named[named >= 0]]
         return all(
-            not self.removed[label] and (self.single[label] or int(self.of[label]) in found)
+            not self.removed[label] and (self.single[label] or self.of[label] in found)
             for label in before
         )
-
-    def _in_dense(self, label: int) -> int:
-        return self._standing.get(label, label)
 
     def translated(self, labels: Labels) -> Labels:
         """Labels of the pruned pass as those of the dense one; -1 for what that does not have."""

@@ -394,12 +394,13 @@ class _Lining:
                 self._note_parts([step], [other])
                 return
             self._flow.note_left(step, left)
+        is_pick = self._is_pick(step)
         for place, own in enumerate(left):
             planes = other.planes[place] if other.planes else ()
-            if self._is_pick(step) and not self._staying.picks_alike(step.planes[own], planes):
+            if is_pick and not self._staying.picks_alike(step.planes[own], planes):
                 raise _DiffersError(f"{step.place} picks another channel by its place")
             expected = self._staying.expected(step.planes[own])
-            found = self._staying.found(other.planes[place] if other.planes else ())
+            found = self._staying.found(planes)
             if not found and self._staying.single.any():
                 continue  # a single channel or head is left, which is followed no further
             if has_collapsed(step, other):
@@ -419,9 +420,11 @@ class _Lining:
 
     def _is_pick(self, step: Step) -> bool:
         """Whether values of one of several channels are taken out, and not its size alone."""
-        is_moved = step.place.operator in operators.MOVEMENT
-        of_several = any(np.unique(labels).size > 1 for labels in step.arriving)
-        return is_moved and of_several and self._flow.is_read(step)
+        return (
+            step.place.operator in operators.MOVEMENT
+            and any(np.unique(labels).size > 1 for labels in step.arriving)
+            and self._flow.is_read(step)
+        )
 
     def _held(self) -> str:
         """What could not be followed of channels that have gone."""
