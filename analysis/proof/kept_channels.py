@@ -60,6 +60,15 @@ COMBINE = frozenset(
 """Functions that may combine channels and can be taken over some of them alone."""
 
 
+PLACES = frozenset(
+    {"argmax", "argmin", "kthvalue", "max", "median", "min", "mode", "nanmedian", "topk"}
+)  # fmt: skip
+"""Functions over channels that say at which they found what they return."""
+
+
+_OF_ALL = frozenset({"argmax", "argmin"})
+
+
 class KeptChannels(FunctionMode):
     """Inside the block, functions that combine channels leave the tagged ones out.
 
@@ -92,7 +101,9 @@ class KeptChannels(FunctionMode):
         kwargs = kwargs or {}
         name = getattr(func, "__name__", "")
         reads = func in PRODUCTS or func in READS
-        if not (reads or name in COMBINE) or not any(map(holds_nan, walk((args, kwargs)))):
+        if not (reads or name in COMBINE or name in PLACES) or not any(
+            map(holds_nan, walk((args, kwargs)))
+        ):
             return func(*args, **kwargs)
         return self._read(func, args, kwargs) if reads else self._combine(func, args, kwargs)
 
@@ -113,6 +124,8 @@ class KeptChannels(FunctionMode):
 
     def _combine(self, func: Any, args: Any, kwargs: Any) -> Any:
         plain = func(*args, **kwargs)
+        if func.__name__ in _OF_ALL and len(args) < 2 and kwargs.get("dim") is None:
+            return plain  # a place in the tensor as a whole
         place = _tagged_axis(args[0]) if args and isinstance(args[0], Tensor) else None
         if place is None:
             if args and holds_nan(args[0]) and len(args[0].isnan().sum(-1).unique()) > 1:
@@ -126,7 +139,8 @@ class KeptChannels(FunctionMode):
             **{key: _narrowed(value, width, kept) for key, value in kwargs.items()},
         )
         results = [
-            _placed(whole, some, kept) for whole, some in zip(walk(plain), walk(part), strict=True)
+            _placed(whole, some, kept, says_where=func.__name__ in PLACES)
+            for whole, some in zip(walk(plain), walk(part), strict=True)
         ]
         if any(
             int(whole.isnan().sum()) > int(result.isnan().sum())
@@ -172,10 +186,13 @@ def _narrowed(value: Any, width: int, kept: Tensor) -> Any:
     return value
 
 
-def _placed(whole: Tensor, part: Tensor, kept: Tensor) -> Tensor:
-    """The part in place of the kept channels; as it is where the channels are gone from it."""
+def _placed(whole: Tensor, part: Tensor, kept: Tensor, *, says_where: bool) -> Tensor:
+    """The part in place of the kept channels; as it is where the channels are gone from it.
+
+    What says at which of them something is found says so of all channels.
+    """
     if whole.shape == part.shape:
-        return part
+        return kept[part] if says_where and part.dtype is torch.long else part
     axis = next(
         i
         for i, sizes in enumerate(zip(whole.shape, part.shape, strict=True))

@@ -122,8 +122,8 @@ class Staying:
         rows: dict[bytes, int] = {}
         for block in self._dense.blocks:
             for label, row in zip(block.labels.tolist(), block.rows, strict=True):
-                left = _translated(row[~self.removed[row]], self._alone)
-                rows.setdefault(_key(left), label)
+                left = _translated(row[~self.removed[row] & (row > 0)], self._alone)
+                rows.setdefault(_key(left), self._alone.get(label, label))
         parts = {
             label: row
             for block in self._pruned.blocks
@@ -133,7 +133,7 @@ class Staying:
         paired = set(self._pruned.pairs.values())
         found: dict[int, int] = {}
         for label in sorted(parts):  # each is of labels that were there before
-            own = _translated(parts[label], found)
+            own = _translated(parts[label][parts[label] > 0], found)
             if label in paired:
                 found[label] = self._dense.pairs.get((int(own[0]), int(own[1])), -1)
             else:

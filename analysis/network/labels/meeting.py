@@ -269,7 +269,7 @@ class Meeting:
         if part is None or len(axes_of(plane)) != 1 or part.shape != plane.shape:
             return
         before, after = labels_of(plane), labels_of(part)
-        first = int(np.flatnonzero(before == after[0])[0])
+        first = int((before == after[0]).argmax())
         if first and np.array_equal(np.roll(before, -first), after):
             places = np.arange(len(before), dtype=np.int32)
             ways = _partings(before[:, None], [places[:first], places[first:]])

@@ -85,17 +85,18 @@ REDUCTIONS = {
     "any": "any", "argmax": "place of the largest",
     "argmin": "place of the smallest", "count_nonzero": "count", "linalg_vector_norm": "norm",
     "logsumexp": "log of the sum of exponentials", "max": "largest", "mean": "mean",
-    "median": "median", "min": "smallest", "nansum": "sum", "norm": "norm", "prod": "product",
-    "std": "standard deviation", "std_mean": "standard deviation", "sum": "sum", "var": "variance",
-    "var_mean": "variance",
+    "median": "median", "min": "smallest", "nanmedian": "median", "nansum": "sum",
+    "norm": "norm", "prod": "product", "std": "standard deviation",
+    "std_mean": "standard deviation", "sum": "sum", "var": "variance", "var_mean": "variance",
 }  # fmt: skip
 """Dimensions go; what is taken over them."""
 
 ALONG = {
     "_log_softmax": "softmax", "_softmax": "softmax", "_safe_softmax": "softmax",
-    "cummax": "running maximum", "cumprod": "running product", "cumsum": "running sum",
-    "logcumsumexp": "running sum", "_fft_c2c": "Fourier transform", "_fft_c2r": "Fourier transform",
-    "_fft_r2c": "Fourier transform", "renorm": "norm",
+    "cummax": "running maximum", "cummin": "running minimum", "cumprod": "running product",
+    "cumsum": "running sum", "logcumsumexp": "running sum", "renorm": "norm",
+    "_fft_c2c": "Fourier transform", "_fft_c2r": "Fourier transform",
+    "_fft_r2c": "Fourier transform",
 }  # fmt: skip
 """Elements along dimensions are combined and the dimensions stay; what is taken."""
 
@@ -188,7 +189,7 @@ RANDOM = frozenset(
 _MORE_POINTWISE = frozenset(
     {"bernoulli", "clamp", "copysign", "hardtanh", "masked_fill", "nan_to_num", "normal",
      "normal_functional", "uniform", "where", "exponential", "_foreach_add", "hardswish", "silu",
-     "fill", "_prelu_kernel",
+     "fill", "_prelu_kernel", "floor_divide", "log_sigmoid_forward",
      "zero", "isnan", "isinf", "complex", "polar", "view_as_complex_",
      "rrelu_with_noise", "rrelu_with_noise_functional"}
 )  # fmt: skip

@@ -171,11 +171,12 @@ def _segments(
 
 def without(labels: Labels, removed: NDArray[np.bool_]) -> Labels:
     """What should stay of a plane; in a row where that is no longer as many everywhere."""
+    gone = removed[labels]
+    kept = []
     for axis in range(labels.ndim):
         others = tuple(other for other in range(labels.ndim) if other != axis)
-        gone = removed[labels]
         # What is zero beside channels that went, as a padding of them, goes with them.
-        stays = (~gone & (labels > 0)).any(others) | ~gone.any(others)
-        labels = labels[(slice(None),) * axis + (stays,)]
+        kept.append((~gone & (labels > 0)).any(others) | ~gone.any(others))
+    labels = labels[np.ix_(*kept)]
     gone = removed[labels]
     return labels[~gone] if gone.any() else labels

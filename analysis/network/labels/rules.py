@@ -4,17 +4,17 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
-from torch.utils._pytree import tree_leaves
 
 from analysis.network.labels import operators, reasons
-from analysis.network.labels.calls import Call, is_fresh, is_own, space_of
+from analysis.network.labels.calls import Call, is_own, space_of
 from analysis.network.labels.contractions import CONTRACTIONS
 from analysis.network.labels.meeting import Operand
-from analysis.network.labels.planes import axes_of, compact, labels_of, reshaped, spread
+from analysis.network.labels.moving import MOVING, follow_moved
+from analysis.network.labels.planes import axes_of, labels_of
 from analysis.network.labels.records import Read
 from analysis.network.labels.windows import in_one_window
+from analysis.network.labels.writing import WRITING
 
 __all__ = ["COUNTED", "follow"]
 
@@ -29,7 +29,7 @@ def follow(call: Call) -> None:
         rule(call)
     elif operators.is_pointwise(call.func, name):
         _pointwise(call)
-    elif name not in _LEAVES:
+    elif name not in _LEAVES and not follow_moved(call):
         call.hold(call.arriving, reasons.UNKNOWN)
 
 
@@ -41,84 +41,6 @@ def _distances(call: Call) -> None:
 
 def _same(call: Call) -> None:
     call.put(0, call.planes(0))
-
-
-def _reshape(call: Call) -> None:
-    before, after = call.operands[0].shape, call.made[0].shape
-    found = []
-    for plane in call.planes(0):
-        made = reshaped(plane, before, after)
-        for part in call.meeting.parted(made) if made is not None else ():
-            found.append(part)
-            call.meeting.layout(part, was_one=len(axes_of(plane)) < 2)
-    call.put(0, found)
-
-
-def _move(call: Call) -> None:
-    first, *others = call.operands
-    for value in others:
-        for plane in call.planes_of(value):
-            call.meeting.hold(labels_of(plane), reasons.POSITIONS)
-    looked_up = any(not value.is_floating_point() and not is_fresh(value) for value in others)
-    found: list[list[Tensor]] = [[] for _ in call.made]
-    for plane in call.planes(0):
-        labels = spread(plane, call.step.given[0])
-        if call.name in _ALIKE_WRITTEN_OUT:
-            labels = plane.view_as(plane)  # which an operator in place turns
-        elif call.name == "as_strided":
-            labels = torch.empty_strided(first.shape, first.stride(), dtype=torch.int32).copy_(
-                labels
-            )
-        answer = call.run_on({id(first): labels})
-        parts = [compact(part) for part in tree_leaves(answer)]
-        if looked_up and any(part is not None and _repeats(part) for part in parts):
-            call.meeting.hold(labels_of(plane), reasons.CHOSEN)
-            continue
-        call.meeting.parts(plane, parts)
-        call.meeting.turned(plane, parts[0])
-        for place, part in enumerate(parts):
-            if part is not None:
-                found[place].append(part)
-                call.meeting.layout(part, was_one=len(axes_of(plane)) < 2)
-    for place, planes in enumerate(found):
-        call.put(place, planes)
-
-
-_ALIKE_WRITTEN_OUT = frozenset(
-    {"constant_pad_nd", "movedim", "permute", "t", "transpose", "unsqueeze"}
-)
-"""Movement that does to a plane what it does to one label for each element."""
-
-
-def _concatenate(call: Call) -> None:
-    operands = list(call.bound["tensors"])
-    out = call.made[0]
-    dim = call.bound.get("dim", 0) % max(out.dim(), 1)
-    stacked = call.name == "stack"
-    parts = []
-    for value in operands:
-        if not stacked and value.dim() == 1 and not value.numel() and out.dim() > 1:
-            continue
-        planes = call.planes_of(value)
-        shape = tuple(value.shape)
-        if stacked:
-            planes = tuple(plane.unsqueeze(dim) for plane in planes)
-            shape = (*shape[:dim], 1, *shape[dim:])
-        parts.append(Operand(planes, shape, call.loose(value, len(shape)) - {dim}))
-    beside = [
-        Operand(
-            tuple(p for p in part.planes if p.shape[dim] == 1 and p.numel() > 1),
-            tuple(1 if axis == dim else size for axis, size in enumerate(part.extents)),
-            part.loose,
-        )
-        for part in parts
-    ]
-    found = call.meeting.joined(beside, "concatenation")
-    if any(plane.shape[dim] > 1 or plane.numel() == 1 for p in parts for plane in p.planes):
-        found.append(_beside(parts, dim))
-    call.put(0, found)
-    for plane in found:
-        call.meeting.layout(plane, was_one=False)
 
 
 def _pointwise(call: Call) -> None:
@@ -174,6 +96,8 @@ def _reduced(call: Call, dims: Sequence[int], keep: bool, what: str) -> None:
 def _along(call: Call) -> None:
     value = call.operands[0]
     dims = _dims(call.bound.get("dim"), value.dim())
+    if call.name == "renorm":  # of what lies along the others
+        dims = [axis for axis in range(value.dim()) if axis not in dims]
     what = operators.ALONG[call.name]
     for plane in call.planes(0):
         if what and axes_of(plane) & frozenset(dims):
@@ -349,31 +273,6 @@ _NORMS: dict[str, Rule] = {
 }
 
 
-def _copied(call: Call) -> None:
-    target, source = call.bound["self"], call.bound["src"]
-    call.put(0, call.operand(source, target.dim()).planes)
-
-
-def _added_at(call: Call) -> None:
-    """Rows of one tensor go to places of another; every other dimension meets its own."""
-    target = call.bound["self"]
-    source = next(call.bound[name] for name in ("source", "src", "value") if name in call.bound)
-    dim = call.bound.get("dim", 0) % target.dim()
-    operands = []
-    for value in (target, source):
-        if not isinstance(value, Tensor):
-            continue
-        planes = []
-        for plane in call.planes_of(value):
-            if dim in axes_of(plane):
-                call.meeting.hold(labels_of(plane), reasons.POSITIONS)
-            else:
-                planes.append(plane)
-        extents = [1 if axis == dim else size for axis, size in enumerate(value.shape)]
-        operands.append(Operand(tuple(planes), tuple(extents), call.loose(value, value.dim())))
-    call.put(0, call.meeting.joined(operands, "addition"))
-
-
 def _taken_in_turn(call: Call) -> None:
     """As many values are taken, one after the other, as a mask has places."""
     for plane in call.planes_of(call.bound["mask"]):
@@ -381,38 +280,16 @@ def _taken_in_turn(call: Call) -> None:
     _pointwise(call)
 
 
-def _put_at(call: Call) -> None:
-    """Values go to places that indices name; the dimensions behind these meet their own."""
-    target, values = call.bound["self"], call.bound["values"]
-    named = len(call.bound["indices"])
-    rest = target.dim() - named
-    operands = []
-    for value in (target, values):
-        shared = min(rest, value.dim())
-        lead = value.dim() - shared
-        planes = []
-        for plane in call.planes_of(value):
-            if any(axis < lead for axis in axes_of(plane)):
-                call.meeting.hold(labels_of(plane), reasons.POSITIONS)
-            else:
-                more = (1,) * (target.dim() - shared)
-                planes.append(plane.reshape(*more, *plane.shape[lead:]))
-        extents = (*(1,) * (target.dim() - shared), *value.shape[lead:])
-        operands.append(Operand(tuple(planes), extents, call.loose(value, value.dim())))
-    call.put(0, call.meeting.joined(operands, "addition"))
+def _looked_for(call: Call) -> None:
+    """Each element is looked for among numbers, which are no channels."""
+    value = call.bound[_LOOKED_FOR[call.name]]
+    if len(call.planes_of(value)) < len(call.arriving):
+        call.hold(call.arriving, reasons.UNKNOWN)
+    else:
+        call.put(0, call.planes_of(value))
 
 
-_WRITES: dict[str, Rule] = {
-    "copy": _copied,
-    "index_add": _added_at,
-    "index_copy": _added_at,
-    "index_put": _put_at,
-    "masked_scatter": _taken_in_turn,
-    "_index_put_impl": _put_at,
-    "scatter": _added_at,
-    "scatter_add": _added_at,
-    "scatter_reduce": _added_at,
-}
+_LOOKED_FOR = {"bucketize": "self", "isin": "elements", "searchsorted": "self"}
 
 _LEAVES = frozenset({"_local_scalar_dense", "is_same_size", "equal", "_assert_async", "size"})
 """Nothing of the operands arrives in a tensor."""
@@ -425,21 +302,21 @@ _WHY = {
 
 _RULES: dict[str, Rule] = {
     **dict.fromkeys((*operators.SAME, *operators.LIKE), _same),
-    **dict.fromkeys(operators.RESHAPES, _reshape),
-    **dict.fromkeys(operators.MOVEMENT, _move),
-    **dict.fromkeys(("cat", "concat", "stack"), _concatenate),
     **dict.fromkeys(operators.REDUCTIONS, _reduce),
     **dict.fromkeys(operators.ALONG, _along),
     **dict.fromkeys(operators.SPATIAL, _spatial),
     **dict.fromkeys(operators.PER_CHANNEL, _per_channel),
     **dict.fromkeys(operators.RANKING, _ranked),
+    **dict.fromkeys(_LOOKED_FOR, _looked_for),
     "_cdist_forward": _distances,
     "glu": _gated,
     "view_as_complex": _complex_of_parts,
     "view_as_real": _parts_of_complex,
     **CONTRACTIONS,
     **_NORMS,
-    **_WRITES,
+    **MOVING,
+    **WRITING,
+    "masked_scatter": _taken_in_turn,
 }
 
 COUNTED = frozenset(
@@ -453,34 +330,6 @@ COUNTED = frozenset(
     }
 )
 """Operators that cost something, of a single channel as well, which has no label."""
-
-
-def _beside(parts: Sequence[Operand], dim: int) -> Tensor:
-    """One plane of several that lie beside each other along a dimension."""
-    rows = []
-    for part in parts:
-        # A part of one position carries its channel everywhere.
-        along = [p for p in part.planes if p.shape[dim] > 1 or part.extents[dim] == p.numel() == 1]
-        row = along[0] if along else torch.zeros((1,) * len(part.extents), dtype=torch.int32)
-        shape = list(row.shape)
-        shape[dim] = part.extents[dim]
-        rows.append(row.expand(shape))
-    common = [max(row.shape[axis] for row in rows) for axis in range(rows[0].dim())]
-    return torch.cat(
-        [
-            row.expand(
-                [row.shape[axis] if axis == dim else size for axis, size in enumerate(common)]
-            )
-            for row in rows
-        ],
-        dim,
-    )
-
-
-def _repeats(plane: Tensor) -> bool:
-    """Whether a channel is in several places, as a row of a table that is looked up."""
-    labels = plane[plane > 0]
-    return labels.numel() > 1 and len(labels.unique()) < labels.numel()
 
 
 def _dims(given: Any, count: int) -> list[int]:

@@ -229,6 +229,13 @@ def _keep_numbers(value: Tensor, made: Sequence[Tensor]) -> None:
             setattr(moved, noted, labels)
 
 
+def _wraps(step: Step, value: Tensor) -> bool:
+    """Whether positions of channels are taken modulo their number, as where some are negative."""
+    labels = getattr(value, "_numbers", None)
+    is_modulo = step.place.operator == "remainder" and labels is not None
+    return is_modulo and len(labels) in step.constants
+
+
 def _shapes(values: Iterable[Tensor]) -> tuple[tuple[int, ...], ...]:
     return tuple(tuple(value.shape) for value in values)
 
@@ -387,7 +394,7 @@ class _Tracer(_Noting):
         name, step.within = step.place.operator, self._functions.product
         self.trace.used.update(each for each in step.sources if isinstance(each, str))
         for value in operands:
-            if name not in operators.MOVEMENT:
+            if name not in operators.MOVEMENT and not _wraps(step, value):
                 self._numbered(value)
             if name in operators.LOOKUPS:
                 self._looked_up(value, operands)
@@ -400,7 +407,7 @@ class _Tracer(_Noting):
             given[id(operands[0])] = planes_of(operands[0]), is_uniform(operands[0])
         result = self._run(func, args, kwargs)
         made = self._closed(step, operands, result)
-        if name in operators.MOVED and operands:
+        if operands and (name in operators.MOVED or _wraps(step, operands[0])):
             _keep_numbers(operands[0], made)
         follows = bool(arriving) and name not in operators.FACTORIES
         if follows or name in COUNTED:
