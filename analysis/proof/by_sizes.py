@@ -44,10 +44,10 @@ def are_one_by_sizes(pruned: nn.Module, inputs: Inputs, trace: Trace, removed: R
 def _sizes_tell(trace: Trace, removed: Removed) -> bool:
     """Whether channels keep their order and meet those that go with them, and none is held."""
     held = [each.labels for each in trace.holds if each.why != OUTPUT]
-    held += [each.labels for each in trace.combined]
     return (
         sizes_tell(trace)
         and not any(removed[labels].any() for labels in held)
+        and not any(len(each.changed(removed)) for each in trace.combined)
         and all(np.array_equal(removed[edge.one], removed[edge.other]) for edge in trace.edges)
     )
 

@@ -129,9 +129,8 @@ class _Uses:
         step = self._trace.steps[combining.step]
         if step.place.operator in _FUSED:
             return True
-        gone = self._removed[combining.labels[combining.labels > 0]]
-        if gone.all():
-            return False
+        rows = combining.changed(self._removed)
+        gone = self._removed[rows[rows > 0]]
         share = log(1 - float(gone.mean()))
         number = self._number[id(step)]
         return any(

@@ -449,7 +449,7 @@ class _Lining:
         """What is taken over channels of which some went, for more than to choose a path."""
         trace = self._dense.trace
         for each in trace.combined:
-            gone = self._removed[each.labels[each.labels > 0]].any()
+            gone = len(each.changed(self._removed))
             is_known = each.what == NUMBERS  # noted where they are used
             step, is_taken = trace.steps[each.step], self._own.take_number
             if gone and (is_known or not self._flow.chooses_paths_alone(step, is_taken)):

@@ -1,6 +1,6 @@
 """Labels that meet in one operator: which are coupled, and what only a cut can decide."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import gcd
 
@@ -17,6 +17,7 @@ from analysis.network.labels.planes import (
     distinct,
     is_full,
     labels_of,
+    rows_of,
 )
 from analysis.network.labels.records import Block, Choice, Combining, Edge, Hold, Option, Trace
 
@@ -61,9 +62,9 @@ class Meeting:
         if labels.size:
             self.trace.holds.append(Hold(self.step, why, np.unique(labels)))
 
-    def combine(self, plane: Tensor, what: str) -> None:
-        """Something is taken over channels."""
-        self.trace.combined.append(Combining(self.step, what, np.unique(labels_of(plane))))
+    def combine(self, plane: Tensor, over: Iterable[int], what: str) -> None:
+        """Something is taken over these dimensions, for each place along the others."""
+        self.trace.combined.append(Combining(self.step, what, rows_of(plane, over)))
 
     def couple(self, one: Tensor, other: Tensor, why: str) -> None:
         """Labels in the same place go together."""

@@ -26,6 +26,7 @@ __all__ = [
     "labels_of",
     "relaid",
     "reshaped",
+    "rows_of",
     "spread",
     "varying",
     "without",
@@ -68,6 +69,14 @@ def labels_of(plane: Tensor) -> Labels:
         known = plane.squeeze().numpy()
         plane._labels = known  # type: ignore[attr-defined]
     return known
+
+
+def rows_of(plane: Tensor, over: Iterable[int]) -> Labels:
+    """The labels that lie along some dimensions, a row for each place along the others."""
+    columns = sorted(axes_of(plane) & frozenset(over))
+    rest = [dim for dim in range(plane.dim()) if dim not in columns]
+    size = prod(plane.shape[dim] for dim in columns)
+    return plane.permute(*rest, *columns).reshape(-1, size).numpy()
 
 
 def is_full(plane: Tensor) -> bool:

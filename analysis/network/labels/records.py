@@ -210,11 +210,23 @@ class Choice:
 
 @dataclass(frozen=True, eq=False)
 class Combining:
-    """Something taken over channels that is not the same without those that are zero."""
+    """Something taken over channels that is not the same without those that are zero.
+
+    Attributes:
+        step: the operator that takes it.
+        what: in words.
+        rows: the labels that it is taken over, a row for each time.
+    """
 
     step: int
     what: str
-    labels: Labels
+    rows: Labels
+
+    def changed(self, removed: NDArray[np.bool_]) -> Labels:
+        """The rows of which some have gone, and not all, where a number says which have."""
+        gone = removed[self.rows] & (self.rows > 0)
+        stays = ~removed[self.rows] & (self.rows > 0)
+        return self.rows[gone.any(1) & stays.any(1)]
 
 
 @dataclass(eq=False)

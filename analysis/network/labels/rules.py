@@ -11,7 +11,7 @@ from analysis.network.labels.calls import Call, is_own, space_of
 from analysis.network.labels.contractions import CONTRACTIONS
 from analysis.network.labels.meeting import Operand
 from analysis.network.labels.moving import MOVING, follow_moved
-from analysis.network.labels.planes import axes_of, labels_of
+from analysis.network.labels.planes import axes_of, labels_of, rows_of
 from analysis.network.labels.records import Read
 from analysis.network.labels.windows import in_one_window
 from analysis.network.labels.writing import WRITING
@@ -73,16 +73,16 @@ def _reduced(call: Call, dims: Sequence[int], keep: bool, what: str) -> None:
     value = call.operands[0]
     rest = frozenset(range(value.dim())) - frozenset(dims)
     found = []
-    labels = [labels_of(plane) for plane in call.planes(0) if axes_of(plane) & frozenset(dims)]
-    if labels:
-        taken = np.unique(np.concatenate([own.ravel() for own in labels]))
+    rows = [rows_of(plane, dims) for plane in call.planes(0) if axes_of(plane) & frozenset(dims)]
+    if rows:
+        taken = rows[0] if len(rows) == 1 else np.concatenate([*map(np.ravel, rows)])[None]
         for made in call.made:
             if call.name in _PLACES and not made.is_floating_point():
                 made._numbers = taken  # type: ignore[attr-defined]
     for plane in call.planes(0):
         over = axes_of(plane) & frozenset(dims)
         if over and what:
-            call.meeting.combine(plane, what)
+            call.meeting.combine(plane, dims, what)
         if over and axes_of(plane) <= frozenset(dims):
             call.step.reads.append(Read("", 0, labels_of(plane)))
             continue
@@ -101,7 +101,7 @@ def _along(call: Call) -> None:
     what = operators.ALONG[call.name]
     for plane in call.planes(0):
         if what and axes_of(plane) & frozenset(dims):
-            call.meeting.combine(plane, what)
+            call.meeting.combine(plane, dims, what)
     for place, made in enumerate(call.made):
         found = []
         for plane in call.planes(0):
@@ -121,7 +121,7 @@ def _spatial(call: Call) -> None:
     for plane in call.planes(0):
         channels = axes_of(plane) - positions
         if axes_of(plane) & whole:
-            call.meeting.combine(plane, operators.POOLS[call.name])
+            call.meeting.combine(plane, whole, operators.POOLS[call.name])
         if axes_of(plane) and axes_of(plane) <= whole:
             call.step.reads.append(Read("", 0, labels_of(plane)))
         elif channels or plane.numel() == 1:
@@ -161,7 +161,7 @@ def _per_channel(call: Call) -> None:
     for plane in planes if of_batch else ():
         # As of a weight that is standardised over what each of its filters reads.
         if axes_of(plane) - {1}:
-            call.meeting.combine(plane, "batch norm")
+            call.meeting.combine(plane, axes_of(plane) - {1}, "batch norm")
     _visit(call, call.made_planes(0), value.shape, call.within or kind)
 
 
@@ -176,7 +176,11 @@ def _norm(call: Call, dims: Sequence[int], planes: Sequence[Tensor], what: str) 
     """Statistics over dimensions, which a cut changes."""
     for plane in planes:
         if axes_of(plane) & frozenset(dims):
-            call.meeting.combine(plane, what)
+            call.meeting.combine(plane, dims, what)
+    _normalised(call, planes)
+
+
+def _normalised(call: Call, planes: Sequence[Tensor]) -> None:
     call.put(0, planes)
     _visit(call, planes, call.made[0].shape, "norm")
 
@@ -198,9 +202,14 @@ def _group_norm(call: Call) -> None:
     operands += [call.on_axis(other, value.dim(), 1) for other in call.operands[1:]]
     planes = call.meeting.joined(operands, "normalisation")
     for plane in planes:
-        if axes_of(plane) == {1} and groups > 1:
-            call.meeting.layout(plane.reshape(groups, width // groups), first=1)
-    _norm(call, [1], planes, "group norm")
+        if axes_of(plane) == {1}:
+            by_group = plane.reshape(groups, width // groups)
+            if groups > 1:
+                call.meeting.layout(by_group, first=1)
+            call.meeting.combine(by_group, [1], "group norm")
+        elif 1 in axes_of(plane):
+            call.meeting.combine(plane, [1], "group norm")
+    _normalised(call, planes)
 
 
 def _weight_norm(call: Call) -> None:
@@ -254,11 +263,11 @@ def _ranked(call: Call) -> None:
     found = []
     for plane in call.planes(0):
         if dim in axes_of(plane):
-            call.meeting.combine(plane, operators.RANKING[call.name])
+            call.meeting.combine(plane, [dim], operators.RANKING[call.name])
             call.meeting.hold(labels_of(plane), reasons.RANKED)
             for made in call.made:
                 if not made.is_floating_point():
-                    made._ranks = labels_of(plane).ravel()  # type: ignore[attr-defined]
+                    made._ranks = rows_of(plane, [dim])  # type: ignore[attr-defined]
         else:
             found.append(plane)
     for place in range(len(call.made)):

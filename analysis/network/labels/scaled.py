@@ -37,7 +37,7 @@ def note_scaled(trace: Trace) -> None:
     for call, read in weights.found():
         step = numbers[id(trace.calls[call])]
         if weights.is_with_itself(call, read.tensor):
-            trace.combined.append(Combining(step, _WITH_ITSELF, read.labels))
+            trace.combined.append(Combining(step, _WITH_ITSELF, read.labels.reshape(1, -1)))
         else:
             trace.holds.append(Hold(step, reasons.SCALED, read.labels))
 

@@ -233,7 +233,7 @@ def _wraps(step: Step, value: Tensor) -> bool:
     """Whether positions of channels are taken modulo their number, as where some are negative."""
     labels = getattr(value, "_numbers", None)
     is_modulo = step.place.operator == "remainder" and labels is not None
-    return is_modulo and len(labels) in step.constants
+    return is_modulo and labels.shape[1] in step.constants
 
 
 def _shapes(values: Iterable[Tensor]) -> tuple[tuple[int, ...], ...]:
