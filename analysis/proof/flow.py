@@ -26,6 +26,7 @@ class Flow:
         self._leaving = {source[0] for source in dense.left if isinstance(source, tuple)}
         self._places: dict[int, tuple[int, bool]] = {}
         self._left: dict[int, Sequence[int]] = {}
+        self._whole: set[int] = set()
         self._count = 0
         self.others: dict[int, Step] = {}
 
@@ -37,6 +38,10 @@ class Flow:
     def note_left(self, step: Step, left: Sequence[int]) -> None:
         """An operator of the dense network of whose results these alone are left."""
         self._left[id(step)] = left
+
+    def note_whole(self, step: Step) -> None:
+        """An operator of the dense network that is left with all that it is given."""
+        self._whole.add(id(step))
 
     def note_line(self, here: Sequence[Step], there: Sequence[Step]) -> None:
         """Operators of which as many need not be called in both networks."""
@@ -115,6 +120,8 @@ class Flow:
             return source is None  # tensors of the model may be tied in one of both alone
         call, number = source
         step = calls[call]
+        if id(step) in self._whole:
+            return self._place(step.sources[0], calls)
         place, is_one = self._places.get(id(step), (0, False))
         if number in self._left.get(id(step), ()):
             number = self._left[id(step)].index(number)

@@ -7,6 +7,8 @@ some went, as a running sum, repetitions are all that is compared.
 
 from collections.abc import Callable, Iterator, Sequence
 
+import numpy as np
+
 from analysis.network.labels import operators
 from analysis.network.labels.planes import Labels, labels_of
 from analysis.network.labels.records import Step
@@ -21,6 +23,7 @@ __all__ = [
     "loses_parts",
     "once_a_part",
     "parts_left",
+    "takes_all",
     "turns",
 ]
 
@@ -65,6 +68,19 @@ def calls_left(
         else:
             left.append(step)
     return left, gone
+
+
+def takes_all(step: Step, removed: Removed) -> bool:
+    """Whether a slice of channels is of all that stay."""
+    if step.place.operator != "slice" or not step.planes:
+        return False
+    made = np.concatenate([labels_of(plane).ravel() for plane in step.planes[0]] or [_NONE])
+    size = step.given[0][step.constants[1]]
+    axes = [each for each in step.arriving if size == each.size == np.unique(each).size]
+    return bool(axes) and all(np.isin(each[~removed[each]], made).all() for each in axes)
+
+
+_NONE = np.zeros(0, np.int32)
 
 
 def _goes(step: Step, removed: Removed) -> bool:

@@ -7,13 +7,10 @@ from numpy.typing import NDArray
 
 from analysis.network.labels.planes import Labels
 from analysis.network.labels.records import Edge, Step, Trace
+from analysis.proof.differences import DiffersError
 from analysis.proof.staying import Staying
 
-__all__ = ["Meetings", "OtherMeetingError"]
-
-
-class OtherMeetingError(Exception):
-    """Other channels meet than in the dense network."""
+__all__ = ["Meetings"]
 
 
 class Meetings:
@@ -40,7 +37,7 @@ class Meetings:
             other: the same operator of the pruned one.
 
         Raises:
-            OtherMeetingError: others meet.
+            DiffersError: others meet.
         """
         before = self._met.get(self._number.get(id(step), -1), [])
         after = self._meets.get(self._after.get(id(other), -1), [])
@@ -56,27 +53,27 @@ class Meetings:
             # Where a dimension of size 1 is left, others may stand for those that meet.
             self.check_of([other])
         else:
-            raise OtherMeetingError(_others_meet(other))
+            raise DiffersError(_others_meet(other))
 
     def check_of(self, steps: Sequence[Step]) -> None:
         """The same of operators of the pruned network that the dense one writes out in others.
 
         Raises:
-            OtherMeetingError: others meet.
+            DiffersError: others meet.
         """
         for step in steps:
             for edge in self._meets.get(self._after.get(id(step), -1), []):
                 one, other = (self._staying.translated(row) for row in (edge.one, edge.other))
                 known = (one >= 0) & (other >= 0)
                 if (self._staying.of[one[known]] != self._staying.of[other[known]]).any():
-                    raise OtherMeetingError(_others_meet(step))
+                    raise DiffersError(_others_meet(step))
 
     def _left_of(self, edge: Edge) -> tuple[Labels, Labels]:
         removed = self._staying.removed
         gone, others = removed[edge.one], removed[edge.other]
         if (gone != others).any():
             place = self._dense.steps[edge.step].place
-            raise OtherMeetingError(f"a removed channel is combined with a kept one at {place}")
+            raise DiffersError(f"a removed channel is combined with a kept one at {place}")
         left = self._staying.left_of
         return left(edge.one[~gone]), left(edge.other[~gone])
 

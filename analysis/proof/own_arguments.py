@@ -23,6 +23,7 @@ from analysis.network.labels.records import Step, Trace
 from analysis.network.labels.tracing import plain_pass
 from analysis.proof.comparing import random_inputs
 from analysis.proof.constants import is_same
+from analysis.proof.differences import DiffersError, UnknownError
 from analysis.proof.exercised import forgetful
 from analysis.proof.lines import kind_of, site_of
 
@@ -72,7 +73,7 @@ class OwnArguments:
         before, after = self._number[id(step)], self._after[id(other)]
         return _gives(self._again[before:], step) and _gives(self._cut[after:], other)
 
-    def gives_alike(self, others: Sequence[Step]) -> bool | None:
+    def _gives_alike(self, others: Sequence[Step]) -> bool | None:
         """Whether the dense network, cut, gives operators what these of the pruned one are given.
 
         Numbers that are taken out of tensors may differ by rounding.
@@ -95,6 +96,23 @@ class OwnArguments:
             for one, other in zip(own, found, strict=True)
             if id(other) in given
         )
+
+    def check_given(self, steps: Sequence[Step], what: str) -> None:
+        """The dense network's own code, once it is cut, gives operators what they are given.
+
+        Args:
+            steps: of the pruned network.
+            what: they do, in words.
+
+        Raises:
+            DiffersError: it gives something else.
+            UnknownError: it goes another way.
+        """
+        is_alike = self._gives_alike(steps)
+        if is_alike is None:
+            raise UnknownError(f"{what}, where the dense network's own code goes another way")
+        if not is_alike:
+            raise DiffersError(f"{what} is given what the dense network's own code does not give")
 
     def follow_values(self, step: Step) -> bool:
         """Whether the dense network makes what an operator is given of the values that it gets."""

@@ -30,25 +30,17 @@ from analysis.proof.by_sizes import are_one_by_sizes
 from analysis.proof.comparing import Restriction
 from analysis.proof.conflicts import conflicts
 from analysis.proof.constants import PARTS, Constants, OtherArgumentsError, has_collapsed
+from analysis.proof.differences import DiffersError, UnknownError
 from analysis.proof.exercised import forgetful
 from analysis.proof.flow import Flow
 from analysis.proof.holds import broken_holds, scaled_otherwise, unaligned
 from analysis.proof.labels_left import NotOneCutError, labels_after
 from analysis.proof.lines import kind_of, other_lines, other_operators, paired, site_of
-from analysis.proof.loops import (
-    are_numbered_alike,
-    calls_left,
-    counts_channels,
-    is_loop,
-    loses_parts,
-    once_a_part,
-    parts_left,
-    turns,
-)
-from analysis.proof.meetings import Meetings, OtherMeetingError
+from analysis.proof.loops import is_loop, loses_parts, once_a_part, parts_left
+from analysis.proof.meetings import Meetings
 from analysis.proof.norms import norms_of
 from analysis.proof.own_arguments import OwnArguments
-from analysis.proof.picked import picks_others
+from analysis.proof.repeated import LOOP, Repeated
 from analysis.proof.staying import Removed, Staying
 from analysis.records import Sizes
 
@@ -187,14 +179,6 @@ def _draws(trace: Trace) -> bool:
     return any(step.place.operator in operators.RANDOM for step in trace.calls)
 
 
-class _UnknownError(Exception):
-    """Something of the networks cannot be lined up."""
-
-
-class _DiffersError(Exception):
-    """The pruned network is another one."""
-
-
 class _Lining:
     """Goes through both recordings, operator by operator."""
 
@@ -208,6 +192,9 @@ class _Lining:
         self._constants, self._flow = Constants(), Flow(dense.trace, pruned.trace)
         self._uncertain, self._taken = "", ""
         self._meetings = Meetings(dense.trace, pruned.trace, self._staying)
+        self._repeated = Repeated(
+            dense.trace, pruned.trace, self._staying, self._flow, self._constants, own
+        )
 
     def structure(self) -> Structure:
         place = Place("", "", "")
@@ -220,17 +207,17 @@ class _Lining:
         try:
             for here, there in paired(self._dense.trace.calls, self._pruned.trace.calls):
                 if here is None or there is None or site_of(here[0]) != site_of(there[0]):
-                    raise _UnknownError(other_lines(here, there))
+                    raise UnknownError(other_lines(here, there))
                 place = here[0].place
                 self._line_up(here, there)
             place = Place("", "", "")
             if not self._flow.is_same(self._dense.trace.left, self._pruned.trace.left):
-                raise _DiffersError("the model's own forward returns what another operator returns")
-        except (_DiffersError, OtherMeetingError) as error:
+                raise DiffersError("the model's own forward returns what another operator returns")
+        except DiffersError as error:
             return Structure(
                 differs=str(error), layer=place.module, conflicts=tuple(self._conflicting())
             )
-        except _UnknownError as error:
+        except UnknownError as error:
             if not self._own.goes_as_before():
                 return Structure(differs=f"{error}; {_SHARED}", layer=place.module)
             return Structure(unknown=str(error), layer=place.module)
@@ -263,31 +250,25 @@ class _Lining:
         if kinds == others:
             try:
                 self._check_each(here, there)
-            except (_DiffersError, OtherMeetingError):
+            except DiffersError:
                 if not (written_out and any(map(has_collapsed, here, there))):
                     raise
                 self._check_product(here, there)
-        elif (parts := self._calls_left(here)) and [*map(kind_of, parts[0])] == others:
-            left, gone = parts
-            for step in left:
-                self._flow.note_left(step, parts_left(step, self._removed))
-            for step in gone:
-                self._flow.note_left(step, [])
+        elif left := self._repeated.left_of(here, there):
             self._check_each(left, there)
-            if counts_channels(here) and not are_numbered_alike(left, there):
-                raise _DiffersError(f"{_COUNTED} at {here[0].place}")
-        elif loses_parts(here, there) and self._is_loop(here, there):
+            self._repeated.check_numbers(here, left, there)
+        elif loses_parts(here, there) and self._repeated.is_loop(here, there):
             self._check_loop(here, there)
         elif (written_out or self._staying.single.any()) and beside == besides:
             self._check_product(here, there)
             if not self._staying.single.any():
                 self._uncertain = f"a product is written out in other operators at {here[0].place}"
-        elif self._is_loop(here, there):
+        elif self._repeated.is_loop(here, there):
             self._check_loop(here, there)
         elif is_loop(here, there, once_a_part(here, there)):
             self._note_parts(here, there)
         else:
-            raise _DiffersError(other_operators(here, there))
+            raise DiffersError(other_operators(here, there))
 
     def _check_each(self, here: Sequence[Step], there: Sequence[Step]) -> None:
         for step, other in zip(here, there, strict=True):
@@ -300,39 +281,15 @@ class _Lining:
         self._meetings.check_of(there)
         self._flow.note_line(here, there)
 
-    def _is_loop(self, here: Sequence[Step], there: Sequence[Step]) -> bool:
-        return is_loop(here, there, self._constants.follows)
-
     def _check_loop(self, here: Sequence[Step], there: Sequence[Step]) -> None:
-        """A loop over channels, one by one, is given what the dense network's own code gives it.
-
-        A position of each is picked, which is held.
-        """
-        if counts_channels(here) or counts_channels(there):
-            raise _UnknownError(f"{_COUNTED} at {here[0].place}")
-        calls, others = self._dense.trace.calls, self._pruned.trace.calls
-        for own, found in turns(here, there):
-            if picks_others(own, found, calls, others, self._staying):
-                raise _DiffersError(f"{own[0][0].place} picks another channel by its place")
-        self._check_given(there, f"{_LOOP} at {here[0].place}")
+        self._repeated.check(here, there)
         self._flow.note_line(here, there)
-        self._uncertain = _LOOP
-
-    def _check_given(self, there: Sequence[Step], what: str) -> None:
-        """The dense network's own code, once it is cut, gives operators what they are given."""
-        is_alike = self._own.gives_alike(there)
-        if is_alike is None:
-            raise _UnknownError(f"{what}, where the dense network's own code goes another way")
-        if not is_alike:
-            raise _DiffersError(f"{what} is given what the dense network's own code does not give")
+        self._uncertain = LOOP
 
     def _note_parts(self, here: Sequence[Step], there: Sequence[Step]) -> None:
         """Parts of a fixed size, however many these are, hold other channels after a cut."""
         self._flow.note_line(here, there)
         self._uncertain = f"channels are split into other parts at {here[0].place}"
-
-    def _calls_left(self, line: Sequence[Step]) -> tuple[list[Step], list[Step]] | None:
-        return calls_left(line, self._dense.trace.calls, self._removed)
 
     def _check(self, step: Step, other: Step) -> None:
         try:
@@ -341,7 +298,7 @@ class _Lining:
         except OtherArgumentsError as error:
             self._check_own_arguments(step, other, str(error))
         if not self._flow.is_same(step.sources, other.sources):
-            raise _DiffersError(f"{step.place} is given what another operator returns")
+            raise DiffersError(f"{step.place} is given what another operator returns")
         if step.place.operator == "native_group_norm":
             self._check_groups(step, other)
         if step.arriving:
@@ -353,14 +310,14 @@ class _Lining:
         if self._own.follow_values(step):
             are_items = _are_items(step, self._dense.trace.calls)
             what = f"{_NUMBERS if are_items else _VALUES} at {step.place}"
-            self._check_given([other], what)
+            self._own.check_given([other], what)
             self._taken = what
         elif self._own.follow_widths(step, other):
             self._constants.note(step, other)
         elif self._picks_same(step, other):
             return
         else:
-            raise _DiffersError(why)
+            raise DiffersError(why)
 
     def _picks_same(self, step: Step, other: Step) -> bool:
         """Whether other positions along an axis of channels are those of the same channels."""
@@ -379,7 +336,7 @@ class _Lining:
         gone = self._removed[channels]
         rows = gone.reshape(before, -1) if channels.size % before == 0 else gone[None]
         if (rows.any(1) != rows.all(1)).any():
-            raise _DiffersError(f"{step.place} takes {after} groups where {before} were")
+            raise DiffersError(f"{step.place} takes {after} groups where {before} were")
 
     def _check_channels(self, step: Step, other: Step) -> None:
         """Each result carries the dense network's channels without those that went."""
@@ -398,7 +355,7 @@ class _Lining:
         for place, own in enumerate(left):
             planes = other.planes[place] if other.planes else ()
             if is_pick and not self._staying.picks_alike(step.planes[own], planes):
-                raise _DiffersError(f"{step.place} picks another channel by its place")
+                raise DiffersError(f"{step.place} picks another channel by its place")
             expected = self._staying.expected(step.planes[own])
             found = self._staying.found(planes)
             if not found and self._staying.single.any():
@@ -413,7 +370,7 @@ class _Lining:
                 for one, two in zip(expected, found, strict=True)
             ):
                 split = step.place.operator in operators.RESHAPES
-                raise _DiffersError(
+                raise DiffersError(
                     f"{step.place} returns other channels, or in another order"
                     + (", as they are split into heads or blocks" if split else "")
                 )
@@ -458,10 +415,9 @@ class _Lining:
 
 _SHARED = "since the pruner ran, the dense network goes another way as well: both share state"
 
-_LOOP, _COUNTED = "a loop over channels", "a loop that gives each channel a number"
 _NUMBERS, _VALUES = "a number that is taken out of tensors", "values that are taken out of tensors"
 
-FUNCTIONS = (UNKNOWN, RANKED, _NUMBERS, _LOOP)
+FUNCTIONS = (UNKNOWN, RANKED, _NUMBERS, LOOP)
 """How that begins which could not be followed, and is a function of the channels that stay."""
 
 _GROUPS = -2

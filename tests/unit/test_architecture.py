@@ -102,6 +102,7 @@ ROOMS = {
         (
             "comparing",
             "masking",
+            "differences",
             "distinct_values",
             "exercised",
             "faults",
@@ -123,6 +124,7 @@ ROOMS = {
             "own_arguments",
         ),
         ("picked",),
+        ("repeated",),
         ("structure",),
         ("other_sizes",),
         ("masked_dense", "round_trips"),

@@ -126,10 +126,13 @@ def _moved(call: Call, value: Tensor, labels: Tensor) -> list[Tensor | None] | N
         }
         numbers[id(value)] = step * labels.double() + start
         runs.append(tree_leaves(call.run_on(numbers)))
-    found = [_carried(made) for made in zip(*runs, strict=True)]
-    if any(part is None for part in found) or not any(part.any() for part in found):
-        return None
-    return [compact(_filled(part, labels)) for part in found]
+    found: list[Tensor | None] = []
+    for made in zip(*runs, strict=True):
+        carried = _carried(made)
+        if carried is None:
+            return None
+        found.append(compact(_filled(carried, labels)))
+    return found if any(part is not None for part in found) else None
 
 
 _NUMBERINGS = ((1.0, 0.375), (-2.0, -0.625), (2.0**-20, 2.0**-30))

@@ -232,8 +232,9 @@ def _keep_numbers(value: Tensor, made: Sequence[Tensor]) -> None:
 def _wraps(step: Step, value: Tensor) -> bool:
     """Whether positions of channels are taken modulo their number, as where some are negative."""
     labels = getattr(value, "_numbers", None)
-    is_modulo = step.place.operator == "remainder" and labels is not None
-    return is_modulo and labels.shape[1] in step.constants
+    if labels is None or step.place.operator != "remainder":
+        return False
+    return labels.shape[1] in step.constants
 
 
 def _shapes(values: Iterable[Tensor]) -> tuple[tuple[int, ...], ...]:
