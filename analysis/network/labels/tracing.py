@@ -229,6 +229,12 @@ def _keep_numbers(value: Tensor, made: Sequence[Tensor]) -> None:
             setattr(moved, noted, labels)
 
 
+def _calculates(func: Any, name: str, value: Tensor) -> bool:
+    """Whether an operator calculates with an operand that holds positions of channels."""
+    is_number = value.is_floating_point() or name == "sum" or operators.is_pointwise(func, name)
+    return is_number and name not in operators.MOVED | {"histc"}
+
+
 def _wraps(step: Step, value: Tensor) -> bool:
     """Whether positions of channels are taken modulo their number, as where some are negative."""
     labels = getattr(value, "_numbers", None)
@@ -366,13 +372,11 @@ class _Tracer(_Noting):
         for plane in planes_of(output):
             self.meeting.hold(labels_of(plane), reasons.OUTPUT)
         # As the class that is largest, or those that are; a router's are read inside.
-        ranks = getattr(output, "_ranks", None)
-        if ranks is not None:
-            output._numbers = ranks  # type: ignore[attr-defined]
-        numbers = getattr(output, "_numbers", None)
-        if numbers is not None:
-            self.meeting.hold(numbers, reasons.OUTPUT)
-        self._numbered(output)
+        for noted in ("_numbers", "_ranks"):
+            numbers = getattr(output, noted, None)
+            if numbers is not None:
+                self.meeting.hold(numbers, reasons.OUTPUT)
+            self._numbered(output, noted)
 
     def _looked_up(self, value: Tensor, operands: Sequence[Tensor]) -> None:
         """Positions of channels that look up others than these: their numbers must stay."""
@@ -381,9 +385,17 @@ class _Tracer(_Noting):
         if labels is not None and not any(np.isin(labels, row).any() for row in rows):
             self.meeting.hold(labels, reasons.NUMBERED)
 
-    def _numbered(self, value: Tensor) -> None:
+    def _calculated(self, value: Tensor, made: Sequence[Tensor]) -> None:
+        """Ranks that are calculated with: sums of these may look channels up, and factors not."""
+        for each in made:
+            if each.is_floating_point():
+                self._numbered(value, "_ranks")
+            elif each.dtype is not torch.bool:
+                each._ranks = value._ranks  # type: ignore[attr-defined]
+
+    def _numbered(self, value: Tensor, noted: str = "_numbers") -> None:
         """Positions of channels that are used as numbers, and not to look channels up."""
-        labels = getattr(value, "_numbers", None)
+        labels = getattr(value, noted, None)
         if labels is not None:
             step = max(len(self.trace.steps) - 1, 0)
             self.trace.combined.append(Combining(step, NUMBERS, labels))
@@ -408,6 +420,9 @@ class _Tracer(_Noting):
             given[id(operands[0])] = planes_of(operands[0]), is_uniform(operands[0])
         result = self._run(func, args, kwargs)
         made = self._closed(step, operands, result)
+        for value in operands:
+            if hasattr(value, "_ranks") and _calculates(func, name, value):
+                self._calculated(value, made)
         if operands and (name in operators.MOVED or _wraps(step, operands[0])):
             _keep_numbers(operands[0], made)
         follows = bool(arriving) and name not in operators.FACTORIES
