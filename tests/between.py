@@ -7,7 +7,7 @@ import torch
 import torch_pruning as tp
 from torch import Tensor, nn
 
-from analysis import Pruned, verify
+from analysis import Pruned, verify, watch
 from analysis.records import Verification
 
 
@@ -72,6 +72,32 @@ def pruned(
     model, inputs = built(make), images() if inputs is None else inputs
     pruner = pruner_of(model, inputs, altering(after))
     return model, verify(model, inputs, pruner, outputs=outputs)
+
+
+def cut(
+    function: Callable[[Net, Tensor], Tensor],
+    gone: Sequence[int] = (0, 2, 5, 7),
+    width: int = 8,
+    **altered: Any,
+) -> Verification:
+    """The verdict on a network cut by hand, as torch-pruning does not follow all functions.
+
+    Args:
+        function: between the two convolutions, and given ``step`` 1 as an attribute of the network.
+        gone: channels of the first.
+        width: what the second reads; those that are not 8 stay.
+        altered: attributes that are set behind the cut.
+    """
+    model: Any = built(lambda: Net(function, step=1))
+    model.read = nn.Conv2d(width, 6, 1)
+    with watch(model, images()) as watched:
+        tp.prune_conv_out_channels(model.make, list(gone))
+        if width == 8:
+            tp.prune_conv_in_channels(model.read, list(gone))
+        for name, value in altered.items():
+            setattr(model, name, value)
+    found: Verification = watched.verification
+    return found
 
 
 def assert_equals_zeroed(cured: Pruned, model: nn.Module, inputs: Tensor | None = None) -> None:

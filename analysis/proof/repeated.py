@@ -33,7 +33,7 @@ class Repeated:
         dense: the pass over the dense network.
         pruned: that over the pruned one.
         staying: what the cut leaves.
-        flow: is told what of the dense network is left.
+        flow: of both; what of the dense network is left is noted there.
         constants: knows the widths that have lost something.
         own: what the dense network's own code gives its operators.
     """

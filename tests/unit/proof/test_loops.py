@@ -3,34 +3,17 @@
 from collections.abc import Callable, Sequence
 from functools import partial, reduce
 from itertools import accumulate
-from typing import Any
 
 import pytest
 import torch
-import torch_pruning as tp
-from between import Net, built, images
-from torch import Tensor, nn
+from between import Net, cut
+from torch import Tensor
 
-from analysis import watch
-from analysis.records import Verdict, Verification
+from analysis.records import Verdict
 
 Function = Callable[[Net, Tensor], Tensor]
 
 GONE = [0, 2, 5, 7]
-
-
-def cut(function: Function, gone: Sequence[int] = GONE, width: int = 8, **altered: Any) -> Any:
-    """The verdict on a network cut by hand, which torch-pruning does not follow through a loop."""
-    model: Any = built(lambda: Net(function, step=1))
-    model.read = nn.Conv2d(width, 6, 1)
-    with watch(model, images()) as watched:
-        tp.prune_conv_out_channels(model.make, gone)
-        if width == 8:
-            tp.prune_conv_in_channels(model.read, gone)
-        for name, value in altered.items():
-            setattr(model, name, value)
-    found: Verification = watched.verification
-    return found
 
 
 def in_lines(body: Function) -> Function:
@@ -82,6 +65,24 @@ def test_channels_that_are_taken_apart_and_put_together_are_the_same(
 ) -> None:
     found = cut(function, gone)
     assert found.verdict is Verdict.EXACT, found.reason
+
+
+def by_slices(m: Net, x: Tensor) -> Tensor:
+    """Heads of two channels, each by a slice, put together in this or the other order."""
+    found = []
+    for first in range(0, x.shape[1], 2):
+        head = x[:, first : first + 2]
+        found.append(head.softmax(1) * head)
+    return torch.cat(found[:: m.step], 1)
+
+
+@pytest.mark.parametrize("heads", [[0], [1, 2], [0, 1, 2], [1, 2, 3]], ids=str)
+def test_heads_by_slices_are_the_same_without_those_that_went(heads: Sequence[int]) -> None:
+    """Of one that is left alone PyTorch calls no slice."""
+    gone = [channel for head in heads for channel in (2 * head, 2 * head + 1)]
+    assert cut(by_slices, gone).verdict is Verdict.EXACT
+    if len(heads) < 3:
+        assert cut(by_slices, gone, step=-1).verdict is Verdict.WRONG
 
 
 MIXED: dict[str, Function] = {

@@ -11,23 +11,14 @@ from typing import Any
 import pytest
 import torch
 import torch_pruning as tp
-from between import Net, built, images
+from between import Net, built, cut, images
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from analysis import prune, verify, watch
-from analysis.records import Verdict, Verification
+from analysis.records import Verdict
 
 Function = Callable[[Net, Tensor], Tensor]
-
-
-def cut(function: Function, gone: Sequence[int]) -> Verification:
-    model: Any = built(lambda: Net(function))
-    with watch(model, images()) as watched:
-        tp.prune_conv_out_channels(model.make, list(gone))
-        tp.prune_conv_in_channels(model.read, list(gone))
-    found: Verification = watched.verification
-    return found
 
 
 PICKED: dict[str, Function] = {

@@ -1,0 +1,157 @@
+"""Operators that write to places of channels or move these, whether a table lists them or not."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from between import Net, cut
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+
+from analysis.records import Verdict
+
+Function = Callable[[Net, Tensor], Tensor]
+
+
+def written(write: Callable[[Tensor], object]) -> Function:
+    def function(m: Net, x: Tensor) -> Tensor:
+        x = x.clone()
+        write(x)
+        return x
+
+    return function
+
+
+def one(x: Tensor) -> Tensor:
+    """Values for channel 1 of images."""
+    return torch.ones(2, 1, 6, 6, dtype=x.dtype)
+
+
+AT_1: dict[str, Function] = {
+    "item": written(lambda x: x[:, 1].zero_()),
+    "item of a list": written(lambda x: x.__setitem__((slice(None), [1]), 0.0)),
+    "index_fill": lambda m, x: x.index_fill(1, torch.tensor([1]), 0.0),
+    "index_copy": lambda m, x: x.index_copy(1, torch.tensor([1]), one(x)),
+    "index_put": lambda m, x: x.index_put(
+        (torch.tensor([[0], [1]]), torch.tensor([[1]])), torch.zeros((), dtype=x.dtype)
+    ),
+    "scatter": lambda m, x: x.scatter(1, torch.ones(2, 1, 6, 6, dtype=torch.long), 0.0),
+    "select_scatter": lambda m, x: x.select_scatter(one(x)[:, 0], 1, 1),
+    "slice_scatter": lambda m, x: x.slice_scatter(one(x), 1, 1, 2),
+    "put": lambda m, x: (
+        x.flatten(1)
+        .mT.put(torch.arange(72, 144), torch.zeros(72, dtype=x.dtype))
+        .mT.unflatten(1, (-1, 6, 6))
+    ),
+}
+
+
+@pytest.mark.parametrize("function", AT_1.values(), ids=AT_1)
+def test_a_write_is_to_the_same_channel(function: Function) -> None:
+    """Without channel 0 or 1, the pruned network writes to another one."""
+    assert cut(function, [5, 7]).verdict is Verdict.EXACT
+    assert cut(function, [0, 5]).verdict is Verdict.WRONG
+    assert cut(function, [1, 5]).verdict is Verdict.WRONG
+
+
+@pytest.mark.parametrize("function", AT_1.values(), ids=AT_1)
+def test_a_write_that_no_input_shows_is_to_the_same_channel(function: Function) -> None:
+    def hidden(m: Net, x: Tensor) -> Tensor:
+        return x + (function(m, x) - 1e9).relu()
+
+    assert cut(hidden, [5, 7]).verdict is Verdict.EXACT
+    assert cut(hidden, [0, 5]).verdict is Verdict.WRONG
+
+
+WHOLE: dict[str, Function] = {
+    "a row": written(lambda x: x.__setitem__((slice(None), slice(None), [0, 2]), 0.0)),
+    "an image": written(lambda x: x.__setitem__([0], 1.0)),
+    "index_fill": lambda m, x: x.index_fill(0, torch.tensor([1]), 0.0),
+}
+
+
+@pytest.mark.parametrize("function", WHOLE.values(), ids=WHOLE)
+def test_a_write_to_all_channels_is_no_matter_of_their_order(function: Function) -> None:
+    found = cut(function, [0, 5])
+    assert (found.verdict, found.structure) == (Verdict.EXACT, "proved")
+
+
+def diagonal(x: Tensor) -> Tensor:
+    """Channels on the diagonal of a matrix, which no table lists."""
+    return torch.diag_embed(x.permute(0, 2, 3, 1))
+
+
+MOVED: dict[str, Function] = {
+    "diag_embed": lambda m, x: diagonal(x).diagonal(dim1=-2, dim2=-1).permute(0, 3, 1, 2),
+    "kron": lambda m, x: torch.kron(x, torch.ones(1, 1, 2, 1, dtype=x.dtype)),
+    "circular padding": lambda m, x: F.pad(x, (1, 1, 1, 1), mode="circular"),
+    "searchsorted": lambda m, x: torch.searchsorted(torch.linspace(-1, 1, 5, dtype=x.dtype), x).to(
+        x.dtype
+    ),
+    "bucketize": lambda m, x: torch.bucketize(x, torch.linspace(-1, 1, 5, dtype=x.dtype)).to(
+        x.dtype
+    ),
+    "log_sigmoid": lambda m, x: F.logsigmoid(x),
+    "floor_divide": lambda m, x: x // 0.5,
+}
+
+
+@pytest.mark.parametrize("function", MOVED.values(), ids=MOVED)
+def test_an_order_behind_a_rare_operator_is_seen(function: Function) -> None:
+    found = cut(function, [0, 5])
+    assert (found.verdict, found.structure) == (Verdict.EXACT, "proved")
+    assert cut(lambda m, x: function(m, x.flip(1)), [0, 5]).verdict is Verdict.WRONG
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda m, x: x * torch.histc(x, 4, -1, 1).max(),
+        lambda m, x: x * torch.linalg.svdvals(x.flatten(2)).amax(1)[:, None, None, None],
+        lambda m, x: x * x[x > 0].mean(),
+        lambda m, x: x * x.masked_select(x > 0).sum(),
+        lambda m, x: x.renorm(2, 0, 1.0),
+    ],
+    ids=["histc", "svdvals", "index by a mask", "masked_select", "renorm"],
+)
+def test_a_function_of_the_channels_that_stay_is_no_movement(function: Function) -> None:
+    assert cut(function).verdict is Verdict.MIXED
+
+
+PLACES: dict[str, Function] = {
+    "gather": lambda m, x: x * x.gather(1, x.argmax(1, keepdim=True)),
+    "take_along_dim": lambda m, x: x * torch.take_along_dim(x, x.argmin(1, keepdim=True), 1),
+    "topk": lambda m, x: x * x.gather(1, x.topk(2, 1).indices).mean(1, keepdim=True),
+    "median": lambda m, x: x * x.gather(1, x.median(1, keepdim=True).indices),
+}
+
+
+@pytest.mark.parametrize("function", PLACES.values(), ids=PLACES)
+def test_the_channel_at_the_place_that_is_found_is_one_of_those_that_stay(
+    function: Function,
+) -> None:
+    assert cut(function).verdict is Verdict.MIXED
+    assert cut(lambda m, x: function(m, x.roll(1, 1))).verdict is Verdict.WRONG
+
+
+NUMBERED: dict[str, Function] = {
+    "topk": lambda m, x: x * x.mean((2, 3)).topk(2, 1)[1].to(x.dtype).mean(1)[:, None, None, None],
+    "a sum": lambda m, x: x * x.mean((2, 3)).topk(2, 1)[1].sum(1)[:, None, None, None],
+    "argsort": lambda m, x: x + x.mean((2, 3)).argsort(1)[:, :1, None, None],
+}
+
+
+@pytest.mark.parametrize("function", NUMBERED.values(), ids=NUMBERED)
+def test_ranks_that_are_calculated_with_are_numbers_of_channels(function: Function) -> None:
+    found = cut(function)
+    assert found.verdict is Verdict.WRONG
+    assert "positions of channels as numbers" in found.reason
+
+
+def one_hot(x: Tensor) -> Tensor:
+    best = x.mean((2, 3)).topk(1, 1)[1][:, 0]
+    return F.one_hot(best, x.shape[1]).to(x.dtype)[:, :, None, None]
+
+
+def test_ranks_that_look_channels_up_are_no_numbers() -> None:
+    assert cut(lambda m, x: x * one_hot(x)).verdict is Verdict.MIXED
