@@ -105,10 +105,13 @@ def _is_plain(call: Call, value: Tensor) -> bool:
     """Whether an operand holds numbers, or places that do not come of channels."""
     if value.layout is not torch.strided or value.is_complex():
         return False
-    calls = call.meeting.trace.calls
-    pending = [] if value.is_floating_point() else [getattr(value, "_source", None)]
-    for source in pending:
-        if isinstance(source, tuple):
+    if value.is_floating_point():
+        return True
+    calls, pending, seen = call.meeting.trace.calls, [getattr(value, "_source", None)], set()
+    while pending:
+        source = pending.pop()
+        if isinstance(source, tuple) and source[0] not in seen:
+            seen.add(source[0])
             if calls[source[0]].arriving:
                 return False
             pending.extend(calls[source[0]].sources)
