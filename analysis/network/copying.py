@@ -59,14 +59,17 @@ _SAID_BY_OBJECT = ("__reduce_ex__", "__reduce__", "__getstate__")
 
 
 def _each(values: dict[Any, Any], memo: dict[int, Any]) -> dict[Any, Any]:
-    made = dict(values)
+    made = values.copy() if type(values) is dict else dict(values)
     for key, value in values.items():
         kind = type(value)
         if type(key) is not str:
             return {copy.deepcopy(key, memo): _copied(each, memo) for key, each in values.items()}
         if kind in IMMUTABLE:
             continue
-        if kind in _CONTAINERS and not value and id(value) not in memo:
+        found = memo.get(id(value))
+        if found is not None:
+            made[key] = found
+        elif kind in _CONTAINERS and not value:
             made[key] = memo[id(value)] = kind()  # a dozen in each module
         else:
             made[key] = _copied(value, memo)
