@@ -14,6 +14,7 @@ from analysis.groups import auditing, depgraph, inspecting, policies
 from analysis.network.failures import Failure, check_runs, locate_failure
 from analysis.network.inference import (
     Inputs,
+    collector_paused,
     copy_of,
     left_as_found,
     outputs_of,
@@ -318,7 +319,8 @@ def verify(
     if (pruner is None) == (widths is None):
         raise InputError("verify takes a pruner or widths, one of them")
     check_usable(model)
-    with left_as_found(model), only_outputs(model, outputs):
+    # Until the end, when what was noted is free again: each collection would go through that.
+    with collector_paused(), left_as_found(model), only_outputs(model, outputs):
         if widths is not None:
             pruner = GroupPruner(model, example_inputs, widths=widths, ignore="none")
         check_pruner(pruner, model)

@@ -29,6 +29,7 @@ from analysis.network.inference import (
     names_of,
     tensors_of,
 )
+from analysis.network.modules import named_modules
 from analysis.network.operators import Operators, watched
 from analysis.network.outputs import counted
 from analysis.network.usable import check_usable
@@ -165,7 +166,7 @@ def _of_own_graph(pruner: Any, reading: Reading) -> tuple[DependencyGroup, ...]:
     graph, model = pruner.DG, pruner.model
     groups = [*reading.groups]
     seen = {layer for group in groups for layer in group.layers}
-    for name, module in model.named_modules():
+    for name, module in named_modules(model).items():
         if module in graph.module2node and is_producer(module) and name not in seen:
             groups.append(reading.alone(name, module))
     return tuple(sorted(groups, key=lambda group: reading.order[group.root]))

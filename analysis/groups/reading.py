@@ -8,6 +8,7 @@ import torch_pruning as tp
 from torch import nn
 
 from analysis.network import layers as kinds
+from analysis.network.modules import named_modules
 from analysis.network.operators import Operators
 from analysis.records import DependencyGroup, DependencyMember
 
@@ -46,7 +47,8 @@ class Reading:
         self._addition_of = operators.additions()
         self._product_of = operators.products()
         self._leaving = leaving
-        self._names: dict[Any, str] = {module: name for name, module in model.named_modules()}
+        modules = named_modules(model)
+        self._names: dict[Any, str] = {module: name for name, module in modules.items()}
         self._names |= {parameter: name for name, parameter in model.named_parameters()}
         self.order = {name: index for index, name in enumerate(self._names.values())}
         self._outputs = {

@@ -1,7 +1,7 @@
 """What modules hold beside their tensors, and what a call of a model keeps on it."""
 
 import copy
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,41 +18,44 @@ __all__ = ["as_before", "own_attributes"]
 def as_before(model: nn.Module) -> Iterator[None]:
     """Take away on the way out what a call keeps on a model: attributes, buffers and hooks."""
     modules = [*named_modules(model).values()]
-    found = [(vars(module), dict(vars(module))) for module in modules]
-    buffers = [(module._buffers, dict(module._buffers)) for module in _of_python(modules)]
+    found = [(vars(module), vars(module).copy()) for module in modules]
+    buffers = [(own, own.copy()) for own in map(_buffers_of, modules) if own]
     held = [
         (value, copy.copy(value))
         for own, _ in found
-        for value in [own[key] for key in own.keys() - _OF_EVERY_MODULE]
-        if type(value) in (dict, list)  # others may refuse to be written, as a configuration does
+        for key, value in own.items()
+        # Others may refuse to be written, as a configuration does.
+        if type(value) in (dict, list) and key not in _OF_EVERY_MODULE
     ]
     # A model that installs hooks notes that it did: without the note, it would once more.
-    hooks = [(own, {*own}) for module in modules for own in _hooks_of(module)]
+    hooks = [(own, {*own}) for attributes, _ in found for own in _hooks_of(attributes)]
     try:
         yield
     finally:
         with budgets.undisturbed():
             for attributes, own in found:
-                for key in attributes.keys() - own.keys():
-                    del attributes[key]
                 attributes.update(own)
+                if len(attributes) > len(own):
+                    for key in attributes.keys() - own.keys():
+                        del attributes[key]
             for owned, before in buffers:
                 owned.update(before)  # another tensor may stand under the name
             for installed, known in hooks:
-                for handle in installed.keys() - known:
-                    del installed[handle]
+                if installed:
+                    for handle in installed.keys() - known:
+                        del installed[handle]
             for value, before in held:
                 value.clear()
                 (value.update if isinstance(value, dict) else value.extend)(before)
 
 
-def _of_python(modules: Iterable[nn.Module]) -> Iterator[nn.Module]:
-    """The modules but those of TorchScript, which keep their buffers elsewhere."""
-    return (each for each in modules if not isinstance(each, torch.jit.ScriptModule))
+def _buffers_of(module: nn.Module) -> dict[str, Any]:
+    """A module's buffers; those of TorchScript are kept elsewhere."""
+    return {} if isinstance(module, torch.jit.ScriptModule) else module._buffers
 
 
-def _hooks_of(module: nn.Module) -> Iterator[dict[int, Any]]:
-    return (vars(module)[name] for name in _HOOKS if name in vars(module))
+def _hooks_of(attributes: dict[str, Any]) -> Iterator[dict[int, Any]]:
+    return (attributes[name] for name in _HOOKS if name in attributes)
 
 
 def own_attributes(module: nn.Module) -> dict[str, Any]:

@@ -36,7 +36,7 @@ def _state_of(module: nn.Module) -> dict[Any, Any] | None:
     if own in copyreg.dispatch_table:
         return None
     if _is_plain(own):
-        return vars(module)
+        return module.__getstate__()
     if hasattr(own, "__deepcopy__"):
         return None
     make, args, state, *more = cast("tuple[Any, ...]", module.__reduce_ex__(4))
@@ -49,24 +49,27 @@ def _is_plain(own: type[Any]) -> bool:
     """Whether a class has the default way of copying, so that its attributes are all of it."""
     return not (
         any(hasattr(own, name) for name in ("__deepcopy__", "__getnewargs__", "__getnewargs_ex__"))
-        or any(getattr(own, name) is not getattr(object, name) for name in _SAID_BY_OBJECT)
+        or any(getattr(own, name) is not getattr(nn.Module, name) for name in _SAID_BY_MODULE)
         or copyreg._slotnames(own)  # type: ignore[attr-defined]
     )
 
 
-_SAID_BY_OBJECT = ("__reduce_ex__", "__reduce__", "__getstate__")
-"""Methods by which a class defines how it is copied."""
+_SAID_BY_MODULE = ("__reduce_ex__", "__reduce__", "__getstate__")
+"""Methods by which a class defines how it is copied; PyTorch's own leave out what was compiled."""
 
 
 def _each(values: dict[Any, Any], memo: dict[int, Any]) -> dict[Any, Any]:
-    made = dict(values)
+    made = values.copy() if type(values) is dict else dict(values)
     for key, value in values.items():
         kind = type(value)
         if type(key) is not str:
             return {copy.deepcopy(key, memo): _copied(each, memo) for key, each in values.items()}
         if kind in IMMUTABLE:
             continue
-        if kind in _CONTAINERS and not value and id(value) not in memo:
+        found = memo.get(id(value))
+        if found is not None:
+            made[key] = found
+        elif kind in _CONTAINERS and not value:
             made[key] = memo[id(value)] = kind()  # a dozen in each module
         else:
             made[key] = _copied(value, memo)

@@ -36,19 +36,19 @@ def named_modules(model: nn.Module, *, remove_duplicate: bool = True) -> dict[st
         InputError: it is no module.
     """
     check_module(model)
-    found: dict[str, nn.Module] = {}
-    seen: set[int] = set()
+    found, seen = {"": model}, {id(model)}
 
-    def visit(module: nn.Module, name: str) -> None:
-        if remove_duplicate:
-            if id(module) in seen:
-                return
-            seen.add(id(module))
-        found[name] = module
-        before = f"{name}." if name else ""
+    def visit(module: nn.Module, before: str) -> None:
         for key, child in module._modules.items():
-            if child is not None:
-                visit(child, before + key)
+            if child is None:
+                continue
+            if remove_duplicate:
+                if id(child) in seen:
+                    continue
+                seen.add(id(child))
+            found[before + key] = child
+            if child._modules:  # most are layers, which hold none
+                visit(child, f"{before}{key}.")
 
     visit(model, "")
     return found

@@ -18,7 +18,7 @@ def tensors_in(values: Iterable[Any]) -> list[Tensor]:
             continue
         if isinstance(value, Tensor):
             found.append(value)
-        elif isinstance(value, _LISTS):
+        elif isinstance(value, _LISTS) and not _are_plain(value):
             found.extend(tensors_in(value))
     return found
 
@@ -27,11 +27,16 @@ def leaves(values: Iterable[Any]) -> list[Any]:
     """The values themselves, and what lists of them hold."""
     found: list[Any] = []
     for value in values:
-        if type(value) not in IMMUTABLE and isinstance(value, _LISTS):
-            found.extend(leaves(value))
-        else:
+        if type(value) in IMMUTABLE or not isinstance(value, _LISTS):
             found.append(value)
+        else:
+            found.extend(value if _are_plain(value) else leaves(value))
     return found
+
+
+def _are_plain(values: list[Any] | tuple[Any, ...]) -> bool:
+    """Whether a list holds nothing but numbers and words, as a stride does."""
+    return IMMUTABLE.issuperset(map(type, values))
 
 
 _LISTS = (list, tuple)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from analysis.network.computed_weights import computed
 from analysis.network.inference import FunctionMode, Inputs, forward, module_scope, walk
 from analysis.network.lines import frames_of, line_of_user, said
+from analysis.network.modules import named_modules
 
 __all__ = ["Operator", "Operators", "watched"]
 
@@ -56,7 +57,7 @@ class Operators(FunctionMode):
         super().__init__()
         self._model = model
         self._inputs = inputs
-        self._names = {module: name for name, module in model.named_modules()}
+        self._names = {module: name for name, module in named_modules(model).items()}
         self._scope = scope
         self._made: dict[Any, Operator] = {}
         self._alike: dict[Any, Operator] | None = None

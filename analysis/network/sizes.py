@@ -70,9 +70,10 @@ class SizesOnly:
 
     def __init__(self) -> None:
         self.needed = False
-        # Memory of which the values were not computed, or were made of such. Not its address, as
-        # a table that is made of a list there, once it is free, would be taken for one of these.
-        self._empty: set[StorageWeakRef] = set()
+        # Memory of which the values were not computed, or were made of such, by its address. A
+        # weak reference keeps that from being given away: a table that is made of a list there,
+        # once it is free, would be taken for one of these.
+        self._empty: dict[int, StorageWeakRef] = {}
 
     def run(self, operator: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """What an operator makes, of the sizes that it has."""
@@ -90,16 +91,27 @@ class SizesOnly:
         skipped = result is not None
         if not skipped:
             result = operator(*args, **kwargs)
-        note = self._empty.add if skipped or empty else self._empty.discard
-        for value in tensors_in((result,)):
-            memory = _memory(value)
-            if memory is not None:
-                note(memory)
+        for value in tensors_in((result,)) if skipped or empty or self._empty else ():
+            self._note(value, skipped or bool(empty))
         return result
+
+    def _note(self, value: Tensor, is_empty: bool) -> None:
+        """Note whether the memory of a result has no values."""
+        if value.layout is not torch.strided:
+            return
+        memory = value.untyped_storage()
+        if not is_empty:
+            self._empty.pop(memory._cdata, None)
+        elif memory._cdata not in self._empty:
+            self._empty[memory._cdata] = StorageWeakRef(memory)
 
     def is_empty(self, value: Tensor) -> bool:
         """Whether the values of a tensor were not computed, as far as is known."""
-        return _memory(value) in self._empty
+        return (
+            bool(self._empty)
+            and value.layout is torch.strided
+            and value.untyped_storage()._cdata in self._empty
+        )
 
     def look(self) -> None:
         """Values are looked at."""
@@ -278,9 +290,3 @@ def _written(operator: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> I
     for place, argument in enumerate(operator._schema.arguments):
         if argument.alias_info is not None and argument.alias_info.is_write:
             yield args[place] if place < len(args) else kwargs.get(argument.name)
-
-
-def _memory(value: Tensor) -> StorageWeakRef | None:
-    """What a tensor lies in; no other memory is equal to it, even once it is free."""
-    is_strided = value.layout is torch.strided
-    return StorageWeakRef(value.untyped_storage()) if is_strided else None

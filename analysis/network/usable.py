@@ -32,7 +32,7 @@ def check_usable(model: Any) -> None:
     inner = next((text for fits, text in _WRAPPERS if fits(model)), None)
     if inner is not None:
         raise InputError(f"the model is {an(kind)}; expected the module itself: pass {inner}")
-    for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
+    for name, tensor in named_tensors(model).items():
         if torch.nn.parameter.is_lazy(tensor):
             raise InputError(
                 f"`{name}` of the {kind} is lazy and has no shape yet; run the model once on its "

@@ -157,8 +157,12 @@ def _named_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
     A shared one has an entry for each of its names, as torch-pruning gives each its own when it
     cuts.
     """
-    yield from model.named_parameters(remove_duplicate=False)
-    for name, layer in named_modules(model, remove_duplicate=False).items():
-        if kind_of(layer) is not None:
+    modules = named_modules(model, remove_duplicate=False)
+    for name, module in modules.items():
+        for own_name, parameter in module._parameters.items():
+            if parameter is not None:
+                yield f"{name}.{own_name}" if name else own_name, parameter
+    for name, layer in modules.items():
+        if layer._buffers and kind_of(layer) is not None:
             for own_name, buffer in layer.named_buffers(recurse=False):
                 yield f"{name}.{own_name}", buffer

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from analysis.errors import an
 from analysis.network.attributes import own_attributes
+from analysis.network.copying import IMMUTABLE
 from analysis.network.failures import Failure, locate_failure
 from analysis.network.inference import (
     Inputs,
@@ -265,7 +266,8 @@ def kept_tensors(model: nn.Module) -> Kept:
         (name, key)
         for name, module in named_modules(model).items()
         for key, value in own_attributes(module).items()
-        if isinstance(value, Tensor | dict | list)
+        if type(value) not in IMMUTABLE
+        and isinstance(value, Tensor | dict | list)
         and any(tensor.is_floating_point() for tensor in walk(value))
     )
 

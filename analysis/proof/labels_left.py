@@ -65,6 +65,8 @@ def _rows(restricted: Restriction, name: str, tensor: Tensor) -> dict[int, Label
         left = restricted(name, _places(sizes)).numpy()
     if left.ndim != len(shape) or not left.size:
         raise NotOneCutError(f"the dimensions of `{name}` are not those of its kept part")
+    if len(shape) == 1:
+        return {0: left}
     found = np.zeros((), np.int32)
     for dim in (dim for dim, size in enumerate(sizes) if size > 1):
         step = prod(sizes[dim + 1 :])

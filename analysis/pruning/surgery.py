@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 import torch
 import torch_pruning as tp
+from numpy.typing import NDArray
 from torch import nn
 
 from analysis.errors import InputError, an, upstream
 from analysis.network.gradients import differentiable_outputs
 from analysis.network.inference import Inputs, as_arguments, copy_of, named_tensors
 from analysis.network.layers import kind_of
+from analysis.network.modules import named_modules
 from analysis.processes import budgets
 from analysis.pruning.group_pruner import GroupCut
 from analysis.records import Config, Cut, Removal
@@ -189,7 +191,7 @@ class Ledger:
 
     def __init__(self, graph: Any) -> None:
         self._graph = graph
-        self._alive: dict[tuple[str, str, int | None], list[int]] = {}
+        self._alive: dict[tuple[str, str, int | None], NDArray[np.int64]] = {}
         self._width: dict[tuple[str, str, int | None], int] = {}
 
     @property
@@ -204,7 +206,7 @@ class Ledger:
 
     @cached_property
     def _names(self) -> dict[nn.Module, str]:
-        return {module: name for name, module in self._graph.model.named_modules()}
+        return {module: name for name, module in named_modules(self._graph.model).items()}
 
     def _name(self, node: Any) -> str | None:
         if isinstance(node.module, nn.Parameter):
@@ -236,13 +238,13 @@ class Ledger:
         key = name, axis, dim
         if key not in self._alive:
             self._width[key] = width
-            self._alive[key] = list(range(width))
-        alive = self._alive[key]
+            self._alive[key] = np.arange(width)
+        alive, going = self._alive[key], np.array(idxs, np.int64)
+        stays = np.ones(len(alive), bool)
         # torch-pruning also passes indices beyond the last channel, and cuts nothing there.
-        going = set(idxs).intersection(range(len(alive)))
-        removed = tuple(alive[index] for index in sorted(going))
-        self._alive[key] = [channel for index, channel in enumerate(alive) if index not in going]
-        return Cut(name, axis, self._width[key], removed, dim)
+        stays[going[(going >= 0) & (going < len(alive))]] = False
+        self._alive[key] = alive[stays]
+        return Cut(name, axis, self._width[key], tuple(alive[~stays].tolist()), dim)
 
 
 def _cut_of_tensors(

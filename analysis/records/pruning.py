@@ -4,6 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
+from itertools import chain
 
 __all__ = [
     "SAVED",
@@ -221,9 +222,10 @@ class RankAgreement:
 
 def merge_cuts(removals: Collection[Removal]) -> tuple[Cut, ...]:
     """The cuts of a step, one for each axis: with the channels of all groups that cut it."""
-    merged: dict[tuple[str, str, int | None], Cut] = {}
+    of_axis: dict[tuple[str, str, int | None], list[Cut]] = {}
     for cut in (cut for removal in removals for cut in removal.cuts):
-        key = (cut.layer, cut.axis, cut.dim)
-        before = merged[key].removed if key in merged else ()
-        merged[key] = replace(cut, removed=tuple(sorted((*before, *cut.removed))))
-    return tuple(merged.values())
+        of_axis.setdefault((cut.layer, cut.axis, cut.dim), []).append(cut)
+    return tuple(
+        replace(cuts[-1], removed=tuple(sorted(chain.from_iterable(cut.removed for cut in cuts))))
+        for cuts in of_axis.values()
+    )

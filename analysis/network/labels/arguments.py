@@ -34,10 +34,10 @@ def constants_of(func: Any, args: Iterable[Any], kwargs: Mapping[str, Any]) -> t
     """
     reads = _reads(func)
     if reads.plainly:
-        return tuple(map(constant_of, leaves((*args, *kwargs.values()))))
+        return _constants(leaves((*args, *kwargs.values())))
     placed = dict(zip(operators.arguments_of(func), args, strict=False))
     named = {**reads.defaults, **placed, **kwargs}
-    name = operators.name_of(func)
+    name = reads.operator
     if reads.dims:
         rank = max((each.dim() for each in tensors_in(named.values())), default=0)
         rank += name in _ADDS_A_DIMENSION
@@ -52,7 +52,7 @@ def constants_of(func: Any, args: Iterable[Any], kwargs: Mapping[str, Any]) -> t
     if not named.get("training", False):
         for argument in reads.in_training:
             named[argument] = None
-    return tuple(map(constant_of, leaves(named.values())))
+    return _constants(leaves(named.values()))
 
 
 @dataclass(frozen=True)
@@ -63,22 +63,26 @@ class _Reads:
         defaults: what each is that is left out, in the order of the schema.
         dims: those that say dimensions.
         in_training: those that it reads only while it is training.
+        operator: its name.
         plainly: whether it reads all of them, as they are given.
     """
 
     defaults: dict[str, Any]
     dims: tuple[str, ...]
     in_training: tuple[str, ...]
+    operator: str
     plainly: bool
 
 
 @cache
 def _reads(func: Any) -> _Reads:
     defaults = {each.name: each.default_value for each in func._schema.arguments}
-    is_norm = operators.name_of(func) in operators.PER_CHANNEL
-    dims = tuple(name for name in defaults if name in _DIMS)
-    in_training = tuple(name for name in defaults if is_norm and name in _OF_TRAINING)
-    return _Reads(defaults, dims, in_training, not (is_norm or dims or "dilation" in defaults))
+    name = operators.name_of(func)
+    is_norm = name in operators.PER_CHANNEL
+    dims = tuple(each for each in defaults if each in _DIMS)
+    in_training = tuple(each for each in defaults if is_norm and each in _OF_TRAINING)
+    plainly = not (is_norm or dims or "dilation" in defaults)
+    return _Reads(defaults, dims, in_training, name, plainly)
 
 
 _DIMS = frozenset({"dim", "dim0", "dim1", "dim2", "dimension", "dims"})
@@ -108,6 +112,10 @@ def _dilation(named: Mapping[str, Any]) -> Any:
         return given
     taps = kernel * (len(given) // len(kernel))
     return [1 if count == 1 else step for count, step in zip(taps, given, strict=True)]
+
+
+def _constants(values: Iterable[Any]) -> tuple[Any, ...]:
+    return tuple([each if type(each) in IMMUTABLE else constant_of(each) for each in values])
 
 
 def constant_of(value: Any) -> Any:

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -212,7 +212,9 @@ def _source(value: Tensor) -> Source:
 def _weights(operands: Sequence[Any]) -> tuple[str, ...]:
     """Names of the model's tensors among operands, those of most dimensions first."""
     held = [value for value in operands if getattr(value, "_weight", "")]
-    return tuple(value._weight for value in sorted(held, key=lambda value: -value.dim()))
+    if len(held) > 1:
+        held.sort(key=lambda value: -value.dim())
+    return tuple([value._weight for value in held])
 
 
 def _moved(step: Step, operands: Sequence[Tensor]) -> str:
@@ -244,7 +246,7 @@ def _wraps(step: Step, value: Tensor) -> bool:
 
 
 def _shapes(values: Iterable[Tensor]) -> tuple[tuple[int, ...], ...]:
-    return tuple(tuple(value.shape) for value in values)
+    return tuple([tuple(value.shape) for value in values])
 
 
 def _line() -> tuple[str, Inner]:
@@ -290,7 +292,7 @@ class _Noting(OperatorMode):
         self._run = run
         self._scope = scope
         self._watch = watch
-        self._turns: Counter[Place] = Counter()
+        self._turns: dict[tuple[str, str, str], int] = {}
         self._token = object()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -315,9 +317,9 @@ class _Noting(OperatorMode):
         """An operator that is about to run."""
         self.arrive(operands)
         line, inner = _line()
-        place = Place(operators.name_of(func), self._scope[-1] if self._scope else "", line)
-        self._turns[place] += 1
-        step = Step(place, self._turns[place], inner)
+        site = operators.name_of(func), self._scope[-1] if self._scope else "", line
+        turn = self._turns[site] = self._turns.get(site, 0) + 1
+        step = Step(Place(*site), turn, inner)
         step.sources = tuple(map(_source, operands))
         step.given = _shapes(operands)  # what an operator works on in place has others behind it
         step.by_values = self._by_values(func, step, operands)
@@ -328,14 +330,12 @@ class _Noting(OperatorMode):
 
     def _by_values(self, func: Any, step: Step, operands: Sequence[Tensor]) -> bool:
         """Whether values decide its sizes; of an index only a mask does."""
-        is_masked = any(each.dtype is torch.bool for each in operands)
-        return (
-            operators.sizes_by_values(func, step.place.operator)
-            or (step.place.operator == "index" and is_masked)
-            or any(
-                self.calls[each[0]].by_values for each in step.sources if isinstance(each, tuple)
-            )
-        )
+        operator = step.place.operator
+        is_masked = operator == "index" and any(each.dtype is torch.bool for each in operands)
+        if is_masked or operators.sizes_by_values(func, operator):
+            return True
+        made_by = (each[0] for each in step.sources if isinstance(each, tuple))
+        return any(self.calls[place].by_values for place in made_by)
 
     def _closed(self, step: Step, operands: Sequence[Tensor], result: Any) -> list[Tensor]:
         """What an operator has made."""
