@@ -126,7 +126,9 @@ class Outcome:
             for model in (
                 self.dense.model,
                 # What the pruner's run has kept is not made by the parameters any more.
-                exercised.forgetting(self.pruned, self.dense.model, self.dense.inputs),
+                exercised.forgetting(
+                    self.pruned, self.dense.model, self.dense.inputs, exercised.Held(), ()
+                ),
             )
         )
         return before, after

@@ -23,6 +23,8 @@ from analysis.network.labels.reasons import POSITIONS
 from analysis.network.layers import is_normalisation
 from analysis.network.outputs import counted_outputs
 from analysis.proof import comparing, exercised, masking
+from analysis.proof.attributes import changed_attributes, written_tensors
+from analysis.proof.exercised import Held
 from analysis.proof.holds import UNALIGNED
 from analysis.proof.lookups import looks_up_channels
 from analysis.proof.masked_dense import MaskedDense, OverKept
@@ -39,6 +41,7 @@ def prove(
     removals: Collection[Removal],
     example_inputs: Inputs,
     noted: Noted | None = None,
+    held: Held | None = None,
 ) -> Verification:
     """Whether ``pruned`` is the masked dense network: in numbers and operator by operator.
 
@@ -50,14 +53,14 @@ def prove(
         removals: the groups that were cut, with indices of ``dense``.
         example_inputs: gives the shapes of the random inputs, which may be smaller.
         noted: the operators of the dense network, recorded before foreign code ran; None runs it.
+        held: what the dense network has forgotten since it was handed in; None is nothing.
 
     Raises:
         InputError: the dense network cannot be compared: it does not run in float64, its outputs
             are not finite, or it draws random numbers.
     """
-    return prove_against(
-        MaskedDense(dense, removals, example_inputs, shared=False, noted=noted), pruned
-    )
+    expected = MaskedDense(dense, removals, example_inputs, shared=False, noted=noted, held=held)
+    return prove_against(expected, pruned)
 
 
 @collector_paused()
@@ -66,8 +69,13 @@ def prove_against(expected: MaskedDense, pruned: nn.Module) -> Verification:
     with left_as_found(expected.dense), left_as_found(pruned):
         expected.dense.eval()
         pruned.eval()
-        pruned = exercised.forgetting(pruned, expected.dense, expected.examples)
-        answer = _Proof(expected, pruned).verdict()
+        found, pruned = (
+            pruned,
+            exercised.forgetting(
+                pruned, expected.dense, expected.examples, expected.held, expected.cuts
+            ),
+        )
+        answer = _Proof(expected, pruned, found).verdict()
         for further in (_at_another_size, _in_training):
             if answer.verdict.passes:
                 answer = further(expected, pruned, answer)
@@ -97,7 +105,7 @@ def _at_another_size(
     noted = Noted(other.recording or record(dense, other.inputs))
     there = MaskedDense(dense, removals, other.inputs, shared=False, noted=noted)
     try:
-        found = _Proof(there, pruned).verdict()
+        found = _Proof(there, pruned, pruned).verdict()
     except InputError as error:
         return _telling(answer, f"not shown with {other}: {error}")
     if not found.verdict.passes:
@@ -132,8 +140,17 @@ def _telling(answer: Verification, text: str) -> Verification:
 
 
 class _Proof:
-    def __init__(self, expected: MaskedDense, pruned: nn.Module) -> None:
+    """One pruned network held to a dense one.
+
+    Args:
+        expected: the dense one.
+        pruned: the pruned one, without what forward has kept on it.
+        found: the same with that.
+    """
+
+    def __init__(self, expected: MaskedDense, pruned: nn.Module, found: nn.Module) -> None:
         self._expected = expected
+        self._found = found
         self._dense = expected.dense
         self._cuts = expected.cuts
         self._pruned = pruned
@@ -307,13 +324,21 @@ class _Proof:
             yield f"shown on random inputs alone: {structure.unknown or structure.held}"
         if structure.draws:
             yield "it draws random numbers, of which two passes show nothing"
-        changed = list(exercised.changed_attributes(self._dense, self._pruned))
+        expected = self._expected
+        changed = changed_attributes(
+            self._dense, self._found, expected.held, self._cuts, expected.examples
+        )
         if changed:
             yield _some(changed)
 
     def _changed(self) -> str | None:
         changed = self._restricted.changed_tensors(self._pruned)
-        return next((name for name in changed if not self._looks_up_alike(name)), None)
+        found = [name for name in changed if not self._looks_up_alike(name)]
+        if found:
+            expected = self._expected
+            written = written_tensors(self._dense, expected.held, expected.examples)
+            found = [name for name in found if name not in written]
+        return next(iter(found), None)
 
     def _looks_up_alike(self, name: str) -> bool:
         """Whether a tensor does nothing but look up channels, and these are the right ones."""

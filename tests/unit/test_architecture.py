@@ -103,7 +103,6 @@ ROOMS = {
             "comparing",
             "masking",
             "distinct_values",
-            "exercised",
             "faults",
             "kept_channels",
             "staying",
@@ -112,7 +111,10 @@ ROOMS = {
             "lines",
             "norms",
         ),
+        ("leaves",),
+        ("exercised",),
         (
+            "attributes",
             "by_sizes",
             "conflicts",
             "holds",
