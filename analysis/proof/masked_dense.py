@@ -13,6 +13,7 @@ from analysis.network.float64 import in_float64, widened
 from analysis.network.inference import Inputs, map_tensors, module_scope, one_line
 from analysis.network.modules import named_modules
 from analysis.proof import comparing, masking
+from analysis.proof.draws import depends_on_draws
 from analysis.proof.exercised import Held
 from analysis.proof.kept_channels import KeptChannels
 from analysis.proof.other_sizes import Noted
@@ -168,6 +169,14 @@ class MaskedDense:
             except Exception as error:
                 self.refusal = one_line(error)
                 return None
+
+    @cached_property
+    def is_random(self) -> bool:
+        """Whether its outputs depend on the random numbers that it draws, however little."""
+        with in_float64(self.dense), self._masked():
+            return depends_on_draws(
+                lambda seed: comparing.observe(self.dense, self.inputs, seed=seed).outputs
+            )
 
     @cached_property
     def randomness(self) -> str | None:

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
+from typing import NoReturn
 
 from torch import nn
 
@@ -280,8 +281,8 @@ class _Proof:
                 first_divergence=changed.rpartition(".")[0],
             )
         structure = self._structure
-        if structure.draws:
-            self._check_deterministic()
+        if structure.draws and self._expected.is_random:
+            self._refuse_randomness(self._expected.randomness)
         idle = exercised.unexercised(self._pruned, structure.used) if structure.used else ()
         answer = replace(
             answer, structure=structure.said, unexercised=tuple(idle), macs=structure.macs
@@ -323,7 +324,7 @@ class _Proof:
         if structure.unknown or structure.held:
             yield f"shown on random inputs alone: {structure.unknown or structure.held}"
         if structure.draws:
-            yield "it draws random numbers, of which two passes show nothing"
+            yield "it draws random numbers, and its outputs do not depend on the seed"
         expected = self._expected
         changed = changed_attributes(
             self._dense, self._found, expected.held, self._cuts, expected.examples
@@ -350,7 +351,8 @@ class _Proof:
 
     def _by_structure(self, answer: Verification) -> Verification:
         """The verdict on two networks whose numbers are not equal, and why they are not."""
-        self._check_deterministic()
+        if self._expected.randomness is not None:
+            self._refuse_randomness(self._expected.randomness)
         group = self._group_of(answer.first_divergence or "")
         place = f"; its input follows the group of `{group}`" if group else ""
         changed = self._changed()
@@ -408,19 +410,27 @@ class _Proof:
             first_divergence=None,
         )
 
-    def _check_deterministic(self) -> None:
-        """Refuse a network whose outputs depend on the random state."""
-        where = self._expected.randomness
-        if where is not None:
-            calls = self._expected.noted.recording.trace.calls
-            places = (str(call.place) for call in calls if call.place.operator in RANDOM)
-            drawn = next((f"; it draws at {place}" for place in places), "")
-            raise InputError(
-                "the dense network is random in eval mode: two passes on the same inputs differ, "
-                f"first in {f'`{where}`' if where else 'its own forward'}{drawn}; make it "
-                "deterministic, as by drawing only while self.training (functional dropout needs "
-                "training=self.training)"
-            )
+    def _refuse_randomness(self, where: str | None) -> NoReturn:
+        """Refuse a network whose outputs depend on the random state.
+
+        Args:
+            where: the first layer that differs in another pass; None if draws have to lie far off
+                for that.
+        """
+        calls = self._expected.noted.recording.trace.calls
+        places = (str(call.place) for call in calls if call.place.operator in RANDOM)
+        drawn = next((f"it draws at {place}; " for place in places), "")
+        seen = (
+            "its outputs depend on what it draws, though two passes hardly differ"
+            if where is None
+            else "two passes on the same inputs differ, first in "
+            + (f"`{where}`" if where else "its own forward")
+        )
+        raise InputError(
+            f"the dense network is random in eval mode: {seen}; {drawn}make it "
+            "deterministic, as by drawing only while self.training (functional dropout needs "
+            "training=self.training)"
+        )
 
     def _group_of(self, layer: str) -> str:
         return next(

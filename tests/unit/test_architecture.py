@@ -103,6 +103,7 @@ ROOMS = {
             "comparing",
             "masking",
             "distinct_values",
+            "draws",
             "faults",
             "kept_channels",
             "staying",
