@@ -37,6 +37,8 @@ def as_before(model: nn.Module) -> Iterator[None]:
                     del attributes[key]
                 attributes.update(own)
             for owned, before in buffers:
+                for key in owned.keys() - before.keys():
+                    del owned[key]
                 owned.update(before)  # another tensor may stand under the name
             for installed, known in hooks:
                 for handle in installed.keys() - known:

@@ -223,12 +223,12 @@ def forgetting(
         if f"{owner}.{key}".lstrip(".") in named_tensors(trial)
     ]
     for is_deleted in (False, True) if made or registered else ():
-        trial = aliased(pruned, requires_grad=False)
-        _forget(trial, made, is_deleted)
+        found = aliased(pruned, requires_grad=False)
+        _forget(found, made, is_deleted)
         for name, key in registered:
-            delattr(trial.get_submodule(name), key)
-        if locate_failure(trial, inputs) is None:
-            return trial
+            delattr(found.get_submodule(name), key)
+        if locate_failure(aliased(found, requires_grad=False), inputs) is None:
+            return found
     return pruned
 
 

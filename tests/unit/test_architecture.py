@@ -57,7 +57,7 @@ ROOMS = {
     "network": (
         ("computed_weights", "copying", "lines", "modules", "outputs", "own_sizes", "owners"),
         ("attributes", "operands"),
-        ("inference", "layers", "loading", "model_names"),
+        ("inference", "restoring", "layers", "loading", "model_names"),
         ("failures", "operators", "sizes", "usable", "float64", "gradients"),
         ("labels", "measuring"),
         ("passed",),
