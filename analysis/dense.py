@@ -19,7 +19,7 @@ from analysis.network.inference import (
     left_as_found,
 )
 from analysis.network.reached import Reached, reached_layers
-from analysis.network.usable import check_usable, writes_undone
+from analysis.network.usable import check_copied, check_usable
 from analysis.processes import budgets
 from analysis.proof.other_sizes import Noted
 from analysis.proof.stepping import verdict_of
@@ -39,14 +39,10 @@ __all__ = ["Dense", "analyse"]
 
 @dataclass(frozen=True, eq=False)
 class Dense:
-    """A dense network and what is known of it before any pruning.
-
-    ``written`` are the names of its tensors that a forward pass writes to.
-    """
+    """A dense network and what is known of it before any pruning."""
 
     model: nn.Module
     inputs: Inputs
-    written: tuple[str, ...]
 
     @cached_property
     def _measured(self) -> tuple[CostTable, int]:
@@ -193,5 +189,6 @@ def analyse(model: nn.Module, example_inputs: Inputs) -> Dense:
             `analysis.network.usable.check_usable`), or a copy of it computes something else.
     """
     check_usable(model)
-    with left_as_found(model), writes_undone(model, example_inputs) as written:
-        return Dense(model, example_inputs, tuple(written))
+    with left_as_found(model):
+        check_copied(model, example_inputs)
+    return Dense(model, example_inputs)

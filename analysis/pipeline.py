@@ -14,6 +14,7 @@ from analysis.groups import auditing, depgraph, inspecting, policies
 from analysis.network.failures import Failure, check_runs, locate_failure
 from analysis.network.inference import (
     Inputs,
+    aliased,
     collector_paused,
     copy_of,
     left_as_found,
@@ -23,6 +24,7 @@ from analysis.network.inference import (
 )
 from analysis.network.operators import Operators
 from analysis.network.outputs import only_outputs
+from analysis.network.restoring import restored
 from analysis.network.usable import check_usable
 from analysis.processes import budgets
 from analysis.proof import comparing, exercised
@@ -127,7 +129,9 @@ class Outcome:
             for model in (
                 self.dense.model,
                 # What the pruner's run has kept is not made by the parameters any more.
-                exercised.forgetting(self.pruned, self.dense.model, self.dense.inputs),
+                exercised.forgetting(
+                    self.pruned, self.dense.model, self.dense.inputs, exercised.Held(), ()
+                ),
             )
         )
         return before, after
@@ -369,8 +373,8 @@ def verify_steps(
     """
     check_usable(model)
     check_pruner(pruner, model)
-    with left_as_found(model), only_outputs(model, outputs):
-        check_runs(model.eval(), example_inputs)
+    with restored(model), left_as_found(model), only_outputs(model, outputs):
+        check_runs(aliased(model, requires_grad=False), example_inputs)
     return _verify_steps(model, example_inputs, pruner, budget, outputs)
 
 

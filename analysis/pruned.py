@@ -15,7 +15,7 @@ from analysis.latencies.measuring import decided
 from analysis.latencies.reaching import in_time
 from analysis.network.inference import Inputs, copy_of, left_as_found
 from analysis.network.outputs import only_outputs
-from analysis.network.usable import restored
+from analysis.network.restoring import restored
 from analysis.pipeline import Dense, Outcome, analyse, only_pruned, prune_and_prove
 from analysis.processes import budgets
 from analysis.proof.distinct_values import make_distinct
@@ -161,7 +161,7 @@ def prune(
         "min_channels": min_channels,
         "iterative_steps": iterative_steps,
     }
-    with left_as_found(model), only_outputs(model, outputs):
+    with restored(model), left_as_found(model), only_outputs(model, outputs):
         dense = analyse(model, example_inputs)
         dense = dense.folded if fold_bn else dense
         if any(target.is_measured for target in asked):
@@ -212,7 +212,7 @@ def pruned_by_groups(
         InputError: as `prune`.
     """
     groups, whole = dense.followed_for(config.heads).groups, dict[int, str]()
-    with restored(dense.model, dense.written):
+    with restored(dense.model):
         while True:
             pruning = _Pruning(dense, config, ignore, between, whole, options)
             outcome = pruning.outcome()

@@ -39,6 +39,7 @@ from analysis.network.layers import axis_of
 from analysis.network.merging import merged, norms_lacking
 from analysis.network.outputs import only_outputs
 from analysis.network.owners import layer_of
+from analysis.network.restoring import restored
 from analysis.network.usable import check_usable
 from analysis.proof.comparing import TOLERANCE, random_inputs
 from analysis.proof.distinct_values import distinct_alias
@@ -82,6 +83,8 @@ def compare(
     """
     check_usable(pruned)
     with (
+        restored(dense),
+        restored(pruned),
         left_as_found(dense),
         left_as_found(pruned),
         only_outputs(dense, outputs),

@@ -12,6 +12,7 @@ from analysis.network.labels.records import Step
 from analysis.network.outputs import only_outputs
 from analysis.network.owners import owner_of
 from analysis.network.passed import Passed, passed
+from analysis.network.restoring import restored
 from analysis.network.usable import check_usable
 from analysis.records import (
     COLUMNS,
@@ -54,7 +55,7 @@ def count_macs(
     """
     check_convention(convention)
     check_usable(model)
-    with only_outputs(model, outputs):
+    with restored(model), only_outputs(model, outputs):
         table = counted(passed(model, example_inputs), convention)
         if outputs:
             with left_as_found(model):

@@ -16,6 +16,7 @@ from analysis.network.failures import locate_failure
 from analysis.network.inference import Inputs, collector_paused, left_as_found
 from analysis.network.outputs import only_outputs
 from analysis.network.reached import Reached, reached_layers
+from analysis.network.restoring import restored
 from analysis.network.usable import check_usable
 from analysis.pruning.by_groups import RankedSets, limits_of, ranked_sets
 from analysis.pruning.expected import expected
@@ -227,7 +228,7 @@ def cost_account(
     check_usable(model)
     # A wrong name is refused before the model is run.
     choice = policies.choice_of(ignored_layers, model)
-    with only_outputs(model, outputs):
+    with restored(model), only_outputs(model, outputs):
         way = None if cut == CUTS[0] else heads
         followed = inspecting.labelled(model, example_inputs, way)
         reached = reached_layers(model, example_inputs) if cut == CUTS[0] else None

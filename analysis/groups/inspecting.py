@@ -28,6 +28,7 @@ from analysis.network.layers import is_depthwise
 from analysis.network.outputs import only_outputs
 from analysis.network.owners import layer_of
 from analysis.network.passed import Passed, Term, followed
+from analysis.network.restoring import restored
 from analysis.network.usable import check_usable
 from analysis.processes import budgets
 from analysis.records import FVCORE, HEADS, Coupling, Group, Member, Repeats
@@ -79,7 +80,7 @@ def labelled(model: nn.Module, example_inputs: Inputs, heads: str | None = None)
     Raises:
         InputError: the model does not run on the inputs.
     """
-    with left_as_found(model), collector_paused():
+    with restored(model), left_as_found(model), collector_paused():
         started = time.process_time()
         trace = followed(model, example_inputs)
         took = time.process_time() - started

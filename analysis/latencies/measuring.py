@@ -18,6 +18,7 @@ from analysis.latencies.medians import paired
 from analysis.latencies.timing import in_turn
 from analysis.network.failures import check_runs
 from analysis.network.inference import Inputs, aliased, one_line
+from analysis.network.restoring import restored
 from analysis.network.usable import check_usable
 from analysis.processes import budgets
 from analysis.records import (
@@ -74,7 +75,7 @@ def measured(dense: nn.Module, pruned: nn.Module, inputs: Inputs, timing: Timing
     networks = tuple((_copy(model), inputs) for model in (dense, pruned))
     device = device_of(dense, inputs)
     device_of(pruned, inputs)  # refuses another than that of the inputs
-    with held_still(timing.threads) as threads:
+    with restored(dense), restored(pruned), held_still(timing.threads) as threads:
         for model, _ in networks:
             check_runs(model, inputs)
         with budgets.step("measuring latency"):

@@ -39,6 +39,8 @@ def as_before(model: nn.Module) -> Iterator[None]:
                     for key in attributes.keys() - own.keys():
                         del attributes[key]
             for owned, before in buffers:
+                for key in owned.keys() - before.keys():
+                    del owned[key]
                 owned.update(before)  # another tensor may stand under the name
             for installed, known in hooks:
                 if installed:

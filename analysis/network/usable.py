@@ -1,6 +1,6 @@
 """Refuse models that cannot be analysed as they are, and name what to pass instead."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,10 +15,11 @@ from analysis.network.inference import (
     outputs_of,
     relative_error,
 )
-from analysis.network.modules import check_module
+from analysis.network.modules import check_module, named_modules
+from analysis.network.restoring import restored
 from analysis.processes import budgets
 
-__all__ = ["check_usable", "restored", "writes_undone"]
+__all__ = ["check_copied", "check_usable"]
 
 
 def check_usable(model: Any) -> None:
@@ -58,48 +59,34 @@ _WRAPPERS: tuple[tuple[Callable[[nn.Module], bool], str], ...] = (
 """Wrappers of modules, and what to pass instead."""
 
 
-@contextmanager
-def writes_undone(model: nn.Module, inputs: Inputs) -> Iterator[Sequence[str]]:
-    """Undo on the way out what forward passes write to the model's own tensors.
+def check_copied(model: nn.Module, inputs: Inputs) -> None:
+    """Refuse a model that is another one where it is copied, as for each run.
 
-    Examples are a counter, or a table with a maximal norm of its rows. A copy shows which they are.
-
-    Yields:
-        the names of these tensors.
+    Args:
+        model: the model, which runs once; what that writes is put back.
+        inputs: example inputs.
 
     Raises:
         InputError: its first forward pass sets a parameter, or a copy computes something else.
     """
     copied = copy_of(model)
-    written, outputs = _run(copied, inputs)
+    written, found = _run(copied, inputs)
     first = {name for name, _ in copied.named_parameters()}.intersection(written)
     if first and (first := first.difference(_run(copied, inputs)[0])):
         raise InputError(
             f"the first forward pass sets `{min(first)}` of the {type(model).__name__}, from what "
             "it is given; run the model once on its inputs first"
         )
-    with restored(model, written):
-        _check_copied(model, inputs, outputs)
-        yield written
-
-
-def _check_copied(model: nn.Module, inputs: Inputs, copied: Sequence[Tensor] | None) -> None:
-    """Refuse a model that is another one where it is copied, as for each run.
-
-    Args:
-        model: the model.
-        inputs: example inputs.
-        copied: what a copy puts out for these; None where it raises.
-    """
-    if copied is None:
+    if found is None:
         return  # whoever runs it next says so
     try:
-        outputs = _seeded(model.eval(), inputs)
+        with restored(model), _other_buffers(model):
+            outputs = _seeded(model.eval(), inputs)
     except Exception:
         return
     if any(
         bool(pair[0].isfinite().all()) and relative_error(*pair) > _COPIED
-        for pair in zip(outputs, copied, strict=True)
+        for pair in zip(outputs, found, strict=True)
     ):
         raise InputError(
             f"a copy of the {type(model).__name__} computes something else than the model itself; "
@@ -108,16 +95,23 @@ def _check_copied(model: nn.Module, inputs: Inputs, copied: Sequence[Tensor] | N
 
 
 @contextmanager
-def restored(model: nn.Module, names: Iterable[str]) -> Iterator[None]:
-    """Restore the present values of a model's tensors on the way out."""
-    tensors = named_tensors(model)
-    held = [(tensors[name], tensors[name].detach().clone()) for name in names]
+def _other_buffers(model: nn.Module) -> Iterator[None]:
+    """Give a model copies of its buffers to write to; its own are back on the way out."""
+    owned = [
+        (module._buffers, dict(module._buffers))
+        for module in named_modules(model).values()
+        if not isinstance(module, torch.jit.ScriptModule)  # it keeps them elsewhere
+    ]
+    held = [each for _, own in owned for each in own.values() if each is not None]
+    copies = {id(each): each.detach().clone() for each in held}
     try:
+        for buffers, own in owned:
+            buffers.update({key: copies.get(id(each)) for key, each in own.items()})
         yield
     finally:
         with budgets.undisturbed():
-            for tensor, value in held:
-                tensor.data.copy_(value)
+            for buffers, own in owned:
+                buffers.update(own)
 
 
 def _run(model: nn.Module, inputs: Inputs) -> tuple[list[str], list[Tensor] | None]:

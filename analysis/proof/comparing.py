@@ -37,6 +37,7 @@ __all__ = [
     "changed_tensors",
     "check_finite",
     "compare",
+    "is_same",
     "observe",
     "random_inputs",
 ]
@@ -299,7 +300,7 @@ def changed_tensors(dense: nn.Module, pruned: nn.Module, cuts: Collection[Cut]) 
     return Restriction(dense, cuts).changed_tensors(pruned)
 
 
-def _is_same(one: Tensor, other: Tensor) -> bool:
+def is_same(one: Tensor, other: Tensor) -> bool:
     """Whether two tensors are equal, with NaN in the same places."""
     if (one.shape, one.dtype, one.layout) != (other.shape, other.dtype, other.layout):
         return False
@@ -359,7 +360,7 @@ class Restriction:
         """Names of a pruned network's parameters and buffers that are not what is left."""
         originals, found = named_tensors(self._dense), named_tensors(pruned)
         for name, tensor in found.items():
-            if name not in originals or not _is_same(self(name, originals[name]), tensor):
+            if name not in originals or not is_same(self(name, originals[name]), tensor):
                 yield name
         yield from originals.keys() - found.keys()
 

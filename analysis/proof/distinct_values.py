@@ -8,7 +8,7 @@ signal alive: statistics that ignore the activations' scale let a deep network f
 What is put back is one constant a tensor, so no index is needed to restore a pruned network.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -59,14 +59,23 @@ def _draw_all(
     for name, tensor in _named_tensors(model):
         if name in constants:
             _draw(tensor, 0.1 if constants[name] == 0 else 0.5, generator)
-    norms = [
-        module
+    norms = {
+        name: module
         for name, module in named_modules(model).items()
         if isinstance(module, nn.modules.batchnorm._BatchNorm)
         and {f"{name}.running_mean", f"{name}.running_var"} <= constants.keys()
-    ]
+    }
     if norms:
-        _match_scales(model, norms, example_inputs, generator)
+        copied = aliased(model, requires_grad=False)  # forward may write to what it holds
+        drawn = {name: copied.get_submodule(name) for name in norms}
+        _match_scales(copied, drawn.values(), example_inputs, generator)
+        for name, norm in norms.items():
+            _copy_buffers(drawn[name], norm)
+
+
+def _copy_buffers(source: nn.Module, target: nn.Module) -> None:
+    for name, buffer in target.named_buffers(recurse=False):
+        buffer.copy_(source.get_buffer(name))
 
 
 def _constant(tensor: Tensor) -> float | None:
@@ -86,7 +95,7 @@ def _draw(tensor: Tensor, low: float, generator: torch.Generator) -> None:
 
 
 def _match_scales(
-    model: nn.Module, norms: list[Any], inputs: Inputs, generator: torch.Generator
+    model: nn.Module, norms: Iterable[Any], inputs: Inputs, generator: torch.Generator
 ) -> None:
     """Scale each batch norm's drawn statistics to what reaches it, in one forward pass."""
 

@@ -13,6 +13,8 @@ from analysis.network.float64 import in_float64, widened
 from analysis.network.inference import Inputs, map_tensors, module_scope, one_line
 from analysis.network.modules import named_modules
 from analysis.proof import comparing, masking
+from analysis.proof.draws import depends_on_draws
+from analysis.proof.exercised import Held
 from analysis.proof.kept_channels import KeptChannels
 from analysis.proof.other_sizes import Noted
 from analysis.records import Removal, Verdict, merge_cuts
@@ -44,6 +46,7 @@ class MaskedDense:
         example_inputs: gives the shapes of the random inputs.
         shared: whether more than one network is compared with it, so that all it holds is kept.
         noted: see `analysis.proof.proving.prove`.
+        held: likewise.
     """
 
     def __init__(
@@ -54,8 +57,10 @@ class MaskedDense:
         *,
         shared: bool = True,
         noted: Noted | None = None,
+        held: Held | None = None,
     ) -> None:
         self._shared = shared
+        self.held = held or Held()
         self._noted = noted
         self.dense = dense
         self.removals = removals
@@ -164,6 +169,14 @@ class MaskedDense:
             except Exception as error:
                 self.refusal = one_line(error)
                 return None
+
+    @cached_property
+    def is_random(self) -> bool:
+        """Whether its outputs depend on the random numbers that it draws, however little."""
+        with in_float64(self.dense), self._masked():
+            return depends_on_draws(
+                lambda seed: comparing.observe(self.dense, self.inputs, seed=seed).outputs
+            )
 
     @cached_property
     def randomness(self) -> str | None:

@@ -1,10 +1,13 @@
 """Reproduce the shape mismatch of a naive cut, beside the cut of the whole group."""
 
+from collections.abc import Callable, Iterable
+
 from torch import nn
 
 from analysis.groups import inspecting, naive_cuts
 from analysis.network.failures import locate_failure
 from analysis.network.inference import Inputs, copy_of
+from analysis.network.restoring import restored
 from analysis.proof.tried_cuts import TriedCuts
 from analysis.pruning import surgery
 from analysis.records import Mismatch
@@ -25,24 +28,26 @@ def reproduce_residual_mismatch(
         example_inputs: a tensor, a tuple or a dict.
         share: how much of the layer is cut, the first channels.
     """
-    followed = inspecting.labelled(model, example_inputs)
-    tried = TriedCuts(model, example_inputs, followed.trace)
-    return tuple(
-        _mismatch(model, example_inputs, naive, share, tried)
-        for naive in naive_cuts.projection_cuts(followed)
-    )
+    return _mismatches(model, example_inputs, share, naive_cuts.projection_cuts)
 
 
 def reproduce_depthwise_mismatch(
     model: nn.Module, example_inputs: Inputs, *, share: float = 0.5
 ) -> tuple[Mismatch, ...]:
     """The same for each depthwise convolution that is cut without the layer that feeds it."""
-    followed = inspecting.labelled(model, example_inputs)
-    tried = TriedCuts(model, example_inputs, followed.trace)
-    return tuple(
-        _mismatch(model, example_inputs, naive, share, tried)
-        for naive in naive_cuts.depthwise_cuts(followed)
-    )
+    return _mismatches(model, example_inputs, share, naive_cuts.depthwise_cuts)
+
+
+def _mismatches(
+    model: nn.Module,
+    inputs: Inputs,
+    share: float,
+    cuts_of: Callable[[inspecting.Labelled], Iterable[naive_cuts.NaiveCut]],
+) -> tuple[Mismatch, ...]:
+    with restored(model):
+        followed = inspecting.labelled(model, inputs)
+        tried = TriedCuts(model, inputs, followed.trace)
+        return tuple(_mismatch(model, inputs, naive, share, tried) for naive in cuts_of(followed))
 
 
 def _mismatch(

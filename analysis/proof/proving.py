@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
+from typing import NoReturn
 
 from torch import nn
 
@@ -23,6 +24,8 @@ from analysis.network.labels.reasons import POSITIONS
 from analysis.network.layers import is_normalisation
 from analysis.network.outputs import counted_outputs
 from analysis.proof import comparing, exercised, masking
+from analysis.proof.attributes import changed_attributes, written_tensors
+from analysis.proof.exercised import Held
 from analysis.proof.holds import UNALIGNED
 from analysis.proof.lookups import looks_up_channels
 from analysis.proof.masked_dense import MaskedDense, OverKept
@@ -39,6 +42,7 @@ def prove(
     removals: Collection[Removal],
     example_inputs: Inputs,
     noted: Noted | None = None,
+    held: Held | None = None,
 ) -> Verification:
     """Whether ``pruned`` is the masked dense network: in numbers and operator by operator.
 
@@ -50,14 +54,14 @@ def prove(
         removals: the groups that were cut, with indices of ``dense``.
         example_inputs: gives the shapes of the random inputs, which may be smaller.
         noted: the operators of the dense network, recorded before foreign code ran; None runs it.
+        held: what the dense network has forgotten since it was handed in; None is nothing.
 
     Raises:
         InputError: the dense network cannot be compared: it does not run in float64, its outputs
             are not finite, or it draws random numbers.
     """
-    return prove_against(
-        MaskedDense(dense, removals, example_inputs, shared=False, noted=noted), pruned
-    )
+    expected = MaskedDense(dense, removals, example_inputs, shared=False, noted=noted, held=held)
+    return prove_against(expected, pruned)
 
 
 @collector_paused()
@@ -66,8 +70,13 @@ def prove_against(expected: MaskedDense, pruned: nn.Module) -> Verification:
     with left_as_found(expected.dense), left_as_found(pruned):
         expected.dense.eval()
         pruned.eval()
-        pruned = exercised.forgetting(pruned, expected.dense, expected.examples)
-        answer = _Proof(expected, pruned).verdict()
+        found, pruned = (
+            pruned,
+            exercised.forgetting(
+                pruned, expected.dense, expected.examples, expected.held, expected.cuts
+            ),
+        )
+        answer = _Proof(expected, pruned, found).verdict()
         for further in (_at_another_size, _in_training):
             if answer.verdict.passes:
                 answer = further(expected, pruned, answer)
@@ -97,7 +106,7 @@ def _at_another_size(
     noted = Noted(other.recording or record(dense, other.inputs))
     there = MaskedDense(dense, removals, other.inputs, shared=False, noted=noted)
     try:
-        found = _Proof(there, pruned).verdict()
+        found = _Proof(there, pruned, pruned).verdict()
     except InputError as error:
         return _telling(answer, f"not shown with {other}: {error}")
     if not found.verdict.passes:
@@ -132,8 +141,17 @@ def _telling(answer: Verification, text: str) -> Verification:
 
 
 class _Proof:
-    def __init__(self, expected: MaskedDense, pruned: nn.Module) -> None:
+    """One pruned network held to a dense one.
+
+    Args:
+        expected: the dense one.
+        pruned: the pruned one, without what forward has kept on it.
+        found: the same with that.
+    """
+
+    def __init__(self, expected: MaskedDense, pruned: nn.Module, found: nn.Module) -> None:
         self._expected = expected
+        self._found = found
         self._dense = expected.dense
         self._cuts = expected.cuts
         self._pruned = pruned
@@ -263,8 +281,8 @@ class _Proof:
                 first_divergence=changed.rpartition(".")[0],
             )
         structure = self._structure
-        if structure.draws:
-            self._check_deterministic()
+        if structure.draws and self._expected.is_random:
+            self._refuse_randomness(self._expected.randomness)
         idle = exercised.unexercised(self._pruned, structure.used) if structure.used else ()
         answer = replace(
             answer, structure=structure.said, unexercised=tuple(idle), macs=structure.macs
@@ -306,14 +324,22 @@ class _Proof:
         if structure.unknown or structure.held:
             yield f"shown on random inputs alone: {structure.unknown or structure.held}"
         if structure.draws:
-            yield "it draws random numbers, of which two passes show nothing"
-        changed = list(exercised.changed_attributes(self._dense, self._pruned))
+            yield "it draws random numbers, and its outputs do not depend on the seed"
+        expected = self._expected
+        changed = changed_attributes(
+            self._dense, self._found, expected.held, self._cuts, expected.examples
+        )
         if changed:
             yield _some(changed)
 
     def _changed(self) -> str | None:
         changed = self._restricted.changed_tensors(self._pruned)
-        return next((name for name in changed if not self._looks_up_alike(name)), None)
+        found = [name for name in changed if not self._looks_up_alike(name)]
+        if found:
+            expected = self._expected
+            written = written_tensors(self._dense, expected.held, expected.examples)
+            found = [name for name in found if name not in written]
+        return next(iter(found), None)
 
     def _looks_up_alike(self, name: str) -> bool:
         """Whether a tensor does nothing but look up channels, and these are the right ones."""
@@ -325,7 +351,8 @@ class _Proof:
 
     def _by_structure(self, answer: Verification) -> Verification:
         """The verdict on two networks whose numbers are not equal, and why they are not."""
-        self._check_deterministic()
+        if self._expected.randomness is not None:
+            self._refuse_randomness(self._expected.randomness)
         group = self._group_of(answer.first_divergence or "")
         place = f"; its input follows the group of `{group}`" if group else ""
         changed = self._changed()
@@ -383,19 +410,27 @@ class _Proof:
             first_divergence=None,
         )
 
-    def _check_deterministic(self) -> None:
-        """Refuse a network whose outputs depend on the random state."""
-        where = self._expected.randomness
-        if where is not None:
-            calls = self._expected.noted.recording.trace.calls
-            places = (str(call.place) for call in calls if call.place.operator in RANDOM)
-            drawn = next((f"; it draws at {place}" for place in places), "")
-            raise InputError(
-                "the dense network is random in eval mode: two passes on the same inputs differ, "
-                f"first in {f'`{where}`' if where else 'its own forward'}{drawn}; make it "
-                "deterministic, as by drawing only while self.training (functional dropout needs "
-                "training=self.training)"
-            )
+    def _refuse_randomness(self, where: str | None) -> NoReturn:
+        """Refuse a network whose outputs depend on the random state.
+
+        Args:
+            where: the first layer that differs in another pass; None if draws have to lie far off
+                for that.
+        """
+        calls = self._expected.noted.recording.trace.calls
+        places = (str(call.place) for call in calls if call.place.operator in RANDOM)
+        drawn = next((f"it draws at {place}; " for place in places), "")
+        seen = (
+            "its outputs depend on what it draws, though two passes hardly differ"
+            if where is None
+            else "two passes on the same inputs differ, first in "
+            + (f"`{where}`" if where else "its own forward")
+        )
+        raise InputError(
+            f"the dense network is random in eval mode: {seen}; {drawn}make it "
+            "deterministic, as by drawing only while self.training (functional dropout needs "
+            "training=self.training)"
+        )
 
     def _group_of(self, layer: str) -> str:
         return next(

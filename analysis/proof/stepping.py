@@ -20,7 +20,8 @@ from analysis.network.measuring import trained
 from analysis.network.operators import Operators, watched
 from analysis.processes import budgets
 from analysis.proof import comparing, distinct_values
-from analysis.proof.exercised import forgetful
+from analysis.proof.attributes import written_tensors
+from analysis.proof.exercised import Held, forgetful
 from analysis.proof.other_sizes import Noted
 from analysis.proof.proving import prove
 from analysis.pruning import planning, surgery
@@ -190,10 +191,11 @@ def each_step(
 
 @dataclass(frozen=True, eq=False)
 class _Start:
-    """The network that a step starts from: a copy, and what it does."""
+    """The network that a step starts from: a copy, what it does, and what it has forgotten."""
 
     dense: nn.Module
     noted: Noted
+    held: Held
 
     @classmethod
     def of(cls, model: nn.Module, inputs: Inputs, noted: Noted | None = None) -> "_Start":
@@ -202,11 +204,13 @@ class _Start:
             collector_paused(),
             budgets.step("following the channels"),
         ):
-            dense = forgetful(copy_of(model), inputs)
+            dense = copy_of(model)
+            held = Held.of(dense)
+            dense = forgetful(dense, inputs)
             noted = noted or Noted.of(dense, inputs)
             if not noted.recording.trace.left:
                 check_runs(dense, inputs)
-            return cls(dense, noted)
+            return cls(dense, noted, held)
 
 
 def _prove_step(
@@ -232,14 +236,14 @@ def _prove_step(
             for removal, since_start in surgery.step(pruner, history, blame):
                 if not done:
                     # Every importance of the step is ranked by now and nothing is cut yet.
-                    altered = next(comparing.changed_tensors(dense, model, ()), None)
+                    altered = _altered(start, model, inputs)
                     fewer = start.noted.fewer(inputs)
                     until_proved.enter_context(distinct_values.distinct_values(model, fewer))
                     distinct_values.copy_values(model, dense)
                 done.append(removal)
                 progress.removals.append(since_start)
         if not done:
-            altered = next(comparing.changed_tensors(dense, model, ()), None)
+            altered = _altered(start, model, inputs)
         if altered is not None:
             return Verification(
                 Verdict.WRONG,
@@ -248,7 +252,16 @@ def _prove_step(
                 first_divergence=altered.rpartition(".")[0],
             )
         with budgets.step("proving"):
-            return prove(dense, model, done, inputs, start.noted)
+            return prove(dense, model, done, inputs, start.noted, start.held)
+
+
+def _altered(start: _Start, model: nn.Module, inputs: Inputs) -> str | None:
+    """A tensor that is not the one that the step starts from, though nothing is cut yet."""
+    found = [*comparing.changed_tensors(start.dense, model, ())]
+    if found:
+        written = written_tensors(start.dense, start.held, inputs)
+        found = [name for name in found if name not in written]  # it may have run the network
+    return next(iter(found), None)
 
 
 def parameters_of(model: nn.Module) -> int:

@@ -20,6 +20,7 @@ from torch import Tensor
 from analysis.groups import depgraph
 from analysis.groups.reading import Reading, is_even
 from analysis.network.inference import one_line
+from analysis.network.restoring import restored_around
 from analysis.pruning import planning
 from analysis.pruning.asked_of_layers import AskedOfLayers, prunes_heads
 from analysis.pruning.emptying import with_emptying
@@ -84,7 +85,7 @@ class RequestedChannels:
         try:
             # A copy is asked: what it draws or uses up is the pruner's own.
             pruner.importance = copy.deepcopy(importance, _as_they_are(pruner.model))
-            with torch.no_grad():
+            with restored_around(importance, pruner.model), torch.no_grad():
                 found = _asked(pruner, _gone(removals), self._initial, reading)
                 asked = {each.root: each for each in found}
             # A later step passes over groups that have become something else (depthwise).

@@ -11,6 +11,7 @@ from analysis.dense import Dense, analyse
 from analysis.errors import InputError
 from analysis.network.inference import Inputs, left_as_found
 from analysis.network.outputs import only_outputs
+from analysis.network.restoring import restored
 from analysis.pruned import pruned_by_groups
 from analysis.records import (
     EACH_ALONE,
@@ -79,7 +80,7 @@ def sensitivity(
     )
     aims, ratios = costed(targets_of(targets)), checked_ratios(ratios)
     measure = Measure(evaluate, None, tuple(lower_is_better), tolerance)
-    with left_as_found(model), only_outputs(model, outputs):
+    with restored(model), left_as_found(model), only_outputs(model, outputs):
         dense = analyse(model, example_inputs)
         dense = dense.folded if fold_bn else dense
         before = measure.dense(model)

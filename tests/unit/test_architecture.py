@@ -57,7 +57,7 @@ ROOMS = {
     "network": (
         ("computed_weights", "copying", "lines", "modules", "outputs", "own_sizes", "owners"),
         ("attributes", "operands"),
-        ("inference", "layers", "loading", "model_names"),
+        ("inference", "restoring", "layers", "loading", "model_names"),
         ("failures", "operators", "sizes", "usable", "float64", "gradients"),
         ("labels", "measuring"),
         ("passed",),
@@ -105,7 +105,7 @@ ROOMS = {
             "masking",
             "differences",
             "distinct_values",
-            "exercised",
+            "draws",
             "faults",
             "kept_channels",
             "staying",
@@ -114,7 +114,10 @@ ROOMS = {
             "lines",
             "norms",
         ),
+        ("leaves",),
+        ("exercised",),
         (
+            "attributes",
             "by_sizes",
             "conflicts",
             "holds",

@@ -178,10 +178,11 @@ FACTORIES = frozenset(
 
 RANDOM = frozenset(
     {
-        "bernoulli", "cauchy", "exponential", "geometric", "log_normal", "multinomial",
-        "native_dropout", "normal", "normal_functional", "poisson", "rand", "rand_like", "randint",
-        "randint_like", "randn", "randn_like", "random", "randperm", "rrelu_with_noise",
-        "rrelu_with_noise_functional", "uniform",
+        "_sample_dirichlet", "_standard_gamma", "bernoulli", "binomial", "cauchy", "exponential",
+        "geometric", "log_normal", "multinomial", "native_dropout", "normal",
+        "normal_functional", "poisson", "rand", "rand_like", "randint", "randint_like", "randn",
+        "randn_like", "random", "randperm", "rrelu_with_noise", "rrelu_with_noise_functional",
+        "uniform",
     }
 )  # fmt: skip
 """Operators that draw random numbers."""
