@@ -12,7 +12,16 @@ from analysis.network.labels.meeting import Meeting, Operand
 from analysis.network.labels.planes import Planes, axes_of, compact, labels_of, relaid
 from analysis.network.labels.records import Space, Step
 
-__all__ = ["Call", "StoppedError", "is_fresh", "is_own", "is_uniform", "planes_of", "space_of"]
+__all__ = [
+    "Call",
+    "StoppedError",
+    "follows_inputs",
+    "is_fresh",
+    "is_own",
+    "is_uniform",
+    "planes_of",
+    "space_of",
+]
 
 
 class StoppedError(Exception):
@@ -26,7 +35,8 @@ def planes_of(value: Any) -> Planes:
 
 def is_fresh(value: Tensor) -> bool:
     """Whether a tensor was made in forward of nothing but sizes and numbers."""
-    return getattr(value, "_fresh", False) or not value.dim()
+    known: bool = getattr(value, "_fresh", not value.dim())
+    return known
 
 
 class Call:
@@ -69,6 +79,10 @@ class Call:
         """Whether an operand was made of sizes and numbers and is the same everywhere."""
         uniform = self._given.get(id(value), ((), None))[1]
         return is_fresh(value) and (is_uniform(value) if uniform is None else uniform)
+
+    def follows_inputs(self, value: Tensor) -> bool:
+        """Whether an operand is an input of the model, or made of one."""
+        return follows_inputs(value, self.meeting.trace.calls)
 
     def made_planes(self, place: int) -> Planes:
         """Of a result."""
@@ -115,8 +129,11 @@ class Call:
             return func(plane, pad, 0)
         with torch.no_grad():
             if self.name == "im2col":
+                is_along = args[0].stride(-1) == args[0].stride(-2) == 0
                 args = tree_map(lambda v: v.double() if isinstance(v, Tensor) else v, args)
-                return func(*args, **kwargs).to(torch.int32)
+                made = func(*args, **kwargs).to(torch.int32)
+                # What is added around an image is of the channels that are there.
+                return made.amax(-1, keepdim=True).expand_as(made) if is_along else made
             return func(*args, **kwargs)
 
     def parameter(self, value: Tensor) -> str:
@@ -167,6 +184,19 @@ def is_own(value: Tensor) -> bool:
 def _is_constant(value: Tensor, dim: int) -> bool:
     """Whether a tensor holds the same values at all positions of a dimension."""
     return value.numel() > 0 and bool((value == value.narrow(dim, 0, 1)).all())
+
+
+def follows_inputs(value: Tensor, calls: Sequence[Step]) -> bool:
+    """Whether a tensor is an input of the model, or made of one.
+
+    Args:
+        value: of the pass.
+        calls: every operator so far.
+    """
+    source = getattr(value, "_source", None)
+    made_of_one = isinstance(source, tuple) and calls[source[0]].of_inputs
+    given: bool = getattr(value, "_is_input", False)
+    return given or made_of_one
 
 
 def is_uniform(value: Tensor) -> bool:

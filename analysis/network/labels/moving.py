@@ -34,6 +34,8 @@ def _move(call: Call) -> None:
         why = reasons.CHOSEN if value.dtype is torch.bool else reasons.POSITIONS
         for plane in call.planes_of(value):
             call.meeting.hold(labels_of(plane), why)
+    chosen = any(call.follows_inputs(each) for each in others if not each.is_floating_point())
+    over = _looked_up_over(call) if chosen else frozenset()
     looked_up = any(not value.is_floating_point() and not is_fresh(value) for value in others)
     found: list[list[Tensor]] = [[] for _ in call.made]
     for plane in call.planes(0):
@@ -46,12 +48,28 @@ def _move(call: Call) -> None:
             )
         answer = call.run_on({id(first): labels})
         parts = [compact(part) for part in tree_leaves(answer)]
+        if axes_of(plane) & over:
+            call.meeting.hold(labels_of(plane), reasons.CHOSEN)
+            continue
         if looked_up and any(part is not None and _repeats(part) for part in parts):
             call.meeting.hold(labels_of(plane), reasons.CHOSEN)
             continue
         _put_elsewhere(call, plane, parts, found)
     for place, planes in enumerate(found):
         call.put(place, planes)
+
+
+def _looked_up_over(call: Call) -> frozenset[int]:
+    """Dimensions along which tensors say what an operator takes."""
+    if call.name != "index":
+        return frozenset({call.bound.get("dim", 0) % max(len(call.step.given[0]), 1)})
+    found: set[int] = set()
+    place = 0
+    for each in call.bound["indices"]:
+        size = each.dim() if each is not None and each.dtype is torch.bool else 1
+        found |= {*range(place, place + size)} if each is not None else set()
+        place += size
+    return frozenset(found)
 
 
 def _put_elsewhere(
@@ -102,20 +120,10 @@ def follow_moved(call: Call) -> bool:
 
 
 def _is_plain(call: Call, value: Tensor) -> bool:
-    """Whether an operand holds numbers, or places that do not come of channels."""
+    """Whether an operand holds numbers, or places that are the same for all inputs."""
     if value.layout is not torch.strided or value.is_complex():
         return False
-    if value.is_floating_point():
-        return True
-    calls, pending, seen = call.meeting.trace.calls, [getattr(value, "_source", None)], set()
-    while pending:
-        source = pending.pop()
-        if isinstance(source, tuple) and source[0] not in seen:
-            seen.add(source[0])
-            if calls[source[0]].arriving:
-                return False
-            pending.extend(calls[source[0]].sources)
-    return True
+    return value.is_floating_point() or not call.follows_inputs(value)
 
 
 def _moved(call: Call, value: Tensor, labels: Tensor) -> list[Tensor | None] | None:
@@ -241,8 +249,30 @@ def _repeats(plane: Tensor) -> bool:
     return labels.numel() > 1 and len(labels.unique()) < labels.numel()
 
 
+def _fold(call: Call) -> None:
+    """Taps of windows are added up where these lie over each other: of one channel, or of none."""
+    found = []
+    for plane in call.planes(0):
+        if axes_of(plane) != {call.operands[0].dim() - 2}:
+            call.meeting.hold(labels_of(plane), reasons.UNKNOWN)
+            continue
+        labels = spread(plane, call.step.given[0]).double()
+        count, total, square = (
+            call.run_on({id(call.operands[0]): labels**power}) for power in (0, 1, 2)
+        )
+        if not torch.equal(square * count, total**2):
+            call.meeting.hold(labels_of(plane), reasons.UNKNOWN)
+            continue
+        part = compact((total / count.clamp(min=1)).to(torch.int32))
+        # Borders that windows do not reach are of the channels that are there.
+        part = None if part is None else part.amax((-2, -1), keepdim=True)
+        found += [] if part is None else [part]
+    call.put(0, found)
+
+
 MOVING: Mapping[str, Rule] = {
     **dict.fromkeys(operators.RESHAPES, _reshape),
     **dict.fromkeys(operators.MOVEMENT, _move),
+    "col2im": _fold,
     **dict.fromkeys(("cat", "concat", "stack"), _concatenate),
 }

@@ -191,6 +191,8 @@ _MORE_POINTWISE = frozenset(
     {"bernoulli", "clamp", "copysign", "hardtanh", "masked_fill", "nan_to_num", "normal",
      "normal_functional", "uniform", "where", "exponential", "_foreach_add", "hardswish", "silu",
      "fill", "_prelu_kernel", "floor_divide", "log_sigmoid_forward",
+     "fake_quantize_per_tensor_affine_cachemask",
+     "_fake_quantize_per_tensor_affine_cachemask_tensor_qparams",
      "zero", "isnan", "isinf", "complex", "polar", "view_as_complex_",
      "rrelu_with_noise", "rrelu_with_noise_functional"}
 )  # fmt: skip

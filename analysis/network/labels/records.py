@@ -124,6 +124,7 @@ class Step:
         makes: dimensions of parameters whose positions are channels of the result.
         arriving: the planes of its operands.
         within: the function of several operators that calls it; empty for none.
+        of_inputs: whether an operand is an input of the model, or made of one.
         by_values: whether values decide the sizes of what it returns, or of what it is given, as a
             router does for tokens that go to an expert.
     """
@@ -143,6 +144,7 @@ class Step:
     arriving: tuple[Labels, ...] = ()
     within: str = ""
     by_values: bool = False
+    of_inputs: bool = False
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,6 +13,7 @@ from analysis.network.labels.meeting import Operand
 from analysis.network.labels.moving import MOVING, follow_moved
 from analysis.network.labels.planes import axes_of, labels_of, rows_of
 from analysis.network.labels.records import Read
+from analysis.network.labels.separate import follow_separate
 from analysis.network.labels.windows import in_one_window
 from analysis.network.labels.writing import WRITING
 
@@ -31,6 +32,7 @@ def follow(call: Call) -> None:
         _pointwise(call)
     elif name not in _LEAVES and not follow_moved(call):
         call.hold(call.arriving, reasons.UNKNOWN)
+        follow_separate(call)
 
 
 def _distances(call: Call) -> None:

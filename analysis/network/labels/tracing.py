@@ -28,6 +28,7 @@ from analysis.network.labels.arguments import constants_of
 from analysis.network.labels.calls import (
     Call,
     StoppedError,
+    follows_inputs,
     is_fresh,
     is_own,
     is_uniform,
@@ -91,6 +92,9 @@ def labelled_pass(
             labels = {axis: every[n : n + trace.sizes[axis]] for axis, n in trace.starts.items()}
         for name, tensor in state.items():
             tensor._planes = _planes_of(name, tensor, labels)  # type: ignore[attr-defined]
+        given = tensors_of(inputs)
+        for tensor in given:  # a single number of these is no constant
+            tensor._is_input, tensor._fresh = True, False  # type: ignore[attr-defined]
         try:
             with (
                 plain_operators(sizes) as functions,
@@ -108,6 +112,8 @@ def labelled_pass(
         finally:
             for tensor in state.values():
                 del tensor._planes  # type: ignore[attr-defined]
+            for tensor in given:
+                del tensor._is_input, tensor._fresh  # type: ignore[attr-defined]
     return trace
 
 
@@ -272,8 +278,11 @@ def _users(path: str) -> str:
 
 
 _NOTED = frozenset(
-    {"_fresh", "_numbers", "_own", "_pass", "_planes", "_ranks", "_source", "_weight"}
-)
+    {
+        "_fresh", "_is_input", "_numbers", "_own", "_pass", "_planes", "_ranks", "_source",
+        "_weight",
+    }
+)  # fmt: skip
 """What a pass notes of the tensors that it makes."""
 
 
@@ -405,6 +414,7 @@ class _Tracer(_Noting):
         operands = tensors_in((*args, *kwargs.values()))
         step = self._opened(func, args, kwargs, operands)
         name, step.within = step.place.operator, self._functions.product
+        step.of_inputs = any(follows_inputs(value, self.calls) for value in operands)
         self.trace.used.update(each for each in step.sources if isinstance(each, str))
         for value in operands:
             if name not in operators.MOVEMENT and not _wraps(step, value):
@@ -420,6 +430,9 @@ class _Tracer(_Noting):
             given[id(operands[0])] = planes_of(operands[0]), is_uniform(operands[0])
         result = self._run(func, args, kwargs)
         made = self._closed(step, operands, result)
+        if step.of_inputs and name in operators.COPIES:
+            for value in made:
+                value._is_input = getattr(operands[0], "_is_input", False)  # type: ignore[attr-defined]
         for value in operands:
             if hasattr(value, "_ranks") and _calculates(func, name, value):
                 self._calculated(value, made)
