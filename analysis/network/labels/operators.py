@@ -10,6 +10,7 @@ import torch
 
 __all__ = [
     "ALONG",
+    "AT_PLACES",
     "BESIDE",
     "BRANCHES",
     "COPIES",
@@ -108,6 +109,14 @@ BRANCHES = frozenset({"_assert_async", ITEM, "equal", "is_nonzero", "item"})
 
 LOOKUPS = frozenset({"embedding", "gather", "index", "index_select", "take_along_dim"})
 """Rows or elements of the first operand, by numbers."""
+
+AT_PLACES = frozenset(
+    {
+        "aminmax", "index_add", "index_copy", "index_fill", "index_put", "index_reduce", "scatter",
+        "scatter_add", "scatter_reduce",
+    }
+)  # fmt: skip
+"""Operators that write to places of the first operand that a further one names, or check these."""
 
 RANKING = {
     "kthvalue": "ranking", "mode": "most frequent", "sort": "ranking", "topk": "ranking",

@@ -243,6 +243,17 @@ def _calculates(func: Any, name: str, value: Tensor) -> bool:
     return is_number and name not in operators.MOVED | {"histc"}
 
 
+def _says_where(step: Step, value: Tensor, operands: Sequence[Tensor]) -> bool:
+    """Whether an operator takes positions of channels as such, or passes them on."""
+    name, count = step.place.operator, value._numbers.shape[1]  # type: ignore[attr-defined]
+    if name in operators.MOVED | operators.AT_PLACES or _wraps(step, value):
+        return True
+    # As one-hot vectors are made.
+    others = [each for each in operands if each is not value]
+    are_all = [is_fresh(each) and each.numel() == count for each in others]
+    return name == "eq" and are_all == [True]
+
+
 def _wraps(step: Step, value: Tensor) -> bool:
     """Whether positions of channels are taken modulo their number, as where some are negative."""
     labels = getattr(value, "_numbers", None)
@@ -417,7 +428,7 @@ class _Tracer(_Noting):
         step.of_inputs = any(follows_inputs(value, self.calls) for value in operands)
         self.trace.used.update(each for each in step.sources if isinstance(each, str))
         for value in operands:
-            if name not in operators.MOVEMENT and not _wraps(step, value):
+            if hasattr(value, "_numbers") and not _says_where(step, value, operands):
                 self._numbered(value)
             if name in operators.LOOKUPS:
                 self._looked_up(value, operands)

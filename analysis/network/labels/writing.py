@@ -34,7 +34,7 @@ def _added_at(call: Call) -> None:
         planes = []
         for plane in call.planes_of(value):
             if dim in axes_of(plane):
-                call.meeting.hold(labels_of(plane), reasons.POSITIONS)
+                call.meeting.hold(labels_of(plane), reasons.CHOSEN)
             else:
                 planes.append(plane)
         extents = [1 if axis == dim else size for axis, size in enumerate(value.shape)]
@@ -58,7 +58,7 @@ def _put_at(call: Call) -> None:
         planes = []
         for plane in call.planes_of(value):
             if any(axis < lead for axis in axes_of(plane)):
-                call.meeting.hold(labels_of(plane), reasons.POSITIONS)
+                call.meeting.hold(labels_of(plane), reasons.CHOSEN)
             else:
                 more = (1,) * (target.dim() - shared)
                 planes.append(plane.reshape(*more, *plane.shape[lead:]))
