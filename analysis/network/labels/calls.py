@@ -8,8 +8,10 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
+from analysis.network.labels import reasons
+from analysis.network.labels.aliases import Aliases
 from analysis.network.labels.meeting import Meeting, Operand
-from analysis.network.labels.planes import Planes, axes_of, compact, labels_of, relaid
+from analysis.network.labels.planes import Planes, axes_of, labels_of, relaid
 from analysis.network.labels.records import Space, Step
 
 __all__ = [
@@ -55,8 +57,9 @@ class Call:
         operands: Sequence[Tensor],
         given: Mapping[int, tuple[Planes, bool | None]],
         made: Sequence[Tensor],
+        aliases: Aliases,
     ) -> None:
-        self.meeting, self.step = meeting, step
+        self.meeting, self.step, self.aliases = meeting, step, aliases
         self.within = within
         self.func, self.name, self.bound = func, name, bound
         self._args, self._kwargs = args, kwargs
@@ -89,14 +92,14 @@ class Call:
         return planes_of(self.made[place])
 
     def put(self, place: int, planes: Sequence[Tensor]) -> None:
-        """Say what a result carries; what it is a view of carries it there too."""
+        """Say what a result carries; what lies in the same memory carries it there too."""
         value = self.made[place]
         planes = self.meeting.apart(planes)
-        value._planes = tuple(planes)  # type: ignore[attr-defined]
-        if value is self._args[0] if self._args else False:
-            base = value._base
-            if base is not None and base.is_contiguous():
-                base._planes = _written(base, value, planes)  # type: ignore[attr-defined]
+        made, before = tuple(planes), self.planes_of(value)
+        value._planes = made  # type: ignore[attr-defined]
+        is_written = bool(self._args) and value is self._args[0] and not _are_same(before, made)
+        if is_written and not self.aliases.write(value, made):
+            self.hold((*made, *before), reasons.UNFOLLOWED)
 
     def loose(self, value: Tensor, dims: int) -> frozenset[int]:
         """Dimensions, counted as those of a result with so many, that may follow a cut."""
@@ -164,18 +167,6 @@ class Call:
             self.meeting.hold(labels_of(plane), why)
 
 
-def _written(base: Tensor, view: Tensor, planes: Sequence[Tensor]) -> Planes:
-    """What a tensor carries once a part of it was written to."""
-    found = []
-    own = list(planes_of(base))
-    for plane in planes or [torch.zeros((1,) * view.dim(), dtype=torch.int32)]:
-        whole = own.pop(0) if own else torch.zeros((1,) * base.dim(), dtype=torch.int32)
-        whole = whole.expand(base.shape).clone(memory_format=torch.contiguous_format)
-        whole.as_strided(view.shape, view.stride(), view.storage_offset()).copy_(plane)
-        found.append(compact(whole))
-    return tuple(plane for plane in (*found, *own) if plane is not None)
-
-
 def is_own(value: Tensor) -> bool:
     """Whether a tensor is a parameter or buffer, or made of nothing else."""
     return getattr(value, "_own", False)
@@ -184,6 +175,11 @@ def is_own(value: Tensor) -> bool:
 def _is_constant(value: Tensor, dim: int) -> bool:
     """Whether a tensor holds the same values at all positions of a dimension."""
     return value.numel() > 0 and bool((value == value.narrow(dim, 0, 1)).all())
+
+
+def _are_same(planes: Planes, others: Planes) -> bool:
+    pairs = zip(planes, others, strict=False)
+    return len(planes) == len(others) and all(p is q or torch.equal(p, q) for p, q in pairs)
 
 
 def follows_inputs(value: Tensor, calls: Sequence[Step]) -> bool:

@@ -24,6 +24,7 @@ from analysis.network.inference import (
     tensors_of,
 )
 from analysis.network.labels import operators, reasons
+from analysis.network.labels.aliases import Aliases
 from analysis.network.labels.arguments import constants_of
 from analysis.network.labels.calls import (
     Call,
@@ -385,6 +386,7 @@ class _Tracer(_Noting):
         super().__init__(trace.calls, scope, watch, run)
         self.trace = trace
         self.meeting = Meeting(trace)
+        self._aliases = Aliases()
         self._functions = functions
 
     def leave(self, output: Tensor) -> None:
@@ -441,14 +443,7 @@ class _Tracer(_Noting):
             given[id(operands[0])] = planes_of(operands[0]), is_uniform(operands[0])
         result = self._run(func, args, kwargs)
         made = self._closed(step, operands, result)
-        if step.of_inputs and name in operators.COPIES:
-            for value in made:
-                value._is_input = getattr(operands[0], "_is_input", False)  # type: ignore[attr-defined]
-        for value in operands:
-            if hasattr(value, "_ranks") and _calculates(func, name, value):
-                self._calculated(value, made)
-        if operands and (name in operators.MOVED or _wraps(step, operands[0])):
-            _keep_numbers(operands[0], made)
+        self._pass_on(func, step, operands, made)
         follows = bool(arriving) and name not in operators.FACTORIES
         if follows or name in COUNTED:
             bound = dict(zip(operators.arguments_of(func), args, strict=False))
@@ -464,6 +459,7 @@ class _Tracer(_Noting):
                 operands=operands,
                 given=given,
                 made=made,
+                aliases=self._aliases,
             )
             try:
                 follow(call)
@@ -480,7 +476,22 @@ class _Tracer(_Noting):
         own = bool(operands) and all(is_own(value) or is_fresh(value) for value in operands)
         for value in made:
             value._own = own  # type: ignore[attr-defined]
+            self._aliases.note(value)
         return result
+
+    def _pass_on(
+        self, func: Any, step: Step, operands: Sequence[Tensor], made: Sequence[Tensor]
+    ) -> None:
+        """What is noted of operands holds of results that hold the same."""
+        name = step.place.operator
+        if step.of_inputs and name in operators.COPIES:
+            for value in made:
+                value._is_input = getattr(operands[0], "_is_input", False)  # type: ignore[attr-defined]
+        for value in operands:
+            if hasattr(value, "_ranks") and _calculates(func, name, value):
+                self._calculated(value, made)
+        if operands and (name in operators.MOVED or _wraps(step, operands[0])):
+            _keep_numbers(operands[0], made)
 
     def _follow(self, step: Step, arriving: Sequence[Tensor], made: Sequence[Tensor]) -> None:
         """Channels arrive at this operator."""

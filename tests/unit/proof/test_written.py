@@ -1,13 +1,16 @@
 """Operators that write to places of channels or move these, whether a table lists them or not."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
-from between import Net, cut
-from torch import Tensor
+import torch_pruning as tp
+from between import Net, built, cut, images
+from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from analysis import watch
 from analysis.records import Verdict
 
 Function = Callable[[Net, Tensor], Tensor]
@@ -155,3 +158,117 @@ def one_hot(x: Tensor) -> Tensor:
 
 def test_ranks_that_look_channels_up_are_no_numbers() -> None:
     assert cut(lambda m, x: x * one_hot(x)).verdict is Verdict.MIXED
+
+
+def behind(write: Callable[[Tensor, Tensor], Tensor]) -> Function:
+    """What another tensor of the same memory holds once the channels are written in reverse."""
+    return lambda m, x: write(x.clone(), x.flip(1))
+
+
+def by_a_view_made_before(x: Tensor, turned: Tensor) -> Tensor:
+    view = x.flatten(2)
+    x.copy_(turned)
+    return view.view_as(x)
+
+
+def by_detach(x: Tensor, turned: Tensor) -> Tensor:
+    x.detach().copy_(turned)
+    return x
+
+
+def by_data(x: Tensor, turned: Tensor) -> Tensor:
+    x.data[:] = turned
+    return x
+
+
+def by_a_turned_view(x: Tensor, turned: Tensor) -> Tensor:
+    view = x.transpose(1, 2)
+    view.transpose(1, 2)[:] = turned
+    return view.transpose(1, 2)
+
+
+@pytest.mark.parametrize("write", [by_a_view_made_before, by_detach, by_data, by_a_turned_view])
+def test_a_write_is_seen_in_all_that_lies_in_the_same_memory(
+    write: Callable[[Tensor, Tensor], Tensor],
+) -> None:
+    """Written as it was, nothing is another; written in reverse, no input shows that it is."""
+    assert cut(lambda m, x: write(x.clone(), 2 * x)).verdict is Verdict.EXACT
+    hidden = cut(lambda m, x: x + (behind(write)(m, x) - 1e9).relu(), [0, 5])
+    assert hidden.verdict is Verdict.WRONG
+
+
+SEPARATE: dict[str, Function] = {
+    "matrix_exp": lambda m, x: torch.matrix_exp(x.tanh()),
+    "inv": lambda m, x: torch.linalg.inv(x + 9 * torch.eye(6, dtype=x.dtype)),
+    "det": lambda m, x: torch.linalg.det(x)[..., None, None] * x,
+    "cross": lambda m, x: torch.linalg.cross(x[..., :3], x[..., 3:]).repeat(1, 1, 1, 2),
+    "fake quantization": lambda m, x: torch.fake_quantize_per_tensor_affine(
+        x.float(), 0.05, 0, -128, 127
+    ).to(x.dtype),
+    "fold": lambda m, x: F.fold(F.unfold(x, 3, padding=1), (6, 6), 3, padding=1),
+    "taps of padded windows": lambda m, x: (
+        F.unfold(x, 3, padding=1).unflatten(1, (-1, 9)).sum(2).unflatten(2, (6, 6))
+    ),
+}
+
+
+@pytest.mark.parametrize("function", SEPARATE.values(), ids=SEPARATE)
+def test_an_order_behind_what_is_done_to_each_channel_is_seen(function: Function) -> None:
+    assert cut(function, [0, 5]).verdict is Verdict.EXACT
+    assert cut(lambda m, x: function(m, x.flip(1)), [0, 5]).verdict is Verdict.WRONG
+
+
+ONE_HOT: dict[str, Function] = {
+    "scatter": lambda m, x: x * torch.zeros_like(x).scatter_(1, x.argmax(1, keepdim=True), 1.0),
+    "one_hot": lambda m, x: x * F.one_hot(x.argmax(1), x.shape[1]).movedim(-1, 1).to(x.dtype),
+    "eq": lambda m, x: x * (
+        x.argmax(1, keepdim=True) == torch.arange(x.shape[1])[:, None, None]
+    ).to(x.dtype),
+    "index by ranks": lambda m, x: x * torch.stack(
+        [image[image.mean((1, 2)).topk(2)[1]].mean(0, keepdim=True) for image in x]
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("function", ONE_HOT.values(), ids=ONE_HOT)
+def test_channels_that_values_choose_are_those_that_stay(function: Function) -> None:
+    assert cut(function).verdict is Verdict.MIXED
+
+
+class Chosen(nn.Module):
+    """A further input says what is done with channels by their numbers."""
+
+    def __init__(self, function: Callable[[Tensor, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.make, self.read = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 6, 1)
+        self.head, self.function = nn.Linear(6, 2), function
+
+    def forward(self, x: Tensor, number: Tensor) -> Tensor:
+        return self.head(self.read(self.function(self.make(x), number)).mean((2, 3)))
+
+
+def channels(x: Tensor) -> Tensor:
+    return torch.arange(x.shape[1])
+
+
+@pytest.mark.parametrize(
+    ("function", "number"),
+    [
+        (lambda x, n: x * (channels(x) < n)[:, None, None], torch.tensor(8)),
+        (lambda x, n: x + (n * channels(x)).to(x.dtype)[:, None, None], torch.tensor(0)),
+        (
+            lambda x, n: x[torch.arange(2)[:, None], channels(x) ^ n[:, None]],
+            torch.tensor([0, 0]),
+        ),
+    ],
+    ids=["the first of them", "a shift", "an order"],
+)
+def test_what_an_input_decides_of_channels_is_not_proved_by_one_of_its_values(
+    function: Callable[[Tensor, Tensor], Tensor], number: Tensor
+) -> None:
+    model: Any = built(lambda: Chosen(function))
+    with watch(model, (images(), number)) as watched:
+        tp.prune_conv_out_channels(model.make, [0, 2, 5])
+        tp.prune_conv_in_channels(model.read, [0, 2, 5])
+    assert watched.verification.structure.startswith("not lined up")
+    assert "shown on random inputs alone" in watched.verification.reason
