@@ -71,7 +71,7 @@ ROOMS = {
         ("meeting", "origins"),
         ("aliases",),
         ("calls",),
-        ("contractions", "windows", "moving", "separate"),
+        ("contractions", "windows", "moving", "separate", "numbered"),
         ("writing",),
         ("rules", "scaled"),
         ("tracing",),

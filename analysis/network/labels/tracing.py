@@ -36,6 +36,7 @@ from analysis.network.labels.calls import (
     planes_of,
 )
 from analysis.network.labels.meeting import Meeting
+from analysis.network.labels.numbered import calculates, keep_numbers, says_where, wraps
 from analysis.network.labels.planes import Labels, Planes, axis_plane, labels_of
 from analysis.network.labels.records import NUMBERS, Combining, Inner, Place, Source, Step, Trace
 from analysis.network.labels.rules import COUNTED, follow
@@ -230,39 +231,6 @@ def _moved(step: Step, operands: Sequence[Tensor]) -> str:
     return getattr(operands[0], "_weight", "") if is_moved else ""
 
 
-def _keep_numbers(value: Tensor, made: Sequence[Tensor]) -> None:
-    """Positions of channels are such in other places as well."""
-    for noted in ("_numbers", "_ranks"):
-        labels = getattr(value, noted, None)
-        for moved in made if labels is not None else ():
-            setattr(moved, noted, labels)
-
-
-def _calculates(func: Any, name: str, value: Tensor) -> bool:
-    """Whether an operator calculates with an operand that holds positions of channels."""
-    is_number = value.is_floating_point() or name == "sum" or operators.is_pointwise(func, name)
-    return is_number and name not in operators.MOVED | {"histc"}
-
-
-def _says_where(step: Step, value: Tensor, operands: Sequence[Tensor]) -> bool:
-    """Whether an operator takes positions of channels as such, or passes them on."""
-    name, count = step.place.operator, value._numbers.shape[1]  # type: ignore[attr-defined]
-    if name in operators.MOVED | operators.AT_PLACES or _wraps(step, value):
-        return True
-    # As one-hot vectors are made.
-    others = [each for each in operands if each is not value]
-    are_all = [is_fresh(each) and each.numel() == count for each in others]
-    return name == "eq" and are_all == [True]
-
-
-def _wraps(step: Step, value: Tensor) -> bool:
-    """Whether positions of channels are taken modulo their number, as where some are negative."""
-    labels = getattr(value, "_numbers", None)
-    if labels is None or step.place.operator != "remainder":
-        return False
-    return labels.shape[1] in step.constants
-
-
 def _shapes(values: Iterable[Tensor]) -> tuple[tuple[int, ...], ...]:
     return tuple([tuple(value.shape) for value in values])
 
@@ -430,7 +398,7 @@ class _Tracer(_Noting):
         step.of_inputs = any(follows_inputs(value, self.calls) for value in operands)
         self.trace.used.update(each for each in step.sources if isinstance(each, str))
         for value in operands:
-            if hasattr(value, "_numbers") and not _says_where(step, value, operands):
+            if hasattr(value, "_numbers") and not says_where(step, value, operands):
                 self._numbered(value)
             if name in operators.LOOKUPS:
                 self._looked_up(value, operands)
@@ -488,10 +456,10 @@ class _Tracer(_Noting):
             for value in made:
                 value._is_input = getattr(operands[0], "_is_input", False)  # type: ignore[attr-defined]
         for value in operands:
-            if hasattr(value, "_ranks") and _calculates(func, name, value):
+            if hasattr(value, "_ranks") and calculates(func, name, value):
                 self._calculated(value, made)
-        if operands and (name in operators.MOVED or _wraps(step, operands[0])):
-            _keep_numbers(operands[0], made)
+        if operands and (name in operators.MOVED or wraps(step, operands[0])):
+            keep_numbers(operands[0], made)
 
     def _follow(self, step: Step, arriving: Sequence[Tensor], made: Sequence[Tensor]) -> None:
         """Channels arrive at this operator."""
