@@ -36,19 +36,22 @@ def named_modules(model: nn.Module, *, remove_duplicate: bool = True) -> dict[st
         InputError: it is no module.
     """
     check_module(model)
-    found, seen = {"": model}, {id(model)}
-
-    def visit(module: nn.Module, before: str) -> None:
-        for key, child in module._modules.items():
-            if child is None:
-                continue
-            if remove_duplicate:
-                if id(child) in seen:
-                    continue
-                seen.add(id(child))
-            found[before + key] = child
-            if child._modules:  # most are layers, which hold none
-                visit(child, f"{before}{key}.")
-
-    visit(model, "")
+    found = {"": model}
+    _list_inner(model, "", found, {id(model)} if remove_duplicate else None)
     return found
+
+
+def _list_inner(
+    module: nn.Module, before: str, found: dict[str, nn.Module], seen: set[int] | None
+) -> None:
+    # No closure that calls itself: such a cycle would hold all modules until it is collected.
+    for key, child in module._modules.items():
+        if child is None:
+            continue
+        if seen is not None:
+            if id(child) in seen:
+                continue
+            seen.add(id(child))
+        found[before + key] = child
+        if child._modules:  # most are layers, which hold none
+            _list_inner(child, f"{before}{key}.", found, seen)

@@ -96,6 +96,13 @@ def written_out(value):
     return value
 
 
+def test_what_was_compiled_is_no_part_of_a_copy() -> None:
+    model = nn.ReLU()
+    model._compiled_call_impl = lambda: None
+    made, expected = duplicated(model, {}), copy.deepcopy(model)
+    assert vars(made).keys() == vars(expected).keys()
+
+
 @pytest.mark.parametrize("kind", [Shared, Refilled, Single, Slotted, nn.MultiheadAttention])
 def test_a_copy_holds_what_deepcopy_puts_there(kind) -> None:
     made_of = {nn.MultiheadAttention: (4, 2)}.get(kind, ())
