@@ -484,7 +484,11 @@ def test_ctrl_c_ends_a_command_with_130_and_nothing_half_written(
     assert [path for path in tmp_path.glob("out/*") if path.is_file()] == []
 
 
-def test_sigterm_ends_a_command_and_what_works_for_it(tmp_path) -> None:
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_a_signal_ends_a_command_and_what_works_for_it(name: str, tmp_path) -> None:
+    number = getattr(signal, name, None)
+    if number is None:
+        pytest.skip(f"no {name} on this platform")
     process = subprocess.Popen(
         [
             sys.executable,
@@ -502,9 +506,9 @@ def test_sigterm_ends_a_command_and_what_works_for_it(tmp_path) -> None:
         env={**os.environ, "PYTHONPATH": ":".join(sys.path), "TMPDIR": str(tmp_path)},
     )
     time.sleep(6)
-    process.terminate()
+    process.send_signal(number)
     assert process.communicate(timeout=30)[1] == "terminated; nothing was written\n"
-    assert process.returncode == 143
+    assert process.returncode == 128 + number
     assert list(tmp_path.glob("pruning-analysis-*")) == []
     left = True
     for _ in range(100):
