@@ -288,6 +288,21 @@ def test_a_step_that_cuts_may_ask_for_another() -> None:
     assert (pruner.current_step, model.make.out_channels) == (3, 2)
 
 
+def test_what_a_pruner_raises_behind_its_cuts_is_no_ranking() -> None:
+    class Raising(tp.pruner.MagnitudePruner):
+        def step(self, interactive: bool = False):
+            yield from super().step(interactive=True)
+            raise KeyError("report")
+
+    model = built(lambda: Net(lambda m, x: x))
+    found = verify(model, images(), pruner_of(model, images(), Raising))
+    assert found.verdict is Verdict.UNPRUNABLE
+    said = "the step, after the group of `make` was cut, raised KeyError: 'report' ("
+    assert said in found.reason
+    assert "test_structure.py" in found.reason
+    assert 'raise KeyError("report")' in found.reason
+
+
 def wider(model: Any) -> None:
     model.make, model.read = nn.Conv2d(3, 12, 3, padding=1), nn.Conv2d(12, 6, 1)
 
