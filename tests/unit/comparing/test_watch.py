@@ -89,8 +89,8 @@ def test_an_attribute_that_is_another_is_told_though_no_channel_went() -> None:
     with watch(model, torch.randn(2, 5)) as pruning:
         model.note = 4
     assert pruning.verification.verdict is Verdict.UNCHANGED
-    told = "no channel was removed; `note` of the model is 4 and was 3"
-    assert pruning.verification.reason == told
+    reason = "no channel was removed; `note` of the model is 4 and was 3"
+    assert pruning.verification.reason == reason
 
 
 def test_a_block_that_prunes_nothing_leaves_the_network_unchanged() -> None:
