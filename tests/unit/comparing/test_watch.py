@@ -84,7 +84,7 @@ def test_another_activation_is_wrong_though_no_channel_went() -> None:
     assert pruning.verification.verdict is Verdict.WRONG
 
 
-def test_an_attribute_that_is_another_is_told_though_no_channel_went() -> None:
+def test_an_attribute_that_is_another_is_reported_though_no_channel_went() -> None:
     model: Any = Activated().eval()
     with watch(model, torch.randn(2, 5)) as pruning:
         model.note = 4
