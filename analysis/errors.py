@@ -4,10 +4,11 @@ Every message is one line that says what was given, what was expected and what t
 """
 
 import difflib
+import sysconfig
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import PurePath
-from traceback import extract_tb
+from pathlib import Path, PurePath
+from traceback import FrameSummary, extract_tb
 
 __all__ = [
     "AnalysisError",
@@ -148,8 +149,28 @@ def upstream(step: str, blame: Callable[[BaseException], str] | None = None) -> 
         raise
     except Exception as error:
         place = blame(error) if blame else ""
-        raised = f"{step} raised {type(error).__name__}{_message(error)}"
+        raised = f"{step} raised {type(error).__name__}{_message(error)}{_line_of_user(error)}"
         raise UnprunableError(f"at {place}: {raised}" if place else raised) from error
+
+
+def _line_of_user(error: BaseException) -> str:
+    """The innermost line of code that is not installed, nor of this package; empty if none is."""
+    installed = (sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"), str(_OWN_FOLDER))
+    own = [
+        frame
+        for frame in extract_tb(error.__traceback__)
+        if not frame.filename.startswith((*installed, "<"))
+    ]
+    if not own or not str(error).strip():
+        return ""  # the message is the line itself
+    return f" ({_said(own[-1])})"
+
+
+_OWN_FOLDER = Path(__file__).parent
+
+
+def _said(frame: FrameSummary) -> str:
+    return f"{'/'.join(PurePath(frame.filename).parts[-2:])}:{frame.lineno}: {frame.line}"
 
 
 def _message(error: BaseException) -> str:
@@ -157,5 +178,4 @@ def _message(error: BaseException) -> str:
     said = " ".join(str(error).split())
     if said:
         return f": {said}"
-    last = extract_tb(error.__traceback__)[-1]
-    return f" ({'/'.join(PurePath(last.filename).parts[-2:])}:{last.lineno}: {last.line})"
+    return f" ({_said(extract_tb(error.__traceback__)[-1])})"

@@ -28,7 +28,7 @@ from analysis.network.restoring import restored
 from analysis.network.usable import check_usable
 from analysis.processes import budgets
 from analysis.proof import comparing, exercised
-from analysis.proof.stepping import Progress, accounted, each_step, stepped, verdict_of
+from analysis.proof.stepping import Progress, Turn, accounted, each_step, stepped, verdict_of
 from analysis.proof.tried_cuts import TriedCuts
 from analysis.pruning import importances, planning, surgery
 from analysis.pruning.asked import requested_of
@@ -218,8 +218,8 @@ def only_pruned(
         with random_state_kept(), budgets.step("pruning"):
             pruner, _ = builder(config, dense.inputs, ignored, pruner_factory)(pruned, None)
             while pruner.current_step < pruner.iterative_steps:
-                for _ in surgery.step(pruner):
-                    pass
+                turn = Turn.of(pruner)
+                turn.check_advances(pruner, len([*surgery.step(pruner)]) > 0)
     except UnprunableError:
         return None
     return pruned if locate_failure(pruned, dense.inputs) is None else None

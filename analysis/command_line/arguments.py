@@ -34,6 +34,7 @@ def request_of(options: Namespace, model: str, **usual: Any) -> Request:
     Raises:
         InputError: something cannot be used, as far as that can be said without torch.
     """
+    _check_together(options)
     network = Network(
         model,
         options.input_size or usual.get("input_size"),
@@ -62,6 +63,23 @@ def request_of(options: Namespace, model: str, **usual: Any) -> Request:
     )
     check_references(request)
     return request
+
+
+def _check_together(options: Namespace) -> None:
+    """Refuse two options of which one would go unheard.
+
+    Raises:
+        InputError: says which, and why.
+    """
+    if options.input_size and options.inputs:
+        raise InputError(
+            "--inputs brings inputs of its own size; leave out --input-size, or --inputs"
+        )
+    if getattr(options, "pruner", None) and getattr(options, "ignore", None) is not None:
+        raise InputError(
+            "--pruner brings a pruner with its own ignored layers; leave out --ignore, and have "
+            "the function give them to the pruner"
+        )
 
 
 def _targets(options: Namespace) -> tuple[Target, ...]:
@@ -120,6 +138,7 @@ def compared_of(options: Namespace) -> tuple[Request, Network | str]:
     Raises:
         InputError: something cannot be used, as far as that can be said without torch.
     """
+    _check_together(options)
     dense, pruned = options.dense, options.pruned
     is_program = dense.endswith(".pt2") and options.factory is None
     if _is_file(dense) and options.factory is None and not is_program:

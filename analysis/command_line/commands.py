@@ -438,7 +438,8 @@ def init(options: Namespace) -> Answer:
     written = scaffold.write_new(options.out, scaffold.texts(options.model, given, options.out))
     inside = Path(options.out) == Path()
     run = f"run it: {'' if inside else f'cd {options.out} && '}pytest {written[0].name}"
-    return Answer(0, "\n".join([*(f"wrote {path}" for path in written), run]))
+    told = [f"wrote {path}" for path in written]
+    return Answer(0, "\n".join([*told, *([] if inside else [scaffold.TO_MOVE]), run]))
 
 
 def _imported(module: str) -> Any:

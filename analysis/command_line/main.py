@@ -5,10 +5,10 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Sequence
-from contextlib import redirect_stdout, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout, suppress
 from types import FrameType
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from analysis import environment
 from analysis.command_line.options import parser
@@ -22,27 +22,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Returns:
-        0 if all checks pass, 1 if one fails, 2 on bad input, 130 if interrupted, 143 if terminated.
+        0 if all checks pass, 1 if one fails, 2 on bad input, 130 if interrupted, 143 if terminated,
+        129 if its terminal is closed.
     """
     # Users cannot fix warnings of third parties while tracing.
     warnings.simplefilter("ignore")
     command = ""
-    before = _hear(_terminated)
     try:
-        options = parser().parse_args(argv)
-        command = options.command
-        return _doctor() if command == "doctor" else _run(options)
+        with _heard():
+            options = parser().parse_args(argv)
+            command = options.command
+            return _doctor() if command == "doctor" else _run(options)
     except AnalysisError as error:
         print(f"{OWN} {command}: {in_options(error)}", file=sys.stderr)
         return 2
-    except _TerminatedError:
-        print(f"terminated; {_kept(command)}", file=sys.stderr)
-        return 128 + signal.SIGTERM
+    except _TerminatedError as error:
+        with suppress(OSError):  # the terminal that is closed
+            print(f"terminated; {_kept(command)}", file=sys.stderr)
+        return 128 + int(error.args[0])
     except KeyboardInterrupt:
         print(f"interrupted; {_kept(command)}", file=sys.stderr)
         return 130
-    finally:
-        _hear(before)
 
 
 def _kept(command: str) -> str:
@@ -55,17 +55,30 @@ def _kept(command: str) -> str:
 
 
 class _TerminatedError(BaseException):
-    """The process was asked to end."""
+    """The process was asked to end, by the signal of this number."""
 
 
-def _hear(handler: Any) -> Any:
-    """Handle SIGTERM like Ctrl-C: child processes end, and temporary folders are removed."""
-    with suppress(ValueError):  # not the main thread
-        return signal.signal(signal.SIGTERM, handler)
+_ENDING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+"""Signals that ask a process to end; the second is that of a terminal that is closed."""
 
 
-def _terminated(_signal: int, _frame: FrameType | None) -> NoReturn:
-    raise _TerminatedError
+@contextmanager
+def _heard() -> Iterator[None]:
+    """Handle these like Ctrl-C: child processes end, and temporary folders are removed."""
+    before = {}
+    for number in _ENDING:
+        with suppress(ValueError):  # not the main thread
+            if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
+                before[number] = signal.signal(number, _terminated)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _terminated(number: int, _frame: FrameType | None) -> NoReturn:
+    raise _TerminatedError(number)
 
 
 def _run(options: argparse.Namespace) -> int:

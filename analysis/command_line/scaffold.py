@@ -12,12 +12,18 @@ from analysis.errors import InputError
 from analysis.records import Thresholds
 from analysis.reporting.files import check_writable, write_text
 
-__all__ = ["TEST", "check_new", "texts", "write_new"]
+__all__ = ["TEST", "TO_MOVE", "check_new", "texts", "write_new"]
 
 TEST = "test_pruning.py"
 _TOX = "tox.ini"
 _WORKFLOW = ".github/workflows/pruning.yml"
 _NAMES = (TEST, _TOX, _WORKFLOW)
+
+TO_MOVE = (
+    f"GitHub looks for {_WORKFLOW} in the root of a repository alone: move it there if this folder "
+    "is none, and give its job this folder as `defaults: run: working-directory:`"
+)
+"""What to do with the workflow in a folder of its own."""
 
 _PINNED = ("torch", "torchvision", "torch-pruning", "fvcore", "pytest", "pytest-xdist")
 """The packages that a verdict depends on, and those that run the test."""

@@ -162,7 +162,6 @@ def add_model_options(
     )
     add(
         "--ignore",
-        default=None if several else "classifier",
         metavar="POLICY|NAME,NAME|PKG.MOD:FUNCTION",
         help="layers that keep their outputs: a policy (residual-blocks, skip-channels, "
         "classifier, none), names of layers, or a function of the model (default: classifier)",

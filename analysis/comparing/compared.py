@@ -315,9 +315,10 @@ class _Pruning:
         unsure = clash is not None and found.trained
         if unsure or found.unexplained or self._doubted_order is not None:
             raise ChannelsNotFoundError(_too_far(found, clash, self._doubted_order))
-        if not self.cuts and not self._orders:
-            return Verification(Verdict.UNCHANGED, "no channel was removed")
         answer = self._trained() if found.trained else self._original()
+        if answer.verdict.passes and not self.cuts and not self._orders:
+            reason = "; ".join(filter(None, ["no channel was removed", answer.reason]))
+            return Verification(Verdict.UNCHANGED, reason)
         if answer.verdict.passes and self._orders:
             answer = self._in_its_own_order(answer)
         return answer

@@ -219,6 +219,9 @@ class Account:
         for root in channels:
             if channels[root] and root in self._unknown:
                 raise InputError(_not_known(root, self._unknown[root]))
+            beyond = max(channels[root], default=0) - len(self._segments[root].of_channel) + 1
+            if beyond > 0:
+                raise InputError(f"`{root}` has {beyond} channels less than are to be numbered")
         parts = [
             np.bincount(found.of_channel[list(channels.get(root, ()))], minlength=len(found.widths))
             for root in self.model.roots

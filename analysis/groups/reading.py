@@ -7,6 +7,7 @@ from typing import Any
 import torch_pruning as tp
 from torch import nn
 
+from analysis.errors import InputError
 from analysis.network import layers as kinds
 from analysis.network.modules import named_modules
 from analysis.network.operators import Operators
@@ -73,6 +74,12 @@ class Reading:
             for item in items
             if item.dep.target.module in self._names and self._width(item.dep) is not None
         )
+        if not members:
+            name = items[0].dep.target.name.split(" ")[0]
+            raise InputError(
+                f"the pruner's graph has a layer `{name}` that is none of the model's: it was "
+                "replaced since the pruner was built; build the pruner on the model as it is"
+            )
         return DependencyGroup(
             root=members[0].layer,
             width=members[0].width,

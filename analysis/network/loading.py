@@ -30,7 +30,7 @@ def load_callable(reference: str, what: str) -> Any:
     try:
         target = getattr(module, attribute)
     except AttributeError:
-        raise _missing(reference, what, vars(module)) from None
+        raise _missing(reference, what, _own(module)) from None
     if not callable(target):
         raise InputError(
             f"{what} {reference!r} is of type {type(target).__name__}; expected something to call"
@@ -66,13 +66,33 @@ def check_reference(reference: str, what: str) -> None:
             tree = ast.parse(source.read(), location)
     except (OSError, SyntaxError, ValueError) as error:
         raise InputError(f"{what}: {location!r} does not import: {_describe(error)}") from error
-    defined = _defined(tree)
-    if defined is not None and attribute not in defined:
+    defined, imported = _defined(tree), _imported(tree)
+    if defined is not None and attribute not in {*defined, *imported}:
         raise _missing(reference, what, defined)
 
 
-def _defined(tree: ast.Module) -> list[str] | None:
-    """The names that a module defines; None if its source does not show all of them."""
+def _own(module: ModuleType) -> list[str]:
+    """What a module holds that was not imported into it, as far as that shows."""
+    return [
+        name
+        for name, value in vars(module).items()
+        if not isinstance(value, ModuleType)
+        and getattr(value, "__module__", module.__name__) == module.__name__
+    ]
+
+
+def _imported(tree: ast.Module) -> set[str]:
+    """The names that a module imports, anywhere in it."""
+    return {
+        (alias.asname or alias.name).partition(".")[0]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for alias in node.names
+    }
+
+
+def _defined(tree: ast.Module) -> dict[str, None] | None:
+    """The names that a module defines itself, in order; None if its source does not show all."""
     names: list[str] = []
     pending: list[ast.AST] = list(tree.body)
     while pending:
@@ -84,8 +104,8 @@ def _defined(tree: ast.Module) -> list[str] | None:
             if node.decorator_list or ast.Global in inside or node.name == "__getattr__":
                 return None
         elif isinstance(node, ast.Import | ast.ImportFrom):
-            for alias in node.names:
-                names.append((alias.asname or alias.name).partition(".")[0])
+            if any(alias.name == "*" for alias in node.names):
+                return None
         elif isinstance(node, ast.Call | ast.Subscript) or (
             isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
         ):
@@ -94,7 +114,7 @@ def _defined(tree: ast.Module) -> list[str] | None:
             names.append(node.id)
         else:
             pending += ast.iter_child_nodes(node)
-    return None if "*" in names else names
+    return dict.fromkeys(names)
 
 
 def _parts(reference: str, what: str) -> tuple[str, str]:

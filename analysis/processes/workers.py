@@ -46,7 +46,9 @@ _SECONDS_A_LOOK = 0.05
 _SECONDS_LATER = 5.0
 """After which a child is ended that does not keep a limit of its own: it hangs in native code."""
 
-_TOLD_TO_END = (-signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP)
+_TOLD_TO_END = tuple(
+    -getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, name)
+)
 """Exit codes of a child that somebody ended together with this process."""
 
 _beginning = Lock()

@@ -42,6 +42,7 @@ from analysis.records import (
 
 __all__ = [
     "Progress",
+    "Turn",
     "accounted",
     "each_step",
     "stepped",
@@ -172,21 +173,53 @@ def each_step(
     history = surgery.Ledger(getattr(pruner, "DG", None))
     progress.params = parameters_of(model)
     while pruner.current_step < pruner.iterative_steps:
-        start, before = start or _Start.of(model, inputs), pruner.current_step
+        start, before = start or _Start.of(model, inputs), Turn.of(pruner)
+        cut = len(progress.removals)
         try:
             proved = _prove_step(start, model, inputs, pruner, history, progress, blame)
         except UnprunableError as error:
-            if before == 0:
+            if before.step == 0:
                 raise
-            step = f"step {before + 1} of {pruner.iterative_steps}"
+            step = f"step {before.step + 1} of {pruner.iterative_steps}"
             raise UnprunableError(f"{error}, in {step}; the steps before went through") from error
         yield progress.costed(proved, model)
-        if pruner.current_step == before:
-            raise InputError(
-                f"step() of the {type(pruner).__name__} leaves current_step at {before} of "
-                f"{pruner.iterative_steps}; expected it to advance, as torch-pruning's own do"
-            )
+        before.check_advances(pruner, len(progress.removals) > cut)
         start = None
+
+
+@dataclass(frozen=True)
+class Turn:
+    """Where a pruner is before a step: which one is next, and of how many."""
+
+    step: int
+    steps: int
+
+    @classmethod
+    def of(cls, pruner: Any) -> "Turn":
+        """Where a pruner is now."""
+        return cls(pruner.current_step, pruner.iterative_steps)
+
+    def check_advances(self, pruner: Any, has_cut: bool) -> None:
+        """Refuse a pruner whose steps would have no end.
+
+        Args:
+            pruner: after the step.
+            has_cut: whether it cut anything. Steps that do come to an end, as channels do.
+
+        Raises:
+            InputError: it is where it was, or has cut nothing and put its end off.
+        """
+        kind, steps = type(pruner).__name__, pruner.iterative_steps
+        if pruner.current_step <= self.step:
+            raise InputError(
+                f"step() of the {kind} leaves current_step at {self.step} of {steps}; "
+                "expected it to advance, as torch-pruning's own do"
+            )
+        if steps > self.steps and not has_cut:
+            raise InputError(
+                f"step() of the {kind} cuts nothing and raises iterative_steps from {self.steps} "
+                f"to {steps}, so that no step is the last; expected the number of steps to stay"
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -237,9 +270,10 @@ def _prove_step(
                 if not done:
                     # Every importance of the step is ranked by now and nothing is cut yet.
                     altered = _altered(start, model, inputs)
-                    fewer = start.noted.fewer(inputs)
-                    until_proved.enter_context(distinct_values.distinct_values(model, fewer))
-                    distinct_values.copy_values(model, dense)
+                    if altered is None:
+                        fewer = start.noted.fewer(inputs)
+                        until_proved.enter_context(distinct_values.distinct_values(model, fewer))
+                        distinct_values.copy_values(model, dense)
                 done.append(removal)
                 progress.removals.append(since_start)
         if not done:

@@ -128,7 +128,9 @@ def _ranked(groups: Iterator[Any], blame: Blame | None) -> Iterator[Any]:
     """The generator's groups; it ranks when the first is asked for."""
     after = ""
     while True:
-        with budgets.step(f"ranking{after}"), upstream("ranking", blame):
+        # The code behind its last group is no ranking.
+        doing = f"the step{after}," if after else "ranking"
+        with budgets.step(f"ranking{after}"), upstream(doing, blame):
             group = next(groups, None)
         if group is None:
             return

@@ -88,6 +88,7 @@ def failing_pruner(model, inputs, ratio): raise RuntimeError("not today")
 @pytest.fixture(autouse=True)
 def models(tmp_path, monkeypatch):
     (tmp_path / "models.py").write_text(MODELS)
+    (tmp_path / "imports.py").write_text("from torch.nn import Linear\nonly = Linear\n")
     (tmp_path / "broken.py").write_text("def factory(:\n")
     (tmp_path / "corrupt.safetensors").write_text("no tensors")
     monkeypatch.chdir(tmp_path)
@@ -484,7 +485,11 @@ def test_ctrl_c_ends_a_command_with_130_and_nothing_half_written(
     assert [path for path in tmp_path.glob("out/*") if path.is_file()] == []
 
 
-def test_sigterm_ends_a_command_and_what_works_for_it(tmp_path) -> None:
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_a_signal_ends_a_command_and_what_works_for_it(name: str, tmp_path) -> None:
+    number = getattr(signal, name, None)
+    if number is None:
+        pytest.skip(f"no {name} on this platform")
     process = subprocess.Popen(
         [
             sys.executable,
@@ -502,9 +507,9 @@ def test_sigterm_ends_a_command_and_what_works_for_it(tmp_path) -> None:
         env={**os.environ, "PYTHONPATH": ":".join(sys.path), "TMPDIR": str(tmp_path)},
     )
     time.sleep(6)
-    process.terminate()
+    process.send_signal(number)
     assert process.communicate(timeout=30)[1] == "terminated; nothing was written\n"
-    assert process.returncode == 143
+    assert process.returncode == 128 + number
     assert list(tmp_path.glob("pruning-analysis-*")) == []
     left = True
     for _ in range(100):
@@ -541,7 +546,10 @@ def test_a_failing_pruner_is_a_verdict(capsys) -> None:
     assert run("verify", "models:chain", *SMALL, *options) == 1
     entry = json.loads(capsys.readouterr().out)["runs"][0]
     assert entry["verdict"] == "unprunable"
-    assert entry["reason"] == "the pruner function raised RuntimeError: not today"
+    told = (
+        r"the pruner function raised RuntimeError: not today \(.*models\.py:\d+: def failing_.*\)"
+    )
+    assert re.fullmatch(told, entry["reason"])
     assert entry["macs"]["after"] is None
 
 
@@ -620,6 +628,16 @@ BAD = {
     "unwritable json": (("verify", "models:chain", "--json", "/proc/no/x.json"), "cannot write"),
     "json is a folder": (("verify", "models:chain", "--json", "."), "it is a folder"),
     "unwritable report": (("report", "--out", "/proc/no"), "cannot write"),
+    "two sizes": (
+        ("verify", "models:named", *SMALL, "--inputs", "models:inputs"), "leave out --input-size",
+    ),
+    "policy beside a pruner": (
+        ("verify", "models:chain", *SMALL, "--pruner", "models:pruner", "--ignore", "none"),
+        "leave out --ignore",
+    ),
+    "name that is imported": (
+        ("verify", "imports.py:nope"), "imports.py has no 'nope'; it defines only\n",
+    ),
     "no model": (("verify",), "required: MODEL"),
     "no command": ((), "required: COMMAND"),
     "unknown command": (("trim",), "invalid choice: 'trim'"),

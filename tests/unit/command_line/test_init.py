@@ -129,7 +129,9 @@ def test_pruning(check):
 def test_paths_lead_from_the_folder_that_the_files_are_written_to(project, outcome, capsys) -> None:
     options = ("--inputs", "zoo/nets.py:batch", "--ratios", "0.5", "--out", "gates/first")
     assert main(["init", "zoo/nets.py:Net", *options]) == 0
-    assert capsys.readouterr().out.endswith("run it: cd gates/first && pytest test_pruning.py\n")
+    output = capsys.readouterr().out
+    assert output.endswith("run it: cd gates/first && pytest test_pruning.py\n")
+    assert "GitHub looks for .github/workflows/pruning.yml in the root of a repository" in output
     folder = project / "gates/first"
     text = (folder / "test_pruning.py").read_text()
     assert '"../../zoo/nets.py:Net"' in text

@@ -3,9 +3,10 @@
 from typing import Any
 
 import pytest
+import torch
 import torch_pruning as tp
 from nets import Chain, Residual, inputs_for, make
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils import prune as masks
 
 from analysis import watch
@@ -64,6 +65,32 @@ def test_what_the_block_raises_passes_through() -> None:
         _ = 1 // 0
     with pytest.raises(InputError, match="has not ended"):
         _ = pruning.verification
+
+
+class Activated(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.act, self.last = nn.Linear(5, 8), nn.Sigmoid(), nn.Linear(8, 2)
+        self.note = 3
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.act(self.first(x)))
+
+
+def test_another_activation_is_wrong_though_no_channel_went() -> None:
+    model: Any = Activated().eval()
+    with watch(model, torch.randn(2, 5)) as pruning:
+        model.act = nn.Tanh()
+    assert pruning.verification.verdict is Verdict.WRONG
+
+
+def test_an_attribute_that_is_another_is_reported_though_no_channel_went() -> None:
+    model: Any = Activated().eval()
+    with watch(model, torch.randn(2, 5)) as pruning:
+        model.note = 4
+    assert pruning.verification.verdict is Verdict.UNCHANGED
+    reason = "no channel was removed; `note` of the model is 4 and was 3"
+    assert pruning.verification.reason == reason
 
 
 def test_a_block_that_prunes_nothing_leaves_the_network_unchanged() -> None:

@@ -262,6 +262,71 @@ def test_a_step_that_does_not_advance_is_refused() -> None:
         verify(model, images(), pruner_of(model, images(), Stuck))
 
 
+def test_a_step_that_puts_its_end_off_and_cuts_nothing_is_refused() -> None:
+    class Receding(tp.pruner.MagnitudePruner):
+        def step(self, interactive: bool = False):
+            self.current_step += 1
+            self.iterative_steps += 1
+            return iter(())
+
+    model = built(lambda: Net(lambda m, x: x))
+    with pytest.raises(InputError, match="cuts nothing and raises iterative_steps from 1 to 2"):
+        verify(model, images(), pruner_of(model, images(), Receding))
+
+
+def test_a_step_that_cuts_may_ask_for_another() -> None:
+    class Going(tp.pruner.MagnitudePruner):
+        def step(self, interactive: bool = False):
+            if self.current_step < 2:
+                self.iterative_steps += 1
+                self.per_step_pruning_ratio.append(0.25 * (self.current_step + 2))
+            return super().step(interactive=True)
+
+    model = built(lambda: Net(lambda m, x: x))
+    pruner = pruner_of(model, images(), Going, pruning_ratio=0.2)
+    assert verify(model, images(), pruner).verdict is Verdict.EXACT
+    assert (pruner.current_step, model.make.out_channels) == (3, 2)
+
+
+def test_what_a_pruner_raises_behind_its_cuts_is_no_ranking() -> None:
+    class Raising(tp.pruner.MagnitudePruner):
+        def step(self, interactive: bool = False):
+            yield from super().step(interactive=True)
+            raise KeyError("report")
+
+    model = built(lambda: Net(lambda m, x: x))
+    found = verify(model, images(), pruner_of(model, images(), Raising))
+    assert found.verdict is Verdict.UNPRUNABLE
+    said = "the step, after the group of `make` was cut, raised KeyError: 'report' ("
+    assert said in found.reason
+    assert "test_structure.py" in found.reason
+    assert 'raise KeyError("report")' in found.reason
+
+
+def wider(model: Any) -> None:
+    model.make, model.read = nn.Conv2d(3, 12, 3, padding=1), nn.Conv2d(12, 6, 1)
+
+
+def test_a_pruner_function_that_makes_layers_wider_is_wrong() -> None:
+    def factory(model: Any, inputs: Any, ratio: float) -> Any:
+        wider(model)
+        return pruner_of(model.eval(), inputs, pruning_ratio=ratio)
+
+    dense = analyse(built(lambda: Net(lambda m, x: x)), images())
+    outcome = prune_and_prove(dense, Config(0.5, "local"), "classifier", pruner_factory=factory)
+    found = outcome.run.verification
+    assert found.verdict is Verdict.WRONG
+    assert found.reason.startswith("`make.weight` was changed before a group was yielded")
+
+
+def test_a_layer_that_is_replaced_once_the_pruner_is_built_is_named() -> None:
+    model = built(lambda: Net(lambda m, x: x))
+    pruner = pruner_of(model, images())
+    wider(model)
+    with pytest.raises(InputError, match="the pruner's graph has a layer `make` that is none of"):
+        verify(model, images(), pruner)
+
+
 KERNEL = torch.full((3, 1, 3, 3), 1 / 9)
 
 
