@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 import torchvision
+from drawn import part
 from torch import nn
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
@@ -33,15 +34,17 @@ ENTRIES = {(entry.model, entry.size): entry for entry in entries()}
 
 @pytest.mark.parametrize(
     ("name", "size"),
-    [
-        ("mobilenet_v2", 224),
-        ("resnet18", 224),
-        ("shufflenet_v2_x0_5", 224),
-        ("regnet_y_400mf", 224),
-        ("mnasnet0_5", 224),
-        ("swin_t", 224),
-        ("vit_b_32", 224),
-    ],
+    part(
+        [
+            ("mobilenet_v2", 224),
+            ("resnet18", 224),
+            ("shufflenet_v2_x0_5", 224),
+            ("regnet_y_400mf", 224),
+            ("mnasnet0_5", 224),
+            ("swin_t", 224),
+            ("vit_b_32", 224),
+        ]
+    ),
 )
 def test_the_routes_give_one_number(name: str, size: int) -> None:
     model = torchvision.models.get_model(name, weights=None).eval()
