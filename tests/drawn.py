@@ -1,7 +1,8 @@
-"""A grammar of random small networks: blocks in a row, drawn by the property-based tests."""
+"""A grammar of random small networks, and the part of them and of long rows that is drawn."""
 
 import os
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from torchvision.ops import SqueezeExcitation
 Block = Callable[[int, int], nn.Module]
 
 SHARE = 1 if os.environ.get("DRAWN") == "all" else 5
-"""One network of so many is drawn, but in ``tox -e properties``."""
+"""One of so many is drawn, but in ``tox -e properties``."""
 
 
 def draws(count: int) -> settings:
@@ -25,6 +26,19 @@ def draws(count: int) -> settings:
         derandomize=True,
         suppress_health_check=list(HealthCheck),
     )
+
+
+def part(members: Iterable[Any], of: object = "") -> list[Any]:
+    """The members that are drawn: every fifth, or a single one of fewer.
+
+    Args:
+        members: what a test would look at, one as good as the other.
+        of: what they are members of. Where that differs, so does the first that is drawn: tests
+            that share a row look at other members of it.
+    """
+    row = list(members)
+    step = min(SHARE, len(row))
+    return row[zlib.crc32(repr(of).encode()) % step :: step] if row else []
 
 
 class Residual(nn.Module):

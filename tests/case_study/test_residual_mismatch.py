@@ -4,6 +4,7 @@ from functools import cache
 
 import pytest
 from case import SKIPS, SUBJECTS
+from drawn import part
 
 from analysis import reproduce_residual_mismatch
 from analysis.proof.mismatch import reproduce_depthwise_mismatch
@@ -20,9 +21,10 @@ def residual(dense):
     return {entry.block: entry for entry in _residual(dense)}
 
 
-@pytest.fixture
-def depthwise(dense):
-    return _depthwise(dense)
+@pytest.fixture(params=part(SUBJECTS))
+def depthwise(request, dense_of):
+    """Of one of the two networks, which have the same convolutions; the report has both."""
+    return _depthwise(dense_of(request.param))
 
 
 @cache
@@ -68,6 +70,6 @@ def test_every_depthwise_convolution_cut_with_its_group_is_exact(depthwise) -> N
     assert {found.group.verdict for found in depthwise} == {Verdict.EXACT}
 
 
-def test_the_model_is_not_changed(dense, residual, depthwise) -> None:
+def test_the_model_is_not_changed(dense, residual) -> None:
     assert dense.model.features[3].conv[2].out_channels == 24
     assert not any(module._forward_hooks for module in dense.model.modules())

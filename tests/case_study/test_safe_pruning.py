@@ -7,6 +7,7 @@ import pytest
 import torch
 from blocks import PROVED
 from case import CONFIGS, SAFE, SUBJECTS, checked_runs, runs
+from drawn import part
 
 from analysis import checks, pipeline
 from analysis.gate.expected_failures import EXPECTED_FAILURES
@@ -133,16 +134,19 @@ def _calls(dense):
 
 
 PLACES = [
-    ("mobilenet_v2", "middle"),
+    *(("mobilenet_v2", "middle", fault) for fault in part(FAULTS)),
     # The same modules, which take a tenth of the time on smaller images.
-    *(("mobilenet_v2_cifar", place) for place in ("first", "middle", "last")),
+    *(
+        ("mobilenet_v2_cifar", place, fault)
+        for fault in FAULTS
+        for place in part(["first", "middle", "last"], fault)
+    ),
 ]
 
 
-@pytest.mark.parametrize("fault", FAULTS)
-@pytest.mark.parametrize(("name", "place"), PLACES)
+@pytest.mark.parametrize(("name", "place", "fault"), PLACES)
 def test_a_planted_fault_passes_forward_and_shape_and_fails_the_proof(
-    dense_of, name: str, fault: str, place: str
+    dense_of, name: str, place: str, fault: str
 ) -> None:
     dense = dense_of(name)
     masked, pruned = _pruned_by_half(dense)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from drawn import BLOCKS, MORE_BLOCKS, OUTPUTS, Drawn, draws, note_network, rows_of
+from drawn import BLOCKS, MORE_BLOCKS, OUTPUTS, Drawn, draws, note_network, part, rows_of
 from hypothesis import given
 from hypothesis import strategies as st
 from kinds import KINDS
@@ -53,7 +53,7 @@ def test_every_drawn_network_is_pruned_and_proved(
         assert torch.equal(own, dense[tensor]), tensor
 
 
-@pytest.mark.parametrize("name", sorted(KINDS))
+@pytest.mark.parametrize("name", part(sorted(KINDS)))
 def test_every_block_is_pruned_and_proved_and_loaded_again(name: str, tmp_path: Path) -> None:
     model = KINDS[name]().eval()
     inputs = inputs_for(model)

@@ -20,7 +20,7 @@ from cutting import (
     over_kept,
     randomised,
 )
-from drawn import BLOCKS, Attend, Drawn, draws, rows_of
+from drawn import BLOCKS, Attend, Drawn, draws, part, rows_of
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
@@ -168,7 +168,7 @@ MODELS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", part(MODELS))
 def test_every_known_network(name: str) -> None:
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -271,7 +271,7 @@ def test_blocks_that_depgraph_reads_rightly_are_read_alike(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "every"),
-    [("resnet18", 2), ("mobilenet_v2", 6), ("squeezenet1_1", 6), ("efficientnet_b0", 10)],
+    part([("resnet18", 2), ("mobilenet_v2", 6), ("squeezenet1_1", 6), ("efficientnet_b0", 10)]),
 )
 def test_known_networks_that_depgraph_reads_rightly_are_read_alike(name: str, every: int) -> None:
     with torch.random.fork_rng():

@@ -1,11 +1,6 @@
 """Fixtures shared by the unit tests."""
 
 import pytest
-from nets import Chain, inputs_for, make
-
-from analysis import pipeline
-from analysis.checks import CATALOGUE, evaluate
-from analysis.records import Config
 
 
 @pytest.fixture(scope="session")
@@ -14,6 +9,12 @@ def everything_is_imported() -> None:
 
     What these import is forgotten after them, and neither torch nor onnx can be imported twice.
     """
+    from nets import Chain, inputs_for, make
+
+    from analysis import pipeline
+    from analysis.checks import CATALOGUE, evaluate
+    from analysis.records import Config
+
     model = make(Chain)
     found = pipeline.prune_and_prove(
         pipeline.analyse(model, inputs_for(model)), Config(0.5), "classifier"

@@ -2,6 +2,7 @@
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -222,6 +223,7 @@ def place_of(path: Path) -> list[str]:
     return [part for part in parts[:depth] if part != "__init__"] or ["__init__"]
 
 
+@cache
 def imported(path: Path) -> set[str]:
     """Full names of everything a file imports, wherever in it, but not for type checkers alone."""
     names: set[str] = set()
@@ -236,7 +238,11 @@ def imported(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             assert node.level == 0, f"{path.name}: relative import"
             names.update(f"{node.module}.{alias.name}" for alias in node.names)
-        elif isinstance(node, ast.Call) and ast.unparse(node.func) == "import_module":
+        elif (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Name)
+            and node.func.id == "import_module"
+        ):
             argument = node.args[0]
             names.update([argument.value] if isinstance(argument, ast.Constant) else [])
     return names

@@ -2,13 +2,14 @@
 
 import copy
 from functools import cache
-from itertools import pairwise, permutations
+from itertools import pairwise, permutations, product
 
 import numpy as np
 import pytest
 import torch
 import torchvision
 from blocks import build
+from drawn import part
 from kinds import KINDS, REAL, Network, network_of
 from nets import Chain, Concat, Grouped, Residual, inputs_for, make
 from torch import Tensor, nn
@@ -141,9 +142,10 @@ def is_read_rightly(network: Network) -> bool:
 
 
 @pytest.mark.filterwarnings("ignore:Unwrapped parameters detected")
-@pytest.mark.parametrize("name", KINDS)
-@pytest.mark.parametrize("scope", SCOPES)
-@pytest.mark.parametrize("round_to", [None, 3])
+@pytest.mark.parametrize(
+    ("name", "scope", "round_to"),
+    [(name, *how) for name in KINDS for how in part(product(SCOPES, [None, 3]), name)],
+)
 def test_every_layer_is_predicted_as_it_is_pruned_or_nothing_is(name, scope, round_to) -> None:
     """A network that cannot be pruned, or does not run once it is, has no number.
 
@@ -153,7 +155,7 @@ def test_every_layer_is_predicted_as_it_is_pruned_or_nothing_is(name, scope, rou
     network = network_of(name)
     model, inputs, right = network.model, network.inputs, is_read_rightly(network)
     account = cost_account(model, inputs, ["head"], scope=scope, round_to=round_to)
-    for ratio in (0.1, 0.3, 0.5, 0.7, 0.95):
+    for ratio in part((0.1, 0.3, 0.5, 0.7, 0.95), (name, scope, round_to)):
         found = by_pruning(model, inputs, Config(ratio, scope, round_to=round_to))
         try:
             points = account.curve([ratio]).complete().points
@@ -205,7 +207,7 @@ NETWORKS = (
 
 
 @pytest.mark.filterwarnings("ignore:The default weight initialization of GoogleNet")
-@pytest.mark.parametrize(("name", "policy", "scope", "round_to"), NETWORKS)
+@pytest.mark.parametrize(("name", "policy", "scope", "round_to"), part(NETWORKS))
 def test_real_networks_are_predicted_to_the_last_mac(name, policy, scope, round_to) -> None:
     with torch.random.fork_rng():
         torch.manual_seed(0)

@@ -4,6 +4,7 @@ import pytest
 import torch
 import torchvision
 from blocks import PROVED, build
+from drawn import part
 from torch import Tensor, nn
 
 from analysis import count_macs
@@ -15,7 +16,8 @@ from analysis.records import LayerCost
 
 
 @pytest.mark.parametrize(
-    "name", ["mobilenet_v2", "googlenet", "densenet121", "convnext_tiny", "vit_b_16", "swin_t"]
+    "name",
+    part(["mobilenet_v2", "googlenet", "densenet121", "convnext_tiny", "vit_b_16", "swin_t"]),
 )
 @pytest.mark.filterwarnings("ignore:The default weight initialization of GoogleNet")
 def test_each_layer_and_column_is_as_fvcore_counts_it(name: str) -> None:

@@ -1,10 +1,11 @@
 """The predicted cost of the right cut, against networks cut by indexing every tensor."""
 
 from collections.abc import Sequence
-from itertools import chain
+from itertools import chain, product
 
 import pytest
 from cutting import cut, gone_of
+from drawn import part
 from kinds import KINDS, network_of
 from nets import Chain, inputs_for, make
 
@@ -14,9 +15,10 @@ from analysis.errors import InputError
 SCOPES = ("global", "local")
 
 
-@pytest.mark.parametrize("name", KINDS)
-@pytest.mark.parametrize("scope", SCOPES)
-@pytest.mark.parametrize("round_to", [None, 4])
+@pytest.mark.parametrize(
+    ("name", "scope", "round_to"),
+    [(name, *how) for name in KINDS for how in part(product(SCOPES, [None, 4]), name)],
+)
 def test_the_right_cut_costs_what_is_counted_without_its_channels(name, scope, round_to) -> None:
     """Cut by indexing every tensor, as many sets of channels as each group is said to lose."""
     network = network_of(name)
@@ -55,8 +57,9 @@ def fewest(together: Sequence[tuple[int, ...]], lost: int) -> list[tuple[int, ..
 
 
 @pytest.mark.filterwarnings("ignore:Unwrapped parameters detected")
-@pytest.mark.parametrize("name", KINDS)
-@pytest.mark.parametrize("scope", SCOPES)
+@pytest.mark.parametrize(
+    ("name", "scope"), [(name, scope) for name in KINDS for scope in part(SCOPES, name)]
+)
 def test_where_torch_pruning_cuts_single_channels_rightly_both_cuts_are_one(name, scope) -> None:
     network = network_of(name)
     groups = [group for group in network.groups if group.name != "head"]

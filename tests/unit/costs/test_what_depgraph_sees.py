@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 import torch_pruning as tp
+from drawn import part
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
@@ -236,13 +237,15 @@ def left_by_torch_pruning(model: Net, inputs: Tensor, ratio: float, scope: str) 
 
 
 @pytest.mark.filterwarnings("ignore:Unwrapped parameters detected")
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("scope", ["local", "global"])
+@pytest.mark.parametrize(
+    ("kind", "scope"),
+    [(kind, scope) for kind in KINDS for scope in part(["local", "global"], kind.__name__)],
+)
 def test_a_ratio_costs_what_torch_pruning_leaves_or_has_no_price(kind, scope) -> None:
     inputs = torch.randn(2, 3, 7, 7, generator=torch.Generator().manual_seed(0))
+    account = cost_account(made(kind), inputs, ["head"], scope=scope)
     for ratio in (0.3, 0.6):
         left = left_by_torch_pruning(made(kind), inputs, ratio, scope)
-        account = cost_account(made(kind), inputs, ["head"], scope=scope)
         curve = account.curve([ratio])
         assert len(curve.points) == (kind in PRICED), curve.unknown
         assert all((point.macs, point.params) == left for point in curve.points)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 import torch_pruning as tp
+from drawn import part
 from nets import Residual, inputs_for, make
 from torch import nn
 
@@ -86,10 +87,10 @@ def turns() -> int:
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.parametrize("part", range(60))
-def test_everything_is_as_found_wherever_a_budget_ends(part: int, turns: int) -> None:
+@pytest.mark.parametrize("place", part(range(60)))
+def test_everything_is_as_found_wherever_a_budget_ends(place: int, turns: int) -> None:
     # A step that is no multiple of what repeats in each layer.
-    turn = 1 + (part * 7919 + 101) * turns // (60 * 7919)
+    turn = 1 + (place * 7919 + 101) * turns // (60 * 7919)
     answer, _, before, after = interrupted(turn)
     # What is raised while a generator is closed is lost; an alarm would ring again.
     assert answer is None or answer.verdict in (Verdict.TIMEOUT, Verdict.EXACT)

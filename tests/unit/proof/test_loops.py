@@ -7,6 +7,7 @@ from itertools import accumulate
 import pytest
 import torch
 from between import Net, cut
+from drawn import part
 from torch import Tensor
 
 from analysis.records import Verdict
@@ -38,6 +39,15 @@ def summed(m: Net, x: Tensor) -> Tensor:
     return total.unsqueeze(1)
 
 
+def drawn(functions: dict[str, Function], sets: list[list[int]]) -> list[Any]:
+    """Each function with the sets of channels to cut that are drawn for it."""
+    return [
+        pytest.param(function, gone, id=f"{name}-{gone}")
+        for name, function in functions.items()
+        for gone in part(sets, name)
+    ]
+
+
 ORDERED: dict[str, Function] = {
     "stack": lambda m, x: torch.stack(x.unbind(1), 1),
     "stack first": lambda m, x: torch.stack(x.unbind(1)).transpose(0, 1),
@@ -58,8 +68,9 @@ ORDERED: dict[str, Function] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("gone", [GONE, [4, 5, 6, 7], [7], [1, 2, 3, 4, 5, 6, 7]], ids=str)
-@pytest.mark.parametrize("function", ORDERED.values(), ids=ORDERED)
+@pytest.mark.parametrize(
+    ("function", "gone"), drawn(ORDERED, [GONE, [4, 5, 6, 7], [7], [1, 2, 3, 4, 5, 6, 7]])
+)
 def test_channels_that_are_taken_apart_and_put_together_are_the_same(
     function: Function, gone: Sequence[int]
 ) -> None:
@@ -98,8 +109,10 @@ MIXED: dict[str, Function] = {
 }
 
 
-@pytest.mark.parametrize("gone", [GONE, [7], [0, 1, 2, 3, 5, 6], [0, 1, 2, 3, 4, 6, 7]], ids=str)
-@pytest.mark.parametrize("function", MIXED.values(), ids=MIXED)
+@pytest.mark.parametrize(
+    ("function", "gone"),
+    drawn(MIXED, [GONE, [7], [0, 1, 2, 3, 5, 6], [0, 1, 2, 3, 4, 6, 7]]),
+)
 def test_what_is_taken_over_channels_one_by_one_mixes_them(
     function: Function, gone: Sequence[int]
 ) -> None:
@@ -125,8 +138,7 @@ ALTERED: dict[str, Function] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("gone", [[2, 5, 7], [1, 2, 3, 5, 6, 7]], ids=str)
-@pytest.mark.parametrize("function", ALTERED.values(), ids=ALTERED)
+@pytest.mark.parametrize(("function", "gone"), drawn(ALTERED, [[2, 5, 7], [1, 2, 3, 5, 6, 7]]))
 def test_a_function_over_channels_is_the_one_that_the_dense_network_calls(
     function: Function, gone: Sequence[int]
 ) -> None:

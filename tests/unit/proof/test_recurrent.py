@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 import torch_pruning as tp
+from drawn import part
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
@@ -136,8 +137,14 @@ def test_a_network_that_is_cut_by_its_gates_is_exact(kind, options) -> None:
     assert answer.max_rel_error < 1e-12
 
 
-@pytest.mark.parametrize(("kind", "options"), CASES)
-@pytest.mark.parametrize("tensor", ["weight_ih", "weight_hh"])
+@pytest.mark.parametrize(
+    ("kind", "options", "tensor"),
+    [
+        (kind, options, tensor)
+        for kind, options in CASES
+        for tensor in part(["weight_ih", "weight_hh"], (kind.__name__, options))
+    ],
+)
 def test_rows_of_one_gate_that_are_shifted_are_found(kind, options, tensor: str) -> None:
     dense = made(kind, **options)
     pruned = cut_by_hand(dense)

@@ -5,6 +5,7 @@ import logging
 import pytest
 import torch
 import torch_pruning as tp
+from drawn import part
 from nets import Chain, Concat, Flattened, Grouped, Named, Residual, inputs_for, make
 from safetensors.torch import load_file, save_model
 from torch import Tensor, nn
@@ -36,7 +37,7 @@ def skipped(check: str, found: Outcome) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize("kind", [Chain, Residual, Concat, Grouped, Flattened])
+@pytest.mark.parametrize("kind", part([Chain, Residual, Concat, Grouped, Flattened]))
 def test_a_sound_network_survives_every_trip(kind: type[nn.Module]) -> None:
     results = evaluate(outcome(make(kind)), TRIPS)
     assert [result.name for result in results if not result.passed] == []

@@ -3,6 +3,7 @@
 import copy
 import sys
 from collections.abc import Callable
+from itertools import product
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 import torch_pruning as tp
 import torchvision
 from blocks import PROVED
+from drawn import part
 from kinds import KINDS
 from nets import Chain, Concat, Flipped, Residual, inputs_for, make
 from torch import Tensor, nn
@@ -84,8 +86,10 @@ def differing(
     return left
 
 
-@pytest.mark.parametrize(("scope", "steps"), [("local", 1), ("global", 3)])
-@pytest.mark.parametrize("name", SAME)
+@pytest.mark.parametrize(
+    ("name", "scope", "steps"),
+    [(name, *how) for name in SAME for how in part([("local", 1), ("global", 3)], name)],
+)
 def test_where_torch_pruning_is_right_the_same_channels_go(
     name: str, scope: str, steps: int
 ) -> None:
@@ -96,9 +100,14 @@ def test_where_torch_pruning_is_right_the_same_channels_go(
 WITH_NORMS = ["Residual", "a channel gate", "conv3d", "instance norm", "shared layer"]
 
 
-@pytest.mark.parametrize("rank", ["l2", "magnitude", "lamp"])
-@pytest.mark.parametrize("scope", ["local", "global"])
-@pytest.mark.parametrize("name", WITH_NORMS)
+@pytest.mark.parametrize(
+    ("name", "scope", "rank"),
+    [
+        (name, *how)
+        for name in WITH_NORMS
+        for how in part(product(["local", "global"], ["l2", "magnitude", "lamp"]), name)
+    ],
+)
 def test_another_importance_ranks_as_it_does_in_torch_pruning(
     name: str, scope: str, rank: str
 ) -> None:
@@ -117,10 +126,15 @@ def test_a_group_that_an_importance_has_no_score_for_stays(name: str, scope: str
 
 
 @pytest.mark.parametrize(
-    ("rank", "scope", "steps"),
-    [("l1", "local", 3), ("l2", "global", 1), ("batch norm", "global", 3)],
+    ("name", "head", "rank", "scope", "steps"),
+    [
+        (*network, *how)
+        for network in (("resnet18", "fc"), ("mobilenet_v2", "classifier.1"))
+        for how in part(
+            [("l1", "local", 3), ("l2", "global", 1), ("batch norm", "global", 3)], network
+        )
+    ],
 )
-@pytest.mark.parametrize(("name", "head"), [("resnet18", "fc"), ("mobilenet_v2", "classifier.1")])
 def test_networks_that_people_prune_lose_the_same_channels(
     name: str, head: str, rank: str, scope: str, steps: int
 ) -> None:

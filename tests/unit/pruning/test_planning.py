@@ -1,10 +1,12 @@
 """The request to each group, by hand and against torch-pruning."""
 
 from dataclasses import replace
+from itertools import product
 
 import pytest
 import torch
 from blocks import Attention
+from drawn import part
 from nets import Chain, Concat, Flattened, Grouped, Residual, inputs_for, make
 
 from analysis.checks import evaluate
@@ -123,10 +125,16 @@ def test_blocks_that_are_cut_alike_are_ranked_by_their_mean() -> None:
     assert planned.expected == (1, 3, 5, 7)
 
 
-@pytest.mark.parametrize("kind", [Chain, Residual, Concat, Grouped, Flattened])
-@pytest.mark.parametrize("scope", ["global", "local"])
-@pytest.mark.parametrize("ratio", [0.3, 0.5, 0.8, 0.95])
-@pytest.mark.parametrize("round_to", [None, 2, 3])
+@pytest.mark.parametrize(
+    ("kind", "scope", "ratio", "round_to"),
+    [
+        (kind, *how)
+        for kind in (Chain, Residual, Concat, Grouped, Flattened)
+        for how in part(
+            product(["global", "local"], [0.3, 0.5, 0.8, 0.95], [None, 2, 3]), kind.__name__
+        )
+    ],
+)
 def test_torch_pruning_removes_what_the_plan_expects(kind, scope, ratio, round_to) -> None:
     model = make(kind)
     dense = analyse(model, inputs_for(model))

@@ -5,6 +5,7 @@ from functools import partial
 
 import pytest
 import torch
+from drawn import part
 from nets import Chain, Concat, Residual, inputs_for
 from torch import Tensor, nn
 
@@ -78,8 +79,16 @@ def test_the_layers_that_are_named_are_left_with_so_many_channels(kind, widths) 
     assert len(asked) == sum(n > m for n, m in zip(before, widths.values(), strict=True))
 
 
-@pytest.mark.parametrize("convention", ["fvcore", "thop", "torch-pruning", "pytorchcv", "paddle"])
-@pytest.mark.parametrize(("kind", "widths"), ASKED)
+@pytest.mark.parametrize(
+    ("kind", "widths", "convention"),
+    [
+        (kind, widths, convention)
+        for kind, widths in ASKED
+        for convention in part(
+            ["fvcore", "thop", "torch-pruning", "pytorchcv", "paddle"], (kind.__name__, widths)
+        )
+    ],
+)
 def test_the_cost_of_widths_is_that_of_the_pruned_network(kind, widths, convention) -> None:
     dense, inputs = kind().eval(), given(kind)
     point = cost_of(dense, inputs, widths, convention=convention)

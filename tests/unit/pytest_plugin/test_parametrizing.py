@@ -5,6 +5,7 @@ import re
 import xml.etree.ElementTree as ET
 
 import pytest
+from drawn import part
 
 import analysis.pytest_plugin.parametrizing  # noqa: F401
 from analysis.checks import CATALOGUE
@@ -144,7 +145,7 @@ def test_a_check_is_selected_by_name_and_no_other_runs(session, pytester) -> Non
     assert (pytester.path / "built").read_text() == "0.5 "
 
 
-@pytest.mark.parametrize("dist", ["load", "worksteal"])
+@pytest.mark.parametrize("dist", part(["load", "worksteal"]))
 def test_processes_share_one_pruning_a_ratio(session, pytester, dist: str) -> None:
     options = ("-n", "2", "--dist", dist, "-k", "not survives and not ranked")
     result = session("Net, inputs=images, ratios=[0.3, 0.5], pruner=counted", *options)
@@ -262,8 +263,8 @@ def test_a_network_that_cannot_be_analysed_is_a_usage_error_of_one_line(
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     assert result.parseoutcomes()["failed"] == 2
     (line,) = [line for line in result.outlines if line.startswith("ERROR: ")]
-    for part in message.split("*"):
-        assert part in line
+    for words in message.split("*"):
+        assert words in line
     result.stdout.no_fnmatch_line("*Traceback*")
 
 

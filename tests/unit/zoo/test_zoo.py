@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 import torchvision
+from drawn import part
 from torch import nn
 from torchvision.models.swin_transformer import (
     PatchMergingV2,
@@ -111,9 +112,14 @@ def smaller(monkeypatch) -> None:
         ("swin_v2_t", Verdict.MIXED),
         ("vit_b_32", Verdict.RENORMALIZED),
         ("lraspp_mobilenet_v3_large", Verdict.EXACT),
-        ("fasterrcnn_mobilenet_v3_large_320_fpn", Verdict.EXACT),
-        ("r3d_18", Verdict.EXACT),
-        ("raft_small", Verdict.EXACT),
+        # Those that take longest.
+        *part(
+            [
+                ("fasterrcnn_mobilenet_v3_large_320_fpn", Verdict.EXACT),
+                ("r3d_18", Verdict.EXACT),
+                ("raft_small", Verdict.EXACT),
+            ]
+        ),
     ],
 )
 def test_a_model_with_what_it_needs_is_proved(name: str, verdict: Verdict) -> None:
