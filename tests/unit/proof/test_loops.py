@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from functools import partial, reduce
 from itertools import accumulate
+from typing import Any
 
 import pytest
 import torch
