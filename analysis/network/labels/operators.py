@@ -112,8 +112,8 @@ LOOKUPS = frozenset({"embedding", "gather", "index", "index_select", "take_along
 
 AT_PLACES = frozenset(
     {
-        "aminmax", "index_add", "index_copy", "index_fill", "index_put", "index_reduce", "scatter",
-        "scatter_add", "scatter_reduce",
+        "aminmax", "index_add", "index_copy", "index_fill", "index_put", "index_reduce", "max",
+        "min", "scatter", "scatter_add", "scatter_reduce",
     }
 )  # fmt: skip
 """Operators that write to places of the first operand that a further one names, or check these."""
