@@ -14,6 +14,7 @@ from analysis.network.cutting import recut
 from analysis.network.inference import Inputs, copy_of, left_as_found, named_tensors, one_line
 from analysis.network.loading import load_callable
 from analysis.network.outputs import counted_outputs, only_outputs
+from analysis.network.sparse import built_of, sparse_layout, stored_in
 from analysis.network.states import load_weights
 from analysis.network.subjects import built_by
 from analysis.proof.distinct_values import make_distinct
@@ -155,6 +156,10 @@ def _taken_apart(value: Any, tensors: dict[str, Tensor]) -> Any:
     Raises:
         InputError: they hold something that JSON does not have.
     """
+    if isinstance(value, Tensor) and (layout := sparse_layout(value)):
+        once = layout == "sparse_coo" and value.is_coalesced()
+        own = {"layout": layout, "size": list(value.shape), "is_coalesced": once}
+        return {"sparse": own | {"stored": _taken_apart(stored_in(value), tensors)}}
     if isinstance(value, Tensor):
         tensors[str(len(tensors))] = value.contiguous()
         return {"tensor": str(len(tensors) - 1)}
@@ -175,6 +180,8 @@ def _put_together(data: Any, tensors: dict[str, Tensor]) -> Any:
     ((kind, value),) = data.items()
     if kind == "tensor":
         return tensors[value]
+    if kind == "sparse":
+        return built_of(**value | {"stored": _put_together(value["stored"], tensors)})
     if kind == "dict":
         return {name: _put_together(each, tensors) for name, each in value.items()}
     if kind in ("tuple", "list"):

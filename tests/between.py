@@ -100,7 +100,9 @@ def cut(
     return found
 
 
-def assert_equals_zeroed(cured: Pruned, model: nn.Module, inputs: Tensor | None = None) -> None:
+def assert_equals_zeroed(
+    cured: Pruned, model: nn.Module, inputs: Tensor | tuple[Tensor, ...] | None = None
+) -> None:
     """The pruned network computes what the dense one does with zeros in place of what went."""
     inputs = images() if inputs is None else inputs
     tensors = dict([*model.named_parameters(), *model.named_buffers()])
@@ -108,4 +110,5 @@ def assert_equals_zeroed(cured: Pruned, model: nn.Module, inputs: Tensor | None 
         for (tensor, dim), left in cured.axes.items():
             gone = [n for n in range(tensors[tensor].shape[dim]) if n not in left]
             tensors[tensor].index_fill_(dim, torch.tensor(gone), 0.0)
-        torch.testing.assert_close(cured.model(inputs), model(inputs), rtol=1e-4, atol=1e-5)
+        given = inputs if isinstance(inputs, tuple) else (inputs,)
+        torch.testing.assert_close(cured.model(*given), model(*given), rtol=1e-4, atol=1e-5)

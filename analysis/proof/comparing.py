@@ -28,6 +28,7 @@ from analysis.network.inference import (
 from analysis.network.layers import has_own_forward, kind_of
 from analysis.network.modules import named_modules
 from analysis.network.owners import owner_of
+from analysis.network.sparse import sparse_layout, stored_in
 from analysis.records import Cut, Verdict, Verification
 
 __all__ = [
@@ -49,6 +50,8 @@ TOLERANCE = 1e-9
 def random_inputs(inputs: Inputs, seed: int = 0, *, as_given: bool = False) -> Inputs:
     """Standard normal draws in place of every floating-point tensor of ``inputs``, in float64.
 
+    Of a sparse tensor only the numbers that it holds are drawn.
+
     Args:
         inputs: example inputs.
         seed: of the draws.
@@ -59,8 +62,15 @@ def random_inputs(inputs: Inputs, seed: int = 0, *, as_given: bool = False) -> I
     def draw(tensor: Tensor) -> Tensor:
         if not tensor.is_floating_point():
             return tensor
-        drawn = torch.randn(tensor.shape, generator=generator, dtype=torch.float64)
-        return drawn.to(tensor) if as_given else drawn.to(tensor.device)
+        dtype = tensor.dtype if as_given else torch.float64
+        if not sparse_layout(tensor):
+            drawn = torch.randn(tensor.shape, generator=generator, dtype=torch.float64)
+            return drawn.to(tensor.device, dtype)
+        # A network may call what takes no other layout; the zeros, an edge that is none, stay.
+        sparse = tensor.detach().to(dtype, copy=True)
+        values = stored_in(sparse)[-1]
+        values.copy_(torch.randn(values.shape, generator=generator, dtype=torch.float64))
+        return sparse
 
     drawn: Inputs = map_tensors(inputs, draw)
     return drawn

@@ -4,7 +4,7 @@ Layers and functions that only other sizes reach are in no graph that the exampl
 pruner does not know of them.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, zip_longest
@@ -100,11 +100,12 @@ def _other_size(model: nn.Module, inputs: Inputs, recording: Recording) -> Other
         inputs: example inputs.
         recording: of the network on these.
     """
-    for other in _others(inputs):
+    for make in _others(inputs):
         try:
+            other = make()
             calls = _calls(model, other)
         except Exception:
-            continue  # a written-out size, say
+            continue  # a written-out size, say, or a sparse tensor, which has no slices
         is_known = _go_one_way(recording.trace.calls, calls)
         return OtherSize(other, calls, None if is_known else record(model, other))
     return None
@@ -136,8 +137,8 @@ def _go_one_way(calls: Sequence[Step], others: Sequence[Step]) -> bool:
     return True
 
 
-def _others(inputs: Inputs) -> Iterator[Inputs]:
-    """Inputs of another batch and another size of what lies in it, of either alone, in turn."""
+def _others(inputs: Inputs) -> Iterator[Callable[[], Inputs]]:
+    """What makes inputs of another batch and another size of what lies in it, or of either."""
     tensors = [tensor for tensor in walk(inputs) if tensor.dim()]
     rank = max((tensor.dim() for tensor in tensors), default=0)
     # Positions of images; of sequences with their channels in front, or at the end; of tokens.
@@ -151,12 +152,13 @@ def _others(inputs: Inputs) -> Iterator[Inputs]:
         yield from _resized(inputs, dims, more=0)
 
 
-def _resized(inputs: Inputs, dims: Sequence[int], more: int) -> Iterator[Inputs]:
-    """The inputs in another size, which is small, and then in half of theirs if they are large."""
+def _resized(inputs: Inputs, dims: Sequence[int], more: int) -> Iterator[Callable[[], Inputs]]:
+    """What makes the inputs in a small size, and then in half of theirs if they are large."""
     sizes = [tensor.shape[dim] for tensor in walk(inputs) for dim in dims if dim < tensor.dim()]
-    yield map_tensors(inputs, partial(_of_size, dims=dims, more=more, most=_SMALL))
+    resized = partial(_of_size, dims=dims, more=more)
+    yield partial(map_tensors, inputs, partial(resized, most=_SMALL))
     if max(sizes, default=0) >= 2 * (_SMALL + _COARSEST):
-        yield map_tensors(inputs, partial(_of_size, dims=dims, more=more, most=max(sizes)))
+        yield partial(map_tensors, inputs, partial(resized, most=max(sizes)))
 
 
 def _of_size(tensor: Tensor, dims: Sequence[int], more: int, most: int) -> Tensor:

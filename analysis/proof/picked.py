@@ -1,9 +1,10 @@
 """The parts of tensors that a loop over channels is given.
 
-A part that is picked by its place is of another channel once those before it have gone.
+A part that is picked by its place is of another channel once those before it have gone, and so may
+be the one that it meets in its turn of the loop.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 
 from analysis.network.labels import operators
 from analysis.network.labels.planes import Planes, labels_of
@@ -17,7 +18,7 @@ __all__ = ["picks_others"]
 def picks_others(
     own: Units, found: Units, dense: Sequence[Step], pruned: Sequence[Step], staying: Staying
 ) -> bool:
-    """Whether what is repeated is given a part in the pruned network that it is not in the dense.
+    """Whether a turn of the pruned network is given parts that none of the dense one is given.
 
     Args:
         own: what the dense network repeats.
@@ -26,26 +27,33 @@ def picks_others(
         pruned: every operator of the pruned one.
         staying: what is left of the channels.
     """
-    for steps, others in zip(zip(*own, strict=True), zip(*found, strict=True), strict=False):
-        # The first time aside: a running sum begins with a part, and goes on with what it made.
-        again = steps[1:] or steps
-        for slot in range(max(len(step.sources) for step in again)):
-            parts = [*_parts(steps, slot, dense)]
-            taken = [*_parts(others, slot, pruned)] if any(_parts(again, slot, dense)) else []
-            if not all(any(_is_same(part, each, staying) for part in parts) for each in taken):
-                return True
+    turns = [_parts(unit, dense) for unit in own]
+    # The first time aside: a running sum begins with a part, and goes on with what it made.
+    places = {place for turn in turns[1:] or turns for place in turn}
+    for unit in found:
+        taken = {place: part for place, part in _parts(unit, pruned).items() if place in places}
+        if not any(_are_same(turn, taken, staying) for turn in turns):
+            return True
     return False
 
 
-def _parts(steps: Sequence[Step], slot: int, calls: Sequence[Step]) -> Iterator[Planes]:
-    """The planes of those operands that are parts of tensors."""
-    for step in steps:
-        source = step.sources[slot] if slot < len(step.sources) else None
-        if not isinstance(source, tuple):
-            continue
-        call, place = source
-        if calls[call].place.operator in operators.MOVEMENT:
-            yield calls[call].planes[place] if calls[call].planes else ()
+_Parts = Mapping[tuple[int, int], Planes]
+"""By the place of an operator in a turn, and that of an operand, the planes of a part."""
+
+
+def _parts(unit: Sequence[Step], calls: Sequence[Step]) -> _Parts:
+    return {
+        (place, slot): calls[source[0]].planes[source[1]] if calls[source[0]].planes else ()
+        for place, step in enumerate(unit)
+        for slot, source in enumerate(step.sources)
+        if isinstance(source, tuple) and calls[source[0]].place.operator in operators.MOVEMENT
+    }
+
+
+def _are_same(turn: _Parts, taken: _Parts, staying: Staying) -> bool:
+    return all(
+        place in turn and _is_same(turn[place], part, staying) for place, part in taken.items()
+    )
 
 
 def _is_same(part: Planes, other: Planes, staying: Staying) -> bool:

@@ -57,7 +57,7 @@ ROOMS = {
     "processes": (("budgets", "preloaded"), ("workers",), ("shared_cache",)),
     "network": (
         ("computed_weights", "copying", "lines", "modules", "outputs", "own_sizes", "owners"),
-        ("attributes", "operands"),
+        ("attributes", "operands", "sparse"),
         ("inference", "restoring", "layers", "loading", "model_names"),
         ("failures", "operators", "sizes", "usable", "float64", "gradients"),
         ("labels", "measuring"),

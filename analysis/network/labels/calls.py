@@ -107,6 +107,8 @@ class Call:
             return frozenset(range(dims))
         more = dims - value.dim()
         made_here = is_fresh(value) and self._given.get(id(value), ((), None))[1] is None
+        if value.layout is not torch.strided:
+            return frozenset()  # a sparse tensor repeats no number along a dimension
         return frozenset(
             more + dim
             for dim, step in enumerate(value.stride())

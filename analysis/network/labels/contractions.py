@@ -275,6 +275,7 @@ def _deformed(call: Call) -> None:
 CONTRACTIONS: dict[str, Rule] = {
     "_addmm_activation": _product("mat1", "mat2", "self"),
     "_grouped_mm": _grouped,
+    "_sparse_addmm": _product("mat1", "mat2", "self"),
     "addmm": _product("mat1", "mat2", "self"),
     "addmv": _product("mat", "vec", "self"),
     "baddbmm": _product("batch1", "batch2", "self"),

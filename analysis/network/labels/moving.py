@@ -167,15 +167,24 @@ def _carried(made: Sequence[Tensor]) -> Tensor | None:
 
 
 def _filled(found: Tensor, labels: Tensor) -> Tensor:
-    """What is written to all channels alike, as to a row of an image, is of each of them."""
-    rest = [dim for dim, step in enumerate(labels.stride()) if step == 0]
-    axes = [dim for dim in range(labels.dim()) if dim not in rest]
-    if found.shape != labels.shape or not rest or not axes:
-        return found
+    """What is written to all channels alike, as to a row of an image, is of each of them.
+
+    So are the zeros beside a diagonal that each channel has.
+    """
     written = found == 0
-    if not torch.equal(written.amax(axes), written.amin(axes)):
+    along = [found.amax(dim, keepdim=True) for dim in range(found.dim())]
+    rest = [dim for dim, most in enumerate(along) if bool((written | (found == most)).all())]
+    axes = [dim for dim in range(found.dim()) if dim not in rest]
+    if not (rest and axes) or len(found[~written].unique()) < len(labels[labels > 0].unique()):
         return found
-    return found.amax(rest, keepdim=True).expand_as(found)
+    filled = found.amax(rest, keepdim=True)
+    is_alike = torch.equal(written.amax(axes), written.amin(axes))
+    return filled.expand_as(found) if is_alike and _is_of(found, filled) else found
+
+
+def _is_of(found: Tensor, filled: Tensor) -> bool:
+    """Whether what carries a label carries this one."""
+    return bool(((found == 0) | (found == filled)).all())
 
 
 def _overlaid(planes: Sequence[Tensor]) -> list[Tensor]:

@@ -64,8 +64,8 @@ MOVED = MOVEMENT | RESHAPES | SAME
 
 PRODUCTS = frozenset(
     {
-        "_addmm_activation", "addmm", "addmv", "baddbmm", "bmm", "dot", "linear", "matmul", "mm",
-        "mv", "vdot",
+        "_addmm_activation", "_sparse_addmm", "addmm", "addmv", "baddbmm", "bmm", "dot", "linear",
+        "matmul", "mm", "mv", "vdot",
     }
 )  # fmt: skip
 """Products of matrices, of which PyTorch chooses one by the shapes."""

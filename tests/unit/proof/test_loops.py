@@ -172,6 +172,39 @@ def test_a_loop_that_picks_a_channel_by_its_place_needs_that_channel(function: F
         assert cut(kind, [2, 5, 7], width=1).verdict.passes
 
 
+def turned(body: Callable[[Tensor, int], Tensor]) -> Function:
+    """A loop over the places of channels."""
+    return lambda m, x: torch.stack([body(x, n) for n in range(x.shape[1])], 1)
+
+
+MEETING: dict[str, tuple[Function, Sequence[Sequence[int]], Sequence[Sequence[int]]]] = {
+    "the next": (
+        turned(lambda x, n: x[:, n] + x[:, (n + 1) % x.shape[1]]), [], [[7], [1, 2, 5, 6], GONE]
+    ),
+    "the one before": (turned(lambda x, n: x[:, n] - x[:, n - 1]), [], [[7], [0, 1, 2, 3], GONE]),
+    "both made positive": (
+        turned(lambda x, n: x[:, n].relu() * x[:, n - 1].relu()), [], [[7], GONE]
+    ),
+    "the last but as many": (
+        turned(lambda x, n: x[:, n] * x[:, -1 - n]), [[1, 6], [0, 2, 5, 7]], [[1, 5], [4, 5, 6, 7]]
+    ),
+    "the mean of all": (turned(lambda x, n: x[:, n] - x.mean(1)), [GONE, [7], [0, 1, 2]], []),
+    "the first": (turned(lambda x, n: x[:, n] * x[:, 0]), [[2, 5, 7]], [[0, 2, 5]]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["as it is", "hidden"])
+@pytest.mark.parametrize("name", MEETING)
+def test_a_channel_meets_the_one_that_it_met_in_its_turn(name: str, kind: str) -> None:
+    """Each of these pairs is told by hand from the channels that stay."""
+    function, right, wrong = MEETING[name]
+    function = hidden(function) if kind == "hidden" else function
+    for gone in right:
+        assert cut(function, gone).verdict.passes, gone
+    for gone in wrong:
+        assert cut(function, gone).verdict is Verdict.WRONG, gone
+
+
 def hidden(function: Function) -> Function:
     """So far below zero that no number shows which channels these are."""
     return lambda m, x: (function(m, x) - 1e9).relu()

@@ -160,6 +160,22 @@ def test_ranks_that_look_channels_up_are_no_numbers() -> None:
     assert cut(lambda m, x: x * one_hot(x)).verdict is Verdict.MIXED
 
 
+DIAGONAL: dict[str, Function] = {
+    "of each channel": lambda m, x: torch.diag_embed(x[:, :, 0]) @ x.flip(1),
+    "the other one": lambda m, x: torch.diag_embed(x[:, :, 0]).flip(-1) @ x.flip(1),
+    "of all channels": lambda m, x: (
+        torch.diag_embed(x.mean((2, 3))) @ x.flip(1).flatten(2)
+    ).view_as(x),
+}
+
+
+@pytest.mark.parametrize("function", DIAGONAL.values(), ids=DIAGONAL)
+def test_zeros_beside_a_diagonal_are_of_the_channel_that_it_holds(function: Function) -> None:
+    """Each channel meets the last but as many, which it still does if both go."""
+    assert cut(function, [0, 7, 2, 5]).verdict is Verdict.EXACT
+    assert cut(function, [0, 1, 2, 5]).verdict is Verdict.WRONG
+
+
 def behind(write: Callable[[Tensor, Tensor], Tensor]) -> Function:
     """What another tensor of the same memory holds once the channels are written in reverse."""
     return lambda m, x: write(x.clone(), x.flip(1))
