@@ -40,5 +40,9 @@ def built_of(
         is_coalesced: of ``sparse_coo``, whether each place is there once, in order.
     """
     if layout == "sparse_coo":
-        return torch.sparse_coo_tensor(*stored, size, is_coalesced=is_coalesced)
-    return torch.sparse_compressed_tensor(*stored, size, layout=getattr(torch, layout))
+        indices, values = stored
+        return torch.sparse_coo_tensor(indices, values, tuple(size), is_coalesced=is_coalesced)
+    outer, inner, values = stored
+    return torch.sparse_compressed_tensor(
+        outer, inner, values, tuple(size), layout=getattr(torch, layout)
+    )
