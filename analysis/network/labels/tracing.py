@@ -95,11 +95,9 @@ def labelled_pass(
             labels = {axis: every[n : n + trace.sizes[axis]] for axis, n in trace.starts.items()}
         for name, tensor in state.items():
             tensor._planes = _planes_of(name, tensor, labels)  # type: ignore[attr-defined]
-        given = tensors_of(inputs)
-        for tensor in given:  # a single number of these is no constant
-            tensor._is_input, tensor._fresh = True, False  # type: ignore[attr-defined]
         try:
             with (
+                _as_inputs(inputs),
                 plain_operators(sizes) as functions,
                 _Tracer(trace, scope, watch, functions, _run_by(sizes)) as tracer,
             ):
@@ -115,9 +113,21 @@ def labelled_pass(
         finally:
             for tensor in state.values():
                 del tensor._planes  # type: ignore[attr-defined]
-            for tensor in given:
-                del tensor._is_input, tensor._fresh  # type: ignore[attr-defined]
     return trace
+
+
+@contextmanager
+def _as_inputs(inputs: Inputs) -> Iterator[None]:
+    """The tensors are known as inputs in the block, so that a single number is no constant."""
+    given = [*dict.fromkeys(tensors_of(inputs))]
+    for tensor in given:
+        tensor._is_input, tensor._fresh = True, False  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        for tensor in given:
+            vars(tensor).pop("_is_input", None)
+            vars(tensor).pop("_fresh", None)
 
 
 def plain_pass(

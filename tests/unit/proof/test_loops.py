@@ -196,7 +196,7 @@ MEETING: dict[str, tuple[Function, Sequence[Sequence[int]], Sequence[Sequence[in
 @pytest.mark.parametrize("kind", ["as it is", "hidden"])
 @pytest.mark.parametrize("name", MEETING)
 def test_a_channel_meets_the_one_that_it_met_in_its_turn(name: str, kind: str) -> None:
-    """Each of these pairs is told by hand from the channels that stay."""
+    """Each of these pairs is found by hand from the channels that stay."""
     function, right, wrong = MEETING[name]
     function = hidden(function) if kind == "hidden" else function
     for gone in right:
