@@ -305,7 +305,8 @@ def test_a_refusal_names_the_option_of_python_or_of_the_command_line(
     with pytest.raises(InputError) as refused:
         _ = Pruning(request, request.config(0.5)).run
     assert str(refused.value).startswith(said.replace(" ", "=", 1))
-    assert main(["verify", plain, "--input-size", "3,6,6", *options]) == 2
+    size = () if "--inputs" in options else ("--input-size", "3,6,6")
+    assert main(["verify", plain, *size, *options]) == 2
     assert f": --{said}" in capsys.readouterr().err
 
 

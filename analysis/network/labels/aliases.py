@@ -1,7 +1,7 @@
 """Tensors of one pass that lie in the same memory, so that a write to one is seen in all."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from itertools import zip_longest
 from weakref import ref
 
 import torch
@@ -23,24 +23,18 @@ class Aliases:
         if value.layout is torch.strided:
             self._known[_memory(value)].append(ref(value))
 
-    def write(self, value: Tensor, planes: Planes) -> bool:
-        """Have all tensors in the memory of one carry what was written to that.
-
-        Returns:
-            Whether that is known of all of them.
-        """
-        others = [each() for each in self._known[_memory(value)]]
+    def write(self, value: Tensor, planes: Planes) -> None:
+        """Have all tensors in the memory of one carry what was written to that."""
+        others = (each() for each in self._known[_memory(value)])
         alive = [other for other in others if other is not None and other is not value]
         if not alive:
-            return True
-        root = next(filter(_is_whole, (value, *alive)), None)
-        if root is None:
-            return False
-        wholes = _written(root, value, planes)
+            return
+        size = value.untyped_storage().nbytes() // value.element_size()
+        written = torch.zeros(size, dtype=torch.bool)
+        _put(written, value, torch.ones((1,) * value.dim(), dtype=torch.bool))
         for other in alive:
-            views = (_as(whole, other) for whole in wholes)
-            other._planes = tuple(each for each in map(compact, views) if each is not None)  # type: ignore[attr-defined]
-        return True
+            if _as(written, other).any():
+                other._planes = _overwritten(other, value, planes, size)  # type: ignore[attr-defined]
 
 
 def _memory(value: Tensor) -> int:
@@ -48,24 +42,27 @@ def _memory(value: Tensor) -> int:
     return found
 
 
-def _is_whole(value: Tensor) -> bool:
-    """Whether a tensor is all that its memory holds, in order."""
-    size = value.numel() * value.element_size()
-    return value.is_contiguous() and value.untyped_storage().nbytes() == size
+def _overwritten(other: Tensor, value: Tensor, planes: Planes, size: int) -> Planes:
+    """What a tensor carries once another one in its memory, of so many numbers, is written."""
+    found = []
+    for own, plane in zip_longest(getattr(other, "_planes", ()), planes):
+        whole = torch.zeros(size, dtype=torch.int32)
+        for each, labels in ((other, own), (value, plane)):
+            none = torch.zeros((1,) * each.dim(), dtype=torch.int32)
+            _put(whole, each, none if labels is None else labels)
+        found.append(compact(_as(whole, other)))
+    return tuple(each for each in found if each is not None)
 
 
 def _as(whole: Tensor, value: Tensor) -> Tensor:
-    """Labels of a memory as a tensor lies in it."""
+    """What a memory holds as a tensor lies in it."""
     return whole.as_strided(value.shape, value.stride(), value.storage_offset())
 
 
-def _written(root: Tensor, value: Tensor, planes: Sequence[Tensor]) -> list[Tensor]:
-    """What a memory carries once a part of it was written to: a label for each element."""
-    found = []
-    own: list[Tensor] = list(getattr(root, "_planes", ())) if root is not value else []
-    for plane in planes or [torch.zeros((1,) * value.dim(), dtype=torch.int32)]:
-        whole = own.pop(0) if own else torch.zeros((1,) * root.dim(), dtype=torch.int32)
-        whole = whole.expand(root.shape).clone(memory_format=torch.contiguous_format)
-        _as(whole, value).copy_(plane)
-        found.append(whole)
-    return [*found, *(plane.expand(root.shape).contiguous() for plane in own)]
+def _put(whole: Tensor, value: Tensor, plane: Tensor) -> None:
+    """Write a plane of a tensor where that lies; what is expanded is there once."""
+    labels, shape = plane.expand(value.shape), list(value.shape)
+    for dim, step in enumerate(value.stride()):
+        if step == 0 and shape[dim]:
+            labels, shape[dim] = labels.narrow(dim, 0, 1), 1
+    whole.as_strided(shape, value.stride(), value.storage_offset()).copy_(labels)

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from analysis.network.labels import reasons
 from analysis.network.labels.aliases import Aliases
 from analysis.network.labels.meeting import Meeting, Operand
 from analysis.network.labels.planes import Planes, axes_of, labels_of, relaid
@@ -97,9 +96,8 @@ class Call:
         planes = self.meeting.apart(planes)
         made, before = tuple(planes), self.planes_of(value)
         value._planes = made  # type: ignore[attr-defined]
-        is_written = bool(self._args) and value is self._args[0] and not _are_same(before, made)
-        if is_written and not self.aliases.write(value, made):
-            self.hold((*made, *before), reasons.UNFOLLOWED)
+        if self._args and value is self._args[0] and not _are_same(before, made):
+            self.aliases.write(value, made)
 
     def loose(self, value: Tensor, dims: int) -> frozenset[int]:
         """Dimensions, counted as those of a result with so many, that may follow a cut."""
