@@ -171,6 +171,8 @@ def _attributes(value: Any) -> dict[str, Any]:
 
 def _values_of(value: Any) -> Iterator[Callable[[], None]]:
     """What puts an object's own values back."""
+    if isinstance(value, torch.jit.ScriptModule):
+        return  # it keeps its tensors elsewhere, each of which is put back
     if isinstance(value, nn.Module):
         yield partial(_refill, value._buffers, value._buffers.copy())
         yield partial(_set_all, value, own_attributes(value))

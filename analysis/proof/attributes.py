@@ -133,8 +133,8 @@ class _Compared:
         before, after = _kinds(self.module), _kinds(self.other)
         for key, kind in before.items():
             found = after.get(key, kind)
-            if found != kind:
-                yield key, key, f"{found} and was {kind}"
+            if found != kind:  # whatever forward writes to it
+                yield "", key, f"{found} and was {kind}"
 
 
 _NOTHING = object()
