@@ -16,16 +16,16 @@ class Aliases:
     """Knows which tensors lie in the same memory."""
 
     def __init__(self) -> None:
-        self._known: dict[int, list[ref[Tensor]]] = defaultdict(list)
+        self._known: dict[int, dict[int, ref[Tensor]]] = defaultdict(dict)
 
     def note(self, value: Tensor) -> None:
-        """A tensor that an operator has made."""
+        """A tensor that an operator has made, or has written to."""
         if value.layout is torch.strided:
-            self._known[_memory(value)].append(ref(value))
+            self._known[_memory(value)][id(value)] = ref(value)
 
     def write(self, value: Tensor, planes: Planes) -> None:
         """Have all tensors in the memory of one carry what was written to that."""
-        others = (each() for each in self._known[_memory(value)])
+        others = (each() for each in self._known[_memory(value)].values())
         alive = [other for other in others if other is not None and other is not value]
         if not alive:
             return
