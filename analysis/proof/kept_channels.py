@@ -67,6 +67,7 @@ PLACES = frozenset(
 
 
 _OF_ALL = frozenset({"argmax", "argmin"})
+"""Those that say a place in the tensor as a whole where they are given no dimension."""
 
 
 class KeptChannels(FunctionMode):
@@ -101,9 +102,8 @@ class KeptChannels(FunctionMode):
         kwargs = kwargs or {}
         name = getattr(func, "__name__", "")
         reads = func in PRODUCTS or func in READS
-        if not (reads or name in COMBINE or name in PLACES) or not any(
-            map(holds_nan, walk((args, kwargs)))
-        ):
+        is_taken = reads or name in COMBINE or name in PLACES
+        if not is_taken or not any(map(holds_nan, walk((args, kwargs)))):
             return func(*args, **kwargs)
         return self._read(func, args, kwargs) if reads else self._combine(func, args, kwargs)
 
@@ -125,7 +125,7 @@ class KeptChannels(FunctionMode):
     def _combine(self, func: Any, args: Any, kwargs: Any) -> Any:
         plain = func(*args, **kwargs)
         if func.__name__ in _OF_ALL and len(args) < 2 and kwargs.get("dim") is None:
-            return plain  # a place in the tensor as a whole
+            return plain
         place = _tagged_axis(args[0]) if args and isinstance(args[0], Tensor) else None
         if place is None:
             if args and holds_nan(args[0]) and len(args[0].isnan().sum(-1).unique()) > 1:

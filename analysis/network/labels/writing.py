@@ -47,9 +47,8 @@ def _put_at(call: Call) -> None:
     target, values = call.bound["self"], call.bound["values"]
     named = len(call.bound["indices"])
     rest = target.dim() - named
-    if any(min(axes_of(p), default=named) < named for p in call.planes_of(target)) and follow_moved(
-        call
-    ):
+    is_named = any(min(axes_of(p), default=named) < named for p in call.planes_of(target))
+    if is_named and follow_moved(call):
         return
     operands = []
     for value in (target, values):
