@@ -1,15 +1,16 @@
 """Numbers, words and tensors inside an attribute of a module, and what cuts leave of a tensor."""
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import is_dataclass
+from dataclasses import fields, is_dataclass
 from enum import Enum
 from functools import partial
-from types import SimpleNamespace
+from inspect import isroutine
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from analysis.network.inference import indices
 from analysis.proof.comparing import is_same
@@ -47,13 +48,22 @@ def leaves(place: str, value: Any, depth: int = 0) -> Iterator[tuple[str, Any]]:
     elif isinstance(value, partial):
         yield from leaves(f"{place}.args", value.args, depth + 1)
         yield from leaves(place, value.keywords, depth + 1)
-    elif isinstance(value, SimpleNamespace) or (is_dataclass(value) and hasattr(value, "__dict__")):
-        for key, inner in vars(value).items():
+    else:
+        for key, inner in _attributes(value).items():
             yield from leaves(f"{place}.{key}", inner, depth + 1)
 
 
 _DEEPEST = 3
 """Attributes of attributes that are looked at."""
+
+
+def _attributes(value: Any) -> dict[str, Any]:
+    """What an object holds, of whatever class; modules and code are compared in other ways."""
+    if isinstance(value, nn.Module | type | ModuleType) or isroutine(value):
+        return {}
+    if is_dataclass(value):  # which may have slots
+        return {each.name: getattr(value, each.name) for each in fields(value)}
+    return getattr(value, "__dict__", {})
 
 
 def is_what_is_left(before: Any, after: Any, cuts: Collection[Cut]) -> bool:

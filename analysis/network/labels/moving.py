@@ -9,7 +9,7 @@ from torch.utils._pytree import tree_leaves
 from analysis.network.labels import operators, reasons
 from analysis.network.labels.calls import Call, is_fresh
 from analysis.network.labels.meeting import Operand
-from analysis.network.labels.planes import axes_of, compact, labels_of, reshaped, spread
+from analysis.network.labels.planes import Planes, axes_of, compact, labels_of, reshaped, spread
 
 __all__ = ["MOVING", "follow_moved"]
 
@@ -54,9 +54,19 @@ def _move(call: Call) -> None:
         if looked_up and any(part is not None and _repeats(part) for part in parts):
             call.meeting.hold(labels_of(plane), reasons.CHOSEN)
             continue
+        if call.name == "constant_pad_nd":
+            parts = [None if part is None else _of_rows(call, part, plane) for part in parts]
         _put_elsewhere(call, plane, parts, found)
     for place, planes in enumerate(found):
         call.put(place, planes)
+
+
+def _of_rows(call: Call, part: Tensor, plane: Tensor) -> Tensor:
+    """What is added beside each row of channels, as inside each group, goes when all of it goes."""
+    rest = axes_of(plane) - {dim for dim, size in enumerate(plane.shape) if part.shape[dim] != size}
+    if not rest or rest == axes_of(plane):
+        return part
+    return torch.where(part == 0, call.meeting.over(plane, rest), part)
 
 
 def _looked_up_over(call: Call) -> frozenset[int]:
@@ -214,29 +224,55 @@ def _concatenate(call: Call) -> None:
             planes = tuple(plane.unsqueeze(dim) for plane in planes)
             shape = (*shape[:dim], 1, *shape[dim:])
         parts.append(Operand(planes, shape, call.loose(value, len(shape)) - {dim}))
+    along = [next((p for p in part.planes if _lies_along(p, part, dim)), None) for part in parts]
     beside = [
         Operand(
-            tuple(p for p in part.planes if p.shape[dim] == 1 and p.numel() > 1),
+            (
+                *(p for p in part.planes if p.shape[dim] == 1 and p.numel() > 1),
+                *_rows_beside(call, plane, along, dim),
+            ),
             tuple(1 if axis == dim else size for axis, size in enumerate(part.extents)),
             part.loose,
         )
-        for part in parts
+        for part, plane in zip(parts, along, strict=True)
     ]
     found = call.meeting.joined(beside, "concatenation")
-    if any(plane.shape[dim] > 1 or plane.numel() == 1 for p in parts for plane in p.planes):
-        found.append(_beside(parts, dim))
+    if any(plane is not None for plane in along):
+        joined = _beside(parts, along, dim)
+        within = [plane for plane in found if axes_of(plane) < axes_of(joined)]
+        for plane in within:
+            joined = torch.where(joined == 0, plane, joined)
+        found = [plane for plane in found if axes_of(plane) not in map(axes_of, within)]
+        found.append(joined)
     call.put(0, found)
     for plane in found:
         call.meeting.layout(plane, was_one=False)
 
 
-def _beside(parts: Sequence[Operand], dim: int) -> Tensor:
+def _lies_along(plane: Tensor, part: Operand, dim: int) -> bool:
+    """Whether a part carries it along a dimension; one of one position does so everywhere."""
+    return plane.shape[dim] > 1 or part.extents[dim] == plane.numel() == 1
+
+
+def _rows_beside(
+    call: Call, plane: Tensor | None, along: Sequence[Tensor | None], dim: int
+) -> Planes:
+    """The rows of a part beside which another carries no channels of its own.
+
+    What lies beside a row, as what each group has besides its channels, goes when all of it goes.
+    """
+    if plane is None or all(other is not None for other in along):
+        return ()
+    rest = axes_of(plane) - {dim}
+    return (call.meeting.over(plane, rest),) if rest else ()
+
+
+def _beside(parts: Sequence[Operand], along: Sequence[Tensor | None], dim: int) -> Tensor:
     """One plane of several that lie beside each other along a dimension."""
     rows = []
-    for part in parts:
-        # A part of one position carries its channel everywhere.
-        along = [p for p in part.planes if p.shape[dim] > 1 or part.extents[dim] == p.numel() == 1]
-        row = along[0] if along else torch.zeros((1,) * len(part.extents), dtype=torch.int32)
+    for part, plane in zip(parts, along, strict=True):
+        none = torch.zeros((1,) * len(part.extents), dtype=torch.int32)
+        row = none if plane is None else plane
         shape = list(row.shape)
         shape[dim] = part.extents[dim]
         rows.append(row.expand(shape))

@@ -35,6 +35,21 @@ class Rates:
     first: Any
 
 
+@dataclass(slots=True)
+class Slots:
+    first: Any
+
+
+class Own:
+    """A class of a user's own, without a comparison."""
+
+    def __init__(self, first: Any) -> None:
+        self.first = first
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return x * self.first
+
+
 def dropping(**held: Any) -> Net:
     return Net(lambda m, x: m.act(x), act=Dropping(**held))
 
@@ -69,6 +84,26 @@ ALTERED: dict[str, tuple[Callable[[], Net], Callable[[Any], Any], str]] = {
         lambda: dropping(share=Rates(torch.tensor(0.1))),
         lambda act: act.share.first.fill_(0.9),
         "`share.first` of `act` is another tensor",
+    ),
+    "a tensor in a dataclass with slots": (
+        lambda: dropping(share=Slots(torch.tensor(0.1))),
+        lambda act: act.share.first.fill_(0.9),
+        "`share.first` of `act` is another tensor",
+    ),
+    "a number in an object of another class": (
+        lambda: dropping(share=Own(0.1)),
+        lambda act: setattr(act.share, "first", 0.9),
+        "`share.first` of `act` is 0.9 and was 0.1",
+    ),
+    "a tensor in objects in each other": (
+        lambda: dropping(share=[Own(Own(torch.tensor(0.1)))]),
+        lambda act: act.share[0].first.first.fill_(0.9),
+        "`share[0].first.first` of `act` is another tensor",
+    ),
+    "an attribute that is new in an object": (
+        lambda: dropping(share=Own(0.1)),
+        lambda act: setattr(act.share, "bound", 6),
+        "`share.bound` of `act` is new",
     ),
     "an array": (
         lambda: dropping(share=np.full(2, 0.1)),
@@ -145,7 +180,7 @@ class Keeping(Net):
         super().__init__(lambda m, x: x.relu())
         self.calls, self.sizes, self.last, self.seen = 0, (), None, []
         self.cache: dict[str, Tensor] = {}
-        self.counts = np.zeros(2)
+        self.counts, self.notes = np.zeros(2), Own(0)
         self.register_buffer("steps", torch.zeros(()))
 
     def forward(self, x: Tensor) -> Any:
@@ -153,6 +188,7 @@ class Keeping(Net):
         self.sizes = tuple(x.shape)
         self.seen.append(float(x.detach().sum()))
         self.counts += 1
+        self.notes.first += 1
         self.steps += 1
         if not hasattr(self, "table"):
             self.table = torch.arange(2.0) + 1
