@@ -66,6 +66,15 @@ def _put_at(call: Call) -> None:
     call.put(0, call.meeting.joined(operands, "addition"))
 
 
+def _moved_to(call: Call) -> None:
+    """A tensor takes the memory of another one, and what that carries."""
+    source = call.bound.get("source")
+    if isinstance(source, Tensor):
+        call.put(0, call.planes_of(source))
+    else:  # a storage
+        call.hold(call.arriving, reasons.UNKNOWN)
+
+
 WRITING: Mapping[str, Rule] = {
     "copy": _copied,
     "index_add": _added_at,
@@ -76,4 +85,5 @@ WRITING: Mapping[str, Rule] = {
     "scatter": _added_at,
     "scatter_add": _added_at,
     "scatter_reduce": _added_at,
+    "set": _moved_to,
 }

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from analysis.network.inference import FunctionMode
@@ -44,6 +45,8 @@ class Functions(FunctionMode):
                 return func(*args, **(kwargs or {}))
             finally:
                 self.within, self.product = outer
+        if func in _SET_DATA:
+            _take_notes(*args)
         if func in _RECURRENT:
             with (
                 torch.backends.mkldnn.flags(enabled=False),
@@ -51,6 +54,18 @@ class Functions(FunctionMode):
             ):
                 return func(*args, **(kwargs or {}))
         return func(*args, **(kwargs or {}))
+
+
+_SET_DATA = frozenset({Tensor.data.__set__})  # type: ignore[attr-defined]
+
+
+def _take_notes(tensor: Tensor, other: Tensor) -> None:
+    """``tensor.data = other`` takes the memory of another tensor without an operator."""
+    for noted in ("_planes", "_source", "_numbers", "_ranks"):
+        if hasattr(other, noted):
+            setattr(tensor, noted, getattr(other, noted))
+        elif hasattr(tensor, noted):
+            setattr(tensor, noted, () if noted == "_planes" else None)
 
 
 _NAMED = {

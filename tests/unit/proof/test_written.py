@@ -203,7 +203,26 @@ def by_a_turned_view(x: Tensor, turned: Tensor) -> Tensor:
     return view.transpose(1, 2)
 
 
-@pytest.mark.parametrize("write", [by_a_view_made_before, by_detach, by_data, by_a_turned_view])
+def by_the_memory_of_another(x: Tensor, turned: Tensor) -> Tensor:
+    x.data = turned
+    return x
+
+
+def by_the_storage_of_another(x: Tensor, turned: Tensor) -> Tensor:
+    return x.set_(turned)
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        by_a_view_made_before,
+        by_detach,
+        by_data,
+        by_a_turned_view,
+        by_the_memory_of_another,
+        by_the_storage_of_another,
+    ],
+)
 def test_a_write_is_seen_in_all_that_lies_in_the_same_memory(
     write: Callable[[Tensor, Tensor], Tensor],
 ) -> None:
