@@ -330,11 +330,15 @@ def _repeated(trace: Trace, step: Step) -> list[int]:
     if step.place.operator in operators.RESHAPES and step.given[:1] == step.shapes:
         source = step.sources[0]
         return _repeated(trace, trace.calls[source[0]]) if isinstance(source, tuple) else []
-    if step.place.operator != "expand":
+    if step.place.operator not in _REPEATING or len(set(step.sources)) > 1:
         return []
     (given, *_), (made,) = step.given, step.shapes
     more = len(made) - len(given)
     return [dim for dim in range(len(made)) if dim < more or given[dim - more] == 1]
+
+
+_REPEATING = frozenset({"cat", "expand", "repeat"})
+"""Operators that repeat positions of one tensor."""
 
 
 def _same(expected: Sequence[Labels], found: Sequence[Labels], numbered: NDArray[np.bool_]) -> bool:

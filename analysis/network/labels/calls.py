@@ -103,15 +103,27 @@ class Call:
         """Dimensions, counted as those of a result with so many, that may follow a cut."""
         if self.is_fresh(value):
             return frozenset(range(dims))
+        labelled = frozenset().union(*map(axes_of, self.planes_of(value)))
+        free = [dim for dim in range(value.dim()) if dim not in labelled]
         more = dims - value.dim()
-        made_here = is_fresh(value) and self._given.get(id(value), ((), None))[1] is None
+        return frozenset(more + dim for dim in self.repeated_along(value, value.shape, free))
+
+    def repeated_along(self, value: Tensor, shape: Sequence[int], dims: Iterable[int]) -> list[int]:
+        """Of dimensions those along which an operand, in this shape, holds the same everywhere.
+
+        It does so by how it was made in forward: expanded, or repeated of what no input decides.
+        """
         if value.layout is not torch.strided:
-            return frozenset()  # a sparse tensor repeats no number along a dimension
-        return frozenset(
-            more + dim
-            for dim, step in enumerate(value.stride())
-            if step == 0 or (made_here and _is_constant(value, dim))
-        )
+            return []  # a sparse tensor repeats no number along a dimension
+        laid = value if value.shape == shape else value.reshape(*shape)
+        steps, is_constant = laid.stride(), self._is_made_of_constants(value)
+        return [d for d in dims if steps[d] == 0 or (is_constant and _is_constant(laid, d))]
+
+    def _is_made_of_constants(self, value: Tensor) -> bool:
+        """Whether forward made an operand of nothing that an input decides, and did not write."""
+        is_written = self._given.get(id(value), ((), None))[1] is not None
+        is_made = is_fresh(value) or isinstance(getattr(value, "_source", None), tuple)
+        return is_made and not is_written and not self.follows_inputs(value)
 
     def run_on(self, labels: Mapping[int, Tensor]) -> Any:
         """The operator's result on labels in place of operands."""

@@ -81,6 +81,7 @@ def _convolution(call: Call) -> None:
     space = (groups, made, read)
     arriving = _arriving(call, groups, read)
     filters = _filters(call, space, transposed=transposed)
+    loose = _repeated(call, filters, space, transposed=transposed)
     depthwise = groups > 1 and read == 1
     for plane in (*arriving, *filters):
         call.meeting.layout(plane, first=None if depthwise else 1)
@@ -88,7 +89,7 @@ def _convolution(call: Call) -> None:
         call,
         [
             (Operand(tuple(arriving), (groups, 1, read)), False),
-            (Operand(tuple(filters), space), is_own(weight)),
+            (Operand(tuple(filters), space, loose), is_own(weight)),
         ],
         frozenset({2}),
         space,
@@ -96,10 +97,13 @@ def _convolution(call: Call) -> None:
     )
     images_of = images if transposed else call.made[0]
     _outer(call, images_of.shape[0] * prod(images_of.shape[2:]) * prod(weight.shape[2:]))
+    by_image = [plane for plane in call.planes_of(images) if axes_of(plane) == {0}]
+    for plane in by_image:
+        _outer_labels(call, plane)
     every = (groups, made, 1)
     whole = [plane if plane.shape == every else plane.expand(every) for plane in found]
     planes = [relaid(plane, (1, -1, *(1,) * (rank - 2))) for plane in whole]
-    planes = call.meeting.apart(planes)
+    planes = call.meeting.apart([*planes, *by_image])
     bias = call.bound.get("bias")
     if bias is not None:
         shape = tuple(call.made[0].shape)
@@ -115,7 +119,7 @@ def _arriving(call: Call, groups: int, read: int) -> list[Tensor]:
         if 1 in axes_of(plane):
             channels = call.meeting.over(plane, frozenset({1}))
             arriving.append(relaid(channels, (groups, 1, read)))
-        elif axes_of(plane):
+        elif axes_of(plane) - {0}:
             # A window over channels, as in efficient channel attention.
             call.meeting.hold(labels_of(plane), reasons.WINDOW)
     return arriving
@@ -135,6 +139,26 @@ def _filters(call: Call, space: Sequence[int], *, transposed: bool) -> list[Tens
         elif axes:
             call.meeting.hold(labels_of(plane), reasons.TAPS)
     return found
+
+
+def _repeated(
+    call: Call, filters: Sequence[Tensor], space: Sequence[int], *, transposed: bool
+) -> frozenset[int]:
+    """Dimensions of the index space along which a weight is one filter, as that of a blur."""
+    weight, order = call.bound["weight"], (0, 2, 1) if transposed else (0, 1, 2)
+    laid = (*(space[axis] for axis in order), *weight.shape[2:])
+    labelled = frozenset().union(*map(axes_of, filters))
+    free = [dim for dim, axis in enumerate(order) if space[axis] > 1 and axis not in labelled]
+    return frozenset(order[dim] for dim in call.repeated_along(weight, laid, free))
+
+
+def _outer_labels(call: Call, plane: Tensor) -> None:
+    """As many products for each of the images that are channels, laid along the batch."""
+    space = call.step.spaces.pop()
+    times, labels = len(plane), labels_of(plane).ravel()
+    call.step.spaces.append(
+        replace(space, planes=(*space.planes, labels), constant=space.constant // times)
+    )
 
 
 def _outer(call: Call, times: int) -> None:
