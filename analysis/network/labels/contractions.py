@@ -33,7 +33,7 @@ def _contract(
         extents: sizes of the space.
         why: what the operands are coupled by.
     """
-    found = call.meeting.joined([operand for operand, _ in operands], why)
+    found = call.meeting.joined([operand for operand, _ in operands], why, is_product=True)
     # A weight's own planes are as many as its elements, also in a grouped convolution.
     own = [plane for operand, is_own in operands if is_own for plane in operand.planes]
     named = [(plane, *axis) for plane in own for axis in call.meeting.trace.axes_of(plane)]

@@ -84,8 +84,15 @@ class Meeting:
         if count:
             self.trace.edges.append(Edge(self.step, why, first, second))
 
-    def joined(self, operands: Sequence[Operand], why: str) -> list[Tensor]:
-        """The planes of what comes of operands that meet element by element."""
+    def joined(
+        self, operands: Sequence[Operand], why: str, *, is_product: bool = False
+    ) -> list[Tensor]:
+        """The planes of what comes of operands that meet element by element.
+
+        Channels that meet a tensor of a fixed size stay, and what comes of them is theirs. A product
+        may be written out along dimensions that a single head or channel has lost, and is followed
+        no further along these.
+        """
         result: list[Tensor] = []
         for operand in operands:
             for plane in operand.planes:
@@ -97,7 +104,7 @@ class Meeting:
                     if operand.extents[axis] > 1:
                         is_loose = axis in operand.loose
                         self._unfollowed(plane, axis, is_loose)
-                        if not is_loose and axes_of(plane) == {axis}:
+                        if is_product and not is_loose and axes_of(plane) == {axis}:
                             result[:] = [other for other in result if other is not plane]
         return result
 

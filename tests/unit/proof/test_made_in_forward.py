@@ -1,4 +1,4 @@
-"""Filters that forward makes for as many channels as there are, as those of a blur."""
+"""Filters and vectors that forward makes for as many channels as there are, as those of a blur."""
 
 from collections.abc import Callable
 
@@ -118,3 +118,30 @@ def test_a_sum_over_as_many_channels_as_there_are_is_one_over_those_that_stay() 
 
     found = cut(function, [0, 5])
     assert found.verdict is Verdict.EXACT
+
+
+def numbers(x: Tensor) -> Tensor:
+    """One for each channel, from one on."""
+    return torch.arange(1.0, 1 + x.shape[1], dtype=x.dtype).view(-1, 1, 1)
+
+
+DIFFERENT: dict[str, Function] = {
+    "maximum": lambda m, x: torch.maximum(x, -1e9 * numbers(x)),
+    "clamp": lambda m, x: x.clamp(max=1e9 * numbers(x)),
+    "minimum": lambda m, x: torch.minimum(
+        x, torch.linspace(1e9, 2e9, x.shape[1], dtype=x.dtype).view(-1, 1, 1)
+    ),
+    "where": lambda m, x: torch.where(x > 1e9, numbers(x), x),
+}
+
+
+@pytest.mark.parametrize("function", DIFFERENT.values(), ids=DIFFERENT)
+def test_an_order_behind_or_beside_a_vector_that_no_input_shows_is_seen(function: Function) -> None:
+    """Each channel has a bound of its own, which none comes near, and another one after a cut."""
+    found = cut_net(function)
+    assert found.verdict is Verdict.EXACT
+    assert "shown on random inputs alone" in found.reason
+    behind = cut_net(lambda m, x: x + (function(m, x.flip(1)) - 1e9).relu())
+    assert behind.verdict is Verdict.WRONG
+    beside = cut_net(lambda m, x: function(m, x) + (x.flip(1) - 1e9).relu())
+    assert beside.verdict is Verdict.WRONG
