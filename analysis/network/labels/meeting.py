@@ -89,9 +89,9 @@ class Meeting:
     ) -> list[Tensor]:
         """The planes of what comes of operands that meet element by element.
 
-        Channels that meet a tensor of a fixed size stay, and what comes of them is theirs. A product
-        may be written out along dimensions that a single head or channel has lost, and is followed
-        no further along these.
+        Channels that meet a tensor of a fixed size stay, and what comes of them is theirs. A
+        product may lie along dimensions that a single head or channel has lost, and is followed no
+        further along these.
         """
         result: list[Tensor] = []
         for operand in operands:
