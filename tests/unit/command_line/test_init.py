@@ -167,6 +167,9 @@ def test_the_workflow_runs_the_environment_and_keeps_its_page(project, outcome) 
     output = outcome(project, "--report=pruning-report", "-k", "0.5-forward_runs")
     assert output.ret == 0, output.outlines
     assert (project / "pruning-report" / "report.md").is_file()
+    # By two processes, of which the report gathers what each has found.
+    (subject,) = json.loads((project / "pruning-report/results.json").read_text())["subjects"]
+    assert [(run["ratio"], run["verdict"]) for run in subject["runs"]] == [(0.5, "exact")]
 
 
 # Stands for GitHub's command: it knows one run, whose report is that of the base branch.

@@ -224,14 +224,21 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize(("arguments", "message"), REFUSED.values(), ids=REFUSED)
-def test_an_argument_that_cannot_be_used_is_one_line_where_tests_are_collected(
-    session, arguments: str, message: str
-) -> None:
-    result = session(arguments)
+def test_arguments_that_cannot_be_used_are_a_line_each_where_tests_are_collected(pytester) -> None:
+    names = {f"test_{place}.py": name for place, name in enumerate(REFUSED)}
+    for file, name in names.items():
+        (pytester.path / file).write_text(FOUR_LINES.format(REFUSED[name][0]))
+    pytester.makepyfile(mine=NETS)
+    result = pytester.runpytest("-p", "no:cacheprovider")
     assert result.ret == pytest.ExitCode.INTERRUPTED
-    (line,) = [line for line in result.outlines if line.startswith("parametrize_with_checks: ")]
-    assert message in line
+    result.assert_outcomes(errors=len(names))
+    _, *parts = re.split(r"^_+ ERROR collecting (.+) _+$", result.stdout.str(), flags=re.MULTILINE)
+    said = dict(zip(parts[::2], parts[1::2], strict=True))
+    assert said.keys() == names.keys()
+    for file, name in names.items():
+        lines = said[file].splitlines()
+        (line,) = [line for line in lines if line.startswith("parametrize_with_checks: ")]
+        assert REFUSED[name][1] in line, name
     result.stdout.no_fnmatch_line("*Traceback*")
 
 
@@ -387,7 +394,7 @@ def test_numbers_are_held_without_a_fixture(session, pytester) -> None:
 def test_the_suite_looks_at_networks_without_a_test_file(pytester) -> None:
     quick = ("--ratios", "0.5", "--scope", "local", "-k", "equivalent or something")
     models = ("--model", "mine:Net", "--model", "mine.py:Flipped")
-    result = suite(pytester, *models, *SMALL, *quick, "--report=report", "-n", "2")
+    result = suite(pytester, *models, *SMALL, *quick, "--report=report")
     result.assert_outcomes(passed=3, failed=1)
     result.stdout.fnmatch_lines(
         [
