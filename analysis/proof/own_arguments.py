@@ -6,7 +6,7 @@ is given then is right. What a pruner has set on modules is not there, and what 
 state that both networks share shows in the dense network, which is run once more as it was.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cache, cached_property
 from itertools import zip_longest
@@ -130,27 +130,34 @@ class OwnArguments:
         """
         if self._origins.is_of_model((call, 0)):
             return False
+        return not self._is_again(call) or any(True for _ in self.reached(call))
+
+    def _is_again(self, call: int) -> bool:
+        """Whether a call still takes a number out of a tensor."""
         before = self._again
-        if not (call < len(before) and before[call].place.operator == operators.ITEM):
-            return True  # it cannot be run again as it was
-        turn = sum(each.place.operator == operators.ITEM for each in before[:call])
-        return any(self._reaches(call, turn, other) for other in _OTHERS)
+        return call < len(before) and before[call].place.operator == operators.ITEM
 
-    def _reaches(self, call: int, turn: int, other_number: "Other") -> bool:
-        """Whether what is called differently first behind a call is the same operator.
+    def reached(self, call: int) -> Iterator[int]:
+        """Operators that are given what is made of a number that a call takes out of a tensor.
 
-        Where the network raises before, it has gone another way.
+        Those that are called alike until the network goes another way, or raises. None where it
+        cannot be run again as it was.
         """
+        turn = sum(each.place.operator == operators.ITEM for each in self._again[:call])
+        for other in _OTHERS if self._is_again(call) else ():
+            yield from self._reached(call, turn, other)
+
+    def _reached(self, call: int, turn: int, other_number: "Other") -> Iterator[int]:
         network = forgetful(aliased(self.dense, requires_grad=False), self._inputs)
         after: list[Step] = []
         with suppress(Exception), _WithOther(turn, other_number):
             plain_pass(network, self._inputs, calls=after)
-        for step, other in zip(self._again[call:], after[call:], strict=False):
+        pairs = zip(self._again[call:], after[call:], strict=False)
+        for place, (step, other) in enumerate(pairs, call):
             if not _calls_alike([step], [other]):
-                return False
+                return
             if not _gives([step], other):
-                return True
-        return False
+                yield place
 
     @cached_property
     def _again(self) -> Sequence[Step]:
