@@ -24,6 +24,9 @@ from analysis.network.labels.records import Numbered
 __all__ = ["Numbers", "follow_numbers", "numbers_of", "places_over"]
 
 
+Values = NDArray[np.float64]
+
+
 @dataclass(frozen=True, eq=False)
 class Numbers:
     """What a tensor holds.
@@ -31,18 +34,25 @@ class Numbers:
     Attributes:
         rows: the labels of which it holds positions, a row for each place; of each operand that it
             was made of.
-        are_places: whether these are the positions, and nothing calculated with them.
+        values: what it holds for each position; None if that is made of several, or not known.
+        cancels: whether what is the same in several positions may have cancelled out.
         column: along the last dimension, where they are; None if everywhere.
     """
 
     rows: tuple[Labels, ...]
-    are_places: bool = True
+    values: Values | None
+    cancels: bool = False
     column: int | None = None
+
+    @classmethod
+    def places(cls, rows: Labels, column: int | None = None) -> "Numbers":
+        """The positions themselves."""
+        return cls((rows,), np.arange(rows.shape[1], dtype=np.float64), column=column)
 
     @property
     def row(self) -> Labels | None:
         """The labels of which it holds the positions, where these are the same everywhere."""
-        if not self.are_places or len(self.rows) != 1:
+        if self.values is None or not (self.values == np.arange(len(self.values))).all():
             return None
         (rows,) = self.rows
         return rows[0] if (rows == rows[0]).all() else None
@@ -107,8 +117,9 @@ def _used(call: Call, given: Given) -> Iterator[Numbered]:
     """As numbers."""
     for numbers in given.values():
         if numbers.column is None:
+            values = None if numbers.values is None else numbers.values[:, None]
             for rows in numbers.rows:
-                yield _noted(call, rows)
+                yield _noted(call, rows, values=values, cancels=numbers.cancels)
 
 
 def _kept(call: Call, given: Given) -> Iterator[Numbered]:
@@ -123,15 +134,24 @@ _VALUES = {"aminmax": (0, 1)}
 """Places of results that hold what the operands hold; the first alone of all others."""
 
 
-def _hold(made: Tensor, held: Sequence[Numbers | None], *, calculated: bool = False) -> None:
+def _hold(
+    made: Tensor,
+    held: Sequence[Numbers | None],
+    *,
+    calculated: bool = False,
+    cancels: bool = False,
+) -> None:
     """A result holds positions that operands hold; None for an operand that holds others."""
     known = [numbers for numbers in held if numbers is not None and numbers.column is None]
     if not known:
         return
     rows = {each.tobytes(): each for numbers in known for each in numbers.rows}
-    are_places = len(rows) == 1 and len(known) == len(held) and not calculated
-    are_places &= all(numbers.are_places for numbers in known)
-    made._numbers = Numbers(tuple(rows.values()), are_places)  # type: ignore[attr-defined]
+    values = known[0].values
+    are_alike = len(rows) == 1 and len(known) == len(held) and not calculated
+    if not are_alike or not all(np.array_equal(each.values, values) for each in known):
+        values = None
+    cancels |= any(each.cancels for each in known)
+    made._numbers = Numbers(tuple(rows.values()), values, cancels)  # type: ignore[attr-defined]
 
 
 def _beside(call: Call, given: Given) -> Iterator[Numbered]:
@@ -151,9 +171,6 @@ def _moved(call: Call, given: Given) -> Iterator[Numbered]:
     yield from _addressed(call, [each for each in others if id(each) in given], first, given)
     numbers = given.get(id(first))
     if numbers is None:
-        return
-    if call.made[0].dtype is torch.bool:
-        yield from _compared_with(call, numbers, operator.ne, torch.zeros(1))
         return
     for place, made in enumerate(call.made):
         moved = numbers if numbers.column is None else _of_column(call, numbers, place)
@@ -210,7 +227,7 @@ def _at(call: Call, numbers: Numbers, target: Tensor, dim: int) -> Iterator[Numb
     of = None if own is None or not _is_constant(call, target) else _rows_of_values(target, dim)
     along = None if target.numel() == target.shape[dim] and of is not None else (place, dim)
     for each in numbers.rows:
-        yield _noted(call, each, values=of, along=along)
+        yield _noted(call, each, values=of, along=along, cancels=numbers.cancels)
 
 
 def _rows_of_values(table: Tensor, dim: int) -> NDArray[Any]:
@@ -272,9 +289,9 @@ def _compared(call: Call, given: Given) -> Iterator[Numbered]:
             _lay(call, held.row, dim)
             return
         if not _is_constant(call, other_value):
-            yield from _used(call, given) if held.are_places else ()
+            yield from _used(call, given) if held.values is not None else ()
             return
-        if not held.are_places and other_value.numel() > 1:
+        if held.values is None and other_value.numel() > 1:
             return  # as places that are counted over all images
     turned = place == 1
     yield from _compared_with(
@@ -289,9 +306,9 @@ def _compared_with(
     given = others.detach().flatten()[None]
     for rows in numbers.rows if numbers.column is None else ():
         found = None
-        if numbers.are_places:
-            found = compare(torch.arange(rows.shape[1])[:, None], given).numpy()
-        yield _noted(call, rows, values=found)
+        if numbers.values is not None:
+            found = compare(torch.from_numpy(numbers.values)[:, None], given).numpy()
+        yield _noted(call, rows, values=found, cancels=numbers.cancels)
 
 
 def _lies_along(call: Call, numbers: Numbers, value: Tensor, other: Tensor) -> int | None:
@@ -339,33 +356,60 @@ def _counted(call: Call, given: Given) -> Iterator[Numbered]:
 
 
 def _calculated(call: Call, given: Given) -> Iterator[Numbered]:
-    """Whole numbers made of positions may look channels up, as those of an image; others do not."""
-    made = call.made[0]
+    """With numbers, or with each other; what is made of whole ones may look channels up."""
+    made, others = call.made[0], [each for each in call.operands if id(each) not in given]
+    if len(given) == 1 and all(_is_constant(call, each) and each.numel() == 1 for each in others):
+        found = _made_of(call, given)
+        if found is not _UNKNOWN:
+            if isinstance(found, Numbers):
+                made._numbers = found  # type: ignore[attr-defined]
+            return
     if made.is_floating_point() or made.dtype is torch.bool:
         yield from _used(call, given)
         return
-    by = call.bound.get("other")
-    numbers = given.get(id(call.operands[0]))
-    if len(call.operands) == 1 and isinstance(by, int) and numbers is not None:
-        shared = _shared_out(call, numbers, by)
+    cancels = len(given) > 1 and call.name not in ("add", "mul")
+    held = [given.get(id(value)) for value in call.operands]
+    _hold(made, held, calculated=True, cancels=cancels)
+
+
+def _made_of(call: Call, given: Given) -> object:
+    """What an operator makes of positions by itself.
+
+    Returns:
+        None where these are positions of no channel; `_UNKNOWN` if that cannot be told.
+    """
+    value = next(each for each in call.operands if id(each) in given)
+    numbers, by = given[id(value)], call.bound.get("other")
+    if isinstance(by, int) and numbers.row is not None:
+        shared = _shared_out(call, numbers.row, by)
         if shared is not _UNKNOWN:
-            if isinstance(shared, Numbers):
-                made._numbers = shared  # type: ignore[attr-defined]
-            return
-    _hold(made, [given.get(id(value)) for value in call.operands], calculated=True)
+            return shared
+    if numbers.values is None:
+        return _UNKNOWN
+    try:
+        made = call.run_on({id(value): torch.from_numpy(numbers.values).to(value.dtype)})
+    except Exception:  # it takes them in this shape alone
+        return _UNKNOWN
+    if not isinstance(made, Tensor) or made.numel() != len(numbers.values):
+        return _UNKNOWN
+    return replace(numbers, values=made.flatten().double().numpy())
+
+
+def _converted(call: Call, given: Given) -> Iterator[Numbered]:
+    """In another type, of which some round."""
+    yield from ()
+    found = _made_of(call, given)
+    (numbers,) = given.values()
+    made = found if isinstance(found, Numbers) else numbers
+    call.made[0]._numbers = made  # type: ignore[attr-defined]
 
 
 _UNKNOWN = object()
 
 
-def _shared_out(call: Call, numbers: Numbers, by: int) -> object:
-    """A position over several dimensions, divided into those along each of them.
-
-    Returns:
-        None where these are positions of no channel; `_UNKNOWN` if that cannot be told.
-    """
-    row = numbers.row
-    if row is None or by < 1 or row.size % by or call.name not in _DIVIDING:
+def _shared_out(call: Call, row: Labels, by: int) -> object:
+    """A position over several dimensions, divided into those along each of them."""
+    if by < 1 or row.size % by or call.name not in _DIVIDING:
         return _UNKNOWN
     if call.name == "div" and call.bound.get("rounding_mode") is None:
         return _UNKNOWN
@@ -373,7 +417,7 @@ def _shared_out(call: Call, numbers: Numbers, by: int) -> object:
     if call.name == "remainder":
         blocks = blocks.T
     if (blocks == blocks[:, :1]).all():
-        return Numbers((blocks[None, :, 0],)) if len(blocks) > 1 else None
+        return Numbers.places(blocks[None, :, 0]) if len(blocks) > 1 else None
     return None if (blocks == blocks[:1]).all() else _UNKNOWN
 
 
@@ -384,7 +428,7 @@ def _taken(call: Call, given: Given) -> Iterator[Numbered]:
     """Code gets a position, as a number."""
     for numbers in given.values():
         for rows in numbers.rows if numbers.column is None else ():
-            yield _noted(call, rows, is_taken=True)
+            yield _noted(call, rows, is_taken=True, cancels=numbers.cancels)
 
 
 def _left_out(call: Call, given: Given) -> Iterator[Numbered]:
@@ -401,6 +445,7 @@ _USES: Mapping[str, Use] = {
         _kept,
     ),
     **dict.fromkeys(("cat", "stack", "where"), _beside),
+    "_to_copy": _converted,
     "copy": _copied,
     **dict.fromkeys(("embedding", "take"), _looked_up),
     **dict.fromkeys(operators.WRITES, _written),

@@ -239,6 +239,7 @@ class Numbered:
         along: an operand and a dimension of it along which they look something up, that is no
             channels if it keeps its size.
         is_taken: whether the forward's own code gets them, and may look channels up.
+        cancels: whether what is the same in several positions may have cancelled out.
     """
 
     call: int
@@ -247,6 +248,7 @@ class Numbered:
     values: NDArray[Any] | None = None
     along: tuple[int, int] | None = None
     is_taken: bool = False
+    cancels: bool = False
 
     @property
     def is_used(self) -> bool:
@@ -270,6 +272,8 @@ class Numbered:
             count = min(gone.shape[1], len(self.values))
             gone, before, after = gone[:, :count], before[:, :count], after[:, :count]
             is_same = (self.values[before] == self.values[after.clip(0)]).all(-1)
+        if self.cancels and np.unique((before - after)[~gone]).size < 2:
+            return False
         return not (is_same | gone).all()
 
 

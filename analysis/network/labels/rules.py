@@ -1,7 +1,6 @@
 """What each kind of operator does to the labels of its operands."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
@@ -76,7 +75,7 @@ def _say_places(call: Call, dims: Sequence[int]) -> None:
     """The last result holds positions along some dimensions."""
     if any(axes_of(plane) & frozenset(dims) for plane in call.planes(0)):
         rows = places_over(call.planes(0), call.operands[0].shape, dims)
-        call.made[-1]._numbers = Numbers((rows,))  # type: ignore[attr-defined]
+        call.made[-1]._numbers = Numbers.places(rows)  # type: ignore[attr-defined]
 
 
 def _reduced(call: Call, dims: Sequence[int], keep: bool, what: str) -> None:
@@ -305,7 +304,7 @@ def _looked_for(call: Call) -> None:
     among = call.bound.get("boundaries", call.bound.get("sorted_sequence"))
     if among is not None and any(axes_of(p) == {among.dim() - 1} for p in call.planes_of(among)):
         rows = places_over(call.planes_of(among), among.shape, [among.dim() - 1])
-        call.made[0]._numbers = Numbers((rows,))  # type: ignore[attr-defined]
+        call.made[0]._numbers = Numbers.places(rows)  # type: ignore[attr-defined]
 
 
 def _nonzero(call: Call) -> None:
@@ -315,9 +314,8 @@ def _nonzero(call: Call) -> None:
     axes = frozenset[int]().union(*map(axes_of, call.planes(0)))
     if len(axes) == 1:
         (axis,) = axes
-        numbers = Numbers((places_over(call.planes(0), value.shape, [axis]),))
-        if value.dim() > 1:
-            numbers = replace(numbers, column=axis)
+        rows = places_over(call.planes(0), value.shape, [axis])
+        numbers = Numbers.places(rows, axis if value.dim() > 1 else None)
         call.made[0]._numbers = numbers  # type: ignore[attr-defined]
 
 
