@@ -11,7 +11,7 @@ from contextlib import suppress
 from functools import cache, cached_property
 from itertools import zip_longest
 from math import isclose
-from typing import Any
+from typing import Any, Protocol
 
 from torch import Tensor, nn
 
@@ -20,7 +20,7 @@ from analysis.network.inference import Inputs, OperatorMode, aliased, copy_of
 from analysis.network.labels import operators
 from analysis.network.labels.origins import Origins
 from analysis.network.labels.records import Step, Trace
-from analysis.network.labels.tracing import plain_pass
+from analysis.network.labels.tracing import labelled_pass, plain_pass
 from analysis.proof.comparing import random_inputs
 from analysis.proof.constants import is_same
 from analysis.proof.differences import DiffersError, UnknownError
@@ -143,21 +143,31 @@ class OwnArguments:
         Those that are called alike until the network goes another way, or raises. None where it
         cannot be run again as it was.
         """
-        turn = sum(each.place.operator == operators.ITEM for each in self._again[:call])
-        for other in _OTHERS if self._is_again(call) else ():
-            yield from self._reached(call, turn, other)
-
-    def _reached(self, call: int, turn: int, other_number: "Other") -> Iterator[int]:
-        network = forgetful(aliased(self.dense, requires_grad=False), self._inputs)
-        after: list[Step] = []
-        with suppress(Exception), _WithOther(turn, other_number):
-            plain_pass(network, self._inputs, calls=after)
-        pairs = zip(self._again[call:], after[call:], strict=False)
-        for place, (step, other) in enumerate(pairs, call):
-            if not _calls_alike([step], [other]):
-                return
+        for place, step, other in self._otherwise(call, plain_pass):
             if not _gives([step], other):
                 yield place
+
+    def followed_otherwise(self, call: int) -> Iterator[tuple[Step, Step]]:
+        """Operators, and the same once a call takes another number out of a tensor.
+
+        Channels are followed, until the network goes another way, raises or has nothing left. None
+        where it cannot be run again as it was.
+        """
+        for place, _, other in self._otherwise(call, labelled_pass):
+            yield self._calls[place], other
+
+    def _otherwise(self, call: int, follow: "Follow") -> Iterator[tuple[int, Step, Step]]:
+        turn = sum(each.place.operator == operators.ITEM for each in self._again[:call])
+        for other_number in _OTHERS if self._is_again(call) else ():
+            network = forgetful(aliased(self.dense, requires_grad=False), self._inputs)
+            after: list[Step] = []
+            with suppress(Exception), _WithOther(turn, other_number):
+                follow(network, self._inputs, calls=after)
+            pairs = zip(self._again[call:], after[call:], strict=False)
+            for place, (step, other) in enumerate(pairs, call):
+                if not _calls_alike([step], [other]) or _is_empty(other) > _is_empty(step):
+                    break
+                yield place, step, other
 
     @cached_property
     def _again(self) -> Sequence[Step]:
@@ -197,6 +207,12 @@ class _WithOther(OperatorMode):
         return not found if isinstance(found, bool) else self._other(found)
 
 
+class Follow(Protocol):
+    """Runs a network once, and notes every operator."""
+
+    def __call__(self, model: nn.Module, inputs: Inputs, *, calls: list[Step]) -> Trace: ...
+
+
 Other = Callable[[Any], Any]
 """Makes another number of one; of a truth there is one other."""
 
@@ -232,6 +248,11 @@ def _gives(calls: Sequence[Step], step: Step) -> bool:
         len(calls[0].constants) == len(step.constants)
         and all(map(is_same, calls[0].constants, step.constants))
     )
+
+
+def _is_empty(step: Step) -> bool:
+    """Whether there is no result, as of what raises, or one without elements and channels."""
+    return not step.shapes or any(0 in shape for shape in step.shapes)
 
 
 def _is_rounded(one: Any, other: Any) -> bool:

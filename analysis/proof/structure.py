@@ -28,6 +28,7 @@ from analysis.network.labels.records import Combining, Place, Step, Trace
 from analysis.network.labels.tracing import labelled_pass
 from analysis.network.sizes import SizesOnly, sized
 from analysis.proof.by_sizes import are_one_by_sizes
+from analysis.proof.chosen import chosen_by_numbers
 from analysis.proof.comparing import Restriction
 from analysis.proof.conflicts import conflicts
 from analysis.proof.constants import PARTS, Constants, OtherArgumentsError, has_collapsed
@@ -391,9 +392,10 @@ class _Lining:
         """What could not be followed of channels that have gone."""
         if self._uncertain:
             return self._uncertain
-        unknown = chain(broken_holds(self._dense.trace, self._removed), self._numbers.unknown())
-        held = next(unknown, self._taken)
-        return next(unaligned(self._dense.trace, self._removed), held)
+        trace, removed = self._dense.trace, self._removed
+        held = next(chain(broken_holds(trace, removed), self._numbers.unknown()), self._taken)
+        held = next(unaligned(trace, removed), held)
+        return held or next(chosen_by_numbers(trace, self._own), "")
 
     def _conflicting(self) -> Iterator[tuple[str, str]]:
         dense, pruned = self._dense.trace, self._pruned.trace
