@@ -58,7 +58,8 @@ class NumbersUsed:
         other = self._flow.others.get(id(step))
         if other is None or each.changed(self._removed):
             return False
-        return self._removed[each.rows].any() and step.shapes[0][dim] == other.shapes[0][dim]
+        has_lost = bool(self._removed[each.rows].any())
+        return has_lost and step.shapes[0][dim] == other.shapes[0][dim]
 
     def _is_used(self, each: Numbered) -> bool:
         if each.is_taken:

@@ -186,23 +186,27 @@ class OwnArguments:
 
 
 class _WithOther(OperatorMode):
-    """Has one of the numbers that are taken out of tensors be another one.
+    """Has one of the numbers that are taken out of tensors be another one, as often as it is taken.
 
     Args:
-        turn: which of them.
+        turn: where it is taken first.
         other: makes another of it.
     """
 
     def __init__(self, turn: int, other: "Other") -> None:
         super().__init__()
         self._left, self._other = turn, other
+        self._taken: Tensor | None = None
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         found = func(*args, **(kwargs or {}))
         if operators.name_of(func) != operators.ITEM:
             return found
         self._left -= 1
-        if self._left != -1:
+        if self._left == -1:
+            self._taken = args[0]
+        # A number of a tensor is taken out of another one in the same place each time.
+        if self._taken is None or args[0].data_ptr() != self._taken.data_ptr():
             return found
         return not found if isinstance(found, bool) else self._other(found)
 

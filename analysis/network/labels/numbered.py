@@ -147,11 +147,16 @@ def _hold(
         return
     rows = {each.tobytes(): each for numbers in known for each in numbers.rows}
     values = known[0].values
-    are_alike = len(rows) == 1 and len(known) == len(held) and not calculated
-    if not are_alike or not all(np.array_equal(each.values, values) for each in known):
+    if len(rows) > 1 or len(known) < len(held) or calculated:
+        values = None
+    if not all(_are_same(each.values, values) for each in known):
         values = None
     cancels |= any(each.cancels for each in known)
     made._numbers = Numbers(tuple(rows.values()), values, cancels)  # type: ignore[attr-defined]
+
+
+def _are_same(values: Values | None, others: Values | None) -> bool:
+    return values is not None and others is not None and np.array_equal(values, others)
 
 
 def _beside(call: Call, given: Given) -> Iterator[Numbered]:
@@ -238,9 +243,7 @@ def _rows_of_values(table: Tensor, dim: int) -> NDArray[Any]:
 
 def _looked_up(call: Call, given: Given) -> Iterator[Numbered]:
     table = call.bound["weight"] if call.name == "embedding" else call.operands[0]
-    yield from _addressed(
-        call, [each for each in call.operands if id(each) in given], table, given
-    )
+    yield from _addressed(call, [each for each in call.operands if id(each) in given], table, given)
 
 
 def _written(call: Call, given: Given) -> Iterator[Numbered]:
@@ -376,7 +379,7 @@ def _made_of(call: Call, given: Given) -> object:
     """What an operator makes of positions by itself.
 
     Returns:
-        None where these are positions of no channel; `_UNKNOWN` if that cannot be told.
+        None where these are positions of no channel; `_UNKNOWN` where nobody knows.
     """
     value = next(each for each in call.operands if id(each) in given)
     numbers, by = given[id(value)], call.bound.get("other")
@@ -440,7 +443,8 @@ _USES: Mapping[str, Use] = {
     **dict.fromkeys(
         (
             "amax", "amin", "aminmax", "kthvalue", "masked_select", "max", "maximum", "median",
-            "min", "minimum", "mode", "sort", "topk", "_unique2", "unique_consecutive", "unique_dim",
+            "min", "minimum", "mode", "sort", "topk", "_unique2", "unique_consecutive",
+            "unique_dim",
         ),
         _kept,
     ),

@@ -252,7 +252,7 @@ class Numbered:
 
     @property
     def is_used(self) -> bool:
-        """Whether a number of a channel is used, for all that is known, and the channel must stay."""
+        """Whether a number of a channel is used, as far as is known, so that it must stay."""
         if self.others is not None:
             return not np.isin(self.others, self.rows).any()
         are_alike = self.values is not None and bool((self.values == self.values[:1]).all())
@@ -277,7 +277,9 @@ class Numbered:
         return not (is_same | gone).all()
 
 
-def _places_left(rows: Labels, removed: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], NDArray[Any]]:
+def _places_left(
+    rows: Labels, removed: NDArray[np.bool_]
+) -> tuple[NDArray[np.bool_], NDArray[Any]]:
     """Which labels of rows have gone, and at which place each is among those that stay."""
     gone = removed[rows]
     return gone, (~gone).cumsum(1) - 1
