@@ -1,6 +1,6 @@
 """Channels that a number of the inputs chooses, which one value of it does not show."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -22,12 +22,28 @@ def chosen_by_numbers(trace: Trace, own: OwnArguments) -> Iterator[str]:
         trace: the pass over the dense network.
         own: gives the dense network other numbers.
     """
-    for number, step in enumerate(trace.calls):
-        is_taken = step.of_inputs and step.place.operator == operators.ITEM
-        if is_taken and own.take_number(number):
-            for one, other in own.followed_otherwise(number):
-                if _channels(one) != _channels(other):
-                    yield f"{CHOSEN} at {one.place}"
+    taken = [
+        number
+        for number, step in enumerate(trace.calls)
+        if step.of_inputs and step.place.operator == operators.ITEM
+    ]
+    if not taken:
+        return
+    whole = []
+    for steps, others in own.followed_otherwise(taken):
+        yield from _others(steps, others)
+        whole.append(own.goes_on(taken, steps))
+    if whole and any(whole[:2]) and any(whole[2:]):
+        return  # all of them at once, a little and by much
+    for number in filter(own.take_number, taken):
+        for steps, others in own.followed_otherwise([number]):
+            yield from _others(steps, others)
+
+
+def _others(steps: Sequence[Step], others: Sequence[Step]) -> Iterator[str]:
+    for one, other in zip(steps, others, strict=True):
+        if _channels(one) != _channels(other):
+            yield f"{CHOSEN} at {one.place}"
 
 
 def _channels(step: Step) -> list[list[list[int]]]:

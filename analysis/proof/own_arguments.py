@@ -6,7 +6,7 @@ is given then is right. What a pruner has set on modules is not there, and what 
 state that both networks share shows in the dense network, which is run once more as it was.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cache, cached_property
 from itertools import zip_longest
@@ -16,11 +16,12 @@ from typing import Any, Protocol
 from torch import Tensor, nn
 
 from analysis.network.cutting import cut_axes
-from analysis.network.inference import Inputs, OperatorMode, aliased, copy_of
+from analysis.network.inference import Inputs, aliased, copy_of
 from analysis.network.labels import operators
 from analysis.network.labels.origins import Origins
 from analysis.network.labels.records import Step, Trace
 from analysis.network.labels.tracing import labelled_pass, plain_pass
+from analysis.network.sizes import Run
 from analysis.proof.comparing import random_inputs
 from analysis.proof.constants import is_same
 from analysis.proof.differences import DiffersError, UnknownError
@@ -143,31 +144,43 @@ class OwnArguments:
         Those that are called alike until the network goes another way, or raises. None where it
         cannot be run again as it was.
         """
-        for place, step, other in self._otherwise(call, plain_pass):
-            if not _gives([step], other):
-                yield place
+        for pairs in self._otherwise([call], plain_pass):
+            for place, step, other in pairs:
+                if not _gives([step], other):
+                    yield place
 
-    def followed_otherwise(self, call: int) -> Iterator[tuple[Step, Step]]:
-        """Operators, and the same once a call takes another number out of a tensor.
+    def followed_otherwise(self, calls: Sequence[int]) -> Iterator[tuple[list[Step], list[Step]]]:
+        """Operators, and the same once calls take other numbers out of tensors: a little or much.
 
         Channels are followed, until the network goes another way, raises or has nothing left. None
         where it cannot be run again as it was.
         """
-        for place, _, other in self._otherwise(call, labelled_pass):
-            yield self._calls[place], other
+        for pairs in self._otherwise(calls, labelled_pass):
+            found = [(self._calls[place], other) for place, _, other in pairs]
+            yield [step for step, _ in found], [other for _, other in found]
 
-    def _otherwise(self, call: int, follow: "Follow") -> Iterator[tuple[int, Step, Step]]:
-        turn = sum(each.place.operator == operators.ITEM for each in self._again[:call])
-        for other_number in _OTHERS if self._is_again(call) else ():
+    def goes_on(self, calls: Sequence[int], steps: Sequence[Step]) -> bool:
+        """Whether these steps are all from the first of some calls to the end."""
+        return len(steps) == len(self._calls) - min(calls)
+
+    def _otherwise(
+        self, calls: Sequence[int], follow: "Follow"
+    ) -> Iterator[Iterator[tuple[int, Step, Step]]]:
+        first, is_item = min(calls), [each.place.operator == operators.ITEM for each in self._again]
+        turns = {sum(is_item[:call]) for call in calls}
+        for other_number in _OTHERS if all(map(self._is_again, calls)) else ():
             network = forgetful(aliased(self.dense, requires_grad=False), self._inputs)
             after: list[Step] = []
-            with suppress(Exception), _WithOther(turn, other_number):
-                follow(network, self._inputs, calls=after)
-            pairs = zip(self._again[call:], after[call:], strict=False)
-            for place, (step, other) in enumerate(pairs, call):
-                if not _calls_alike([step], [other]) or _is_empty(other) > _is_empty(step):
-                    break
-                yield place, step, other
+            with suppress(Exception):
+                follow(network, self._inputs, calls=after, run=_WithOther(turns, other_number))
+            yield self._alike(first, after)
+
+    def _alike(self, first: int, after: Sequence[Step]) -> Iterator[tuple[int, Step, Step]]:
+        pairs = zip(self._again[first:], after[first:], strict=False)
+        for place, (step, other) in enumerate(pairs, first):
+            if not _calls_alike([step], [other]) or _is_empty(other) > _is_empty(step):
+                return
+            yield place, step, other
 
     @cached_property
     def _again(self) -> Sequence[Step]:
@@ -185,28 +198,28 @@ class OwnArguments:
         return _calls(network, self._inputs)
 
 
-class _WithOther(OperatorMode):
-    """Has one of the numbers that are taken out of tensors be another one, as often as it is taken.
+class _WithOther:
+    """Runs operators, some of which take other numbers out of tensors, as often as these are taken.
 
     Args:
-        turn: where it is taken first.
-        other: makes another of it.
+        turns: which of those that take numbers are the first that do.
+        other: makes another of a number.
     """
 
-    def __init__(self, turn: int, other: "Other") -> None:
-        super().__init__()
-        self._left, self._other = turn, other
-        self._taken: Tensor | None = None
+    def __init__(self, turns: Collection[int], other: "Other") -> None:
+        self._turns, self._other = turns, other
+        self._turn = -1
+        self._taken: dict[int, Tensor] = {}
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        found = func(*args, **(kwargs or {}))
-        if operators.name_of(func) != operators.ITEM:
+    def __call__(self, operator: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        found = operator(*args, **kwargs)
+        if operators.name_of(operator) != operators.ITEM:
             return found
-        self._left -= 1
-        if self._left == -1:
-            self._taken = args[0]
-        # A number of a tensor is taken out of another one in the same place each time.
-        if self._taken is None or args[0].data_ptr() != self._taken.data_ptr():
+        self._turn += 1
+        place = args[0].data_ptr()  # two views of a tensor hold one number
+        if self._turn in self._turns:
+            self._taken[place] = args[0]
+        if place not in self._taken:
             return found
         return not found if isinstance(found, bool) else self._other(found)
 
@@ -214,7 +227,9 @@ class _WithOther(OperatorMode):
 class Follow(Protocol):
     """Runs a network once, and notes every operator."""
 
-    def __call__(self, model: nn.Module, inputs: Inputs, *, calls: list[Step]) -> Trace: ...
+    def __call__(
+        self, model: nn.Module, inputs: Inputs, *, calls: list[Step], run: Run
+    ) -> Trace: ...
 
 
 Other = Callable[[Any], Any]

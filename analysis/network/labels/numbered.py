@@ -306,7 +306,7 @@ def _compared_with(
     call: Call, numbers: Numbers, compare: Callable[[Any, Any], Any], others: Tensor
 ) -> Iterator[Numbered]:
     """What comes of it for each position: where that is the same for the next, nobody sees it."""
-    given = others.detach().flatten()[None]
+    given = others.detach().cpu().flatten()[None]
     for rows in numbers.rows if numbers.column is None else ():
         found = None
         if numbers.values is not None:

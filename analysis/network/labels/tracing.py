@@ -65,6 +65,7 @@ def labelled_pass(
     count: int = 1,
     calls: list[Step] | None = None,
     sizes: SizesOnly | None = None,
+    run: Run | None = None,
 ) -> Trace:
     """Run a model once and follow its channels.
 
@@ -76,6 +77,7 @@ def labelled_pass(
         count: the first label that is free, where labels are given.
         calls: gets every operator before it runs, so that the last is the one that raises.
         sizes: runs the operators, see `analysis.network.sizes`; None computes everything.
+        run: runs the operators in place of that.
 
     Raises:
         Exception: whatever the model's forward raises.
@@ -99,7 +101,7 @@ def labelled_pass(
             with (
                 _as_inputs(inputs),
                 plain_operators(sizes) as functions,
-                _Tracer(trace, scope, watch, functions, _run_by(sizes)) as tracer,
+                _Tracer(trace, scope, watch, functions, run or _run_by(sizes)) as tracer,
             ):
                 output = forward(model, inputs)
                 tracer.arrive(tensors_of(output))
@@ -136,6 +138,7 @@ def plain_pass(
     watch: Callable[[Step], None] | None = None,
     sizes: SizesOnly | None = None,
     calls: list[Step] | None = None,
+    run: Run | None = None,
 ) -> Trace:
     """Run a model once and note which operators it calls where and with what, following nothing.
 
@@ -145,6 +148,7 @@ def plain_pass(
         watch: called with each operator.
         sizes: as `labelled_pass`.
         calls: as `labelled_pass`.
+        run: as `labelled_pass`.
 
     Raises:
         Exception: whatever the model's forward raises.
@@ -152,7 +156,7 @@ def plain_pass(
     with (
         _running(model) as (_, scope),
         plain_operators(sizes),
-        _Noting([] if calls is None else calls, scope, watch, _run_by(sizes)) as noting,
+        _Noting([] if calls is None else calls, scope, watch, run or _run_by(sizes)) as noting,
     ):
         output = forward(model, inputs)
         noting.arrive(tensors_of(output))
