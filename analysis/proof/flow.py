@@ -101,6 +101,10 @@ class Flow:
             pending += self._uses[call]
         return True
 
+    def uses_of(self, call: int) -> Sequence[int]:
+        """Operators of the dense network that are given what one returns."""
+        return self._uses[call]
+
     @cached_property
     def _number(self) -> Mapping[int, int]:
         return {id(step): number for number, step in enumerate(self._dense)}

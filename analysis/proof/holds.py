@@ -7,7 +7,7 @@ import numpy as np
 from torch import nn
 
 from analysis.network.computed_weights import way_out
-from analysis.network.labels.reasons import OUTPUT, SCALED, UNKNOWN
+from analysis.network.labels.reasons import NUMBERED, OUTPUT, SCALED, UNKNOWN
 from analysis.network.labels.records import Hold, Place, Trace
 from analysis.proof.staying import Removed
 
@@ -25,7 +25,7 @@ def broken_holds(trace: Trace, removed: Removed) -> Iterator[str]:
         removed: for each label of it whether its position has gone.
     """
     for hold in _broken(trace, removed):
-        if hold.why != OUTPUT:
+        if hold.why not in (OUTPUT, NUMBERED):  # these are looked at in numbers, and by their uses
             yield f"{hold.why} at {_place(trace, hold)}"
 
 

@@ -6,21 +6,22 @@ is given then is right. What a pruner has set on modules is not there, and what 
 state that both networks share shows in the dense network, which is run once more as it was.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cache, cached_property
 from itertools import zip_longest
 from math import isclose
-from typing import Any
+from typing import Any, Protocol
 
 from torch import Tensor, nn
 
 from analysis.network.cutting import cut_axes
-from analysis.network.inference import Inputs, OperatorMode, aliased, copy_of
+from analysis.network.inference import Inputs, aliased, copy_of
 from analysis.network.labels import operators
 from analysis.network.labels.origins import Origins
 from analysis.network.labels.records import Step, Trace
-from analysis.network.labels.tracing import plain_pass
+from analysis.network.labels.tracing import labelled_pass, plain_pass
+from analysis.network.sizes import Run
 from analysis.proof.comparing import random_inputs
 from analysis.proof.constants import is_same
 from analysis.proof.differences import DiffersError, UnknownError
@@ -130,27 +131,56 @@ class OwnArguments:
         """
         if self._origins.is_of_model((call, 0)):
             return False
+        return not self._is_again(call) or any(True for _ in self.reached(call))
+
+    def _is_again(self, call: int) -> bool:
+        """Whether a call still takes a number out of a tensor."""
         before = self._again
-        if not (call < len(before) and before[call].place.operator == operators.ITEM):
-            return True  # it cannot be run again as it was
-        turn = sum(each.place.operator == operators.ITEM for each in before[:call])
-        return any(self._reaches(call, turn, other) for other in _OTHERS)
+        return call < len(before) and before[call].place.operator == operators.ITEM
 
-    def _reaches(self, call: int, turn: int, other_number: "Other") -> bool:
-        """Whether what is called differently first behind a call is the same operator.
+    def reached(self, call: int) -> Iterator[int]:
+        """Operators that are given what is made of a number that a call takes out of a tensor.
 
-        Where the network raises before, it has gone another way.
+        Those that are called alike until the network goes another way, or raises. None where it
+        cannot be run again as it was.
         """
-        network = forgetful(aliased(self.dense, requires_grad=False), self._inputs)
-        after: list[Step] = []
-        with suppress(Exception), _WithOther(turn, other_number):
-            plain_pass(network, self._inputs, calls=after)
-        for step, other in zip(self._again[call:], after[call:], strict=False):
-            if not _calls_alike([step], [other]):
-                return False
-            if not _gives([step], other):
-                return True
-        return False
+        for pairs in self._otherwise([call], plain_pass):
+            for place, step, other in pairs:
+                if not _gives([step], other):
+                    yield place
+
+    def followed_otherwise(self, calls: Sequence[int]) -> Iterator[tuple[list[Step], list[Step]]]:
+        """Operators, and the same once calls take other numbers out of tensors: a little or much.
+
+        Channels are followed, until the network goes another way, raises or has nothing left. None
+        where it cannot be run again as it was.
+        """
+        for pairs in self._otherwise(calls, labelled_pass):
+            found = [(self._calls[place], other) for place, _, other in pairs]
+            yield [step for step, _ in found], [other for _, other in found]
+
+    def goes_on(self, calls: Sequence[int], steps: Sequence[Step]) -> bool:
+        """Whether these steps are all from the first of some calls to the end."""
+        return len(steps) == len(self._calls) - min(calls)
+
+    def _otherwise(
+        self, calls: Sequence[int], follow: "Follow"
+    ) -> Iterator[Iterator[tuple[int, Step, Step]]]:
+        first, is_item = min(calls), [each.place.operator == operators.ITEM for each in self._again]
+        turns = {sum(is_item[:call]) for call in calls}
+        for other_number in _OTHERS if all(map(self._is_again, calls)) else ():
+            network = forgetful(aliased(self.dense, requires_grad=False), self._inputs)
+            after: list[Step] = []
+            with suppress(Exception):
+                follow(network, self._inputs, calls=after, run=_WithOther(turns, other_number))
+            yield self._alike(first, after)
+
+    def _alike(self, first: int, after: Sequence[Step]) -> Iterator[tuple[int, Step, Step]]:
+        pairs = zip(self._again[first:], after[first:], strict=False)
+        for place, (step, other) in enumerate(pairs, first):
+            if not _calls_alike([step], [other]) or _is_empty(other) > _is_empty(step):
+                return
+            yield place, step, other
 
     @cached_property
     def _again(self) -> Sequence[Step]:
@@ -168,26 +198,38 @@ class OwnArguments:
         return _calls(network, self._inputs)
 
 
-class _WithOther(OperatorMode):
-    """Has one of the numbers that are taken out of tensors be another one.
+class _WithOther:
+    """Runs operators, some of which take other numbers out of tensors, as often as these are taken.
 
     Args:
-        turn: which of them.
-        other: makes another of it.
+        turns: which of those that take numbers are the first that do.
+        other: makes another of a number.
     """
 
-    def __init__(self, turn: int, other: "Other") -> None:
-        super().__init__()
-        self._left, self._other = turn, other
+    def __init__(self, turns: Collection[int], other: "Other") -> None:
+        self._turns, self._other = turns, other
+        self._turn = -1
+        self._taken: dict[int, Tensor] = {}
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        found = func(*args, **(kwargs or {}))
-        if operators.name_of(func) != operators.ITEM:
+    def __call__(self, operator: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        found = operator(*args, **kwargs)
+        if operators.name_of(operator) != operators.ITEM:
             return found
-        self._left -= 1
-        if self._left != -1:
+        self._turn += 1
+        place = args[0].data_ptr()  # two views of a tensor hold one number
+        if self._turn in self._turns:
+            self._taken[place] = args[0]
+        if place not in self._taken:
             return found
         return not found if isinstance(found, bool) else self._other(found)
+
+
+class Follow(Protocol):
+    """Runs a network once, and notes every operator."""
+
+    def __call__(
+        self, model: nn.Module, inputs: Inputs, *, calls: list[Step], run: Run
+    ) -> Trace: ...
 
 
 Other = Callable[[Any], Any]
@@ -225,6 +267,11 @@ def _gives(calls: Sequence[Step], step: Step) -> bool:
         len(calls[0].constants) == len(step.constants)
         and all(map(is_same, calls[0].constants, step.constants))
     )
+
+
+def _is_empty(step: Step) -> bool:
+    """Whether there is no result, as of what raises, or one without elements and channels."""
+    return not step.shapes or any(0 in shape for shape in step.shapes)
 
 
 def _is_rounded(one: Any, other: Any) -> bool:

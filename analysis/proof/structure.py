@@ -10,6 +10,7 @@ channels; what is, is taken over those that stay.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import numpy as np
 import torch
@@ -23,10 +24,11 @@ from analysis.network.inference import (
 from analysis.network.labels import operators
 from analysis.network.labels.planes import Labels
 from analysis.network.labels.reasons import RANKED, UNKNOWN
-from analysis.network.labels.records import NUMBERS, Combining, Place, Step, Trace
+from analysis.network.labels.records import Combining, Place, Step, Trace
 from analysis.network.labels.tracing import labelled_pass
 from analysis.network.sizes import SizesOnly, sized
 from analysis.proof.by_sizes import are_one_by_sizes
+from analysis.proof.chosen import chosen_by_numbers
 from analysis.proof.comparing import Restriction
 from analysis.proof.conflicts import conflicts
 from analysis.proof.constants import PARTS, Constants, OtherArgumentsError, has_collapsed
@@ -39,6 +41,7 @@ from analysis.proof.lines import kind_of, other_lines, other_operators, paired, 
 from analysis.proof.loops import is_loop, loses_parts, once_a_part, parts_left
 from analysis.proof.meetings import Meetings
 from analysis.proof.norms import norms_of
+from analysis.proof.numbers_used import NumbersUsed
 from analysis.proof.own_arguments import OwnArguments
 from analysis.proof.repeated import LOOP, Repeated
 from analysis.proof.staying import Removed, Staying
@@ -192,6 +195,7 @@ class _Lining:
         self._constants, self._flow = Constants(), Flow(dense.trace, pruned.trace)
         self._uncertain, self._taken = "", ""
         self._meetings = Meetings(dense.trace, pruned.trace, self._staying)
+        self._numbers = NumbersUsed(dense.trace, self._removed, self._flow, own)
         self._repeated = Repeated(
             dense.trace, pruned.trace, self._staying, self._flow, self._constants, own
         )
@@ -214,6 +218,8 @@ class _Lining:
             if not self._flow.is_same(self._dense.trace.left, self._pruned.trace.left):
                 raise DiffersError("the model's own forward returns what another operator returns")
         except DiffersError as error:
+            if self._numbers.lies_in_rest():
+                return Structure(unknown=f"{_LAID} by {place}", layer=place.module)
             return Structure(
                 differs=str(error), layer=place.module, conflicts=tuple(self._conflicting())
             )
@@ -222,15 +228,14 @@ class _Lining:
                 return Structure(differs=f"{error}; {_SHARED}", layer=place.module)
             return Structure(unknown=str(error), layer=place.module)
         differs, layer = scaled_otherwise(self._dense.trace, self._removed, self._own.dense)
-        combined = list(self._combined())
         return Structure(
             differs=differs,
             layer=layer,
             held=self._held(),
-            combined=tuple(each for each in combined if each[1] != NUMBERS),
+            combined=tuple(self._combined()),
             norms=self._norms(),
             scaled=tuple(self._constants.scaled.items()),
-            numbered=next((module for module, what in combined if what == NUMBERS), None),
+            numbered=next(self._numbers.changed(), None),
         )
 
     def _no_longer_called(self) -> str:
@@ -387,8 +392,10 @@ class _Lining:
         """What could not be followed of channels that have gone."""
         if self._uncertain:
             return self._uncertain
-        held = next(broken_holds(self._dense.trace, self._removed), self._taken)
-        return next(unaligned(self._dense.trace, self._removed), held)
+        trace, removed = self._dense.trace, self._removed
+        held = next(chain(broken_holds(trace, removed), self._numbers.unknown()), self._taken)
+        held = next(unaligned(trace, removed), held)
+        return held or next(chosen_by_numbers(trace, self._own), "")
 
     def _conflicting(self) -> Iterator[tuple[str, str]]:
         dense, pruned = self._dense.trace, self._pruned.trace
@@ -407,9 +414,8 @@ class _Lining:
         trace = self._dense.trace
         for each in trace.combined:
             gone = len(each.changed(self._removed))
-            is_known = each.what == NUMBERS  # noted where they are used
             step, is_taken = trace.steps[each.step], self._own.take_number
-            if gone and (is_known or not self._flow.chooses_paths_alone(step, is_taken)):
+            if gone and not self._flow.chooses_paths_alone(step, is_taken):
                 yield each
 
 
@@ -419,6 +425,8 @@ _NUMBERS, _VALUES = "a number that is taken out of tensors", "values that are ta
 
 FUNCTIONS = (UNKNOWN, RANKED, _NUMBERS, LOOP)
 """How that begins which could not be followed, and is a function of the channels that stay."""
+
+_LAID = "a place of a fixed size for each channel is used"
 
 _GROUPS = -2
 """Place of the number of groups among the arguments of a group norm that are no tensors."""

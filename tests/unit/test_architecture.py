@@ -129,7 +129,7 @@ ROOMS = {
             "meetings",
             "own_arguments",
         ),
-        ("picked",),
+        ("chosen", "numbers_used", "picked"),
         ("repeated",),
         ("structure",),
         ("other_sizes",),

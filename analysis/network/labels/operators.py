@@ -10,7 +10,6 @@ import torch
 
 __all__ = [
     "ALONG",
-    "AT_PLACES",
     "BESIDE",
     "BRANCHES",
     "COPIES",
@@ -27,6 +26,7 @@ __all__ = [
     "SAME",
     "SPATIAL",
     "UNPOOLS",
+    "WRITES",
     "WRITTEN_OUT",
     "arguments_of",
     "is_pointwise",
@@ -110,13 +110,13 @@ BRANCHES = frozenset({"_assert_async", ITEM, "equal", "is_nonzero", "item"})
 LOOKUPS = frozenset({"embedding", "gather", "index", "index_select", "take_along_dim"})
 """Rows or elements of the first operand, by numbers."""
 
-AT_PLACES = frozenset(
+WRITES = frozenset(
     {
-        "aminmax", "index_add", "index_copy", "index_fill", "index_put", "index_reduce", "max",
-        "min", "scatter", "scatter_add", "scatter_reduce",
+        "_index_put_impl", "index_add", "index_copy", "index_fill", "index_put", "index_reduce",
+        "scatter", "scatter_add", "scatter_reduce",
     }
 )  # fmt: skip
-"""Operators that write to places of the first operand that a further one names, or check these."""
+"""Operators that write to places of the first operand that a further one names."""
 
 RANKING = {
     "kthvalue": "ranking", "mode": "most frequent", "sort": "ranking", "topk": "ranking",

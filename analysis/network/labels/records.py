@@ -15,13 +15,13 @@ from analysis.network.labels.planes import Labels
 from analysis.records import FVCORE
 
 __all__ = [
-    "NUMBERS",
     "Block",
     "Choice",
     "Combining",
     "Edge",
     "Hold",
     "Inner",
+    "Numbered",
     "Option",
     "Place",
     "Read",
@@ -30,10 +30,6 @@ __all__ = [
     "Step",
     "Trace",
 ]  # fmt: skip
-
-
-NUMBERS = "the numbers of channels"
-"""What is combined where a result is a channel's position, which a cut changes."""
 
 
 Inner = tuple[tuple[CodeType, int], ...]
@@ -231,6 +227,64 @@ class Combining:
         return self.rows[gone.any(1) & stays.any(1)]
 
 
+@dataclass(frozen=True, eq=False)
+class Numbered:
+    """A use of positions of channels: a cut gives those behind it others.
+
+    Attributes:
+        call: the operator that uses them, among all of the pass.
+        rows: the labels of which they are positions, a row for each place.
+        others: the labels at the positions of what they look up; None if they look up no channels.
+        values: what is made of each position; None where each is another number.
+        along: an operand and a dimension of it along which they look something up, that is no
+            channels if it keeps its size.
+        is_taken: whether the forward's own code gets them, and may look channels up.
+        cancels: whether what is the same in several positions may have cancelled out.
+    """
+
+    call: int
+    rows: Labels
+    others: Labels | None = None
+    values: NDArray[Any] | None = None
+    along: tuple[int, int] | None = None
+    is_taken: bool = False
+    cancels: bool = False
+
+    @property
+    def is_used(self) -> bool:
+        """Whether a number of a channel is used, as far as is known, so that it must stay."""
+        if self.others is not None:
+            return not np.isin(self.others, self.rows).any()
+        are_alike = self.values is not None and bool((self.values == self.values[:1]).all())
+        return not (self.is_taken or are_alike)
+
+    def changed(self, removed: NDArray[np.bool_]) -> bool:
+        """Whether a channel that stays has another number, where one says which have gone."""
+        gone, after = _places_left(self.rows, removed)
+        before = np.broadcast_to(np.arange(gone.shape[1]), gone.shape)
+        is_same = before == after
+        if self.others is not None:
+            others_gone, others = _places_left(self.others, removed)
+            count = min(gone.shape[1], others.shape[1])
+            gone, after = gone[:, :count], after[:, :count]
+            is_same = (after == others[:, :count]) & ~others_gone[:, :count]
+        elif self.values is not None:
+            count = min(gone.shape[1], len(self.values))
+            gone, before, after = gone[:, :count], before[:, :count], after[:, :count]
+            is_same = (self.values[before] == self.values[after.clip(0)]).all(-1)
+        if self.cancels and np.unique((before - after)[~gone]).size < 2:
+            return False
+        return not (is_same | gone).all()
+
+
+def _places_left(
+    rows: Labels, removed: NDArray[np.bool_]
+) -> tuple[NDArray[np.bool_], NDArray[Any]]:
+    """Which labels of rows have gone, and at which place each is among those that stay."""
+    gone = removed[rows]
+    return gone, (~gone).cumsum(1) - 1
+
+
 @dataclass(eq=False)
 class Trace:
     """One labelled pass.
@@ -246,6 +300,8 @@ class Trace:
         holds: labels that cannot go.
         choices: what one pass cannot tell.
         combined: what is taken over channels.
+        numbered: what positions of channels are used for.
+        laid: results that have something for each channel along a dimension, by their positions.
         pairs: labels that represent two, of planes that lie along the same dimensions: such a one
             goes when either does.
         halves: the same by label: the two that each represents.
@@ -265,6 +321,8 @@ class Trace:
     holds: list[Hold] = field(default_factory=list)
     choices: list[Choice] = field(default_factory=list)
     combined: list[Combining] = field(default_factory=list)
+    numbered: list[Numbered] = field(default_factory=list)
+    laid: list[Numbered] = field(default_factory=list)
     pairs: dict[tuple[int, int], int] = field(default_factory=dict)
     halves: dict[int, tuple[int, int]] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 from torch import Tensor
 
 from analysis.network.labels import operators, reasons
@@ -11,7 +10,8 @@ from analysis.network.labels.calls import Call, is_own, space_of
 from analysis.network.labels.contractions import CONTRACTIONS
 from analysis.network.labels.meeting import Operand
 from analysis.network.labels.moving import MOVING, follow_moved
-from analysis.network.labels.planes import axes_of, labels_of, rows_of
+from analysis.network.labels.numbered import Numbers, places_over
+from analysis.network.labels.planes import axes_of, labels_of
 from analysis.network.labels.records import Read
 from analysis.network.labels.separate import follow_separate
 from analysis.network.labels.windows import in_one_window
@@ -67,20 +67,23 @@ def _reduce(call: Call) -> None:
     _reduced(call, dims, keep, operators.REDUCTIONS[call.name])
 
 
-_PLACES = frozenset({"argmax", "argmin", "max", "median", "min", "nanmedian"})
-"""Reductions that say at which place they found what they return."""
+_PLACES = {"argmax": 1, "argmin": 1, "max": 2, "median": 2, "min": 2, "nanmedian": 2}
+"""Reductions that say at which place they found what they return: how many results these have."""
+
+
+def _say_places(call: Call, dims: Sequence[int]) -> None:
+    """The last result holds positions along some dimensions."""
+    if any(axes_of(plane) & frozenset(dims) for plane in call.planes(0)):
+        rows = places_over(call.planes(0), call.operands[0].shape, dims)
+        call.made[-1]._numbers = Numbers.places(rows)  # type: ignore[attr-defined]
 
 
 def _reduced(call: Call, dims: Sequence[int], keep: bool, what: str) -> None:
     value = call.operands[0]
     rest = frozenset(range(value.dim())) - frozenset(dims)
     found = []
-    rows = [rows_of(plane, dims) for plane in call.planes(0) if axes_of(plane) & frozenset(dims)]
-    if rows:
-        taken = rows[0] if len(rows) == 1 else np.concatenate([*map(np.ravel, rows)])[None]
-        for made in call.made:
-            if call.name in _PLACES and not made.is_floating_point():
-                made._numbers = taken  # type: ignore[attr-defined]
+    if call.name in _PLACES and len(call.made) == _PLACES[call.name]:
+        _say_places(call, dims)
     for plane in call.planes(0):
         over = axes_of(plane) & frozenset(dims)
         if over and what:
@@ -114,6 +117,8 @@ def _along(call: Call) -> None:
             else:
                 call.meeting.hold(labels_of(plane), reasons.UNKNOWN)
         call.put(place, found)
+    if call.name in ("cummax", "cummin"):
+        _say_places(call, dims)
 
 
 def _spatial(call: Call) -> None:
@@ -267,13 +272,11 @@ def _ranked(call: Call) -> None:
         if dim in axes_of(plane):
             call.meeting.combine(plane, [dim], operators.RANKING[call.name])
             call.meeting.hold(labels_of(plane), reasons.RANKED)
-            for made in call.made:
-                if not made.is_floating_point():
-                    made._ranks = rows_of(plane, [dim])  # type: ignore[attr-defined]
         else:
             found.append(plane)
     for place in range(len(call.made)):
         call.put(place, found)
+    _say_places(call, [dim])
 
 
 _NORMS: dict[str, Rule] = {
@@ -298,6 +301,22 @@ def _looked_for(call: Call) -> None:
         call.hold(call.arriving, reasons.UNKNOWN)
     else:
         call.put(0, call.planes_of(value))
+    among = call.bound.get("boundaries", call.bound.get("sorted_sequence"))
+    if among is not None and any(axes_of(p) == {among.dim() - 1} for p in call.planes_of(among)):
+        rows = places_over(call.planes_of(among), among.shape, [among.dim() - 1])
+        call.made[0]._numbers = Numbers.places(rows)  # type: ignore[attr-defined]
+
+
+def _nonzero(call: Call) -> None:
+    """Positions of elements, a column for each dimension."""
+    call.hold(call.arriving, reasons.UNKNOWN)
+    value = call.operands[0]
+    axes = frozenset[int]().union(*map(axes_of, call.planes(0)))
+    if len(axes) == 1:
+        (axis,) = axes
+        rows = places_over(call.planes(0), value.shape, [axis])
+        numbers = Numbers.places(rows, axis if value.dim() > 1 else None)
+        call.made[0]._numbers = numbers  # type: ignore[attr-defined]
 
 
 _LOOKED_FOR = {"bucketize": "self", "isin": "elements", "searchsorted": "self"}
@@ -328,6 +347,7 @@ _RULES: dict[str, Rule] = {
     **MOVING,
     **WRITING,
     "masked_scatter": _taken_in_turn,
+    "nonzero": _nonzero,
 }
 
 COUNTED = frozenset(

@@ -36,9 +36,9 @@ from analysis.network.labels.calls import (
     planes_of,
 )
 from analysis.network.labels.meeting import Meeting
-from analysis.network.labels.numbered import calculates, keep_numbers, says_where, wraps
+from analysis.network.labels.numbered import follow_numbers, numbers_of
 from analysis.network.labels.planes import Labels, Planes, axis_plane, labels_of
-from analysis.network.labels.records import NUMBERS, Combining, Inner, Place, Source, Step, Trace
+from analysis.network.labels.records import Inner, Numbered, Place, Source, Step, Trace
 from analysis.network.labels.rules import COUNTED, follow
 from analysis.network.labels.scaled import note_scaled
 from analysis.network.labels.written_out import Functions, plain_operators
@@ -65,6 +65,7 @@ def labelled_pass(
     count: int = 1,
     calls: list[Step] | None = None,
     sizes: SizesOnly | None = None,
+    run: Run | None = None,
 ) -> Trace:
     """Run a model once and follow its channels.
 
@@ -76,6 +77,7 @@ def labelled_pass(
         count: the first label that is free, where labels are given.
         calls: gets every operator before it runs, so that the last is the one that raises.
         sizes: runs the operators, see `analysis.network.sizes`; None computes everything.
+        run: runs the operators in place of that.
 
     Raises:
         Exception: whatever the model's forward raises.
@@ -99,7 +101,7 @@ def labelled_pass(
             with (
                 _as_inputs(inputs),
                 plain_operators(sizes) as functions,
-                _Tracer(trace, scope, watch, functions, _run_by(sizes)) as tracer,
+                _Tracer(trace, scope, watch, functions, run or _run_by(sizes)) as tracer,
             ):
                 output = forward(model, inputs)
                 tracer.arrive(tensors_of(output))
@@ -136,6 +138,7 @@ def plain_pass(
     watch: Callable[[Step], None] | None = None,
     sizes: SizesOnly | None = None,
     calls: list[Step] | None = None,
+    run: Run | None = None,
 ) -> Trace:
     """Run a model once and note which operators it calls where and with what, following nothing.
 
@@ -145,6 +148,7 @@ def plain_pass(
         watch: called with each operator.
         sizes: as `labelled_pass`.
         calls: as `labelled_pass`.
+        run: as `labelled_pass`.
 
     Raises:
         Exception: whatever the model's forward raises.
@@ -152,7 +156,7 @@ def plain_pass(
     with (
         _running(model) as (_, scope),
         plain_operators(sizes),
-        _Noting([] if calls is None else calls, scope, watch, _run_by(sizes)) as noting,
+        _Noting([] if calls is None else calls, scope, watch, run or _run_by(sizes)) as noting,
     ):
         output = forward(model, inputs)
         noting.arrive(tensors_of(output))
@@ -270,8 +274,7 @@ def _users(path: str) -> str:
 
 _NOTED = frozenset(
     {
-        "_fresh", "_is_input", "_numbers", "_own", "_pass", "_planes", "_ranks", "_source",
-        "_weight",
+        "_fresh", "_is_input", "_numbers", "_own", "_pass", "_planes", "_source", "_weight",
     }
 )  # fmt: skip
 """What a pass notes of the tensors that it makes."""
@@ -373,33 +376,10 @@ class _Tracer(_Noting):
         for plane in planes_of(output):
             self.meeting.hold(labels_of(plane), reasons.OUTPUT)
         # As the class that is largest, or those that are; a router's are read inside.
-        for noted in ("_numbers", "_ranks"):
-            numbers = getattr(output, noted, None)
-            if numbers is not None:
-                self.meeting.hold(numbers, reasons.OUTPUT)
-            self._numbered(output, noted)
-
-    def _looked_up(self, value: Tensor, operands: Sequence[Tensor]) -> None:
-        """Positions of channels that look up others than these: their numbers must stay."""
-        labels = getattr(value, "_numbers", None)
-        rows = [labels_of(plane) for plane in planes_of(operands[0])]
-        if labels is not None and not any(np.isin(labels, row).any() for row in rows):
-            self.meeting.hold(labels, reasons.NUMBERED)
-
-    def _calculated(self, value: Tensor, made: Sequence[Tensor]) -> None:
-        """Ranks that are calculated with: sums of these may look channels up, and factors not."""
-        for each in made:
-            if each.is_floating_point():
-                self._numbered(value, "_ranks")
-            elif each.dtype is not torch.bool:
-                each._ranks = value._ranks  # type: ignore[attr-defined]
-
-    def _numbered(self, value: Tensor, noted: str = "_numbers") -> None:
-        """Positions of channels that are used as numbers, and not to look channels up."""
-        labels = getattr(value, noted, None)
-        if labels is not None:
-            step = max(len(self.trace.steps) - 1, 0)
-            self.trace.combined.append(Combining(step, NUMBERS, labels))
+        numbers = numbers_of(output)
+        for rows in numbers.rows if numbers is not None else ():
+            self.meeting.hold(rows, reasons.OUTPUT)
+            self.trace.numbered.append(Numbered(len(self.trace.calls) - 1, rows))
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -408,11 +388,6 @@ class _Tracer(_Noting):
         name, step.within = step.place.operator, self._functions.product
         step.of_inputs = any(follows_inputs(value, self.calls) for value in operands)
         self.trace.used.update(each for each in step.sources if isinstance(each, str))
-        for value in operands:
-            if hasattr(value, "_numbers") and not says_where(step, value, operands):
-                self._numbered(value)
-            if name in operators.LOOKUPS:
-                self._looked_up(value, operands)
         arriving = [plane for value in operands for plane in planes_of(value)]
         # What an operator writes to in place is read before.
         given: dict[int, tuple[Planes, bool | None]] = {
@@ -422,9 +397,11 @@ class _Tracer(_Noting):
             given[id(operands[0])] = planes_of(operands[0]), is_uniform(operands[0])
         result = self._run(func, args, kwargs)
         made = self._closed(step, operands, result)
-        self._pass_on(func, step, operands, made)
+        self._pass_on(step, operands, made)
         follows = bool(arriving) and name not in operators.FACTORIES
-        if follows or name in COUNTED:
+        are_numbers = any(numbers_of(value) is not None for value in operands)
+        are_numbers &= name not in operators.FACTORIES
+        if follows or name in COUNTED or are_numbers:
             bound = dict(zip(operators.arguments_of(func), args, strict=False))
             call = Call(
                 meeting=self.meeting,
@@ -441,10 +418,13 @@ class _Tracer(_Noting):
                 aliases=self._aliases,
             )
             try:
-                follow(call)
+                if follows or name in COUNTED:
+                    follow(call)
+                for use in follow_numbers(call):
+                    self._note_use(use)
             except Exception as error:  # what cannot be followed is held, the rest goes on
                 call.hold(call.arriving, f"{reasons.UNFOLLOWED} ({one_line(error)})")
-        if follows:
+        if follows or are_numbers:
             self._follow(step, arriving, made)
         else:
             fresh = name in operators.FACTORIES or (operands and all(map(is_fresh, operands)))
@@ -458,19 +438,20 @@ class _Tracer(_Noting):
             self._aliases.note(value)
         return result
 
-    def _pass_on(
-        self, func: Any, step: Step, operands: Sequence[Tensor], made: Sequence[Tensor]
-    ) -> None:
-        """What is noted of operands holds of results that hold the same."""
-        name = step.place.operator
-        if step.of_inputs and name in operators.COPIES:
+    def _note_use(self, use: Numbered) -> None:
+        """Positions of channels that are used so, for which these must stay.
+
+        Of positions inside each of several rows, as of heads, whole rows may go.
+        """
+        self.trace.numbered.append(use)
+        if use.is_used and len(use.rows) == 1:
+            self.meeting.hold(use.rows, reasons.NUMBERED)
+
+    def _pass_on(self, step: Step, operands: Sequence[Tensor], made: Sequence[Tensor]) -> None:
+        """A copy of an input is one."""
+        if step.of_inputs and step.place.operator in operators.COPIES:
             for value in made:
                 value._is_input = getattr(operands[0], "_is_input", False)  # type: ignore[attr-defined]
-        for value in operands:
-            if hasattr(value, "_ranks") and calculates(func, name, value):
-                self._calculated(value, made)
-        if operands and (name in operators.MOVED or wraps(step, operands[0])):
-            keep_numbers(operands[0], made)
 
     def _follow(self, step: Step, arriving: Sequence[Tensor], made: Sequence[Tensor]) -> None:
         """Channels arrive at this operator."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from analysis import watch
-from analysis.records import Verdict
+from analysis.records import Verdict, Verification
 
 Function = Callable[[Net, Tensor], Tensor]
 
@@ -286,6 +286,12 @@ def channels(x: Tensor) -> Tensor:
     return torch.arange(x.shape[1])
 
 
+def written_from(x: Tensor, n: Tensor) -> Tensor:
+    x = x.clone()
+    x[:, int(n) :] = 0.0
+    return x
+
+
 @pytest.mark.parametrize(
     ("function", "number"),
     [
@@ -295,15 +301,57 @@ def channels(x: Tensor) -> Tensor:
             lambda x, n: x[torch.arange(2)[:, None], channels(x) ^ n[:, None]],
             torch.tensor([0, 0]),
         ),
+        (lambda x, n: x.roll(int(n), 1), torch.tensor(0)),
+        (lambda x, n: torch.cat([x[:, int(n) :], x[:, : int(n)]], 1), torch.tensor(0)),
+        (lambda x, n: x[:, (channels(x) + int(n[0])) % x.shape[1]], torch.tensor([0, 3])),
+        (lambda x, n: x * (channels(x) >= int(n))[:, None, None], torch.tensor(0.0)),
+        (lambda x, n: x + (int(n) * channels(x)).to(x.dtype)[:, None, None], torch.tensor(0)),
+        (lambda x, n: F.pad(x, (0, 0, 0, 0, int(n), 0))[:, : x.shape[1]], torch.tensor(0)),
+        (written_from, torch.tensor(100)),
     ],
-    ids=["the first of them", "a shift", "an order"],
+    ids=[
+        "the first of them",
+        "a shift",
+        "an order",
+        "roll",
+        "slices",
+        "index",
+        "a mask",
+        "a number for each",
+        "padding",
+        "a write",
+    ],
 )
 def test_what_an_input_decides_of_channels_is_not_proved_by_one_of_its_values(
     function: Callable[[Tensor, Tensor], Tensor], number: Tensor
 ) -> None:
+    found = decided(function, number)
+    assert found.structure.startswith("not lined up")
+    assert "shown on random inputs alone" in found.reason
+
+
+def decided(function: Callable[[Tensor, Tensor], Tensor], number: Tensor) -> Verification:
     model: Any = built(lambda: Chosen(function))
     with watch(model, (images(), number)) as watched:
         tp.prune_conv_out_channels(model.make, [0, 2, 5])
         tp.prune_conv_in_channels(model.read, [0, 2, 5])
-    assert watched.verification.structure.startswith("not lined up")
-    assert "shown on random inputs alone" in watched.verification.reason
+    found: Verification = watched.verification
+    return found
+
+
+@pytest.mark.parametrize(
+    ("function", "number"),
+    [
+        (lambda x, n: x * int(n), torch.tensor(3)),
+        (lambda x, n: x.roll(int(n), 3), torch.tensor(0)),
+        (lambda x, n: x.roll(int(n) * x.shape[1], 1), torch.tensor(0)),
+        (lambda x, n: x[:, :, int(n) : int(n) + 1] * x, torch.tensor(0)),
+        (lambda x, n: x[..., : int(n)], torch.tensor(3)),
+    ],
+    ids=["a factor", "a roll of rows", "whole turns", "a row", "a part of an image"],
+)
+def test_what_an_input_decides_of_all_channels_alike_is_proved(
+    function: Callable[[Tensor, Tensor], Tensor], number: Tensor
+) -> None:
+    found = decided(function, number)
+    assert (found.verdict, found.structure) == (Verdict.EXACT, "proved")
