@@ -61,7 +61,7 @@ _SET_DATA = frozenset({Tensor.data.__set__})  # type: ignore[attr-defined]
 
 def _take_notes(tensor: Tensor, other: Tensor) -> None:
     """``tensor.data = other`` takes the memory of another tensor without an operator."""
-    for noted in ("_planes", "_source", "_numbers", "_ranks"):
+    for noted in ("_planes", "_source", "_numbers"):
         if hasattr(other, noted):
             setattr(tensor, noted, getattr(other, noted))
         elif hasattr(tensor, noted):
