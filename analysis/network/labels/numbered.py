@@ -23,13 +23,13 @@ def keep_numbers(value: Tensor, made: Sequence[Tensor]) -> None:
 def calculates(func: Any, name: str, value: Tensor) -> bool:
     """Whether an operator calculates with an operand that holds positions of channels."""
     is_number = value.is_floating_point() or name == "sum" or operators.is_pointwise(func, name)
-    return is_number and name not in operators.MOVED | {"histc"}
+    return is_number and name not in _COUNT_OR_MOVE
 
 
 def says_where(step: Step, value: Tensor, operands: Sequence[Tensor]) -> bool:
     """Whether an operator takes positions of channels as such, or passes them on."""
     name, count = step.place.operator, value._numbers.shape[1]  # type: ignore[attr-defined]
-    if name in operators.MOVED | operators.AT_PLACES or wraps(step, value):
+    if name in _SAY_WHERE or wraps(step, value):
         return True
     # As one-hot vectors are made.
     others = [each for each in operands if each is not value]
@@ -43,3 +43,10 @@ def wraps(step: Step, value: Tensor) -> bool:
     if labels is None or step.place.operator != "remainder":
         return False
     return labels.shape[1] in step.constants
+
+
+_COUNT_OR_MOVE = operators.MOVED | {"histc"}
+"""Operators that are given positions of channels, and calculate nothing with these."""
+
+_SAY_WHERE = operators.MOVED | operators.AT_PLACES
+"""Operators that take positions as such, or pass them on."""
