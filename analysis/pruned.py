@@ -167,7 +167,7 @@ def prune(
         if any(target.is_measured for target in asked):
             pruned = _in_time(dense, config, ignore, options)
         else:
-            pruned = pruned_by_groups(dense, config, ignore, between, **options)
+            pruned = _pruned_by_groups(dense, config, ignore, between, options)
     # A command says so in a check.
     return replace(pruned, verification=_told(pruned.verification, pruned.outcome.unreached))
 
@@ -211,17 +211,28 @@ def pruned_by_groups(
     Raises:
         InputError: as `prune`.
     """
-    groups, whole = dense.followed_for(config.heads).groups, dict[int, str]()
     with restored(dense.model):
-        while True:
-            pruning = _Pruning(dense, config, ignore, between, whole, options)
-            outcome = pruning.outcome()
-            found = outcome.run.verification
-            is_wrong = found.verdict in (Verdict.WRONG, Verdict.BROKEN)
-            refuted = pruning.refuted() if is_wrong and pruning.pruner is not None else {}
-            if not refuted:
-                break
-            whole |= refuted
+        return _pruned_by_groups(dense, config, ignore, between, options)
+
+
+def _pruned_by_groups(
+    dense: Dense,
+    config: Config,
+    ignore: Any,
+    between: Between | None,
+    options: Mapping[str, Any],
+) -> Pruned:
+    """As `pruned_by_groups`, of a network that the caller restores."""
+    groups, whole = dense.followed_for(config.heads).groups, dict[int, str]()
+    while True:
+        pruning = _Pruning(dense, config, ignore, between, whole, options)
+        outcome = pruning.outcome()
+        found = outcome.run.verification
+        is_wrong = found.verdict in (Verdict.WRONG, Verdict.BROKEN)
+        refuted = pruning.refuted() if is_wrong and pruning.pruner is not None else {}
+        if not refuted:
+            break
+        whole |= refuted
     if whole:
         said = (f"`{groups[place].name}` is left whole: {why}" for place, why in whole.items())
         found = _told(found, *said)

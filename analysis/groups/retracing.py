@@ -11,7 +11,7 @@ from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from analysis.network.inference import Inputs
 from analysis.network.labels import operators
@@ -82,6 +82,7 @@ class _Retrace:
     def __init__(self, trace: Trace, removed: NDArray[np.bool_]) -> None:
         self._calls = trace.calls
         self._stays = ~removed
+        self._counts: dict[int, int] = {}  # planes of the trace, which holds them
         self.count = 0
         self.is_same = True
 
@@ -106,8 +107,14 @@ class _Retrace:
         shape = [*dense.shapes[place]]
         for plane in dense.planes[place] if dense.planes else ():
             (axis,) = axes_of(plane)
-            shape[axis] = int(np.count_nonzero(self._stays[labels_of(plane)]))
+            shape[axis] = self._left_in(plane)
         return tuple(shape)
+
+    def _left_in(self, plane: Tensor) -> int:
+        """How many labels stay; what passes a plane on hands on the very same."""
+        if id(plane) not in self._counts:
+            self._counts[id(plane)] = int(np.count_nonzero(self._stays[labels_of(plane)]))
+        return self._counts[id(plane)]
 
 
 def _are_sizes(dense: Step, cut: Step) -> bool:

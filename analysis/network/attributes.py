@@ -11,7 +11,7 @@ from torch import nn
 from analysis.network.modules import named_modules
 from analysis.processes import budgets
 
-__all__ = ["as_before", "own_attributes"]
+__all__ = ["as_before", "own_attributes", "own_names"]
 
 
 @contextmanager
@@ -22,13 +22,13 @@ def as_before(model: nn.Module) -> Iterator[None]:
     buffers = [(own, own.copy()) for own in map(_buffers_of, modules) if own]
     held = [
         (value, copy.copy(value))
-        for own, _ in found
-        for key, value in own.items()
+        for module, (own, _) in zip(modules, found, strict=True)
+        for value in map(own.__getitem__, own_names(module))
         # Others may refuse to be written, as a configuration does.
-        if type(value) in (dict, list) and key not in _OF_EVERY_MODULE
+        if type(value) in (dict, list)
     ]
     # A model that installs hooks notes that it did: without the note, it would once more.
-    hooks = [(own, {*own}) for attributes, _ in found for own in _hooks_of(attributes)]
+    hooks = [(own[name], {*own[name]}) for own, _ in found for name in _HOOKS if name in own]
     try:
         yield
     finally:
@@ -56,13 +56,14 @@ def _buffers_of(module: nn.Module) -> dict[str, Any]:
     return {} if isinstance(module, torch.jit.ScriptModule) else module._buffers
 
 
-def _hooks_of(attributes: dict[str, Any]) -> Iterator[dict[int, Any]]:
-    return (attributes[name] for name in _HOOKS if name in attributes)
-
-
 def own_attributes(module: nn.Module) -> dict[str, Any]:
     """What a module holds beside what every `nn.Module` does."""
     return {key: value for key, value in vars(module).items() if key not in _OF_EVERY_MODULE}
+
+
+def own_names(module: nn.Module) -> set[str]:
+    """The names of `own_attributes`, in no order, in a third of the time."""
+    return vars(module).keys() - _OF_EVERY_MODULE
 
 
 _OF_EVERY_MODULE = frozenset(vars(nn.Module()))

@@ -6,7 +6,7 @@ used. So are the large weights of plain layers, which would else take most of th
 
 Depthwise convolutions take another route: in float64 torch runs them as one call for each channel,
 which takes most of MobileNetV2's time; adding up the shifted inputs, tap by tap, computes the same
-sums three times as fast.
+sums two to twenty times as fast, the more the smaller images are.
 """
 
 from collections.abc import Iterator
@@ -168,14 +168,27 @@ def _convolve(
     _, _, taps_y, taps_x = weight.shape
     height = (padded.shape[2] - down * (taps_y - 1) - 1) // step_y + 1
     width = (padded.shape[3] - right * (taps_x - 1) - 1) // step_x + 1
+    taps = weight.permute(2, 3, 0, 1).contiguous().unsqueeze(-1)
     result = inputs.new_zeros(()) if bias is None else bias.view(-1, 1, 1)
-    result = result.expand(len(inputs), groups, height, width).clone()
+    result = result.expand(len(inputs), groups, height, width)
+    if width <= _SHORT_ROW:  # the inner loop is over channels: over a row it would hardly start
+        padded, result = map(_channels_inside, (padded, result))
+    result = result.clone()
     for y in range(taps_y):
         rows = slice(y * down, y * down + step_y * (height - 1) + 1, step_y)
         for x in range(taps_x):
             columns = slice(x * right, x * right + step_x * (width - 1) + 1, step_x)
-            result.addcmul_(padded[:, :, rows, columns], weight[:, 0, y, x].view(-1, 1, 1))
-    return result
+            result.addcmul_(padded[:, :, rows, columns], taps[y, x])
+    return result.contiguous()
+
+
+_SHORT_ROW = 16
+"""Numbers in a row of an image, of which there are more channels."""
+
+
+def _channels_inside(images: Tensor) -> Tensor:
+    """The same, with the channels side by side in memory; torch.vmap takes no memory_format."""
+    return images.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
 
 
 def _is_plain(value: Any) -> bool:

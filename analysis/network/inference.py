@@ -221,6 +221,22 @@ def copy_of(model: nn.Module) -> nn.Module:
     return _copied(model, {})
 
 
+@contextmanager
+def collector_paused() -> Iterator[None]:
+    """Thousands of small objects are made; each collection would walk all that torch has loaded.
+
+    Of a copy as well as of a pass: a network of two hundred modules has three thousand dicts.
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+@collector_paused()
 def _copied(model: nn.Module, memo: dict[int, Any]) -> nn.Module:
     try:
         try:
@@ -404,18 +420,6 @@ def left_as_found(model: nn.Module) -> Iterator[None]:
             for module, flag in training:
                 if module.training != flag:
                     module.training = flag
-
-
-@contextmanager
-def collector_paused() -> Iterator[None]:
-    """Thousands of small tensors are made; each collection would walk all that torch has loaded."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 @contextmanager

@@ -262,9 +262,11 @@ def _looks(
     """Whether an operator does something else for other values, or keeps them."""
     if _asks(operator) or not all(map(_is_value, empty)):
         return True
-    return operator._schema.is_mutable and not all(
-        map(is_empty, tensors_in(_written(operator, args, kwargs)))
+    written = (
+        args[place] if place < len(args) else kwargs.get(name)
+        for place, name in _written_places(operator)
     )
+    return not all(map(is_empty, tensors_in(written)))
 
 
 def _is_value(value: Tensor) -> bool:
@@ -285,8 +287,11 @@ def _asks(operator: Any) -> bool:
 _DEPENDING = frozenset({torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape})
 
 
-def _written(operator: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Iterator[Any]:
-    """What an operator writes to."""
-    for place, argument in enumerate(operator._schema.arguments):
-        if argument.alias_info is not None and argument.alias_info.is_write:
-            yield args[place] if place < len(args) else kwargs.get(argument.name)
+@cache
+def _written_places(operator: Any) -> tuple[tuple[int, str], ...]:
+    """The arguments that an operator writes to: their places and names."""
+    return tuple(
+        (place, argument.name)
+        for place, argument in enumerate(operator._schema.arguments)
+        if argument.alias_info is not None and argument.alias_info.is_write
+    )

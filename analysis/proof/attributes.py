@@ -97,11 +97,13 @@ class _Compared:
         """Numbers, words and tensors that differ: the attribute, the place in it, what is there."""
         before = own_attributes(self.module) | dict(self.forgotten)
         after = own_attributes(self.other)
-        shared = {id(each) for each in named_tensors(self.module).values()}
-        for key in dict.fromkeys((*before, *after)):
-            one, two = before.get(key, _NOTHING), after.get(key, _NOTHING)
-            if one is two:
-                continue
+        others = [
+            (key, one, two)
+            for key in dict.fromkeys((*before, *after))
+            if (one := before.get(key, _NOTHING)) is not (two := after.get(key, _NOTHING))
+        ]
+        shared = {id(each) for each in named_tensors(self.module).values()} if others else ()
+        for key, one, two in others:
             was, now = dict(leaves(key, one)), dict(leaves(key, two))
             for place in dict.fromkeys((*was, *now)):
                 if id(was.get(place)) not in shared:

@@ -1,5 +1,6 @@
 """Compare two networks: do they compute the same function?"""
 
+from cmath import isfinite
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, fields, is_dataclass
 from decimal import Decimal
@@ -152,7 +153,7 @@ def _trace(layer: nn.Module, output: Tensor, vectors: dict[int, Tensor]) -> Tens
         generator = torch.Generator().manual_seed(size)
         vectors[size] = torch.randn(size, generator=generator, dtype=torch.float64).to(flat)
     trace = flat @ vectors[size]
-    if bool(trace.sum().isfinite()):  # as no sum is that has anything else in it
+    if isfinite(trace.sum().item()):  # as no sum is that has anything else in it
         return trace
     # Infinities of both signs would add up to NaN.
     return flat.nan_to_num(nan=torch.nan, posinf=pi, neginf=-pi) @ vectors[size]
@@ -345,6 +346,7 @@ class Restriction:
                 self._alone.setdefault(cut.layer, []).append((cut.dim, cut))
         self._axes = {layer for layer, _ in self._cuts}
         self._kept: dict[tuple[str, str, int | None, torch.device], Tensor] = {}
+        self._owners: dict[str, tuple[str, str]] = {}
 
     def __call__(self, name: str, tensor: Tensor) -> Tensor:
         """The part of a tensor that is left; the tensor itself where nothing of it was cut.
@@ -380,6 +382,11 @@ class Restriction:
 
     def _owner(self, name: str) -> tuple[str, str]:
         """The innermost layer around a tensor that was cut, and the tensor's name in it."""
+        if name not in self._owners:
+            self._owners[name] = self._found_owner(name)
+        return self._owners[name]
+
+    def _found_owner(self, name: str) -> tuple[str, str]:
         given, _, own_name = name.rpartition(".")
         if owner_of(name) == given and ".parametrizations." in given:
             return given, own_name  # what a parametrization keeps is no tensor of its layer's

@@ -15,7 +15,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from analysis.network.inference import Inputs, aliased, forward, map_tensors, walk
+from analysis.network.inference import (
+    Inputs,
+    aliased,
+    collector_paused,
+    forward,
+    map_tensors,
+    walk,
+)
 from analysis.network.layers import kind_of
 from analysis.network.modules import named_modules
 from analysis.processes import budgets
@@ -52,6 +59,7 @@ def _constants(model: nn.Module) -> dict[str, float]:
 
 
 @torch.no_grad()
+@collector_paused()
 def _draw_all(
     model: nn.Module, constants: Mapping[str, float], example_inputs: Inputs, seed: int
 ) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from analysis.network.attributes import own_attributes
+from analysis.network.attributes import own_names
 from analysis.network.copying import IMMUTABLE
 from analysis.network.failures import Failure, locate_failure
 from analysis.network.inference import (
@@ -89,8 +89,8 @@ def kept_tensors(model: nn.Module) -> frozenset[Attribute]:
     return frozenset(
         (name, key)
         for name, module in named_modules(model).items()
-        for key, value in own_attributes(module).items()
-        if type(value) not in IMMUTABLE
+        for key in own_names(module)
+        if type(value := vars(module)[key]) not in IMMUTABLE
         and isinstance(value, Tensor | dict | list)
         and any(tensor.is_floating_point() for tensor in walk(value))
     )

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from analysis.network.labels import operators
-from analysis.network.labels.planes import Labels, labels_of
+from analysis.network.labels.planes import NO_LABELS, Labels, labels_of
 from analysis.network.labels.records import Step
 from analysis.proof.lines import kind_of
 from analysis.proof.staying import Removed
@@ -74,13 +74,10 @@ def takes_all(step: Step, removed: Removed) -> bool:
     """Whether a slice of channels is of all that stay."""
     if step.place.operator != "slice" or not step.planes:
         return False
-    made = np.concatenate([labels_of(plane).ravel() for plane in step.planes[0]] or [_NONE])
+    made = np.concatenate([labels_of(plane).ravel() for plane in step.planes[0]] or [NO_LABELS])
     size = step.given[0][step.constants[1]]
     axes = [each for each in step.arriving if size == each.size == np.unique(each).size]
     return bool(axes) and all(np.isin(each[~removed[each]], made).all() for each in axes)
-
-
-_NONE = np.zeros(0, np.int32)
 
 
 def _goes(step: Step, removed: Removed) -> bool:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from analysis.network.labels import reasons
 from analysis.network.labels.planes import (
+    NO_LABELS,
     Labels,
     Planes,
     axes_of,
@@ -23,7 +24,7 @@ from analysis.network.labels.records import Block, Choice, Combining, Edge, Hold
 
 __all__ = ["Meeting", "Operand"]
 
-_NONE = np.zeros(0, np.int32)
+_FOLLOWS = Option("follows", NO_LABELS, NO_LABELS, NO_LABELS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -231,7 +232,7 @@ class Meeting:
         labels = np.unique(labels[labels > 0])
         self.choose(
             labels,
-            [Option("follows", _NONE, _NONE, _NONE), Option(why, _NONE, _NONE, labels)],
+            [_FOLLOWS, Option(why, NO_LABELS, NO_LABELS, labels)],
         )
 
     def choose(self, labels: Labels, options: Sequence[Option]) -> None:
@@ -262,14 +263,14 @@ class Meeting:
         self._known.add(key)
         order = sorted(range(labels.ndim), key=lambda axis: (axis != first, -labels.shape[axis]))
         alike = [_alike(labels, axis) for axis in order]
-        free = [] if was_one else [Option("follows", _NONE, _NONE, _NONE)]
+        free = [] if was_one else [_FOLLOWS]
         self.choose(labels, [*free, *alike, _held(labels, reasons.FIXED)])
 
     def steps(self, plane: Tensor, step: int) -> None:
         """Labels along one dimension, of which an operator may ask for a multiple of so many."""
         labels = labels_of(plane)
         if labels.ndim == 1 and step > 1 and not labels.size % step:
-            free = Option("any number", _NONE, _NONE, _NONE)
+            free = Option("any number", NO_LABELS, NO_LABELS, NO_LABELS)
             self.choose(labels, [free, _blocks(labels, step), _held(labels, reasons.FIXED)])
 
     def turned(self, plane: Tensor, part: Tensor | None) -> None:
@@ -282,7 +283,7 @@ class Meeting:
             places = np.arange(len(before), dtype=np.int32)
             ways = _partings(before[:, None], [places[:first], places[first:]])
             # Of a roll by a number of places, the front and the end cannot both follow a cut.
-            free = [Option("follows", _NONE, _NONE, _NONE)] if len(before) == 2 else []
+            free = [_FOLLOWS] if len(before) == 2 else []
             self.choose(before, [*free, *ways])
 
     def parts(self, plane: Tensor, found: Sequence[Tensor | None]) -> None:
@@ -294,12 +295,12 @@ class Meeting:
             left = [
                 np.flatnonzero(np.isin(slabs, part.numpy()).any(1)).astype(np.int32)
                 if part is not None
-                else _NONE
+                else NO_LABELS
                 for part in found
             ]
             if any(len(places) < len(slabs) for places in left):
                 # Rows of several dimensions are as long as each other already.
-                free = [Option("follows", _NONE, _NONE, _NONE)] if slabs.shape[1] > 1 else []
+                free = [_FOLLOWS] if slabs.shape[1] > 1 else []
                 self.choose(slabs, [*free, *_partings(slabs, left)])
 
 
@@ -308,19 +309,19 @@ def _alike(labels: Labels, axis: int) -> Option:
     slabs = np.moveaxis(labels, axis, 0).reshape(labels.shape[axis], -1)
     one, other = np.broadcast_arrays(slabs[:, :1], slabs[:, 1:])
     both = (one > 0) & (other > 0)
-    return Option(f"alike along {axis}", one[both], other[both], _NONE)
+    return Option(f"alike along {axis}", one[both], other[both], NO_LABELS)
 
 
 def _held(labels: Labels, why: str) -> Option:
     labels = np.unique(labels[labels > 0])
-    return Option(why, _NONE, _NONE, labels)
+    return Option(why, NO_LABELS, NO_LABELS, labels)
 
 
 def _blocks(slabs: Labels, step: int) -> Option:
     """So many neighbours go together."""
     rows = slabs.reshape(len(slabs) // step, -1)
     one, other = np.broadcast_arrays(rows[:, :1], rows[:, 1:])
-    return Option("blocks of a step", one.ravel(), other.ravel(), _NONE)
+    return Option("blocks of a step", one.ravel(), other.ravel(), NO_LABELS)
 
 
 def _partings(slabs: Labels, left: Sequence[Labels]) -> list[Option]:
@@ -334,7 +335,9 @@ def _partings(slabs: Labels, left: Sequence[Labels]) -> list[Option]:
         block = gcd(*np.diff(bounds).tolist())
         if 1 < block < count:
             options.append(
-                Option("as many of each part", slabs[:-block].ravel(), slabs[block:].ravel(), _NONE)
+                Option(
+                    "as many of each part", slabs[:-block].ravel(), slabs[block:].ravel(), NO_LABELS
+                )
             )
         if len(bounds) == 3:
             middle = bounds[1]

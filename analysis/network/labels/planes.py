@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 __all__ = [
+    "NO_LABELS",
     "Labels",
     "Planes",
     "axes_of",
@@ -34,6 +35,8 @@ __all__ = [
 
 Planes = tuple[Tensor, ...]
 Labels = NDArray[np.int32]
+
+NO_LABELS: Labels = np.zeros(0, np.int32)
 
 
 def axis_plane(labels: Labels, dims: int, axis: int) -> Tensor:

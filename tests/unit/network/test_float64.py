@@ -20,13 +20,15 @@ from analysis.network.float64 import in_float64
     ],
     ids=str,
 )
-def test_every_geometry_gives_torchs_result(options, bias: bool) -> None:
+@pytest.mark.parametrize("width", [11, 57], ids=["short rows", "long rows"])
+def test_every_geometry_gives_torchs_result(options, bias: bool, width: int) -> None:
     layer = nn.Conv2d(6, 6, groups=6, bias=bias, **options).double()
-    x = torch.randn(2, 6, 9, 11, dtype=torch.float64)
+    x = torch.randn(2, 6, 9, width, dtype=torch.float64)
     expected = layer(x)
     with in_float64(layer):
         found = layer(x)
     torch.testing.assert_close(found, expected, rtol=1e-13, atol=1e-13)
+    assert found.stride() == expected.stride()  # a forward pass may ask for a view of it
 
 
 @pytest.mark.parametrize(
@@ -46,6 +48,16 @@ def test_a_wrong_number_of_channels_is_still_refused() -> None:
     layer = nn.Conv2d(6, 6, 3, groups=6).double()
     with pytest.raises(RuntimeError, match="6 channels"), in_float64(layer):
         layer(torch.randn(1, 5, 9, 9, dtype=torch.float64))
+
+
+@pytest.mark.filterwarnings("ignore:There is a performance drop")
+def test_a_depthwise_convolution_is_mapped_over_a_batch_as_torchs_is() -> None:
+    layer = nn.Conv2d(6, 6, 3, padding=1, groups=6, bias=False).double()
+    x = torch.randn(3, 2, 6, 9, 9, dtype=torch.float64)
+    expected = torch.stack([layer(each) for each in x])
+    with in_float64(layer):
+        found = torch.func.vmap(layer)(x)
+    torch.testing.assert_close(found, expected, rtol=1e-13, atol=1e-13)
 
 
 class Casting(nn.Module):
