@@ -173,7 +173,7 @@ class _Amounts:
         if window is None:  # each element is read for one output
             yield "pool windows", space
         else:
-            size = prod(window) if isinstance(window, tuple) else window**2
+            size = window**2 if isinstance(window, int) else prod(window)
             yield "pool windows", replace(self._made, constant=self._made.constant * size)
 
     def _elements(self) -> Iterator[tuple[str, Space]]:

@@ -1,5 +1,7 @@
 """The counts of one pass, with and without labels, compared with fvcore's."""
 
+from typing import Any
+
 import pytest
 import torch
 import torchvision
@@ -57,6 +59,15 @@ def test_a_single_channel_which_has_no_label_costs_what_it_does() -> None:
     # A product for each of 50 positions, two for each of the norm's, one for each that is pooled.
     assert [row.macs for row in table.layers] == [50, 100, 50, 2]
     assert table.macs == count_macs(model, images).macs
+
+
+@pytest.mark.parametrize("pool", [nn.MaxPool2d, nn.AvgPool2d])
+def test_a_window_of_a_pooling_is_a_number_a_tuple_or_a_list(pool: type[nn.Module]) -> None:
+    def counts(window: Any) -> list[tuple[object, ...]]:
+        model = nn.Sequential(nn.Conv2d(3, 4, 1), pool(window), nn.Flatten()).eval()
+        return [*map(counts_of, count_macs(model, torch.zeros(2, 3, 6, 6)).layers)]
+
+    assert counts(3) == counts((3, 3)) == counts([3, 3])
 
 
 class Chained(nn.Module):
