@@ -6,6 +6,7 @@ same order, without the removed ones. The first one that raises or does not is a
 which is learnt and tried again.
 """
 
+import copy
 from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,6 +30,9 @@ __all__ = ["Learnt", "learn"]
 
 _TRIES = 40
 """The greatest number of cuts that are tried; what is not right by then cannot be removed."""
+
+_PATIENCE = 25
+"""Cuts after which what does not follow one is held, so that other channels may go."""
 
 
 @dataclass
@@ -129,13 +133,27 @@ def _learnt(tried: Tried, state: State, least: int = 0) -> Learnt:
                 break
             continue
         right, why = 0, failing.why
-        if why == ENDLESS or not _adapt(tried, sites, state, failing, removed, rng):
+        adapt = _adapt if cuts < _PATIENCE else _give_up
+        if why == ENDLESS or not adapt(tried, sites, state, failing, removed, rng):
             break
     if failed:
         rest = np.flatnonzero(classes.held < 0)[1:].astype(np.int32)
         classes = state.classes(trace, [Hold(-1, f"not known: {why}", rest)])
     failure = why if failed else ""
     return Learnt(classes, cuts, failure, tuple(state.repeated), dict(state.chosen))
+
+
+def _give_up(
+    tried: Tried,
+    sites: Sequence[Hashable],
+    state: State,
+    departing: Departing,
+    removed: NDArray[np.bool_],
+    rng: np.random.Generator,
+) -> bool:
+    """Hold what arrives at an operator of which too many ways did not follow."""
+    failing = min(departing.step, len(tried.trace.steps) - 1)
+    return _hold(tried.trace, state, _alike(sites, failing), failing, removed, departing)
 
 
 def _sites(model: nn.Module, trace: Trace) -> list[Hashable]:
@@ -427,9 +445,14 @@ def _tie(
             ):
                 seen.append(classes)
                 if len(seen) == state.tried[failing]:
+                    tied = copy.deepcopy(state)
                     for step in alike:
-                        _tie_one(trace, state, step, own, away, place)
-                    return True
+                        _tie_one(trace, tied, step, own, away, place)
+                    # Where nothing may go any more, another cut would show nothing.
+                    if (reconciled(trace, copy.deepcopy(tied)).held[labels] < 0).any():
+                        state.ties, state.chosen = tied.ties, tied.chosen
+                        return True
+                    state.tried[failing] += 1
     return False
 
 
