@@ -9,6 +9,7 @@ from cutting import cut, distance, drawn, gone_of, in_double, masked, numbers_of
 from torch import Tensor, nn
 
 from analysis import Pruned, inspect_groups, prune
+from analysis.groups import trying
 from analysis.records import Attribute, Verdict
 
 TOKENS = (5, 12)
@@ -609,3 +610,14 @@ def test_heads_are_tied_to_no_layer_that_is_as_wide_by_chance() -> None:
     assert {member.layer for member in groups["wide"].members} == {"wide", "narrow"}
     assert groups["wide"].held == groups["two.qkv"].held == ""
     assert {full(each) for each in groups["two.qkv"].repeats} == {"two.heads", "two.shape[2]"}
+
+
+def test_what_cuts_do_not_teach_in_time_holds_its_own_channels_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(trying, "_PATIENCE", 1)
+    groups = {
+        group.name: group for group in inspect_groups(built(BiasedHeads), torch.ones(2, 4, 5))
+    }
+    assert "does not follow a cut" in groups["two.qkv"].held
+    assert groups["stem"].held == groups["wide"].held == ""
