@@ -16,7 +16,8 @@ __all__ = ["chosen_by_numbers"]
 def chosen_by_numbers(trace: Trace, own: OwnArguments) -> Iterator[str]:
     """Where numbers that are taken out of inputs, or of what is made of these, move channels.
 
-    With another number, as by how many places they are rolled, the same operator returns others.
+    With another number, as by how many places they are rolled, the same operator returns others, or
+    gives each channel something of its own.
 
     Args:
         trace: the pass over the dense network.
@@ -42,7 +43,7 @@ def chosen_by_numbers(trace: Trace, own: OwnArguments) -> Iterator[str]:
 
 def _others(steps: Sequence[Step], others: Sequence[Step]) -> Iterator[str]:
     for one, other in zip(steps, others, strict=True):
-        if _channels(one) != _channels(other):
+        if _channels(one) != _channels(other) or other.is_fixed > one.is_fixed:
             yield f"{CHOSEN} at {one.place}"
 
 

@@ -121,6 +121,7 @@ class Step:
         arriving: the planes of its operands.
         within: the function of several operators that calls it; empty for none.
         of_inputs: whether an operand is an input of the model, or made of one.
+        is_fixed: whether channels meet a tensor in it that keeps its size.
         by_values: whether values decide the sizes of what it returns, or of what it is given, as a
             router does for tokens that go to an expert.
     """
@@ -141,6 +142,7 @@ class Step:
     within: str = ""
     by_values: bool = False
     of_inputs: bool = False
+    is_fixed: bool = False
 
 
 @dataclass(frozen=True, eq=False)
