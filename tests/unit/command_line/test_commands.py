@@ -20,7 +20,7 @@ from analysis.command_line.main import main
 from analysis.network import subjects
 
 MODELS = """
-import time, torch, torch_pruning as tp
+import torch, torch_pruning as tp
 from nets import Chain, FixedBuffer, Flipped, Named, Residual
 
 chain, flipped, named, residual, buffered = Chain, Flipped, Named, Residual, FixedBuffer
@@ -40,7 +40,7 @@ def noisy():
 
 class Endless(Chain):
     def forward(self, x):
-        while self.first.out_channels < 4: time.sleep(0.05)
+        while self.first.out_channels < 4: pass
         return super().forward(x)
 
 def frozen(): return Chain().requires_grad_(False)
@@ -689,6 +689,19 @@ def test_an_untrusted_pickle_is_not_executed(capsys, tmp_path) -> None:
     torch.save(Harm(), "harm.pt")
     assert run("verify", "models:chain", *SMALL, "--weights", "harm.pt") == 2
     assert not (tmp_path / "harmed").exists()
+
+
+def test_the_module_runs_as_a_command_without_a_progress_bar_in_a_pipe() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "analysis", "verify", "models.py:chain", *SMALL, "--ratios", "0.5"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**__import__("os").environ, "PYTHONPATH": ":".join(sys.path)},
+    )
+    assert done.returncode == 0
+    assert done.stderr == ""
+    assert "exact" in done.stdout
 
 
 def test_macs_prints_columns_calls_and_shapes(capsys) -> None:

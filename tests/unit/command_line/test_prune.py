@@ -271,8 +271,7 @@ def test_a_folder_with_other_files_is_refused_before_any_work(capsys, tmp_path: 
     assert (tmp_path / "thesis" / "a.tex").read_text() == "work"
 
 
-def test_in_a_pipe_the_module_is_silent_but_for_the_answer() -> None:
-    """As a command of its own, with no progress bar; every command is begun and shown alike."""
+def test_in_a_pipe_it_is_silent_but_for_the_answer() -> None:
     path = os.pathsep.join(sys.path)
     done = subprocess.run(
         [sys.executable, "-m", "analysis", "prune", "own.py:noisy", *SMALL, "--json", "-"],
