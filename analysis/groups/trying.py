@@ -133,27 +133,16 @@ def _learnt(tried: Tried, state: State, least: int = 0) -> Learnt:
                 break
             continue
         right, why = 0, failing.why
-        adapt = _adapt if cuts < _PATIENCE else _give_up
-        if why == ENDLESS or not adapt(tried, sites, state, failing, removed, rng):
+        patient = cuts < _PATIENCE
+        if why == ENDLESS or not _adapt(
+            tried, sites, state, failing, removed, rng, patient=patient
+        ):
             break
     if failed:
         rest = np.flatnonzero(classes.held < 0)[1:].astype(np.int32)
         classes = state.classes(trace, [Hold(-1, f"not known: {why}", rest)])
     failure = why if failed else ""
     return Learnt(classes, cuts, failure, tuple(state.repeated), dict(state.chosen))
-
-
-def _give_up(
-    tried: Tried,
-    sites: Sequence[Hashable],
-    state: State,
-    departing: Departing,
-    removed: NDArray[np.bool_],
-    rng: np.random.Generator,
-) -> bool:
-    """Hold what arrives at an operator of which too many ways did not follow."""
-    failing = min(departing.step, len(tried.trace.steps) - 1)
-    return _hold(tried.trace, state, _alike(sites, failing), failing, removed, departing)
 
 
 def _sites(model: nn.Module, trace: Trace) -> list[Hashable]:
@@ -180,16 +169,20 @@ def _adapt(
     departing: Departing,
     removed: NDArray[np.bool_],
     rng: np.random.Generator,
+    *,
+    patient: bool,
 ) -> bool:
     """Learn from an operator that did not follow; False where nothing is left to learn.
 
     What is learnt of one call holds for all that the same code makes. First the operator's own
     options are tried, then that its size comes of another tensor's, then that an attribute repeats
-    it; at last what arrives is held.
+    it; at last what arrives is held, and at once where there is no patience left.
     """
     trace = tried.trace
     failing = min(departing.step, len(trace.steps) - 1)
     alike = _alike(sites, failing)
+    if not patient:
+        return _hold(trace, state, alike, failing, removed, departing)
     if any(trace.choices[place].step in alike for place in state.wanted):
         return _as_wanted(tried, state, alike, failing, rng)
     # What was given another size than it can take, takes it of a tensor that lost something else.

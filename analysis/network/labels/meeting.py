@@ -226,7 +226,6 @@ class Meeting:
         if is_loose:
             self._follow_or_hold(labels, reasons.FIXED_TENSOR)
         else:
-            self.trace.calls[-1].is_fixed = True
             self.hold(labels, reasons.UNCUT)
 
     def _follow_or_hold(self, labels: Labels, why: str) -> None:

@@ -24,7 +24,8 @@ Rule = Callable[[Call], None]
 
 def follow(call: Call) -> None:
     """Say what an operator's results carry, and write down what meets in it."""
-    name = call.name
+    name, holds = call.name, call.meeting.trace.holds
+    before = len(holds)
     rule = _RULES.get(name)
     if rule is not None:
         rule(call)
@@ -33,6 +34,7 @@ def follow(call: Call) -> None:
     elif name not in _LEAVES and not follow_moved(call):
         call.hold(call.arriving, reasons.UNKNOWN)
         follow_separate(call)
+    call.step.is_fixed = any(hold.why == reasons.UNCUT for hold in holds[before:])
 
 
 def _distances(call: Call) -> None:
