@@ -6,10 +6,9 @@ same order, without the removed ones. The first one that raises or does not is a
 which is learnt and tried again.
 """
 
-import copy
 from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -438,11 +437,12 @@ def _tie(
             ):
                 seen.append(classes)
                 if len(seen) == state.tried[failing]:
-                    tied = copy.deepcopy(state)
+                    tied = replace(state, ties={**state.ties}, chosen={**state.chosen})
                     for step in alike:
                         _tie_one(trace, tied, step, own, away, place)
                     # Where nothing may go any more, another cut would show nothing.
-                    if (reconciled(trace, copy.deepcopy(tied)).held[labels] < 0).any():
+                    found = reconciled(trace, replace(tied, chosen={**tied.chosen}))
+                    if (found.held[labels] < 0).any():
                         state.ties, state.chosen = tied.ties, tied.chosen
                         return True
                     state.tried[failing] += 1

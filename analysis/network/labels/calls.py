@@ -1,6 +1,6 @@
 """One operator as it is called: its operands and results, and what they carry."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import prod
 from typing import Any
 
@@ -17,6 +17,7 @@ __all__ = [
     "Call",
     "StoppedError",
     "follows_inputs",
+    "indexed",
     "is_fresh",
     "is_own",
     "is_uniform",
@@ -104,7 +105,7 @@ class Call:
         if self.is_fresh(value):
             return frozenset(range(dims))
         labelled = frozenset().union(*map(axes_of, self.planes_of(value)))
-        free = [dim for dim in range(value.dim()) if dim not in labelled]
+        free = [dim for dim, size in enumerate(value.shape) if size > 1 and dim not in labelled]
         more = dims - value.dim()
         return frozenset(more + dim for dim in self.repeated_along(value, value.shape, free))
 
@@ -205,6 +206,16 @@ def follows_inputs(value: Tensor, calls: Sequence[Step]) -> bool:
     made_of_one = isinstance(source, tuple) and calls[source[0]].of_inputs
     given: bool = getattr(value, "_is_input", False)
     return given or made_of_one
+
+
+def indexed(call: Call) -> Iterator[tuple[Tensor, range]]:
+    """The indices that an operator is given, and the dimensions that each is of: a mask of all."""
+    place = 0
+    for each in call.bound["indices"]:
+        size = each.dim() if each is not None and each.dtype is torch.bool else 1
+        if each is not None:
+            yield each, range(place, place + size)
+        place += size
 
 
 def is_uniform(value: Tensor) -> bool:

@@ -9,7 +9,7 @@ from torch import Tensor
 from analysis.network.labels import reasons
 from analysis.network.labels.calls import Call, is_own, space_of
 from analysis.network.labels.meeting import Operand
-from analysis.network.labels.planes import axes_of, labels_of, relaid
+from analysis.network.labels.planes import Labels, axes_of, labels_of, relaid
 from analysis.network.labels.records import Read
 
 __all__ = ["CONTRACTIONS"]
@@ -96,10 +96,9 @@ def _convolution(call: Call) -> None:
         "depthwise" if depthwise else "sequence",
     )
     images_of = images if transposed else call.made[0]
-    _outer(call, images_of.shape[0] * prod(images_of.shape[2:]) * prod(weight.shape[2:]))
     by_image = [plane for plane in call.planes_of(images) if axes_of(plane) == {0}]
-    for plane in by_image:
-        _outer_labels(call, plane)
+    times = images_of.shape[0] * prod(images_of.shape[2:]) * prod(weight.shape[2:])
+    _outer(call, times, [labels_of(plane).ravel() for plane in by_image])
     every = (groups, made, 1)
     whole = [plane if plane.shape == every else plane.expand(every) for plane in found]
     planes = [relaid(plane, (1, -1, *(1,) * (rank - 2))) for plane in whole]
@@ -152,19 +151,11 @@ def _repeated(
     return frozenset(order[dim] for dim in call.repeated_along(weight, laid, free))
 
 
-def _outer_labels(call: Call, plane: Tensor) -> None:
-    """As many products for each of the images that are channels, laid along the batch."""
+def _outer(call: Call, times: int, channels: Sequence[Labels]) -> None:
+    """So many times as many products, some of which are those of channels laid along the batch."""
     space = call.step.spaces.pop()
-    times, labels = len(plane), labels_of(plane).ravel()
-    call.step.spaces.append(
-        replace(space, planes=(*space.planes, labels), constant=space.constant // times)
-    )
-
-
-def _outer(call: Call, times: int) -> None:
-    """So many times as many products."""
-    space = call.step.spaces.pop()
-    call.step.spaces.append(replace(space, constant=space.constant * times))
+    constant = space.constant * times // prod(map(len, channels))
+    call.step.spaces.append(replace(space, planes=(*space.planes, *channels), constant=constant))
 
 
 def _placed(call: Call, value: Tensor, dims: Sequence[int], rank: int) -> Operand:

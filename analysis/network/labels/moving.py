@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from analysis.network.labels import operators, reasons
-from analysis.network.labels.calls import Call, is_fresh
+from analysis.network.labels.calls import Call, indexed, is_fresh
 from analysis.network.labels.meeting import Operand
 from analysis.network.labels.planes import Planes, axes_of, compact, labels_of, reshaped, spread
 
@@ -73,13 +73,7 @@ def _looked_up_over(call: Call) -> frozenset[int]:
     """Dimensions along which tensors say what an operator takes."""
     if call.name != "index":
         return frozenset({call.bound.get("dim", 0) % max(len(call.step.given[0]), 1)})
-    found: set[int] = set()
-    place = 0
-    for each in call.bound["indices"]:
-        size = each.dim() if each is not None and each.dtype is torch.bool else 1
-        found |= {*range(place, place + size)} if each is not None else set()
-        place += size
-    return frozenset(found)
+    return frozenset(dim for _, dims in indexed(call) for dim in dims)
 
 
 def _put_elsewhere(
@@ -239,11 +233,11 @@ def _concatenate(call: Call) -> None:
     found = call.meeting.joined(beside, "concatenation")
     if any(plane is not None for plane in along):
         joined = _beside(parts, along, dim)
-        within = [plane for plane in found if axes_of(plane) < axes_of(joined)]
-        for plane in within:
-            joined = torch.where(joined == 0, plane, joined)
-        found = [plane for plane in found if axes_of(plane) not in map(axes_of, within)]
-        found.append(joined)
+        axes = axes_of(joined)
+        for plane in found:
+            if axes_of(plane) < axes:
+                joined = torch.where(joined == 0, plane, joined)
+        found = [*(plane for plane in found if not axes_of(plane) < axes), joined]
     call.put(0, found)
     for plane in found:
         call.meeting.layout(plane, was_one=False)

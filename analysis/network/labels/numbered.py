@@ -6,7 +6,7 @@ Used in any other way they are numbers, which a cut changes.
 """
 
 import operator
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from analysis.network.labels import operators
-from analysis.network.labels.calls import Call
+from analysis.network.labels.calls import Call, indexed
 from analysis.network.labels.planes import Labels, axes_of, rows_of
 from analysis.network.labels.records import Numbered
 
@@ -97,7 +97,7 @@ def follow_numbers(call: Call) -> Iterator[Numbered]:
 
 
 Given = Mapping[int, Numbers]
-Use = Callable[[Call, Given], Iterator[Numbered]]
+Use = Callable[[Call, Given], Iterable[Numbered]]
 
 
 def _noted(call: Call, rows: Labels, **more: Any) -> Numbered:
@@ -122,12 +122,12 @@ def _used(call: Call, given: Given) -> Iterator[Numbered]:
                 yield _noted(call, rows, values=values, cancels=numbers.cancels)
 
 
-def _kept(call: Call, given: Given) -> Iterator[Numbered]:
+def _kept(call: Call, given: Given) -> Iterable[Numbered]:
     """Some of them, whatever their positions are: as their order stays, so does the largest."""
-    yield from ()
     for place in _VALUES.get(call.name, (0,)):
         if place < len(call.made):
             _hold(call.made[place], [given.get(id(value)) for value in call.operands])
+    return ()
 
 
 _VALUES = {"aminmax": (0, 1)}
@@ -159,16 +159,16 @@ def _are_same(values: Values | None, others: Values | None) -> bool:
     return values is not None and others is not None and np.array_equal(values, others)
 
 
-def _beside(call: Call, given: Given) -> Iterator[Numbered]:
+def _beside(call: Call, given: Given) -> Iterable[Numbered]:
     """Several tensors in one, or one or the other."""
-    yield from ()
     held = [given.get(id(value)) for value in call.operands if value.dtype is not torch.bool]
     _hold(call.made[0], held)
+    return ()
 
 
-def _copied(call: Call, given: Given) -> Iterator[Numbered]:
-    yield from ()
+def _copied(call: Call, given: Given) -> Iterable[Numbered]:
     _hold(call.made[0], [given.get(id(call.bound["src"]))], calculated=True)
+    return ()
 
 
 def _moved(call: Call, given: Given) -> Iterator[Numbered]:
@@ -209,12 +209,7 @@ def _dimension(call: Call, index: Tensor, target: Tensor) -> int | None:
         count = target.dim()
         dim: int = call.bound.get("dim", 0) % max(count, 1)
         return dim if call.name != "take" or count == 1 else None
-    place = 0
-    for each in call.bound["indices"]:
-        if each is index:
-            return place
-        place += each.dim() if each is not None and each.dtype is torch.bool else 1
-    return None
+    return next((dims.start for each, dims in indexed(call) if each is index), None)
 
 
 def _at(call: Call, numbers: Numbers, target: Tensor, dim: int) -> Iterator[Numbered]:
@@ -398,13 +393,13 @@ def _made_of(call: Call, given: Given) -> object:
     return replace(numbers, values=made.flatten().double().numpy())
 
 
-def _converted(call: Call, given: Given) -> Iterator[Numbered]:
+def _converted(call: Call, given: Given) -> Iterable[Numbered]:
     """In another type, of which some round."""
-    yield from ()
     found = _made_of(call, given)
     (numbers,) = given.values()
     made = found if isinstance(found, Numbers) else numbers
     call.made[0]._numbers = made  # type: ignore[attr-defined]
+    return ()
 
 
 _UNKNOWN = object()
@@ -434,9 +429,9 @@ def _taken(call: Call, given: Given) -> Iterator[Numbered]:
             yield _noted(call, rows, is_taken=True, cancels=numbers.cancels)
 
 
-def _left_out(call: Call, given: Given) -> Iterator[Numbered]:
+def _left_out(call: Call, given: Given) -> Iterable[Numbered]:
     """Nothing of what they are is in the result."""
-    yield from ()
+    return ()
 
 
 _USES: Mapping[str, Use] = {

@@ -9,7 +9,6 @@ from cutting import cut, distance, drawn, gone_of, in_double, masked, numbers_of
 from torch import Tensor, nn
 
 from analysis import Pruned, inspect_groups, prune
-from analysis.groups import trying
 from analysis.records import Attribute, Verdict
 
 TOKENS = (5, 12)
@@ -566,58 +565,3 @@ def test_a_width_that_is_asserted_of_one_layer_ties_no_other() -> None:
     assert {full(each): (each.before, each.after) for each in pruned.attributes} == {
         "width": (8, 4)
     }
-
-
-class Biased(nn.Module):
-    """Heads whose queries, keys and values lie beside each other, with biases of each head."""
-
-    def __init__(self, heads: int) -> None:
-        super().__init__()
-        self.heads, self.size = heads, 4
-        self.qkv, self.project = nn.Linear(8, heads * 12), nn.Linear(heads * 4, 8)
-        self.table, self.shape = nn.Parameter(torch.randn(9, heads)), (4, 4, heads)
-        self.register_buffer("places", torch.arange(16) % 9)
-
-    def forward(self, x: Tensor) -> Tensor:
-        batch, tokens, _ = x.shape
-        made = self.qkv(x).view(batch, -1, self.heads, 3 * self.size).transpose(1, 2)
-        q, k, v = made.chunk(3, -1)
-        products = q * self.size**-0.5 @ k.transpose(-2, -1)
-        bias = self.table[self.places].view(self.shape).permute(2, 0, 1)
-        made = ((products + bias).softmax(-1) @ v).transpose(1, 2)
-        return self.project(made.reshape(batch, tokens, -1))
-
-
-class BiasedHeads(nn.Module):
-    """A layer between them is half as wide as the second's queries, keys and values."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem, self.one, self.two = nn.Linear(5, 8), Biased(1), Biased(2)
-        self.wide, self.narrow, self.head = nn.Linear(8, 12), nn.Linear(12, 8), nn.Linear(8, 2)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.stem(x)
-        x = x + self.one(x)
-        x = x + self.narrow(self.wide(x).relu())
-        return self.head((x + self.two(x)).mean(1))
-
-
-def test_heads_are_tied_to_no_layer_that_is_as_wide_by_chance() -> None:
-    groups = {
-        group.name: group for group in inspect_groups(built(BiasedHeads), torch.ones(2, 4, 5))
-    }
-    assert {member.layer for member in groups["wide"].members} == {"wide", "narrow"}
-    assert groups["wide"].held == groups["two.qkv"].held == ""
-    assert {full(each) for each in groups["two.qkv"].repeats} == {"two.heads", "two.shape[2]"}
-
-
-def test_what_cuts_do_not_teach_in_time_holds_its_own_channels_alone(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(trying, "_PATIENCE", 1)
-    groups = {
-        group.name: group for group in inspect_groups(built(BiasedHeads), torch.ones(2, 4, 5))
-    }
-    assert "does not follow a cut" in groups["two.qkv"].held
-    assert groups["stem"].held == groups["wide"].held == ""
