@@ -61,18 +61,16 @@ _SAID_BY_MODULE = ("__reduce_ex__", "__reduce__", "__getstate__")
 def _each(values: dict[Any, Any], memo: dict[int, Any]) -> dict[Any, Any]:
     made = values.copy() if type(values) is dict else dict(values)
     for key, value in values.items():
-        kind = type(value)
         if type(key) is not str:
             return {copy.deepcopy(key, memo): _copied(each, memo) for key, each in values.items()}
+        kind = type(value)
         if kind in IMMUTABLE:
             continue
-        found = memo.get(id(value))
-        if found is not None:
-            made[key] = found
-        elif kind in _CONTAINERS and not value:
-            made[key] = memo[id(value)] = kind()  # a dozen in each module
+        if kind in _CONTAINERS and key in _OF_EVERY_MODULE and not value:
+            made[key] = kind()  # a dozen in each module, which no other holds
         else:
-            made[key] = _copied(value, memo)
+            found = memo.get(id(value))
+            made[key] = _copied(value, memo) if found is None else found
     return made
 
 
@@ -91,4 +89,8 @@ def _copied(value: Any, memo: dict[int, Any]) -> Any:
 
 IMMUTABLE = frozenset({bool, int, float, str, type(None)})
 """What most attributes are: no copy of theirs is another one, and no tensor is in them."""
-_CONTAINERS = frozenset({OrderedDict, dict, set, list})
+_CONTAINERS = frozenset({OrderedDict, dict, set})
+_OF_EVERY_MODULE = frozenset(
+    name for name, value in vars(nn.Module()).items() if type(value) in _CONTAINERS
+)
+"""Names under which a module holds what is empty in most: hooks, buffers, inner modules."""

@@ -18,27 +18,30 @@ from analysis.proof.constants import Constants, OtherArgumentsError
 from analysis.proof.exercised import forgetful
 from analysis.proof.staying import Removed
 
-__all__ = ["are_one_by_sizes"]
+__all__ = ["one_by_sizes"]
 
 
-def are_one_by_sizes(pruned: nn.Module, inputs: Inputs, trace: Trace, removed: Removed) -> bool:
-    """Whether sizes show that a pruned network is the dense one without some labels.
+def one_by_sizes(pruned: nn.Module, inputs: Inputs, trace: Trace, removed: Removed) -> Trace | None:
+    """The pass of a pruned network that sizes show to be the dense one without some labels.
 
     Args:
         pruned: not changed; the values of its tensors are what the cut leaves of the dense ones.
         inputs: those of the pass.
         trace: the pass over the dense network.
         removed: for each label of it whether its position has gone.
+
+    Returns:
+        The pass, without labels; None where sizes do not show it.
     """
     if not _sizes_tell(trace, removed):
-        return False
+        return None
     try:
         found = retraced(
             lambda: forgetful(aliased(pruned, requires_grad=False), inputs), inputs, trace, removed
         )
     except Exception:
-        return False  # labels say where it raises
-    return found is not None and _are_given_alike(trace, found)
+        return None  # labels say where it raises
+    return found if found is not None and _are_given_alike(trace, found) else None
 
 
 def _sizes_tell(trace: Trace, removed: Removed) -> bool:

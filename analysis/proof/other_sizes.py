@@ -17,12 +17,14 @@ from analysis.network.inference import (
     aliased,
     collector_paused,
     described,
+    forward,
+    left_as_found,
     map_tensors,
     walk,
 )
 from analysis.network.labels.records import Step, Trace
 from analysis.network.labels.tracing import plain_pass
-from analysis.network.sizes import sized
+from analysis.network.sizes import SizesOnly, running, sized
 from analysis.proof.constants import Constants, OtherArgumentsError
 from analysis.proof.exercised import forgetful, kept_tensors
 from analysis.proof.lines import by_line, kind_of, site_of
@@ -100,15 +102,29 @@ def _other_size(model: nn.Module, inputs: Inputs, recording: Recording) -> Other
         inputs: example inputs.
         recording: of the network on these.
     """
+    trace = recording.trace
     for make in _others(inputs):
         try:
             other = make()
-            calls = _calls(model, other)
+            if trace.asks_sizes:
+                calls = _calls(model, other)
+            else:  # it goes the way of the example inputs, or raises
+                _run(model, other)
+                calls = trace.calls
         except Exception:
             continue  # a written-out size, say, or a sparse tensor, which has no slices
-        is_known = _go_one_way(recording.trace.calls, calls)
+        is_known = not trace.asks_sizes or _go_one_way(trace.calls, calls)
         return OtherSize(other, calls, None if is_known else record(model, other))
     return None
+
+
+def _run(model: nn.Module, inputs: Inputs) -> None:
+    def run(sizes: SizesOnly | None) -> None:
+        network = forgetful(aliased(model, requires_grad=False), inputs)
+        with left_as_found(network), torch.no_grad(), running(sizes):
+            forward(network, inputs)
+
+    sized(run)
 
 
 def _calls(model: nn.Module, inputs: Inputs) -> Sequence[Step]:

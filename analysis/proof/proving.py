@@ -76,9 +76,11 @@ def prove_against(expected: MaskedDense, pruned: nn.Module) -> Verification:
                 pruned, expected.dense, expected.examples, expected.held, expected.cuts
             ),
         )
-        answer = _Proof(expected, pruned, found).verdict()
+        proof = _Proof(expected, pruned, found)
+        answer = proof.verdict()
         for further in (_at_another_size, _in_training):
-            if answer.verdict.passes:
+            is_shown = further is _at_another_size and proof.holds_at_another_size
+            if answer.verdict.passes and not is_shown:
                 answer = further(expected, pruned, answer)
         if answer.verdict.passes and answer.unexercised:
             answer = _telling(answer, f"not exercised in eval mode: {_some(answer.idle)}")
@@ -147,6 +149,9 @@ class _Proof:
         expected: the dense one.
         pruned: the pruned one, without what forward has kept on it.
         found: the same with that.
+
+    Attributes:
+        holds_at_another_size: whether a verdict that passes is shown of the other size as well.
     """
 
     def __init__(self, expected: MaskedDense, pruned: nn.Module, found: nn.Module) -> None:
@@ -155,6 +160,7 @@ class _Proof:
         self._dense = expected.dense
         self._cuts = expected.cuts
         self._pruned = pruned
+        self.holds_at_another_size = False
         self._error_where_known: float | None = None  # until it is seen to be rounding
         self._sharper: Verification | None = None
 
@@ -179,6 +185,8 @@ class _Proof:
         answer = comparing.compare(smaller.observation, found, self._dense, self._cuts)
         if answer.verdict is not Verdict.EXACT or not self._structure.is_whole:
             return None
+        # The numbers are those of the other size, and there is no other way that it may go there.
+        self.holds_at_another_size = not self._structure.asks_sizes
         return self._judged(answer, masking.renormalizes(self._dense, self._cuts))
 
     def _observed(self, expected: MaskedDense) -> comparing.Observation | Verification:

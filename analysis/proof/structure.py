@@ -27,7 +27,7 @@ from analysis.network.labels.reasons import RANKED, UNKNOWN
 from analysis.network.labels.records import Combining, Place, Step, Trace
 from analysis.network.labels.tracing import labelled_pass
 from analysis.network.sizes import SizesOnly, sized
-from analysis.proof.by_sizes import are_one_by_sizes
+from analysis.proof.by_sizes import one_by_sizes
 from analysis.proof.chosen import chosen_by_numbers
 from analysis.proof.comparing import Restriction
 from analysis.proof.conflicts import conflicts
@@ -79,6 +79,8 @@ class Structure:
         draws: whether the pruned network draws random numbers.
         used: names of the pruned network's tensors that its eval mode uses.
         scaled: modules whose forward uses a number that follows a width, and what it does with it.
+        asks_sizes: whether the pruned network may go another way than the dense one at another
+            size; if sizes show that they are one, and its code asks for none, it does not.
         macs: multiply-accumulates of both; None where one could not be followed.
     """
 
@@ -93,6 +95,7 @@ class Structure:
     numbered: str | None = None
     draws: bool = False
     used: frozenset[str] = frozenset()
+    asks_sizes: bool = True
     macs: Sizes | None = None
 
     @property
@@ -161,9 +164,14 @@ def line_up(
         labels, removed = labels_after(dense, pruned, restricted, trace)
     except NotOneCutError as error:
         return Structure(unknown=str(error))
-    if are_one_by_sizes(pruned, inputs, trace, removed):
-        macs = Sizes(trace.macs, trace.macs_without(removed))
-        return Structure(draws=_draws(trace), used=frozenset(trace.used), macs=macs)
+    retraced = one_by_sizes(pruned, inputs, trace, removed)
+    if retraced is not None:
+        return Structure(
+            draws=_draws(trace),
+            used=frozenset(trace.used),
+            asks_sizes=retraced.asks_sizes,
+            macs=Sizes(trace.macs, trace.macs_without(removed)),
+        )
     after = record(pruned, inputs, labels, trace.count)
     if after.failed:
         return Structure(unknown=f"the pruned network cannot be followed: {after.failed}")

@@ -311,6 +311,8 @@ class Trace:
         output: what the output is made of: types, keys and dtypes.
         left: what made the tensors of the output.
         count: the first label that is free.
+        asks_sizes: whether the network's code may know the size of any tensor; if it does not, it
+            goes the same way at every size.
     """
 
     starts: Mapping[tuple[str, int], int]
@@ -331,6 +333,7 @@ class Trace:
     output: Any = None
     left: tuple[Source, ...] = ()
     count: int = 1
+    asks_sizes: bool = True
 
     @property
     def macs(self) -> int:

@@ -105,6 +105,7 @@ def labelled_pass(
             ):
                 output = forward(model, inputs)
                 tracer.arrive(tensors_of(output))
+            trace.asks_sizes = functions.asks_sizes
             _note_output(trace, output)
             # Outside of the mode, which would follow what reads the labels as well.
             for tensor in tensors_of(output):
@@ -155,12 +156,14 @@ def plain_pass(
     """
     with (
         _running(model) as (_, scope),
-        plain_operators(sizes),
-        _Noting([] if calls is None else calls, scope, watch, run or _run_by(sizes)) as noting,
+        plain_operators(sizes) as functions,
+        _Noting(
+            [] if calls is None else calls, scope, watch, functions, run or _run_by(sizes)
+        ) as noting,
     ):
         output = forward(model, inputs)
         noting.arrive(tensors_of(output))
-    trace = Trace({}, {}, calls=noting.calls)
+    trace = Trace({}, {}, calls=noting.calls, asks_sizes=functions.asks_sizes)
     _note_output(trace, output)
     return trace
 
@@ -288,10 +291,12 @@ class _Noting(OperatorMode):
         calls: list[Step],
         scope: list[str],
         watch: Callable[[Step], None] | None,
+        functions: Functions,
         run: Run,
     ) -> None:
         super().__init__()
         self.calls = calls
+        self._functions = functions
         self._run = run
         self._scope = scope
         self._watch = watch
@@ -318,6 +323,7 @@ class _Noting(OperatorMode):
 
     def _opened(self, func: Any, args: Any, kwargs: Any, operands: Sequence[Tensor]) -> Step:
         """An operator that is about to run."""
+        self._functions.note_operator()
         self.arrive(operands)
         line, inner = _line()
         site = operators.name_of(func), self._scope[-1] if self._scope else "", line
@@ -365,11 +371,10 @@ class _Tracer(_Noting):
         functions: Functions,
         run: Run,
     ) -> None:
-        super().__init__(trace.calls, scope, watch, run)
+        super().__init__(trace.calls, scope, watch, functions, run)
         self.trace = trace
         self.meeting = Meeting(trace)
         self._aliases = Aliases()
-        self._functions = functions
 
     def leave(self, output: Tensor) -> None:
         """Channels that leave the model stay."""

@@ -15,7 +15,7 @@ from analysis.network.cutting import cut_axes
 from analysis.network.inference import copy_of
 from analysis.network.labels.tracing import labelled_pass
 from analysis.proof import structure
-from analysis.proof.by_sizes import are_one_by_sizes
+from analysis.proof.by_sizes import one_by_sizes
 
 LEFT = (0, 3)
 """The channels of four that stay."""
@@ -71,7 +71,7 @@ def are_one(change: Callable[[Any], None], *, before: Any = None, apart: str = "
         removed[np.delete(trace.labels(*axis), left)] = True
     cut_axes(pruned, {axis: torch.tensor(left) for axis, left in kept.items()})
     change(pruned)
-    return are_one_by_sizes(pruned, x, trace, removed)
+    return one_by_sizes(pruned, x, trace, removed) is not None
 
 
 def test_a_cut_that_all_layers_follow_is_one() -> None:
@@ -133,12 +133,13 @@ def lined_up(name: str, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, list[bool
     """What lining up says of a pruned block, and whether sizes showed it."""
     shown: list[bool] = []
 
-    def noted(*given: Any) -> bool:
-        shown.append(are_one_by_sizes(*given))
-        return shown[-1]
+    def noted(*given: Any) -> Any:
+        found = one_by_sizes(*given)
+        shown.append(found is not None)
+        return found
 
     with monkeypatch.context() as patched:
-        patched.setattr(structure, "are_one_by_sizes", noted)
+        patched.setattr(structure, "one_by_sizes", noted)
         torch.manual_seed(0)
         model = build(name).eval()
         return prune(model, torch.randn(2, *model.size), 0.5).verification, shown
@@ -158,7 +159,7 @@ def test_labels_say_what_sizes_say(name: str, monkeypatch: pytest.MonkeyPatch) -
     by_sizes, shown = lined_up(name, monkeypatch)
     assert all(shown)
     with monkeypatch.context() as patched:
-        patched.setattr(structure, "are_one_by_sizes", lambda *given: False)
+        patched.setattr(structure, "one_by_sizes", lambda *given: None)
         torch.manual_seed(0)
         model = build(name).eval()
         assert prune(model, torch.randn(2, *model.size), 0.5).verification == by_sizes

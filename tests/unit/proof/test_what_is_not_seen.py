@@ -194,6 +194,23 @@ def test_outputs_that_are_left_out() -> None:
     assert model(torch.randn(1, 3, 6, 6))[1].shape[1] == 4
 
 
+@torch.jit.script
+def is_narrow_and_small(x: Tensor) -> bool:
+    return x.size(1) < 8 and x.size(2) <= 64
+
+
+def test_a_size_that_a_script_reads() -> None:
+    def net() -> nn.Module:
+        made = Net(lambda m, x: (x.flip(1) if is_narrow_and_small(x) else x).relu())
+        made.make.bias.data.sub_(1e3)  # the rectifier lets nothing pass
+        return made
+
+    model, found = pruned(net, inputs=torch.randn(1, 3, 96, 96))
+    assert (found.verdict, found.reason) == (Verdict.EXACT, "")
+    turned = [is_narrow_and_small(model.make(torch.randn(1, 3, n, n))) for n in (32, 96)]
+    assert turned == [True, False]
+
+
 def test_two_nearly_equal_numbers_of_a_trained_vector() -> None:
     class Wide(Net):
         def __init__(self) -> None:
