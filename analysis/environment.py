@@ -5,7 +5,16 @@ from collections.abc import Iterable, Iterator
 from importlib import metadata
 from pathlib import Path
 
-__all__ = ["MISSING", "OWN", "PACKAGES", "diagnose", "explained", "versions"]
+__all__ = [
+    "MISSING",
+    "ONNX_TORCH",
+    "OWN",
+    "PACKAGES",
+    "diagnose",
+    "explained",
+    "too_old",
+    "versions",
+]
 
 OWN = "pruning-analysis"
 """The name of this package."""
@@ -25,6 +34,21 @@ def versions(packages: Iterable[str] = PACKAGES) -> dict[str, str]:
     ``torch_pruning.__version__`` says 1.6.0 in release 1.6.1, so modules are not asked.
     """
     return {package: _version(package) or MISSING for package in packages}
+
+
+ONNX_TORCH = "2.11"
+"""The oldest PyTorch of which an ONNX file was tried and works: 2.6 raises in the exporter."""
+
+
+def too_old(package: str, oldest: str) -> str:
+    """What an installed package is too old for; empty if it is not, or not installed."""
+    # Every command imports this module, and few ask this.
+    from packaging.version import Version
+
+    found = _version(package)
+    if found is None or Version(found) >= Version(oldest):
+        return ""
+    return f"needs {package} {oldest} or newer, and {found} is installed"
 
 
 def diagnose() -> list[str]:

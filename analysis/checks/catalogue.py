@@ -9,12 +9,12 @@ outcome, so that the catalogue can be listed without torch.
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from importlib.metadata import version
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from analysis.checks import channels, round_trips, structure, targets, weights
 from analysis.checks.outcomes import CheckFailedError, CheckSkippedError
+from analysis.environment import ONNX_TORCH, too_old
 from analysis.errors import InputError, did_you_mean
 from analysis.processes import budgets
 from analysis.records import MEETS_TARGET, METRICS_HELD, CheckResult, Config, Request, Verdict
@@ -56,16 +56,10 @@ class Check:
     @property
     def missing(self) -> str:
         """What is missing or too old, and what to install; empty if nothing is."""
-        if self.torch and _is_older(version("torch"), self.torch):
-            return f"needs torch {self.torch} or newer, and {version('torch')} is installed"
+        if self.torch and (old := too_old("torch", self.torch)):
+            return old
         absent = [module for module in self.modules if find_spec(module) is None]
         return f"needs {', '.join(absent)}: pip install {' '.join(absent)}" if absent else ""
-
-
-def _is_older(found: str, wanted: str) -> bool:
-    from packaging.version import Version
-
-    return Version(found) < Version(wanted)
 
 
 CATALOGUE: dict[str, Check] = {
@@ -102,9 +96,8 @@ CATALOGUE: dict[str, Check] = {
             round_trips.check_survives_onnx,
             of_pruning=False,
             modules=("onnx", "onnxscript", "onnxruntime"),
-            # The oldest that was tried and works: 2.6 raises in the exporter.
-            torch="2.11",
-            needs="the extra onnx, torch 2.11",
+            torch=ONNX_TORCH,
+            needs=f"the extra onnx, torch {ONNX_TORCH}",
         ),
         Check(round_trips.check_survives_gpu, of_pruning=False, needs="a CUDA device"),
     )

@@ -19,6 +19,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from analysis.environment import ONNX_TORCH, too_old
+from analysis.errors import InputError
 from analysis.network.failures import locate_failure
 from analysis.network.float64 import in_float64, widened
 from analysis.network.inference import (
@@ -220,6 +222,10 @@ def onnx(pruned: nn.Module, inputs: Inputs) -> Shipped:
 
 
 def _onnx_program(pruned: nn.Module, inputs: Inputs) -> Any:
+    # Older exporters take no named arguments, or raise.
+    old = too_old("torch", ONNX_TORCH)
+    if old:
+        raise InputError(old)
     args, kwargs = as_arguments(inputs)
     with _silently():
         program = torch.onnx.export(pruned, args, kwargs=kwargs, dynamo=True, verbose=False)

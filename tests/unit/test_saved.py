@@ -15,9 +15,10 @@ from safetensors.torch import load_file, save_file
 from tied import Tied, words
 from torch import Tensor, nn
 
-from analysis import Pruned, load_pruned, prune, save_pruned
+from analysis import Pruned, environment, load_pruned, prune, save_pruned
 from analysis.errors import InputError
 from analysis.reporting import files
+from analysis.saved import keeper
 
 FILES = {"inputs.safetensors", "pruning.json", "weights.safetensors"}
 
@@ -62,6 +63,15 @@ def from_seed(kind: type[nn.Module], seed: int = 9) -> Callable[[], nn.Module]:
 def contents(folder: Path) -> dict[str, bytes]:
     return {str(each.relative_to(folder)): each.read_bytes() for each in folder.rglob("*")
             if each.is_file()}  # fmt: skip
+
+
+def test_an_onnx_file_is_refused_where_torch_is_too_old(tmp_path, monkeypatch) -> None:
+    pruned, _ = saved(tmp_path)
+    monkeypatch.setattr(environment, "_version", lambda package: "2.4.0")
+    file = tmp_path / "a.onnx"
+    with pytest.raises(InputError, match=r"cannot be written: it needs torch 2\.11 or newer, and"):
+        keeper({"onnx": str(file), "save": str(tmp_path / "second")})(pruned)
+    assert [path.name for path in tmp_path.iterdir()] == ["kept"]
 
 
 @pytest.mark.parametrize("kind", [Chain, Flipped, Residual, Heads])
