@@ -119,7 +119,7 @@ def keeper(files: Mapping[str, str]) -> Callable[[Pruned], None]:
                     path.parent.mkdir(parents=True, exist_ok=True)
                     write(network, inputs, path)
                 except InputError as error:
-                    raise InputError(f"{files[what]!r} cannot be written: it {error}") from error
+                    raise InputError(f"{files[what]!r} cannot be written: {error}") from error
                 except Exception as error:
                     raise InputError(
                         f"{files[what]!r} cannot be written, {what} raised "

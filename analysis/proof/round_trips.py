@@ -225,7 +225,7 @@ def _onnx_program(pruned: nn.Module, inputs: Inputs) -> Any:
     # Older exporters take no named arguments, or raise.
     old = too_old("torch", ONNX_TORCH)
     if old:
-        raise InputError(old)
+        raise InputError(f"it {old}")
     args, kwargs = as_arguments(inputs)
     with _silently():
         program = torch.onnx.export(pruned, args, kwargs=kwargs, dynamo=True, verbose=False)

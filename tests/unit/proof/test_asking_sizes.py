@@ -178,7 +178,7 @@ def test_a_network_is_noted_at_another_size_however_that_was_shown(asks: bool) -
     assert tuple(noted.fewer(LARGE).shape) == (2, 3, 32, 32)  # type: ignore[union-attr]
 
 
-def test_a_network_that_takes_no_other_size_has_none() -> None:
+def test_an_image_size_that_a_network_does_not_take_is_left_out() -> None:
     class Flat(nn.Module):
         def __init__(self) -> None:
             super().__init__()
